@@ -1,0 +1,143 @@
+"""Every exception that Medloom raises on purpose.
+
+::
+
+    MedloomError                 exit code 1: the work failed
+    ├── TrainingError            training had to stop; what was good before is still there
+    │   └── NonFiniteLossError   a loss was NaN or infinite; names the samples
+    ├── VerifyError              a bundle no longer gives the answers it was packaged with
+    └── UserError                exit code 2: what came in was wrong
+        ├── RecipeError          a recipe's key or value
+        ├── DataError            files that do not fit together; lists every problem, not the first
+        ├── DecodeError          bytes that are not an acceptable image
+        ├── BundleError          a bundle that is damaged, tampered with or of another format
+        └── MissingExtraError    an optional dependency that is not installed
+
+A command prints the message and exits with ``exit_code``; a user's mistake never shows a traceback.
+Messages say what came, what was expected and what to do, and hold no pixel values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+__all__ = [
+    "BundleError",
+    "DataError",
+    "DecodeCode",
+    "DecodeError",
+    "MedloomError",
+    "MissingExtraError",
+    "NonFiniteLossError",
+    "RecipeError",
+    "TrainingError",
+    "UserError",
+    "VerifyError",
+]
+
+DecodeCode = Literal[
+    "empty", "corrupt", "truncated", "too_large", "unsupported", "mismatch", "non_finite", "page_required"
+]
+
+_HTTP_OF_CODE: dict[str, int] = {"too_large": 413, "mismatch": 415, "unsupported": 415}
+
+
+class MedloomError(Exception):
+    """Base of every error that Medloom raises on purpose."""
+
+    exit_code = 1
+
+
+class TrainingError(MedloomError):
+    """Training had to stop; the last good checkpoint is still there."""
+
+
+class NonFiniteLossError(TrainingError):
+    """The loss was NaN or infinite; the weights were not changed by it.
+
+    Args:
+        step: Optimiser step, counted from 0, at which it happened.
+        sample_ids: The samples of that batch.
+        checkpoint: The last good checkpoint, relative to the run directory, or None before the first.
+    """
+
+    def __init__(self, step: int, sample_ids: Sequence[str], checkpoint: str | None) -> None:
+        self.step = step
+        self.sample_ids = tuple(sample_ids)
+        self.checkpoint = checkpoint
+        kept = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
+        super().__init__(
+            f"the loss of step {step} is not finite; samples: {', '.join(sample_ids)}; the weights were not "
+            f"changed and {kept}. Look at these samples in catalogue.csv, or lower train.optimizer.lr."
+        )
+
+
+class VerifyError(MedloomError):
+    """A bundle no longer gives the answers it was packaged with."""
+
+
+class UserError(MedloomError):
+    """What the user passed in was wrong."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """A recipe's key or value is wrong; the message has one line for each field."""
+
+
+class DataError(UserError):
+    """Files do not fit together.
+
+    Args:
+        summary: One sentence.
+        problems: Every problem found in the pass, one line each.
+    """
+
+    def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
+        self.summary = summary
+        self.problems = tuple(problems)
+        super().__init__("\n".join([summary, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class DecodeError(UserError):
+    """Bytes are not an acceptable image.
+
+    Args:
+        code: What is wrong: ``empty``, ``corrupt``, ``truncated``, ``too_large``, ``unsupported``,
+            ``mismatch`` (content differs from the declared type), ``non_finite``, ``page_required``.
+        message: What came and what was expected.
+        field: The header field concerned, such as ``ImageWidth``.
+        hint: What to do about it.
+    """
+
+    def __init__(self, code: DecodeCode, message: str, *, field: str | None = None, hint: str | None = None) -> None:
+        self.code: DecodeCode = code
+        self.field = field
+        self.hint = hint
+        self.message = message
+        super().__init__(f"{code}: {message}" + (f" {hint}" if hint else ""))
+
+    @property
+    def http(self) -> int:
+        """HTTP status that a server answers with."""
+        return _HTTP_OF_CODE.get(self.code, 400)
+
+
+class BundleError(UserError):
+    """A bundle is damaged, tampered with, or of another format."""
+
+
+class MissingExtraError(UserError):
+    """An optional dependency is not installed.
+
+    Args:
+        module: The module that could not be imported.
+        extra: The extra of Medloom that brings it.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        self.module = module
+        self.extra = extra
+        super().__init__(f"{module} is not installed; install it with: pip install 'medloom[{extra}]'")

@@ -1,0 +1,374 @@
+"""What a recipe may say: every key, its type, its default and what it means.
+
+One YAML file says everything about a run. It is typed, frozen, and refuses keys that it does not know.
+Booleans accept true/false/1/0/yes/no and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+__all__ = [
+    "AugmentConfig",
+    "Bool",
+    "CropConfig",
+    "DataConfig",
+    "EarlyStoppingConfig",
+    "EvaluateConfig",
+    "FlipConfig",
+    "LossConfig",
+    "ModelConfig",
+    "NoiseConfig",
+    "NormaliseConfig",
+    "OptimizerConfig",
+    "PackageConfig",
+    "PhantomConfig",
+    "PreprocessConfig",
+    "Recipe",
+    "RotateConfig",
+    "ScaleConfig",
+    "ScheduleConfig",
+    "ShiftConfig",
+    "SplitConfig",
+    "TrainConfig",
+]
+
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _boolean(value: object) -> bool:
+    """Accept true/false/1/0/yes/no in any case, and nothing else."""
+    word = str(value).strip().lower()
+    if isinstance(value, (bool, int, str)) and word in _WORDS:
+        return _WORDS[word]
+    raise ValueError("expected true, false, yes, no, 1 or 0")
+
+
+Bool = Annotated[bool, BeforeValidator(_boolean)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class PhantomConfig(_Config):
+    """Seeded synthetic images in the layout of the data set."""
+
+    patients: Annotated[int, Field(ge=3, le=10_000)] = 16
+    """Number of patients."""
+    size: Annotated[int, Field(ge=32, le=1024)] = 256
+    """Height and width of a slice in pixels."""
+    slices: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(le=200)]] = (20, 88)
+    """Fewest and most slices of a patient."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the generator."""
+
+
+class DataConfig(_Config):
+    """Where the images are and how they are laid out."""
+
+    path: str | None = None
+    """Folder or zip with the images; `--data` overrides it. Empty: Kaggle when credentials exist, else phantoms."""
+    kaggle: str | None = None
+    """Kaggle data set as `owner/name`."""
+    layout: Literal["lgg-mri", "image-mask"] = "image-mask"
+    """How the files are arranged."""
+    image: str = "images/{sample}.png"
+    """`image-mask` only: pattern of an image's path. `{patient}`, `{sample}` and `{channel}` match one part each."""
+    mask: str = "masks/{sample}.png"
+    """`image-mask` only: pattern of the mask's path, with the names that `image` uses."""
+    channels: tuple[str, ...] = ("grey",)
+    """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
+    missing_channel: str = "refuse"
+    """What a missing channel file gets: `refuse`, `zeros`, or `copy:NAME` to copy another channel."""
+    mask_values: dict[str, Annotated[int, Field(ge=0, le=65535)]] = {"background": 0, "lesion": 255}
+    """Pixel value of each class in the mask; the first class is the background."""
+    page: Annotated[int, Field(ge=0)] | None = None
+    """Page to read of a multi-page TIFF. Empty: a file with several pages is an error."""
+    policy: Literal["fail", "quarantine"] = "fail"
+    """`fail` stops at bad files after naming all of them; `quarantine` sets them aside and goes on."""
+    quarantine_limit: Probability = 0.01
+    """Largest share of samples that `quarantine` may set aside."""
+    phantom: PhantomConfig = PhantomConfig()
+    """The images that are made when there are none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.channels:
+            raise ValueError("channels needs at least one name")
+        if len(self.mask_values) < 2:
+            raise ValueError("mask_values needs the background and at least one more class")
+        if len(set(self.mask_values.values())) != len(self.mask_values):
+            raise ValueError("mask_values gives the same pixel value to two classes")
+        rule, _, source = self.missing_channel.partition(":")
+        if rule not in ("refuse", "zeros", "copy") or (rule == "copy") != bool(source):
+            raise ValueError("missing_channel must be refuse, zeros or copy:NAME")
+        if rule == "copy" and source not in self.channels:
+            raise ValueError(f"missing_channel copies {source!r}, which is not one of channels")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, the background first."""
+        return tuple(self.mask_values)
+
+
+class SplitConfig(_Config):
+    """Which patients train, validate and test."""
+
+    train: Probability = 0.7
+    """Share of samples for training."""
+    validation: Probability = 0.15
+    """Share of samples for validation: best epoch, operating point."""
+    test: Probability = 0.15
+    """Share of samples that only the final figures see."""
+    folds: Annotated[int, Field(ge=2, le=50)] | None = None
+    """Number of folds for cross-validation; replaces the shares. A fold is the test set once."""
+    fold: Annotated[int, Field(ge=0)] = 0
+    """Which fold is the test set; the next one validates."""
+    file: str | None = None
+    """A given split: CSV with the columns `patient` and `split` (train, validation, test)."""
+    by: Literal["patient", "sample"] = "patient"
+    """`sample` only for data without a patient: the report warns that patients may be shared."""
+    stratify: Bool = True
+    """Keep the share of samples with a lesion alike in every part."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the split."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if abs(self.train + self.validation + self.test - 1.0) > 1e-6:
+            raise ValueError("train, validation and test must add up to 1")
+        if min(self.train, self.validation, self.test) <= 0.0:
+            raise ValueError("train, validation and test must each be more than 0")
+        if self.folds is not None and self.folds < 3:
+            raise ValueError("folds must be at least 3: one tests, one validates, the rest train")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold must be below folds={self.folds}, counted from 0")
+        return self
+
+
+class NormaliseConfig(_Config):
+    """From stored pixels to what the network sees, image by image."""
+
+    method: Literal["zscore", "percentile", "minmax", "none"] = "zscore"
+    """`zscore` mean 0 and deviation 1; `percentile` the two percentiles to 0 and 1; `minmax`; `none`."""
+    nonzero: Bool = True
+    """Take the statistics over pixels above zero only, where the head is."""
+    per_channel: Bool = True
+    """Each channel by itself; otherwise all channels together."""
+    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] = (
+        1.0,
+        99.0,
+    )
+    """The two percentiles of `percentile`."""
+
+
+class PreprocessConfig(_Config):
+    """Deterministic steps, the same in training, evaluation and serving."""
+
+    size: tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]] = (256, 256)
+    """Height and width in pixels that the network sees."""
+    fit: Literal["stretch", "pad"] = "stretch"
+    """`stretch` changes the aspect ratio, `pad` keeps it and fills with zeros."""
+    normalise: NormaliseConfig = NormaliseConfig()
+    """Intensity normalisation."""
+
+
+class FlipConfig(_Config):
+    """Mirror left and right."""
+
+    p: Probability = 0.5
+    """Probability for each image."""
+
+
+class RotateConfig(_Config):
+    """Rotate about the centre."""
+
+    p: Probability = 0.5
+    """Probability for each image."""
+    degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
+    """Largest angle either way."""
+
+
+class CropConfig(_Config):
+    """Cut a random window and scale it back to full size."""
+
+    p: Probability = 0.5
+    """Probability for each image."""
+    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Smallest side of the window as a share of the image's side."""
+
+
+class ScaleConfig(_Config):
+    """Multiply normalised intensities of each channel by 1 ± `amount`."""
+
+    p: Probability = 0.3
+    """Probability for each image."""
+    amount: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Largest relative change."""
+
+
+class ShiftConfig(_Config):
+    """Add ± `amount` to normalised intensities of each channel."""
+
+    p: Probability = 0.3
+    """Probability for each image."""
+    amount: Annotated[float, Field(ge=0)] = 0.2
+    """Largest shift, in units of the normalised image."""
+
+
+class NoiseConfig(_Config):
+    """Add Gaussian noise to normalised intensities."""
+
+    p: Probability = 0.15
+    """Probability for each image."""
+    std: Annotated[float, Field(ge=0)] = 0.1
+    """Largest standard deviation; each image draws its own below it."""
+
+
+class AugmentConfig(_Config):
+    """Random changes to the training batch, made on the device."""
+
+    flip: FlipConfig = FlipConfig()
+    rotate: RotateConfig = RotateConfig()
+    crop: CropConfig = CropConfig()
+    scale: ScaleConfig = ScaleConfig()
+    shift: ShiftConfig = ShiftConfig()
+    noise: NoiseConfig = NoiseConfig()
+
+
+class ModelConfig(_Config):
+    """The network, by name, with its plain arguments."""
+
+    name: str = "unet"
+    """One of `unet`, `attention-unet`, `unetr`, `swin-unetr`, `segresnet`, `dynunet`, `flexible-unet`."""
+    args: dict[str, JsonValue] = {}
+    """Arguments of the network that replace its defaults, such as `channels: [16, 32, 64, 128]`."""
+
+
+class LossConfig(_Config):
+    """The training loss; always computed in float32."""
+
+    name: str = "dice-ce"
+    """One of `dice`, `dice-focal`, `dice-ce`, `tversky`."""
+    args: dict[str, JsonValue] = {}
+    """Arguments of the loss that replace its defaults, such as `batch: true`."""
+
+
+class OptimizerConfig(_Config):
+    """The optimiser."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: Positive = 1e-3
+    """Largest learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """`sgd` only; Nesterov momentum."""
+
+
+class ScheduleConfig(_Config):
+    """How the learning rate changes."""
+
+    name: Literal["cosine", "plateau", "none"] = "cosine"
+    """`cosine` falls to zero over the run, step by step; `plateau` lowers it when the monitored metric stalls."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """`cosine` only: share of the steps over which the rate rises from zero."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """`plateau` only: what the rate is multiplied by."""
+    patience: Annotated[int, Field(ge=0)] = 5
+    """`plateau` only: epochs without improvement before it."""
+
+
+class EarlyStoppingConfig(_Config):
+    """Stop when the monitored metric has not improved for a while."""
+
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without improvement; empty: never stop early."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest change that counts as improvement."""
+
+
+class TrainConfig(_Config):
+    """The loop."""
+
+    epochs: Annotated[int, Field(ge=1)] = 50
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of the gradient; empty: no clipping."""
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    averaging: Literal["none", "swa", "ema"] = "none"
+    """Weights that are validated and saved: the last, the mean over the final epochs (SWA), or an
+    exponential moving average (EMA)."""
+    swa_start: Probability = 0.75
+    """`swa` only: share of the epochs after which averaging begins."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """`ema` only: how much of the average a step keeps."""
+    lesion_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Oversampling: share of the drawn samples that hold a lesion; empty: as the data are."""
+    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    """`auto` takes bf16 where the hardware multiplies it natively, else 32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+    """Number of GPUs, or of processes on the CPU."""
+    compile: Bool = False
+    """Compile the network with `torch.compile`; needs a C++ compiler."""
+    monitor: Literal["dice_balanced", "dice_lesion", "dice_all", "loss"] = "dice_balanced"
+    """Validation metric that picks the best epoch. `dice_balanced` is the mean of the Dice over samples with a
+    lesion and the share of empty samples left empty; `dice_all` counts an empty sample left empty as 1."""
+    checkpoint_minutes: Positive | None = 10.0
+    """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class EvaluateConfig(_Config):
+    """How the figures are taken and the operating point is chosen."""
+
+    threshold: Probability | Literal["auto"] = "auto"
+    """Probability from which a pixel is lesion; `auto` chooses it on the validation set."""
+    min_lesion_px: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Smallest lesion in pixels of the network's image; smaller ones are removed. `auto` as above."""
+    max_false_alarms: Probability = 0.05
+    """`auto` looks for the best Dice with at most this share of false alarms on empty validation samples."""
+    flips: Bool = False
+    """Average the prediction over the image and its mirror image, in evaluation and in the bundle."""
+    bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Resamples of the patients for the 95 % intervals."""
+
+
+class PackageConfig(_Config):
+    """What goes into the bundle."""
+
+    runtime: Literal["onnx", "openvino", "torch"] = "onnx"
+    """Runtime that serves by default."""
+
+
+class Recipe(_Config):
+    """Everything about a run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    """Name of the recipe, in lower-case letters, digits and hyphens."""
+    description: str = ""
+    """One sentence for `medloom recipes`."""
+    task: Literal["segmentation"] = "segmentation"
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    package: PackageConfig = PackageConfig()
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON types."""
+        return self.model_dump(mode="json")
