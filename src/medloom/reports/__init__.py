@@ -1,0 +1,7 @@
+"""Turn the facts that the stages wrote into one self-contained HTML page each; compute nothing."""
+
+from __future__ import annotations
+
+from medloom.reports.data_report import write_data_report
+
+__all__ = ["write_data_report"]
