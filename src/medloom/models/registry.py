@@ -1,0 +1,43 @@
+"""Names of networks and losses, and where they are built. Imports nothing heavy.
+
+A new network is a line here and a function in ``networks.py``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from medloom.errors import RecipeError
+
+__all__ = ["LOSSES", "NETWORKS", "check_name"]
+
+NETWORKS: dict[str, str] = {
+    "unet": "U-Net with residual units (Kerfoot et al. 2018)",
+    "attention-unet": "U-Net with attention gates (Oktay et al. 2018)",
+    "unetr": "Transformer encoder, convolutional decoder (Hatamizadeh et al. 2021)",
+    "swin-unetr": "Shifted-window transformer encoder (Hatamizadeh et al. 2022)",
+    "segresnet": "Residual encoder-decoder (Myronenko 2018)",
+    "dynunet": "nnU-Net's architecture (Isensee et al. 2021)",
+    "flexible-unet": "U-Net decoder on an EfficientNet encoder (Tan and Le 2019)",
+}
+
+LOSSES: dict[str, str] = {
+    "dice": "Soft Dice (Milletari et al. 2016)",
+    "dice-ce": "Dice plus cross-entropy",
+    "dice-focal": "Dice plus focal (Lin et al. 2017)",
+    "tversky": "Tversky, which weighs misses and false alarms apart (Salehi et al. 2017)",
+}
+
+
+def check_name(kind: str, name: str, valid: Iterable[str]) -> None:
+    """Raise if ``name`` is not one of ``valid``.
+
+    Raises:
+        RecipeError: Naming the nearest and all valid names.
+    """
+    names = list(valid)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise RecipeError(f"there is no {kind} {name!r}{hint}; valid: {', '.join(names)}")

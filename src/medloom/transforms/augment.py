@@ -1,0 +1,151 @@
+"""Random changes to a whole batch, on the device: sampled from a generator first, then applied.
+
+Shapes: N images, C channels, H height, W width.
+
+Image and mask go through one geometric map, so they cannot drift apart. It works on stored pixels, where
+outside the image means zero; intensities change after normalisation, where one number fits all data sets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medloom.recipe import AugmentConfig
+
+__all__ = ["Augment", "AugmentParameters", "normalise"]
+
+
+@dataclass(frozen=True)
+class AugmentParameters:
+    """What was drawn for one batch.
+
+    Args:
+        theta: ``(N, 2, 3)`` float32, map from output to input coordinates in -1..1.
+        gain: ``(N, C)`` float32, factor on normalised intensities.
+        shift: ``(N, C)`` float32, added to normalised intensities.
+        noise_std: ``(N,)`` float32, standard deviation of the noise; 0 for none.
+        noise_seed: Seed of the noise itself, which is drawn on the device.
+    """
+
+    theta: Tensor
+    gain: Tensor
+    shift: Tensor
+    noise_std: Tensor
+    noise_seed: int
+
+
+class Augment:
+    """Flip, rotation, crop, intensity scale and shift, noise.
+
+    Args:
+        config: Probabilities and amounts.
+
+    Example:
+        >>> augment = Augment(AugmentConfig())
+        >>> params = augment.sample(2, 3, (64, 64), torch.Generator().manual_seed(0))
+        >>> params.theta.shape
+        torch.Size([2, 2, 3])
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self.config = config
+
+    def sample(self, count: int, channels: int, size: tuple[int, int], generator: torch.Generator) -> AugmentParameters:
+        """Draw the parameters of a batch, on the CPU.
+
+        Args:
+            count: N.
+            channels: C.
+            size: Height and width; a rotation of an oblong image needs them.
+            generator: The only source of randomness.
+
+        Returns:
+            The parameters, which ``apply`` uses without drawing anything else.
+        """
+        config = self.config
+        scale_hit = self._hits(count, config.scale.p, generator)[:, None]
+        shift_hit = self._hits(count, config.shift.p, generator)[:, None]
+        noise_hit = self._hits(count, config.noise.p, generator)
+        return AugmentParameters(
+            theta=self._sample_theta(count, size, generator),
+            gain=1.0 + scale_hit * config.scale.amount * _symmetric((count, channels), generator),
+            shift=shift_hit * config.shift.amount * _symmetric((count, channels), generator),
+            noise_std=noise_hit * config.noise.std * torch.rand(count, generator=generator),
+            noise_seed=int(torch.randint(2**62, (1,), generator=generator)),
+        )
+
+    def apply(
+        self, images: Tensor, masks: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters
+    ) -> tuple[Tensor, Tensor]:
+        """Apply drawn parameters and normalise.
+
+        Args:
+            images: ``(N, C, H, W)`` stored pixels of any dtype.
+            masks: ``(N, H, W)`` uint8 class indices.
+            offset: ``(N, C)`` float32 of the store.
+            scale: ``(N, C)`` float32 of the store.
+            params: From ``sample``.
+
+        Returns:
+            Normalised images ``(N, C, H, W)`` float32 and masks ``(N, H, W)`` uint8.
+        """
+        device = images.device
+        grid = F.affine_grid(params.theta.to(device), [len(images), 1, *images.shape[2:]], align_corners=False)
+        warped = F.grid_sample(images.float(), grid, "bilinear", "zeros", align_corners=False)
+        moved = F.grid_sample(masks[:, None].float(), grid, "nearest", "zeros", align_corners=False)
+        gain = params.gain.to(device)
+        shift = params.shift.to(device) - offset * scale * gain
+        changed = torch.addcmul(shift[:, :, None, None], warped, (scale * gain)[:, :, None, None])
+        return self._add_noise(changed, params), moved[:, 0].to(masks.dtype)
+
+    def _add_noise(self, images: Tensor, params: AugmentParameters) -> Tensor:
+        """Noise only for the images that drew some: most draw none."""
+        chosen = params.noise_std.nonzero()[:, 0].to(images.device)
+        if len(chosen) == 0:
+            return images
+        generator = torch.Generator(images.device).manual_seed(params.noise_seed)
+        noise = torch.randn((len(chosen), *images.shape[1:]), generator=generator, device=images.device)
+        std = params.noise_std.to(images.device)[chosen]
+        return images.index_add(0, chosen, noise * std[:, None, None, None])
+
+    def _sample_theta(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+        """Flip, rotation and crop of each image as one affine map."""
+        config = self.config
+        flip = 1.0 - 2.0 * self._hits(count, config.flip.p, generator)
+        angle = self._hits(count, config.rotate.p, generator) * math.radians(config.rotate.degrees)
+        angle = angle * _symmetric((count,), generator)
+        shrink = self._hits(count, config.crop.p, generator) * (1.0 - config.crop.min_scale)
+        side = 1.0 - shrink * torch.rand(count, generator=generator)
+        centre = (1.0 - side)[:, None] * _symmetric((count, 2), generator)
+        aspect = size[0] / size[1]  # coordinates are -1..1 on both axes whatever the shape
+        cos, sin = torch.cos(angle) * side, torch.sin(angle) * side
+        rows = [cos * flip, -sin * aspect, centre[:, 0], sin / aspect * flip, cos, centre[:, 1]]
+        return torch.stack(rows, dim=1).reshape(count, 2, 3)
+
+    @staticmethod
+    def _hits(count: int, probability: float, generator: torch.Generator) -> Tensor:
+        return (torch.rand(count, generator=generator) < probability).float()
+
+
+def normalise(images: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
+    """Normalise stored pixels without augmentation.
+
+    Args:
+        images: ``(N, C, H, W)`` of any dtype.
+        offset: ``(N, C)`` float32.
+        scale: ``(N, C)`` float32.
+
+    Returns:
+        ``(N, C, H, W)`` float32.
+    """
+    return (images.float() - offset[:, :, None, None]) * scale[:, :, None, None]
+
+
+def _symmetric(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Uniform in -1..1."""
+    return 2.0 * torch.rand(shape, generator=generator) - 1.0

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from medloom.recipe import NormaliseConfig, PreprocessConfig
+from medloom.transforms import Preprocess
+
+
+def make(size=(32, 48), fit="stretch", **normalise):
+    return Preprocess(PreprocessConfig(size=size, fit=fit, normalise=NormaliseConfig(**normalise)))
+
+
+@pytest.fixture
+def picture():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(1, 256, (64, 96, 3)).astype(np.uint8)
+    picture[:10] = 0
+    return picture
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_resizing_keeps_the_narrow_dtype_and_agrees_with_pillow(picture, dtype):
+    pixels = picture.astype(dtype)
+    resized = make().resize_image(pixels)
+    assert resized.dtype == dtype
+    assert resized.shape == (3, 32, 48)
+    expected = np.asarray(Image.fromarray(picture).resize((48, 32), Image.Resampling.BILINEAR))
+    assert np.abs(resized.astype(float) - np.moveaxis(expected, -1, 0)).max() <= 1.0
+
+
+def test_an_image_of_the_right_size_is_not_touched(picture):
+    assert np.array_equal(make((64, 96)).resize_image(picture), np.moveaxis(picture, -1, 0))
+
+
+def test_padding_keeps_the_aspect_ratio_and_restoring_undoes_it():
+    pixels = np.full((40, 80, 1), 200, np.uint8)
+    preprocess = make((64, 64), fit="pad")
+    resized = preprocess.resize_image(pixels)
+    assert (resized[0, 16:48] == 200).all()
+    assert (resized[0, :16] == 0).all()
+    restored = preprocess.restore((resized / 200).astype(np.float32), 40, 80)
+    assert restored.shape == (1, 40, 80)
+    np.testing.assert_allclose(restored, 1.0, atol=1e-6)
+
+
+def test_mask_resizing_invents_no_class():
+    mask = np.random.default_rng(1).choice([0, 3, 7], (50, 70)).astype(np.uint8)
+    assert set(np.unique(make().resize_mask(mask))) <= {0, 3, 7}
+
+
+def test_zscore_gives_mean_zero_and_deviation_one_inside_the_head(picture):
+    normalised = make((64, 96))(picture)
+    inside = np.moveaxis(picture, -1, 0) > 0
+    for plane, head in zip(normalised, inside, strict=True):
+        assert plane[head].mean() == pytest.approx(0.0, abs=1e-4)
+        assert plane[head].std() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_histogram_shortcut_for_8_bit_gives_what_float_gives(picture):
+    preprocess = make((64, 96))
+    short = preprocess.normalisation(np.moveaxis(picture, -1, 0))
+    plain = preprocess.normalisation(np.moveaxis(picture, -1, 0).astype(np.float32))
+    np.testing.assert_allclose(short, plain, rtol=1e-6)
+
+
+def test_percentiles_map_to_zero_and_one(picture):
+    preprocess = make((64, 96), method="percentile", nonzero=False, percentiles=(5, 95))
+    expected = np.percentile(picture[..., 0], (5, 95))
+    offset, scale = preprocess.normalisation(np.moveaxis(picture, -1, 0))
+    assert (expected[0] - offset[0]) * scale[0] == pytest.approx(0.0)
+    assert (expected[1] - offset[0]) * scale[0] == pytest.approx(1.0)
+
+
+def test_minmax_of_all_channels_together_spans_zero_to_one(picture):
+    normalised = make((64, 96), method="minmax", nonzero=False, per_channel=False)(picture)
+    assert (normalised.min(), normalised.max()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("method", ["zscore", "percentile", "minmax", "none"])
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_a_constant_image_stays_finite(method, value):
+    normalised = make(method=method)(np.full((20, 20, 2), value, np.uint8))
+    assert np.isfinite(normalised).all()
+
+
+def test_a_16_bit_image_is_not_cut_to_8_bit():
+    ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48, 1)
+    assert len(np.unique(make().resize_image(ramp))) == ramp.size
