@@ -10,6 +10,7 @@
         ├── RecipeError          a recipe's key or value
         ├── DataError            files that do not fit together; lists every problem, not the first
         ├── DecodeError          bytes that are not an acceptable image
+        ├── InputError           a sound image, but not what this model takes
         ├── BundleError          a bundle that is damaged, tampered with or of another format
         └── MissingExtraError    an optional dependency that is not installed
 
@@ -27,6 +28,7 @@ __all__ = [
     "DataError",
     "DecodeCode",
     "DecodeError",
+    "InputError",
     "MedloomError",
     "MissingExtraError",
     "NonFiniteLossError",
@@ -123,6 +125,10 @@ class DecodeError(UserError):
     def http(self) -> int:
         """HTTP status that a server answers with."""
         return _HTTP_OF_CODE.get(self.code, 400)
+
+
+class InputError(UserError):
+    """A sound image, but not what this model takes, such as a wrong number of channels."""
 
 
 class BundleError(UserError):

@@ -1,0 +1,191 @@
+"""The only way from an image to a prediction, in three named steps: prepare, run, finish.
+
+Validation, the test report, the command line and the server all call this object, so the figures that
+are reported are the figures that are served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import InputError, MedloomError
+from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
+from medloom.inference.postprocess import OperatingPoint, erase_small, lesion_probability, to_mask
+from medloom.inference.runtimes import Runtime
+from medloom.transforms.preprocess import Preprocess
+
+__all__ = ["Prediction", "Predictor", "Prepared"]
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+Input = bytes | Image | NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says about one image, in that image's own geometry.
+
+    Args:
+        probabilities: ``(K, H, W)`` float32: the lesion's (K = 1), or one for each class, the background first.
+        mask: ``(H, W)`` uint8 class index, 0 = background.
+        probability: Largest lesion probability of any pixel, before small regions are erased.
+        area_px: Foreground pixels of the mask.
+        area_mm2: Their area, or None if the image does not say how large its pixels are.
+        operating_point: What turned probabilities into the mask.
+    """
+
+    probabilities: Floats
+    mask: Mask
+    probability: float
+    area_px: int
+    area_mm2: float | None
+    operating_point: OperatingPoint
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether the mask holds any foreground."""
+        return self.area_px > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as the network sees it, and what is needed to bring the answer back.
+
+    Args:
+        network_input: ``(C, h, w)`` float32.
+        pixels: ``(H, W, C)`` as decoded.
+        spacing_mm: Height and width of a pixel, or None.
+    """
+
+    network_input: Floats
+    pixels: NDArray[Any]
+    spacing_mm: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A runtime with everything around it: raw image in, prediction in the image's own geometry out.
+
+    Args:
+        runtime: What runs the network.
+        preprocess: The deterministic steps before and after it.
+        classes: Names of the classes, the background first.
+        channels: Names of the channels that an image must have, in order.
+        operating_point: Threshold and smallest lesion.
+        flips: Average over the image and its mirror image; doubles the time.
+        budget: Limits for the bytes of one image.
+
+    Example:
+        >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP
+        >>> predictor.predict(Path("slice.tif").read_bytes()).area_px  # doctest: +SKIP
+        812
+    """
+
+    runtime: Runtime
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    channels: tuple[str, ...]
+    operating_point: OperatingPoint
+    flips: bool = False
+    budget: Budget = DEFAULT_BUDGET
+
+    def predict(self, image: Input, *, content_type: str | None = None, page: int | None = None) -> Prediction:
+        """Predict one image.
+
+        Args:
+            image: Bytes of a TIFF, PNG, JPEG or NPY, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
+            content_type: What the bytes are said to be; checked against what they are.
+            page: Page of a TIFF that has several.
+
+        Returns:
+            The prediction in the geometry of ``image``.
+
+        Raises:
+            DecodeError: If the bytes are not an acceptable image.
+            InputError: If the image is sound but not what this model takes.
+        """
+        prepared = self.prepare(image, content_type=content_type, page=page)
+        return self.finish(self.run(prepared.network_input[None])[0], prepared)
+
+    def predict_batch(self, images: Sequence[Input]) -> list[Prediction]:
+        """Predict several images, which may differ in size, in one call of the network.
+
+        Raises:
+            DecodeError: If the bytes of one are not an acceptable image.
+            InputError: If one is sound but not what this model takes.
+        """
+        if not images:
+            return []
+        prepared = [self.prepare(image) for image in images]
+        probabilities = self.run(np.stack([one.network_input for one in prepared]))
+        return [self.finish(one, source) for one, source in zip(probabilities, prepared, strict=True)]
+
+    def prepare(self, image: Input, *, content_type: str | None = None, page: int | None = None) -> Prepared:
+        """Decode, check the channels and preprocess; arguments as for ``predict``."""
+        if isinstance(image, bytes):
+            image = decode(image, content_type=content_type, page=page, budget=self.budget)
+        pixels = image.pixels if isinstance(image, Image) else np.atleast_3d(image)
+        if pixels.ndim != 3 or pixels.shape[2] != len(self.channels):
+            wanted = f"{len(self.channels)}: {', '.join(self.channels)}"
+            raise InputError(f"the image has {_channels_of(pixels)}; this model takes {wanted}")
+        spacing_mm = image.spacing_mm if isinstance(image, Image) else None
+        return Prepared(self.preprocess(pixels), pixels, spacing_mm)
+
+    def run(self, batch_nchw: Floats) -> Floats:
+        """Run the network, and the mirror image if ``flips``.
+
+        Args:
+            batch_nchw: ``(N, C, h, w)`` float32, normalised.
+
+        Returns:
+            ``(N, K, h, w)`` float32 probabilities on the network's grid.
+
+        Raises:
+            MedloomError: If a probability is not finite.
+        """
+        probabilities = self.runtime.run(batch_nchw)
+        if self.flips:
+            mirrored = self.runtime.run(batch_nchw[..., ::-1])[..., ::-1]
+            probabilities = (probabilities + mirrored) / np.float32(2.0)
+        if not np.isfinite(probabilities).all():
+            raise MedloomError("the network gave a probability that is not finite; the model is damaged")
+        return probabilities
+
+    def finish(self, probabilities_khw: Floats, prepared: Prepared) -> Prediction:
+        """Bring the network's answer back to the image's geometry; see ``medloom.inference.postprocess``.
+
+        Args:
+            probabilities_khw: ``(K, h, w)`` float32 on the network's grid.
+            prepared: The image it belongs to.
+        """
+        height, width = prepared.pixels.shape[:2]
+        point = self.operating_point
+        erased = erase_small(probabilities_khw, point)
+        restored = self.preprocess.restore(probabilities_khw, height, width)
+        kept = restored if erased is probabilities_khw else self.preprocess.restore(erased, height, width)
+        mask = to_mask(kept, point.threshold)
+        area_px = int(np.count_nonzero(mask))
+        spacing = prepared.spacing_mm
+        return Prediction(
+            probabilities=restored,
+            mask=mask,
+            probability=float(lesion_probability(restored).max()),
+            area_px=area_px,
+            area_mm2=None if spacing is None else area_px * spacing[0] * spacing[1],
+            operating_point=point,
+        )
+
+    def at(self, operating_point: OperatingPoint) -> Predictor:
+        """Return the same predictor at another operating point."""
+        return replace(self, operating_point=operating_point)
+
+
+def _channels_of(pixels: NDArray[Any]) -> str:
+    if pixels.ndim != 3:
+        return f"{pixels.ndim} dimensions"
+    return f"{pixels.shape[2]} channel" + ("s" if pixels.shape[2] != 1 else "")

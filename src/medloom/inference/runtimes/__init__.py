@@ -1,0 +1,92 @@
+"""What runs the network: one file each behind a small protocol. Imports nothing heavy.
+
+A new runtime is a line in ``RUNTIMES``, a file beside this one, and a fixture in the shared tests.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import UserError
+
+__all__ = ["RUNTIMES", "WEIGHTS_RUNTIMES", "NetworkSpec", "Runtime", "build_runtime"]
+
+Floats = NDArray[np.float32]
+
+RUNTIMES: dict[str, str] = {
+    "onnx": "medloom.inference.runtimes.onnx:OnnxRuntime",
+    "openvino": "medloom.inference.runtimes.openvino:OpenVinoRuntime",
+    "torch": "medloom.inference.runtimes.torch:TorchRuntime",
+}
+
+WEIGHTS_RUNTIMES = frozenset({"torch"})
+"""Runtimes that rebuild the network and load its safetensors; the others load the ONNX graph."""
+
+
+class Runtime(Protocol):
+    """Runs the network on a batch; safe to call from several threads."""
+
+    name: str
+
+    def run(self, batch_nchw: Floats) -> Floats:
+        """Return probabilities.
+
+        Args:
+            batch_nchw: ``(N, C, h, w)`` float32, normalised, N at least 1.
+
+        Returns:
+            ``(N, K, h, w)`` float32 in 0..1.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What it takes to build a network again.
+
+    Args:
+        name: Name in the registry of networks.
+        in_channels: Channels of the image.
+        out_channels: 1 for binary segmentation, else the number of classes.
+        size: Height and width in pixels.
+        args: Arguments that replace the network's defaults.
+    """
+
+    name: str
+    in_channels: int
+    out_channels: int
+    size: tuple[int, int]
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+def build_runtime(
+    name: str, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None
+) -> Runtime:
+    """Build a runtime by name.
+
+    Args:
+        name: One of ``RUNTIMES``.
+        model_path: The ONNX file; for the runtimes in ``WEIGHTS_RUNTIMES`` the safetensors.
+        threads: Threads of one call; all cores that this process may use by default.
+        network: Needed by the runtimes in ``WEIGHTS_RUNTIMES`` only.
+
+    Raises:
+        UserError: If there is no runtime of that name.
+        MissingExtraError: If its library is not installed.
+        BundleError: If the model cannot be loaded.
+    """
+    if name not in RUNTIMES:
+        near = difflib.get_close_matches(name, RUNTIMES, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"there is no runtime {name!r}{hint}; valid: {', '.join(RUNTIMES)}")
+    module, _, attribute = RUNTIMES[name].partition(":")
+    runtime_class = getattr(importlib.import_module(module), attribute)
+    runtime: Runtime = runtime_class.open(model_path, threads=threads, network=network)
+    return runtime

@@ -1,0 +1,58 @@
+"""ONNX Runtime on the CPU: the default, small to install and without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import BundleError
+from medloom.extras import require
+from medloom.inference.runtimes import NetworkSpec
+from medloom.inference.runtimes.graph import available_threads, read_graph
+
+__all__ = ["OnnxRuntime"]
+
+Floats = NDArray[np.float32]
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntime:
+    """Runs an ONNX graph that gives probabilities.
+
+    Args:
+        graph: Bytes of the model; see ``read_graph``.
+        threads: Threads of one call; all cores that this process may use by default.
+
+    Raises:
+        BundleError: If ONNX Runtime refuses the model.
+        MissingExtraError: If ONNX Runtime is not installed.
+    """
+
+    name = "onnx"
+
+    def __init__(self, graph: bytes, *, threads: int | None = None) -> None:
+        ort = require("onnxruntime", "serve")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or available_threads()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session: Any = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no base of their own
+            raise BundleError(f"ONNX Runtime cannot load the model: {error}") from error
+        self._input: str = self._session.get_inputs()[0].name
+
+    @classmethod
+    def open(cls, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None) -> OnnxRuntime:
+        """Load the ONNX file at ``model_path``; ``network`` is not needed."""
+        del network
+        return cls(read_graph(model_path), threads=threads)
+
+    def run(self, batch_nchw: Floats) -> Floats:
+        """Return ``(N, K, h, w)`` probabilities of a ``(N, C, h, w)`` float32 batch."""
+        probabilities: Floats = self._session.run(None, {self._input: np.ascontiguousarray(batch_nchw)})[0]
+        return probabilities
