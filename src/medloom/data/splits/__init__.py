@@ -1,0 +1,8 @@
+"""Which patients train, validate and test: by patient, stratified, the same for the same seed."""
+
+from __future__ import annotations
+
+from medloom.data.splits.assign import SPLITS, split_patients, split_warnings
+from medloom.data.splits.given import read_given_split
+
+__all__ = ["SPLITS", "read_given_split", "split_patients", "split_warnings"]

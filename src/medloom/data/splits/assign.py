@@ -1,0 +1,147 @@
+"""From the recipe's wishes to the columns ``split`` and ``fold``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medloom.data.splits.balance import balanced_parts
+from medloom.data.splits.given import SPLITS, check_given_split
+from medloom.errors import DataError
+
+if TYPE_CHECKING:
+    from medloom.recipe.schema import SplitConfig
+
+__all__ = ["SPLITS", "split_patients", "split_warnings"]
+
+IntArray = npt.NDArray[np.int64]
+
+# A part's lesion share may differ from the whole by this much before the report mentions it.
+_SHARE_TOLERANCE = 0.05
+
+# From this number of units of one sample each, dealing them out is as good as a search.
+_MANY = 1000
+
+
+def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+    """Decide which samples train, validate and test.
+
+    All samples of a patient go to the same part unless ``config.by`` is ``sample``. The parts come close to the
+    wanted shares of samples, with alike shares of samples that hold a lesion, also with few patients of very
+    different size. The same rows in any order, the same configuration and the same seed give the same split.
+
+    Args:
+        frame: One row a sample: ``sample_id``, ``patient_id``, ``lesion_px`` (pixels of any class but the
+            background). A column ``stratum`` (any label), if present, is balanced instead of lesion or no lesion;
+            ``given_split`` is used, and needed, when ``config.file`` is set.
+        config: The recipe's ``split``.
+
+    Returns:
+        A copy with ``split`` (train, validation, test) and ``fold`` (from 0; -1 where there are no folds).
+
+    Raises:
+        DataError: If there are fewer patients than parts, or the given split is incomplete, unknown or divides a
+            patient; every problem is listed.
+
+    Example:
+        >>> frame = pd.DataFrame({"sample_id": list("abc"), "patient_id": ["P1", "P2", "P3"], "lesion_px": [0, 9, 0]})
+        >>> sorted(split_patients(frame, SplitConfig())["split"])
+        ['test', 'train', 'validation']
+    """
+    result = frame.copy()
+    if config.file is not None:
+        return _given(result)
+    shares = np.array([config.train, config.validation, config.test])
+    if config.folds is not None:
+        shares = np.full(config.folds, 1 / config.folds)
+    parts = _parts(result, config, shares)
+    result["fold"] = parts if config.folds is not None else -1
+    result["split"] = _split_of_fold(parts, config) if config.folds is not None else np.array(SPLITS)[parts]
+    result["split"] = result["split"].astype(str)
+    return result
+
+
+def split_warnings(frame: pd.DataFrame, config: SplitConfig) -> list[str]:
+    """What the report shall say about a split.
+
+    Args:
+        frame: The result of ``split_patients``.
+        config: The recipe's ``split``.
+
+    Returns:
+        One sentence for each concern; empty when there is none.
+    """
+    warnings = []
+    if config.by == "sample" and config.file is None:
+        warnings.append(
+            "The split is by sample, not by patient: samples of one patient may be in training and in test, "
+            "and the figures are then too good."
+        )
+    lesion = frame["lesion_px"] > 0
+    for split in SPLITS:
+        share = float(lesion[frame["split"] == split].mean())
+        if share == 0 < float(lesion.mean()):
+            warnings.append(f"No sample in {split} has a lesion: its figures on lesions do not exist.")
+        elif abs(share - float(lesion.mean())) > _SHARE_TOLERANCE:
+            warnings.append(f"{share:.0%} of the samples in {split} have a lesion, {lesion.mean():.0%} of all samples.")
+    return warnings
+
+
+def _given(frame: pd.DataFrame) -> pd.DataFrame:
+    if "given_split" not in frame:
+        raise DataError("split.file is set, but the samples carry no given_split")
+    check_given_split(frame)
+    return frame.assign(split=frame["given_split"].astype(str), fold=-1)
+
+
+def _split_of_fold(parts: IntArray, config: SplitConfig) -> npt.NDArray[np.str_]:
+    """Fold k tests, the next one validates, the rest train."""
+    folds = config.folds or 1
+    place = (parts - config.fold) % folds
+    return np.where(place == 0, "test", np.where(place == 1, "validation", "train"))
+
+
+def _parts(frame: pd.DataFrame, config: SplitConfig, shares: npt.NDArray[np.float64]) -> IntArray:
+    """The part of each row."""
+    unit = frame["sample_id" if config.by == "sample" else "patient_id"].astype(str)
+    names, unit_of_row = np.unique(unit.to_numpy(dtype=str), return_inverse=True)
+    if len(names) < len(shares):
+        raise DataError(
+            f"{len(names)} {config.by}s cannot be divided into {len(shares)} parts; "
+            f"at least {len(shares)} are needed, or fewer folds"
+        )
+    rng = np.random.default_rng(config.seed)
+    # Shuffling the units first keeps their names from deciding anything.
+    order = rng.permutation(len(names))
+    sizes, strata = _counts(frame, unit_of_row, len(names), stratify=config.stratify)
+    divide = _shuffled_parts if sizes.max() == 1 and len(names) > _MANY else balanced_parts
+    parts = np.empty(len(names), dtype=np.int64)
+    parts[order] = divide(sizes[order], strata[order], shares, rng)
+    return parts[unit_of_row]
+
+
+def _counts(frame: pd.DataFrame, unit_of_row: IntArray, units: int, *, stratify: bool) -> tuple[IntArray, IntArray]:
+    """Samples of each unit (U,), and of each unit in each stratum (U, K)."""
+    sizes = np.bincount(unit_of_row, minlength=units)
+    if not stratify:
+        return sizes, np.zeros((units, 0), dtype=np.int64)
+    label = frame["stratum"].astype(str) if "stratum" in frame else (frame["lesion_px"] > 0).astype(str)
+    strata = [np.bincount(unit_of_row[(label == value).to_numpy()], minlength=units) for value in sorted(set(label))]
+    return sizes, np.stack(strata, axis=1)
+
+
+def _shuffled_parts(
+    sizes: IntArray, strata: IntArray, shares: npt.NDArray[np.float64], rng: np.random.Generator
+) -> IntArray:
+    """Units of one sample each, already shuffled: deal out stratum after stratum, exact to one sample."""
+    label = strata.argmax(axis=1) if strata.shape[1] else np.zeros(len(sizes), dtype=np.int64)
+    order = np.argsort(label, kind="stable")
+    # A low-discrepancy sequence keeps the shares right within any run of the order, so in every stratum.
+    places = (np.arange(len(sizes)) * 0.6180339887498949 + rng.random()) % 1.0
+    borders = np.cumsum(shares)[:-1]
+    parts = np.empty(len(sizes), dtype=np.int64)
+    parts[order] = np.searchsorted(borders, places, side="right")
+    return parts
