@@ -1,0 +1,78 @@
+"""The only way from untrusted bytes to pixels: sniff, budget, decode."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medloom.errors import DecodeError
+from medloom.imaging.checks import check_encoded, guard
+from medloom.imaging.registry import FORMATS, check_declared, sniff
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Pixels
+
+__all__ = ["decode", "inspect"]
+
+
+def inspect(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Header:
+    """Read what an image says about itself, without decoding it.
+
+    Args:
+        data: The encoded image.
+        budget: What it may cost.
+
+    Returns:
+        Geometry and type as `decode` would return them; of the first page where there are several.
+
+    Raises:
+        DecodeError: If it is no image, or over the budget.
+    """
+    check_encoded(data, budget)
+    name = sniff(data)
+    with guard(name):
+        return FORMATS[name].inspect(data, budget)
+
+
+def decode(
+    data: bytes,
+    *,
+    content_type: str | None = None,
+    page: int | None = None,
+    nan_policy: NanPolicy = "reject",
+    budget: Budget = DEFAULT_BUDGET,
+) -> Image:
+    """Decode an image from bytes nobody has checked.
+
+    The format is decided by the signature alone and no other reader is tried. The header is compared with the
+    budget before pixels are allocated. The result is the whole image, never a part of a damaged one, and every
+    failure is a `DecodeError`.
+
+    Args:
+        data: The encoded image: TIFF, PNG, JPEG or NPY.
+        content_type: Declared media type, to be compared with the content; None if nothing was declared.
+        page: Page counted from 0; needed where a file has several.
+        nan_policy: ``reject`` refuses NaN and infinite pixels, ``allow`` returns them.
+        budget: What it may cost.
+
+    Returns:
+        The image; 16-bit stays 16-bit, palettes are expanded, stored orientation is applied.
+
+    Raises:
+        DecodeError: Whatever is wrong with the input; ``code`` says what.
+
+    Example:
+        >>> image = decode(encode_png(np.zeros((4, 6), np.uint8)))
+        >>> image.pixels.shape, image.format
+        ((4, 6, 1), 'png')
+    """
+    check_encoded(data, budget)
+    name = sniff(data)
+    check_declared(content_type, name)
+    with guard(name):
+        image = FORMATS[name].decode(data, page, budget)
+        if nan_policy == "reject":
+            _check_finite(image.pixels)
+    return image
+
+
+def _check_finite(pixels: Pixels) -> None:
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DecodeError("non_finite", "the image holds NaN or infinite pixels", hint="Replace them by a number.")

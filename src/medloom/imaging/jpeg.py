@@ -1,0 +1,172 @@
+"""JPEG, decoded by libjpeg-turbo after its markers were walked to the end of the image.
+
+libjpeg fills what is missing with grey and only warns, so completeness is decided here, before it runs.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+
+from medloom.errors import DecodeError
+from medloom.imaging import tiff_ifd
+from medloom.imaging.checks import check_header, choose_page
+from medloom.imaging.orientation import ORIENTATION_TAG, orient, swaps_axes
+from medloom.imaging.types import Budget, Header, Image, Pixels
+
+__all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
+
+MAGICS: tuple[tuple[int, bytes], ...] = ((0, b"\xff\xd8\xff"),)
+SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg")
+CONTENT_TYPES: tuple[str, ...] = ("image/jpeg", "image/jpg")
+
+_SOI, _EOI, _SOS, _APP1, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xDC
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
+_DECODED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive with Huffman coding
+_ALONE = {0x01, *range(0xD0, 0xD8)}
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in entropy-coded data: neither stuffing, fill nor restart
+_EXIF = b"Exif\x00\x00"
+_MAX_SEGMENTS = 4096
+_MAX_SCANS = 256  # an ordinary progressive file has about ten; each scan costs a pass over the image
+
+
+@dataclass(frozen=True)
+class _Layout:
+    height: int
+    width: int
+    components: int
+    orientation: int
+    notes: tuple[str, ...]
+
+
+def codec() -> str:
+    """Name and version of what decodes it."""
+    return str(imagecodecs.jpeg8_version())
+
+
+def inspect(data: bytes, budget: Budget, /) -> Header:
+    """Walk the markers to the end of the image, and check its frame against the budget."""
+    return _read(data, budget)[1]
+
+
+def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
+    """Return grey or RGB pixels as they are meant to be seen."""
+    layout, header = _read(data, budget)
+    choose_page(page, 1)
+    pixels = imagecodecs.jpeg8_decode(data).reshape(layout.height, layout.width, -1)
+    if pixels.shape[2] != layout.components or pixels.dtype != np.uint8:
+        raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
+    if layout.components == 4:
+        pixels = _rgb_from_cmyk(pixels)
+    return Image(orient(pixels, layout.orientation), header.format, notes=layout.notes)
+
+
+def _rgb_from_cmyk(stored: Pixels) -> Pixels:
+    """Convert CMYK, which JPEG files store inverted (as Adobe does), to RGB without a colour profile."""
+    pixels = np.empty((*stored.shape[:2], 3), np.uint8)
+    black = stored[..., 3].astype(np.uint16)
+    for channel in range(3):
+        pixels[..., channel] = (stored[..., channel] * black + np.uint16(127)) // np.uint16(255)
+    return pixels
+
+
+def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:
+    layout = _walk(data, budget)
+    height, width = layout.height, layout.width
+    if swaps_axes(layout.orientation):
+        height, width = width, height
+    return layout, Header("jpeg", height, width, min(layout.components, 3), "uint8")
+
+
+def _walk(data: bytes, budget: Budget) -> _Layout:
+    """Step over every segment and scan up to the end-of-image marker."""
+    position, scans, frame, exif = 2, 0, None, b""
+    for _ in range(_MAX_SEGMENTS):
+        marker, position = _next_marker(data, position)
+        if marker == _EOI:
+            return _layout(frame, exif, scans)
+        if marker in _ALONE:
+            continue
+        body, position = _segment(data, position)
+        if marker in _FRAMES:
+            frame = _frame(marker, body, frame, len(data), budget)
+        elif marker == _APP1 and body.startswith(_EXIF):
+            exif = exif or body[len(_EXIF) :]
+        elif marker == _SOS:
+            scans += 1
+            if scans > _MAX_SCANS or frame is None:
+                raise DecodeError("corrupt", f"scan {scans} does not belong to an image", field="SOS")
+            position = _end_of_scan(data, position)
+        elif marker in (_SOI, _DNL):
+            raise DecodeError("unsupported", f"marker {marker:#x} within the image is not read")
+    raise DecodeError("too_large", f"the file has more than {_MAX_SEGMENTS} segments")
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int, int]:
+    if data[position : position + 1] not in (b"\xff", b""):
+        raise DecodeError("corrupt", "a segment of the JPEG is damaged")
+    while data[position : position + 1] == b"\xff":
+        position += 1
+    if position >= len(data):
+        raise DecodeError("truncated", "the file ends before its end marker", field="EOI")
+    return data[position], position + 1
+
+
+def _segment(data: bytes, position: int) -> tuple[bytes, int]:
+    length = int.from_bytes(data[position : position + 2], "big")
+    if position + max(length, 2) > len(data):
+        raise DecodeError("truncated", "the file ends within a segment")
+    if length < 2:
+        raise DecodeError("corrupt", "a segment of the JPEG has no length")
+    return data[position + 2 : position + length], position + length
+
+
+def _end_of_scan(data: bytes, position: int) -> int:
+    found = _MARKER.search(data, position)
+    if found is None:
+        raise DecodeError("truncated", "the file ends within its pixels", field="EOI")
+    return found.start()
+
+
+def _frame(
+    marker: int, body: bytes, earlier: tuple[int, int, int] | None, encoded: int, budget: Budget
+) -> tuple[int, int, int]:
+    """Return height, width and components, after they were found acceptable."""
+    if earlier is not None or len(body) < 6:
+        raise DecodeError("corrupt", "the frame header is damaged", field="SOF")
+    precision, height, width, components = struct.unpack_from(">BHHB", body)
+    if marker not in _DECODED_FRAMES or precision != 8:
+        raise DecodeError(
+            "unsupported", f"JPEG process {marker - 0xC0} with {precision} bits is not read", field="SOF",
+            hint="Save it as baseline or progressive JPEG with 8 bits, or as PNG.",
+        )  # fmt: skip
+    if components not in (1, 3, 4):
+        raise DecodeError("unsupported", f"the image has {components} components; expected 1, 3 or 4", field="SOF")
+    check_header(Header("jpeg", height, width, components, "uint8"), encoded, budget)
+    return height, width, components
+
+
+def _layout(frame: tuple[int, int, int] | None, exif: bytes, scans: int) -> _Layout:
+    if frame is None or not scans:
+        raise DecodeError("corrupt", "the file ends before an image came", field="SOF")
+    orientation, notes = _orientation(exif)
+    if frame[2] == 4:
+        notes = (*notes, "CMYK converted to RGB")
+    return _Layout(*frame, orientation, notes)
+
+
+def _orientation(exif: bytes) -> tuple[int, tuple[str, ...]]:
+    if not exif:
+        return 1, ()
+    try:
+        file = tiff_ifd.open_file(exif)
+        orientation = tiff_ifd.read_tags(file, file.first).integer(ORIENTATION_TAG, 1)
+    except DecodeError:
+        return 1, ("unreadable EXIF was ignored",)
+    if 2 <= orientation <= 8:
+        return orientation, ("EXIF orientation applied",)
+    return 1, ()

@@ -1,0 +1,37 @@
+"""The eight orientations that TIFF and EXIF know."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medloom.imaging.types import Pixels
+
+__all__ = ["ORIENTATION_TAG", "orient", "swaps_axes"]
+
+ORIENTATION_TAG = 274
+
+
+def swaps_axes(orientation: int) -> bool:
+    """Tell whether rows become columns."""
+    return 5 <= orientation <= 8
+
+
+def orient(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn stored rows and columns into the picture as it is meant to be seen.
+
+    Args:
+        pixels: Array (H, W, C) as stored.
+        orientation: Value of tag 274; 1 and values outside 2 to 8 mean "as stored".
+
+    Returns:
+        Array (H, W, C), or (W, H, C) for 5 to 8; contiguous.
+
+    Source: TIFF 6.0, Orientation; EXIF 2.32, 4.6.4.
+    """
+    if swaps_axes(orientation):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

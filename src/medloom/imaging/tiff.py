@@ -1,0 +1,275 @@
+"""TIFF and BigTIFF.
+
+The directories are read here; the pixels of plain files are copied straight out of the input, everything else is
+decoded by libtiff once every strip or tile was found to lie in the file. libtiff sees no file that was not
+accounted for, and what it returns must have the shape and type that the directory announced.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import DecodeError
+from medloom.imaging.checks import check_header, choose_page
+from medloom.imaging.orientation import ORIENTATION_TAG, orient, swaps_axes
+from medloom.imaging.tiff_ifd import TiffFile, TiffTags, directory_offsets, open_file, read_tags
+from medloom.imaging.types import Budget, Header, Image, Pixels
+
+__all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
+
+MAGICS: tuple[tuple[int, bytes], ...] = (
+    (0, b"II*\x00"),
+    (0, b"MM\x00*"),
+    (0, b"II+\x00"),
+    (0, b"MM\x00+"),
+)
+SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
+CONTENT_TYPES: tuple[str, ...] = ("image/tiff",)
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _DESCRIPTION = 256, 257, 258, 259, 262, 266, 270
+_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
+_COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT = 320, 322, 323, 324, 325, 339
+
+_RAW, _JPEG = 1, 7
+_COMPRESSIONS = {
+    _RAW: "none", 2: "CCITT RLE", 3: "CCITT G3", 4: "CCITT G4", 5: "LZW", _JPEG: "JPEG", 8: "Deflate",
+    32773: "PackBits", 32946: "Deflate", 50000: "Zstandard",
+}  # fmt: skip
+_BILEVEL_ONLY = (2, 3, 4)
+_UNTYPED = 4
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_DTYPES = {
+    (1, 1): "bool", (1, 8): "u1", (1, 16): "u2", (1, 32): "u4", (1, 64): "u8",
+    (2, 8): "i1", (2, 16): "i2", (2, 32): "i4", (2, 64): "i8", (3, 16): "f2", (3, 32): "f4", (3, 64): "f8",
+}  # fmt: skip
+_IMAGEJ = re.compile(rb"ImageJ=.*?^images=(\d+)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One directory, understood."""
+
+    number: int
+    height: int
+    width: int
+    samples: int
+    dtype: np.dtype[np.generic]
+    compression: int
+    photometric: int
+    planar: bool
+    orientation: int
+    tags: TiffTags
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape in which readers return the stored samples."""
+        plane = (self.height, self.width)
+        if self.samples == 1:
+            return plane
+        return (self.samples, *plane) if self.planar else (*plane, self.samples)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        found = (
+            (self.photometric == _PALETTE, "palette expanded"),
+            (self.photometric == _WHITE_IS_ZERO, "white-is-zero inverted"),
+            (self.dtype.kind == "b", "1-bit scaled to 0 and 255"),
+            (2 <= self.orientation <= 8, "orientation applied"),
+        )
+        return tuple(text for there, text in found if there)
+
+
+def codec() -> str:
+    """Name and version of what decodes it."""
+    return f"{imagecodecs.tiff_version()} ({', '.join(dict.fromkeys(_COMPRESSIONS.values()))})"
+
+
+def inspect(data: bytes, budget: Budget, /) -> Header:
+    """Find every directory, read the first one, and check it against the budget."""
+    file, offsets = _directories(data, budget)
+    return _header(_page(read_tags(file, offsets[0]), 0), len(offsets), budget)
+
+
+def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
+    """Return the pixels of one page."""
+    file, offsets = _directories(data, budget)
+    number = choose_page(page, len(offsets))
+    found = _page(read_tags(file, offsets[number]), number)
+    header = _header(found, len(offsets), budget)
+    _check_chunks(found, budget)
+    stored = _stored(data, found)
+    pixels = orient(_meaning(stored, found), found.orientation)
+    if pixels.shape != header.shape or pixels.dtype != header.dtype:
+        raise _contradiction(pixels)
+    return Image(pixels, "tiff", notes=found.notes)
+
+
+def _directories(data: bytes, budget: Budget) -> tuple[TiffFile, list[int]]:
+    file = open_file(data)
+    return file, directory_offsets(file, budget.max_frames)
+
+
+def _contradiction(pixels: Pixels) -> DecodeError:
+    return DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
+
+
+def _page(tags: TiffTags, number: int) -> _Page:
+    """Understand a directory, or say what about it is not read."""
+    samples = tags.integer(_SAMPLES, 1)
+    kind = max(tags.integer(_SAMPLE_FORMAT, 1), 1), tags.integer(_BITS, 1)
+    page = _Page(
+        number=number,
+        height=tags.integer(_HEIGHT),
+        width=tags.integer(_WIDTH),
+        samples=samples,
+        dtype=_dtype(*kind),
+        compression=tags.integer(_COMPRESSION, _RAW),
+        photometric=tags.integer(_PHOTOMETRIC, _BLACK_IS_ZERO if samples < 3 else _RGB),
+        planar=tags.integer(_PLANAR, 1) == 2,
+        orientation=tags.integer(ORIENTATION_TAG, 1),
+        tags=tags,
+    )
+    _check_supported(page)
+    return page
+
+
+def _dtype(sample_format: int, bits: int) -> np.dtype[np.generic]:
+    sample_format = 1 if sample_format == _UNTYPED else sample_format
+    if (sample_format, bits) not in _DTYPES:
+        raise DecodeError(
+            "unsupported", f"samples of {bits} bits in format {sample_format} are not read", field="BitsPerSample",
+            hint="Save it with 8, 16 or 32 bits.",
+        )  # fmt: skip
+    return np.dtype(_DTYPES[sample_format, bits])
+
+
+def _check_supported(page: _Page) -> None:
+    if page.compression not in _COMPRESSIONS or (page.compression in _BILEVEL_ONLY and page.dtype.kind != "b"):
+        raise DecodeError(
+            "unsupported", f"compression {page.compression} is not read for {page.dtype}", field="Compression",
+            hint=f"Save it with one of {', '.join(dict.fromkeys(_COMPRESSIONS.values()))}.",
+        )  # fmt: skip
+    if not _meaning_known(page):
+        raise DecodeError(
+            "unsupported",
+            f"photometric interpretation {page.photometric} is not read for {page.samples} samples of {page.dtype}",
+            field="PhotometricInterpretation",
+            hint="Save it as grey or RGB.",
+        )
+    if page.tags.integer(_PREDICTOR, 1) not in (1, 2, 3):
+        raise DecodeError("unsupported", "the predictor is not 1, 2 or 3", field="Predictor")
+
+
+def _meaning_known(page: _Page) -> bool:
+    """Tell whether the samples can be turned into grey, RGB or plain channels."""
+    if page.photometric == _WHITE_IS_ZERO:
+        return page.dtype.kind in "bu" and page.samples == 1
+    if page.photometric == _PALETTE:
+        return page.dtype == np.uint8 and page.samples == 1
+    if page.photometric == _YCBCR:
+        return page.compression == _JPEG and page.samples == 3
+    return page.photometric in (_BLACK_IS_ZERO, _RGB)
+
+
+def _header(page: _Page, pages: int, budget: Budget) -> Header:
+    height, width, channels, dtype = page.height, page.width, page.samples, page.dtype.name
+    if swaps_axes(page.orientation):
+        height, width = width, height
+    if page.dtype.kind == "b":
+        dtype = "uint8"
+    if page.photometric == _PALETTE:
+        channels, dtype = 3, _palette(page).dtype.name
+    _check_stack(page, pages)
+    return check_header(Header("tiff", height, width, channels, dtype, pages), len(page.tags.file.data), budget)
+
+
+def _check_stack(page: _Page, pages: int) -> None:
+    """Refuse ImageJ stacks that have one directory for all slices: only the first would be seen."""
+    announced = _IMAGEJ.search(page.tags.text(_DESCRIPTION))
+    if announced and int(announced[1]) > pages:
+        raise DecodeError(
+            "unsupported", f"ImageJ announces {int(announced[1])} slices; the file describes {pages}",
+            field="ImageDescription", hint="Save the stack as an image sequence.",
+        )  # fmt: skip
+
+
+def _check_chunks(page: _Page, budget: Budget) -> None:
+    """Check that all strips or tiles are announced, lie in the file, and are no larger than the budget."""
+    tags, size = page.tags, len(page.tags.file.data)
+    tiled = _TILE_WIDTH in tags.entries
+    width = tags.integer(_TILE_WIDTH) if tiled else page.width
+    height = tags.integer(_TILE_HEIGHT) if tiled else min(tags.integer(_ROWS_PER_STRIP, page.height), page.height)
+    if min(width, height) < 1:
+        raise DecodeError("corrupt", "a strip or tile has no pixels", field="RowsPerStrip")
+    down, across = math.ceil(page.height / height), math.ceil(page.width / width)
+    if tiled:  # readers allocate whole tiles
+        check_header(Header("tiff", down * height, across * width, page.samples, page.dtype.name), size, budget)
+    offsets, counts = _chunks(page)
+    expected = down * across * (page.samples if page.planar else 1)
+    if len(offsets) != expected or len(counts) != expected:
+        raise DecodeError("corrupt", f"{len(offsets)} strips or tiles came; expected {expected}", field="StripOffsets")
+    if (counts < 1).any():
+        raise DecodeError("corrupt", "a strip or tile has no bytes", field="StripByteCounts")
+    if (offsets + counts > size).any():
+        raise DecodeError("truncated", "the file ends within its pixels", field="StripOffsets")
+
+
+def _chunks(page: _Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return offsets and lengths of all strips or tiles, in bytes."""
+    tags = page.tags
+    if _TILE_WIDTH in tags.entries:
+        return tags.integers(_TILE_OFFSETS), tags.integers(_TILE_BYTES)
+    return tags.integers(_STRIP_OFFSETS), tags.integers(_STRIP_BYTES)
+
+
+def _stored(data: bytes, page: _Page) -> Pixels:
+    """Return the samples as they are stored, as (H, W, C)."""
+    stored = _copied(data, page)
+    if stored is None:
+        stored = imagecodecs.tiff_decode(data, index=page.number)
+        if stored.shape != page.stored_shape or stored.dtype != page.dtype:
+            raise _contradiction(stored)
+    if page.samples == 1:
+        return stored[..., np.newaxis]
+    return np.moveaxis(stored, 0, -1) if page.planar else stored
+
+
+def _copied(data: bytes, page: _Page) -> Pixels | None:
+    """Copy uncompressed strips that follow each other, three times as fast as libtiff; None for anything else."""
+    tags = page.tags
+    if page.compression != _RAW or page.dtype.kind == "b" or _TILE_WIDTH in tags.entries:
+        return None
+    offsets, counts = _chunks(page)
+    size = math.prod(page.stored_shape) * page.dtype.itemsize
+    if tags.integer(_FILL_ORDER, 1) != 1 or int(counts.sum()) != size or (offsets[1:] != (offsets + counts)[:-1]).any():
+        return None
+    plain = np.frombuffer(data, page.dtype.newbyteorder(tags.file.order), math.prod(page.stored_shape), int(offsets[0]))
+    return plain.astype(page.dtype).reshape(page.stored_shape)
+
+
+def _meaning(stored: Pixels, page: _Page) -> Pixels:
+    """Turn stored samples into grey, RGB or plain channels."""
+    if page.dtype.kind == "b":
+        stored = stored.astype(np.uint8) * np.uint8(255)
+    if page.photometric == _WHITE_IS_ZERO:
+        return np.iinfo(stored.dtype).max - stored
+    if page.photometric == _PALETTE:
+        return _palette(page)[stored[..., 0]]
+    return stored
+
+
+def _palette(page: _Page) -> Pixels:
+    """Return the colour map as (256, 3): uint8 where 8 bits say all of it, else uint16."""
+    colours = page.tags.integers(_COLOUR_MAP)
+    if len(colours) != 3 * 256 or colours.max() > 65535:
+        raise DecodeError("corrupt", f"the colour map has {len(colours)} values; expected 768", field="ColorMap")
+    table = colours.reshape(3, 256).T
+    if not (table % 257).any() or not (table % 256).any():
+        return (table >> 8).astype(np.uint8)
+    return table.astype(np.uint16)

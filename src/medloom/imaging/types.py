@@ -1,0 +1,112 @@
+"""What goes into decoding and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DEFAULT_BUDGET", "Budget", "Format", "Header", "Image", "NanPolicy", "Pixels"]
+
+Pixels = NDArray[Any]
+NanPolicy = Literal["reject", "allow"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one input may cost; compared with its header before anything is allocated.
+
+    Args:
+        max_bytes: Length of the encoded input.
+        max_pixels: Height × width of one plane.
+        max_decoded_bytes: Size of the decoded array.
+        max_frames: Pages or frames in one file.
+        max_ratio: Decoded over encoded size, for arrays larger than ``ratio_above_bytes``.
+        ratio_above_bytes: Decoded size up to which any ratio is accepted.
+    """
+
+    max_bytes: int = 25 * 2**20
+    max_pixels: int = 50_000_000
+    max_decoded_bytes: int = 512 * 2**20
+    max_frames: int = 2000
+    max_ratio: int = 200
+    ratio_above_bytes: int = 64 * 2**20
+
+
+DEFAULT_BUDGET = Budget()
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself: the geometry that `decode` returns, known without decoding.
+
+    Args:
+        format: ``tiff``, ``png``, ``jpeg`` or ``npy``.
+        height: Rows, after the file's orientation is applied.
+        width: Columns, after the file's orientation is applied.
+        channels: Channels after palettes are expanded and CMYK is converted.
+        dtype: NumPy name of the decoded type, in native byte order.
+        pages: Number of pages or frames. `decode` needs ``page=`` when there are several.
+    """
+
+    format: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    pages: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the decoded array."""
+        return self.height, self.width, self.channels
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the decoded array of one page in bytes."""
+        return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A decoded image.
+
+    Args:
+        pixels: Array (H, W, C) in its native dtype, C-contiguous, in native byte order, C ≥ 1.
+        format: Format it came in.
+        spacing_mm: Row and column spacing in millimetres, or None where it is unknown. TIFF, PNG and JPEG
+            resolutions describe paper, so they are not taken for spacing.
+        notes: What a careful reader should know, such as "palette expanded".
+    """
+
+    pixels: Pixels
+    format: str
+    spacing_mm: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Format(Protocol):
+    """One file format. A module with these names is one; `medloom.imaging.registry` lists them."""
+
+    @property
+    def MAGICS(self) -> tuple[tuple[int, bytes], ...]:
+        """Offset and bytes of every signature that identifies the format."""
+
+    @property
+    def SUFFIXES(self) -> tuple[str, ...]:
+        """File name suffixes, lower case, with the dot."""
+
+    @property
+    def CONTENT_TYPES(self) -> tuple[str, ...]:
+        """Media types, the preferred one first."""
+
+    def inspect(self, data: bytes, budget: Budget, /) -> Header:
+        """Parse the header and check it against the budget; allocate no pixels."""
+
+    def decode(self, data: bytes, page: int | None, budget: Budget, /) -> Image:
+        """Return the pixels of one page, or raise."""
+
+    def codec(self) -> str:
+        """Name and version of what decodes it."""
