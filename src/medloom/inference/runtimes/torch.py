@@ -51,7 +51,7 @@ class TorchRuntime:
     def __init__(self, network: nn.Module, *, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self._model = Probabilities(network)
+        self.model = Probabilities(network)
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
     @classmethod
@@ -77,5 +77,5 @@ class TorchRuntime:
         """Return ``(N, K, h, w)`` probabilities of a ``(N, C, h, w)`` float32 batch."""
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(batch_nchw)).to(self._device)
-            probabilities: Floats = self._model(batch).cpu().numpy()
+            probabilities: Floats = self.model(batch).cpu().numpy()
         return probabilities

@@ -1,0 +1,169 @@
+"""Read a bundle: unpack safely, check every file, give a ``Predictor``."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from medloom.errors import BundleError
+from medloom.files import sha256_bytes, sha256_file
+from medloom.inference import Predictor, build_runtime
+from medloom.inference.runtimes import WEIGHTS_RUNTIMES
+from medloom.packaging.archive import extract
+from medloom.packaging.manifest import Manifest
+from medloom.transforms.preprocess import Preprocess
+
+__all__ = ["CHECKSUM", "GRAPH", "MANIFEST", "WEIGHTS", "Bundle", "load", "read_bundle"]
+
+MANIFEST = "bundle.json"
+CHECKSUM = "bundle.json.sha256"
+GRAPH = "model.onnx"
+WEIGHTS = "model.safetensors"
+
+_MAX_MANIFEST_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files have all been checked. Use it in a ``with`` block, which removes what was unpacked.
+
+    Args:
+        folder: Where its files lie.
+        manifest: What ``bundle.json`` says.
+        temporary: Whether ``folder`` is ours to remove.
+    """
+
+    folder: Path
+    manifest: Manifest
+    temporary: bool = False
+
+    def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+        """Build the predictor; it needs the bundle's files no more.
+
+        Args:
+            runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
+            threads: Threads of one call; all cores that this process may use by default.
+
+        Raises:
+            UserError: If there is no such runtime or its library is missing.
+            BundleError: If the runtime refuses the model.
+        """
+        manifest = self.manifest
+        name = runtime or manifest.runtime
+        return Predictor(
+            runtime=build_runtime(
+                name,
+                self.folder / (WEIGHTS if name in WEIGHTS_RUNTIMES else GRAPH),
+                threads=threads,
+                network=manifest.model.spec(manifest.preprocess.size),
+            ),
+            preprocess=Preprocess(manifest.preprocess),
+            classes=manifest.classes,
+            channels=manifest.channels,
+            operating_point=manifest.operating_point.point(),
+            flips=manifest.flips,
+        )
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        if self.temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Open a bundle and check every file in it.
+
+    Args:
+        path: A ``model.tar.gz``, or the folder that it was extracted to.
+
+    Returns:
+        The bundle; unpacked to a private temporary folder if it came as an archive.
+
+    Raises:
+        BundleError: If it is missing, damaged, tampered with or of another format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Bundle(path, _checked(path))
+    if not path.is_file():
+        raise BundleError(f"there is no bundle at {path}; expected a model.tar.gz or its folder")
+    folder = Path(tempfile.mkdtemp(prefix="medloom-bundle-"))
+    try:
+        names = extract(path, folder)
+        manifest = _checked(folder)
+        _refuse_strangers(names, manifest)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Bundle(folder, manifest, temporary=True)
+
+
+def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+    """Load a bundle and return its ``Predictor``; nothing stays unpacked.
+
+    Args:
+        path: A ``model.tar.gz``, or the folder that it was extracted to.
+        runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
+        threads: Threads of one call; all cores that this process may use by default.
+
+    Raises:
+        BundleError: If the bundle is damaged, tampered with or of another format.
+    """
+    with read_bundle(path) as bundle:
+        return bundle.predictor(runtime=runtime, threads=threads)
+
+
+def _checked(folder: Path) -> Manifest:
+    """Read the manifest and compare every file with it."""
+    data = _read_manifest(folder)
+    manifest = Manifest.parse(data)
+    needed = {GRAPH, WEIGHTS, manifest.golden.input, manifest.golden.probabilities, manifest.golden.mask}
+    if missing := needed - manifest.files.keys():
+        raise BundleError(f"bundle.json lists no {', '.join(sorted(missing))}")
+    for name, expected in manifest.files.items():
+        _check_file(folder, name, expected)
+    return manifest
+
+
+def _read_manifest(folder: Path) -> bytes:
+    for name in (MANIFEST, CHECKSUM):
+        file = folder / name
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise BundleError(f"there is no sound {name} in {folder.name}; this is not a Medloom bundle")
+    data = (folder / MANIFEST).read_bytes()
+    if (folder / CHECKSUM).read_bytes() != checksum_line(data):
+        raise BundleError(f"{MANIFEST} was changed after the bundle was made; package the model again")
+    return data
+
+
+def checksum_line(manifest: bytes) -> bytes:
+    """Return the content of ``bundle.json.sha256``, as ``sha256sum`` writes it."""
+    return f"{sha256_bytes(manifest)}  {MANIFEST}\n".encode()
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    file = folder / name
+    inside = file.resolve().is_relative_to(folder.resolve())
+    if not inside or file.is_symlink() or not file.is_file():
+        raise BundleError(f"{name} is missing from the bundle or not a regular file")
+    if sha256_file(file) != expected:
+        raise BundleError(
+            f"{name} was changed after the bundle was made (its SHA-256 differs); package the model again"
+        )
+
+
+def _refuse_strangers(names: list[str], manifest: Manifest) -> None:
+    if strangers := set(names) - manifest.files.keys() - {MANIFEST, CHECKSUM}:
+        raise BundleError(f"the bundle holds files that it does not list: {', '.join(sorted(strangers)[:5])}")

@@ -1,0 +1,36 @@
+"""Entry point of a Medloom bundle for hosts that call these four functions (such as SageMaker).
+
+All of it stands on Medloom: the predictions are those of ``medloom predict`` and ``medloom serve``.
+"""
+
+from typing import Any
+
+from medloom.inference import Prediction, Predictor
+from medloom.packaging import Manifest, read_bundle
+from medloom.serving import encode_prediction
+
+
+def model_fn(model_dir: str, context: Any = None) -> tuple[Predictor, Manifest]:
+    """Load the model from the folder that the bundle was extracted to, after checking every file."""
+    bundle = read_bundle(model_dir)
+    return bundle.predictor(), bundle.manifest
+
+
+def input_fn(request_body: bytes | bytearray, content_type: str, context: Any = None) -> tuple[bytes, str]:
+    """Keep the raw bytes with their type; the predictor decodes them."""
+    return bytes(request_body), content_type
+
+
+def predict_fn(
+    data: tuple[bytes, str], model: tuple[Predictor, Manifest], context: Any = None
+) -> tuple[Prediction, Manifest]:
+    """Predict in the geometry of the image that came in."""
+    body, content_type = data
+    predictor, manifest = model
+    return predictor.predict(body, content_type=content_type, page=manifest.input.page), manifest
+
+
+def output_fn(result: tuple[Prediction, Manifest], accept: str, context: Any = None) -> tuple[bytes, str]:
+    """Answer as JSON, mask PNG or probabilities NPY: bytes and their content type."""
+    prediction, manifest = result
+    return encode_prediction(prediction, manifest, accept)

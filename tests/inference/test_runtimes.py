@@ -1,0 +1,147 @@
+"""One suite for every runtime: a new one is a line in ``RUNTIMES`` and is tested here without a new test."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from medloom.errors import BundleError, UserError
+from medloom.inference import RUNTIMES, NetworkSpec, build_runtime
+from medloom.models.networks import build_network
+from medloom.packaging.export import export_onnx
+from medloom.packaging.testing import tiny_graph
+from medloom.recipe import ModelConfig
+
+ARGS = {"channels": [4, 8], "num_res_units": 1}
+SPEC = NetworkSpec("unet", 3, 2, (32, 32), ARGS)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build_network(ModelConfig(name=SPEC.name, args=ARGS), SPEC.in_channels, SPEC.out_channels, SPEC.size).eval()
+
+
+@pytest.fixture(scope="module")
+def files(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    weights = folder / "model.safetensors"
+    safetensors.torch.save_file(network.state_dict(), weights)
+    graph = export_onnx(network, folder / "model.onnx", channels=3, size=SPEC.size)
+    return {"torch": weights, "onnx": graph, "openvino": graph}
+
+
+@pytest.fixture(scope="module", params=list(RUNTIMES))
+def runtime(request, files):
+    return build_runtime(request.param, files[request.param], threads=1, network=SPEC)
+
+
+def _images(count, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, 3, 32, 32)).astype(np.float32)
+
+
+def test_gives_the_networks_probabilities(runtime, network):
+    images = _images(2)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images)).softmax(1).numpy()
+    np.testing.assert_allclose(runtime.run(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_takes_batches_of_any_size(runtime, count):
+    found = runtime.run(_images(count))
+    assert found.shape == (count, 2, 32, 32)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_an_image_gets_the_same_answer_alone_and_in_a_batch(runtime):
+    images = _images(3)
+    alone = np.concatenate([runtime.run(image[None]) for image in images])
+    np.testing.assert_allclose(runtime.run(images), alone, atol=1e-5)
+
+
+def test_takes_a_view_and_leaves_it_alone(runtime):
+    images = _images(1)
+    before = images.copy()
+    mirrored = images[..., ::-1]
+    np.testing.assert_allclose(runtime.run(mirrored), runtime.run(np.ascontiguousarray(mirrored)), atol=1e-6)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_an_answer_is_not_overwritten_by_the_next(runtime):
+    first = runtime.run(_images(1))
+    kept = first.copy()
+    runtime.run(_images(1, seed=1))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_threads_do_not_get_each_others_answers(runtime):
+    images = [_images(1, seed) for seed in range(8)]
+    expected = [runtime.run(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(runtime.run, images))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_says_its_name(runtime):
+    assert runtime.name in RUNTIMES
+
+
+@pytest.mark.parametrize("name", list(RUNTIMES))
+def test_a_damaged_model_is_refused(name, files, tmp_path):
+    data = files[name].read_bytes()
+    damaged = tmp_path / files[name].name
+    damaged.write_bytes(data[: len(data) // 2])
+    with pytest.raises(BundleError):
+        build_runtime(name, damaged, network=SPEC)
+
+
+def test_torch_refuses_the_weights_of_another_network(files):
+    with pytest.raises(BundleError, match="does not hold the weights of unet"):
+        build_runtime("torch", files["torch"], network=NetworkSpec("unet", 3, 1, (32, 32), ARGS))
+
+
+def test_an_unknown_runtime_names_the_nearest_and_all(tmp_path):
+    with pytest.raises(UserError, match=r"'onx', did you mean 'onnx'\?; valid: onnx, openvino, torch"):
+        build_runtime("onx", tmp_path / "model.onnx")
+
+
+def _external():
+    model = tiny_graph(data_location=1)
+    model.graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
+    return model
+
+
+def _external_in_a_subgraph():
+    model, holder = _external(), tiny_graph()
+    node = holder.graph.node[0]
+    node.attribute.add(name="body", type=5).g.CopyFrom(model.graph)
+    return holder
+
+
+def _external_in_a_constant():
+    model = tiny_graph()
+    constant = model.graph.node.add(op_type="Constant", output=["c"])
+    constant.attribute.add(name="value", type=4).t.CopyFrom(_external().graph.initializer[0])
+    return model
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("make", [_external, _external_in_a_subgraph, _external_in_a_constant])
+def test_weights_in_other_files_are_refused(name, make, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make().SerializeToString())
+    with pytest.raises(BundleError, match="other files"):
+        build_runtime(name, path)
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_a_link_is_refused(name, tmp_path):
+    real, link = tmp_path / "real.onnx", tmp_path / "model.onnx"
+    real.write_bytes(tiny_graph().SerializeToString())
+    link.symlink_to(real)
+    with pytest.raises(BundleError, match="regular file"):
+        build_runtime(name, link)
