@@ -1,0 +1,8 @@
+"""The HTTP server: one image in, one prediction out. ``server`` runs it with uvicorn."""
+
+from __future__ import annotations
+
+from medloom.serving.answers import ANSWERS, NotAcceptableError, encode_prediction
+from medloom.serving.app import Limits, create_app
+
+__all__ = ["ANSWERS", "Limits", "NotAcceptableError", "create_app", "encode_prediction"]

@@ -1,0 +1,223 @@
+"""The HTTP application: ``GET /ping`` and ``POST /invocations``.
+
+A request is checked from the outside in: headers, then the length, then the bytes as they arrive, then
+the image; each refusal says why. Predictions run in threads, so ``/ping`` answers at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from medloom.errors import DecodeError, InputError
+from medloom.inference import Predictor
+from medloom.packaging import Manifest
+from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
+from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
+
+__all__ = ["Gate", "Limits", "create_app"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a client may ask for.
+
+    Args:
+        max_body_bytes: Largest body.
+        body_timeout_s: A body must have arrived by then.
+        concurrency: Predictions at the same time; the others wait.
+    """
+
+    max_body_bytes: int = 25 * 2**20
+    body_timeout_s: float = 30.0
+    concurrency: int = 2
+
+
+class Gate:
+    """Counts the requests inside, and lets no more in when the server is going down."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.inside = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Count one request in and out.
+
+        Raises:
+            Problem: 503 while draining.
+        """
+        if self.draining:
+            raise Problem(503, "going_down", "the server is going down", "Send the request again.", close=True)
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+
+def create_app(predictor: Predictor, manifest: Manifest, limits: Limits | None = None) -> Starlette:
+    """Make the application.
+
+    Args:
+        predictor: What answers.
+        manifest: The bundle's manifest.
+        limits: How much a client may ask for.
+
+    Returns:
+        An ASGI application; ``app.state.gate`` tells its server how many requests are inside.
+    """
+    service = _Service(predictor, manifest, limits or Limits())
+    routes = [
+        Route("/ping", service.ping, methods=["GET"]),
+        Route("/invocations", service.invoke, methods=["POST"]),
+    ]
+    handlers = {Problem: _answer_problem, HTTPException: _answer_http, Exception: _answer_crash}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.state.gate = service.gate
+    return app
+
+
+class _Service:
+    def __init__(self, predictor: Predictor, manifest: Manifest, limits: Limits) -> None:
+        self.predictor = predictor
+        self.manifest = manifest
+        self.limits = limits
+        self.gate = Gate()
+        self._threads = CapacityLimiter(limits.concurrency)
+
+    async def ping(self, request: Request) -> Response:
+        """Answer 200 while requests are taken."""
+        del request
+        status = 503 if self.gate.draining else 200
+        state = "going down" if self.gate.draining else "ok"
+        return JSONResponse(
+            {"status": state, "model": self.manifest.name, "phantom": self.manifest.phantom}, status_code=status
+        )
+
+    async def invoke(self, request: Request) -> Response:
+        """Answer one image with one prediction."""
+        with self.gate.enter():
+            declared = _declared_type(request)
+            accept = _accept(request)
+            page = _page(request, self.manifest.input.page)
+            body = await self._body(request)
+            work = partial(self._predict, body, declared, page, accept)
+            content, media_type = await to_thread.run_sync(work, limiter=self._threads)
+        headers = {"X-Medloom-Model": self.manifest.name, "X-Medloom-Phantom": str(self.manifest.phantom).lower()}
+        return Response(content, headers=headers, media_type=media_type)
+
+    def _predict(self, body: bytes, declared: str, page: int | None, accept: str) -> tuple[bytes, str]:
+        try:
+            prediction = self.predictor.predict(body, content_type=declared, page=page)
+        except DecodeError as error:
+            raise of_decode_error(error, declared) from error
+        except InputError as error:
+            raise of_input_error(error) from error
+        return encode_prediction(prediction, self.manifest, accept)
+
+    async def _body(self, request: Request) -> bytes:
+        _check_length(request, self.limits.max_body_bytes)
+        try:
+            async with asyncio.timeout(self.limits.body_timeout_s):
+                return await _read(request, self.limits.max_body_bytes)
+        except TimeoutError as error:
+            message = f"the body did not arrive within {self.limits.body_timeout_s:g} s"
+            raise Problem(408, "too_slow", message, close=True) from error
+        except ClientDisconnect as error:
+            raise Problem(400, "truncated", "the connection ended before the body did", close=True) from error
+
+
+async def _read(request: Request, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise _too_large(most)
+    return bytes(body)
+
+
+def _check_length(request: Request, most: int) -> None:
+    """Refuse by the header what need not be read."""
+    lengths = request.headers.getlist("content-length")
+    if not lengths:
+        if "transfer-encoding" not in request.headers:
+            raise Problem(411, "length_required", "the request has no Content-Length and no body", close=True)
+        return
+    if len(set(lengths)) > 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
+        raise Problem(400, "bad_length", "Content-Length must be one whole number", close=True)
+    if len(lengths[0]) > 18 or int(lengths[0]) > most:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, "too_large", f"the body is larger than {most} bytes", "Send one image per request.", close=True)
+
+
+def _declared_type(request: Request) -> str:
+    """Media type of the body, without parameters and in lower case."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        message = f"Content-Encoding {encoding[:40]!r} is not taken"
+        raise Problem(415, "unsupported_encoding", message, "Send the image as it is.", close=True)
+    values = request.headers.getlist("content-type")
+    media_type = values[0].partition(";")[0].strip().lower() if len(values) == 1 else ""
+    if media_type not in ACCEPTED:
+        came = f"Content-Type {media_type[:80]!r} is not taken" if media_type else "there is no single Content-Type"
+        hint = f"Send the bytes of one image as {', '.join(ACCEPTED)}."
+        raise Problem(415, "unsupported_type", came, hint, close=True)
+    return media_type
+
+
+def _accept(request: Request) -> str:
+    try:
+        return check_accept(", ".join(request.headers.getlist("accept")))
+    except NotAcceptableError as error:
+        raise Problem(406, "not_acceptable", str(error), close=True) from error
+
+
+def _page(request: Request, default: int | None) -> int | None:
+    text = request.query_params.get("page")
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise Problem(400, "bad_page", "page must be a whole number, counted from 0", close=True)
+    return int(text)
+
+
+async def _answer_problem(request: Request, problem: Exception) -> Response:
+    del request
+    return problem.response() if isinstance(problem, Problem) else _crash()
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return _crash()
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    hint = "There are GET /ping and POST /invocations."
+    response = Problem(error.status_code, code, f"{request.method} is not answered at this path", hint).response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _answer_crash(request: Request, error: Exception) -> Response:
+    del request
+    _log.error("a prediction failed: %s", type(error).__name__)  # its message might hold what a client sent
+    return _crash()
+
+
+def _crash() -> Response:
+    return Problem(500, "internal", "the prediction failed").response()

@@ -1,0 +1,75 @@
+"""Refusals as JSON bodies that say why.
+
+Source: https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from starlette.responses import Response
+
+from medloom.errors import DecodeError, InputError
+from medloom.imaging import CONTENT_TYPES
+from medloom.serving.answers import ANSWERS
+
+__all__ = ["ACCEPTED", "Problem", "of_decode_error", "of_input_error"]
+
+ACCEPTED = tuple(CONTENT_TYPES)
+"""Media types that a request may send."""
+
+_LISTED = {415: ACCEPTED, 406: ANSWERS}
+
+
+class Problem(Exception):
+    """A request that gets no prediction.
+
+    Args:
+        status: HTTP status.
+        code: One word for programs.
+        message: What came and what was expected.
+        hint: What to do about it.
+        close: Close the connection, because the body was not read to its end.
+    """
+
+    def __init__(self, status: int, code: str, message: str, hint: str | None = None, *, close: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.close = close
+
+    def response(self) -> Response:
+        """Return the answer: ``application/problem+json`` with the media types that would do, where that helps."""
+        listed: Sequence[str] | None = _LISTED.get(self.status)
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "accepted": list(listed) if listed else None,
+        }
+        content = json.dumps({key: value for key, value in body.items() if value is not None})
+        headers = {"Connection": "close"} if self.close else {}
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = "1"
+        return Response(content, self.status, headers, media_type="application/problem+json")
+
+
+def of_decode_error(error: DecodeError, declared: str) -> Problem:
+    """Return the problem for bytes that are not an acceptable image.
+
+    An NPY whose header does not fit its bytes is understood but wrong: 422 instead of 400.
+    """
+    lies = CONTENT_TYPES.get(declared) == "npy" and error.code in ("corrupt", "truncated")
+    return Problem(422 if lies else error.http, error.code, error.message, error.hint)
+
+
+def of_input_error(error: InputError) -> Problem:
+    """Return the problem for a sound image that is not what the model takes."""
+    return Problem(422, "wrong_input", str(error))

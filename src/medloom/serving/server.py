@@ -1,0 +1,64 @@
+"""Run the application with uvicorn, and go down without losing a request."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from medloom.serving.app import Gate
+
+__all__ = ["serve"]
+
+_DRAIN_S = 20.0
+_KEEP_ALIVE_S = 30
+
+
+def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Answer requests until SIGTERM or SIGINT.
+
+    Then ``/ping`` answers 503 at once, what is inside is finished (for 20 s at most; hosts give 30), and
+    the function returns. A second SIGINT does not wait.
+
+    Args:
+        app: From ``create_app``.
+        host: Address to listen on; ``127.0.0.1`` is this machine alone.
+        port: Port to listen on.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=5,
+    )
+    _DrainingServer(config, app.state.gate).run()
+
+
+class _DrainingServer(uvicorn.Server):
+    """Keeps listening while it drains, so that a load balancer's ``/ping`` sees the 503."""
+
+    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+        super().__init__(config)
+        self._gate = gate
+        self._deadline_s = float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        del frame  # and no call of super(), which would end the process with the signal again: status 0 is meant
+        if self._gate.draining and sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+        elif not self._gate.draining:
+            self._gate.draining = True
+            self._deadline_s = time.monotonic() + _DRAIN_S
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._gate.draining and (self._gate.inside == 0 or time.monotonic() > self._deadline_s):
+            self.should_exit = True
+        return await super().on_tick(counter)

@@ -1,0 +1,44 @@
+import asyncio
+
+import httpx
+import pytest
+
+from medloom.packaging import read_bundle
+from medloom.packaging.testing import write_tiny_bundle
+
+
+class Client:
+    """Asks the application itself, without a socket."""
+
+    def __init__(self, app):
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def request(self, method, path, content=None, headers=None):
+        async def ask():
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://test") as client:
+                return await client.request(method, path, content=content, headers=headers)
+
+        return asyncio.run(ask())
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def post(self, path, content=None, headers=None):
+        return self.request("POST", path, content, headers)
+
+
+@pytest.fixture(scope="session")
+def make_client():
+    return Client
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "model.tar.gz", phantom=True)
+
+
+@pytest.fixture(scope="session")
+def served(bundle_path):
+    """Predictor and manifest of one bundle."""
+    with read_bundle(bundle_path) as bundle:
+        return bundle.predictor(threads=1), bundle.manifest

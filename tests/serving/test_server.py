@@ -1,0 +1,130 @@
+import http.client
+import io
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+# Predictions wait inside the runtime until the test writes a line; each says when it has begun.
+SERVER = """
+import sys, threading
+from dataclasses import replace
+from medloom.packaging import read_bundle
+from medloom.serving import Limits, create_app
+from medloom.serving.server import serve
+
+go, lock = threading.Event(), threading.Lock()
+
+class Waiting:
+    name = "waiting"
+    def __init__(self, inner):
+        self.inner = inner
+    def run(self, batch_nchw):
+        with lock:
+            print("begun", flush=True)
+        go.wait(30)
+        return self.inner.run(batch_nchw)
+
+with read_bundle(sys.argv[1]) as bundle:
+    predictor, manifest = bundle.predictor(threads=1), bundle.manifest
+predictor = replace(predictor, runtime=Waiting(predictor.runtime))
+threading.Thread(target=lambda: (sys.stdin.readline(), go.set()), daemon=True).start()
+serve(create_app(predictor, manifest, Limits(concurrency=8)), port=int(sys.argv[2]))
+print("finished", flush=True)
+"""
+
+
+def _free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _request(port, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def _ping(port):
+    try:
+        return _request(port, "GET", "/ping")[0]
+    except ConnectionRefusedError:
+        return None
+
+
+def _wait_for(process, port, status):
+    while process.poll() is None:
+        if _ping(port) == status:
+            return
+    raise AssertionError(f"the server ended with {process.returncode}")
+
+
+@pytest.fixture
+def server(bundle_path):
+    port = _free_port()
+    command = [sys.executable, "-c", SERVER, str(bundle_path), str(port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    try:
+        _wait_for(process, port, 200)
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _npy():
+    buffer = io.BytesIO()
+    np.save(buffer, np.full((16, 16, 3), 9, np.uint8))
+    return buffer.getvalue()
+
+
+def test_sigterm_turns_ping_to_503_answers_all_that_is_inside_and_ends_with_0(server):
+    process, port = server
+    headers = {"Content-Type": "application/x-npy"}
+    with ThreadPoolExecutor(8) as pool:
+        inside = [pool.submit(_request, port, "POST", "/invocations", _npy(), headers) for _ in range(8)]
+        for _ in range(8):
+            assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        _wait_for(process, port, 503)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert [one.result(timeout=30)[0] for one in inside] == [200] * 8
+    assert process.stdout.readline() == "finished\n"
+    assert process.wait(timeout=25) == 0
+
+
+def test_a_request_without_a_length_is_411_and_a_length_given_twice_is_refused(server):
+    _, port = server
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    for more, status in ((b"", b" 411 "), (b"Content-Length: 1\r\nContent-Length: 2\r\n", b" 400 ")):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            raw.sendall(head + more + b"\r\n")
+            answer = b"".join(iter(lambda raw=raw: raw.recv(65536), b""))
+        assert status in answer.split(b"\r\n")[0]
+
+
+def test_an_endless_body_in_chunks_is_cut_off(server):
+    _, port = server
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"100000\r\n" + bytes(2**20) + b"\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(head)
+        sent = 0
+        try:
+            while sent < 64:
+                raw.sendall(chunk)
+                sent += 1
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    assert sent < 64
+    assert _ping(port) == 200
