@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import typing
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +12,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from medloom.errors import RecipeError
+from medloom.recipe.library import builtin_names, builtin_text, nearest
 from medloom.recipe.schema import Recipe
 
-__all__ = ["builtin_names", "builtin_text", "load_recipe", "parse_recipe"]
+__all__ = ["load_recipe", "parse_recipe"]
 
 _MAX_RECIPE_BYTES = 256 * 1024
 _MAX_NODES = 20_000
-
-
-def builtin_names() -> list[str]:
-    """Return the names of the recipes inside the package, sorted."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _builtins().iterdir() if entry.name.endswith(".yaml"))
-
-
-def builtin_text(name: str) -> str:
-    """Return the commented YAML of a built-in recipe.
-
-    Raises:
-        RecipeError: If there is none of that name; the message has the nearest one.
-    """
-    if name not in builtin_names():
-        raise RecipeError(f"there is no recipe {name!r}{_nearest(name, builtin_names())}; `medloom recipes` lists them")
-    return (_builtins() / f"{name}.yaml").read_text()
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -63,7 +45,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         if path.suffix in (".yaml", ".yml") or "/" in text:
             raise RecipeError(f"there is no recipe file {text!r}")
-        raise RecipeError(f"there is no recipe {text!r}{_nearest(text, builtin_names())}; `medloom recipes` lists them")
+        raise RecipeError(f"there is no recipe {text!r}{nearest(text, builtin_names())}; `medloom recipes` lists them")
     if path.stat().st_size > _MAX_RECIPE_BYTES:
         raise RecipeError(f"{text} has {path.stat().st_size} bytes; a recipe has at most {_MAX_RECIPE_BYTES}")
     try:
@@ -81,15 +63,6 @@ def parse_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError("\n".join(_explain(detail) for detail in error.errors())) from error
-
-
-def _builtins() -> Traversable:
-    return resources.files("medloom.recipe") / "builtin"
-
-
-def _nearest(word: str, valid: Sequence[str]) -> str:
-    match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f", did you mean {match[0]!r}?" if match else ""
 
 
 def _read_yaml(text: str) -> dict[str, Any]:
@@ -140,7 +113,7 @@ def _explain(detail: ErrorDetails) -> str:
     field = ".".join(location) or "recipe"
     if detail["type"] == "extra_forbidden":
         valid = _keys_at(detail["loc"][:-1])
-        return f"{field}: unknown key{_nearest(location[-1], valid)}; allowed here: {', '.join(valid)}"
+        return f"{field}: unknown key{nearest(location[-1], valid)}; allowed here: {', '.join(valid)}"
     if detail["type"] == "missing":
         return f"{field}: is missing"
     message = detail["msg"].removeprefix("Value error, ")

@@ -1,0 +1,123 @@
+"""The ``medloom`` command: names its commands, and loads only the one that was asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from medloom import __version__
+from medloom.cli.output import fail
+from medloom.errors import MedloomError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, str] = {
+    "run": "Prepare, train, evaluate, package and report in one go.",
+    "prepare": "Check the images, split by patient, store the pixels.",
+    "train": "Train the network; goes on where it was stopped.",
+    "evaluate": "Measure the best weights on the test patients.",
+    "package": "Write the bundle: weights, ONNX, preprocessing, figures.",
+    "report": "Write the data report and the run report (HTML).",
+    "verify": "Check a bundle and replay its golden example.",
+    "predict": "Segment files, folders and zips with a bundle.",
+    "serve": "Answer HTTP requests with a bundle.",
+    "data get": "Download a recipe's data set from Kaggle.",
+    "data phantom": "Make synthetic images in a recipe's own layout.",
+    "recipes": "List the built-in recipes.",
+    "init": "Write a commented recipe to edit.",
+    "doctor": "Say what is installed and what this machine can do.",
+}
+"""Every command with its one-line help; ``data get`` lives in ``medloom.cli.data_get`` and so on."""
+
+_GROUPS = {"data": "Get or make images."}
+
+_HELP = """From a folder of medical images to a measured, packaged, served model.
+
+Start with: medloom run brain-mri
+"""
+
+_EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 done but some inputs were set aside."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code; see ``medloom.cli.output.ExitCode``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments == ["recipes"]:  # nothing to parse: answering at once saves the parser's tenth of a second
+            _load("recipes")()
+        else:
+            typer.main.get_command(_build(arguments)).main(args=arguments, prog_name="medloom")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except (MedloomError, OSError, KeyboardInterrupt) as error:
+        return fail(error)
+    return 0
+
+
+def _build(arguments: Sequence[str]) -> typer.Typer:
+    """Make the application with only the asked-for command loaded, so that ``--help`` answers at once."""
+    words = [word for word in arguments if not word.startswith("-")][:2]
+    asked = {" ".join(words), *words[:1]}
+    everything = "_MEDLOOM_COMPLETE" in os.environ  # the shell asks for completions
+    app = _typer(_HELP, _EPILOG)
+    app.callback()(_options)
+    groups = {name: _typer(text) for name, text in _GROUPS.items()}
+    for name, text in COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        function = _load(name) if everything or name in asked else _unloaded
+        (groups[group] if group else app).command(last, help=text if function is _unloaded else None)(function)
+    for name, sub in groups.items():
+        app.add_typer(sub, name=name)
+    return app
+
+
+def _typer(help_text: str, epilog: str | None = None) -> typer.Typer:
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    return typer.Typer(
+        help=help_text,
+        epilog=epilog,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=settings,
+    )
+
+
+def _load(name: str) -> Callable[..., object]:
+    module = importlib.import_module(f"medloom.cli.{name.replace(' ', '_')}")
+    function: Callable[..., object] = module.command
+    return function
+
+
+def _unloaded() -> None:
+    """Stand in the list of commands for one that was not asked for."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medloom {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["DataOption", "JsonOption", "RecipeArgument", "RunOption", "RunsOption", "SetOption"]
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a built-in recipe, or a YAML file.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="PATH", help="Folder or zip with the images; default: what the recipe says."),
+]
+RunOption = Annotated[
+    str | None, typer.Option("--run", metavar="NAME", help="Name of the run; default: the recipe's name.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that holds the runs.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe; may be given several times."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
