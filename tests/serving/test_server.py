@@ -15,7 +15,7 @@ import sys, threading
 from dataclasses import replace
 from medloom.packaging import read_bundle
 from medloom.serving import Limits, create_app
-from medloom.serving.server import serve
+from medloom.serving.server import listen, serve
 
 go, lock = threading.Event(), threading.Lock()
 
@@ -33,15 +33,11 @@ with read_bundle(sys.argv[1]) as bundle:
     predictor, manifest = bundle.predictor(threads=1), bundle.manifest
 predictor = replace(predictor, runtime=Waiting(predictor.runtime))
 threading.Thread(target=lambda: (sys.stdin.readline(), go.set()), daemon=True).start()
-serve(create_app(predictor, manifest, Limits(concurrency=8)), port=int(sys.argv[2]))
+listener = listen(port=0)
+print(listener.getsockname()[1], flush=True)
+serve(create_app(predictor, manifest, Limits(concurrency=8)), listener)
 print("finished", flush=True)
 """
-
-
-def _free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def _request(port, method, path, body=None, headers=None):
@@ -54,28 +50,17 @@ def _request(port, method, path, body=None, headers=None):
         connection.close()
 
 
-def _ping(port):
-    try:
-        return _request(port, "GET", "/ping")[0]
-    except ConnectionRefusedError:
-        return None
-
-
-def _wait_for(process, port, status):
-    while process.poll() is None:
-        if _ping(port) == status:
-            return
-    raise AssertionError(f"the server ended with {process.returncode}")
+def _wait_for_ping(port, status):
+    while _request(port, "GET", "/ping")[0] != status:
+        pass
 
 
 @pytest.fixture
 def server(bundle_path):
-    port = _free_port()
-    command = [sys.executable, "-c", SERVER, str(bundle_path), str(port)]
+    command = [sys.executable, "-c", SERVER, str(bundle_path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     try:
-        _wait_for(process, port, 200)
-        yield process, port
+        yield process, int(process.stdout.readline())
     finally:
         process.kill()
         process.communicate()
@@ -95,7 +80,7 @@ def test_sigterm_turns_ping_to_503_answers_all_that_is_inside_and_ends_with_0(se
         for _ in range(8):
             assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGTERM)
-        _wait_for(process, port, 503)
+        _wait_for_ping(port, 503)
         process.stdin.write("\n")
         process.stdin.flush()
         assert [one.result(timeout=30)[0] for one in inside] == [200] * 8
@@ -127,4 +112,4 @@ def test_an_endless_body_in_chunks_is_cut_off(server):
         except (BrokenPipeError, ConnectionResetError):
             pass
     assert sent < 64
-    assert _ping(port) == 200
+    assert _request(port, "GET", "/ping")[0] == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from types import FrameType
 
@@ -11,13 +12,28 @@ from starlette.applications import Starlette
 
 from medloom.serving.app import Gate
 
-__all__ = ["serve"]
+__all__ = ["listen", "serve"]
 
 _DRAIN_S = 20.0
 _KEEP_ALIVE_S = 30
+_BACKLOG = 2048
 
 
-def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+def listen(host: str = "127.0.0.1", port: int = 8080) -> socket.socket:
+    """Open the socket that ``serve`` takes.
+
+    Args:
+        host: Address to listen on; ``127.0.0.1`` is this machine alone.
+        port: Port to listen on; 0 takes a free one.
+
+    Raises:
+        OSError: If the address is in use or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+
+
+def serve(app: Starlette, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Then ``/ping`` answers 503 at once, what is inside is finished (for 20 s at most; hosts give 30), and
@@ -25,13 +41,10 @@ def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> None:
 
     Args:
         app: From ``create_app``.
-        host: Address to listen on; ``127.0.0.1`` is this machine alone.
-        port: Port to listen on.
+        listener: From ``listen``; closed at the end.
     """
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -39,7 +52,7 @@ def serve(app: Starlette, *, host: str = "127.0.0.1", port: int = 8080) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=5,
     )
-    _DrainingServer(config, app.state.gate).run()
+    _DrainingServer(config, app.state.gate).run(sockets=[listener])
 
 
 class _DrainingServer(uvicorn.Server):

@@ -1,0 +1,50 @@
+"""``medloom serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from medloom.cli.output import say, warn
+from medloom.cli.verify import BundleArgument, RuntimeOption
+from medloom.extras import require
+
+__all__ = ["command"]
+
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+def command(
+    bundle: BundleArgument,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8080,
+    runtime: RuntimeOption = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of one prediction; default: all cores.")
+    ] = None,
+) -> None:
+    """Answer HTTP requests with a bundle.
+
+    GET /ping says whether the server is up. POST /invocations takes the bytes of one TIFF, PNG, JPEG or
+    NPY and answers, by the Accept header, JSON, a PNG mask or NPY probabilities.
+    """
+    for module in ("starlette", "uvicorn"):
+        require(module, "serve")
+    from medloom.packaging import read_bundle
+    from medloom.serving import create_app
+    from medloom.serving.server import listen, serve
+
+    with read_bundle(bundle) as opened:
+        manifest = opened.manifest
+        predictor = opened.predictor(runtime=runtime, threads=threads)
+    if manifest.phantom:
+        warn("this model learned from phantoms; it must not be used on people")
+    if host not in _LOCAL:
+        warn(f"everyone who reaches {host}:{port} can use this server; it asks for no password")
+    with listen(host, port) as listener:
+        port = listener.getsockname()[1]
+        say(f"serving {manifest.name} with {predictor.runtime.name} on http://{host}:{port} (Ctrl-C stops)")
+        serve(create_app(predictor, manifest), listener)

@@ -1,0 +1,38 @@
+"""``medloom verify``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medloom.cli.options import JsonOption
+from medloom.cli.output import print_result
+
+__all__ = ["BundleArgument", "RuntimeOption", "command"]
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model.tar.gz, or its folder.")]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option("--runtime", metavar="NAME", help="onnx, openvino or torch; default: the bundle's own choice."),
+]
+
+
+def command(bundle: BundleArgument, runtime: RuntimeOption = None, as_json: JsonOption = False) -> None:
+    """Check a bundle and replay its golden example.
+
+    Every file is compared with its checksum, then the model is asked about an example whose answer was
+    packaged with it.
+    """
+    from medloom.packaging import verify  # numpy and SciPy: only where they are used
+
+    report = verify(bundle, runtime=runtime)
+    phantom = " (learned from phantoms)" if report.phantom else ""
+    text = (
+        f"{report.name}{phantom}: sound. {report.files} files match their checksums; with {report.runtime} the golden "
+        f"example is off by {report.max_difference:.1g} in probability (at most {report.tolerance:g}) and in "
+        f"{report.differing_px} pixels of the mask."
+    )
+    print_result(asdict(report), text, as_json=as_json)

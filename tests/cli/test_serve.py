@@ -1,0 +1,75 @@
+import http.client
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from medloom.cli.main import main
+from medloom.packaging.testing import write_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle_path(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "model.tar.gz", phantom=True)
+
+
+def _ask(port, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def _port(process):
+    """The port that the server says it took."""
+    for line in process.stderr:
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+            return int(found[1])
+    raise AssertionError("the server did not start")
+
+
+def test_a_served_bundle_answers_and_ends_with_0_on_sigterm(bundle_path):
+    command = [sys.executable, "-m", "medloom.cli.main", "serve", str(bundle_path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        port = _port(process)
+        assert _ask(port, "GET", "/ping") == (200, {"status": "ok", "model": "tiny", "phantom": True})
+        body = io.BytesIO()
+        np.save(body, np.zeros((10, 12, 3), np.uint8))
+        headers = {"Content-Type": "application/x-npy"}
+        status, answer = _ask(port, "POST", "/invocations", body.getvalue(), headers)
+        assert (status, answer["height"], answer["width"]) == (200, 10, 12)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=25)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert out == ""
+
+
+def test_a_tampered_bundle_is_not_served(bundle_path, tmp_path, capsys):
+    data = bytearray(bundle_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bad.tar.gz").write_bytes(data)
+    assert main(["serve", str(tmp_path / "bad.tar.gz")]) == 2
+    assert "bad.tar.gz" in capsys.readouterr().err
+
+
+def test_a_port_in_use_exits_with_1_and_says_so(bundle_path, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["serve", str(bundle_path), "--port", str(taken.getsockname()[1])]) == 1
+    err = capsys.readouterr().err
+    assert "in use" in err
+    assert "phantoms" in err
