@@ -1,0 +1,34 @@
+"""What the audit and the data report need of a pixel store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["StoredPixels", "blocks"]
+
+_BLOCK = 32
+
+
+class StoredPixels(Protocol):
+    """Decoded images and masks by row, memory-mapped or in memory."""
+
+    @property
+    def images(self) -> npt.NDArray[Any]:
+        """Images (N, C, h, w) in their narrow dtype."""
+
+    @property
+    def masks(self) -> npt.NDArray[np.uint8]:
+        """Class indices (N, h, w)."""
+
+    def rows(self, sample_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the row of each sample."""
+
+
+def blocks(images: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[Any]]:
+    """Yield images of ``rows`` a few at a time, so that a set larger than the memory can be read."""
+    for start in range(0, len(rows), _BLOCK):
+        yield np.asarray(images[rows[start : start + _BLOCK]])
