@@ -58,8 +58,8 @@ def audit_leakage(catalogue: pd.DataFrame, store: StoredPixels, *, by_sample: bo
             [f"patient {patient}: {', '.join(splits)}" for patient, splits in shared.items()],
         )
     hashes = perceptual_hashes(store.images, store.rows(catalogue["sample_id"].tolist()))
-    blank = ~hashes.any(axis=1)
-    identical = _identical(catalogue.loc[~blank])
+    blank: npt.NDArray[np.bool_] = np.logical_not(hashes.any(axis=1))
+    identical = _identical(catalogue.iloc[np.flatnonzero(~blank)])
     near = _near_identical(catalogue.reset_index(drop=True), hashes)
     facts: dict[str, Any] = {
         "shared_patients": len(shared),
@@ -87,7 +87,7 @@ def perceptual_hashes(images: npt.NDArray[Any], rows: IntArray | None = None) ->
     result = np.zeros((len(rows), _FREQUENCIES**2), dtype=np.float32)
     done = 0
     for block in blocks(images, rows):
-        spectrum = down @ block.sum(axis=1, dtype=np.float32) @ across.T
+        spectrum = down @ (block.astype(np.float32) @ across.T).sum(axis=1)
         level = np.abs(spectrum[:, :1, :1]) + 1
         vectors = (spectrum * order).reshape(len(block), -1)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
