@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,19 @@ from pydantic_core import ErrorDetails
 
 from medloom.errors import RecipeError
 from medloom.recipe.library import builtin_names, builtin_text, nearest
+from medloom.recipe.reference import allowed_at, describe
 from medloom.recipe.schema import Recipe
 
 __all__ = ["load_recipe", "parse_recipe"]
 
 _MAX_RECIPE_BYTES = 256 * 1024
-_MAX_NODES = 20_000
+_MAX_TOKENS = 20_000
+_MAX_SHOWN = 60
+
+# ValueError: a date or a number that Python cannot hold
+_YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError)
+_UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
+_MEMBERS = ("bool", "float", "int", "list[any]", "dict[str,...]", "none", "str")
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -62,18 +68,38 @@ def parse_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError("\n".join(_explain(detail) for detail in error.errors())) from error
+        raise RecipeError(_explain(error.errors())) from error
 
 
 def _read_yaml(text: str) -> dict[str, Any]:
     try:
-        _refuse_aliases(text)
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+        values = _plain_values(text)
+    except _YAML_ERRORS as error:
         raise RecipeError(f"the recipe is not valid YAML: {_one_line(error)}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"a recipe is a mapping of keys to values; this one is a {type(values).__name__}")
     return values
+
+
+def _plain_values(text: str) -> object:
+    """Read YAML into plain types: no tags, no aliases, no key twice."""
+    _refuse_aliases(text)
+    loader = _StrictLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
 
 
 def _refuse_aliases(text: str) -> None:
@@ -81,7 +107,7 @@ def _refuse_aliases(text: str) -> None:
     for count, token in enumerate(yaml.scan(text, Loader=yaml.SafeLoader)):
         if isinstance(token, yaml.AliasToken):
             raise RecipeError(f"line {token.start_mark.line + 1}: a recipe may not use YAML aliases (*{token.value})")
-        if count > _MAX_NODES:
+        if count > _MAX_TOKENS:
             raise RecipeError("the recipe is too long to be one")
 
 
@@ -94,48 +120,60 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not separator or not key.strip():
         raise RecipeError(f"--set {override!r}: expected key=value, such as train.epochs=5")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = _plain_values(text)
+    except _YAML_ERRORS as error:
         raise RecipeError(f"--set {override!r}: the value is not valid YAML: {_one_line(error)}") from error
     *path, last = key.strip().split(".")
     node = values
     for part in path:
-        child = node.setdefault(part, {})
-        if not isinstance(child, dict):
+        if node.get(part) is None:  # missing, or a group whose keys are all commented out
+            node[part] = {}
+        node = node[part]
+        if not isinstance(node, dict):
             raise RecipeError(f"--set {override!r}: {part} is a value, not a group of keys")
-        node = child
     node[last] = value
 
 
-def _explain(detail: ErrorDetails) -> str:
-    """One line: the field, what came, what is allowed."""
-    location = [str(part) for part in detail["loc"] if not _is_union_tag(str(part))]
-    field = ".".join(location) or "recipe"
-    if detail["type"] == "extra_forbidden":
-        valid = _keys_at(detail["loc"][:-1])
-        return f"{field}: unknown key{nearest(location[-1], valid)}; allowed here: {', '.join(valid)}"
+def _explain(errors: Sequence[ErrorDetails]) -> str:
+    """One line a field: the field, what is allowed, what came. A union reports each member; the first will do."""
+    lines: dict[tuple[int | str, ...], str] = {}
+    for detail in errors:
+        location = _place(detail)
+        lines.setdefault(location, _line(location, detail))
+    return "\n".join(lines.values())
+
+
+def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """Where the value stands; the member of a union, with which pydantic ends a location, is no place."""
+    *front, last = detail["loc"] or ("",)
+    member = str(last) in _MEMBERS or str(last).startswith(("literal[", "constrained-", "function-"))
+    return tuple(front) if front and member and detail["type"] not in _UNKNOWN_KEY else detail["loc"]
+
+
+def _line(location: tuple[int | str, ...], detail: ErrorDetails) -> str:
+    field = ".".join(str(part) for part in location) or "recipe"
+    if detail["type"] in _UNKNOWN_KEY:
+        valid = list(allowed_at(location[:-1]).get("properties", {}))
+        return f"{field}: unknown key{nearest(str(location[-1]), valid)}; allowed here: {', '.join(valid)}"
+    node = allowed_at(location)
     if detail["type"] == "missing":
-        return f"{field}: is missing"
-    message = detail["msg"].removeprefix("Value error, ")
+        return f"{field}: is missing; expected {_expected(node)}"
     came = detail["input"]
-    shown = "" if isinstance(came, (Mapping, BaseModel)) else f" (got {came!r})"
-    return f"{field}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _is_union_tag(part: str) -> bool:
-    """Pydantic names the member of a union in an error's location; a user has no use for it."""
-    return part.startswith(("literal[", "constrained-", "function-")) or part in (
-        "float",
-        "int",
-        "str",
-        "none",
+    shown = "" if isinstance(came, (Mapping, BaseModel)) else f"; got {_short(came)}"
+    if detail["type"] == "value_error":
+        return f"{field}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+    return (
+        f"{field}: expected {_expected(node)}{shown}{nearest(str(came), [str(word) for word in node.get('enum', ())])}"
     )
 
 
-def _keys_at(location: Sequence[int | str]) -> list[str]:
-    model: type[BaseModel] = Recipe
-    for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        candidates = [annotation, *typing.get_args(annotation)]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)
+def _expected(node: Mapping[str, Any]) -> str:
+    """The kind of value; for text of a certain form, what its documentation says about the form."""
+    if "pattern" not in node:
+        return describe(node)
+    return f"{describe(node)} ({node.get('description', node['pattern']).removesuffix('.')})"
+
+
+def _short(came: object) -> str:
+    text = repr(came)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

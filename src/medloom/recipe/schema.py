@@ -6,9 +6,18 @@ Booleans accept true/false/1/0/yes/no and nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 __all__ = [
     "AugmentConfig",
@@ -35,6 +44,8 @@ __all__ = [
     "TrainConfig",
 ]
 
+_Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
+
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -46,6 +57,17 @@ def _boolean(value: object) -> bool:
     raise ValueError("expected true, false, yes, no, 1 or 0")
 
 
+def _low_first(value: _Pair) -> _Pair:
+    if value[0] > value[1]:
+        raise ValueError("the first number must not be above the second")
+    return value
+
+
+def _word(value: object) -> object:
+    """``precision: 32`` is a number to YAML."""
+    return str(value) if isinstance(value, int) else value
+
+
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -55,6 +77,17 @@ class _Config(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_yaml_meant_it(cls, value: object, info: ValidationInfo) -> object:
+        """A group without keys means its defaults; ``yes`` is a boolean in YAML and never a number or a word."""
+        expected = cls.model_fields[info.field_name or ""].annotation
+        if value is None and isinstance(expected, type) and issubclass(expected, _Config):
+            return {}
+        if isinstance(value, bool) and expected is not bool:
+            raise ValueError("YAML reads true, false, yes and no as booleans; this key takes none, so quote a word")
+        return value
 
 
 class PhantomConfig(_Config):
@@ -68,6 +101,11 @@ class PhantomConfig(_Config):
     """Fewest and most slices of a patient."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the generator."""
+
+    @field_validator("slices")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+        return _low_first(value)
 
 
 class DataConfig(_Config):
@@ -83,11 +121,14 @@ class DataConfig(_Config):
     """`image-mask` only: pattern of an image's path. `{patient}`, `{sample}` and `{channel}` match one part each."""
     mask: str = "masks/{sample}.png"
     """`image-mask` only: pattern of the mask's path, with the names that `image` uses."""
-    channels: tuple[str, ...] = ("grey",)
+    channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("grey",)
     """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
-    missing_channel: str = "refuse"
+    missing_channel: Annotated[str, Field(pattern=r"^(refuse|zeros|copy:.+)$")] = "refuse"
     """What a missing channel file gets: `refuse`, `zeros`, or `copy:NAME` to copy another channel."""
-    mask_values: dict[str, Annotated[int, Field(ge=0, le=65535)]] = {"background": 0, "lesion": 255}
+    mask_values: Annotated[dict[str, Annotated[int, Field(ge=0, le=65535)]], Field(min_length=2)] = {
+        "background": 0,
+        "lesion": 255,
+    }
     """Pixel value of each class in the mask; the first class is the background."""
     page: Annotated[int, Field(ge=0)] | None = None
     """Page to read of a multi-page TIFF. Empty: a file with several pages is an error."""
@@ -98,20 +139,21 @@ class DataConfig(_Config):
     phantom: PhantomConfig = PhantomConfig()
     """The images that are made when there are none."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not self.channels:
-            raise ValueError("channels needs at least one name")
-        if len(self.mask_values) < 2:
-            raise ValueError("mask_values needs the background and at least one more class")
-        if len(set(self.mask_values.values())) != len(self.mask_values):
-            raise ValueError("mask_values gives the same pixel value to two classes")
-        rule, _, source = self.missing_channel.partition(":")
-        if rule not in ("refuse", "zeros", "copy") or (rule == "copy") != bool(source):
-            raise ValueError("missing_channel must be refuse, zeros or copy:NAME")
-        if rule == "copy" and source not in self.channels:
-            raise ValueError(f"missing_channel copies {source!r}, which is not one of channels")
-        return self
+    @field_validator("mask_values")
+    @classmethod
+    def _distinct(cls, value: dict[str, int]) -> dict[str, int]:
+        if len(set(value.values())) != len(value):
+            raise ValueError("two classes have the same pixel value")
+        return value
+
+    @field_validator("missing_channel")
+    @classmethod
+    def _known_channel(cls, value: str, info: ValidationInfo) -> str:
+        channels = info.data.get("channels")  # absent when channels itself is wrong
+        source = value.partition(":")[2]
+        if source and channels is not None and source not in channels:
+            raise ValueError(f"no channel {source!r} to copy; channels are {', '.join(channels)}")
+        return value
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -168,6 +210,11 @@ class NormaliseConfig(_Config):
         99.0,
     )
     """The two percentiles of `percentile`."""
+
+    @field_validator("percentiles")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _low_first(value)
 
 
 class PreprocessConfig(_Config):
@@ -247,8 +294,8 @@ class AugmentConfig(_Config):
 class ModelConfig(_Config):
     """The network, by name, with its plain arguments."""
 
-    name: str = "unet"
-    """One of `unet`, `attention-unet`, `unetr`, `swin-unetr`, `segresnet`, `dynunet`, `flexible-unet`."""
+    name: Literal["unet", "attention-unet", "unetr", "swin-unetr", "segresnet", "dynunet", "flexible-unet"] = "unet"
+    """The network."""
     args: dict[str, JsonValue] = {}
     """Arguments of the network that replace its defaults, such as `channels: [16, 32, 64, 128]`."""
 
@@ -256,8 +303,8 @@ class ModelConfig(_Config):
 class LossConfig(_Config):
     """The training loss; always computed in float32."""
 
-    name: str = "dice-ce"
-    """One of `dice`, `dice-focal`, `dice-ce`, `tversky`."""
+    name: Literal["dice", "dice-ce", "dice-focal", "tversky"] = "dice-ce"
+    """The loss."""
     args: dict[str, JsonValue] = {}
     """Arguments of the loss that replace its defaults, such as `batch: true`."""
 
@@ -266,11 +313,13 @@ class OptimizerConfig(_Config):
     """The optimiser."""
 
     name: Literal["adamw", "sgd"] = "adamw"
+    """The method; `sgd` is with Nesterov momentum."""
     lr: Positive = 1e-3
     """Largest learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Decoupled for `adamw`, an L2 penalty for `sgd`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """`sgd` only; Nesterov momentum."""
+    """`sgd` only: the momentum."""
 
 
 class ScheduleConfig(_Config):
@@ -299,7 +348,9 @@ class TrainConfig(_Config):
     """The loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 50
+    """Passes over the training images. A finished run can be given more."""
     batch_size: Annotated[int, Field(ge=1)] = 16
+    """Images in a step, on each device."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip: Annotated[float, Field(gt=0)] | None = 1.0
@@ -314,9 +365,10 @@ class TrainConfig(_Config):
     """`ema` only: how much of the average a step keeps."""
     lesion_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Oversampling: share of the drawn samples that hold a lesion; empty: as the data are."""
-    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16", "fp16"], BeforeValidator(_word)] = "auto"
     """`auto` takes bf16 where the hardware multiplies it natively, else 32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
     devices: Annotated[int, Field(ge=1)] = 1
     """Number of GPUs, or of processes on the CPU."""
     compile: Bool = False
@@ -327,6 +379,7 @@ class TrainConfig(_Config):
     checkpoint_minutes: Positive | None = 10.0
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, the order and the augmentation."""
 
 
 class EvaluateConfig(_Config):
@@ -359,6 +412,7 @@ class Recipe(_Config):
     description: str = ""
     """One sentence for `medloom recipes`."""
     task: Literal["segmentation"] = "segmentation"
+    """What the network answers."""
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
