@@ -104,6 +104,11 @@ def test_torch_refuses_the_weights_of_another_network(files):
         build_runtime("torch", files["torch"], network=NetworkSpec("unet", 3, 1, (32, 32), ARGS))
 
 
+def test_torch_refuses_a_network_that_it_does_not_know(files):
+    with pytest.raises(BundleError, match="knows no network 'vnet'"):
+        build_runtime("torch", files["torch"], network=NetworkSpec("vnet", 3, 1, (32, 32)))
+
+
 def test_an_unknown_runtime_names_the_nearest_and_all(tmp_path):
     with pytest.raises(UserError, match=r"'onx', did you mean 'onnx'\?; valid: onnx, openvino, torch"):
         build_runtime("onx", tmp_path / "model.onnx")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 
 from medloom.errors import BundleError
@@ -63,9 +64,7 @@ class TorchRuntime:
         """
         if network is None:
             raise ValueError("the torch runtime needs the network to rebuild")
-        model = build_network(
-            ModelConfig(name=network.name, args=network.args), network.in_channels, network.out_channels, network.size
-        )
+        model = _rebuild(network)
         load_file = require("safetensors.torch", "serve").load_file
         try:
             model.load_state_dict(load_file(model_path))
@@ -79,3 +78,11 @@ class TorchRuntime:
             batch = torch.from_numpy(np.ascontiguousarray(batch_nchw)).to(self._device)
             probabilities: Floats = self.model(batch).cpu().numpy()
         return probabilities
+
+
+def _rebuild(network: NetworkSpec) -> nn.Module:
+    try:
+        config = ModelConfig.model_validate({"name": network.name, "args": network.args})
+    except ValidationError as error:
+        raise BundleError(f"this version of Medloom knows no network {network.name!r}") from error
+    return build_network(config, network.in_channels, network.out_channels, network.size)

@@ -1,0 +1,72 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from medloom.cli.main import main
+from medloom.packaging.testing import write_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle_path(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "model.tar.gz", phantom=True)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.full((40, 50, 3), 20, np.uint8)
+    pixels[10:20, 10:25, 2] = 250
+    PillowImage.fromarray(pixels).save(folder / "lesion.tif")
+    PillowImage.fromarray(pixels[..., 0]).save(folder / "lesion_mask.tif")
+    PillowImage.fromarray(np.zeros_like(pixels)).save(folder / "blank.png")
+    return folder
+
+
+def test_a_folder_is_segmented_in_the_size_of_its_images(bundle_path, images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["predict", str(bundle_path), str(images), "-o", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "2 of 2 images predicted, 1 with a lesion" in text
+    assert "phantoms" in text
+    for name in ("masks/lesion.png", "overlays/blank.png"):
+        with PillowImage.open(out / name) as image:
+            assert image.size == (50, 40)
+    assert len((out / "predictions.csv").read_text().splitlines()) == 3
+
+
+def test_a_bad_file_is_named_the_rest_go_on_and_the_exit_code_is_3(bundle_path, images, tmp_path, capsys):
+    (images / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n rest is missing")
+    assert main(["predict", str(bundle_path), str(images), "-o", str(tmp_path / "out"), "--json"]) == 3
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["images"], result["failed"], result["with_lesion"], result["phantom"]) == (3, 1, 1, True)
+    assert "bad.png" in captured.err
+
+
+def test_nothing_to_predict_exits_with_2(bundle_path, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(bundle_path), str(tmp_path / "empty"), "-o", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+    assert "error:" in capsys.readouterr().err
+
+
+def test_masks_are_left_out_unless_asked_for(bundle_path, images, tmp_path, capsys):
+    code = main(["predict", str(bundle_path), str(images), "-o", str(tmp_path / "out"), "--skip", "*.png", "--json"])
+    assert code == 3  # a mask has one channel, the model takes three
+    names = [result["file"] for result in json.loads(capsys.readouterr().out)["results"]]
+    assert names == ["lesion.tif", "lesion_mask.tif"]
+
+
+def test_predicting_imports_no_torch(bundle_path, images, tmp_path):
+    code = (
+        "import sys; from medloom.cli.main import main; "
+        f"main(['predict', {str(bundle_path)!r}, {str(images)!r}, '-o', {str(tmp_path / 'o')!r}]); "
+        "sys.exit(bool({'torch', 'lightning', 'monai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,109 @@
+import csv
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from medloom.errors import DataError
+from medloom.inference.files import ImageFile, open_images, predict_files
+
+
+def _png(height=20, width=30, value=255):
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[4:12, 5:15] = value
+    buffer = io.BytesIO()
+    PillowImage.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _read(path):
+    with PillowImage.open(path) as image:
+        return np.asarray(image)
+
+
+def _rows(folder):
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def predictor(make_predictor):
+    return make_predictor()
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    (folder / "P1").mkdir(parents=True)
+    (folder / "P1/a.png").write_bytes(_png())
+    (folder / "P1/a_mask.png").write_bytes(_png())
+    (folder / "b.PNG").write_bytes(_png(value=0))
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder_and_a_zip_of_it_list_the_same_images_without_masks(images, tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in images.rglob("*.*"):
+            archive.write(file, file.relative_to(images))
+    for path in (images, tmp_path / "images.zip"):
+        with open_images([path], ["*_mask.*"]) as found:
+            assert [one.name for one in found] == ["P1/a.png", "b.PNG"]
+            assert found[0].read() == _png()
+    with open_images([images]) as found:
+        assert len(found) == 3
+
+
+def test_a_named_file_is_read_whatever_it_is_called(tmp_path, predictor):
+    (tmp_path / "slice_mask.dat").write_bytes(_png())
+    with open_images([tmp_path / "slice_mask.dat"], ["*_mask.*"]) as found:
+        (result,) = predict_files(predictor, found, tmp_path / "out")
+    assert result.error == ""
+
+
+def test_a_missing_path_is_an_error(tmp_path):
+    with pytest.raises(DataError), open_images([tmp_path / "nothing"]):
+        pass
+
+
+def test_masks_overlays_and_table_agree(images, tmp_path, predictor):
+    out = tmp_path / "out"
+    with open_images([images], ["*_mask.*"]) as found:
+        predict_files(predictor, found, out)
+    lesion, empty = _rows(out)
+    assert (lesion["file"], lesion["lesion"], lesion["error"]) == ("P1/a.png", "yes", "")
+    assert (empty["file"], empty["lesion"], empty["area_px"]) == ("b.PNG", "no", "0")
+    mask = _read(out / lesion["mask"])
+    assert mask.shape == (20, 30)
+    assert (mask == 255).sum() == int(lesion["area_px"]) > 0
+    assert _read(out / lesion["overlay"]).shape == (20, 30, 3)
+    assert lesion["area_mm2"] == ""
+
+
+def test_a_bad_file_is_reported_and_the_rest_go_on(tmp_path, predictor):
+    def gone():
+        raise FileNotFoundError("it was removed")
+
+    files = [
+        ImageFile("broken.png", lambda: _png()[:60]),
+        ImageFile("gone.png", gone),
+        ImageFile("good.png", _png),
+    ]
+    seen = []
+    results = predict_files(predictor, files, tmp_path, progress=lambda *at: seen.append(at))
+    assert [bool(result.error) for result in results] == [True, True, False]
+    assert "truncated" in results[0].error
+    assert [row["error"] != "" for row in _rows(tmp_path)] == [True, True, False]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_names_that_collide_or_climb_get_files_of_their_own_below_the_output(tmp_path, predictor):
+    names = ["a.png", "a.tif", "A.png", "../../up.png", "/etc/x.png", "..", "C:\\dir\\y.png"]
+    out = tmp_path / "deep" / "out"
+    results = predict_files(predictor, [ImageFile(name, _png) for name in names], out)
+    assert len({result.mask.lower() for result in results}) == len(names)
+    assert all((out / result.mask).resolve().is_relative_to(out) for result in results)
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
