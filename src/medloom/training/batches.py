@@ -1,0 +1,209 @@
+"""Batches as rows of the memory-mapped pixel store: no workers, no decoding, no copies of the data set.
+
+Shapes: N images of a batch, C channels, H height, W width.
+
+Which samples a batch holds follows from the seed, the epoch and the batch's number alone. Several processes
+cut the same batch into shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from medloom.data.store import PixelStore
+
+__all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "Shard", "place_store"]
+
+Rows = NDArray[np.int64]
+Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of every batch this process takes.
+
+    Args:
+        rank: Number of the process, from 0.
+        world: Number of processes.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def picks(self, count: int) -> Rows:
+        """Return the positions of this process in a batch of ``count``; at least one, so that no process idles."""
+        picks = np.arange(self.rank, count, self.world)
+        return picks if len(picks) else np.zeros(1, np.int64)
+
+    def owned(self, count: int) -> int:
+        """Return how many samples of the batch count for this process; 0 if it only keeps the others company."""
+        return len(range(self.rank, count, self.world))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's part of a batch.
+
+    Args:
+        images: ``(N, C, H, W)`` stored pixels.
+        masks: ``(N, H, W)`` uint8 class indices.
+        offset: ``(N, C)`` float32 of the store.
+        scale: ``(N, C)`` float32 of the store.
+        rows: Rows of the store of the whole batch, over all processes.
+        picks: Positions in ``rows`` that are here, ``(N,)``.
+        owned: How many of them count: N, or 0 for a process that only keeps the others company.
+    """
+
+    images: Tensor
+    masks: Tensor
+    offset: Tensor
+    scale: Tensor
+    rows: Rows
+    picks: Rows
+    owned: int
+
+
+class Pixels(Protocol):
+    """Where the pixels are."""
+
+    ahead: bool
+    """Whether the next batch is worth loading while the device computes."""
+
+    def take(self, rows: Rows) -> Parts:
+        """Return images, masks, offset and scale of some rows, on the device."""
+        ...
+
+
+class HostPixels:
+    """Pixels in the memory-mapped files; batches are copied to the device as they are needed.
+
+    Args:
+        store: The pixel store.
+        device: Where the batches go; to a GPU through pinned memory, without waiting.
+    """
+
+    def __init__(self, store: PixelStore, device: torch.device) -> None:
+        self._arrays = (store.images, store.masks, store.offset, store.scale)
+        self._device = device
+        self.ahead = device.type == "cuda"
+
+    def take(self, rows: Rows) -> Parts:
+        """Return images, masks, offset and scale of some rows, on the device."""
+        images, masks, offset, scale = (self._send(torch.from_numpy(array[rows])) for array in self._arrays)
+        return images, masks, offset, scale
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self.ahead else tensor
+
+
+class DevicePixels:
+    """The whole pixel store on the device, in its narrow dtype.
+
+    Args:
+        store: The pixel store.
+        device: Where it goes.
+    """
+
+    ahead = False
+
+    def __init__(self, store: PixelStore, device: torch.device) -> None:
+        arrays = (store.images, store.masks, store.offset, store.scale)
+        self._images, self._masks, self._offset, self._scale = (_upload(array, device) for array in arrays)
+        self._wide = store.images.dtype == np.uint16
+
+    def take(self, rows: Rows) -> Parts:
+        """Return images, masks, offset and scale of some rows, on the device."""
+        index = torch.from_numpy(rows).to(self._masks.device)
+        images = self._images[index]
+        shown = images.view(torch.uint16) if self._wide else images
+        return shown, self._masks[index], self._offset[index], self._scale[index]
+
+
+def _upload(array: NDArray[np.generic], device: torch.device, piece: int = 256) -> Tensor:
+    """Copy an array piece by piece; torch cannot index uint16, so that goes as the int16 of the same bits."""
+    source = array.view(np.int16) if array.dtype == np.uint16 else array
+    whole = torch.empty(source.shape, dtype=torch.from_numpy(source[:1].copy()).dtype, device=device)
+    for first in range(0, len(source), piece):
+        whole[first : first + piece] = torch.from_numpy(source[first : first + piece].copy()).to(device)
+    return whole
+
+
+def place_store(store: PixelStore, device: torch.device) -> Pixels:
+    """Put the pixels onto a GPU when they fit into half of its free memory, else read them from the files.
+
+    Args:
+        store: The pixel store.
+        device: Where the network runs.
+    """
+    if device.type == "cuda" and store.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+        return DevicePixels(store, device)
+    return HostPixels(store, device)
+
+
+class Loader:
+    """Goes through the batches of an epoch, from wherever the run stands in it.
+
+    Args:
+        pixels: Where the pixels are.
+        plan: Gives the rows of an epoch, ``(M,)``, in order.
+        count: M.
+        batch_size: Over all processes. The last batch holds what is left.
+        shard: This process's part.
+        position: Gives the epoch and the first batch, both from 0, when the loader is iterated.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        plan: Callable[[int], Rows],
+        count: int,
+        batch_size: int,
+        shard: Shard,
+        position: Callable[[], tuple[int, int]],
+    ) -> None:
+        self.pixels = pixels
+        self._plan = plan
+        self._count = count
+        self._batch_size = batch_size
+        self._shard = shard
+        self._position = position
+
+    def __len__(self) -> int:
+        return -(-self._count // self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, first = self._position()
+        rows = self._plan(epoch)
+        cuts = range(first * self._batch_size, len(rows), self._batch_size)
+        batches = [rows[cut : cut + self._batch_size] for cut in cuts]
+        return self._load_ahead(batches) if self.pixels.ahead else map(self.load, batches)
+
+    def load(self, rows: Rows) -> Batch:
+        """Return this process's part of a batch.
+
+        Args:
+            rows: Rows of the store.
+        """
+        picks = self._shard.picks(len(rows))
+        images, masks, offset, scale = self.pixels.take(rows[picks])
+        return Batch(images, masks, offset, scale, rows, picks, self._shard.owned(len(rows)))
+
+    def _load_ahead(self, batches: Sequence[Rows]) -> Iterator[Batch]:
+        """Copy the next batch in a thread while the device computes."""
+        with ThreadPoolExecutor(1) as thread:
+            coming = [thread.submit(self.load, rows) for rows in batches[:1]]
+            for rows in [*batches[1:], None]:
+                ready = coming.pop()
+                batch = ready.result()
+                if rows is not None:
+                    coming.append(thread.submit(self.load, rows))
+                yield batch

@@ -1,0 +1,103 @@
+"""Checkpoints of a run: written whole or not at all, checked when they are read.
+
+::
+
+    checkpoints/
+        last.safetensors        where the run stands; written at the end of every epoch and now and then inside one
+        previous.safetensors    the one before it, in case the last is damaged
+        best.safetensors        the network of the best epoch, nothing else
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+
+from medloom.errors import TrainingError
+from medloom.files import replacing
+from medloom.training.tree import DamagedTreeError, read_tree, tree_bytes, write_tree
+
+__all__ = ["BEST", "LAST", "PREVIOUS", "TreeCheckpointIO", "newest_checkpoint", "write_checkpoint"]
+
+LAST = Path("checkpoints") / "last.safetensors"
+PREVIOUS = Path("checkpoints") / "previous.safetensors"
+BEST = Path("checkpoints") / "best.safetensors"
+
+
+def write_checkpoint(path: Path, tree: Mapping[str, Any], *, keep: Path | None = None) -> None:
+    """Write a checkpoint so that, whatever happens, a whole one is there.
+
+    Args:
+        path: Where it shall be.
+        tree: What ``write_tree`` takes.
+        keep: Where the file that is at ``path`` now goes.
+
+    Raises:
+        TrainingError: If it cannot be written, for one because the disk is full; names the path and the bytes.
+    """
+    try:
+        with replacing(path) as beside:
+            write_tree(beside, tree)
+            if keep is not None and path.exists():
+                _flush(beside)  # the old one gives way only to bytes that are on the disk
+                path.replace(keep)
+    except OSError as error:
+        free = shutil.disk_usage(path.parent).free
+        raise TrainingError(
+            f"could not write the checkpoint {path}: {error}. It needs {tree_bytes(tree):,} bytes and {free:,} are "
+            "free there. The checkpoint before it is intact: make room and give the same command again."
+        ) from error
+
+
+def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest whole checkpoint of a run, or None before the first.
+
+    Args:
+        run_dir: The run directory.
+
+    Returns:
+        Its path and its tree: ``last``, or ``previous`` if ``last`` is damaged or missing.
+
+    Raises:
+        TrainingError: If checkpoints are there and all of them are damaged.
+    """
+    damaged = []
+    for path in (run_dir / LAST, run_dir / PREVIOUS):
+        try:
+            return path, read_tree(path)
+        except FileNotFoundError:
+            continue
+        except DamagedTreeError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise TrainingError(f"{'; '.join(damaged)}. Delete {run_dir / LAST.parent} to train from the start.")
+    return None
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+class TreeCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints in this form. The file that was there becomes ``previous``."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        """Write what Lightning gathered."""
+        target = Path(path)
+        write_checkpoint(target, checkpoint, keep=target.with_name(PREVIOUS.name))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: object = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read it back, with tensors on the CPU."""
+        return read_tree(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a checkpoint."""
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""The loaders of a run, for Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from numpy.typing import NDArray
+
+from medloom.errors import DataError
+from medloom.recipe import TrainConfig
+from medloom.training.batches import Batch, Loader, Pixels, Rows, Shard, place_store
+from medloom.training.pictures import choose_slices
+from medloom.training.seeds import epoch_order
+
+if TYPE_CHECKING:
+    from medloom.data.store import PixelStore
+
+__all__ = ["StoreData"]
+
+
+class StoreData(LightningDataModule):
+    """Training and validation samples of a pixel store.
+
+    Args:
+        store: The pixel store.
+        train_rows: Rows of the training samples.
+        validation_rows: Rows of the validation samples.
+        config: The recipe's ``train``.
+
+    Raises:
+        DataError: If there is nothing to train or validate on, or too little for the recipe's wishes.
+    """
+
+    def __init__(self, store: PixelStore, train_rows: Rows, validation_rows: Rows, config: TrainConfig) -> None:
+        super().__init__()
+        self.store = store
+        self.train_rows = train_rows
+        self.validation_rows = validation_rows
+        self.config = config
+        self._has_lesion: NDArray[np.bool_] = np.asarray(store.lesion_px)[train_rows] > 0
+        self._pixels: Pixels | None = None
+        self._check()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches of an epoch."""
+        return -(-len(self.train_rows) // self.config.batch_size)
+
+    def setup(self, stage: str) -> None:
+        """Put the pixels where the device reads them best."""
+        if self._pixels is None:
+            self._pixels = place_store(self.store, self._device)
+
+    def train_dataloader(self) -> Loader:
+        """Return the training batches, from wherever the run stands in its epoch."""
+        return self._loader(self._training_plan, len(self.train_rows), self._position)
+
+    def val_dataloader(self) -> Loader:
+        """Return the validation batches, always in the same order."""
+        return self._loader(lambda epoch: self.validation_rows, len(self.validation_rows), lambda: (0, 0))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Return the batch as it is: the loader has put it onto the device."""
+        return batch
+
+    def shown_rows(self) -> Rows:
+        """Return the few validation samples of the progress pictures, the same in every epoch."""
+        return self.validation_rows[choose_slices(np.asarray(self.store.lesion_px)[self.validation_rows])]
+
+    def load_validation(self, rows: Rows) -> Batch:
+        """Return some validation samples, whole in every process."""
+        if self._pixels is None:
+            raise RuntimeError("setup() comes before the pixels")
+        picks = np.arange(len(rows))
+        return Batch(*self._pixels.take(rows), rows, picks, len(rows))
+
+    def _loader(self, plan: Callable[[int], Rows], count: int, position: Callable[[], tuple[int, int]]) -> Loader:
+        if self._pixels is None:
+            raise RuntimeError("setup() comes before the loaders")
+        shard = Shard(self._run.global_rank, self._run.world_size)
+        return Loader(self._pixels, plan, count, self.config.batch_size, shard, position)
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self._run.strategy.root_device
+        return device
+
+    @property
+    def _run(self) -> Trainer:
+        if self.trainer is None:
+            raise RuntimeError("the loaders belong to a Trainer")
+        return self.trainer
+
+    def _check(self) -> None:
+        for name, rows in (("training", self.train_rows), ("validation", self.validation_rows)):
+            if len(rows) == 0:
+                raise DataError(f"there is no {name} sample; look at the split in catalogue.csv")
+        mixed = 0 < int(self._has_lesion.sum()) < len(self._has_lesion)
+        if self.config.lesion_share is not None and not mixed:
+            raise DataError("train.lesion_share needs training samples with a lesion and training samples without one")
+        lesions = np.asarray(self.store.lesion_px)[self.validation_rows]
+        if self.config.monitor == "dice_lesion" and not lesions.any():
+            raise DataError("train.monitor is dice_lesion and no validation sample has a lesion; take dice_all or loss")
+
+    def _training_plan(self, epoch: int) -> Rows:
+        order = epoch_order(self._has_lesion, self.config.seed, epoch, self.config.lesion_share)
+        return self.train_rows[order]
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batch that come next. Lightning counts them and restores them from the checkpoint."""
+        done = self._run.fit_loop.epoch_loop.batch_progress.current.ready
+        return self._run.current_epoch, done

@@ -1,0 +1,243 @@
+"""Writes what a run must not lose: metrics, the best weights, checkpoints, pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import nn
+
+from medloom.files import write_text
+from medloom.training.batches import Batch
+from medloom.training.checkpoint import BEST, LAST, write_checkpoint
+from medloom.training.data import StoreData
+from medloom.training.ledger import Ledger, Line
+from medloom.training.module import SegmentationModule
+from medloom.training.pictures import draw_slices, write_picture
+from medloom.training.progress import Listener, TrainProgress
+from medloom.training.ranks import sum_over_ranks
+from medloom.training.signals import StopRequest
+from medloom.transforms.augment import normalise
+
+__all__ = ["METRICS_FILE", "Interrupted", "Keeper"]
+
+METRICS_FILE = "metrics.jsonl"
+PICTURES = "progress"
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and its checkpoint is written."""
+
+
+class Keeper(Callback):
+    """Keeps the run directory up to date.
+
+    At the end of an epoch, in this order: the best weights if they are, the line of metrics, the checkpoint.
+    A run killed between two of them does the epoch again, with the same result.
+
+    Args:
+        run_dir: The run directory.
+        identity: What the run stands on; goes into every checkpoint.
+        ledger: The history so far.
+        module: What is trained.
+        data: What it is trained on.
+        stop: Whether someone asked the run to stop.
+        listener: Who is told of progress.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        identity: dict[str, Any],
+        ledger: Ledger,
+        module: SegmentationModule,
+        data: StoreData,
+        stop: StopRequest,
+        listener: Listener,
+    ) -> None:
+        self.run_dir = run_dir
+        self.identity = identity
+        self.ledger = ledger
+        self.module = module
+        self.data = data
+        self.epochs = module.config.epochs
+        minutes = module.config.checkpoint_minutes
+        self.interval_s = math.inf if minutes is None else 60.0 * minutes
+        self.stop = stop
+        self.listener = listener
+        self._saved_at = time.monotonic()
+        self._epoch_began = time.monotonic()
+        self._before_s = 0.0
+        self._validating = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back from Lightning, and the files back to where the checkpoint stands."""
+        self.stop.listen()
+        self._saved_at = self._epoch_began = time.monotonic()
+        if trainer.is_global_zero:
+            self._rewind_files()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_began, self._before_s = time.monotonic(), 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Write a checkpoint if it is time, and stop if someone asked for it.
+
+        After the last batch of an epoch the validation comes first, which may be interrupted too.
+        """
+        steps = self.module.steps_per_epoch
+        self.listener(TrainProgress(trainer.current_epoch + 1, self.epochs, batch_idx + 1, steps))
+        stop, save = self._wishes(trainer)
+        if batch_idx + 1 == steps:
+            self.ledger.train_seconds += self._epoch_seconds()
+        elif stop or save:
+            self._save(trainer)
+            if stop:
+                raise Interrupted
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Stop between the last batch and the validation, if someone asked for it; one process only."""
+        if self.stop.requested and trainer.world_size == 1:
+            self._validating = True
+            self._save(trainer)
+            raise Interrupted
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down the epoch."""
+        line = self._line(trainer.current_epoch + 1)
+        best = self.ledger.record(line)
+        self.module.finish_epoch(self.ledger.value(line))
+        if trainer.is_global_zero:
+            self._write_epoch(line, best=best)
+        self._save(trainer)
+        steps = self.module.steps_per_epoch
+        self.listener(TrainProgress(trainer.current_epoch + 1, self.epochs, steps, steps, line, best))
+        if self.ledger.stops_early:
+            trainer.should_stop = True
+        elif self.stop.requested and trainer.world_size == 1 and self.ledger.epochs_done < self.epochs:
+            raise Interrupted
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the history and what the run stands on."""
+        checkpoint["run"] = {
+            "identity": self.identity,
+            "ledger": self.ledger.state(),
+            "epoch_seconds": self._epoch_seconds(),
+        }
+        if self._validating:
+            _as_if_validation_began(checkpoint)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take the epoch's clock back."""
+        self._before_s = float(checkpoint["run"]["epoch_seconds"])
+
+    def _epoch_seconds(self) -> float:
+        return self._before_s + time.monotonic() - self._epoch_began
+
+    def _wishes(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Whether to stop and whether to save, agreed between the processes."""
+        save = time.monotonic() - self._saved_at >= self.interval_s
+        if trainer.world_size == 1:
+            return self.stop.requested, save
+        flags = torch.tensor([float(self.stop.requested), float(save)], device=trainer.strategy.root_device)
+        stop_votes, save_votes = sum_over_ranks(flags).tolist()
+        return stop_votes > 0, save_votes > 0
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.run_dir / LAST)
+        self._saved_at = time.monotonic()
+
+    def _line(self, epoch: int) -> Line:
+        numbers = {
+            "train_loss": self.module.train_loss(),
+            **self.module.figures,
+            "lr": self.module.learning_rate,
+        }
+        finite: Line = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+        return {"epoch": epoch, **finite, "seconds": round(self._epoch_seconds(), 3)}
+
+    def _write_epoch(self, line: Line, *, best: bool) -> None:
+        if best:
+            self._write_best()
+            self._write_picture()
+        _append(self.run_dir / METRICS_FILE, line)
+
+    def _write_best(self) -> None:
+        images = self.data.store.images
+        tree = {
+            "network": self.module.best_network.state_dict(),
+            "epoch": self.ledger.best_epoch,
+            "metric": self.ledger.best_metric,
+            "monitor": self.ledger.monitor,
+            "in_channels": images.shape[1],
+            "size": list(images.shape[2:]),
+        }
+        write_checkpoint(self.run_dir / BEST, tree)
+
+    def _write_picture(self) -> None:
+        rows = self.data.shown_rows()
+        name = f"epoch_{self.ledger.best_epoch:04d}.png"
+        entry = {"epoch": self.ledger.best_epoch, "metric": self.ledger.best_metric, "file": name}
+        self.ledger.pictures.append(entry)
+        names = self.data.store.sample_ids
+        facts = {
+            "monitor": self.ledger.monitor,
+            "samples": [names[row] for row in rows],
+            "epochs": self.ledger.pictures,
+        }
+        batch = self.data.load_validation(rows)
+        write_picture(self.run_dir / PICTURES, name, _picture(self.module.best_network, batch), facts)
+
+    def _rewind_files(self) -> None:
+        """Drop what was written after the checkpoint: those epochs come again."""
+        lines = "".join(_json_line(line) for line in self.ledger.lines)
+        write_text(self.run_dir / METRICS_FILE, lines)
+        if self.ledger.best_epoch == 0:
+            (self.run_dir / BEST).unlink(missing_ok=True)
+        known = {entry["file"] for entry in self.ledger.pictures}
+        for path in (self.run_dir / PICTURES).glob("epoch_*.png"):
+            if path.name not in known:
+                path.unlink()
+
+
+def _as_if_validation_began(checkpoint: dict[str, Any]) -> None:
+    """Make Lightning go on with the validation: all batches of the epoch are done, the first of these is not."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+    for counter in (progress["total"], progress["current"]):
+        counter.update(ready=1, started=1, processed=0, completed=0)
+
+
+def _append(path: Path, line: Line) -> None:
+    """Add a line in one write, on the disk before the checkpoint is."""
+    with path.open("ab", buffering=0) as file:
+        file.write(_json_line(line).encode())
+        os.fsync(file.fileno())
+
+
+def _json_line(line: Line) -> str:
+    return json.dumps(line, allow_nan=False) + "\n"
+
+
+def _picture(network: nn.Module, batch: Batch) -> NDArray[np.uint8]:
+    """Predict a few slices in float32 and draw them; shows the middle channel."""
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        logits = network(normalise(batch.images, batch.offset, batch.scale))
+    network.train(training)
+    predicted = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(1) > 0
+    shown = batch.images[:, batch.images.shape[1] // 2].float()
+    return draw_slices(shown.cpu().numpy(), (batch.masks > 0).cpu().numpy(), predicted.cpu().numpy())

@@ -1,0 +1,284 @@
+"""Training from beginning to end, or on from wherever it was stopped."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
+from medloom.files import write_json
+from medloom.models.losses import build_loss
+from medloom.models.networks import build_network
+from medloom.recipe import Recipe
+from medloom.training.allocator import keep_freed_memory
+from medloom.training.batches import Rows
+from medloom.training.checkpoint import BEST, TreeCheckpointIO, newest_checkpoint
+from medloom.training.data import StoreData
+from medloom.training.identity import check_identity, run_identity
+from medloom.training.keeper import Interrupted, Keeper
+from medloom.training.ledger import Ledger
+from medloom.training.module import NonFiniteStep, SegmentationModule
+from medloom.training.precision import LIGHTNING_PRECISION, Precision, choose_device, choose_precision
+from medloom.training.progress import Listener, Throttle, show
+from medloom.training.quiet import quiet_lightning
+from medloom.training.result import TrainResult
+from medloom.training.signals import StopRequest
+from medloom.training.tree import DamagedTreeError, read_tree
+from medloom.transforms.augment import Augment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medloom.data.store import PixelStore
+
+__all__ = ["Job", "build_module", "load_best", "train"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one process needs to take its part in a training, in plain types.
+
+    Args:
+        recipe: The recipe.
+        train_rows: Rows of the store to train on.
+        validation_rows: Rows of the store to validate on.
+        run_dir: The run directory.
+        identity: What the run stands on.
+        device: ``cpu`` or ``cuda``.
+        precision: Of the network's arithmetic.
+        resume: The checkpoint to go on from, or None.
+    """
+
+    recipe: Recipe
+    train_rows: Rows
+    validation_rows: Rows
+    run_dir: Path
+    identity: dict[str, Any]
+    device: str
+    precision: Precision
+    resume: Path | None
+
+
+def train(
+    recipe: Recipe,
+    catalogue: pd.DataFrame,
+    store: PixelStore,
+    run_dir: Path,
+    *,
+    progress: bool | Listener | None = None,
+) -> TrainResult:
+    """Train a network, or go on where this run directory stands.
+
+    A run may be killed at any moment. The same call goes on from its newest checkpoint and, on a CPU, ends with
+    the same weights and metrics to the last bit. SIGTERM and Ctrl-C finish the step, write a checkpoint and
+    return with ``finished=False``. A finished run is extended by a call with more epochs: everything goes on as
+    it was, except that the cosine schedule is that of the longer run, so the learning rate, which had come down
+    to zero, rises to where the longer curve stands. A run that stopped early stays finished.
+
+    Several processes (``train.devices``) share each batch. They give the gradient of the whole batch when the
+    loss is a mean over images; a loss over the batch as a whole is taken over each process's share.
+
+    Args:
+        recipe: The recipe.
+        catalogue: Which sample is in which split.
+        store: The pixels.
+        run_dir: Where ``checkpoints/``, ``metrics.jsonl``, ``training.json`` and ``progress/`` go.
+        progress: True shows progress on stderr, a function is called with ``TrainProgress``; silent by default.
+
+    Returns:
+        The best epoch, whose weights ``load_best`` loads and whose metric is reported.
+
+    Raises:
+        NonFiniteLossError: If a loss or gradient is NaN or infinite; the weights did not change.
+        TrainingError: If a checkpoint cannot be written, or all are damaged.
+        RecipeError: If the recipe cannot be trained here, or differs from the one the run began with.
+        DataError: If the samples do not suffice, or differ from those the run began with.
+    """
+    identity = run_identity(recipe, catalogue, store)
+    newest = newest_checkpoint(run_dir)
+    if newest is not None:
+        check_identity(newest[1]["run"]["identity"], identity)
+    ledger = Ledger.of(recipe.train) if newest is None else Ledger.from_state(newest[1]["run"]["ledger"])
+    job = _job(recipe, catalogue, store, run_dir, identity, None if newest is None else newest[0])
+    if not _is_finished(ledger, recipe):
+        with show(progress) as listener:
+            _fit_guarded(job, store, ledger, Throttle(listener))
+    return _conclude(job)
+
+
+def load_best(run_dir: Path, recipe: Recipe) -> nn.Module:
+    """Load the weights of the best epoch.
+
+    Args:
+        run_dir: The run directory of a training.
+        recipe: Its recipe.
+
+    Returns:
+        The network in evaluation mode, on the CPU.
+
+    Raises:
+        TrainingError: If there is no best epoch yet, or its file is damaged.
+        RecipeError: If the weights do not fit the recipe's network.
+    """
+    path = run_dir / BEST
+    try:
+        best = read_tree(path)
+    except FileNotFoundError:
+        raise TrainingError(f"{path} is not there; train first") from None
+    except DamagedTreeError as error:
+        raise TrainingError(f"{error}. Train again to make a new one.") from error
+    height, width = best["size"]
+    network = build_network(recipe.model, best["in_channels"], _outputs(recipe), (height, width))
+    try:
+        network.load_state_dict(best["network"])
+    except RuntimeError as error:
+        raise RecipeError(f"model: the weights in {path} are of another network: {error}") from error
+    return network.eval()
+
+
+def build_module(recipe: Recipe, store: PixelStore, steps_per_epoch: int, precision: Precision) -> SegmentationModule:
+    """Build what is trained, with fresh weights that follow from the recipe's seed.
+
+    Args:
+        recipe: The recipe.
+        store: Its images say how many channels there are and how large they are.
+        steps_per_epoch: Number of batches of an epoch.
+        precision: Of the network's arithmetic.
+    """
+    _, channels, height, width = store.images.shape
+    torch.manual_seed(recipe.train.seed)
+    network = build_network(recipe.model, channels, _outputs(recipe), (height, width))
+    loss = build_loss(recipe.loss, _outputs(recipe))
+    return SegmentationModule(network, loss, Augment(recipe.augment), recipe.train, steps_per_epoch, precision)
+
+
+def _outputs(recipe: Recipe) -> int:
+    """Outputs of the network: one for background and one class, else one for each class."""
+    classes = len(recipe.data.classes)
+    return 1 if classes == 2 else classes
+
+
+def _job(
+    recipe: Recipe,
+    catalogue: pd.DataFrame,
+    store: PixelStore,
+    run_dir: Path,
+    identity: dict[str, Any],
+    resume: Path | None,
+) -> Job:
+    device = choose_device(recipe.train.device, recipe.train.devices)
+    return Job(
+        recipe=recipe,
+        train_rows=store.rows(catalogue.loc[catalogue["split"] == "train", "sample_id"].tolist()),
+        validation_rows=store.rows(catalogue.loc[catalogue["split"] == "validation", "sample_id"].tolist()),
+        run_dir=run_dir,
+        identity=identity,
+        device=device,
+        precision=choose_precision(recipe.train.precision, device),
+        resume=resume,
+    )
+
+
+def _is_finished(ledger: Ledger, recipe: Recipe) -> bool:
+    return ledger.epochs_done >= recipe.train.epochs or ledger.stops_early
+
+
+def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener) -> None:
+    """Fit, and give what went wrong a name that means something to the user."""
+    try:
+        with StopRequest() as stop:
+            _fit(job, store, ledger, stop, listener)
+    except Interrupted:
+        return
+    except NonFiniteStep as found:
+        newest = newest_checkpoint(job.run_dir)
+        kept = None if newest is None else newest[0].relative_to(job.run_dir).as_posix()
+        samples = [store.sample_ids[row] for row in found.rows]
+        raise NonFiniteLossError(found.step, samples, kept) from None
+
+
+def _fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener: Listener) -> None:
+    """Let Lightning train, without touching the caller's random numbers."""
+    config = job.recipe.train
+    keep_freed_memory()
+    data = StoreData(store, job.train_rows, job.validation_rows, config)
+    with quiet_lightning(), torch.random.fork_rng():
+        module = build_module(job.recipe, store, data.steps_per_epoch, job.precision)
+        keeper = Keeper(job.run_dir, job.identity, ledger, module, data, stop, listener)
+        trainer = _trainer(job, keeper)
+        trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
+
+
+def _trainer(job: Job, keeper: Keeper) -> Trainer:
+    """Lightning's trainer with everything off that Medloom does itself."""
+    return Trainer(
+        accelerator="gpu" if job.device == "cuda" else "cpu",
+        devices=job.recipe.train.devices,
+        precision=LIGHTNING_PRECISION[job.precision],
+        max_epochs=job.recipe.train.epochs,
+        callbacks=[keeper],
+        plugins=[TreeCheckpointIO()],
+        default_root_dir=job.run_dir,
+        benchmark=True,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _conclude(job: Job) -> TrainResult:
+    """Write ``training.json`` from the checkpoint and return the result."""
+    newest = newest_checkpoint(job.run_dir)
+    if newest is None:
+        raise TrainingError(f"the training left no checkpoint in {job.run_dir}")
+    ledger = Ledger.from_state(newest[1]["run"]["ledger"])
+    result = TrainResult(
+        best_epoch=ledger.best_epoch,
+        best_metric=ledger.best_metric,
+        monitor=ledger.monitor,
+        epochs_done=ledger.epochs_done,
+        finished=_is_finished(ledger, job.recipe),
+    )
+    write_json(job.run_dir / "training.json", _facts(job, ledger, result))
+    return result
+
+
+def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
+    images = ledger.epochs_done * len(job.train_rows)
+    known = result.best_epoch > 0
+    return {
+        "best_epoch": result.best_epoch if known else None,
+        "best_metric": result.best_metric if known else None,
+        "monitor": result.monitor,
+        "epochs": result.epochs_done,
+        "finished": result.finished,
+        "stopped_early": ledger.stops_early,
+        "device": _device_name(job.device),
+        "devices": job.recipe.train.devices,
+        "precision": job.precision,
+        "train_samples": len(job.train_rows),
+        "validation_samples": len(job.validation_rows),
+        "seconds": round(sum(float(line["seconds"] or 0.0) for line in ledger.lines), 3),
+        "images_per_s": round(images / ledger.train_seconds, 2) if ledger.train_seconds else None,
+        "peak_rss_bytes": _peak_rss_bytes(),
+    }
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
+
+
+def _peak_rss_bytes() -> int:
+    """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,218 @@
+"""The training and validation steps. Knows no paths, no files and no plots.
+
+Shapes: N images of a batch, C channels, K outputs of the network, H height, W width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from medloom.recipe import TrainConfig
+from medloom.training.averaging import Averaging
+from medloom.training.batches import Batch, Rows
+from medloom.training.precision import Precision
+from medloom.training.ranks import sum_over_ranks
+from medloom.training.schedule import build_optimizer, build_plateau, cosine_factor
+from medloom.training.scores import Scores, larger_is_better
+from medloom.training.seeds import step_generator, step_seed
+from medloom.transforms.augment import Augment, AugmentParameters, normalise
+
+__all__ = ["NonFiniteStep", "SegmentationModule"]
+
+
+class NonFiniteStep(Exception):
+    """The loss or a gradient of a step was NaN or infinite; the optimiser did not use it.
+
+    Args:
+        step: From 0.
+        rows: The batch's rows of the pixel store.
+    """
+
+    def __init__(self, step: int, rows: Rows) -> None:
+        super().__init__(step, rows)
+        self.step = step
+        self.rows = rows
+
+
+class SegmentationModule(LightningModule):
+    """A network, its loss and how one step goes.
+
+    Everything random in a step follows from the seed and the step's number, so a run that is continued in the
+    middle of an epoch takes the same steps as one that was never stopped.
+
+    Args:
+        network: Normalised images ``(N, C, H, W)`` to logits ``(N, K, H, W)``.
+        loss: Logits and masks ``(N, H, W)`` to a scalar, in float32.
+        augment: Random changes to the training batches.
+        config: The recipe's ``train``.
+        steps_per_epoch: Number of batches of an epoch.
+        precision: For fp16, infinite gradients are the scaler's business.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        augment: Augment,
+        config: TrainConfig,
+        steps_per_epoch: int,
+        precision: Precision = "32",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.averaging = Averaging(network, config) if config.averaging != "none" else None
+        self.augment = augment
+        self.config = config
+        self.steps_per_epoch = steps_per_epoch
+        self.precision = precision
+        self.step = 0
+        self.figures: dict[str, float] = {}
+        self._scores = Scores(torch.device("cpu"))
+        self._train_sums = torch.zeros(2, dtype=torch.float64)
+        self._step_loss = torch.zeros(())
+        self._rows: Rows | None = None
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        if config.compile:
+            self.network.compile()
+
+    @property
+    def best_network(self) -> nn.Module:
+        """The network that is validated and saved: the average of the weights, or the weights themselves."""
+        return self.network if self.averaging is None else self.averaging.best_of(self.network)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the latest step."""
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def configure_optimizers(self) -> Optimizer:
+        """Build the optimiser; the learning rate is set by the steps and epochs themselves."""
+        fused = self.device.type == "cuda" and self.precision != "fp16"
+        optimizer = build_optimizer(self.network.parameters(), self.config.optimizer, fused=fused)
+        if self.config.schedule.name == "plateau":
+            better = larger_is_better(self.config.monitor)
+            self._plateau = build_plateau(optimizer, self.config.schedule, larger_is_better=better)
+            if self._plateau_state is not None:
+                self._plateau.load_state_dict(self._plateau_state)
+        return optimizer
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's mean loss; a run continued in mid-epoch keeps what it had."""
+        self._train_sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set everything that depends on the step's number: random numbers and the learning rate."""
+        self.step = self.trainer.current_epoch * self.steps_per_epoch + batch_idx
+        torch.manual_seed(step_seed(self.config.seed, self.step, self.global_rank))
+        if self.config.schedule.name == "cosine":
+            steps = self.config.epochs * self.steps_per_epoch
+            factor = cosine_factor(self.step, steps, self.config.schedule.warmup)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = self.config.optimizer.lr * factor
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of an augmented batch."""
+        images, masks = self._augmented(batch)
+        loss: Tensor = self.loss(self.network(images), masks)
+        self._rows = batch.rows
+        self._step_loss = loss.detach()
+        self._train_sums = self._train_sums.to(self.device)
+        self._train_sums[0] += self._step_loss.double() * batch.owned
+        self._train_sums[1] += batch.owned
+        share = batch.owned * self.trainer.world_size / len(batch.rows)
+        return loss if share == 1.0 else loss * share
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the gradients and stop before the weights change if anything is not finite."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if self.config.clip is None:
+            norm = get_total_norm(gradients)
+        else:
+            norm = clip_grad_norm_(self.network.parameters(), self.config.clip)
+        suspect = self._step_loss if self.precision == "fp16" else self._step_loss + norm
+        if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0) and self._rows is not None:
+            raise NonFiniteStep(self.step, self._rows)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step, then take the new weights into the average."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.averaging is not None:
+            self.averaging.after_step(self.network, epoch, ends_epoch=batch_idx + 1 == self.steps_per_epoch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the sums of a validation pass."""
+        self._scores = Scores(self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch, normalised and not augmented, to the sums."""
+        if batch.owned > 0:
+            logits = self.best_network(normalise(batch.images, batch.offset, batch.scale)).float()
+            self._scores.add(self.loss(logits, batch.masks), logits, batch.masks)
+
+    def on_validation_epoch_end(self) -> None:
+        """Turn the sums over all processes into figures."""
+        self._scores.sums = sum_over_ranks(self._scores.sums)
+        self.figures = self._scores.figures()
+
+    def train_loss(self) -> float:
+        """Return the mean loss over the epoch's training samples so far, over all processes."""
+        total, count = sum_over_ranks(self._train_sums).tolist()
+        return float(total / count)
+
+    def finish_epoch(self, value: float) -> None:
+        """Let the plateau schedule see the monitored metric of the epoch."""
+        if self._plateau is not None:
+            self._plateau.step(value)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of."""
+        checkpoint["module"] = {
+            "train_sums": sum_over_ranks(self._train_sums),
+            "plateau": None if self._plateau is None else self._plateau.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back; the sums of all processes go to the first."""
+        sums: Tensor = checkpoint["module"]["train_sums"]
+        self._train_sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
+        self._plateau_state = checkpoint["module"]["plateau"]
+
+    def _augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Draw for the whole batch, so that it does not matter how many processes share it."""
+        size = (batch.images.shape[2], batch.images.shape[3])
+        generator = step_generator(self.config.seed, self.step)
+        params = self.augment.sample(len(batch.rows), batch.images.shape[1], size, generator)
+        params = _select(params, torch.from_numpy(batch.picks), self.global_rank)
+        return self.augment.apply(batch.images, batch.masks, batch.offset, batch.scale, params)
+
+
+def _select(params: AugmentParameters, picks: Tensor, rank: int) -> AugmentParameters:
+    """Keep the parameters of some images; each process draws noise of its own."""
+    return dataclasses.replace(
+        params,
+        theta=params.theta[picks],
+        gain=params.gain[picks],
+        shift=params.shift[picks],
+        noise_std=params.noise_std[picks],
+        noise_seed=params.noise_seed + rank,
+    )

@@ -1,0 +1,58 @@
+"""Randomness as pure functions of the seed and the position, so that a resumed run needs no generator's state."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["epoch_order", "step_generator", "step_seed"]
+
+_ORDER, _STEP = 1, 2
+
+
+def epoch_order(
+    has_lesion: NDArray[np.bool_], seed: int, epoch: int, lesion_share: float | None = None
+) -> NDArray[np.int64]:
+    """Return which training samples an epoch visits, in order.
+
+    Without ``lesion_share`` every sample comes once. With it, as many samples are drawn as there are, and
+    ``lesion_share`` of them hold a lesion: every one of a group comes before any of it comes again.
+
+    Args:
+        has_lesion: ``(N,)``, whether a sample holds a lesion.
+        seed: The recipe's seed.
+        epoch: From 0.
+        lesion_share: Share of the drawn samples that hold a lesion, in 0..1, or None.
+
+    Returns:
+        ``(N,)`` positions in ``has_lesion``.
+
+    Example:
+        >>> sorted(epoch_order(np.array([True, False, False]), seed=0, epoch=0).tolist())
+        [0, 1, 2]
+    """
+    generator = np.random.default_rng([_ORDER, seed, epoch])
+    count = len(has_lesion)
+    if lesion_share is None:
+        return generator.permutation(count)
+    with_lesion = min(max(round(lesion_share * count), 1), count - 1)
+    lesions = _draw(np.flatnonzero(has_lesion), with_lesion, generator)
+    empties = _draw(np.flatnonzero(~has_lesion), count - with_lesion, generator)
+    return generator.permutation(np.concatenate([lesions, empties]))
+
+
+def _draw(group: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw ``count`` of a group, going through all of it as often as that takes."""
+    rounds = [generator.permutation(group) for _ in range(-(-count // len(group)))]
+    return np.concatenate(rounds)[:count]
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Return the seed of one step, in 0..2**63-1, for the network's own randomness such as dropout."""
+    return int(np.random.SeedSequence([_STEP, seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of one step's augmentation, the same in every process."""
+    return torch.Generator().manual_seed(step_seed(seed, step))
