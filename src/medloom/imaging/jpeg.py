@@ -31,7 +31,7 @@ _ALONE = {0x01, *range(0xD0, 0xD8)}
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in entropy-coded data: neither stuffing, fill nor restart
 _EXIF = b"Exif\x00\x00"
 _MAX_SEGMENTS = 4096
-_MAX_SCANS = 256  # an ordinary progressive file has about ten; each scan costs a pass over the image
+_MAX_SCANS = 64  # an ordinary progressive file has about ten; each scan costs a pass over the image
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
-"""NPY, the array format of NumPy: numbers only, header first."""
+"""NPY, the array format of NumPy: numbers only, header first.
+
+The header is a Python literal; it is matched, not evaluated, so nothing but the three keys of the format is understood.
+
+Source: NEP 1 and ``numpy.lib.format``.
+"""
 
 from __future__ import annotations
 
-import io
 import math
+import re
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
@@ -14,13 +19,24 @@ from medloom.imaging.types import Budget, Header, Image, Pixels
 
 __all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
 
-MAGICS: tuple[tuple[int, bytes], ...] = ((0, npy_format.MAGIC_PREFIX),)
+MAGICS: tuple[tuple[int, bytes], ...] = ((0, b"\x93NUMPY"),)
 SUFFIXES: tuple[str, ...] = (".npy",)
 CONTENT_TYPES: tuple[str, ...] = ("application/x-npy",)
 
 _PREFIX_BYTES = {1: 10, 2: 12, 3: 12}  # magic, version and length of the header, by major version
 _MAX_HEADER_BYTES = 4096
-_Parsed = tuple[tuple[int, ...], bool, np.dtype[np.generic], int]
+_DESCR = re.compile(rb"""['"]descr['"]\s*:\s*['"]([^'"]*)['"]""")
+_FORTRAN = re.compile(rb"""['"]fortran_order['"]\s*:\s*(True|False)""")
+_SHAPE = re.compile(rb"""['"]shape['"]\s*:\s*\(([\d,\s]*)\)""")
+_PLAIN = re.compile(rb"[<>=|]?(b1|[iu][1248]|f[248])")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[np.generic]
+    start: int
 
 
 def codec() -> str:
@@ -30,59 +46,55 @@ def codec() -> str:
 
 def inspect(data: bytes, budget: Budget, /) -> Header:
     """Parse the header, check type, budget and exact length."""
-    return _read(data, budget)[0]
+    return _read(data, budget)[1]
 
 
 def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     """Return the array as (H, W, C) in native byte order; booleans become 0 and 1."""
-    header, (shape, fortran, dtype, start) = _read(data, budget)
+    layout, header = _read(data, budget)
     choose_page(page, 1)
-    flat: Pixels = np.frombuffer(data, dtype, count=math.prod(shape), offset=start)
-    stored = flat.reshape(shape, order="F" if fortran else "C").reshape(header.shape)
+    flat: Pixels = np.frombuffer(data, layout.dtype, count=math.prod(layout.shape), offset=layout.start)
+    stored = flat.reshape(layout.shape, order="F" if layout.fortran else "C").reshape(header.shape)
     return Image(np.array(stored, dtype=header.dtype, order="C"), "npy")
 
 
-def _read(data: bytes, budget: Budget) -> tuple[Header, _Parsed]:
-    parsed = _parse(data)
-    shape, _, dtype, start = parsed
-    _check_dtype(dtype)
-    if len(shape) not in (2, 3):
+def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:
+    layout = _parse(*_literal(data))
+    if len(layout.shape) not in (2, 3):
         raise DecodeError(
-            "unsupported", f"the array has {len(shape)} axes; expected (H, W) or (H, W, C)", field="shape"
+            "unsupported", f"the array has {len(layout.shape)} axes; expected (H, W) or (H, W, C)", field="shape"
         )
-    native = "uint8" if dtype.kind == "b" else dtype.newbyteorder("=").name
-    height, width, channels = (*shape, 1)[:3]
+    height, width, channels = (*layout.shape, 1)[:3]
+    native = "uint8" if layout.dtype.kind == "b" else layout.dtype.name
     header = check_header(Header("npy", height, width, channels, native), len(data), budget)
-    _check_length(len(data) - start, header.nbytes)
-    return header, parsed
+    _check_length(len(data) - layout.start, header.nbytes)
+    return layout, header
 
 
-def _parse(data: bytes) -> _Parsed:
-    """Return shape, Fortran order, dtype and the offset of the first element."""
+def _literal(data: bytes) -> tuple[bytes, int]:
+    """Return the header's text and the offset of the first element."""
     prefix = _PREFIX_BYTES.get(data[6], 0) if len(data) > 6 else 10
     if not prefix:
         raise DecodeError("unsupported", "the version of the NPY format is not 1, 2 or 3", field="version")
-    if len(data) < prefix:
+    start = prefix + int.from_bytes(data[8:prefix], "little")
+    if len(data) < prefix or len(data) < start:
         raise DecodeError("truncated", "the file ends within its header")
-    length = int.from_bytes(data[8:prefix], "little")
-    if length > _MAX_HEADER_BYTES:
-        raise DecodeError("too_large", f"the NPY header has {length} bytes; the limit is {_MAX_HEADER_BYTES}")
-    if len(data) < prefix + length:
-        raise DecodeError("truncated", "the file ends within its header")
-    stream = io.BytesIO(data)
-    stream.seek(8)
-    # Versions 2 and 3 differ in the encoding of field names only, and structured arrays are refused.
-    read = npy_format.read_array_header_1_0 if data[6] == 1 else npy_format.read_array_header_2_0
-    shape, fortran, dtype = read(stream, max_header_size=_MAX_HEADER_BYTES)
-    return shape, fortran, dtype, prefix + length
+    if start > _MAX_HEADER_BYTES:
+        raise DecodeError("too_large", f"the NPY header has {start} bytes; the limit is {_MAX_HEADER_BYTES}")
+    return data[prefix:start].strip(), start
 
 
-def _check_dtype(dtype: np.dtype[np.generic]) -> None:
-    if dtype.hasobject or dtype.names is not None or dtype.kind not in "buif" or dtype.itemsize > 8:
+def _parse(text: bytes, start: int) -> _Layout:
+    descr, fortran, shape = _DESCR.search(text), _FORTRAN.search(text), _SHAPE.search(text)
+    if not (text.startswith(b"{") and text.endswith(b"}") and fortran and shape):
+        raise DecodeError("corrupt", "the NPY header is damaged", field="shape")
+    if descr is None or not _PLAIN.fullmatch(descr[1]):
         raise DecodeError(
             "unsupported", "the array does not hold plain numbers; expected bool, int, uint or float of up to 64 bits",
             field="descr",
         )  # fmt: skip
+    sides = tuple(int(side) for side in shape[1].split(b",") if side.strip())
+    return _Layout(sides, fortran[1] == b"True", np.dtype(descr[1].decode()), start)
 
 
 def _check_length(have: int, need: int) -> None:

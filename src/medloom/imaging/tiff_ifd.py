@@ -12,17 +12,13 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medloom.errors import DecodeError
 
 __all__ = ["TiffFile", "TiffTags", "directory_offsets", "open_file", "read_tags"]
 
-_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # BYTE, SHORT, LONG, IFD, LONG8, IFD8
-_TEXT = {2, 1, 7}
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 11: 4, 13: 4}  # every other type has 8 bytes
-_FAR = 2**62  # no file is that long; keeps sums of offsets within int64
+_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # BYTE, SHORT, LONG, IFD, LONG8, IFD8
+_TEXT = (1, 2, 7)
+_MAX_SAMPLES = 65535  # values of a tag with one value for each channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +30,18 @@ class TiffFile:
     big: bool
     first: int
 
+    @property
+    def field_bytes(self) -> int:
+        """Size of an offset, and of a value that stands in an offset's place."""
+        return 8 if self.big else 4
+
 
 @dataclass(frozen=True, slots=True)
 class TiffTags:
-    """The tags of one directory: type, number of values and where they are."""
+    """The tags of one directory: type, number of values, the value or its offset, and where that field is."""
 
     file: TiffFile
-    entries: dict[int, tuple[int, int, int]]
+    entries: dict[int, tuple[int, int, int, int]]
 
     def integer(self, tag: int, default: int | None = None) -> int:
         """Return a tag's value, where all of its values are the same.
@@ -50,32 +51,33 @@ class TiffTags:
         """
         if default is not None and tag not in self.entries:
             return default
-        values = self.integers(tag)
-        if len(values) > 1 and (values != values[0]).any():
+        values = self.integers(tag, _MAX_SAMPLES)
+        if len(values) > 1 and min(values) != max(values):
             raise DecodeError("unsupported", "the channels differ in kind", field=f"tag {tag}")
-        return int(values[0])
+        return values[0]
 
-    def integers(self, tag: int) -> NDArray[np.int64]:
-        """Return all values of a tag.
+    def integers(self, tag: int, most: int) -> tuple[int, ...]:
+        """Return all values of a tag, which has at most ``most``.
 
         Raises:
-            DecodeError: If the tag is missing, not of integers, or reaches past the end of the file.
+            DecodeError: If the tag is missing, not of integers, too long, or reaches past the end of the file.
         """
-        kind, count, position = self.entries.get(tag, (0, 0, 0))
-        if kind not in _INTEGERS or not count:
-            raise DecodeError("corrupt", "a directory entry is missing or not an integer", field=f"tag {tag}")
-        code = _INTEGERS[kind]
-        if position + count * int(code[1]) > len(self.file.data):
+        kind, count, field, at = self.entries.get(tag, (0, 0, 0, 0))
+        code = _INTEGERS.get(kind)
+        if code is None or not 1 <= count <= most:
+            raise DecodeError("corrupt", "a directory entry is missing or has no such value", field=f"tag {tag}")
+        form = f"{self.file.order}{count}{code}"
+        length = struct.calcsize(form)
+        start = at if length <= self.file.field_bytes else field
+        if start + length > len(self.file.data):
             raise DecodeError("truncated", "the file ends within a directory entry", field=f"tag {tag}")
-        values = np.frombuffer(self.file.data, self.file.order + code, count, position)
-        if code == "u8" and (values > _FAR).any():
-            raise DecodeError("corrupt", "a directory entry points past any file", field=f"tag {tag}")
-        return values.astype(np.int64)
+        return struct.unpack_from(form, self.file.data, start)
 
     def text(self, tag: int) -> bytes:
-        """Return the bytes of a text tag, empty where it is missing or damaged."""
-        kind, count, position = self.entries.get(tag, (0, 0, 0))
-        return self.file.data[position : position + count] if kind in _TEXT else b""
+        """Return the bytes of a text tag, empty where it is missing."""
+        kind, count, field, at = self.entries.get(tag, (0, 0, 0, 0))
+        start = at if count <= self.file.field_bytes else field
+        return self.file.data[start : start + count] if kind in _TEXT else b""
 
 
 def open_file(data: bytes) -> TiffFile:
@@ -105,17 +107,14 @@ def read_tags(file: TiffFile, offset: int) -> TiffTags:
         DecodeError: ``truncated`` if it reaches past the end of the file, ``corrupt`` if a tag comes twice.
     """
     start, count = _extent(file, offset)
-    size, inline, form = (20, 8, "HHQ8s") if file.big else (12, 4, "HHI4s")
-    value_at, pointer = (12, "Q") if file.big else (8, "I")
-    entries: dict[int, tuple[int, int, int]] = {}
-    rows = struct.iter_unpack(file.order + form, file.data[start : start + count * size])
-    for index, (tag, kind, number, raw) in enumerate(rows):
-        position = start + index * size + value_at
-        if number * _SIZES.get(kind, 8) > inline:
-            (position,) = struct.unpack(file.order + pointer, raw)
+    size, form = (20, "HHQQ") if file.big else (12, "HHII")
+    field_at = start + size - file.field_bytes
+    entries: dict[int, tuple[int, int, int, int]] = {}
+    for tag, kind, number, field in struct.iter_unpack(file.order + form, file.data[start : start + count * size]):
         if tag in entries:
             raise DecodeError("corrupt", "a directory entry comes twice", field=f"tag {tag}")
-        entries[tag] = kind, number, position
+        entries[tag] = kind, number, field, field_at
+        field_at += size
     return TiffTags(file, entries)
 
 
