@@ -1,0 +1,181 @@
+"""``image-mask``: any folder of images and masks, described by two patterns.
+
+``{patient}``, ``{sample}`` and ``{channel}`` each match one part of a path, without a slash; everything else
+is literal. A pattern may begin anywhere in the path: ``images/{sample}.png`` also finds
+``set/images/7.png``. With ``{channel}`` in the image's pattern each of the recipe's channels is a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medloom.data.layouts.base import Item, Listing, Problem, is_image, natural_key
+from medloom.errors import RecipeError
+
+__all__ = ["ImageMask"]
+
+_FIELDS = ("patient", "sample", "channel")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+Key = tuple[str, str, str]  # what stands before the pattern, patient, sample
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """A compiled pattern."""
+
+    text: str
+    key: str
+    fields: tuple[str, ...]
+    literal: int
+    expression: re.Pattern[str]
+
+    def match(self, name: str) -> dict[str, str] | None:
+        found = self.expression.fullmatch(name)
+        return found.groupdict(default="") if found else None
+
+
+class ImageMask:
+    """Samples by a pattern for the image and a pattern for the mask.
+
+    Args:
+        image: Pattern of an image's path; has ``{sample}``, may have ``{patient}`` and ``{channel}``. Without
+            ``{patient}``, each sample counts as a patient of its own.
+        mask: Pattern of the mask's path with the image's names, but for ``{channel}``.
+        channels: Names of the channels in order.
+        missing_channel: ``refuse``, ``zeros`` or ``copy:NAME``: what a missing channel file gets.
+
+    Raises:
+        RecipeError: If a pattern cannot work.
+
+    Example:
+        >>> layout = ImageMask("{patient}/{sample}.png", "{patient}/{sample}_seg.png", ("grey",), "refuse")
+        >>> [item.mask for item in layout.find(["a/1.png", "a/1_seg.png"]).items]
+        ['a/1_seg.png']
+    """
+
+    def __init__(self, image: str, mask: str, channels: tuple[str, ...], missing_channel: str) -> None:
+        self._image = _compile(image, "image")
+        self._mask = _compile(mask, "mask")
+        self._channels = channels
+        self._missing = missing_channel
+        if image == mask:
+            raise RecipeError(f"data.image and data.mask are the same pattern: {image!r}")
+        if set(self._mask.fields) != set(self._image.fields) - {"channel"}:
+            raise RecipeError(
+                f"data.mask: {mask!r} must have the names of data.image ({', '.join(self._image.fields)}) "
+                "but for {channel}"
+            )
+
+    def find(self, names: Sequence[str]) -> Listing:
+        """Return the samples among ``names``.
+
+        Args:
+            names: Relative POSIX paths.
+
+        Returns:
+            The samples; images without masks, masks without images, and what ``missing_channel`` refuses
+            are problems. Images that fit neither pattern are counted in a note.
+        """
+        images: dict[Key, dict[str, str]] = {}
+        masks: dict[Key, str] = {}
+        others = 0
+        for name in names:
+            pattern, found = self._match(name)
+            channel = found.get("channel", "")
+            if pattern == "mask":
+                masks[_key(found)] = name
+            elif pattern == "image" and (not self._per_channel or channel in self._channels):
+                images.setdefault(_key(found), {})[channel] = name
+            else:
+                others += is_image(name)
+        items, problems = self._pair(images, masks)
+        return Listing(items, tuple(problems), self._notes(others))
+
+    def rules(self) -> dict[str, Any]:
+        """Return what decides the outcome."""
+        patterns = {"image": self._image.text, "mask": self._mask.text}
+        rule = {"channels": list(self._channels), "missing_channel": self._missing}
+        return {"layout": "image-mask", "version": 1, **patterns, **rule}
+
+    @property
+    def _per_channel(self) -> bool:
+        return "channel" in self._image.fields
+
+    def _match(self, name: str) -> tuple[str, dict[str, str]]:
+        """Which pattern a path fits; of two the one that says more: ``{sample}.png`` fits ``7_seg.png`` too."""
+        for pattern in sorted((self._mask, self._image), key=lambda pattern: -pattern.literal):
+            if found := pattern.match(name):
+                return pattern.key, found
+        return "", {}
+
+    def _notes(self, others: int) -> tuple[str, ...]:
+        notes = [f"{others} images fit neither data.image nor data.mask and are left out"] if others else []
+        if "patient" not in self._image.fields:
+            notes.append(
+                "data.image has no {patient}: every sample counts as a patient of its own, and images of one "
+                "patient may be in training and test; the figures may be too good"
+            )
+        return tuple(notes)
+
+    def _pair(
+        self, images: Mapping[Key, dict[str, str]], masks: Mapping[Key, str]
+    ) -> tuple[tuple[Item, ...], list[Problem]]:
+        items: list[Item] = []
+        problems: list[Problem] = []
+        for key in sorted(images.keys() | masks.keys(), key=_order):
+            files, mask = images.get(key, {}), masks.get(key)
+            if not files:
+                problems.append(Problem("missing_image", mask or "/".join(key), "a mask without its image"))
+            elif mask is None:
+                problems.append(Problem("missing_mask", min(files.values()), "an image without its mask"))
+            else:
+                found = self._channel_files(files)
+                if isinstance(found, str):
+                    problems.append(Problem("missing_channel", mask, found))
+                else:
+                    items.append(Item(key[1] or key[2], key[2], found, mask))
+        return tuple(items), problems
+
+    def _channel_files(self, files: Mapping[str, str]) -> tuple[str, ...] | str:
+        """Paths in the order of the channels, or why they cannot be had."""
+        if not self._per_channel:
+            return (files[""],)
+        rule, _, source = self._missing.partition(":")
+        absent = [channel for channel in self._channels if channel not in files]
+        if absent and (rule == "refuse" or (rule == "copy" and source in absent)):
+            return f"this sample has no file for {', '.join(absent)}; see data.missing_channel"
+        fallback = files[source] if rule == "copy" and absent else ""
+        return tuple(files.get(channel, fallback) for channel in self._channels)
+
+
+def _compile(text: str, key: str) -> _Pattern:
+    """Turn a pattern into a regular expression; a name that comes twice must match the same text."""
+    fields: list[str] = []
+    expression = r"(?P<_root>(?:.*/)?)"
+    position = 0
+    for found in _FIELD.finditer(text):
+        name = found.group(1)
+        allowed = _FIELDS if key == "image" else _FIELDS[:2]
+        if name not in allowed:
+            raise RecipeError(f"data.{key}: {{{name}}} in {text!r} is not one of {', '.join(allowed)}")
+        expression += re.escape(text[position : found.start()])
+        expression += f"(?P={name})" if name in fields else f"(?P<{name}>[^/]+?)"
+        fields += [name] if name not in fields else []
+        position = found.end()
+    if "sample" not in fields:
+        raise RecipeError(f"data.{key}: {text!r} needs {{sample}}, the part that tells samples apart")
+    expression += re.escape(text[position:])
+    return _Pattern(text, key, tuple(fields), len(_FIELD.sub("", text)), re.compile(expression))
+
+
+def _key(found: Mapping[str, str]) -> Key:
+    return found["_root"], found.get("patient", ""), found["sample"]
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    root, patient, sample = key
+    return patient, root, natural_key(patient), natural_key(sample)

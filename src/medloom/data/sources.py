@@ -1,0 +1,157 @@
+"""Where files come from: a folder or a zip archive, behind one small protocol."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol, Self
+
+from medloom.data.archive import DEFAULT_LIMITS, Limits, ZipReader
+from medloom.errors import DataError
+
+__all__ = ["FolderSource", "Source", "ZipSource", "open_source"]
+
+_JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
+_JUNK_FILES = frozenset({"Thumbs.db", "desktop.ini"})
+
+
+class Source(Protocol):
+    """Files by name, to be read from many threads."""
+
+    location: str
+    """What the user named."""
+
+    def names(self) -> list[str]:
+        """Return the relative POSIX paths of all files, sorted; hidden files and system litter are left out."""
+
+    def stamp(self, name: str) -> str:
+        """Return something cheap that changes when the file changes."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content; DataError or OSError if that cannot be."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class FolderSource:
+    """The files below a folder; links to folders and files are followed, loops are not.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.location = str(folder)
+        self._root = folder
+
+    def names(self) -> list[str]:
+        """Return the relative POSIX paths of all files, sorted."""
+        found: list[str] = []
+        seen: set[tuple[int, int]] = set()
+        for folder, folders, files in os.walk(self._root, followlinks=True):
+            state = Path(folder).stat()
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            folders.sort()
+            prefix = Path(folder).relative_to(self._root).as_posix()
+            found += [name if prefix == "." else f"{prefix}/{name}" for name in files]
+        return sorted(name for name in found if not is_litter(name))
+
+    def stamp(self, name: str) -> str:
+        """Return size and time of the last change."""
+        state = (self._root / name).stat()
+        return f"{state.st_size}:{state.st_mtime_ns}"
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        return Path(f"{self.location}/{name}").read_bytes()
+
+    def close(self) -> None:
+        """Do nothing; no file stays open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ZipSource:
+    """The files of a zip archive, read in place: nothing is unpacked to the disk.
+
+    Args:
+        path: The archive.
+        limits: What it may hold at most.
+
+    Raises:
+        DataError: If the archive is unsafe or damaged.
+    """
+
+    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.location = str(path)
+        self._reader = ZipReader(path, limits)
+
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted."""
+        return sorted(name for name in self._reader.names() if not is_litter(name))
+
+    def stamp(self, name: str) -> str:
+        """Return size and CRC as the archive states them."""
+        return self._reader.stamp(name)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content, its size and CRC checked."""
+        return self._reader.read(name)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_source(location: str | Path) -> Source:
+    """Open the folder or the zip archive that a user named.
+
+    Args:
+        location: Path of a folder or of a zip file.
+
+    Returns:
+        A source; close it, or use it as a context manager.
+
+    Raises:
+        DataError: If it is neither, or an unsafe archive.
+
+    Example:
+        >>> with open_source("brain.zip") as source:  # doctest: +SKIP
+        ...     source.names()
+    """
+    path = Path(location).expanduser()
+    if path.is_dir():
+        return FolderSource(path)
+    if not path.exists():
+        raise DataError(f"{location} does not exist; --data takes a folder or a zip file")
+    with path.open("rb") as handle:
+        magic = handle.read(4)
+    if magic not in (b"PK\x03\x04", b"PK\x05\x06"):
+        raise DataError(f"{location} is neither a folder nor a zip file; unpack it and name the folder")
+    return ZipSource(path)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a path is a hidden file or left by an operating system, and never data."""
+    *folders, file = name.split("/")
+    if file in _JUNK_FILES or file.startswith(".") or _JUNK_FOLDERS.intersection(folders):
+        return True
+    return any(folder.startswith(".") for folder in folders)
