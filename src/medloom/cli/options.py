@@ -7,9 +7,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DataOption", "JsonOption", "RecipeArgument", "RunOption", "RunsOption", "SetOption"]
+__all__ = [
+    "DataOption",
+    "JsonOption",
+    "RecipeArgument",
+    "RunArgument",
+    "RunOption",
+    "RunsOption",
+    "SetOption",
+    "WorkersOption",
+]
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a built-in recipe, or a YAML file.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or its folder.")]
 DataOption = Annotated[
     str | None,
     typer.Option("--data", metavar="PATH", help="Folder or zip with the images; default: what the recipe says."),
@@ -21,5 +31,8 @@ RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe; may be given several times."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes that read images; default: one a core.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -18,7 +18,7 @@ import yaml
 from medloom.files import write_text
 from medloom.recipe.schema import Recipe
 
-__all__ = ["allowed_at", "describe", "json_schema", "reference", "write_reference"]
+__all__ = ["allowed_at", "describe", "json_schema", "properties_of", "reference", "write_reference", "yaml_text"]
 
 _WORDS = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "text"}
 
@@ -68,6 +68,17 @@ def allowed_at(location: Sequence[int | str]) -> dict[str, Any]:
     for part in location:
         node = _child(_resolve(node), part)
     return dict(_resolve(node))
+
+
+def properties_of(node: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the schemas of a group's keys, with references followed."""
+    return {key: dict(_resolve(value)) for key, value in node["properties"].items()}
+
+
+def yaml_text(value: object) -> str:
+    """Return a value as YAML in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def reference() -> str:
@@ -140,7 +151,7 @@ def _limits(node: Mapping[str, Any]) -> str:
 
 
 def _sections(path: str, node: Mapping[str, Any]) -> Iterator[str]:
-    properties = {key: _resolve(value) for key, value in node["properties"].items()}
+    properties = properties_of(node)
     groups = {key: value for key, value in properties.items() if "properties" in value}
     yield _heading(path, node)
     rows = [_row(path, key, value) for key, value in properties.items() if key not in groups]
@@ -163,10 +174,7 @@ def _row(path: str, key: str, node: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None or value == "":
-        return "empty"
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
-    return f"`{text}`"
+    return "empty" if value is None or value == "" else f"`{yaml_text(value)}`"
 
 
 if __name__ == "__main__":

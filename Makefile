@@ -1,0 +1,58 @@
+# Everything runs in .venv, which the first target makes. Needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SET_UP := .venv/.set-up
+SET_UP_DEV := .venv/.set-up-dev
+
+# Small enough for two cores in a few minutes; the images are phantoms.
+DEMO := --run demo \
+	--set data.path=null --set data.kaggle=null \
+	--set data.phantom.patients=12 --set data.phantom.size=128 --set data.phantom.slices=[20,28] \
+	--set preprocess.size=[128,128] --set model.args.channels=[16,32,64,128] --set model.args.strides=[2,2,2] \
+	--set train.epochs=12
+
+.PHONY: help demo test test-slow check format bench docs clean
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(SET_UP) ## From nothing to a measured, packaged model, on phantom images
+	$(BIN)/medloom run brain-mri $(DEMO)
+
+test: $(SET_UP_DEV) ## Run the quick tests
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(SET_UP_DEV) ## Run the tests that take longer
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(SET_UP_DEV) ## Check format, style, types and the import contract
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(SET_UP_DEV) ## Format the code and mend what can be mended
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(SET_UP_DEV) ## Measure this machine: one report
+	$(BIN)/python benchmarks/run_all.py
+
+docs: $(SET_UP_DEV) ## Write docs/recipe.md and docs/recipe.schema.json
+	$(BIN)/python -m medloom.recipe.reference docs
+
+clean: ## Remove the virtual environment
+	rm -rf .venv
+
+# torch first, by itself: pip then keeps it and never reaches for another build.
+$(SET_UP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(PIP) $$(grep '^torch==' constraints.txt)
+	$(PIP) --editable '.[train,serve]'
+	touch $@
+
+$(SET_UP_DEV): $(SET_UP)
+	$(PIP) --editable '.[train,serve,openvino,kaggle,dev]'
+	touch $@

@@ -1,0 +1,153 @@
+"""What the commands of a run's stages share: finding the run, running a stage, showing what it found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from medloom import pipeline
+from medloom.cli.output import ExitCode, progress, say, table, warn
+from medloom.errors import UserError
+from medloom.pipeline import Run
+from medloom.recipe import load_recipe
+
+__all__ = [
+    "RUNS",
+    "evaluate_stage",
+    "exit_if_set_aside",
+    "figure_rows",
+    "open_run",
+    "prepare_stage",
+    "prepared_text",
+    "report_stage",
+    "start_run",
+    "train_stage",
+    "trained_text",
+]
+
+RUNS = Path("runs")
+"""Where runs are kept unless ``--runs`` says otherwise."""
+
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def start_run(source: str, name: str | None, runs: Path, overrides: Sequence[str] | None) -> Run:
+    """Make the run of a recipe, or take up the one that is there.
+
+    Raises:
+        UserError: If the recipe or the name is wrong.
+    """
+    recipe = load_recipe(source, overrides or ())
+    name = name or recipe.name
+    if not _RUN_NAME.fullmatch(name):
+        raise UserError(f"--run {name!r}: expected letters, digits, dots, hyphens and underscores, such as brain-2")
+    return Run.start(recipe, runs / name)
+
+
+def open_run(name: str, runs: Path, overrides: Sequence[str] | None = None) -> Run:
+    """Open a run by its name or folder, with values of its recipe overridden.
+
+    Raises:
+        UserError: If there is no such run; the message names those that are there.
+    """
+    folder = next((path for path in (runs / name, Path(name)) if (path / "recipe.yaml").is_file()), None)
+    if folder is None:
+        there = sorted(path.parent.name for path in runs.glob("*/recipe.yaml"))
+        known = f"runs in {runs}: {', '.join(there)}" if there else f"there are no runs in {runs} yet"
+        raise UserError(
+            f"there is no run {name!r}; {known}. `medloom run RECIPE` and `medloom prepare RECIPE` make one"
+        )
+    if not overrides:
+        return Run.open(folder)
+    return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
+
+
+def prepare_stage(run: Run, data: str | None, workers: int | None = None) -> dict[str, Any]:
+    """Find the images, prepare them and return the facts."""
+    with progress("phantoms") as update:
+        where = pipeline.resolve_data(run.recipe, data, update)
+    with progress("prepare") as update:
+        pipeline.prepare(run, where, workers=workers, progress=update)
+    facts = run.facts("prepare.json", "prepare")
+    for text in facts.get("warnings", ()):
+        warn(text)
+    return facts
+
+
+def train_stage(run: Run) -> dict[str, Any]:
+    """Train, or go on, and return the facts.
+
+    Raises:
+        typer.Exit: With code 0 if the training was asked to stop; it has saved where it stands.
+    """
+    if not pipeline.train(run, progress=True).finished:
+        say("stopped and saved; the same command goes on from here")
+        raise typer.Exit
+    return run.facts("training.json", "train")
+
+
+def evaluate_stage(run: Run) -> dict[str, Any]:
+    """Measure the best weights and return the summary."""
+    with progress("evaluate") as update:
+        return pipeline.evaluate(run, progress=update)
+
+
+def report_stage(run: Run) -> list[str]:
+    """Write the pages and return their paths."""
+    pipeline.report(run)
+    return [str(path) for path in sorted(run.folder.glob("*.html"))]
+
+
+def prepared_text(facts: Mapping[str, Any]) -> str:
+    """Say how many patients and samples each part has."""
+    rows = [("split", "patients", "samples", "with a lesion")]
+    for split, counts in facts["counts"].items():
+        if isinstance(counts, Mapping):
+            rows.append((split, *(_count(counts, key) for key in ("patients", "samples", "lesion"))))
+    return table(rows)
+
+
+def _count(counts: Mapping[str, Any], beginning: str) -> str:
+    return next((str(value) for key, value in counts.items() if key.startswith(beginning)), "")
+
+
+def trained_text(facts: Mapping[str, Any]) -> str:
+    """Say which epoch was best and by which metric."""
+    return (
+        f"best epoch {facts['best_epoch']} of {facts['epochs']} by {facts['monitor']} {facts['best_metric']:.4f}, "
+        f"on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
+    )
+
+
+def figure_rows(summary: Mapping[str, Any], count: int | None = None) -> list[tuple[str, str]]:
+    """Return the figures of the test patients as their name and their value with the 95 % interval.
+
+    Args:
+        summary: What evaluation found.
+        count: How many, the headlines first; all by default.
+    """
+    from medloom.evaluation import FIGURES
+
+    figures = summary["test"]["figures"]
+    return [(FIGURES[name].label, _figure(figures[name], FIGURES[name].unit)) for name in list(figures)[:count]]
+
+
+def _figure(figure: Mapping[str, Any], unit: str) -> str:
+    if figure["value"] is None:
+        return "not defined here"
+    ending = f" {unit}" if unit in ("px", "mm") else ""
+    text = f"{figure['value']:.3f}{ending}"
+    low, high = figure.get("low"), figure.get("high")
+    return text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"
+
+
+def exit_if_set_aside(facts: Mapping[str, Any]) -> None:
+    """Leave with exit code 3 if inputs were set aside."""
+    count = sum(int(entry.get("count", 1)) for entry in facts.get("set_aside", ()))
+    if count:
+        say(f"{count} inputs were set aside; the data report names the reasons")
+        raise typer.Exit(ExitCode.SET_ASIDE)
