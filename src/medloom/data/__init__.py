@@ -1,0 +1,83 @@
+"""From files to a catalogue, patient-safe splits and a pixel store.
+
+The names below are loaded when they are first used, so that commands which need one of them do not pay for
+all.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medloom.data.archive import safe_extract_zip
+    from medloom.data.audit import audit_leakage
+    from medloom.data.catalogue import COLUMNS, image_files, read_catalogue, write_catalogue
+    from medloom.data.checks import ClassMap, read_image, read_mask
+    from medloom.data.describe import add_preview
+    from medloom.data.kaggle import fetch_kaggle, kaggle_credentials, store_kaggle_credentials
+    from medloom.data.phantom import PHANTOM_FILE, is_phantom, make_phantom
+    from medloom.data.preparation import Prepared, prepare
+    from medloom.data.sources import Source, open_source
+    from medloom.data.splits import SPLITS, split_patients
+    from medloom.data.store import PixelStore, StoreWriter
+
+_HOMES = {
+    "COLUMNS": "catalogue",
+    "ClassMap": "checks",
+    "PHANTOM_FILE": "phantom",
+    "PixelStore": "store",
+    "Prepared": "preparation",
+    "SPLITS": "splits",
+    "Source": "sources",
+    "StoreWriter": "store",
+    "add_preview": "describe",
+    "audit_leakage": "audit",
+    "fetch_kaggle": "kaggle",
+    "image_files": "catalogue",
+    "is_phantom": "phantom",
+    "kaggle_credentials": "kaggle",
+    "make_phantom": "phantom",
+    "open_source": "sources",
+    "prepare": "preparation",
+    "read_catalogue": "catalogue",
+    "read_image": "checks",
+    "read_mask": "checks",
+    "safe_extract_zip": "archive",
+    "split_patients": "splits",
+    "store_kaggle_credentials": "kaggle",
+    "write_catalogue": "catalogue",
+}
+
+__all__ = [
+    "COLUMNS",
+    "PHANTOM_FILE",
+    "SPLITS",
+    "ClassMap",
+    "PixelStore",
+    "Prepared",
+    "Source",
+    "StoreWriter",
+    "add_preview",
+    "audit_leakage",
+    "fetch_kaggle",
+    "image_files",
+    "is_phantom",
+    "kaggle_credentials",
+    "make_phantom",
+    "open_source",
+    "prepare",
+    "read_catalogue",
+    "read_image",
+    "read_mask",
+    "safe_extract_zip",
+    "split_patients",
+    "store_kaggle_credentials",
+    "write_catalogue",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"medloom.data.{_HOMES[name]}"), name)

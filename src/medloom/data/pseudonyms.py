@@ -1,0 +1,51 @@
+"""Names that say nothing about a person, given before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from medloom.data.layouts import Item
+
+__all__ = ["Entry", "with_pseudonyms"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sample with its pseudonyms.
+
+    Args:
+        item: As the layout found it, with the real names.
+        patient_id: Such as ``P007``.
+        sample_id: Such as ``P007-012``.
+    """
+
+    item: Item
+    patient_id: str
+    sample_id: str
+
+    @property
+    def file(self) -> str:
+        """The file by which a user knows the sample."""
+        return next(filter(None, self.item.images), self.item.mask)
+
+
+def with_pseudonyms(items: Iterable[Item]) -> list[Entry]:
+    """Number patients and their samples in the order they come in.
+
+    Args:
+        items: Patients in order of their real id, samples in natural order, as a layout lists them.
+
+    Returns:
+        One entry an item, in the same order.
+    """
+    listed = list(items)
+    patients = {name: number for number, name in enumerate(dict.fromkeys(item.patient for item in listed), start=1)}
+    width = max(3, len(str(len(patients))))
+    counts = dict.fromkeys(patients, 0)
+    entries = []
+    for item in listed:
+        counts[item.patient] += 1
+        patient_id = f"P{patients[item.patient]:0{width}d}"
+        entries.append(Entry(item, patient_id, f"{patient_id}-{counts[item.patient]:03d}"))
+    return entries

@@ -1,0 +1,187 @@
+"""The pixel store: what ``prepare`` decoded, once, at the recipe's size, memory-mapped in its narrow dtype.
+
+A folder named by a hash of the inputs and of everything deterministic that was done to them::
+
+    images.npy          (N, C, h, w)    uint8, uint16 or float32
+    masks.npy           (N, h, w)       uint8 class indices
+    normalisation.npy   (N, 2, C)       float32 offset and scale
+    lesion.npy          (N,)            int64 foreground pixels in masks.npy
+    index.json          sample ids by row ("" for a sample that was set aside), key, and what was found
+
+It appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from medloom.errors import DataError
+from medloom.files import read_json, sync_folder, write_json
+
+__all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
+
+STORE_FORMAT = 1
+"""Raised whenever the same inputs would give another store."""
+
+_ARRAYS = ("images", "masks", "normalisation", "lesion")
+
+
+class PixelStore:
+    """Read-only view of a store.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        DataError: If there is no complete store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.index: dict[str, Any] = read_json(path / "index.json")
+            loaded = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        except (OSError, ValueError) as error:
+            raise DataError("the pixel store is not there or damaged; run `medloom prepare` again") from error
+        self.images: NDArray[Any] = loaded["images"]
+        """``(N, C, h, w)`` in the narrow dtype."""
+        self.masks: NDArray[np.uint8] = loaded["masks"]
+        """``(N, h, w)`` class indices."""
+        self.offset: NDArray[np.float32] = loaded["normalisation"][:, 0]
+        """``(N, C)``."""
+        self.scale: NDArray[np.float32] = loaded["normalisation"][:, 1]
+        """``(N, C)``: normalised = (image - offset) * scale."""
+        self.lesion_px: NDArray[np.int64] = loaded["lesion"]
+        """``(N,)`` foreground pixels at the store's size."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a store; see the class."""
+        return cls(path)
+
+    def __len__(self) -> int:
+        """Number of rows, those of samples that were set aside included."""
+        return len(self.images)
+
+    @property
+    def key(self) -> str:
+        """Hash of the inputs and of what was done to them."""
+        return str(self.index["key"])
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Sample of each row; empty text for one that was set aside."""
+        return [str(sample) for sample in self.index["sample_ids"]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of images and masks."""
+        return int(self.images.nbytes + self.masks.nbytes)
+
+    def rows(self, sample_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the row of each sample.
+
+        Raises:
+            DataError: If the store does not hold one of them.
+        """
+        try:
+            return np.array([self._rows[sample] for sample in sample_ids], np.int64)
+        except KeyError as error:
+            raise DataError(f"the pixel store does not hold sample {error}; run `medloom prepare` again") from error
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {sample: row for row, sample in enumerate(self.sample_ids) if sample}
+
+
+class StoreWriter:
+    """Fills a store row by row, from several threads, beside the place where it will stand.
+
+    Args:
+        folder: Folder that holds the stores.
+        count: N.
+        shape: C, h, w.
+        dtype: Of the images.
+
+    Example:
+        >>> with StoreWriter(tmp, 2, (3, 64, 64), np.uint8) as writer:  # doctest: +SKIP
+        ...     writer.put(0, image, mask, offset, scale)
+        ...     store = writer.publish("0a1b", ["P001-001", ""], {})
+    """
+
+    def __init__(self, folder: Path, count: int, shape: tuple[int, int, int], dtype: np.dtype[Any] | type) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._beside = Path(tempfile.mkdtemp(prefix=".building.", dir=folder))
+        channels, *size = shape
+        self.images = self._array("images", (count, channels, *size), dtype)
+        self._masks = self._array("masks", (count, *size), np.uint8)
+        self._normalisation = self._array("normalisation", (count, 2, channels), np.float32)
+        self._lesion = self._array("lesion", (count,), np.int64)
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> np.memmap[Any, Any]:
+        return open_memmap(self._beside / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was not published."""
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+    def put(
+        self,
+        row: int,
+        image: NDArray[Any],
+        mask: NDArray[np.uint8],
+        offset: NDArray[np.float32],
+        scale: NDArray[np.float32],
+    ) -> None:
+        """Write one sample.
+
+        Args:
+            row: Where.
+            image: ``(C, h, w)`` in the store's dtype.
+            mask: ``(h, w)`` class indices.
+            offset: ``(C,)``.
+            scale: ``(C,)``.
+        """
+        self.images[row] = image
+        self._masks[row] = mask
+        self._normalisation[row, 0] = offset
+        self._normalisation[row, 1] = scale
+        self._lesion[row] = np.count_nonzero(mask)
+
+    def publish(self, key: str, sample_ids: Sequence[str], found: dict[str, Any]) -> Path:
+        """Flush everything to the disk and give the store its name.
+
+        Args:
+            key: The name; a store that already has it stays, for it holds the same.
+            sample_ids: Sample of each row, empty text for one that was set aside.
+            found: JSON facts to keep with it.
+
+        Returns:
+            The store's folder.
+        """
+        for array in (self.images, self._masks, self._normalisation, self._lesion):
+            array.flush()
+        write_json(self._beside / "index.json", {"key": key, "sample_ids": list(sample_ids), **found})
+        path = self._folder / key
+        if not path.exists():
+            self._beside.chmod(0o755)
+            self._beside.rename(path)
+            sync_folder(self._folder)
+        return path
