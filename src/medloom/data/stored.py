@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["StoredPixels", "blocks"]
+__all__ = ["StoredPixels", "blocks", "evenly"]
 
 _BLOCK = 32
 
@@ -32,3 +32,10 @@ def blocks(images: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> Iterator[np
     """Yield images of ``rows`` a few at a time, so that a set larger than the memory can be read."""
     for start in range(0, len(rows), _BLOCK):
         yield np.asarray(images[rows[start : start + _BLOCK]])
+
+
+def evenly(count: int, most: int) -> npt.NDArray[np.int64]:
+    """At most ``most`` indices below ``count``, evenly spaced, the first and the last among them."""
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))

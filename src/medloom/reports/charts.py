@@ -39,7 +39,7 @@ def new_figure(
     Returns:
         The figure and its axes, row by row, already in the style of the reports.
     """
-    figure = require("matplotlib.figure", "train").Figure(figsize=(width, height), layout="constrained")
+    figure = require("matplotlib.figure", "train").Figure(figsize=(width, height), layout="tight")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         style(axis)

@@ -1,0 +1,130 @@
+"""Pictures of the data report, drawn from stored pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from medloom.data.stored import StoredPixels
+from medloom.imaging.encoding import encode_png
+
+__all__ = ["Stack", "animation", "augmentation", "gallery"]
+
+ByteArray = npt.NDArray[np.uint8]
+
+_COLUMNS = 8
+_THUMB = 120
+_FRAME = 256
+_VIEW = 180
+_GAP = 4
+_FRAME_MS = 140
+
+# Red for the first class, then colours that are told apart from it and from grey.
+_CLASS_COLOURS = np.array([(255, 48, 48), (255, 200, 40), (70, 160, 255), (90, 220, 120), (220, 110, 255)], np.float32)
+_STRENGTH = 0.45
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices of one channel, scaled to grey for display, and their masks.
+
+    Args:
+        grey: (n, h, w) uint8, one scaling for the whole stack.
+        masks: (n, h, w) uint8 class indices.
+    """
+
+    grey: ByteArray
+    masks: ByteArray
+
+    @classmethod
+    def read(cls, store: StoredPixels, rows: npt.NDArray[np.int64], channel: int) -> Self:
+        """Read ``rows`` of ``store``."""
+        return cls(_grey(np.asarray(store.images[rows, channel])), np.asarray(store.masks[rows]))
+
+    def take(self, places: npt.NDArray[np.int64]) -> Stack:
+        """Return the slices at ``places``."""
+        return Stack(self.grey[places], self.masks[places])
+
+    def tiles(self, side: int, *, masks: bool) -> list[ByteArray]:
+        """Return each slice as RGB, (h, w, 3) with the longer side ``side``; masks in colour if asked for."""
+        return [
+            _resize(_colour(grey, mask) if masks else _rgb(grey), side)
+            for grey, mask in zip(self.grey, self.masks, strict=True)
+        ]
+
+
+def gallery(stack: Stack, *, masks: bool) -> bytes:
+    """Return a PNG with the slices in rows of eight, plain or with the mask in red."""
+    return encode_png(_grid(stack.tiles(_THUMB, masks=masks), min(_COLUMNS, len(stack.grey))))
+
+
+def animation(stack: Stack) -> bytes:
+    """Return an animated WebP through the slices, plain on the left, with the mask in red on the right."""
+    plain, marked = stack.tiles(_FRAME, masks=False), stack.tiles(_FRAME, masks=True)
+    frames = [Image.fromarray(_grid([left, right], 2)) for left, right in zip(plain, marked, strict=True)]
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer, "WEBP", save_all=True, append_images=frames[1:], duration=_FRAME_MS, loop=0, quality=65, method=0
+    )
+    return buffer.getvalue()
+
+
+def augmentation(views: Sequence[tuple[npt.NDArray[Any], ByteArray]], channel: int) -> bytes:
+    """Return a PNG: the views side by side, plain in the upper row, with the mask in red below.
+
+    Args:
+        views: Image (C, h, w), any dtype and range, and mask (h, w) of each view; the original first.
+        channel: Which channel to show.
+    """
+    grey = _grey(np.stack([np.asarray(image)[channel] for image, _ in views]))
+    stack = Stack(grey, np.stack([np.asarray(mask) for _, mask in views]))
+    tiles = [*stack.tiles(_VIEW, masks=False), *stack.tiles(_VIEW, masks=True)]
+    return encode_png(_grid(tiles, len(views)))
+
+
+def _grey(values: npt.NDArray[Any]) -> ByteArray:
+    """Scale so that the darkest and the brightest 0.5 % saturate; a constant stack is black."""
+    # A few hundred thousand pixels settle the percentiles.
+    step = max(1, values.size // 400_000)
+    low, high = np.percentile(values.reshape(-1)[::step].astype(np.float32), (0.5, 99.5))
+    if high <= low:
+        low, high = float(values.min()), float(max(values.max(), values.min() + 1))
+    scaled = (values.astype(np.float32) - low) * np.float32(255 / (high - low))
+    return np.asarray(np.clip(scaled, 0, 255).astype(np.uint8))
+
+
+def _rgb(grey: ByteArray) -> ByteArray:
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _colour(grey: ByteArray, mask: ByteArray) -> ByteArray:
+    """Lay each class over the grey image, half transparent."""
+    picture = _rgb(grey).astype(np.float32)
+    lesion = mask > 0
+    colours = _CLASS_COLOURS[(mask[lesion].astype(np.int64) - 1) % len(_CLASS_COLOURS)]
+    picture[lesion] += _STRENGTH * (colours - picture[lesion])
+    return picture.astype(np.uint8)
+
+
+def _resize(rgb: ByteArray, side: int) -> ByteArray:
+    height, width = rgb.shape[:2]
+    ratio = side / max(height, width)
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+
+
+def _grid(tiles: Sequence[ByteArray], columns: int) -> ByteArray:
+    """Lay tiles of one size out row by row."""
+    height, width = tiles[0].shape[:2]
+    rows = -(-len(tiles) // columns)
+    sheet = np.zeros((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), dtype=np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = (place // columns) * (height + _GAP), (place % columns) * (width + _GAP)
+        sheet[top : top + height, left : left + width] = tile
+    return sheet

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medloom.data.describe import add_preview, describe
+from medloom.data.describe.flair import flair_facts
+from medloom.data.phantom import phantom_patient
+from medloom.recipe.schema import PhantomConfig
+
+CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
+
+
+@dataclass
+class Store:
+    images: np.ndarray
+    masks: np.ndarray
+    sample_ids: list[str]
+
+    def rows(self, sample_ids: Sequence[str]) -> np.ndarray:
+        return np.array([self.sample_ids.index(sample) for sample in sample_ids])
+
+
+def phantoms(size: int = 64) -> tuple[pd.DataFrame, Store]:
+    images, masks, rows = [], [], []
+    for patient, split in enumerate(("train", "train", "validation", "test"), start=1):
+        for k, (image, mask) in enumerate(phantom_patient(PhantomConfig(size=size, slices=(10, 14)), patient)):
+            images.append(image.transpose(2, 0, 1))
+            masks.append((mask > 0).astype(np.uint8))
+            rows.append((f"P{patient:03d}-{k:03d}", f"P{patient:03d}", split, int((mask > 0).sum())))
+    catalogue = pd.DataFrame(rows, columns=["sample_id", "patient_id", "split", "lesion_px"])
+    return catalogue, Store(np.stack(images), np.stack(masks), catalogue["sample_id"].tolist())
+
+
+@pytest.fixture
+def data() -> tuple[pd.DataFrame, Store]:
+    return phantoms()
+
+
+def test_counts_are_those_of_the_catalogue(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    facts = describe(catalogue, store, tmp_path, channels=CHANNELS)
+    assert [row["split"] for row in facts["splits"]] == ["train", "validation", "test"]
+    assert sum(row["samples"] for row in facts["splits"]) == len(catalogue)
+    assert sum(row["lesion_samples"] for row in facts["splits"]) == (catalogue["lesion_px"] > 0).sum()
+    assert [row["patient_id"] for row in facts["patients"]] == ["P001", "P002", "P003", "P004"]
+    assert json.loads((tmp_path / "data_report/facts.json").read_text()) == facts
+
+
+def test_the_order_of_the_store_does_not_matter(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    order = np.random.default_rng(0).permutation(len(catalogue))
+    shuffled = Store(store.images[order], store.masks[order], [store.sample_ids[k] for k in order])
+    one = describe(catalogue, store, tmp_path / "a", channels=CHANNELS)
+    assert describe(catalogue, shuffled, tmp_path / "b", channels=CHANNELS) == one
+    for name in ("gallery_plain.png", "gallery_mask.png", "animation.webp"):
+        first, second = (tmp_path / folder / "data_report" / name for folder in "ab")
+        assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_grey_levels_are_those_of_numpy(data: tuple[pd.DataFrame, Store], tmp_path: Path, dtype: type) -> None:
+    catalogue, store = data
+    store.images = store.images.astype(dtype)
+    for channel, facts in enumerate(describe(catalogue, store, tmp_path, channels=CHANNELS)["channels"]):
+        pixels = store.images[:, channel].astype(np.float64)
+        assert (facts["min"], facts["max"]) == (pixels.min(), pixels.max())
+        assert facts["mean"] == pytest.approx(pixels.mean())
+        assert facts["std"] == pytest.approx(pixels.std())
+        assert facts["zero_share"] == pytest.approx((pixels == 0).mean())
+        assert facts["counts"] == np.histogram(pixels[pixels != 0], facts["edges"])[0].tolist()
+
+
+def test_blank_images_missing_channels_and_raised_backgrounds_are_named(
+    data: tuple[pd.DataFrame, Store], tmp_path: Path
+) -> None:
+    catalogue, store = data
+    store.images[:, :, 0, 0] = 0
+    store.images[3], store.images[4] = 0, store.images[4] // 40
+    store.images[5, 2] = 0
+    store.images[6] += 1
+    facts = describe(catalogue, store, tmp_path, channels=CHANNELS)["blank"]
+    assert {"P001-003", "P001-004"} <= set(facts["samples"])
+    assert {"sample_id": "P001-005", "channel": "post-contrast"} in facts["missing_channels"]
+    assert [entry["sample_id"] for entry in facts["nonzero_minima"]] == ["P001-006"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_flair_is_found_wherever_it_is(data: tuple[pd.DataFrame, Store], place: int) -> None:
+    catalogue, store = data
+    order = [0, 2]
+    order.insert(place, 1)
+    store.images = store.images[:, order]
+    facts = flair_facts(store, np.flatnonzero(catalogue["lesion_px"] > 0), CHANNELS)
+    assert facts["channel"] == place
+    assert facts["named"] == 1
+    assert facts["agrees"] is (place == 1)
+
+
+def test_with_one_channel_or_no_lesion_nothing_is_claimed(data: tuple[pd.DataFrame, Store]) -> None:
+    _, store = data
+    assert flair_facts(store, np.zeros(0, dtype=int), CHANNELS)["channel"] is None
+    single = Store(store.images[:, :1], store.masks, store.sample_ids)
+    assert flair_facts(single, np.arange(20), ("grey",))["agrees"] is None
+
+
+def test_the_mask_is_red_and_the_plain_gallery_is_grey(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    describe(catalogue, store, tmp_path, channels=CHANNELS)
+    plain = np.asarray(Image.open(tmp_path / "data_report/gallery_plain.png")).astype(int)
+    marked = np.asarray(Image.open(tmp_path / "data_report/gallery_mask.png")).astype(int)
+    assert (plain[..., 0] == plain[..., 1]).all()
+    assert ((marked[..., 0] - marked[..., 1]) > 60).sum() > 50
+    assert plain.shape == marked.shape
+
+
+def test_the_animation_runs_through_every_slice_of_the_patient(
+    data: tuple[pd.DataFrame, Store], tmp_path: Path
+) -> None:
+    catalogue, store = data
+    facts = describe(catalogue, store, tmp_path, channels=CHANNELS)["pictures"]
+    with Image.open(tmp_path / "data_report/animation.webp") as film:
+        assert film.n_frames == facts["slices"] == (catalogue["patient_id"] == facts["patient_id"]).sum()
+
+
+def test_the_preview_shows_the_views_of_a_slice_with_a_lesion(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    asked: list[int] = []
+
+    def preview(row: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        asked.append(row)
+        return [(store.images[row] / 255 - k, store.masks[row]) for k in range(5)]
+
+    describe(catalogue, store, tmp_path / "a", channels=CHANNELS, preview=preview)
+    describe(catalogue, store, tmp_path / "b", channels=CHANNELS)
+    assert not (tmp_path / "b/data_report/augmentation.png").exists()
+    add_preview(tmp_path / "b", store, preview)
+    pictures = [(tmp_path / folder / "data_report/augmentation.png").read_bytes() for folder in "ab"]
+    assert pictures[0] == pictures[1]
+    assert asked[0] == asked[1]
+    assert store.masks[asked[0]].any()
+    width, height = Image.open(io.BytesIO(pictures[0])).size
+    assert width > 2 * height
+
+
+def test_a_set_without_any_lesion_is_described(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    store.masks[:] = 0
+    facts = describe(catalogue.assign(lesion_px=0), store, tmp_path, channels=CHANNELS)
+    assert facts["flair"]["scores"] == []
+    assert [row["lesion_share"] for row in facts["splits"]] == [0, 0, 0]

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from medloom.reports import write_data_report
+from medloom.reports.charts import bars, figure_uri, lines, new_figure, stacked_bars
+from medloom.reports.html import data_uri, megabytes, number, percent, render
+
+
+def facts(channels: int = 3) -> dict:
+    names = ["pre-contrast", "FLAIR", "post-contrast"][:channels]
+    return {
+        "splits": [
+            {
+                "split": split, "patients": 1, "samples": 10, "lesion_samples": 4, "lesion_share": share,
+                "sample_share": 1 / 3,
+            }
+            for split, share in (("train", 0.4), ("validation", 0.4), ("test", None))
+        ],
+        "patients": [
+            {"patient_id": f"P00{k}", "split": split, "samples": 10, "lesions": 4}
+            for k, split in enumerate(("train", "validation", "test"))
+        ],
+        "channels": [
+            {
+                "name": name, "min": 0.0, "max": 255.0, "mean": 20.0, "std": 31.5, "zero_share": 0.25, "images": 30,
+                "edges": [0.0, 100.0, 200.0, 300.0], "counts": [50, 20, 0],
+            }
+            for name in names
+        ],
+        "blank": {
+            "rule": "dark", "samples": ["P001-009"], "with_lesion": [],
+            "missing_channels": [{"sample_id": "P000-001", "channel": "FLAIR"}],
+            "nonzero_minima": [{"sample_id": "P002-003", "minima": [1, 0, 0]}],
+        },
+        "flair": {
+            "rule": "bright", "channel": 0, "sure": True, "named": 1, "agrees": False,
+            "scores": [{"channel": name, "lesion": 1.5, "fluid": 0.3} for name in names],
+        },
+        "pictures": {
+            "patient_id": "P000", "channel": "FLAIR", "channel_index": 1, "samples": ["P000-000", "P000-009"],
+            "slices": 10, "largest_lesion": "P000-005",
+        },
+    }  # fmt: skip
+
+
+def prepared(phantom: bool = True) -> dict:
+    return {
+        "phantom": phantom,
+        "warnings": ["<script>alert(1)</script> & more"],
+        "audit": {
+            "shared_patients": 0, "blank": 1, "threshold": 0.985, "warnings": [],
+            "identical": {"count": 1, "listed": [{"samples": ["P000-001", "P002-004"], "splits": ["train", "test"]}]},
+            "near_identical": {"count": 0, "listed": []},
+        },
+        "set_aside": [{"reason": "truncated", "count": 2}],
+        "catalogue_sha256": "ab" * 32,
+        "store": {"path": "x", "key": "k", "bytes": 30_000_000, "shape": [30, 3, 64, 64], "dtype": "uint8"},
+        "seconds": 1.5,
+        "images_per_s": 812.0,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_data_report(make_run(tmp_path_factory.mktemp("run"))).read_text()
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return make_run(tmp_path)
+
+
+def make_run(tmp_path: Path) -> Path:
+    folder = tmp_path / "data_report"
+    folder.mkdir()
+    (tmp_path / "prepare.json").write_text(json.dumps(prepared()))
+    (folder / "facts.json").write_text(json.dumps(facts()))
+    frame = Image.new("RGB", (8, 8), (90, 0, 0))
+    for name in ("gallery_plain.png", "gallery_mask.png", "augmentation.png"):
+        frame.save(folder / name)
+    frame.save(folder / "animation.webp", save_all=True, append_images=[Image.new("RGB", (8, 8))], duration=100)
+    return tmp_path
+
+
+class Addresses(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+
+def addresses(page: str) -> Addresses:
+    parser = Addresses()
+    parser.feed(page)
+    return parser
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(page: str) -> None:
+    parsed = addresses(page)
+    assert len(parsed.found) == 7
+    assert all(address.startswith("data:image/") for address in parsed.found)
+    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
+    styles = "".join(re.findall(r"<style>(.*?)</style>", page, re.S))
+    assert "url(" not in styles
+    assert "@import" not in styles
+
+
+def test_the_page_says_phantom_only_when_the_images_are_phantoms(run_dir: Path, page: str) -> None:
+    assert "Phantom data" in page
+    (run_dir / "prepare.json").write_text(json.dumps(prepared(phantom=False)))
+    assert "hantom" not in write_data_report(run_dir).read_text()
+
+
+def test_text_from_the_data_is_escaped(page: str) -> None:
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
+
+
+def test_the_page_tells_what_was_found(page: str) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "pre-contrast looks like FLAIR, but the recipe calls FLAIR FLAIR: check data.channels." in text
+    assert "P001-009" in text
+    assert "P000-001 (FLAIR)" in text
+    assert "P002-003" in text
+    assert "P000-001 and P002-004 (train, test)" in text
+    assert "2 samples were set aside : 2 × truncated" in text or "2 samples were set aside: 2 × truncated" in text
+
+
+def test_the_same_facts_give_the_same_page(run_dir: Path, page: str) -> None:
+    assert write_data_report(run_dir).read_text() == page
+
+
+def test_one_channel_and_no_preview_are_enough(run_dir: Path) -> None:
+    single = facts(channels=1)
+    single["flair"] = {"rule": "bright", "channel": None, "sure": False, "named": None, "agrees": None, "scores": []}
+    (run_dir / "data_report/facts.json").write_text(json.dumps(single))
+    (run_dir / "data_report/augmentation.png").unlink()
+    page = write_data_report(run_dir).read_text()
+    assert "nothing was compared" in page
+    assert "Augmentation" not in page
+
+
+def test_a_data_uri_knows_the_image_by_its_first_bytes(tmp_path: Path) -> None:
+    Image.new("L", (2, 2)).save(tmp_path / "picture.png")
+    uri = data_uri(tmp_path / "picture.png")
+    assert uri.startswith("data:image/png;base64,")
+    assert base64.b64decode(uri.split(",")[1]) == (tmp_path / "picture.png").read_bytes()
+    with pytest.raises(ValueError, match="expected a PNG"):
+        data_uri(b"<html>")
+
+
+def test_a_figure_is_the_same_bytes_every_time() -> None:
+    def draw(kind: str) -> str:
+        figure, axes = new_figure(4, 2, columns=3)
+        lines(axes[0], [0, 1, 2], {"a": [1, float("nan"), 3], "b": [3, 2, 1]}, title="curves")
+        bars(axes[1], ["x", "y"], [1, 2])
+        stacked_bars(axes[2], ["x", "y"], {"low": [1, 2], "high": [2, 1]})
+        return figure_uri(figure, format="svg" if kind == "svg" else "png")
+
+    assert draw("svg") == draw("svg")
+    assert draw("svg").startswith("data:image/svg+xml")
+    assert draw("png").startswith("data:image/png")
+
+
+def test_numbers_are_written_for_reading() -> None:
+    assert [number(None), number(1234), number(0.12345)] == ["–", "1,234", "0.123"]
+    assert [percent(0.256), percent(None), megabytes(2_500_000)] == ["25.6 %", "–", "2.5 MB"]
+
+
+def test_a_template_that_lacks_a_value_is_an_error() -> None:
+    with pytest.raises(Exception, match="is undefined"):
+        render("data_report.html", phantom=False, version="0")
