@@ -19,7 +19,16 @@ __all__ = ["load_recipe", "parse_recipe"]
 
 _MAX_RECIPE_BYTES = 256 * 1024
 _MAX_TOKENS = 20_000
+_MAX_DEPTH = 30
 _MAX_SHOWN = 60
+
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 # ValueError: a date or a number that Python cannot hold
 _YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError)
@@ -83,7 +92,7 @@ def _read_yaml(text: str) -> dict[str, Any]:
 
 def _plain_values(text: str) -> object:
     """Read YAML into plain types: no tags, no aliases, no key twice."""
-    _refuse_aliases(text)
+    _refuse_what_grows(text)
     loader = _StrictLoader(text)
     try:
         return loader.get_single_data()
@@ -102,13 +111,15 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _refuse_aliases(text: str) -> None:
-    """Aliases can make a small file expand without end, and no recipe needs one."""
+def _refuse_what_grows(text: str) -> None:
+    """Aliases make a small file expand without end, and deep nesting is slow to read; no recipe needs either."""
+    depth = 0
     for count, token in enumerate(yaml.scan(text, Loader=yaml.SafeLoader)):
         if isinstance(token, yaml.AliasToken):
             raise RecipeError(f"line {token.start_mark.line + 1}: a recipe may not use YAML aliases (*{token.value})")
-        if count > _MAX_TOKENS:
-            raise RecipeError("the recipe is too long to be one")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _MAX_DEPTH or count > _MAX_TOKENS:
+            raise RecipeError(f"line {token.start_mark.line + 1}: too long or too deeply nested to be a recipe")
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from medloom.errors import RecipeError
+from medloom.models.registry import LOSSES, NETWORKS
+from medloom.recipe import Recipe, builtin_names, load_recipe, parse_recipe
+from medloom.recipe.reference import allowed_at
+
+BOOLEANS = [
+    "split.stratify",
+    "preprocess.normalise.nonzero",
+    "preprocess.normalise.per_channel",
+    "train.compile",
+    "evaluate.flips",
+]
+
+
+def value_at(recipe: Recipe, key: str) -> object:
+    value: object = recipe
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def message(*overrides: str, text: str = "name: x") -> str:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, overrides)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_every_built_in_recipe_loads_under_its_own_name(name):
+    assert load_recipe(name).name == name
+
+
+def test_every_boolean_of_the_schema_is_in_the_table_below():
+    assert sorted(BOOLEANS) == sorted(_boolean_keys())
+
+
+def _boolean_keys(path: str = "") -> list[str]:
+    found = []
+    node = allowed_at(tuple(part for part in path.split(".") if part))
+    for key, child in node["properties"].items():
+        name = f"{path}.{key}".strip(".")
+        if "$ref" in child:
+            found += _boolean_keys(name)
+        elif child.get("type") == "boolean":
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("key", BOOLEANS)
+@pytest.mark.parametrize("word", ["true", "True", "1", "yes", "YES", "'true'", "on"])
+def test_a_boolean_can_be_switched_on(key, word):
+    assert value_at(load_recipe("brain-mri", [f"{key}={word}"]), key) is True
+
+
+@pytest.mark.parametrize("key", BOOLEANS)
+@pytest.mark.parametrize("word", ["false", "False", "0", "no", "NO", "'no'", "off"])
+def test_a_boolean_can_be_switched_off(key, word):
+    assert value_at(load_recipe("brain-mri", [f"{key}={word}"]), key) is False
+
+
+@pytest.mark.parametrize("key", BOOLEANS)
+@pytest.mark.parametrize("word", ["junk", "", "2", "1.0", "[true]", "null", "'on'"])
+def test_a_boolean_that_is_none_is_refused_by_name(key, word):
+    assert message(f"{key}={word}").startswith(f"{key}: expected true, false, yes, no, 1 or 0; got ")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("evaluate.threshold=2", "evaluate.threshold: expected a number from 0 to 1 or auto; got 2"),
+        ("train.clip=a", "train.clip: expected a number above 0 or empty; got 'a'"),
+        ("train.epochs=0", "train.epochs: expected a whole number of at least 1; got 0"),
+        ("train.epochs=nan", "train.epochs: expected a whole number of at least 1; got 'nan'"),
+        ("train.optimizer.lr=.inf", "train.optimizer.lr: expected a number above 0; got inf"),
+        ("train=3", "train: expected a group of keys; got 3"),
+        ("preprocess.size=256", "preprocess.size: expected a list of 2: a whole number from 16 to 4096 and"),
+        ("data.missing_channel=foo", "data.missing_channel: expected text (What a missing channel file gets: `refuse`"),
+        ("data.missing_channel=copy:T1", "data.missing_channel: no channel 'T1' to copy; channels are grey"),
+        ("data.mask_values={a: 1, b: 1}", "data.mask_values: two classes have the same pixel value"),
+        ("split.train=0.9", "split: train, validation and test must add up to 1"),
+        ("data.phantom.slices=[9, 5]", "data.phantom.slices: the first number must not be above the second"),
+        ("model.name=unnet", "got 'unnet', did you mean 'unet'?"),
+        ("loss.name=dice_ce", "got 'dice_ce', did you mean 'dice-ce'?"),
+        ("train.epocs=3", "train.epocs: unknown key, did you mean 'epochs'?; allowed here: epochs, batch_size"),
+        ("trian.epochs=3", "trian: unknown key, did you mean 'train'?"),
+        ("train.optimizer.name=adam", "one of adamw, sgd; got 'adam', did you mean 'adamw'?"),
+        ("train.epochs=yes", "train.epochs: YAML reads true, false, yes and no as booleans"),
+        ("name=A b", "name: expected text (Name of the recipe, in lower-case letters, digits and hyphens); got 'A b'"),
+    ],
+)
+def test_a_wrong_value_gives_one_line_with_the_field_what_is_allowed_and_what_came(override, expected):
+    text = message(override)
+    assert expected in text
+    assert "\n" not in text
+
+
+def test_all_wrong_fields_are_named_at_once():
+    text = message("train.epochs=0", "evaluate.threshold=x", "data.page=-1")
+    assert [line.split(":")[0] for line in text.splitlines()] == ["data.page", "train.epochs", "evaluate.threshold"]
+
+
+@pytest.mark.parametrize("override", ["train.epochs", "=5", "", "train.epochs.x=[", "train.epochs=[1"])
+def test_an_override_that_is_not_one_is_shown(override):
+    assert f"--set {override!r}" in message(override)
+
+
+def test_an_override_below_a_value_is_refused():
+    assert "epochs is a value, not a group" in message("train.epochs.more=1", text="name: x\ntrain: {epochs: 3}")
+
+
+def test_a_group_whose_keys_are_all_commented_out_means_the_defaults():
+    assert parse_recipe("name: x\ntrain:\n  # epochs: 3\n") == parse_recipe("name: x")
+    assert parse_recipe("name: x\ntrain:\n", ["train.epochs=3"]).train.epochs == 3
+
+
+def test_precision_may_be_written_as_a_number():
+    assert load_recipe("brain-mri", ["train.precision=32"]).train.precision == "32"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x]\nb: &b [*a, *a]\nname: *b",
+        "name: !!python/object/apply:os.system ['true']",
+        "!!python/object/new:type {}",
+        "name: x\nname: y",
+        "name: x\ntrain: {epochs: 1, epochs: 2}",
+        "[" * 5000,
+        "name: " + "[" * 4000 + "]" * 4000,
+        "name: 2026-13-45",
+        "name: x\ntrain: {epochs: " + "9" * 5000 + "}",
+        "name: x\n" + "# c\n? [1]\n: 2",
+        "- a\n- b",
+        "",
+        "name: 'x",
+    ],
+)
+def test_hostile_or_broken_yaml_is_a_recipe_error(text):
+    with pytest.raises(RecipeError):
+        parse_recipe(text)
+
+
+def test_an_alias_in_an_override_is_refused():
+    assert "may not use YAML aliases" in message("data.channels=[&a x, *a]")
+
+
+def test_values_run_nothing(tmp_path):
+    marker = tmp_path / "x"
+    load_recipe("brain-mri", [f"data.path='; touch {marker}'"])
+    assert not marker.exists()
+
+
+def test_a_file_that_is_too_large_or_binary_is_refused(tmp_path):
+    large, binary = tmp_path / "large.yaml", tmp_path / "binary.yaml"
+    large.write_text("# " + "x" * 300_000)
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path, word in ((large, "at most"), (binary, "UTF-8"), (tmp_path / "none.yaml", "no recipe file")):
+        with pytest.raises(RecipeError, match=word):
+            load_recipe(path)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(RecipeError, match="did you mean 'brain-mri'"):
+        load_recipe("brain-mir")
+
+
+def test_a_resolved_recipe_loads_as_itself():
+    recipe = load_recipe("brain-mri", ["train.epochs=7", "model.args={channels: [8, 16], note: null}"])
+    assert parse_recipe(yaml.safe_dump(recipe.plain())) == recipe
+
+
+def test_the_recipe_knows_the_networks_and_losses_that_can_be_built():
+    assert set(allowed_at(("model", "name"))["enum"]) == set(NETWORKS)
+    assert set(allowed_at(("loss", "name"))["enum"]) == set(LOSSES)
