@@ -181,11 +181,11 @@ class Loader:
         return -(-self._count // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, first = self._position()
+        epoch, first = self._position()  # asked for with the first batch: only then does Lightning know
         rows = self._plan(epoch)
         cuts = range(first * self._batch_size, len(rows), self._batch_size)
         batches = [rows[cut : cut + self._batch_size] for cut in cuts]
-        return self._load_ahead(batches) if self.pixels.ahead else map(self.load, batches)
+        yield from self._load_ahead(batches) if self.pixels.ahead else map(self.load, batches)
 
     def load(self, rows: Rows) -> Batch:
         """Return this process's part of a batch.
