@@ -71,11 +71,12 @@ def prepare_stage(run: Run, data: str | None, workers: int | None = None) -> dic
     with progress("phantoms") as update:
         where = pipeline.resolve_data(run.recipe, data, update)
     with progress("prepare") as update:
-        pipeline.prepare(run, where, workers=workers, progress=update)
-    facts = run.facts("prepare.json", "prepare")
-    for text in facts.get("warnings", ()):
+        prepared = pipeline.prepare(run, where, workers=workers, progress=update)
+    for text in prepared.set_aside:
+        warn(f"set aside: {text}")
+    for text in prepared.facts["warnings"]:
         warn(text)
-    return facts
+    return prepared.facts
 
 
 def train_stage(run: Run) -> dict[str, Any]:

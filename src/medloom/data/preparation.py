@@ -15,7 +15,7 @@ from medloom.data.audit import audit_leakage
 from medloom.data.building import Sample, build_store
 from medloom.data.catalogue import join_files, write_catalogue
 from medloom.data.checks import check_quarantine
-from medloom.data.describe import describe
+from medloom.data.describe import Preview, describe
 from medloom.data.layouts import Listing, build_layout
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
@@ -57,6 +57,7 @@ def prepare(
     *,
     workers: int,
     preprocess: Preprocess,
+    preview: Callable[[PixelStore], Preview] | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Check, split and store a data set.
@@ -71,6 +72,7 @@ def prepare(
         cache_dir: Folder that holds the stores.
         workers: Threads that decode.
         preprocess: Resizing and normalisation.
+        preview: Makes, of a store, what shows augmented views of one of its rows, for the data report.
         progress: Called with samples done and samples in all.
 
     Returns:
@@ -95,12 +97,12 @@ def prepare(
     facts = {
         "phantom": PHANTOM_FILE in names,
         **_counts(catalogue),
-        "set_aside": _accounting(listing, samples),
+        **_accounting(listing, samples),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
         "store": _store_facts(store, reused),
     }
-    describe(catalogue, store, run_dir, channels=recipe.data.channels)
+    describe(catalogue, store, run_dir, channels=recipe.data.channels, preview=preview(store) if preview else None)
     facts["warnings"] = [*listing.notes, *split_warnings(catalogue, recipe.split), *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s
     facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
@@ -171,15 +173,10 @@ def _counts(catalogue: pd.DataFrame) -> dict[str, Any]:
 def _accounting(listing: Listing, samples: Sequence[Sample]) -> dict[str, Any]:
     """How many samples were found, used and set aside, and why; no file is named."""
     reasons = Counter(problem.kind for problem in listing.problems)
-    reasons["unusable"] += sum(bool(sample.problem) for sample in samples)
+    reasons.update("unusable" for sample in samples if sample.problem)
     found = len(samples) + len(listing.problems)
-    aside = sum(reasons.values())
-    return {
-        "found": found,
-        "used": found - aside,
-        "set_aside": aside,
-        "reasons": {k: v for k, v in reasons.items() if v},
-    }
+    aside = [{"reason": reason, "count": count} for reason, count in sorted(reasons.items())]
+    return {"found": found, "used": found - reasons.total(), "set_aside": aside}
 
 
 def _store_facts(store: PixelStore, reused: bool) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+"""What augmentation does to an image, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medloom.recipe import AugmentConfig
+from medloom.transforms.augment import Augment
+
+if TYPE_CHECKING:
+    from medloom.data import PixelStore
+
+__all__ = ["augmented_views"]
+
+View = tuple[NDArray[Any], NDArray[np.uint8]]
+
+_VIEWS = 4
+
+
+def augmented_views(config: AugmentConfig, store: PixelStore, seed: int) -> Callable[[int], list[View]]:
+    """Return a function that shows a row of the store as it is and as training may see it.
+
+    Args:
+        config: The recipe's ``augment``.
+        store: The pixels.
+        seed: Of the views.
+
+    Returns:
+        From a row to the original and four augmented views: image ``(C, h, w)`` in the store's grey levels and
+        mask ``(h, w)``.
+    """
+    augment = Augment(config)
+
+    def views(row: int) -> list[View]:
+        image, mask = np.array(store.images[row]), np.array(store.masks[row])
+        offset, scale = (
+            torch.from_numpy(np.array(part[row])).expand(_VIEWS, -1) for part in (store.offset, store.scale)
+        )
+        images = torch.from_numpy(image.astype(np.float32)).expand(_VIEWS, -1, -1, -1)
+        masks = torch.from_numpy(mask).expand(_VIEWS, -1, -1)
+        generator = torch.Generator().manual_seed(seed)
+        drawn = augment.sample(_VIEWS, image.shape[0], (image.shape[1], image.shape[2]), generator)
+        changed, moved = augment.apply(images, masks, offset, scale, drawn)
+        levels = changed / scale.clamp_min(1e-12)[:, :, None, None] + offset[:, :, None, None]
+        return [(image, mask), *zip(levels.numpy().clip(0, image.max()), moved.numpy(), strict=True)]
+
+    return views
