@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Sequence
@@ -40,9 +41,14 @@ def phantoms(size: int = 64) -> tuple[pd.DataFrame, Store]:
     return catalogue, Store(np.stack(images), np.stack(masks), catalogue["sample_id"].tolist())
 
 
-@pytest.fixture
-def data() -> tuple[pd.DataFrame, Store]:
+@pytest.fixture(scope="module")
+def made() -> tuple[pd.DataFrame, Store]:
     return phantoms()
+
+
+@pytest.fixture
+def data(made: tuple[pd.DataFrame, Store]) -> tuple[pd.DataFrame, Store]:
+    return copy.deepcopy(made)
 
 
 def test_counts_are_those_of_the_catalogue(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
