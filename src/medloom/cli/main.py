@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medloom import __version__
-from medloom.cli.output import fail
+from medloom.cli.output import ExitCode, fail, say
 from medloom.errors import MedloomError
 
 __all__ = ["COMMANDS", "main"]
@@ -60,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             typer.main.get_command(_build(arguments)).main(args=arguments, prog_name="medloom")
     except SystemExit as stop:
+        if stop.code == ExitCode.STOPPED:
+            say("stopped; the same command goes on")
         return stop.code if isinstance(stop.code, int) else 1
-    except (MedloomError, OSError, KeyboardInterrupt) as error:
+    except (MedloomError, OSError) as error:
         return fail(error)
     return 0
 

@@ -52,16 +52,13 @@ def fail(error: BaseException) -> ExitCode:
     Set the environment variable ``MEDLOOM_TRACEBACK=1`` to see the traceback as well.
 
     Args:
-        error: A ``MedloomError``, an ``OSError`` such as a full disk, or a ``KeyboardInterrupt``.
+        error: A ``MedloomError``, or an ``OSError`` such as a full disk.
 
     Returns:
         The exit code for it.
     """
     if os.environ.get("MEDLOOM_TRACEBACK") == "1":
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt):
-        say("stopped")
-        return ExitCode.STOPPED
     say(f"{_coloured('error:', '31')} {error}")
     return ExitCode(error.exit_code) if isinstance(error, MedloomError) else ExitCode.FAILED
 
@@ -114,13 +111,12 @@ def progress(description: str) -> Iterator[Progress]:
 class _PlainProgress:
     """One line at the end, and one every ten seconds before it."""
 
-    def __init__(self, description: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, description: str) -> None:
         self._description = description
-        self._clock = clock
-        self._last_s = clock()
+        self._last_s = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        now_s = self._clock()
+        now_s = time.monotonic()
         if done < total and now_s - self._last_s < _PLAIN_INTERVAL_S:
             return
         self._last_s = now_s

@@ -1,0 +1,50 @@
+"""Run every benchmark in its own process and print one report.
+
+``python benchmarks/run_all.py [NAME...]`` runs all, or those named. A benchmark that fails is reported and the
+rest go on; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+BENCHMARKS = {
+    "startup": "The command line answers",
+    "decode": "Decoding alone",
+    "prepare": "Preparation against the fastest decoder",
+    "throughput": "Training against one batch in memory",
+    "monai_baseline": "The same work the usual way",
+    "memory": "Peak memory of training",
+    "inference": "Runtimes beside each other",
+}
+
+
+def main() -> int:
+    """Run the benchmarks and return the exit code."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    failed = [name for name in names if not run(name)]
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def run(name: str) -> bool:
+    """Run one benchmark; its output goes straight through."""
+    print(f"\n== {BENCHMARKS[name]} ({name}.py)", flush=True)
+    begin = time.perf_counter()
+    code = subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode
+    print(f"-- {time.perf_counter() - begin:.0f} s" + (f", exit code {code}" if code else ""), flush=True)
+    return code == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
