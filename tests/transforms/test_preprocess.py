@@ -56,10 +56,12 @@ def test_zscore_gives_mean_zero_and_deviation_one_inside_the_head(picture):
         assert plane[head].std() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_the_histogram_shortcut_for_8_bit_gives_what_float_gives(picture):
-    preprocess = make((64, 96))
-    short = preprocess.normalisation(np.moveaxis(picture, -1, 0))
-    plain = preprocess.normalisation(np.moveaxis(picture, -1, 0).astype(np.float32))
+@pytest.mark.parametrize("nonzero", [True, False])
+def test_the_shortcut_for_8_bit_gives_what_float_gives(picture, nonzero):
+    planes = np.moveaxis(picture[:61, :93], -1, 0)
+    preprocess = make((61, 93), nonzero=nonzero)
+    short = preprocess.normalisation(planes)
+    plain = preprocess.normalisation(planes.astype(np.float32))
     np.testing.assert_allclose(short, plain, rtol=1e-6)
 
 
