@@ -153,10 +153,7 @@ def _phantom(config: PhantomConfig, progress: Progress | None) -> Path:
     from medloom.data import make_phantom
 
     key = sha256_bytes(f"{__version__} {config.model_dump_json()}".encode())[:12]
-    folder = cache_dir() / "phantom" / key
-    if not folder.exists():
-        make_phantom(config, folder, progress=progress)
-    return folder
+    return make_phantom(config, cache_dir() / "phantom" / key, progress=progress)
 
 
 def prepare(run: Run, data: Path, *, workers: int | None = None, progress: Progress | None = None) -> Prepared:

@@ -157,7 +157,7 @@ def _statistics(values: Array, config: NormaliseConfig) -> tuple[float, float]:
     if config.method == "none":
         return 0.0, 1.0
     if config.method == "zscore" and values.dtype == np.uint8:
-        return _byte_moments(values, np.count_nonzero(values) if config.nonzero else values.size)
+        return _byte_moments(values, int(np.count_nonzero(values)) if config.nonzero else values.size)
     chosen = values[values > 0] if config.nonzero else values.ravel()
     if chosen.size == 0:
         return 0.0, 0.0
