@@ -72,10 +72,11 @@ def write_npy():
 def png_of_header():
     """Write a PNG that announces a size but holds next to nothing."""
 
-    def write(width, height, depth=8, colour=2, data=b""):
+    def write(width, height, depth=8, colour=2, data=b"", palette=b"", transparency=b""):
         header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-        body = _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", zlib.compress(data)) + _png_chunk(b"IEND", b"")
-        return b"\x89PNG\r\n\x1a\n" + body
+        chunks = [(b"IHDR", header), (b"PLTE", palette), (b"tRNS", transparency), (b"IDAT", zlib.compress(data))]
+        body = b"".join(_png_chunk(kind, body) for kind, body in chunks if body)
+        return b"\x89PNG\r\n\x1a\n" + body + _png_chunk(b"IEND", b"")
 
     return write
 

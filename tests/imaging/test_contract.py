@@ -1,5 +1,6 @@
 """What every format promises: pixels or a DecodeError, whatever comes in."""
 
+import sys
 import threading
 import tracemalloc
 
@@ -103,6 +104,21 @@ def test_mutants_end_in_pixels_or_a_decode_error(corpus, name, capfd, recwarn):
     attack(corpus[name], 60, seed=NAMES.index(name))
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_refusals_cost_no_reference_to_none(corpus, name):
+    """A decoder that loses one for each bad file ends a Python 3.11 server after some thousands of them."""
+    data = corpus[name]
+    hostile = [data[: len(data) // 2], bytes(byte ^ 0x55 for byte in data[: len(data) // 2]) + data[len(data) // 2 :]]
+    for _ in range(3):
+        rng = np.random.default_rng(5)
+        hostile += [mutant(data, rng) for _ in range(20)]
+    before = sys.getrefcount(None)
+    for _ in range(5):
+        for item in hostile:
+            outcome(item, page=0)
+    assert sys.getrefcount(None) > before - 50
 
 
 @pytest.mark.slow

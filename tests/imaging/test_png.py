@@ -119,8 +119,35 @@ def test_a_size_of_zero_is_refused(png_of_header):
 
 
 def test_too_few_rows_are_not_filled_up(png_of_header):
+    for missing in (1, 9, 70):
+        with pytest.raises(DecodeError) as caught:
+            decode(png_of_header(8, 8, colour=0, data=b"\0" * (72 - missing)))
+        assert caught.value.code == "truncated"
+
+
+def test_rows_after_the_last_one_are_refused(png_of_header):
+    for more in (1, 9, 5_000_000):
+        with pytest.raises(DecodeError) as caught:
+            decode(png_of_header(8, 8, colour=0, data=b"\0" * (72 + more)))
+        assert caught.value.code == "corrupt"
+
+
+def test_a_filter_that_does_not_exist_is_refused(png_of_header):
     with pytest.raises(DecodeError):
-        decode(png_of_header(8, 8, colour=0, data=b"\0" * 9 * 7))
+        decode(png_of_header(8, 2, colour=0, data=b"\7" * 18))
+
+
+def test_a_palette_index_without_a_colour_is_refused(png_of_header):
+    data = png_of_header(2, 1, colour=3, data=b"\0\0\5", palette=bytes(9))
+    with pytest.raises(DecodeError, match="colour 5 of 3"):
+        decode(data)
+
+
+def test_a_transparent_colour_of_16_bits_is_compared_in_16_bits(png_of_header):
+    rows = b"\0" + b"\x12\x34" * 3 + b"\x12\x35" * 3
+    data = png_of_header(2, 1, depth=16, colour=2, data=rows, transparency=b"\x12\x34" * 3)
+    np.testing.assert_array_equal(decode(data).pixels[0, :, 3], [0, 65535])
+    np.testing.assert_array_equal(decode(data).pixels[0, :, 0], [0x1234, 0x1235])
 
 
 def test_a_changed_byte_in_the_pixels_is_noticed(corpus):
