@@ -99,21 +99,16 @@ def evaluate_stage(run: Run) -> dict[str, Any]:
 
 def report_stage(run: Run) -> list[str]:
     """Write the pages and return their paths."""
-    pipeline.report(run)
-    return [str(path) for path in sorted(run.folder.glob("*.html"))]
+    return [str(page) for page in pipeline.report(run)]
 
 
 def prepared_text(facts: Mapping[str, Any]) -> str:
     """Say how many patients and samples each part has."""
     rows = [("split", "patients", "samples", "with a lesion")]
     for split, counts in facts["counts"].items():
-        if isinstance(counts, Mapping):
-            rows.append((split, *(_count(counts, key) for key in ("patients", "samples", "lesion"))))
+        share = f"{counts['lesion_samples']} ({counts['lesion_share']:.0%})"
+        rows.append((split, str(counts["patients"]), str(counts["samples"]), share))
     return table(rows)
-
-
-def _count(counts: Mapping[str, Any], beginning: str) -> str:
-    return next((str(value) for key, value in counts.items() if key.startswith(beginning)), "")
 
 
 def trained_text(facts: Mapping[str, Any]) -> str:
