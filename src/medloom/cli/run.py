@@ -29,9 +29,9 @@ def command(
     Without images the recipe's data set is downloaded from Kaggle if credentials are there; otherwise
     phantom images are made, and every output says so. Stopped at any moment, the same command goes on.
     """
-    run = stages.start_run(recipe, name, runs, overrides)
+    run, where = stages.start_run(recipe, name, runs, overrides, data)
     say(f"1/5 prepare: {run.folder}")
-    prepared = stages.prepare_stage(run, data, workers)
+    prepared = stages.prepare_stage(run, where, workers)
     say(stages.prepared_text(prepared))
     say("2/5 train")
     trained = stages.train_stage(run)

@@ -35,17 +35,23 @@ RUNS = Path("runs")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def start_run(source: str, name: str | None, runs: Path, overrides: Sequence[str] | None) -> Run:
-    """Make the run of a recipe, or take up the one that is there.
+def start_run(
+    source: str, name: str | None, runs: Path, overrides: Sequence[str] | None, data: str | None
+) -> tuple[Run, Path]:
+    """Make the run of a recipe, or take up the one that is there, and find its images.
+
+    Nothing is made in ``runs`` if the recipe, the name or the images are wrong.
 
     Raises:
-        UserError: If the recipe or the name is wrong.
+        UserError: If they are.
     """
     recipe = load_recipe(source, overrides or ())
     name = name or recipe.name
     if not _RUN_NAME.fullmatch(name):
         raise UserError(f"--run {name!r}: expected letters, digits, dots, hyphens and underscores, such as brain-2")
-    return Run.start(recipe, runs / name)
+    with progress("phantoms") as update:
+        where = pipeline.resolve_data(recipe, data, update)
+    return Run.start(recipe, runs / name), where
 
 
 def open_run(name: str, runs: Path, overrides: Sequence[str] | None = None) -> Run:
@@ -66,12 +72,10 @@ def open_run(name: str, runs: Path, overrides: Sequence[str] | None = None) -> R
     return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
 
 
-def prepare_stage(run: Run, data: str | None, workers: int | None = None) -> dict[str, Any]:
-    """Find the images, prepare them and return the facts."""
-    with progress("phantoms") as update:
-        where = pipeline.resolve_data(run.recipe, data, update)
+def prepare_stage(run: Run, data: Path, workers: int | None = None) -> dict[str, Any]:
+    """Prepare the images, name those that were set aside, and return the facts."""
     with progress("prepare") as update:
-        prepared = pipeline.prepare(run, where, workers=workers, progress=update)
+        prepared = pipeline.prepare(run, data, workers=workers, progress=update)
     for text in prepared.set_aside:
         warn(f"set aside: {text}")
     for text in prepared.facts["warnings"]:
