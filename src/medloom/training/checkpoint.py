@@ -22,7 +22,7 @@ from medloom.errors import TrainingError
 from medloom.files import replacing
 from medloom.training.tree import DamagedTreeError, read_tree, tree_bytes, write_tree
 
-__all__ = ["BEST", "LAST", "PREVIOUS", "TreeCheckpointIO", "newest_checkpoint", "write_checkpoint"]
+__all__ = ["BEST", "LAST", "PREVIOUS", "TreeCheckpointIO", "drop_damaged", "newest_checkpoint", "write_checkpoint"]
 
 LAST = Path("checkpoints") / "last.safetensors"
 PREVIOUS = Path("checkpoints") / "previous.safetensors"
@@ -69,14 +69,27 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
     damaged = []
     for path in (run_dir / LAST, run_dir / PREVIOUS):
         try:
-            return path, read_tree(path)
+            tree = read_tree(path)
         except FileNotFoundError:
             continue
         except DamagedTreeError as error:
             damaged.append(str(error))
+        else:
+            return path, tree
     if damaged:
         raise TrainingError(f"{'; '.join(damaged)}. Delete {run_dir / LAST.parent} to train from the start.")
     return None
+
+
+def drop_damaged(run_dir: Path, good: Path) -> None:
+    """Delete a damaged ``last`` before training goes on, lest it replace the good ``previous``.
+
+    Args:
+        run_dir: The run directory.
+        good: The checkpoint that training goes on from.
+    """
+    if good != run_dir / LAST:
+        (run_dir / LAST).unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -4,66 +4,35 @@ from __future__ import annotations
 
 import resource
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import nn
 
 from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
 from medloom.files import write_json
-from medloom.models.losses import build_loss
 from medloom.models.networks import build_network
 from medloom.recipe import Recipe
-from medloom.training.allocator import keep_freed_memory
-from medloom.training.batches import Rows
-from medloom.training.checkpoint import BEST, TreeCheckpointIO, newest_checkpoint
-from medloom.training.data import StoreData
+from medloom.training.checkpoint import BEST, drop_damaged, newest_checkpoint
+from medloom.training.fit import Job, fit, outputs_of
 from medloom.training.identity import check_identity, run_identity
-from medloom.training.keeper import Interrupted, Keeper
+from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
-from medloom.training.module import NonFiniteStep, SegmentationModule
-from medloom.training.precision import LIGHTNING_PRECISION, Precision, choose_device, choose_precision
+from medloom.training.module import NonFiniteStep
+from medloom.training.precision import choose_device, choose_precision
+from medloom.training.processes import fit_in_processes
 from medloom.training.progress import Listener, Throttle, show
-from medloom.training.quiet import quiet_lightning
 from medloom.training.result import TrainResult
 from medloom.training.signals import StopRequest
 from medloom.training.tree import DamagedTreeError, read_tree
-from medloom.transforms.augment import Augment
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from medloom.data.store import PixelStore
 
-__all__ = ["Job", "build_module", "load_best", "train"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything one process needs to take its part in a training, in plain types.
-
-    Args:
-        recipe: The recipe.
-        train_rows: Rows of the store to train on.
-        validation_rows: Rows of the store to validate on.
-        run_dir: The run directory.
-        identity: What the run stands on.
-        device: ``cpu`` or ``cuda``.
-        precision: Of the network's arithmetic.
-        resume: The checkpoint to go on from, or None.
-    """
-
-    recipe: Recipe
-    train_rows: Rows
-    validation_rows: Rows
-    run_dir: Path
-    identity: dict[str, Any]
-    device: str
-    precision: Precision
-    resume: Path | None
+__all__ = ["load_best", "train"]
 
 
 def train(
@@ -105,6 +74,7 @@ def train(
     newest = newest_checkpoint(run_dir)
     if newest is not None:
         check_identity(newest[1]["run"]["identity"], identity)
+        drop_damaged(run_dir, newest[0])
     ledger = Ledger.of(recipe.train) if newest is None else Ledger.from_state(newest[1]["run"]["ledger"])
     job = _job(recipe, catalogue, store, run_dir, identity, None if newest is None else newest[0])
     if not _is_finished(ledger, recipe):
@@ -135,34 +105,12 @@ def load_best(run_dir: Path, recipe: Recipe) -> nn.Module:
     except DamagedTreeError as error:
         raise TrainingError(f"{error}. Train again to make a new one.") from error
     height, width = best["size"]
-    network = build_network(recipe.model, best["in_channels"], _outputs(recipe), (height, width))
+    network = build_network(recipe.model, best["in_channels"], outputs_of(recipe), (height, width))
     try:
         network.load_state_dict(best["network"])
     except RuntimeError as error:
         raise RecipeError(f"model: the weights in {path} are of another network: {error}") from error
     return network.eval()
-
-
-def build_module(recipe: Recipe, store: PixelStore, steps_per_epoch: int, precision: Precision) -> SegmentationModule:
-    """Build what is trained, with fresh weights that follow from the recipe's seed.
-
-    Args:
-        recipe: The recipe.
-        store: Its images say how many channels there are and how large they are.
-        steps_per_epoch: Number of batches of an epoch.
-        precision: Of the network's arithmetic.
-    """
-    _, channels, height, width = store.images.shape
-    torch.manual_seed(recipe.train.seed)
-    network = build_network(recipe.model, channels, _outputs(recipe), (height, width))
-    loss = build_loss(recipe.loss, _outputs(recipe))
-    return SegmentationModule(network, loss, Augment(recipe.augment), recipe.train, steps_per_epoch, precision)
-
-
-def _outputs(recipe: Recipe) -> int:
-    """Outputs of the network: one for background and one class, else one for each class."""
-    classes = len(recipe.data.classes)
-    return 1 if classes == 2 else classes
 
 
 def _job(
@@ -193,8 +141,11 @@ def _is_finished(ledger: Ledger, recipe: Recipe) -> bool:
 def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener) -> None:
     """Fit, and give what went wrong a name that means something to the user."""
     try:
-        with StopRequest() as stop:
-            _fit(job, store, ledger, stop, listener)
+        if job.recipe.train.devices > 1:
+            fit_in_processes(job, store.path, ledger, listener)
+        else:
+            with StopRequest() as stop:
+                fit(job, store, ledger, stop, listener)
     except Interrupted:
         return
     except NonFiniteStep as found:
@@ -202,38 +153,6 @@ def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener
         kept = None if newest is None else newest[0].relative_to(job.run_dir).as_posix()
         samples = [store.sample_ids[row] for row in found.rows]
         raise NonFiniteLossError(found.step, samples, kept) from None
-
-
-def _fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener: Listener) -> None:
-    """Let Lightning train, without touching the caller's random numbers."""
-    config = job.recipe.train
-    keep_freed_memory()
-    data = StoreData(store, job.train_rows, job.validation_rows, config)
-    with quiet_lightning(), torch.random.fork_rng():
-        module = build_module(job.recipe, store, data.steps_per_epoch, job.precision)
-        keeper = Keeper(job.run_dir, job.identity, ledger, module, data, stop, listener)
-        trainer = _trainer(job, keeper)
-        trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
-
-
-def _trainer(job: Job, keeper: Keeper) -> Trainer:
-    """Lightning's trainer with everything off that Medloom does itself."""
-    return Trainer(
-        accelerator="gpu" if job.device == "cuda" else "cpu",
-        devices=job.recipe.train.devices,
-        precision=LIGHTNING_PRECISION[job.precision],
-        max_epochs=job.recipe.train.epochs,
-        callbacks=[keeper],
-        plugins=[TreeCheckpointIO()],
-        default_root_dir=job.run_dir,
-        benchmark=True,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
 
 
 def _conclude(job: Job) -> TrainResult:
@@ -279,6 +198,6 @@ def _device_name(device: str) -> str:
 
 
 def _peak_rss_bytes() -> int:
-    """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
+    """Largest resident memory of this process, or one it started, so far; Linux counts in KiB, macOS in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit

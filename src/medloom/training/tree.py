@@ -64,7 +64,8 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+            # copied, for what safetensors gives is a view of the file, which changes when the file does
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dictionary
     except SafetensorError as error:
         raise DamagedTreeError(f"{path} is damaged: {error}") from error
     text = metadata.get("tree", "")

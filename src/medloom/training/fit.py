@@ -1,0 +1,133 @@
+"""One process's part in a training: build everything, hand it to Lightning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from medloom.models.losses import build_loss
+from medloom.models.networks import build_network
+from medloom.recipe import Recipe
+from medloom.training.allocator import keep_freed_memory
+from medloom.training.batches import Rows
+from medloom.training.checkpoint import TreeCheckpointIO
+from medloom.training.data import StoreData
+from medloom.training.keeper import Keeper
+from medloom.training.ledger import Ledger
+from medloom.training.module import SegmentationModule
+from medloom.training.precision import LIGHTNING_PRECISION, Precision
+from medloom.training.progress import Listener
+from medloom.training.quiet import quiet_lightning
+from medloom.training.signals import StopRequest
+from medloom.transforms.augment import Augment
+
+if TYPE_CHECKING:
+    from medloom.data.store import PixelStore
+
+__all__ = ["Job", "build_module", "fit", "outputs_of"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one process needs to take its part in a training, in plain types.
+
+    Args:
+        recipe: The recipe.
+        train_rows: Rows of the store to train on.
+        validation_rows: Rows of the store to validate on.
+        run_dir: The run directory.
+        identity: What the run stands on.
+        device: ``cpu`` or ``cuda``.
+        precision: Of the network's arithmetic.
+        resume: The checkpoint to go on from, or None.
+    """
+
+    recipe: Recipe
+    train_rows: Rows
+    validation_rows: Rows
+    run_dir: Path
+    identity: dict[str, Any]
+    device: str
+    precision: Precision
+    resume: Path | None
+
+
+def build_module(recipe: Recipe, store: PixelStore, steps_per_epoch: int, precision: Precision) -> SegmentationModule:
+    """Build what is trained, with fresh weights that follow from the recipe's seed.
+
+    Args:
+        recipe: The recipe.
+        store: Its images say how many channels there are and how large they are.
+        steps_per_epoch: Number of batches of an epoch.
+        precision: Of the network's arithmetic.
+    """
+    _, channels, height, width = store.images.shape
+    torch.manual_seed(recipe.train.seed)
+    network = build_network(recipe.model, channels, outputs_of(recipe), (height, width))
+    loss = build_loss(recipe.loss, outputs_of(recipe))
+    return SegmentationModule(network, loss, Augment(recipe.augment), recipe.train, steps_per_epoch, precision)
+
+
+def outputs_of(recipe: Recipe) -> int:
+    """Outputs of the network: one for background and one class, else one for each class."""
+    classes = len(recipe.data.classes)
+    return 1 if classes == 2 else classes
+
+
+def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener: Listener) -> None:
+    """Let Lightning train, without touching the caller's random numbers.
+
+    Args:
+        job: What to do.
+        store: The pixels.
+        ledger: The history so far.
+        stop: Whether someone asked the run to stop.
+        listener: Who is told of progress.
+
+    Raises:
+        Interrupted: If the run was asked to stop; it has written its checkpoint.
+        NonFiniteStep: If a loss or gradient is NaN or infinite.
+    """
+    config = job.recipe.train
+    keep_freed_memory()
+    data = StoreData(store, job.train_rows, job.validation_rows, config)
+    with quiet_lightning(), torch.random.fork_rng():
+        module = build_module(job.recipe, store, data.steps_per_epoch, job.precision)
+        keeper = Keeper(job.run_dir, job.identity, ledger, module, data, stop, listener)
+        trainer = _trainer(job, keeper)
+        trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
+
+
+def _trainer(job: Job, keeper: Keeper) -> Trainer:
+    """Lightning's trainer with everything off that Medloom does itself."""
+    return Trainer(
+        accelerator="gpu" if job.device == "cuda" else "cpu",
+        devices=job.recipe.train.devices,
+        strategy=_strategy(job),
+        precision=LIGHTNING_PRECISION[job.precision],
+        max_epochs=job.recipe.train.epochs,
+        callbacks=[keeper],
+        plugins=[TreeCheckpointIO()],
+        default_root_dir=job.run_dir,
+        benchmark=True,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _strategy(job: Job) -> Strategy | str:
+    """Data-parallel between the processes that ``processes`` has started, if there are several."""
+    if job.recipe.train.devices == 1:
+        return "auto"
+    backend = "nccl" if job.device == "cuda" else "gloo"
+    return DDPStrategy(cluster_environment=LightningEnvironment(), process_group_backend=backend)

@@ -1,0 +1,115 @@
+"""Several processes that share each batch, one for each GPU or a few on the CPU.
+
+They only fit: the caller's process starts them, passes signals and progress on, and goes on when they are done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from multiprocessing import Queue, get_context
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import torch
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
+
+from medloom.data.store import PixelStore
+from medloom.errors import MedloomError, TrainingError
+from medloom.training.fit import Job, fit
+from medloom.training.keeper import Interrupted
+from medloom.training.ledger import Ledger
+from medloom.training.module import NonFiniteStep
+from medloom.training.progress import Listener, TrainProgress
+from medloom.training.signals import StopRequest
+
+__all__ = ["fit_in_processes"]
+
+_POLL_S = 0.1
+_HOST = "127.0.0.1"
+
+
+def fit_in_processes(job: Job, store_path: Path, ledger: Ledger, listener: Listener) -> None:
+    """Fit in ``train.devices`` processes on this machine.
+
+    Args:
+        job: What to do.
+        store_path: The pixel store; each process opens it, and they share its pages.
+        ledger: The history so far.
+        listener: Who is told of progress.
+
+    Raises:
+        NonFiniteStep: If a loss or gradient is NaN or infinite.
+        TrainingError: If a process failed.
+    """
+    messages: Queue[Any] = get_context("spawn").Queue()
+    arguments = (job, store_path, ledger.state(), _free_port(), messages)
+    start: Callable[..., ProcessContext] = start_processes
+    context = start(_process, arguments, job.recipe.train.devices, join=False, start_method="spawn")
+    try:
+        with StopRequest(lambda number: _pass_on(context.processes)):
+            _follow(context, messages, listener)
+    finally:
+        for process in context.processes:
+            process.kill()
+
+
+def _follow(context: ProcessContext, messages: Queue[Any], listener: Listener) -> None:
+    """Hand on what the processes say until they are done."""
+    try:
+        while not context.join(timeout=_POLL_S):
+            _hand_on(messages, listener)
+    except ProcessException as error:
+        _hand_on(messages, listener)
+        raise TrainingError(f"a training process failed: {error}") from error
+    _hand_on(messages, listener)
+
+
+def _process(rank: int, job: Job, store_path: Path, ledger: dict[str, Any], port: int, messages: Queue[Any]) -> None:
+    """Take part as one of the processes. What goes wrong is told before it ends the process."""
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR=_HOST, MASTER_PORT=str(port))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.recipe.train.devices))
+    listener: Listener = messages.put if rank == 0 else lambda progress: None
+    try:
+        with StopRequest() as stop:
+            fit(job, PixelStore.open(store_path), Ledger.from_state(ledger), stop, listener)
+    except Interrupted:
+        return
+    except NonFiniteStep as found:
+        messages.put({"step": found.step, "rows": found.rows.tolist()})
+        raise
+    except MedloomError as error:
+        messages.put({"error": str(error)})
+        raise
+
+
+def _hand_on(messages: Queue[Any], listener: Listener) -> None:
+    """Tell the listener what has come, or raise what a process told."""
+    while True:
+        try:
+            message = messages.get(timeout=_POLL_S)
+        except Empty:
+            return
+        if isinstance(message, TrainProgress):
+            listener(message)
+        elif "rows" in message:
+            raise NonFiniteStep(message["step"], np.array(message["rows"], np.int64))
+        else:
+            raise TrainingError(message["error"])
+
+
+def _pass_on(processes: list[Any]) -> None:
+    """Ask every process to stop; SIGTERM even for Ctrl-C, which a terminal sends to all of them by itself."""
+    for process in processes:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+import resource
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from medloom.data.store import PixelStore, StoreWriter
+from medloom.errors import DataError, NonFiniteLossError, RecipeError, TrainingError
+from medloom.training import TrainProgress, load_best, train
+from medloom.training import fit as fit_file
+from medloom.training.checkpoint import BEST, LAST, PREVIOUS, newest_checkpoint
+from medloom.training.precision import choose_device, choose_precision, multiplies_bf16
+from medloom.training.scores import Scores
+from medloom.training.tree import read_tree
+from medloom.transforms.augment import normalise
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def lines_of(run_dir) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_best_epoch_is_what_is_saved_reported_and_loaded(store, catalogue, make_recipe, tmp_path):
+    recipe = make_recipe(epochs=4, averaging="ema", ema_decay=0.5)
+    result = train(recipe, catalogue, store, tmp_path)
+    lines = lines_of(tmp_path)
+    assert result.finished
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert result.best_metric == max(line["dice_balanced"] for line in lines)
+    assert lines[result.best_epoch - 1]["dice_balanced"] == result.best_metric
+    assert json.loads((tmp_path / "training.json").read_text())["best_epoch"] == result.best_epoch
+    rows = store.rows(catalogue.loc[catalogue["split"] == "validation", "sample_id"].tolist())
+    parts = [torch.from_numpy(np.asarray(array[rows])) for array in (store.images, store.offset, store.scale)]
+    scores = Scores(torch.device("cpu"))
+    with torch.no_grad():
+        scores.add(
+            torch.tensor(0.0), load_best(tmp_path, recipe)(normalise(*parts)), torch.from_numpy(store.masks[rows])
+        )
+    assert scores.figures()["dice_balanced"] == pytest.approx(result.best_metric, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "train_settings",
+    [
+        {"averaging": "swa", "swa_start": 0.5, "lesion_share": 0.6},
+        {"optimizer": {"name": "sgd", "lr": 0.05}, "schedule": {"name": "plateau"}, "monitor": "loss", "clip": None},
+        {"precision": "bf16", "schedule": {"name": "none"}},
+    ],
+    ids=["swa", "sgd-plateau", "bf16"],
+)
+def test_the_network_learns_with_every_option(store, catalogue, make_recipe, tmp_path, train_settings):
+    result = train(make_recipe(epochs=6, **train_settings), catalogue, store, tmp_path)
+    lines = lines_of(tmp_path)
+    assert lines[-1]["train_loss"] < 0.95 * lines[0]["train_loss"]
+    assert result.best_epoch >= 1
+
+
+def test_pictures_are_kept_only_when_the_metric_improved(store, catalogue, make_recipe, tmp_path):
+    train(make_recipe(), catalogue, store, tmp_path)
+    facts = json.loads((tmp_path / "progress" / "progress.json").read_text())
+    best, improved = -math.inf, []
+    for line in lines_of(tmp_path):
+        if line["dice_balanced"] > best:
+            best = line["dice_balanced"]
+            improved.append(line["epoch"])
+    assert [entry["epoch"] for entry in facts["epochs"]] == improved
+    with Image.open(tmp_path / "progress" / facts["epochs"][0]["file"]) as picture:
+        assert picture.size == (32 * len(facts["samples"]), 32)
+
+
+def test_the_library_is_silent_and_leaves_the_callers_random_numbers_alone(
+    store, catalogue, make_recipe, tmp_path, capfd, caplog
+):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with caplog.at_level(logging.INFO):
+        train(make_recipe(epochs=1), catalogue, store, tmp_path)
+    assert torch.rand(1) == expected
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_progress_is_one_plain_line_an_epoch_where_there_is_no_terminal(
+    store, catalogue, make_recipe, tmp_path, capsys
+):
+    train(make_recipe(epochs=2), catalogue, store, tmp_path, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line[:9] for line in err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_a_listener_hears_of_every_finished_epoch(store, catalogue, make_recipe, tmp_path):
+    heard: list[TrainProgress] = []
+    train(make_recipe(epochs=2), catalogue, store, tmp_path, progress=heard.append)
+    finished = [progress for progress in heard if progress.line]
+    assert [(progress.epoch, progress.epochs) for progress in finished] == [(1, 2), (2, 2)]
+
+
+def test_a_finished_run_is_not_trained_again(store, catalogue, make_recipe, tmp_path):
+    first = train(make_recipe(epochs=1), catalogue, store, tmp_path)
+    before = (tmp_path / LAST).read_bytes()
+    assert train(make_recipe(epochs=1), catalogue, store, tmp_path) == first
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_a_run_that_stopped_early_is_finished(store, catalogue, make_recipe, tmp_path):
+    frozen = {"optimizer": {"lr": 1e-12}, "early_stopping": {"patience": 1}, "monitor": "dice_all"}
+    result = train(make_recipe(epochs=9, **frozen), catalogue, store, tmp_path)
+    assert (result.finished, result.epochs_done) == (True, 2)
+    assert train(make_recipe(epochs=9, **frozen), catalogue, store, tmp_path) == result
+
+
+def test_another_recipe_is_refused_and_every_change_is_named(store, catalogue, make_recipe, tmp_path):
+    train(make_recipe(epochs=1), catalogue, store, tmp_path)
+    with pytest.raises(RecipeError) as caught:
+        train(make_recipe(epochs=2, batch_size=4, optimizer={"lr": 0.5}), catalogue, store, tmp_path)
+    assert "train.batch_size was 8, is 4" in str(caught.value)
+    assert "train.optimizer.lr was 0.02, is 0.5" in str(caught.value)
+    assert "epochs" not in str(caught.value)
+
+
+def test_other_data_are_refused(store, catalogue, make_recipe, tmp_path):
+    train(make_recipe(epochs=1), catalogue, store, tmp_path)
+    catalogue.loc[0, "split"] = "test"
+    with pytest.raises(DataError, match="the split or the images of the catalogue are not those"):
+        train(make_recipe(epochs=2), catalogue, store, tmp_path)
+
+
+@pytest.mark.parametrize(("split", "message"), [("train", "no training sample"), ("validation", "no validation")])
+def test_an_empty_split_is_an_error(store, catalogue, make_recipe, tmp_path, split, message):
+    catalogue.loc[catalogue["split"] == split, "split"] = "test"
+    with pytest.raises(DataError, match=message):
+        train(make_recipe(), catalogue, store, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rest", "settings", "message"),
+    [
+        ("train", {"lesion_share": 0.5}, "lesion_share"),
+        ("validation", {"monitor": "dice_lesion"}, "no validation sample"),
+    ],
+)
+def test_wishes_that_the_data_cannot_meet_are_errors(store, catalogue, make_recipe, tmp_path, rest, settings, message):
+    empty = np.asarray(store.lesion_px) == 0
+    catalogue.loc[(catalogue["split"] == rest) & ~empty, "split"] = "test"
+    with pytest.raises(DataError, match=message):
+        train(make_recipe(**settings), catalogue, store, tmp_path)
+
+
+@pytest.fixture
+def poisoned(store, tmp_path) -> PixelStore:
+    """The same store, but one training sample's pixels become infinite."""
+    with StoreWriter(tmp_path / "poisoned", len(store), store.images.shape[1:], np.uint8) as writer:
+        for row in range(len(store)):
+            scale = np.full(2, np.inf, np.float32) if row == 13 else store.scale[row]
+            writer.put(row, store.images[row], store.masks[row], store.offset[row], scale)
+        return PixelStore.open(writer.publish("poisoned", store.sample_ids, {}))
+
+
+def test_a_loss_that_is_not_finite_names_the_samples_and_leaves_the_last_good_checkpoint(
+    poisoned, catalogue, make_recipe, tmp_path
+):
+    with pytest.raises(NonFiniteLossError) as caught:
+        train(make_recipe(checkpoint_minutes=1e-9), catalogue, poisoned, tmp_path / "run")
+    assert "P013-001" in caught.value.sample_ids
+    assert len(caught.value.sample_ids) <= 8
+    assert caught.value.step < 3
+    newest = newest_checkpoint(tmp_path / "run")
+    assert caught.value.checkpoint == (None if newest is None else LAST.as_posix())
+    if newest is not None:
+        assert all(value.isfinite().all() for value in newest[1]["state_dict"].values())
+
+
+class _FiniteLossInfiniteGradient(nn.Module):
+    def forward(self, logits, target):
+        return (logits - logits.detach()).abs().sqrt().sum()
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(store, catalogue, make_recipe, tmp_path, monkeypatch):
+    modules = []
+    build = fit_file.build_module
+
+    def keep(*args):
+        modules.append(build(*args))
+        modules.append({name: value.clone() for name, value in modules[0].state_dict().items()})
+        return modules[0]
+
+    monkeypatch.setattr(fit_file, "build_loss", lambda *args: _FiniteLossInfiniteGradient())
+    monkeypatch.setattr(fit_file, "build_module", keep)
+    with pytest.raises(NonFiniteLossError, match="no checkpoint was written yet"):
+        train(make_recipe(), catalogue, store, tmp_path)
+    module, before = modules
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room(
+    store, catalogue, make_recipe, tmp_path
+):
+    steady = {"schedule": {"name": "none"}}
+    train(make_recipe(epochs=1, **steady), catalogue, store, tmp_path)
+    before = newest_checkpoint(tmp_path)[1]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"\.safetensors.*bytes"):
+            train(make_recipe(epochs=2, **steady), catalogue, store, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert newest_checkpoint(tmp_path)[1]["run"] == before["run"]
+    assert train(make_recipe(epochs=2, **steady), catalogue, store, tmp_path).epochs_done == 2
+
+
+def test_a_damaged_last_checkpoint_costs_an_epoch_and_nothing_else(store, catalogue, make_recipe, tmp_path):
+    train(make_recipe(epochs=3), catalogue, store, tmp_path)
+    expected = read_tree(tmp_path / BEST)["network"], read_tree(tmp_path / LAST)["state_dict"]
+    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:-9])
+    assert read_tree(tmp_path / PREVIOUS)["run"]["ledger"]["lines"][-1]["epoch"] == 2
+    train(make_recipe(epochs=3), catalogue, store, tmp_path)
+    for tree, path, key in zip(expected, (BEST, LAST), ("network", "state_dict"), strict=True):
+        again = read_tree(tmp_path / path)[key]
+        assert all(torch.equal(tree[name], again[name]) for name in tree)
+    assert len(lines_of(tmp_path)) == 3
+
+
+def test_loading_the_best_of_an_untrained_or_other_network_says_so(store, catalogue, make_recipe, tmp_path):
+    recipe = make_recipe(epochs=1)
+    with pytest.raises(TrainingError, match="train first"):
+        load_best(tmp_path, recipe)
+    train(recipe, catalogue, store, tmp_path)
+    wider = recipe.model_validate({**recipe.plain(), "model": {"name": "unet", "args": {"channels": [8, 16]}}})
+    with pytest.raises(RecipeError, match="another network"):
+        load_best(tmp_path, wider)
+
+
+def test_several_classes_train_and_load(catalogue, make_recipe, tmp_path, store):
+    plain = make_recipe(epochs=1).plain()
+    plain["data"]["mask_values"] = {"background": 0, "oedema": 1, "core": 2}
+    recipe = make_recipe().model_validate(plain)
+    train(recipe, catalogue, store, tmp_path)
+    assert load_best(tmp_path, recipe)(torch.zeros(1, 2, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_bf16_is_chosen_only_where_the_cpu_multiplies_it(monkeypatch):
+    for flags, expected in (({"avx2": True}, "32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda flags=flags: flags)
+        assert choose_precision("auto", "cpu") == expected
+        assert multiplies_bf16("cpu") is (expected == "bf16")
+    assert choose_precision("bf16", "cpu") == "bf16"
+
+
+def test_what_the_machine_does_not_have_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == "cpu"
+    with pytest.raises(RecipeError, match=r"train\.device"):
+        choose_device("cuda")
+    with pytest.raises(RecipeError, match="fp16 needs a GPU"):
+        choose_precision("fp16", "cpu")
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(store, catalogue, make_recipe, tmp_path):
+    plain = make_recipe(epochs=2).plain()
+    plain["loss"]["args"] = {"batch": False}  # a mean over images
+    plain["augment"]["noise"]["p"] = 0.0  # each process draws its own
+    plain["model"]["args"]["dropout"] = 0.0
+    results = []
+    for devices in (1, 2):
+        plain["train"]["devices"] = devices
+        train(make_recipe().model_validate(plain), catalogue, store, tmp_path / str(devices))
+        results.append(read_tree(tmp_path / str(devices) / LAST)["state_dict"])
+    for name, value in results[0].items():
+        assert torch.allclose(value, results[1][name], atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_is_named_from_several_processes_too(poisoned, catalogue, make_recipe, tmp_path):
+    with pytest.raises(NonFiniteLossError) as caught:
+        train(make_recipe(devices=2), catalogue, poisoned, tmp_path / "run")
+    assert "P013-001" in caught.value.sample_ids
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_and_its_weights_load_without_compiling(store, catalogue, make_recipe, tmp_path):
+    recipe = make_recipe(epochs=1, compile=True)
+    train(recipe, catalogue, store, tmp_path)
+    assert load_best(tmp_path, recipe)(torch.zeros(1, 2, 32, 32)).shape == (1, 1, 32, 32)
