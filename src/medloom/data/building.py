@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.data.checks import ClassMap, check_same_size, read_image, read_mask
-from medloom.data.layouts import Layout
+from medloom.data.checks import (
+    FILE_ERRORS,
+    ClassMap,
+    UnfitError,
+    check_same_size,
+    decode_mask,
+    explain,
+    join_channels,
+)
+from medloom.data.layouts import Layout, Problem
 from medloom.data.pseudonyms import Entry
 from medloom.data.sources import Source
 from medloom.data.store import STORE_FORMAT, PixelStore, StoreWriter
-from medloom.errors import DataError
 from medloom.files import read_json, sha256_bytes, write_json
+from medloom.imaging import Image, decode
 from medloom.recipe import Recipe
 from medloom.transforms import Preprocess
 
-__all__ = ["Sample", "build_store"]
+__all__ = ["Flaw", "Sample", "build_store"]
 
 Progress = Callable[[int, int], None]
 
 _AHEAD = 4
 """Samples in flight for each worker: enough to keep it busy, few enough to bound the memory."""
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """One thing that is wrong with one file of a sample.
+
+    Args:
+        part: Which file: its place among the images, or the number of images for the mask.
+        kind: ``unreadable``, ``channels``, ``size`` or ``values``.
+        detail: What came and what was expected; names no file, because it is kept in the cache.
+    """
+
+    part: int
+    kind: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +66,7 @@ class Sample:
         channels: Number of channels.
         dtype: NumPy name of the decoded type.
         lesion_px: Foreground pixels of the mask as it came.
-        problem: Why it cannot be used, naming the file; empty if it can.
+        flaws: Why it cannot be used; empty if it can.
     """
 
     sha256: str = ""
@@ -53,16 +76,24 @@ class Sample:
     channels: int = 0
     dtype: str = ""
     lesion_px: int = 0
-    problem: str = ""
+    flaws: tuple[Flaw, ...] = ()
+
+    def problems(self, entry: Entry) -> list[Problem]:
+        """Return the flaws with the names of the files that they are in."""
+        names = (*entry.item.images, entry.item.mask)
+        return [Problem(flaw.kind, names[flaw.part], flaw.detail) for flaw in self.flaws]
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    sample: Sample
+class _Pixels:
     image: NDArray[Any]
     mask: NDArray[np.uint8]
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
+
+
+class _Wider(Exception):
+    """An image does not fit the store's dtype."""
 
 
 def build_store(
@@ -92,18 +123,47 @@ def build_store(
         The store, what was found out about each entry, and whether the store was there already.
 
     Raises:
-        DataError: If not one sample can be used.
+        DataError: If a file of the cache is damaged. What is wrong with a sample is in its ``flaws``.
     """
     settings = {**_settings(recipe), "layout": layout.rules()}
-    stamp = _stamp(settings, source, entries)
-    known = cache / "stamps" / f"{stamp}.json"
-    if known.is_file() and (cache / (key := read_json(known)["key"]) / "index.json").is_file():
-        store = PixelStore(cache / key)
-        return store, [Sample(**found) for found in store.index["samples"]], True
+    names = [[*entry.item.images, entry.item.mask] for entry in entries]
+    same_files = _digest([settings, [entry.sample_id for entry in entries], names])
+    stamps = _digest([[source.stamp(name) if name else "" for name in files] for files in names])
+    memo = cache / "stamps" / f"{same_files[:32]}.json"
+    known = _known(memo, cache)
+    if known and (known[0] == stamps or _unchanged(source, entries, known[2])):
+        write_json(memo, {"stamps": stamps, "key": known[1].key})
+        return known[1], known[2], True
     reader = _Reader(recipe, source, preprocess)
     store, samples = _build(reader, settings, entries, cache, workers, progress)
-    write_json(known, {"key": store.key})
+    write_json(memo, {"stamps": stamps, "key": store.key})
     return store, samples, False
+
+
+def _known(memo: Path, cache: Path) -> tuple[str, PixelStore, list[Sample]] | None:
+    """Stamps, store and findings of the last call with these files and settings."""
+    if not memo.is_file():
+        return None
+    last = read_json(memo)
+    if not (cache / last["key"] / "index.json").is_file():
+        return None
+    store = PixelStore(cache / last["key"])
+    return last["stamps"], store, [_from_json(found) for found in store.index["samples"]]
+
+
+def _from_json(found: dict[str, Any]) -> Sample:
+    return Sample(**{**found, "flaws": tuple(Flaw(**flaw) for flaw in found["flaws"])})
+
+
+def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sample]) -> bool:
+    """Whether files with other times hold the same bytes; stops at the first that does not."""
+    for entry, sample in zip(entries, samples, strict=True):
+        hashes = [sha256_bytes(source.read(name)) if name else "" for name in entry.item.images]
+        if sample.flaws or _one_hash(hashes) != sample.sha256:
+            return False
+        if sha256_bytes(source.read(entry.item.mask)) != sample.mask_sha256:
+            return False
+    return True
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -111,12 +171,6 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     data = recipe.data
     rules = {"page": data.page, "channels": data.channels, "masks": data.mask_values}
     return {"format": STORE_FORMAT, "preprocess": recipe.preprocess.model_dump(mode="json"), "data": rules}
-
-
-def _stamp(settings: dict[str, Any], source: Source, entries: Sequence[Entry]) -> str:
-    files = [(*entry.item.images, entry.item.mask) for entry in entries]
-    stamps = [[(name, source.stamp(name)) for name in names if name] for names in files]
-    return _digest([settings, [entry.sample_id for entry in entries], stamps])
 
 
 def _digest(value: object) -> str:
@@ -131,21 +185,50 @@ def _build(
     workers: int,
     progress: Progress | None,
 ) -> tuple[PixelStore, list[Sample]]:
-    probe = _first_good(read, entries)
+    """Fill a store; once more with a wider dtype in the rare case that the first image's cannot hold another."""
+    dtype = _first_dtype(read, entries)
+    while True:
+        try:
+            return _fill(read, settings, entries, cache, workers, progress, dtype)
+        except _Wider as wider:
+            dtype = np.promote_types(dtype, str(wider))
+
+
+def _fill(
+    read: _Reader,
+    settings: dict[str, Any],
+    entries: Sequence[Entry],
+    cache: Path,
+    workers: int,
+    progress: Progress | None,
+    dtype: np.dtype[Any],
+) -> tuple[PixelStore, list[Sample]]:
     samples: list[Sample] = []
-    with StoreWriter(cache, len(entries), probe.image.shape, probe.image.dtype) as writer:
+    with StoreWriter(cache, len(entries), read.shape, dtype) as writer:
 
         def work(row: int) -> Sample:
-            return _store_row(read, writer, row, entries[row])
+            sample, pixels = read(entries[row])
+            if pixels is not None and not np.can_cast(pixels.image.dtype, writer.dtype):
+                raise _Wider(pixels.image.dtype.name)
+            if pixels is not None:
+                writer.put(row, pixels.image, pixels.mask, pixels.offset, pixels.scale)
+            return sample
 
         for done, sample in enumerate(_in_order(work, len(entries), workers), start=1):
             samples.append(sample)
             if progress:
                 progress(done, len(entries))
-        ids = ["" if sample.problem else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
-        key = _digest([settings, ids, [(sample.sha256, sample.mask_sha256) for sample in samples]])[:32]
-        path = writer.publish(key, ids, {"samples": [asdict(sample) for sample in samples]})
-    return PixelStore(path), samples
+        found = [asdict(sample) for sample in samples]
+        ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
+        hashes = [(sample.sha256, sample.mask_sha256, asdict(sample)["flaws"]) for sample in samples]
+        key = _digest([settings, ids, hashes])[:32]
+        return PixelStore(writer.publish(key, ids, {"samples": found})), samples
+
+
+def _first_dtype(read: _Reader, entries: Sequence[Entry]) -> np.dtype[Any]:
+    """The dtype of the first image that can be used; the others nearly always have the same."""
+    pixels = next((pixels for entry in entries if (pixels := read(entry)[1]) is not None), None)
+    return np.dtype(np.uint8) if pixels is None else pixels.image.dtype
 
 
 def _in_order(work: Callable[[int], Sample], count: int, workers: int) -> Iterator[Sample]:
@@ -161,60 +244,80 @@ def _in_order(work: Callable[[int], Sample], count: int, workers: int) -> Iterat
             waiting.extend(pool.submit(work, row) for row in islice(rows, 1))
 
 
-def _store_row(read: _Reader, writer: StoreWriter, row: int, entry: Entry) -> Sample:
-    try:
-        decoded = read(entry)
-    except DataError as error:
-        return Sample(problem=str(error))
-    if decoded.image.dtype != writer.images.dtype:
-        return Sample(problem=f"{entry.file}: image is {decoded.image.dtype}, the first was {writer.images.dtype}")
-    writer.put(row, decoded.image, decoded.mask, decoded.offset, decoded.scale)
-    return decoded.sample
-
-
-def _first_good(read: _Reader, entries: Sequence[Entry]) -> _Decoded:
-    """The first sample that can be used decides the store's dtype."""
-    problems: list[str] = []
-    for entry in entries:
-        try:
-            return read(entry)
-        except DataError as error:
-            problems.append(str(error))
-    raise DataError(f"none of {len(entries)} samples can be used", problems[:50])
-
-
 class _Reader:
-    """Reads one sample: bytes, hashes, pixels, checks, preprocessing."""
+    """Reads one sample: bytes, hashes, pixels, checks, preprocessing. Safe to use from many threads."""
 
     def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess) -> None:
         self._config = recipe.data
-        self._read = source.read
+        self._source = source
         self._preprocess = preprocess
         self._classes = ClassMap(recipe.data.mask_values)
+        # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
+        self._blank: tuple[bytes, str, NDArray[np.uint8]] = (b"", "", np.zeros((0, 0), np.uint8))
 
-    def __call__(self, entry: Entry) -> _Decoded:
-        hashes: dict[str, str] = {}
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, h, w of what comes out."""
+        return len(self._config.channels), *self._preprocess.config.size
 
-        def read(name: str) -> bytes:
-            data = self._read(name)
-            hashes[name] = sha256_bytes(data)
-            return data
-
-        image = read_image(read, entry.item.images, self._config).pixels
-        mask = read_mask(read, entry.item.mask, self._classes, self._config.page)
-        check_same_size(image, mask, entry.file)
+    def __call__(self, entry: Entry) -> tuple[Sample, _Pixels | None]:
+        flaws: list[Flaw] = []
+        hashes, image = self._image(entry.item.images, flaws)
+        mask_sha256, mask = self._mask(entry.item.mask, len(entry.item.images), flaws)
+        if image is not None and mask is not None:
+            try:
+                check_same_size(image, mask)
+            except UnfitError as error:
+                flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
+        sample = Sample(_one_hash(hashes), mask_sha256, flaws=tuple(flaws))
+        if image is None or mask is None or flaws:
+            return sample, None
         resized = self._preprocess.resize_image(image)
-        offset, scale = self._preprocess.normalisation(resized)
-        sample = Sample(
-            sha256=_one_hash([hashes.get(name, "") for name in entry.item.images]),
-            mask_sha256=hashes[entry.item.mask],
-            height=image.shape[0],
-            width=image.shape[1],
-            channels=image.shape[2],
-            dtype=image.dtype.name,
-            lesion_px=int(np.count_nonzero(mask)),
-        )
-        return _Decoded(sample, resized, self._preprocess.resize_mask(mask), offset, scale)
+        pixels = _Pixels(resized, self._preprocess.resize_mask(mask), *self._preprocess.normalisation(resized))
+        height, width, channels = image.shape
+        facts = {"height": height, "width": width, "channels": channels, "dtype": image.dtype.name}
+        return replace(sample, **facts, lesion_px=int(np.count_nonzero(mask))), pixels
+
+    def _image(self, names: Sequence[str], flaws: list[Flaw]) -> tuple[list[str], NDArray[Any] | None]:
+        """Hash of each file, and the pixels of all of them unless something is wrong."""
+        hashes = [""] * len(names)
+        decoded: list[Image | None] = [None] * len(names)
+        before = len(flaws)
+        for part, name in enumerate(names):
+            try:
+                if name:
+                    data = self._source.read(name)
+                    hashes[part] = sha256_bytes(data)
+                    decoded[part] = decode(data, page=self._config.page)
+            except FILE_ERRORS as error:
+                flaws.append(Flaw(part, *explain(error, name)))
+        if len(flaws) > before:
+            return hashes, None
+        try:
+            return hashes, join_channels(decoded, self._config).pixels
+        except UnfitError as error:
+            flaws.append(Flaw(_first_file(names), error.kind, str(error)))
+            return hashes, None
+
+    def _mask(self, name: str, part: int, flaws: list[Flaw]) -> tuple[str, NDArray[np.uint8] | None]:
+        sha256 = ""
+        try:
+            data = self._source.read(name)
+            blank, blank_sha256, blank_mask = self._blank
+            if data == blank:
+                return blank_sha256, blank_mask
+            sha256 = sha256_bytes(data)
+            mask = decode_mask(data, self._classes, self._config.page)
+        except FILE_ERRORS as error:
+            flaws.append(Flaw(part, *explain(error, name)))
+            return sha256, None
+        if not mask.any():
+            self._blank = (data, sha256, mask)
+        return sha256, mask
+
+
+def _first_file(names: Sequence[str]) -> int:
+    return next((part for part, name in enumerate(names) if name), 0)
 
 
 def _one_hash(hashes: Sequence[str]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from medloom.errors import DataError
 from medloom.extras import require
+from medloom.files import read_json, write_json
 
 __all__ = ["fetch_kaggle", "kaggle_credentials", "store_kaggle_credentials"]
 
@@ -64,14 +67,34 @@ def fetch_kaggle(dataset: str, destination: Path) -> Path:
 
     Raises:
         MissingExtraError: If kagglehub is not installed.
-        DataError: If Kaggle refuses or cannot be reached.
+        DataError: If the name is wrong, or Kaggle refuses or cannot be reached.
     """
-    os.environ.setdefault("KAGGLEHUB_CACHE", str(destination))
+    if "/" not in dataset.strip("/"):
+        raise DataError(f"{dataset!r} is no Kaggle data set; expected owner/name")
+    marker = destination / f"{dataset.replace('/', '--')}.json"
+    if marker.is_file() and (folder := destination / str(read_json(marker)["folder"])).is_dir():
+        return folder
+    folder = _download(dataset, destination)
+    write_json(marker, {"folder": os.path.relpath(folder, destination)})
+    return folder
+
+
+def _download(dataset: str, destination: Path) -> Path:
+    """Let kagglehub work below ``destination``, where it finds what an earlier call began."""
     hub = require("kagglehub", "kaggle")
+    before = os.environ.get("KAGGLEHUB_CACHE")
+    os.environ["KAGGLEHUB_CACHE"] = str(destination)
     try:
-        return Path(hub.dataset_download(dataset))
+        with redirect_stdout(sys.stderr):
+            folder: str = hub.dataset_download(dataset)
     except Exception as error:  # kagglehub lets through whatever its HTTP library raises
         raise DataError(
             f"Kaggle did not give {dataset}: {type(error).__name__}. Check the credentials and the network, "
             f"or download it yourself and pass --data"
         ) from error
+    finally:
+        if before is None:
+            del os.environ["KAGGLEHUB_CACHE"]
+        else:
+            os.environ["KAGGLEHUB_CACHE"] = before
+    return Path(folder)

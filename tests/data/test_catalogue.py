@@ -1,0 +1,41 @@
+"""The catalogue survives a round trip through its file."""
+
+import pandas as pd
+import pytest
+
+from medloom.data.catalogue import COLUMNS, image_files, join_files, read_catalogue, write_catalogue
+from medloom.errors import DataError
+
+
+def frame():
+    row = {
+        "sample_id": "001", "patient_id": "007", "image": 'a,"b".tif', "frame": 0, "mask": "NA", "height": 4,
+        "width": 5, "channels": 3, "dtype": "uint8", "sha256": "00", "lesion_px": 0, "split": "train", "fold": -1,
+    }  # fmt: skip
+    return pd.DataFrame([row, {**row, "sample_id": "1e5", "image": "ü.tif", "mask": "", "lesion_px": 9}])
+
+
+def test_ids_stay_strings_and_numbers_numbers(tmp_path):
+    write_catalogue(frame(), tmp_path / "catalogue.csv")
+    found = read_catalogue(tmp_path / "catalogue.csv")
+    pd.testing.assert_frame_equal(found, frame(), check_dtype=False)
+    assert found["patient_id"].tolist() == ["007", "007"]
+    assert found["lesion_px"].dtype == "int64"
+
+
+def test_only_the_catalogues_columns_are_written(tmp_path):
+    write_catalogue(frame().assign(real_name="Smith"), tmp_path / "catalogue.csv")
+    assert (tmp_path / "catalogue.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_a_missing_or_foreign_file_says_what_to_run(tmp_path):
+    with pytest.raises(DataError, match="medloom prepare"):
+        read_catalogue(tmp_path / "catalogue.csv")
+    (tmp_path / "catalogue.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="lacks sample_id"):
+        read_catalogue(tmp_path / "catalogue.csv")
+
+
+@pytest.mark.parametrize("files", [["a.tif"], ["a.tif", "b.tif"], ["", "bü.tif"]])
+def test_the_files_of_an_image_fit_into_a_cell(files):
+    assert image_files(join_files(files)) == files
