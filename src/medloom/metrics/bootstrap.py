@@ -78,7 +78,7 @@ def bootstrap_interval(
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13
     """
-    kept = ~np.isnan(values.astype(float).reshape(len(values), -1)).any(axis=1)
+    kept = ~np.isnan(values.astype(float)).any(axis=tuple(range(1, values.ndim)))
     values, (names, index) = values[kept], np.unique(np.asarray(patients)[kept], return_inverse=True)
     if not len(values):
         return Estimate(None, None, None, 0, 0)

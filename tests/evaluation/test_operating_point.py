@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from medloom.evaluation import choose_operating_point
+from medloom.evaluation.operating_point import MIN_LESIONS_PX, THRESHOLDS, PointSearch
+from medloom.inference import OperatingPoint, postprocess
+from medloom.metrics import dice
+from medloom.recipe import EvaluateConfig
+
+
+def field(seed, classes=1, size=48):
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.standard_normal((classes, size, size)), (0, 3, 3))
+    return (1 / (1 + np.exp(-6 * smooth / smooth.std() + 6))).astype(np.float32)
+
+
+def cases(count=6):
+    for seed in range(count):
+        truth = (field(seed + 100)[0] > 0.5) if seed % 3 else np.zeros((48, 48))
+        yield truth.astype(np.uint8), np.maximum(field(seed), 0.8 * truth[None].astype(np.float32) * field(seed + 50))
+
+
+def multi_class_cases():
+    for seed in range(4):
+        scores = np.concatenate([np.full((1, 48, 48), 0.6, np.float32), field(seed, 2)])
+        yield field(seed + 9, 2).argmax(axis=0).astype(np.uint8) * (seed % 2), scores / scores.sum(axis=0)
+
+
+@pytest.mark.parametrize("make", [cases, multi_class_cases])
+def test_the_grid_says_what_post_processing_would_give(make):
+    search = PointSearch((0.2, 0.5, 0.9), (0, 10, 60))
+    for one in make():
+        search.add(*one)
+    choice = search.best(1.0)
+    for i, threshold in enumerate(choice.thresholds):
+        for j, size in enumerate(choice.min_lesions_px):
+            dices, alarms = [], []
+            for truth, probabilities in make():
+                mask = postprocess(probabilities, OperatingPoint(threshold, size))
+                for index in range(1, max(2, len(probabilities))):
+                    if (truth == index).any():
+                        dices.append(dice(truth == index, mask == index))
+                    else:
+                        alarms.append((mask == index).any())
+            assert choice.dice_lesion[i, j] == pytest.approx(np.mean(dices))
+            assert choice.false_alarm_rate[i, j] == pytest.approx(np.mean(alarms))
+
+
+def square(size, value=0.9, at=2):
+    probabilities = np.zeros((1, 40, 40), np.float32)
+    probabilities[0, at : at + size, at : at + size] = value
+    return probabilities
+
+
+EMPTY = np.zeros((40, 40), np.uint8)
+
+
+def test_small_false_alarms_are_kept_out_by_the_smallest_lesion():
+    truth = (square(9)[0] > 0).astype(np.uint8)
+    found = [(truth, square(9)), (EMPTY, square(4, at=20))]
+    choice = choose_operating_point(found, EvaluateConfig())
+    assert 16 < choice.point.min_lesion_px <= 81
+    assert choice.within_limit
+    assert choice.point.threshold == 0.5
+
+
+def test_without_a_point_below_the_limit_the_fewest_false_alarms_win():
+    truth = (square(4)[0] > 0).astype(np.uint8)
+    found = [(truth, square(4, 0.6)), (EMPTY, square(30, 0.995)), (EMPTY, square(3, 0.7))]
+    choice = choose_operating_point(found, EvaluateConfig(max_false_alarms=0.1))
+    chosen = choice.thresholds.index(choice.point.threshold), choice.min_lesions_px.index(choice.point.min_lesion_px)
+    assert not choice.within_limit
+    assert choice.false_alarm_rate[chosen] == choice.false_alarm_rate.min() == 0.5
+    assert choice.dice_lesion[chosen] == choice.dice_lesion[choice.false_alarm_rate == 0.5].max() == 1.0
+
+
+def test_fixed_values_are_kept_and_only_the_rest_is_searched():
+    one = choose_operating_point(cases(), EvaluateConfig(threshold=0.3))
+    assert one.point.threshold == 0.3
+    assert one.min_lesions_px == MIN_LESIONS_PX
+    other = choose_operating_point(cases(), EvaluateConfig(min_lesion_px=33))
+    assert (other.point.min_lesion_px, other.thresholds) == (33, tuple(sorted(THRESHOLDS)))
+    both = choose_operating_point([], EvaluateConfig(threshold=0.0, min_lesion_px=7))
+    assert both.point == OperatingPoint(0.0, 7)
+
+
+def test_equal_points_give_the_threshold_nearest_to_one_half_and_the_smallest_size():
+    assert choose_operating_point([(EMPTY, square(3, 0.0))], EvaluateConfig()).point == OperatingPoint(0.5, 0)
+    assert choose_operating_point([], EvaluateConfig()).point == OperatingPoint(0.5, 0)
+
+
+def test_a_grid_without_lesions_or_without_empty_cases_is_plain_json():
+    only_lesion = choose_operating_point([(np.ones((40, 40), np.uint8), square(9))], EvaluateConfig()).plain()
+    assert only_lesion["empty_cases"] == 0
+    assert only_lesion["false_alarm_rate"][0][0] is None
+    assert choose_operating_point([], EvaluateConfig()).plain()["dice_lesion"][0][0] is None

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medloom.data import open_source
+from medloom.errors import DataError
+from medloom.evaluation import evaluate, summarise
+from medloom.files import read_json, write_bytes
+from medloom.imaging import decode, encode_png
+
+
+@pytest.fixture
+def run(recipe, predictor, data, tmp_path):
+    folder, catalogue = data
+
+    def start(config=None, rows=catalogue, **kwargs):
+        changed = recipe.model_copy(update={"evaluate": config}) if config else recipe
+        with open_source(folder) as source:
+            return evaluate(changed, rows, source, predictor, tmp_path / "run", **kwargs)
+
+    return start
+
+
+def test_the_point_is_chosen_on_validation_and_used_on_test(run):
+    summary = run()
+    assert summary["operating_point"]["min_lesion_px"] >= 5  # the four bright pixels are gone
+    assert summary["test"]["figures"]["false_alarm_rate"]["value"] == 0.0
+    assert summary["test"]["plain"]["false_alarm_rate"]["value"] == 1.0
+    assert summary["test"]["figures"]["dice_lesion"]["value"] > 0.8
+    assert summary["within_limit"]
+
+
+def test_all_figures_can_be_taken_again_from_the_saved_table(run, tmp_path):
+    summary = run()
+    table = pd.read_csv(tmp_path / "run/evaluation/cases.csv")
+    for split in ("validation", "test"):
+        assert summarise(table[table["split"] == split], 50) == summary[split]
+    assert read_json(tmp_path / "run/evaluation/summary.json") == summary
+    assert len(pd.read_csv(tmp_path / "run/evaluation/patients.csv")) == 6
+
+
+def test_the_same_run_writes_the_same_bytes(run, tmp_path):
+    run()
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    run()
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+
+def test_fixed_values_of_the_recipe_are_used_and_nothing_is_searched(run, recipe):
+    fixed = recipe.evaluate.model_copy(update={"threshold": 0.4, "min_lesion_px": 0})
+    steps = []
+    summary = run(fixed, progress=lambda done, total: steps.append((done, total)))
+    assert summary["operating_point"] == {"threshold": 0.4, "min_lesion_px": 0}
+    assert summary["rule"] == "fixed in the recipe: threshold and min_lesion_px"
+    assert steps == [(done, 24) for done in range(1, 25)]
+
+
+def test_progress_counts_validation_twice_when_it_is_searched(run):
+    steps = []
+    run(progress=lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (36, 36)
+
+
+def test_the_gallery_shows_outlines_on_the_image_and_names_nobody(run, tmp_path):
+    run()
+    folder = tmp_path / "run/evaluation"
+    gallery = json.loads((folder / "gallery.json").read_text())
+    assert gallery["channel"] == "FLAIR"
+    assert [group["name"] for group in gallery["groups"]] == ["worst", "worst_lesion", "best"]
+    items = [item for group in gallery["groups"] for item in group["items"]]
+    assert 6 <= len(items) <= 9
+    picture = decode((folder / items[0]["file"]).read_bytes()).pixels
+    assert picture.shape == (512, 512, 3)
+    assert (picture == (80, 220, 100)).all(axis=-1).any()
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.suffix in (".json", ".csv"))
+    assert b"s1.npy" not in written
+    assert str(tmp_path).encode() not in written
+
+
+def test_no_test_patient_gives_a_summary_without_figures(run, data):
+    catalogue = data[1]
+    summary = run(rows=catalogue[catalogue["split"] == "validation"])
+    assert summary["test"]["figures"]["dice_lesion"]["value"] is None
+    assert summary["validation"]["figures"]["dice_lesion"]["value"] > 0.8
+
+
+def test_images_of_another_size_are_measured_in_their_own_geometry(run, data, tmp_path):
+    folder, catalogue = data
+    np.save(folder / "s13.npy", np.load(folder / "s13.npy").repeat(2, axis=0).repeat(2, axis=1))
+    mask = decode((folder / "s13_mask.png").read_bytes()).pixels[..., 0]
+    write_bytes(folder / "s13_mask.png", encode_png(mask.repeat(2, axis=0).repeat(2, axis=1)))
+    run()
+    table = pd.read_csv(tmp_path / "run/evaluation/cases.csv").set_index("sample_id")
+    row = table.loc[catalogue["sample_id"][13]]
+    assert row["pixels"] == 64**2
+    assert row["truth_px"] == 4 * (mask > 0).sum()
+
+
+def test_a_mask_that_changed_since_prepare_is_named_by_its_pseudonym(run, data):
+    folder, _ = data
+    write_bytes(folder / "s0_mask.png", encode_png(np.zeros((5, 5), np.uint8)))
+    with pytest.raises(DataError, match="P000-000"):
+        run()
