@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,10 @@ class Sample:
     dtype: str = ""
     lesion_px: int = 0
     flaws: tuple[Flaw, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON types; ``dataclasses.asdict`` takes as long as decoding a mask."""
+        return {**vars(self), "flaws": [vars(flaw) for flaw in self.flaws]}
 
     def problems(self, entry: Entry) -> list[Problem]:
         """Return the flaws with the names of the files that they are in."""
@@ -218,9 +222,9 @@ def _fill(
             samples.append(sample)
             if progress:
                 progress(done, len(entries))
-        found = [asdict(sample) for sample in samples]
+        found = [sample.as_json() for sample in samples]
         ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
-        hashes = [(sample.sha256, sample.mask_sha256, asdict(sample)["flaws"]) for sample in samples]
+        hashes = [(facts["sha256"], facts["mask_sha256"], facts["flaws"]) for facts in found]
         key = _digest([settings, ids, hashes])[:32]
         return PixelStore(writer.publish(key, ids, {"samples": found})), samples
 

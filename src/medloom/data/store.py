@@ -13,6 +13,7 @@ It appears under its name only when it is complete.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
-from medloom.files import read_json, sync_folder, write_json
+from medloom.files import read_json, sync_folder, write_text
 
 __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
 
@@ -183,7 +184,9 @@ class StoreWriter:
         """
         for file in self._files.values():
             file.flush()
-        write_json(self._beside / "index.json", {"key": key, "sample_ids": list(sample_ids), **found})
+        # Without indentation: one line for each of a hundred thousand samples helps nobody and takes a second.
+        index = json.dumps({"key": key, "sample_ids": list(sample_ids), **found}, allow_nan=False)
+        write_text(self._beside / "index.json", index)
         path = self._folder / key
         if not path.exists():
             self._beside.chmod(0o755)

@@ -1,0 +1,110 @@
+"""``prepare`` in images per second and core, against the fastest decoder alone.
+
+Run: ``python benchmarks/prepare.py [FOLDER]``. Without a folder, phantom patients in the layout of the LGG set
+are made. A sample is an image with its mask. The decoder reads and decodes both files with imagecodecs and does
+nothing else; ``prepare`` reads, hashes, decodes, checks, resizes, takes the statistics and writes the pixel store.
+Both run on one thread and are measured in CPU time, in turn, so that other work on the machine counts little;
+figures are medians of the rounds. The second line of each table is what no program could go below that reads,
+hashes and decodes each file.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import imagecodecs
+import tifffile
+
+from machine import describe
+from medloom.data.building import build_store
+from medloom.data.layouts import build_layout
+from medloom.data.phantom import make_phantom
+from medloom.data.pseudonyms import Entry, with_pseudonyms
+from medloom.data.sources import Source, open_source
+from medloom.files import sha256_bytes
+from medloom.recipe import PhantomConfig, load_recipe
+from medloom.transforms import Preprocess
+
+ROUNDS, PATIENTS = 3, 8
+
+
+def decode_all(source: Source, entries: list[Entry], *, hashes: bool = False) -> None:
+    """Read and decode every file, and hash it if asked."""
+    for entry in entries:
+        for name in (*entry.item.images, entry.item.mask):
+            data = source.read(name)
+            if hashes:
+                sha256_bytes(data)
+            imagecodecs.tiff_decode(data)
+
+
+def prepare_all(source: Source, workers: int = 1) -> None:
+    """Build a pixel store from nothing."""
+    recipe = load_recipe("brain-mri")
+    layout = build_layout(recipe.data)
+    entries = with_pseudonyms(layout.find(source.names()).items)
+    preprocess = Preprocess(recipe.preprocess)
+    with tempfile.TemporaryDirectory() as cache:
+        build_store(recipe, source, layout, entries, Path(cache), preprocess=preprocess, workers=workers)
+
+
+def rate(work: Callable[[], None], count: int, clock: Callable[[], float]) -> float:
+    """Return samples per second of one call."""
+    start = clock()
+    work()
+    return count / (clock() - start)
+
+
+def compare(folder: Path, title: str) -> None:
+    """Print one table."""
+    with open_source(folder) as source:
+        layout = build_layout(load_recipe("brain-mri").data)
+        entries = with_pseudonyms(layout.find(source.names()).items)
+        works: dict[str, Callable[[], None]] = {
+            "imagecodecs: read and decode": lambda: decode_all(source, entries),
+            "the same and SHA-256": lambda: decode_all(source, entries, hashes=True),
+            "prepare": partial(prepare_all, source),
+        }
+        found: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(ROUNDS + 1):
+            for name, work in works.items():
+                found[name].append(rate(work, len(entries), time.process_time))
+        rates = {name: statistics.median(values[1:]) for name, values in found.items()}  # the first warms up
+        count = len(entries)
+        wall = [rate(partial(prepare_all, source, workers), count, time.perf_counter) for workers in (1, 2)]
+    limit = rates["imagecodecs: read and decode"]
+    print(f"\n{title}: {len(entries)} samples, samples/s per core")
+    for name, value in rates.items():
+        print(f"  {name:<32}{value:>8.0f}   {value / limit:5.2f} of the decoder (goal 0.80)")
+    print(f"  prepare, wall clock: 1 worker {wall[0]:.0f}/s, 2 workers {wall[1]:.0f}/s")
+
+
+def compressed(folder: Path, destination: Path) -> Path:
+    """Copy a set with LZW in every TIFF."""
+    for path in folder.rglob("*.tif"):
+        target = destination / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pixels = tifffile.imread(path)
+        tifffile.imwrite(target, pixels, compression="lzw", photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    return destination
+
+
+def main() -> None:
+    """Print both tables."""
+    print(describe("numpy", "imagecodecs", "pillow"))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(scratch) / "raw"
+        if len(sys.argv) == 1:
+            make_phantom(PhantomConfig(patients=PATIENTS), folder)
+        compare(folder, "raw TIFF")
+        compare(compressed(folder, Path(scratch) / "lzw"), "LZW TIFF")
+
+
+if __name__ == "__main__":
+    main()
