@@ -46,12 +46,7 @@ def choose_cases(table: pd.DataFrame, count: int = 3) -> dict[str, list[str]]:
     Returns:
         Sample ids by group: ``worst``, ``worst_lesion``, ``best``.
     """
-    sums = table.groupby("sample_id", sort=True).agg(
-        dice=("dice", "mean"),
-        truth_px=("truth_px", "sum"),
-        predicted_px=("predicted_px", "sum"),
-        overlap_px=("overlap_px", "sum"),
-    )
+    sums = _by_sample(table)
     sums["wrong_px"] = sums["truth_px"] + sums["predicted_px"] - 2 * sums["overlap_px"]
     worst = sums[sums["dice"] < 1.0].sort_values(["dice", "wrong_px"], ascending=[True, False], kind="stable")
     best = sums.sort_values(["dice", "truth_px"], ascending=False, kind="stable")
@@ -82,7 +77,11 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
 
 
 def write_gallery(
-    folder: Path, groups: dict[str, list[str]], drawn: Iterable[tuple[Case, NDArray[np.uint8]]], channel: str
+    folder: Path,
+    groups: dict[str, list[str]],
+    drawn: Iterable[tuple[Case, NDArray[np.uint8]]],
+    table: pd.DataFrame,
+    channel: str,
 ) -> None:
     """Write ``gallery.json`` and the pictures in ``gallery/``.
 
@@ -90,13 +89,19 @@ def write_gallery(
         folder: The run's ``evaluation`` folder.
         groups: Sample ids by group.
         drawn: Each case that is in a group, with its picture.
+        table: Rows of ``cases.csv`` that hold what was measured on them.
         channel: Name of the channel that the pictures show.
     """
     items: dict[str, dict[str, Any]] = {}
+    sums = _by_sample(table)
     for case, picture in drawn:
         file = f"gallery/{case.sample_id}.png"
         write_bytes(folder / file, encode_png(picture))
-        items[case.sample_id] = {"file": file, "sample_id": case.sample_id, "patient_id": case.patient_id}
+        items[case.sample_id] = {
+            "file": file,
+            "sample_id": case.sample_id,
+            **{name: sums[name].to_dict()[case.sample_id] for name in ("dice", "truth_px", "predicted_px")},
+        }
     facts = [
         {"name": name, "title": GROUPS[name], "items": [items[sample] for sample in samples if sample in items]}
         for name, samples in groups.items()
@@ -107,6 +112,16 @@ def write_gallery(
 def shown_channel(channels: tuple[str, ...]) -> int:
     """Return the channel to draw on: FLAIR, where lesions are bright, else the one in the middle."""
     return next((i for i, name in enumerate(channels) if "flair" in name.lower()), len(channels) // 2)
+
+
+def _by_sample(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a sample: mean Dice and summed pixels of its classes."""
+    return table.groupby("sample_id", sort=True).agg(
+        dice=("dice", "mean"),
+        truth_px=("truth_px", "sum"),
+        predicted_px=("predicted_px", "sum"),
+        overlap_px=("overlap_px", "sum"),
+    )
 
 
 def _grey(plane: NDArray[Any]) -> NDArray[np.uint8]:

@@ -122,7 +122,7 @@ def _gallery(
             case = answer.case(predictor)
             yield case, draw_case(case, answer.sample.image.pixels, channel)
 
-    write_gallery(folder, groups, drawn(), recipe.data.channels[channel])
+    write_gallery(folder, groups, drawn(), table, recipe.data.channels[channel])
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

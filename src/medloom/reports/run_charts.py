@@ -1,0 +1,114 @@
+"""The charts of the run report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from medloom.extras import require
+from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["curves", "patient_chart", "point_chart"]
+
+_NAMED_PATIENTS, _UPRIGHT_NAMES = 40, 12
+
+
+def point_chart(search: Mapping[str, Any]) -> str:
+    """Draw Dice and false alarms over the threshold, and against each other over all points.
+
+    Args:
+        search: As in ``operating_point.json``.
+
+    Returns:
+        A data URI.
+    """
+    figure, (left, right) = new_figure(9.0, 3.2, columns=2)
+    dice, alarms = (_numbers(search[name]) for name in ("dice_lesion", "false_alarm_rate"))
+    column = search["min_lesions_px"].index(search["min_lesion_px"])
+    row = search["thresholds"].index(search["threshold"])
+    series = {"Dice with a lesion": [line[column] for line in dice], "false alarms": [line[column] for line in alarms]}
+    title = f"Smallest lesion {search['min_lesion_px']} px"
+    lines(left, search["thresholds"], series, xlabel="Threshold", title=title)
+    left.axvline(search["threshold"], color=PALETTE[5], linestyle="--", linewidth=1)
+    left.set_ylim(-0.03, 1.03)
+    right.scatter(
+        list(chain.from_iterable(alarms)),
+        list(chain.from_iterable(dice)),
+        s=9,
+        color=PALETTE[5],
+        alpha=0.45,
+        linewidths=0,
+    )
+    right.scatter([alarms[row][column]], [dice[row][column]], s=70, color=PALETTE[1], zorder=3, label="chosen")
+    right.set_xlabel("False alarms on empty slices", fontsize=9)
+    right.set_ylabel("Dice with a lesion", fontsize=9)
+    right.set_title("Every point that was tried", loc="left", fontsize=10)
+    right.legend(frameon=False, fontsize=9)
+    return figure_uri(figure)
+
+
+def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
+    """Draw loss, Dice, false alarms and learning rate over the epochs, the best epoch marked.
+
+    Args:
+        epochs: Lines of ``metrics.jsonl``.
+        best_epoch: Where the mark goes, or None.
+
+    Returns:
+        A data URI.
+    """
+    figure, (loss, dice, alarms, rate) = new_figure(9.0, 5.4, rows=2, columns=2)
+    locator = require("matplotlib.ticker", "train").MaxNLocator
+    x = [line["epoch"] for line in epochs]
+
+    def draw(axis: Axes, title: str, names: Mapping[str, str]) -> None:
+        series = {label: _column(epochs, key) for key, label in names.items()}
+        lines(axis, x, {label: values for label, values in series.items() if values}, title=title)
+        axis.xaxis.set_major_locator(locator(integer=True))
+        if best_epoch:
+            axis.axvline(best_epoch, color=PALETTE[5], linestyle="--", linewidth=1)
+
+    draw(loss, "Loss", {"train_loss": "training", "val_loss": "validation"})
+    draw(dice, "Dice on validation", {"dice_lesion": "with a lesion", "dice_all": "all", "dice_balanced": "balanced"})
+    draw(alarms, "False alarms on validation", {"false_alarm_rate": "share of empty slices"})
+    draw(rate, "Learning rate", {"lr": "rate"})
+    for axis in (alarms, rate):
+        axis.set_xlabel("Epoch", fontsize=9)
+    return figure_uri(figure)
+
+
+def patient_chart(rows: Sequence[Mapping[str, str]]) -> str:
+    """Draw the Dice of each patient; the size of a dot says how much lesion there is.
+
+    Args:
+        rows: Rows of ``patients.csv`` in the order to draw.
+
+    Returns:
+        A data URI.
+    """
+    figure, (axis,) = new_figure(9.0, 2.8)
+    largest = max(int(row["truth_px"]) for row in rows) or 1
+    sizes = [20 + 180 * int(row["truth_px"]) / largest for row in rows]
+    dice = [float(row["dice"]) for row in rows]
+    axis.scatter(range(len(rows)), dice, s=sizes, color=SPLIT_COLOURS["test"], alpha=0.8)
+    axis.set_ylim(-0.06, 1.06)
+    axis.set_ylabel("Dice of the volume", fontsize=9)
+    labels = [row["patient_id"] for row in rows] if len(rows) <= _NAMED_PATIENTS else []
+    axis.set_xticks(range(len(labels)), labels, rotation=0 if len(labels) <= _UPRIGHT_NAMES else 90)
+    return figure_uri(figure)
+
+
+def _numbers(grid: Sequence[Sequence[float | None]]) -> list[list[float]]:
+    return [[float("nan") if value is None else value for value in row] for row in grid]
+
+
+def _column(epochs: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """Values of a key, NaN where an epoch has none; nothing if no epoch has one."""
+    values = [line.get(key) for line in epochs]
+    if all(value is None for value in values):
+        return []
+    return [float("nan") if value is None else float(value) for value in values]
