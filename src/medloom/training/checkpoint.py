@@ -22,7 +22,7 @@ from medloom.errors import TrainingError
 from medloom.files import replacing
 from medloom.training.tree import DamagedTreeError, read_tree, tree_bytes, write_tree
 
-__all__ = ["BEST", "LAST", "PREVIOUS", "TreeCheckpointIO", "drop_damaged", "newest_checkpoint", "write_checkpoint"]
+__all__ = ["BEST", "LAST", "PREVIOUS", "TreeCheckpointIO", "clean_up", "newest_checkpoint", "write_checkpoint"]
 
 LAST = Path("checkpoints") / "last.safetensors"
 PREVIOUS = Path("checkpoints") / "previous.safetensors"
@@ -81,13 +81,15 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def drop_damaged(run_dir: Path, good: Path) -> None:
-    """Delete a damaged ``last`` before training goes on, lest it replace the good ``previous``.
+def clean_up(run_dir: Path, good: Path | None) -> None:
+    """Delete what a killed run left half written, and a damaged ``last`` lest it replace the good ``previous``.
 
     Args:
         run_dir: The run directory.
-        good: The checkpoint that training goes on from.
+        good: The checkpoint that training goes on from, or None.
     """
+    for path in run_dir.glob("**/.*.part"):
+        path.unlink()
     if good != run_dir / LAST:
         (run_dir / LAST).unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
 from medloom.files import write_json
 from medloom.models.networks import build_network
 from medloom.recipe import Recipe
-from medloom.training.checkpoint import BEST, drop_damaged, newest_checkpoint
+from medloom.training.checkpoint import BEST, clean_up, newest_checkpoint
 from medloom.training.fit import Job, fit, outputs_of
 from medloom.training.identity import check_identity, run_identity
 from medloom.training.keeper import Interrupted
@@ -74,7 +74,7 @@ def train(
     newest = newest_checkpoint(run_dir)
     if newest is not None:
         check_identity(newest[1]["run"]["identity"], identity)
-        drop_damaged(run_dir, newest[0])
+    clean_up(run_dir, None if newest is None else newest[0])
     ledger = Ledger.of(recipe.train) if newest is None else Ledger.from_state(newest[1]["run"]["ledger"])
     job = _job(recipe, catalogue, store, run_dir, identity, None if newest is None else newest[0])
     if not _is_finished(ledger, recipe):
@@ -198,6 +198,10 @@ def _device_name(device: str) -> str:
 
 
 def _peak_rss_bytes() -> int:
-    """Largest resident memory of this process, or one it started, so far; Linux counts in KiB, macOS in bytes."""
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage tells on Linux includes the process that this one was forked from
+        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(lines[0].split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

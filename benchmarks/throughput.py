@@ -1,0 +1,126 @@
+"""Training images/s of a recipe, over the limit: the same network, loss and optimiser on one batch in memory.
+
+    python benchmarks/throughput.py                       brain-mri-small on a CPU, brain-mri on a GPU
+    python benchmarks/throughput.py --recipe brain-mri --steps 20
+
+What lies between the two is everything a training adds: reading the store, augmentation, the checks for
+numbers that are not finite, gradient clipping, averaging of the weights, Lightning. Step times are medians; the
+two take turns, and the ratio is the median over the rounds. The pixels are noise, for their content does not
+matter here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from machine import describe
+from medloom.data.store import PixelStore, StoreWriter
+from medloom.recipe import Recipe, load_recipe
+from medloom.training.allocator import keep_freed_memory
+from medloom.training.fit import Job, build_module, fit
+from medloom.training.ledger import Ledger
+from medloom.training.precision import choose_device, choose_precision
+from medloom.training.progress import TrainProgress
+from medloom.training.schedule import build_optimizer
+from medloom.training.signals import StopRequest
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    device = choose_device(options.device)
+    name = options.recipe or ("brain-mri" if device == "cuda" else "brain-mri-small")
+    recipe = _recipe(name, device, options.compile)
+    precision = choose_precision("auto", device)
+    keep_freed_memory()
+    limits, trainings = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        batch = recipe.train.batch_size
+        store = noise_store(Path(scratch), recipe, batch * (options.steps + 1) + 1)
+        for number in range(options.rounds):
+            limits.append(batch / limit_step_s(recipe, store, device, precision, options.steps))
+            trainings.append(batch / training_step_s(recipe, store, device, precision, Path(scratch) / str(number)))
+    ratio = statistics.median(ours / limit for ours, limit in zip(trainings, limits, strict=True))
+    print(describe("torch", "lightning", "monai"))
+    print(f"{name} on {device}, precision {precision}, batch {batch}, {options.rounds} rounds of {options.steps} steps")
+    print(f"limit     {statistics.median(limits):9.1f} images/s")
+    print(f"training  {statistics.median(trainings):9.1f} images/s")
+    print(f"ratio     {ratio:9.3f}")
+
+
+def limit_step_s(recipe: Recipe, store: PixelStore, device: str, precision: str, steps: int) -> float:
+    """Median seconds of a step over one fixed, normalised batch."""
+    module = build_module(recipe, store, steps, "32").to(device)
+    optimizer = build_optimizer(module.network.parameters(), recipe.train.optimizer, fused=device == "cuda")
+    images = torch.randn(recipe.train.batch_size, *store.images.shape[1:], device=device)
+    masks = torch.from_numpy(np.array(store.masks[: recipe.train.batch_size])).to(device)
+    seconds = []
+    for _ in range(steps + 2):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        with torch.autocast(device, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+            loss = module.loss(module.network(images), masks)
+        loss.backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[2:])
+
+
+def training_step_s(recipe: Recipe, store: PixelStore, device: str, precision: str, run_dir: Path) -> float:
+    """Median seconds from one step of a training to the next."""
+    at: list[float] = []
+
+    def listen(progress: TrainProgress) -> None:
+        if progress.line is None:
+            at.append(time.perf_counter())
+
+    rows = np.arange(len(store) - 1)
+    job = Job(recipe, rows, np.array([len(store) - 1]), run_dir, {}, device, precision, None)
+    with StopRequest() as stop:
+        fit(job, store, Ledger.of(recipe.train), stop, listen)
+    return statistics.median(np.diff(at)[1:].tolist())
+
+
+def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
+    """A store of noise with a square lesion in every second slice."""
+    generator = np.random.default_rng(0)
+    shape = (len(recipe.data.channels), *recipe.preprocess.size)
+    with StoreWriter(folder, count, shape, np.uint8) as writer:
+        for row in range(count):
+            mask = np.zeros(shape[1:], np.uint8)
+            mask[20:40, 20:40] = row % 2
+            image = generator.integers(0, 256, shape, np.uint8)
+            writer.put(row, image, mask, np.full(shape[0], 127, np.float32), np.full(shape[0], 0.02, np.float32))
+        return PixelStore.open(writer.publish("noise", [f"P{row:05d}" for row in range(count)], {}))
+
+
+def _recipe(name: str, device: str, compiled: bool) -> Recipe:
+    plain = load_recipe(name).plain()
+    settings = {"epochs": 1, "device": device, "precision": "auto", "checkpoint_minutes": None, "compile": compiled}
+    plain["train"] |= settings
+    return Recipe.model_validate(plain)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
