@@ -288,7 +288,7 @@ def package(run: Run) -> Path:
     return write_bundle(
         run.bundle,
         onnx=run.folder / "model.onnx",
-        weights=load_best(run.folder, run.recipe).state_dict(),
+        weights={name: tensor.numpy() for name, tensor in load_best(run.folder, run.recipe).state_dict().items()},
         recipe=run.recipe,
         operating_point=OperatingPoint(**summary["operating_point"]),
         metrics={split: summary[split]["figures"] for split in ("validation", "test")},
