@@ -6,11 +6,9 @@ SET_UP := .venv/.set-up
 SET_UP_DEV := .venv/.set-up-dev
 
 # Small enough for two cores in a few minutes; the images are phantoms.
-DEMO := --run demo \
-	--set data.path=null --set data.kaggle=null \
-	--set data.phantom.patients=12 --set data.phantom.size=128 --set data.phantom.slices=[20,28] \
-	--set preprocess.size=[128,128] --set model.args.channels=[16,32,64,128] --set model.args.strides=[2,2,2] \
-	--set train.epochs=12
+DEMO := brain-mri-small --run demo --set data.path=null --set data.kaggle=null \
+	--set data.phantom.patients=12 --set data.phantom.size=96 --set 'data.phantom.slices=[20,28]' \
+	--set 'preprocess.size=[96,96]' --set train.epochs=20
 
 .PHONY: help demo test test-slow check format bench docs clean
 
@@ -18,7 +16,7 @@ help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(SET_UP) ## From nothing to a measured, packaged model, on phantom images
-	$(BIN)/medloom run brain-mri $(DEMO)
+	$(BIN)/medloom run $(DEMO)
 
 test: $(SET_UP_DEV) ## Run the quick tests
 	$(BIN)/python -m pytest -q -m "not slow"
