@@ -43,7 +43,7 @@ def stages(tmp_path, monkeypatch):
 
     def evaluate(run, *, progress=None):
         found.calls.append("evaluate")
-        return {"test": {"figures": FIGURES}}
+        return {"test": {"figures": FIGURES}, "operating_point": {"threshold": 0.42, "min_lesion_px": 9}}
 
     def package(run):
         found.calls.append("package")
@@ -68,6 +68,7 @@ def test_run_does_every_stage_and_ends_with_what_was_made_the_figures_and_the_ne
     assert "runs/brain-mri/report.html" in shown
     assert "0.876 (0.810 to 0.930)" in shown
     assert "not defined here" in shown
+    assert "from probability 0.42 on, and from 9 pixels on" in shown
     assert shown.rstrip().splitlines()[-2:] == [
         "  medloom predict runs/brain-mri/model.tar.gz IMAGES... -o predictions",
         "  medloom serve runs/brain-mri/model.tar.gz",

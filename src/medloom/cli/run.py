@@ -63,6 +63,11 @@ def _closing(value: Mapping[str, Any]) -> str:
     return (
         f"\nMade in {value['run']}:\n{made}\n\n"
         f"On the test patients (95 % interval over patients):\n{figures}\n"
+        f"{_operating_point(value['summary']['operating_point'])}\n"
         f"{phantom if value['phantom'] else ''}\n"
         f"Next:\n  medloom predict {bundle} IMAGES... -o predictions\n  medloom serve {bundle}"
     )
+
+
+def _operating_point(point: Mapping[str, Any]) -> str:
+    return f"Lesion from probability {point['threshold']:.3g} on, and from {point['min_lesion_px']} pixels on."
