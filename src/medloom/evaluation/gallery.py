@@ -70,7 +70,7 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
     """
     factor = max(1, _SIDE_PX // max(case.truth.shape))
     picture = np.repeat(_enlarge(_grey(pixels_hwc[..., channel]), factor)[..., None], 3, axis=2)
-    true, guess = outline(_enlarge(case.truth > 0, factor)), outline(_enlarge(case.predicted > 0, factor))
+    true, guess = (_line(_enlarge(mask > 0, factor), factor) for mask in (case.truth, case.predicted))
     for where, colour in ((true, TRUTH), (guess, PREDICTED), (true & guess, BOTH)):
         picture[where] = colour
     return picture
@@ -131,6 +131,14 @@ def _grey(plane: NDArray[Any]) -> NDArray[np.uint8]:
     share = np.clip((values - low) / max(float(high - low), 1e-6), 0.0, 1.0)
     grey: NDArray[np.uint8] = (share * 255.0).astype(np.uint8)
     return grey
+
+
+def _line(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    """The outline, thicker in an enlarged picture, and never outside of the mask."""
+    line = outline(mask)
+    for _ in range(max(2, factor // 2) - 1 if factor > 1 else 0):
+        line |= outline(mask & ~line)
+    return line
 
 
 def _enlarge(plane: NDArray[Any], factor: int) -> NDArray[Any]:

@@ -2,8 +2,8 @@
 
 The rule: of all pairs of a threshold and a smallest lesion, the one with the best mean Dice over cases with
 a lesion among those with at most ``max_false_alarms`` false alarms on empty cases. If no pair has so few,
-the best Dice among the pairs with the fewest. Of equal pairs, the threshold nearest to 0.5, then the smaller
-lesion. A value that the recipe fixes is not searched.
+the best Dice among the pairs with the fewest. Of equal pairs, the one with fewer false alarms, then the
+threshold nearest to 0.5, then the smaller lesion. A value that the recipe fixes is not searched.
 
 Every case is seen once and forgotten: what is kept is one sum for each pair.
 """
@@ -34,7 +34,7 @@ MIN_LESIONS_PX = (0, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400)
 """Smallest lesions, in pixels of the network's image, that ``auto`` tries."""
 
 RULE = (
-    "best mean Dice over validation cases with a lesion, among the points with at most {limit:.1%} false alarms on "
+    "best mean Dice over validation cases with a lesion, among the points with at most {limit} false alarms on "
     "empty validation cases; if there is none, the best Dice among those with the fewest"
 )
 
@@ -128,8 +128,8 @@ class PointSearch:
         allowed = max(max_false_alarms, float(alarms.min()))
         best_dice = dice[alarms <= allowed].max()
         rows, columns = np.nonzero((alarms <= allowed) & (dice >= best_dice - 1e-9))
-        away = np.abs(np.asarray(self.thresholds)[rows] - 0.5)
-        first = np.lexsort((columns, rows, away))[0]
+        away = np.abs(np.asarray(self.thresholds)[rows] - 0.5).round(6)
+        first = np.lexsort((columns, rows, away, alarms[rows, columns]))[0]
         point = OperatingPoint(self.thresholds[rows[first]], self.min_lesions_px[columns[first]])
         return Choice(
             point=point,

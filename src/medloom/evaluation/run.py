@@ -99,7 +99,7 @@ def _summary(table: pd.DataFrame, choice: Choice, config: EvaluateConfig) -> dic
 def _rule(config: EvaluateConfig) -> str:
     fixed = [key for key in ("threshold", "min_lesion_px") if getattr(config, key) != "auto"]
     given = f"fixed in the recipe: {' and '.join(fixed)}" if fixed else ""
-    searched = RULE.format(limit=config.max_false_alarms) if len(fixed) < 2 else ""
+    searched = RULE.format(limit=f"{100 * config.max_false_alarms:g} %") if len(fixed) < 2 else ""
     return "; ".join(filter(None, (given, searched)))
 
 

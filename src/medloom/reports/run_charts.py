@@ -30,7 +30,7 @@ def point_chart(search: Mapping[str, Any]) -> str:
     dice, alarms = (_numbers(search[name]) for name in ("dice_lesion", "false_alarm_rate"))
     column = search["min_lesions_px"].index(search["min_lesion_px"])
     row = search["thresholds"].index(search["threshold"])
-    series = {"Dice with a lesion": [line[column] for line in dice], "false alarms": [line[column] for line in alarms]}
+    series = {"Dice with a lesion": [line[column] for line in dice], "False alarms": [line[column] for line in alarms]}
     title = f"Smallest lesion {search['min_lesion_px']} px"
     lines(left, search["thresholds"], series, xlabel="Threshold", title=title)
     left.axvline(search["threshold"], color=PALETTE[5], linestyle="--", linewidth=1)
@@ -76,6 +76,8 @@ def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
     draw(dice, "Dice on validation", {"dice_lesion": "with a lesion", "dice_all": "all", "dice_balanced": "balanced"})
     draw(alarms, "False alarms on validation", {"false_alarm_rate": "share of empty slices"})
     draw(rate, "Learning rate", {"lr": "rate"})
+    for axis in (dice, alarms):
+        axis.set_ylim(-0.03, 1.03)
     for axis in (alarms, rate):
         axis.set_xlabel("Epoch", fontsize=9)
     return figure_uri(figure)

@@ -45,7 +45,7 @@ def write_run_report(run_dir: Path) -> Path:
         phantom=bool(prepared["phantom"]),
         version=__version__,
         name=recipe.get("name", "run"),
-        description=recipe.get("description", ""),
+        description=recipe.get("description", "").rstrip("."),
         warnings=_warnings(prepared, training, summary),
         tiles=_tiles(summary),
         figures=_figure_rows(summary),
@@ -110,8 +110,10 @@ def _evaluation_warnings(summary: Facts) -> list[str]:
         warnings.append(f"Only {counts['patients']} test patients: the intervals are wide and themselves uncertain.")
     if summary["interval"]["resamples"] == 0:
         warnings.append("No intervals were taken: evaluate.bootstrap is 0.")
-    if not summary.get("within_limit", True):
+    if not summary["within_limit"]:
         warnings.append("No operating point kept to the largest share of false alarms on the validation slices.")
+    if summary["validation"]["figures"]["dice_lesion"]["value"] == 0.0:
+        warnings.append("The operating point finds no validation lesion: the model cannot tell lesions from the rest.")
     return warnings
 
 

@@ -1,0 +1,202 @@
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from medloom.evaluation import CASE_COLUMNS, FIGURES, patient_table, summarise
+from medloom.files import write_bytes, write_json, write_text
+from medloom.imaging import encode_png
+from medloom.recipe import Recipe
+from medloom.reports import write_run_report
+
+
+def cases(split, patients, lesions=True):
+    """Made-up rows of cases.csv."""
+    rng = np.random.default_rng(len(split))
+    rows = []
+    for patient in range(patients):
+        for index in range(6):
+            truth_px = 120 if lesions and index % 2 else 0
+            overlap_px = int(rng.integers(40, 110)) if truth_px else 0
+            predicted_px = overlap_px + int(rng.integers(0, 30)) * (index > 3)
+            total = truth_px + predicted_px
+            dice = 2 * overlap_px / total if total else 1.0
+            rows.append(
+                {
+                    "sample_id": f"P{patient:03d}-{index:03d}",
+                    "patient_id": f"P{patient:03d}",
+                    "split": split,
+                    "class": "lesion",
+                    "pixels": 4096,
+                    "truth_px": truth_px,
+                    "predicted_px": predicted_px,
+                    "overlap_px": overlap_px,
+                    "dice": dice,
+                    "iou": dice / (2 - dice),
+                    "hd95": 3.5 if truth_px and predicted_px else np.nan,
+                    "hd95_unit": "px",
+                    "lesions": int(truth_px > 0),
+                    "lesions_found": int(overlap_px > 0),
+                    "lesions_false": int(truth_px == 0 and predicted_px > 0),
+                    "false_alarm": np.nan if truth_px else float(predicted_px > 0),
+                    "probability": 0.9 if predicted_px else 0.2,
+                    "plain_predicted_px": predicted_px + 50,
+                    "plain_overlap_px": overlap_px,
+                }
+            )
+    return pd.DataFrame(rows, columns=list(CASE_COLUMNS))
+
+
+def write_evaluation(folder, test, resamples=50):
+    validation = cases("validation", 4)
+    summary = {
+        "operating_point": {"threshold": 0.55, "min_lesion_px": 20},
+        "rule": "the best of them",
+        "within_limit": True,
+        "interval": {"level": 0.95, "resamples": resamples, "over": "patients", "method": "percentile"},
+        "validation": summarise(validation, resamples),
+        "test": summarise(test, resamples),
+        "meanings": {name: {"label": f.label, "meaning": f.meaning, "unit": f.unit} for name, f in FIGURES.items()},
+    }
+    write_json(folder / "summary.json", summary)
+    write_text(folder / "patients.csv", patient_table(pd.concat([validation, test])).to_csv(index=False))
+    grid = {"thresholds": [0.4, 0.55], "min_lesions_px": [0, 20]}
+    grid |= {"dice_lesion": [[0.7, 0.7], [0.6, 0.6]], "false_alarm_rate": [[0.4, 0.1], [0.2, 0.0]]}
+    write_json(folder / "operating_point.json", {**summary["operating_point"], **grid})
+
+
+def write_pictures(run_dir):
+    picture = encode_png(np.zeros((8, 8, 3), np.uint8))
+    item = {"file": "gallery/P001-003.png", "sample_id": "P001-003", "dice": 0.25, "truth_px": 120, "predicted_px": 9}
+    write_bytes(run_dir / "evaluation" / item["file"], picture)
+    groups = [
+        {"name": "worst", "title": "Three worst slices", "items": [item]},
+        {"name": "best", "title": "B", "items": []},
+    ]
+    write_json(run_dir / "evaluation" / "gallery.json", {"channel": "FLAIR", "groups": groups})
+    epochs = [{"epoch": n, "metric": n / 20, "file": f"epoch_{n:04d}.png"} for n in range(1, 16)]
+    for epoch in epochs:
+        write_bytes(run_dir / "progress" / epoch["file"], picture)
+    facts = {"monitor": "dice_balanced", "samples": ["P002-004"], "epochs": epochs}
+    write_json(run_dir / "progress" / "progress.json", facts)
+
+
+def write_training(run_dir):
+    line = {"train_loss": 0.5, "val_loss": 0.6, "dice_lesion": 0.7, "dice_all": 0.8, "lr": 0.001, "seconds": 2.0}
+    lines = [{"epoch": n, **line, "false_alarm_rate": None, "dice_balanced": 0.7 + n / 100} for n in (1, 2, 3)]
+    write_text(run_dir / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    facts = {"best_epoch": 3, "best_metric": 0.73, "monitor": "dice_balanced", "epochs": 3, "finished": True}
+    facts |= {"device": "cpu", "precision": "32", "seconds": 90.0, "images_per_s": 44.4, "peak_rss_bytes": 10**9}
+    write_json(run_dir / "training.json", facts)
+
+
+def write_prepared(run_dir, phantom=False):
+    counts = {"patients": 4, "samples": 24, "lesion_samples": 12, "lesion_share": 0.5}
+    prepared = {"phantom": phantom, "counts": dict.fromkeys(("train", "validation", "test"), counts)}
+    write_json(
+        run_dir / "prepare.json", {**prepared, "warnings": ["2 images are nearly the same <b>"], "set_aside": []}
+    )
+    recipe = Recipe(name="trial", description="A trial.").plain()
+    recipe["data"]["path"] = "/home/doctor/patient-smith"
+    write_text(run_dir / "recipe.yaml", yaml.safe_dump(recipe))
+    write_json(run_dir / "run.json", {"data": "/home/doctor/patient-smith", "environment": {"python": "3.11.9"}})
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    write_prepared(folder)
+    write_training(folder)
+    write_evaluation(folder / "evaluation", cases("test", 5))
+    write_pictures(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run_dir):
+    return write_run_report(run_dir).read_text()
+
+
+def visible(page):
+    """Text of the page without tags, styles and pictures."""
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
+
+
+def test_the_headlines_come_first_with_interval_and_number(page, run_dir):
+    figure = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]["figures"]["dice_lesion"]
+    text = visible(page)
+    headline = f"{figure['value']:.3f} {figure['low']:.3f} to {figure['high']:.3f} n = {figure['n']}"
+    assert headline in text
+    titles = ["What it says", "Operating point", "Split", "Test patients", "Error gallery", "Training", "Recipe"]
+    positions = [page.index(f">{title}<") for title in titles]
+    assert positions == sorted(positions)
+    assert page.index(f"{figure['value']:.3f}") < positions[0]
+
+
+def test_every_figure_says_what_it_means(page):
+    text = visible(page)
+    for name in ("dice_lesion", "false_alarm_rate", "dice_all", "hd95_px", "roc_auc"):
+        assert FIGURES[name].meaning.replace("'", "&#39;") in text
+
+
+def test_the_page_needs_no_other_file(page):
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert "://" not in page
+
+
+def test_pictures_carry_pseudonym_and_dice(page):
+    assert "P001-003: Dice 0.250, true 120 px, predicted 9 px" in page
+    assert "Epoch 15: dice_balanced 0.750" in page
+
+
+def test_only_a_few_epochs_are_shown_the_first_and_the_last_among_them(page):
+    shown = [int(number) for number in re.findall(r"<figcaption>Epoch (\d+)", page)]
+    assert (len(shown), shown[0], shown[-1]) == (6, 1, 15)
+    assert "6 of 15 epochs shown" in visible(page)
+
+
+def test_warnings_of_the_preparation_are_shown_and_escaped(page):
+    assert "2 images are nearly the same &lt;b&gt;" in page
+    assert "Only 5 test patients" in page
+
+
+def test_where_the_images_lie_is_not_told(page):
+    assert "smith" not in page
+
+
+def test_phantom_runs_say_so(run_dir, page):
+    assert "Phantom data" not in page
+    write_prepared(run_dir, phantom=True)
+    assert "Phantom data" in write_run_report(run_dir).read_text()
+    write_prepared(run_dir)  # as the other tests expect it
+
+
+def test_the_same_facts_give_the_same_page(run_dir, page):
+    assert write_run_report(run_dir).read_text() == page
+
+
+def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(tmp_path):
+    write_prepared(tmp_path)
+    text = visible(write_run_report(tmp_path).read_text())
+    assert "has not been measured yet" in text
+    assert "Split" in text
+    assert "Error gallery" not in text
+
+
+@pytest.mark.parametrize(
+    ("test", "resamples", "warning"),
+    [
+        (cases("test", 3, lesions=False), 20, "No test slice holds a lesion"),
+        (cases("test", 0), 20, "There is no test slice"),
+        (cases("test", 12), 0, "No intervals were taken"),
+    ],
+)
+def test_missing_facts_are_named_and_do_no_harm(tmp_path, test, resamples, warning):
+    write_prepared(tmp_path)
+    write_evaluation(tmp_path / "evaluation", test, resamples)
+    text = visible(write_run_report(tmp_path).read_text())
+    assert warning in text
+    assert not re.search(r"\b(nan|None|undefined)\b", text.split("What it was made with")[0])
