@@ -88,3 +88,13 @@ def test_a_constant_image_stays_finite(method, value):
 def test_a_16_bit_image_is_not_cut_to_8_bit():
     ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48, 1)
     assert len(np.unique(make().resize_image(ramp))) == ramp.size
+
+
+def test_the_noise_of_a_nearly_blank_image_is_not_blown_up():
+    noise = np.random.default_rng(0).integers(0, 3, (32, 48, 1)).astype(np.uint8)
+    assert np.abs(make(min_spread=5.0)(noise)).max() < 0.5
+    assert np.abs(make()(noise)).max() > 0.9
+
+
+def test_the_smallest_spread_leaves_an_ordinary_image_alone(picture):
+    assert np.array_equal(make(min_spread=5.0)(picture), make()(picture))

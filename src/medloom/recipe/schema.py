@@ -210,6 +210,9 @@ class NormaliseConfig(_Config):
         99.0,
     )
     """The two percentiles of `percentile`."""
+    min_spread: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest deviation or range, in grey levels of the file, to divide by: keeps the noise of a nearly blank image
+    from being blown up into structure."""
 
     @field_validator("percentiles")
     @classmethod

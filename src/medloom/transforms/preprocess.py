@@ -106,7 +106,7 @@ class Preprocess:
         pairs = np.array([_statistics(group, config) for group in groups], np.float64)
         offset, spread = np.broadcast_to(pairs, (image_chw.shape[0], 2)).T
         flat = spread < _SMALLEST_SPREAD * np.maximum(1.0, np.abs(offset))
-        scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, spread))
+        scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, np.maximum(spread, config.min_spread)))
         return offset.astype(np.float32), scale.astype(np.float32)
 
     def restore(self, probabilities_khw: Floats, height: int, width: int) -> Floats:
