@@ -60,7 +60,7 @@ def main() -> None:
 def limit_step_s(recipe: Recipe, store: PixelStore, device: str, precision: str, steps: int) -> float:
     """Median seconds of a step over one fixed, normalised batch."""
     module = build_module(recipe, store, steps, "32").to(device)
-    optimizer = build_optimizer(module.network.parameters(), recipe.train.optimizer, fused=device == "cuda")
+    optimizer = build_optimizer(module.network.parameters(), recipe.train.optimizer, fused=True)
     images = torch.randn(recipe.train.batch_size, *store.images.shape[1:], device=device)
     masks = torch.from_numpy(np.array(store.masks[: recipe.train.batch_size])).to(device)
     seconds = []

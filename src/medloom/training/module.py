@@ -99,7 +99,7 @@ class SegmentationModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """Build the optimiser; the learning rate is set by the steps and epochs themselves."""
-        fused = self.device.type == "cuda" and self.precision != "fp16"
+        fused = self.precision != "fp16"  # a fused step would do the scaler's unscaling, too late for clipping
         optimizer = build_optimizer(self.network.parameters(), self.config.optimizer, fused=fused)
         if self.config.schedule.name == "plateau":
             better = larger_is_better(self.config.monitor)

@@ -21,7 +21,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig,
     Args:
         parameters: What is trained.
         config: The recipe's ``train.optimizer``.
-        fused: One kernel for all parameters; faster on a GPU, not on a CPU.
+        fused: One kernel for all parameters, which is faster.
     """
     if config.name == "sgd":
         return torch.optim.SGD(
