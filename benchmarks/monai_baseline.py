@@ -1,0 +1,192 @@
+"""The same training the usual way (MONAI CacheDataset, dictionary transforms, DataLoader, Lightning) beside ours.
+
+    python benchmarks/monai_baseline.py [--data FOLDER_OR_ZIP] [--epochs 12] [--workers 2]
+
+Both get the same files, split, size, network, loss, optimiser, schedule and number of epochs, in float32 unless
+the processor multiplies bf16. The usual way caches what its deterministic transforms return and makes the random
+ones in DataLoader workers. Images/s are those of the training steps, medians over the epochs; filling the cache
+and preparing the store are printed beside. Dice is that of the last epoch over validation slices with a lesion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from monai import transforms as mt
+from monai.data import CacheDataset, DataLoader
+
+from machine import describe
+from medloom.data import prepare
+from medloom.data.phantom import make_phantom
+from medloom.data.sources import open_source
+from medloom.files import read_json
+from medloom.models.losses import build_loss
+from medloom.models.networks import build_network
+from medloom.recipe import PhantomConfig, Recipe, load_recipe
+from medloom.training import train
+from medloom.training.precision import LIGHTNING_PRECISION, choose_device, choose_precision
+from medloom.training.quiet import quiet_lightning
+from medloom.training.schedule import cosine_factor
+from medloom.training.scores import Scores
+from medloom.transforms import Preprocess
+
+
+def main() -> None:
+    """Measure both and print."""
+    options = _options()
+    recipe = _recipe(options)
+    with tempfile.TemporaryDirectory() as scratch, quiet_lightning():
+        folder = Path(scratch)
+        root = options.data or make_phantom(PhantomConfig(patients=options.patients, slices=(20, 24)), folder / "data")
+        start = time.perf_counter()
+        with open_source(root) as source:
+            prepared = prepare(
+                recipe, source, folder, folder, workers=options.workers, preprocess=Preprocess(recipe.preprocess)
+            )
+        prepare_s = time.perf_counter() - start
+        usual = usual_way(recipe, prepared.catalogue, Path(root), options.workers)
+        ours = our_way(recipe, prepared, folder / "run")
+    counts = prepared.catalogue["split"].value_counts()
+    print(describe("torch", "lightning", "monai"))
+    slices = f"{counts['train']} training and {counts['validation']} validation slices"
+    print(f"{recipe.name}, {slices}, {options.epochs} epochs")
+    print(f"usual way  {usual[0]:8.1f} images/s   Dice {usual[1]:.3f}   cache filled in {usual[2]:.1f} s")
+    print(f"medloom    {ours[0]:8.1f} images/s   Dice {ours[1]:.3f}   store made in {prepare_s:.1f} s")
+    print(f"ratio      {ours[0] / usual[0]:8.2f}")
+
+
+def our_way(recipe: Recipe, prepared, run_dir: Path) -> tuple[float, float]:
+    """Images/s and Dice of a training as users run it."""
+
+    train(recipe, prepared.catalogue, prepared.store, run_dir)
+    last = (run_dir / "metrics.jsonl").read_text().splitlines()[-1]
+    return read_json(run_dir / "training.json")["images_per_s"], json.loads(last)["dice_lesion"]
+
+
+def usual_way(recipe: Recipe, catalogue: pd.DataFrame, root: Path, workers: int) -> tuple[float, float, float]:
+    """Images/s, Dice and seconds to fill the cache, of the usual way."""
+    start = time.perf_counter()
+    fixed, random = _fixed(recipe), _random(recipe)
+    items = {
+        split: [{"image": root / row.image, "mask": root / row.mask} for row in rows.itertuples()]
+        for split, rows in catalogue.groupby("split")
+    }
+    training = CacheDataset(items["train"], mt.Compose([*fixed, *random]), progress=False)
+    validation = CacheDataset(items["validation"], mt.Compose(fixed), progress=False)
+    filled_s = time.perf_counter() - start
+    batch = recipe.train.batch_size
+    loader = DataLoader(training, batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    module = UsualModule(recipe, steps=len(loader) * recipe.train.epochs)
+    device = choose_device("auto")
+    trainer = Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        precision=LIGHTNING_PRECISION[choose_precision("auto", device)],
+        max_epochs=recipe.train.epochs,
+        gradient_clip_val=recipe.train.clip,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, loader, DataLoader(validation, batch_size=batch))
+    return len(training) / statistics.median(module.epoch_s), module.dice, filled_s
+
+
+class UsualModule(LightningModule):
+    """What a tutorial would write."""
+
+    def __init__(self, recipe: Recipe, steps: int) -> None:
+        super().__init__()
+        torch.manual_seed(recipe.train.seed)
+        self.recipe = recipe
+        self.network = build_network(recipe.model, len(recipe.data.channels), 1, recipe.preprocess.size)
+        self.loss = build_loss(recipe.loss, 1)
+        self.steps = steps
+        self.epoch_s: list[float] = []
+        self.dice = float("nan")
+
+    def configure_optimizers(self):
+        config = self.recipe.train
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay
+        )
+        factor = lambda step: cosine_factor(step, self.steps, config.schedule.warmup)  # noqa: E731
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        self.start = time.perf_counter()
+
+    def training_step(self, batch, batch_idx: int):
+        return self.loss(self.network(batch["image"].as_tensor()), batch["mask"].as_tensor()[:, 0])
+
+    def on_validation_epoch_start(self) -> None:
+        self.epoch_s.append(time.perf_counter() - self.start)
+        self.scores = Scores(self.device)
+
+    def validation_step(self, batch, batch_idx: int) -> None:
+        masks = batch["mask"].as_tensor()[:, 0]
+        logits = self.network(batch["image"].as_tensor()).float()
+        self.scores.add(self.loss(logits, masks), logits, masks)
+
+    def on_validation_epoch_end(self) -> None:
+        self.dice = self.scores.figures()["dice_lesion"]
+
+
+def _fixed(recipe: Recipe) -> list[mt.Transform]:
+    both = ["image", "mask"]
+    return [
+        mt.LoadImaged(both, reader="PILReader", ensure_channel_first=True, image_only=True),
+        mt.Resized(both, recipe.preprocess.size, mode=["bilinear", "nearest"]),
+        mt.NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+        mt.ThresholdIntensityd("mask", threshold=1, above=False, cval=1),
+        mt.CastToTyped("mask", np.uint8),
+    ]
+
+
+def _random(recipe: Recipe) -> list[mt.Transform]:
+    both, config = ["image", "mask"], recipe.augment
+    modes = ["bilinear", "nearest"]
+    angle = np.radians(config.rotate.degrees)
+    return [
+        mt.RandFlipd(both, prob=config.flip.p, spatial_axis=0),
+        mt.RandRotated(both, range_x=angle, prob=config.rotate.p, mode=modes, padding_mode="zeros"),
+        mt.RandZoomd(both, prob=config.crop.p, min_zoom=1.0, max_zoom=1 / config.crop.min_scale, mode=modes),
+        mt.RandScaleIntensityd("image", config.scale.amount, prob=config.scale.p),
+        mt.RandShiftIntensityd("image", config.shift.amount, prob=config.shift.p),
+        mt.RandGaussianNoised("image", std=config.noise.std, prob=config.noise.p),
+    ]
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe with the same last weights on both sides: no averaging."""
+    plain = load_recipe(options.recipe).plain()
+    plain["train"] |= {"epochs": options.epochs, "averaging": "none", "device": "auto", "precision": "auto"}
+    return Recipe.model_validate(plain)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="brain-mri-small")
+    parser.add_argument("--data", type=Path, help="folder in the layout of the LGG set; phantoms by default")
+    parser.add_argument("--patients", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", module="monai")
+    main()
