@@ -273,17 +273,17 @@ def test_what_the_machine_does_not_have_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(store, catalogue, make_recipe, tmp_path):
-    plain = make_recipe(epochs=2).plain()
+def test_two_processes_take_the_steps_of_one_also_when_continued(store, catalogue, make_recipe, tmp_path):
+    plain = make_recipe(schedule={"name": "none"}).plain()
     plain["loss"]["args"] = {"batch": False}  # a mean over images
     plain["augment"]["noise"]["p"] = 0.0  # each process draws its own
     plain["model"]["args"]["dropout"] = 0.0
     results = []
-    for devices in (1, 2):
-        plain["train"]["devices"] = devices
+    for devices, epochs in ((1, 2), (2, 1), (2, 2)):
+        plain["train"] |= {"devices": devices, "epochs": epochs}
         train(make_recipe().model_validate(plain), catalogue, store, tmp_path / str(devices))
         results.append([[line["train_loss"], line["val_loss"]] for line in lines_of(tmp_path / str(devices))])
-    assert np.allclose(results[0], results[1], rtol=0, atol=1e-5)
+    assert np.allclose(results[0], results[-1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medloom.files import write_text
+from medloom.models.networks import parameter_count
 from medloom.training.batches import Batch
 from medloom.training.checkpoint import BEST, LAST, write_checkpoint
 from medloom.training.data import StoreData
@@ -136,6 +137,7 @@ class Keeper(Callback):
             "identity": self.identity,
             "ledger": self.ledger.state(),
             "epoch_seconds": self._epoch_seconds(),
+            "parameters": parameter_count(self.module.network),
         }
         if self._validating:
             _as_if_validation_began(checkpoint)

@@ -160,7 +160,8 @@ def _conclude(job: Job) -> TrainResult:
     newest = newest_checkpoint(job.run_dir)
     if newest is None:
         raise TrainingError(f"the training left no checkpoint in {job.run_dir}")
-    ledger = Ledger.from_state(newest[1]["run"]["ledger"])
+    saved = newest[1]["run"]
+    ledger = Ledger.from_state(saved["ledger"])
     result = TrainResult(
         best_epoch=ledger.best_epoch,
         best_metric=ledger.best_metric,
@@ -168,7 +169,7 @@ def _conclude(job: Job) -> TrainResult:
         epochs_done=ledger.epochs_done,
         finished=_is_finished(ledger, job.recipe),
     )
-    write_json(job.run_dir / "training.json", _facts(job, ledger, result))
+    write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), "parameters": saved["parameters"]})
     return result
 
 
