@@ -49,7 +49,15 @@ __all__ = ["Run", "cache_dir", "evaluate", "package", "prepare", "report", "reso
 Progress = Callable[[int, int], None]
 
 _PACKAGES = ("torch", "lightning", "monai", "numpy", "onnxruntime", "openvino", "tifffile", "imagecodecs", "pillow")
-_CHANGEABLE = ("description", "evaluate", "package", "train.epochs", "data.path")
+_CHANGEABLE = (
+    "description",
+    "evaluate",
+    "package",
+    "data.path",
+    "train.epochs",
+    "train.device",
+    "train.checkpoint_minutes",
+)
 """Keys that may change between two commands on a run that has begun to train."""
 
 
