@@ -65,6 +65,15 @@ def test_small_false_alarms_are_kept_out_by_the_smallest_lesion():
     assert choice.point.threshold == 0.5
 
 
+def test_a_small_gain_in_dice_does_not_buy_false_alarms():
+    """At 0.1 the lesion is found whole, but so is a shadow on one empty slice of ten, which the limit would allow."""
+    truth = (square(20)[0] > 0).astype(np.uint8)
+    dim_edge = np.maximum(square(20, 0.2), square(19, 0.9))
+    found = [(truth, dim_edge), (EMPTY, square(20, 0.2))] + [(EMPTY, square(3, 0.0))] * 9
+    choice = choose_operating_point(found, EvaluateConfig(max_false_alarms=0.2))
+    assert choice.point == OperatingPoint(0.5, 0)
+
+
 def test_without_a_point_below_the_limit_the_fewest_false_alarms_win():
     truth = (square(4)[0] > 0).astype(np.uint8)
     found = [(truth, square(4, 0.6)), (EMPTY, square(30, 0.995)), (EMPTY, square(3, 0.7))]

@@ -1,9 +1,13 @@
 """Choosing the operating point on the validation set.
 
-The rule: of all pairs of a threshold and a smallest lesion, the one with the best mean Dice over cases with
-a lesion among those with at most ``max_false_alarms`` false alarms on empty cases. If no pair has so few,
-the best Dice among the pairs with the fewest. Of equal pairs, the one with fewer false alarms, then the
-threshold nearest to 0.5, then the smaller lesion. A value that the recipe fixes is not searched.
+The rule: of all pairs of a threshold and a smallest lesion with at most ``max_false_alarms`` false alarms on
+empty cases, the one with the best balance, which is the mean Dice over cases with a lesion minus the share of
+false alarms. If no pair has so few, the best balance among the pairs with the fewest. Dice alone would spend the
+whole allowance of false alarms on a small gain, and pay more than the allowance on patients it has not seen.
+
+Balances within 0.005 count as equal, since a validation set cannot tell them apart; of equal pairs, the
+threshold nearest to 0.5, then the smaller lesion, then fewer false alarms. A value that the recipe fixes is not
+searched.
 
 Every case is seen once and forgotten: what is kept is one sum for each pair.
 """
@@ -34,9 +38,12 @@ MIN_LESIONS_PX = (0, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400)
 """Smallest lesions, in pixels of the network's image, that ``auto`` tries."""
 
 RULE = (
-    "best mean Dice over validation cases with a lesion, among the points with at most {limit} false alarms on "
-    "empty validation cases; if there is none, the best Dice among those with the fewest"
+    "best mean Dice over validation cases with a lesion minus the share of false alarms, among the points with at "
+    "most {limit} false alarms on empty validation cases, or else among those with the fewest"
 )
+
+TOLERANCE = 0.005
+"""Points this close to the best balance count as equal."""
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -126,10 +133,11 @@ class PointSearch:
         dice = self._dice / max(1, self._lesion_cases)
         alarms = self._alarms / max(1, self._empty_cases)
         allowed = max(max_false_alarms, float(alarms.min()))
-        best_dice = dice[alarms <= allowed].max()
-        rows, columns = np.nonzero((alarms <= allowed) & (dice >= best_dice - 1e-9))
+        balance = dice - alarms
+        best = balance[alarms <= allowed].max()
+        rows, columns = np.nonzero((alarms <= allowed) & (balance >= best - TOLERANCE))
         away = np.abs(np.asarray(self.thresholds)[rows] - 0.5).round(6)
-        first = np.lexsort((columns, rows, away, alarms[rows, columns]))[0]
+        first = np.lexsort((rows, alarms[rows, columns], columns, away))[0]
         point = OperatingPoint(self.thresholds[rows[first]], self.min_lesions_px[columns[first]])
         return Choice(
             point=point,

@@ -393,7 +393,8 @@ class EvaluateConfig(_Config):
     min_lesion_px: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Smallest lesion in pixels of the network's image; smaller ones are removed. `auto` as above."""
     max_false_alarms: Probability = 0.05
-    """`auto` looks for the best Dice with at most this share of false alarms on empty validation samples."""
+    """`auto` looks for the best balance of Dice and false alarms with at most this share of false alarms on empty
+    validation samples."""
     flips: Bool = False
     """Average the prediction over the image and its mirror image, in evaluation and in the bundle."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
