@@ -58,12 +58,11 @@ def test_half_precision_logits_give_the_float32_loss(example):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (LossConfig(name="dise"), "did you mean 'dice'"),
         (LossConfig(args={"lamda_ce": 1}), "did you mean 'lambda_ce'"),
         (LossConfig(args={"lambda_ce": -1}), "cannot be built"),
         (LossConfig(args={"sigmoid": True}), "valid: "),
     ],
 )
-def test_a_wrong_name_or_argument_is_a_recipe_error_that_says_so(config, said):
+def test_a_wrong_argument_is_a_recipe_error_that_says_so(config, said):
     with pytest.raises(RecipeError, match=said):
         build_loss(config, 1)

@@ -42,12 +42,11 @@ def test_dropout_drops_whole_feature_maps():
 @pytest.mark.parametrize(
     ("config", "size", "said"),
     [
-        (ModelConfig(name="unt"), (64, 64), "did you mean 'unet'"),
         (ModelConfig(args={"chanels": [4, 8]}), (64, 64), "did you mean 'channels'"),
         (ModelConfig(args={"channels": [4]}), (64, 64), "cannot be built"),
         (ModelConfig(args={"channels": [4, 8, 16]}), (50, 50), "50x50"),
     ],
 )
-def test_a_wrong_name_argument_or_size_is_a_recipe_error_that_says_so(config, size, said):
+def test_a_wrong_argument_or_size_is_a_recipe_error_that_says_so(config, size, said):
     with pytest.raises(RecipeError, match=said):
         build_network(config, 3, 1, size)

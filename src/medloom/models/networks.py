@@ -14,7 +14,7 @@ from monai.networks import nets
 from torch import nn
 
 from medloom.errors import RecipeError
-from medloom.models.registry import NETWORKS, check_name
+from medloom.models.registry import check_name
 from medloom.recipe import ModelConfig
 
 __all__ = ["build_network", "parameter_count"]
@@ -38,14 +38,13 @@ def build_network(config: ModelConfig, in_channels: int, out_channels: int, size
         The network in training mode.
 
     Raises:
-        RecipeError: If the name or an argument is wrong, or the network cannot take images of this size.
+        RecipeError: If an argument is wrong, or the network cannot take images of this size.
 
     Example:
         >>> net = build_network(ModelConfig(name="unet", args={"channels": [4, 8]}), 3, 1, (64, 64))
         >>> net(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 1, 64, 64])
     """
-    check_name("network", config.name, NETWORKS)
     common = {"in_channels": in_channels, "out_channels": out_channels}
     network = _BUILDERS[config.name](config.args, common, size)
     _use_spatial_dropout(network)
