@@ -102,9 +102,15 @@ def test_folder_and_zip_give_the_same_store(dataset, tmp_path, make_recipe):
     np.testing.assert_array_equal(folder.store.images, archive.store.images)
 
 
-def test_many_workers_make_the_same_store(dataset, tmp_path, make_recipe):
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_many_processes_make_the_same_store(dataset, tmp_path, make_recipe, monkeypatch, kind):
+    monkeypatch.setattr(building, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(building, "_PIECE", 3)
     one = run(dataset, tmp_path / "a", make_recipe())
-    many = run(dataset, tmp_path / "b", make_recipe(), workers=4)
+    if kind == "zip":
+        shutil.make_archive(str(tmp_path / "set"), "zip", dataset.parent)
+        dataset = tmp_path / "set.zip"
+    many = run(dataset, tmp_path / "b", make_recipe(), workers=2)
     assert one.store.key == many.store.key
     for name in ("images", "masks", "normalisation", "lesion"):
         assert (one.store.path / f"{name}.npy").read_bytes() == (many.store.path / f"{name}.npy").read_bytes()

@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from medloom.errors import DataError
 from medloom.files import sync_folder
@@ -59,7 +60,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class ZipReader:
-    """Reads the files of a zip archive in place; safe to use from many threads.
+    """Reads the files of a zip archive in place; can be sent to other processes.
 
     Args:
         path: The archive.
@@ -77,6 +78,13 @@ class ZipReader:
             raise DataError(f"{path.name} is not a safe zip archive", _shorten(problems))
         self._entries = {info.filename: info for info in infos if not info.is_dir()}
         self._handle = os.open(path, os.O_RDONLY)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_handle": -1}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._handle = os.open(self.path, os.O_RDONLY)  # another process has no use for a number of this one
 
     def names(self) -> list[str]:
         """Return the names of the files, in the order of the archive."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from medloom.data.layouts import Layout, Problem
 from medloom.data.pseudonyms import Entry
 from medloom.data.sources import Source
 from medloom.data.store import STORE_FORMAT, PixelStore, StoreWriter
+from medloom.errors import MedloomError
 from medloom.files import read_json, sha256_bytes, write_json
 from medloom.imaging import Image, decode
 from medloom.recipe import Recipe
@@ -35,8 +40,16 @@ __all__ = ["Flaw", "Sample", "build_store"]
 
 Progress = Callable[[int, int], None]
 
-_AHEAD = 4
-"""Samples in flight for each worker: enough to keep it busy, few enough to bound the memory."""
+Job = Sequence[tuple[int, Entry]]
+
+_PIECE = 16
+"""Samples that a worker takes at a time."""
+
+_AHEAD = 2
+"""Pieces in flight for each worker: enough to keep it busy, few enough to bound the memory."""
+
+_WORTH_PROCESSES = 512
+"""Samples from which other processes save more time than they take to start."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,7 @@ def build_store(
         entries: The samples in order.
         cache: Folder that holds the stores.
         preprocess: Resizing and normalisation.
-        workers: Threads that decode; decoding and hashing run outside Python's lock.
+        workers: Processes that decode; a small set is decoded in this one.
         progress: Called with samples done and samples in all.
 
     Returns:
@@ -209,16 +222,7 @@ def _fill(
 ) -> tuple[PixelStore, list[Sample]]:
     samples: list[Sample] = []
     with StoreWriter(cache, len(entries), read.shape, dtype) as writer:
-
-        def work(row: int) -> Sample:
-            sample, pixels = read(entries[row])
-            if pixels is not None and not np.can_cast(pixels.image.dtype, writer.dtype):
-                raise _Wider(pixels.image.dtype.name)
-            if pixels is not None:
-                writer.put(row, pixels.image, pixels.mask, pixels.offset, pixels.scale)
-            return sample
-
-        for done, sample in enumerate(_in_order(work, len(entries), workers), start=1):
+        for done, sample in enumerate(_in_order(_Work(read, writer), entries, workers), start=1):
             samples.append(sample)
             if progress:
                 progress(done, len(entries))
@@ -235,21 +239,61 @@ def _first_dtype(read: _Reader, entries: Sequence[Entry]) -> np.dtype[Any]:
     return np.dtype(np.uint8) if pixels is None else pixels.image.dtype
 
 
-def _in_order(work: Callable[[int], Sample], count: int, workers: int) -> Iterator[Sample]:
+def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[Sample]:
     """Results in order, with a bounded number in flight."""
-    if workers == 1:
-        yield from map(work, range(count))
+    pieces = [range(start, min(start + _PIECE, len(entries))) for start in range(0, len(entries), _PIECE)]
+    jobs = ([(row, entries[row]) for row in piece] for piece in pieces)
+    if workers == 1 or len(entries) < _WORTH_PROCESSES:
+        for job in jobs:
+            yield from work(job)
         return
-    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
-        rows = iter(range(count))
-        waiting = [pool.submit(work, row) for row in islice(rows, workers * _AHEAD)]
-        while waiting:
-            yield waiting.pop(0).result()
-            waiting.extend(pool.submit(work, row) for row in islice(rows, 1))
+    # Threads would wait for each other: most of the work on a small image is Python's.
+    try:
+        with ProcessPoolExecutor(workers, get_context("forkserver"), _receive, (work,)) as pool:
+            waiting = deque(pool.submit(_do, job) for job in islice(jobs, workers * _AHEAD))
+            while waiting:
+                yield from waiting.popleft().result()
+                waiting.extend(pool.submit(_do, job) for job in islice(jobs, 1))
+    except BrokenProcessPool as error:
+        raise MedloomError(
+            "a process that decoded images was killed, perhaps for want of memory; try again with --workers 1"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Reads samples and writes them into the store; can be sent to other processes."""
+
+    read: _Reader
+    writer: StoreWriter
+
+    def __call__(self, job: Job) -> list[Sample]:
+        return [self._one(row, entry) for row, entry in job]
+
+    def _one(self, row: int, entry: Entry) -> Sample:
+        sample, pixels = self.read(entry)
+        if pixels is not None:
+            if not np.can_cast(pixels.image.dtype, self.writer.dtype):
+                raise _Wider(pixels.image.dtype.name)
+            self.writer.put(row, pixels.image, pixels.mask, pixels.offset, pixels.scale)
+        return sample
+
+
+_received: list[_Work] = []
+"""In a process of the pool: what it works with."""
+
+
+def _receive(work: _Work) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that started this one
+    _received.append(work)
+
+
+def _do(job: Job) -> list[Sample]:
+    return _received[-1](job)
 
 
 class _Reader:
-    """Reads one sample: bytes, hashes, pixels, checks, preprocessing. Safe to use from many threads."""
+    """Reads one sample: bytes, hashes, pixels, checks, preprocessing."""
 
     def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess) -> None:
         self._config = recipe.data

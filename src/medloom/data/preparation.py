@@ -72,7 +72,7 @@ def prepare(
         source: The files.
         run_dir: The run directory.
         cache_dir: Folder that holds the stores.
-        workers: Threads that decode.
+        workers: Processes that decode.
         preprocess: Resizing and normalisation.
         preview: Makes, of a store, what shows augmented views of one of its rows, for the data report.
         progress: Called with samples done and samples in all.

@@ -19,7 +19,7 @@ _JUNK_FILES = frozenset({"Thumbs.db", "desktop.ini"})
 
 
 class Source(Protocol):
-    """Files by name, to be read from many threads."""
+    """Files by name; can be sent to other processes."""
 
     location: str
     """What the user named."""

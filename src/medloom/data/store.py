@@ -108,7 +108,7 @@ class PixelStore:
 
 
 class StoreWriter:
-    """Fills a store row by row, from several threads, beside the place where it will stand.
+    """Fills a store row by row, also from several processes, beside the place where it will stand.
 
     Args:
         folder: Folder that holds the stores.
@@ -196,7 +196,7 @@ class StoreWriter:
 
 
 class _Rows:
-    """A ``.npy`` file that is written row by row, in any order, from several threads.
+    """A ``.npy`` file that is written row by row, in any order, also by several processes.
 
     Writing is three times faster than through a fresh memory map, which takes a page fault every 4 KiB.
     """
@@ -209,7 +209,15 @@ class _Rows:
             self._start = handle.tell()
             self._row_bytes = dtype.itemsize * math.prod(self._shape)
             handle.truncate(self._start + self._row_bytes * shape[0])
+        self._path = path
         self._handle = os.open(path, os.O_WRONLY)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_handle": -1}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._handle = os.open(self._path, os.O_WRONLY)  # another process has no use for a number of this one
 
     def put(self, row: int, values: NDArray[Any]) -> None:
         if values.shape != self._shape:
