@@ -1,17 +1,18 @@
 """Training images/s of a recipe, over the limit: the same network, loss and optimiser on one batch in memory.
 
-    python benchmarks/throughput.py                       brain-mri-small on a CPU, brain-mri on a GPU
+    python benchmarks/throughput.py                       brain-mri-small and brain-mri
     python benchmarks/throughput.py --recipe brain-mri --steps 20
 
 What lies between the two is everything a training adds: reading the store, augmentation, the checks for
 numbers that are not finite, gradient clipping, averaging of the weights, Lightning. Step times are medians; the
 two take turns, and the ratio is the median over the rounds. The pixels are noise, for their content does not
-matter here.
+matter here. Both are compiled, or both are not, as the recipe's ``train.compile: auto`` decides for 600 slices.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -26,11 +27,12 @@ from medloom.recipe import Recipe, load_recipe
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.fit import Job, build_module, fit
 from medloom.training.ledger import Ledger
-from medloom.training.precision import choose_device, choose_precision
+from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.progress import TrainProgress
 from medloom.training.schedule import build_optimizer
 from medloom.training.signals import StopRequest
 
+SLICES = 600
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -38,10 +40,16 @@ def main() -> None:
     """Measure and print."""
     options = _options()
     device = choose_device(options.device)
-    name = options.recipe or ("brain-mri" if device == "cuda" else "brain-mri-small")
-    recipe = _recipe(name, device, options.compile)
-    precision = choose_precision("auto", device)
     keep_freed_memory()
+    print(describe("torch", "lightning", "monai"))
+    for name in options.recipe:
+        measure(name, device, options)
+
+
+def measure(name: str, device: str, options: argparse.Namespace) -> None:
+    """Measure one recipe and print."""
+    recipe = _recipe(name, device)
+    precision = choose_precision("auto", device)
     limits, trainings = [], []
     with tempfile.TemporaryDirectory() as scratch:
         batch = recipe.train.batch_size
@@ -50,8 +58,8 @@ def main() -> None:
             limits.append(batch / limit_step_s(recipe, store, device, precision, options.steps))
             trainings.append(batch / training_step_s(recipe, store, device, precision, Path(scratch) / str(number)))
     ratio = statistics.median(ours / limit for ours, limit in zip(trainings, limits, strict=True))
-    print(describe("torch", "lightning", "monai"))
-    print(f"{name} on {device}, precision {precision}, batch {batch}, {options.rounds} rounds of {options.steps} steps")
+    how = f"precision {precision}, {'compiled' if recipe.train.compile else 'not compiled'}, batch {batch}"
+    print(f"{name} on {device}, {how}, {options.rounds} rounds of {options.steps} steps")
     print(f"limit     {statistics.median(limits):9.1f} images/s")
     print(f"training  {statistics.median(trainings):9.1f} images/s")
     print(f"ratio     {ratio:9.3f}")
@@ -60,6 +68,7 @@ def main() -> None:
 def limit_step_s(recipe: Recipe, store: PixelStore, device: str, precision: str, steps: int) -> float:
     """Median seconds of a step over one fixed, normalised batch."""
     module = build_module(recipe, store, steps, "32").to(device)
+    network = torch.compile(module.network) if recipe.train.compile else module.network
     optimizer = build_optimizer(module.network.parameters(), recipe.train.optimizer, fused=True)
     images = torch.randn(recipe.train.batch_size, *store.images.shape[1:], device=device)
     masks = torch.from_numpy(np.array(store.masks[: recipe.train.batch_size])).to(device)
@@ -68,7 +77,7 @@ def limit_step_s(recipe: Recipe, store: PixelStore, device: str, precision: str,
         start = time.perf_counter()
         optimizer.zero_grad()
         with torch.autocast(device, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
-            loss = module.loss(module.network(images), masks)
+            loss = module.loss(network(images), masks)
         loss.backward()
         optimizer.step()
         if device == "cuda":
@@ -86,7 +95,9 @@ def training_step_s(recipe: Recipe, store: PixelStore, device: str, precision: s
             at.append(time.perf_counter())
 
     rows = np.arange(len(store) - 1)
-    job = Job(recipe, rows, np.array([len(store) - 1]), run_dir, {}, device, precision, None)
+    job = Job(
+        recipe, rows, np.array([len(store) - 1]), run_dir, {}, device, precision, bool(recipe.train.compile), None
+    )
     with StopRequest() as stop:
         fit(job, store, Ledger.of(recipe.train), stop, listen)
     return statistics.median(np.diff(at)[1:].tolist())
@@ -105,8 +116,11 @@ def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
         return PixelStore.open(writer.publish("noise", [f"P{row:05d}" for row in range(count)], {}))
 
 
-def _recipe(name: str, device: str, compiled: bool) -> Recipe:
-    plain = load_recipe(name).plain()
+def _recipe(name: str, device: str) -> Recipe:
+    recipe = load_recipe(name)
+    plain = recipe.plain()
+    pixels = recipe.train.epochs * SLICES * math.prod(recipe.preprocess.size)
+    compiled = choose_compiling("auto", device, pixels)
     settings = {"epochs": 1, "device": device, "precision": "auto", "checkpoint_minutes": None, "compile": compiled}
     plain["train"] |= settings
     return Recipe.model_validate(plain)
@@ -114,11 +128,10 @@ def _recipe(name: str, device: str, compiled: bool) -> Recipe:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe")
+    parser.add_argument("--recipe", nargs="+", default=["brain-mri-small", "brain-mri"])
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compile", action="store_true")
     return parser.parse_args()
 
 

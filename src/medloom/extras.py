@@ -1,13 +1,21 @@
-"""Optional dependencies, imported through one door."""
+"""What may or may not be on this machine: optional dependencies, imported through one door, and a compiler."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 from typing import Any
 
 from medloom.errors import MissingExtraError
 
-__all__ = ["require"]
+__all__ = ["find_compiler", "require"]
+
+
+def find_compiler() -> str | None:
+    """Return the path of the C++ compiler that ``torch.compile`` needs on a CPU, or None."""
+    names = (os.environ.get("CXX", "c++"), "g++", "clang++")
+    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def require(module: str, extra: str) -> Any:  # noqa: ANN401 - a module has no better type

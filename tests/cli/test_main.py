@@ -44,7 +44,7 @@ def test_every_command_is_a_module_with_a_command(name):
         (["run", "brain-mir"], "did you mean 'brain-mri'"),
         (["prepare", "brain-mri", "--set", "train.epocs=3"], "train.epocs: unknown key, did you mean 'epochs'?"),
         (["prepare", "brain-mri", "--set", "train.epochs"], "expected key=value, such as train.epochs=5"),
-        (["prepare", "brain-mri", "--set", "train.compile=junk"], "train.compile: expected true, false, yes, no"),
+        (["prepare", "brain-mri", "--set", "train.compile=junk"], "train.compile: expected auto, true, false, yes, no"),
         (["prepare", "brain-mri", "--run", "../out"], "--run '../out'"),
         (["prepare", "brain-mri", "--data", "nowhere"], "nowhere"),
         (["train", "nothing"], "there is no run 'nothing'"),

@@ -46,7 +46,7 @@ def _boolean_keys(path: str = "") -> list[str]:
         name = f"{path}.{key}".strip(".")
         if "$ref" in child:
             found += _boolean_keys(name)
-        elif child.get("type") == "boolean":
+        elif {"type": "boolean"} in [child, *child.get("anyOf", [])] or child.get("type") == "boolean":
             found.append(name)
     return found
 
@@ -66,7 +66,12 @@ def test_a_boolean_can_be_switched_off(key, word):
 @pytest.mark.parametrize("key", BOOLEANS)
 @pytest.mark.parametrize("word", ["junk", "", "2", "1.0", "[true]", "null", "'on'"])
 def test_a_boolean_that_is_none_is_refused_by_name(key, word):
-    assert message(f"{key}={word}").startswith(f"{key}: expected true, false, yes, no, 1 or 0; got ")
+    expected = "auto, true" if key == "train.compile" else "true"
+    assert message(f"{key}={word}").startswith(f"{key}: expected {expected}, false, yes, no, 1 or 0; got ")
+
+
+def test_a_switch_takes_auto_beside_what_a_boolean_takes():
+    assert value_at(load_recipe("brain-mri", ["train.compile=auto"]), "train.compile") == "auto"
 
 
 @pytest.mark.parametrize(

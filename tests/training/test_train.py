@@ -10,13 +10,16 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.optim import swa_utils
 
 from medloom.data.store import PixelStore, StoreWriter
 from medloom.errors import DataError, NonFiniteLossError, RecipeError, TrainingError
-from medloom.training import TrainProgress, load_best, train
+from medloom.recipe import TrainConfig
+from medloom.training import TrainProgress, load_best, precision, train
 from medloom.training import fit as fit_file
+from medloom.training.averaging import Averaging, average_weight
 from medloom.training.checkpoint import BEST, LAST, PREVIOUS, newest_checkpoint
-from medloom.training.precision import choose_device, choose_precision, multiplies_bf16
+from medloom.training.precision import choose_compiling, choose_device, choose_precision, multiplies_bf16
 from medloom.training.scores import Scores
 from medloom.training.tree import read_tree
 from medloom.transforms.augment import normalise
@@ -195,8 +198,8 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(store, catalogu
     modules = []
     build = fit_file.build_module
 
-    def keep(*args):
-        modules.append(build(*args))
+    def keep(*args, **options):
+        modules.append(build(*args, **options))
         modules.append({name: value.clone() for name, value in modules[0].state_dict().items()})
         return modules[0]
 
@@ -261,6 +264,58 @@ def test_bf16_is_chosen_only_where_the_cpu_multiplies_it(monkeypatch):
         assert choose_precision("auto", "cpu") == expected
         assert multiplies_bf16("cpu") is (expected == "bf16")
     assert choose_precision("bf16", "cpu") == "bf16"
+
+
+def test_only_a_long_run_on_a_cpu_with_a_compiler_is_compiled(monkeypatch):
+    monkeypatch.setattr(precision, "find_compiler", lambda: "/usr/bin/c++")
+    assert choose_compiling("auto", "cpu", 10**10)
+    assert not choose_compiling("auto", "cpu", 10**6)
+    assert not choose_compiling("auto", "cuda", 10**10)
+    assert choose_compiling(True, "cuda", 1)
+    assert not choose_compiling(False, "cpu", 10**10)
+    monkeypatch.setattr(precision, "find_compiler", lambda: None)
+    assert not choose_compiling("auto", "cpu", 10**10)
+
+
+@pytest.mark.parametrize(("averaging", "decay"), [("swa", None), ("ema", 0.9)])
+def test_the_average_is_the_one_torch_makes_with_the_same_weights(averaging, decay):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    ours = Averaging(network, TrainConfig(averaging=averaging, ema_decay=decay or 0.99, swa_start=0.0, epochs=40))
+    taken = []
+
+    def combine(average, current, count):
+        return average + average_weight(int(count), decay) * (current - average)
+
+    theirs = swa_utils.AveragedModel(network, avg_fn=combine, use_buffers=True)
+    for step in range(30):
+        with torch.no_grad():
+            network[0].weight.add_(torch.randn_like(network[0].weight))
+        network(torch.randn(2, 1, 5, 5))
+        taken.append(network[0].weight.detach().clone())
+        ours.after_step(network, step, ends_epoch=True)
+        theirs.update_parameters(network)
+    for name, value in ours.best_of(network).state_dict().items():
+        of = theirs.module if value.is_floating_point() else network  # counters are taken over as they are
+        torch.testing.assert_close(value, of.state_dict()[name], rtol=1e-5, atol=1e-6)
+    if decay is None:
+        torch.testing.assert_close(ours.average[0].weight.detach(), torch.stack(taken).mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_average_goes_on_from_its_saved_state_to_the_same_bits():
+    def steps(averaging, first, last):
+        for step in range(first, last):
+            network.weight.data.fill_(float(step))
+            averaging.after_step(network, 0, ends_epoch=False)
+
+    network = nn.Linear(2, 2)
+    config = TrainConfig(averaging="ema", ema_decay=0.9)
+    whole, first, second = (Averaging(network, config) for _ in range(3))
+    steps(whole, 0, 20)
+    steps(first, 0, 7)
+    second.load_state_dict(first.state_dict())
+    steps(second, 7, 20)
+    assert torch.equal(whole.average.weight, second.average.weight)
 
 
 def test_what_the_machine_does_not_have_is_refused(monkeypatch):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch.nn import functional as F
 
 from medloom.recipe import AugmentConfig
+from medloom.transforms import augment as augment_file
 from medloom.transforms.augment import Augment, normalise
 
 NEVER = {name: {"p": 0} for name in ("flip", "rotate", "crop", "scale", "shift", "noise")}
@@ -64,6 +66,12 @@ def test_a_rotation_is_the_one_scipy_makes_also_when_the_image_is_oblong(size):
     inner = np.s_[size[0] // 4 : -size[0] // 4, size[1] // 4 : -size[1] // 4]
     assert angle > 1
     assert min(np.abs(changed[0, 0].numpy()[inner] - c[inner]).max() for c in candidates) < 2.0
+
+
+def test_the_grid_is_the_one_torch_makes():
+    theta = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = F.affine_grid(theta, [4, 1, 24, 17], align_corners=False)
+    torch.testing.assert_close(augment_file._affine_grid(theta, 24, 17), expected, rtol=0, atol=1e-6)
 
 
 def test_image_and_mask_move_together(batch):

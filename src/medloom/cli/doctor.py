@@ -15,6 +15,7 @@ from typing import Any
 from medloom import __version__
 from medloom.cli.options import JsonOption
 from medloom.cli.output import print_result, table
+from medloom.extras import find_compiler
 
 __all__ = ["command"]
 
@@ -36,7 +37,7 @@ def command(as_json: JsonOption = False) -> None:
         "codecs": available_codecs(),
         "memory": _memory(),
         "disk": _disk(),
-        "compiler": shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++") or shutil.which("clang++"),
+        "compiler": find_compiler(),
     }
     print_result(facts, "\n".join(_lines(facts)), as_json=as_json)
 

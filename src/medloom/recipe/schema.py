@@ -6,7 +6,7 @@ Booleans accept true/false/1/0/yes/no and nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -41,6 +41,7 @@ __all__ = [
     "ScheduleConfig",
     "ShiftConfig",
     "SplitConfig",
+    "Switch",
     "TrainConfig",
 ]
 
@@ -57,6 +58,16 @@ def _boolean(value: object) -> bool:
     raise ValueError("expected true, false, yes, no, 1 or 0")
 
 
+def _switch(value: object) -> object:
+    """Accept ``auto`` beside what a boolean accepts."""
+    if value == "auto":
+        return value
+    try:
+        return _boolean(value)
+    except ValueError as error:
+        raise ValueError("expected auto, true, false, yes, no, 1 or 0") from error
+
+
 def _low_first(value: _Pair) -> _Pair:
     if value[0] > value[1]:
         raise ValueError("the first number must not be above the second")
@@ -69,6 +80,7 @@ def _word(value: object) -> object:
 
 
 Bool = Annotated[bool, BeforeValidator(_boolean)]
+Switch = Annotated[bool | Literal["auto"], BeforeValidator(_switch)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 
@@ -85,7 +97,7 @@ class _Config(BaseModel):
         expected = cls.model_fields[info.field_name or ""].annotation
         if value is None and isinstance(expected, type) and issubclass(expected, _Config):
             return {}
-        if isinstance(value, bool) and expected is not bool:
+        if isinstance(value, bool) and bool not in (expected, *get_args(expected)):
             raise ValueError("YAML reads true, false, yes and no as booleans; this key takes none, so quote a word")
         return value
 
@@ -353,7 +365,7 @@ class TrainConfig(_Config):
     epochs: Annotated[int, Field(ge=1)] = 50
     """Passes over the training images. A finished run can be given more."""
     batch_size: Annotated[int, Field(ge=1)] = 16
-    """Images in a step, on each device."""
+    """Images in a step, shared by the devices."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip: Annotated[float, Field(gt=0)] | None = 1.0
@@ -374,8 +386,9 @@ class TrainConfig(_Config):
     """`auto` takes a GPU where there is one."""
     devices: Annotated[int, Field(ge=1)] = 1
     """Number of GPUs, or of processes on the CPU."""
-    compile: Bool = False
-    """Compile the network with `torch.compile`; needs a C++ compiler."""
+    compile: Switch = "auto"
+    """Compile the network with `torch.compile`. `auto` does on a CPU where there is a C++ compiler and the run is long
+    enough to win back the minute that compiling takes."""
     monitor: Literal["dice_balanced", "dice_lesion", "dice_all", "loss"] = "dice_balanced"
     """Validation metric that picks the best epoch. `dice_balanced` is the mean of the Dice over samples with a
     lesion and the share of empty samples left empty; `dice_all` counts an empty sample left empty as 1."""

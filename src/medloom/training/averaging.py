@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from copy import deepcopy
+from itertools import chain
 
-from torch import nn
-from torch.optim import swa_utils
+import torch
+from torch import Tensor, nn
 
 from medloom.recipe import TrainConfig
 
-__all__ = ["Averaging"]
+__all__ = ["Averaging", "average_weight"]
+
+
+def average_weight(averaged: int, decay: float | None) -> float:
+    """Return how much of the average the newest weights become.
+
+    Args:
+        averaged: How many weights were taken in before.
+        decay: What a step of the exponential average keeps; None for the plain mean.
+
+    Returns:
+        In 0..1. The first weights are the whole average, so where a run began does not linger in it. The
+        exponential average forgets faster while it is young: early weights change the most.
+
+    Example:
+        >>> [average_weight(n, None) for n in (0, 1, 3)]
+        [1.0, 0.5, 0.25]
+        >>> [round(average_weight(n, 0.99), 2) for n in (0, 8, 90, 5000)]
+        [1.0, 0.5, 0.09, 0.01]
+    """
+    if averaged == 0 or decay is None:
+        return 1.0 / (averaged + 1)
+    return max(1.0 - decay, 9.0 / (10.0 + averaged))
 
 
 class Averaging(nn.Module):
@@ -17,20 +40,25 @@ class Averaging(nn.Module):
 
     It is a module like any other, so the average moves to the device and into the checkpoint by itself, and
     the trained weights are never swapped out. Running statistics of normalisation layers are averaged like
-    the weights, so the average needs no extra pass over the data.
+    the weights, so the average needs no extra pass over the data. Counters are taken over as they are.
 
     Args:
         network: What is trained; it is copied.
         config: The recipe's ``train``, whose ``averaging`` is ``swa`` or ``ema``.
     """
 
+    averaged: Tensor
+
     def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         super().__init__()
         self.every_step = config.averaging == "ema"
+        self.decay = config.ema_decay if self.every_step else None
         self.first_epoch = 0 if self.every_step else int(config.swa_start * config.epochs)
-        combine = _exponential(config.ema_decay) if self.every_step else None
-        self.average = swa_utils.AveragedModel(network, multi_avg_fn=combine, use_buffers=True)
-        self.average.requires_grad_(False)
+        self.average = deepcopy(network).requires_grad_(requires_grad=False)
+        self.register_buffer("averaged", torch.zeros((), dtype=torch.int64))
+        self._count = 0
+        self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
+        self._counters: list[tuple[Tensor, Tensor]] = []
 
     def after_step(self, network: nn.Module, epoch: int, *, ends_epoch: bool) -> None:
         """Take the weights into the average, if it is time.
@@ -41,15 +69,31 @@ class Averaging(nn.Module):
             ends_epoch: Whether this was the epoch's last step.
         """
         if epoch >= self.first_epoch and (self.every_step or ends_epoch):
-            self.average.update_parameters(network)
+            self._take_in(network)
 
     def best_of(self, network: nn.Module) -> nn.Module:
         """Return the network to validate and save: the average, or ``network`` before there is one."""
-        averaged: nn.Module = self.average.module
-        return averaged if int(self.average.n_averaged) > 0 else network
+        return self.average if int(self.averaged) > 0 else network
+
+    def _take_in(self, network: nn.Module) -> None:
+        averages, weights = self._pairs or self._pair(network)
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, weights, average_weight(self._count, self.decay))
+            for counter, source in self._counters:
+                counter.copy_(source)
+            self.averaged.add_(1)
+        self._count += 1
+
+    def _pair(self, network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """Collect the tensors once they are on the device: walking the modules takes longer than averaging them."""
+        mine, theirs = _tensors(self.average), _tensors(network)
+        both = list(zip(mine, theirs, strict=True))
+        self._count = int(self.averaged)
+        self._counters = [pair for pair in both if not pair[0].is_floating_point()]
+        floats = [pair for pair in both if pair[0].is_floating_point()]
+        self._pairs = [average for average, _ in floats], [weight for _, weight in floats]
+        return self._pairs
 
 
-def _exponential(decay: float) -> Callable[..., None]:
-    """torch's exponential average, which carries no types."""
-    make: Callable[[float], Callable[..., None]] = swa_utils.get_ema_multi_avg_fn
-    return make(decay)
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in chain(network.parameters(), network.buffers())]

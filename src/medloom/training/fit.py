@@ -45,6 +45,7 @@ class Job:
         identity: What the run stands on.
         device: ``cpu`` or ``cuda``.
         precision: Of the network's arithmetic.
+        compiled: Whether the network is compiled.
         resume: The checkpoint to go on from, or None.
     """
 
@@ -55,10 +56,13 @@ class Job:
     identity: dict[str, Any]
     device: str
     precision: Precision
+    compiled: bool
     resume: Path | None
 
 
-def build_module(recipe: Recipe, store: PixelStore, steps_per_epoch: int, precision: Precision) -> SegmentationModule:
+def build_module(
+    recipe: Recipe, store: PixelStore, steps_per_epoch: int, precision: Precision, *, compiled: bool = False
+) -> SegmentationModule:
     """Build what is trained, with fresh weights that follow from the recipe's seed.
 
     Args:
@@ -66,12 +70,14 @@ def build_module(recipe: Recipe, store: PixelStore, steps_per_epoch: int, precis
         store: Its images say how many channels there are and how large they are.
         steps_per_epoch: Number of batches of an epoch.
         precision: Of the network's arithmetic.
+        compiled: Whether the network is compiled.
     """
     _, channels, height, width = store.images.shape
     torch.manual_seed(recipe.train.seed)
     network = build_network(recipe.model, channels, outputs_of(recipe), (height, width))
     loss = build_loss(recipe.loss, outputs_of(recipe))
-    return SegmentationModule(network, loss, Augment(recipe.augment), recipe.train, steps_per_epoch, precision)
+    augment = Augment(recipe.augment)
+    return SegmentationModule(network, loss, augment, recipe.train, steps_per_epoch, precision, compiled=compiled)
 
 
 def outputs_of(recipe: Recipe) -> int:
@@ -98,7 +104,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     keep_freed_memory()
     data = StoreData(store, job.train_rows, job.validation_rows, config)
     with quiet_lightning(), torch.random.fork_rng():
-        module = build_module(job.recipe, store, data.steps_per_epoch, job.precision)
+        module = build_module(job.recipe, store, data.steps_per_epoch, job.precision, compiled=job.compiled)
         keeper = Keeper(job.run_dir, job.identity, ledger, module, data, stop, listener)
         trainer = _trainer(job, keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)

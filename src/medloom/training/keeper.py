@@ -234,11 +234,11 @@ def _json_line(line: Line) -> str:
 
 
 def _picture(network: nn.Module, batch: Batch) -> NDArray[np.uint8]:
-    """Predict a few slices in float32 and draw them; shows the middle channel."""
+    """Predict a few slices in float32, not compiled, and draw them; shows the middle channel."""
     training = network.training
     network.eval()
     with torch.no_grad():
-        logits = network(normalise(batch.images, batch.offset, batch.scale))
+        logits = network.forward(normalise(batch.images, batch.offset, batch.scale))
     network.train(training)
     predicted = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(1) > 0
     shown = batch.images[:, batch.images.shape[1] // 2].float()

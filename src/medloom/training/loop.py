@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from medloom.training.identity import check_identity, run_identity
 from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
 from medloom.training.module import NonFiniteStep
-from medloom.training.precision import choose_device, choose_precision
+from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.processes import fit_in_processes
 from medloom.training.progress import Listener, Throttle, show
 from medloom.training.result import TrainResult
@@ -122,14 +123,17 @@ def _job(
     resume: Path | None,
 ) -> Job:
     device = choose_device(recipe.train.device, recipe.train.devices)
+    train_rows = store.rows(catalogue.loc[catalogue["split"] == "train", "sample_id"].tolist())
+    pixels = recipe.train.epochs * len(train_rows) * math.prod(store.images.shape[2:])
     return Job(
         recipe=recipe,
-        train_rows=store.rows(catalogue.loc[catalogue["split"] == "train", "sample_id"].tolist()),
+        train_rows=train_rows,
         validation_rows=store.rows(catalogue.loc[catalogue["split"] == "validation", "sample_id"].tolist()),
         run_dir=run_dir,
         identity=identity,
         device=device,
         precision=choose_precision(recipe.train.precision, device),
+        compiled=choose_compiling(recipe.train.compile, device, pixels),
         resume=resume,
     )
 
@@ -186,6 +190,7 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
         "device": _device_name(job.device),
         "devices": job.recipe.train.devices,
         "precision": job.precision,
+        "compiled": job.compiled,
         "train_samples": len(job.train_rows),
         "validation_samples": len(job.validation_rows),
         "seconds": round(sum(float(line["seconds"] or 0.0) for line in ledger.lines), 3),

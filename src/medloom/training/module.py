@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -57,6 +58,8 @@ class SegmentationModule(LightningModule):
         config: The recipe's ``train``.
         steps_per_epoch: Number of batches of an epoch.
         precision: For fp16, infinite gradients are the scaler's business.
+        compiled: Compile the network for whole batches. The last of an epoch, if it is smaller, goes through the
+            network as it is, and so does the validation: compiling for another size would take as long again.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class SegmentationModule(LightningModule):
         config: TrainConfig,
         steps_per_epoch: int,
         precision: Precision = "32",
+        *,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -84,8 +89,8 @@ class SegmentationModule(LightningModule):
         self._rows: Rows | None = None
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
-        if config.compile:
-            self.network.compile()
+        if compiled:
+            network.compile()
 
     @property
     def best_network(self) -> nn.Module:
@@ -96,6 +101,11 @@ class SegmentationModule(LightningModule):
     def learning_rate(self) -> float:
         """The learning rate of the latest step."""
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    @cached_property
+    def _weights(self) -> list[nn.Parameter]:
+        """What is trained; walking the modules in every step takes milliseconds."""
+        return list(self.network.parameters())
 
     def configure_optimizers(self) -> Optimizer:
         """Build the optimiser; the learning rate is set by the steps and epochs themselves."""
@@ -125,7 +135,8 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of an augmented batch."""
         images, masks = self._augmented(batch)
-        loss: Tensor = self.loss(self.network(images), masks)
+        whole = len(batch.rows) == self.config.batch_size
+        loss: Tensor = self.loss((self.network if whole else self.network.forward)(images), masks)
         self._rows = batch.rows
         self._step_loss = loss.detach()
         self._train_sums = self._train_sums.to(self.device)
@@ -138,11 +149,11 @@ class SegmentationModule(LightningModule):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip the gradients and stop before the weights change if anything is not finite."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        weights = self._weights
         if self.config.clip is None:
-            norm = get_total_norm(gradients)
+            norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         else:
-            norm = clip_grad_norm_(self.network.parameters(), self.config.clip)
+            norm = clip_grad_norm_(weights, self.config.clip)
         suspect = self._step_loss if self.precision == "fp16" else self._step_loss + norm
         if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0) and self._rows is not None:
             raise NonFiniteStep(self.step, self._rows)
@@ -166,7 +177,7 @@ class SegmentationModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch, normalised and not augmented, to the sums."""
         if batch.owned > 0:
-            logits = self.best_network(normalise(batch.images, batch.offset, batch.scale)).float()
+            logits = self.best_network.forward(normalise(batch.images, batch.offset, batch.scale)).float()
             self._scores.add(self.loss(logits, batch.masks), logits, batch.masks)
 
     def on_validation_epoch_end(self) -> None:

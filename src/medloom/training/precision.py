@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision."""
+"""Which device computes, in which precision, and whether compiled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import Literal
 import torch
 
 from medloom.errors import RecipeError
+from medloom.extras import find_compiler
 
-__all__ = ["LIGHTNING_PRECISION", "Precision", "choose_device", "choose_precision", "multiplies_bf16"]
+__all__ = [
+    "LIGHTNING_PRECISION",
+    "Precision",
+    "choose_compiling",
+    "choose_device",
+    "choose_precision",
+    "multiplies_bf16",
+]
 
 Precision = Literal["32", "bf16", "fp16"]
 
@@ -18,6 +26,10 @@ LIGHTNING_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"
     "fp16": "16-mixed",
 }
 """What Lightning calls each of them. Weights stay in float32 in all three."""
+
+_WORTH_COMPILING = 10**9
+"""Pixels to train on from which compiled steps win back what compiling costs. Measured on two cores: compiling
+takes 50 s and saves 15 to 24 s in 10**8 pixels with the networks of the two recipes for brain MRI."""
 
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 
@@ -61,6 +73,19 @@ def choose_precision(wanted: Literal["auto", "32", "bf16", "fp16"], device: Lite
     if wanted != "auto":
         return wanted
     return "bf16" if multiplies_bf16(device) else "32"
+
+
+def choose_compiling(wanted: bool | Literal["auto"], device: Literal["cpu", "cuda"], pixels: int) -> bool:
+    """Return whether to compile the network.
+
+    Args:
+        wanted: The recipe's ``train.compile``.
+        device: Where the network runs.
+        pixels: Pixels that the whole run trains on, over all its epochs.
+    """
+    if wanted == "auto":
+        return device == "cpu" and pixels >= _WORTH_COMPILING and find_compiler() is not None
+    return wanted
 
 
 def multiplies_bf16(device: Literal["cpu", "cuda"]) -> bool:

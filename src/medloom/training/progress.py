@@ -44,7 +44,7 @@ Listener = Callable[[TrainProgress], None]
 
 
 class Throttle:
-    """Hands on every finished epoch, and steps in between a few times a second.
+    """Hands on every finished epoch and its last step, and steps in between a few times a second.
 
     Args:
         listener: Who is told.
@@ -57,7 +57,7 @@ class Throttle:
     def __call__(self, progress: TrainProgress) -> None:
         """Tell the listener, unless it was told a moment ago."""
         now = time.monotonic()
-        if progress.line is not None or now - self._latest >= _INTERVAL_S:
+        if progress.step == progress.steps or now - self._latest >= _INTERVAL_S:
             self._latest = now
             self._listener(progress)
 
