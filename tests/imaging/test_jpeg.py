@@ -76,6 +76,17 @@ def test_a_thumbnail_inside_does_not_end_the_image(make_pixels, write_pillow):
     assert caught.value.code == "truncated"
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("sixteenth", range(8, 16))
+def test_an_image_cut_in_its_pixels_is_refused_though_it_has_an_end_marker(
+    make_pixels, write_pillow, options, sixteenth
+):
+    data = write_pillow(Image.fromarray(make_pixels((64, 80, 3))), "JPEG", **options)
+    with pytest.raises(DecodeError) as caught:
+        decode(data[: len(data) * sixteenth // 16] + b"\xff\xd9")
+    assert caught.value.code in ("corrupt", "truncated")
+
+
 def test_only_the_end_marker_missing_is_truncated(corpus):
     for cut in (1, 2):
         with pytest.raises(DecodeError) as caught:

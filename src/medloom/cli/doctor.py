@@ -20,7 +20,18 @@ from medloom.extras import find_compiler
 __all__ = ["command"]
 
 _GIB = 2**30
-_PACKAGES = ("numpy", "pandas", "torch", "lightning", "monai", "onnxruntime", "openvino", "tifffile", "imagecodecs")
+_PACKAGES = (
+    "numpy",
+    "pandas",
+    "torch",
+    "lightning",
+    "monai",
+    "onnxruntime",
+    "openvino",
+    "tifffile",
+    "imagecodecs",
+    "simplejpeg",
+)
 
 
 def command(as_json: JsonOption = False) -> None:

@@ -13,6 +13,7 @@ It appears under its name only when it is complete.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -208,7 +209,8 @@ class _Rows:
             np.lib.format.write_array_header_1_0(handle, header)
             self._start = handle.tell()
             self._row_bytes = dtype.itemsize * math.prod(self._shape)
-            handle.truncate(self._start + self._row_bytes * shape[0])
+            handle.flush()
+            _reserve(handle.fileno(), self._start + self._row_bytes * shape[0])
         self._path = path
         self._handle = os.open(path, os.O_WRONLY)
 
@@ -235,6 +237,16 @@ class _Rows:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Give a file its size, and its room on the disk where that can be had: a full disk is found out now."""
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        os.truncate(handle, size)
 
 
 def _remove_abandoned(folder: Path) -> None:

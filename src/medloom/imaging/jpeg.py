@@ -1,6 +1,7 @@
 """JPEG, decoded by libjpeg-turbo after its markers were walked to the end of the image.
 
-libjpeg fills what is missing with grey and only warns, so completeness is decided here, before it runs.
+libjpeg fills what is missing with grey and only warns. Here a warning is an error, and the markers are walked first,
+so that no part of an image is taken for the whole.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from importlib.metadata import version
 
-import imagecodecs
 import numpy as np
+import simplejpeg
 
 from medloom.errors import DecodeError
 from medloom.imaging import tiff_ifd
@@ -27,6 +29,7 @@ CONTENT_TYPES: tuple[str, ...] = ("image/jpeg", "image/jpg")
 _SOI, _EOI, _SOS, _APP1, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xDC
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
 _DECODED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive with Huffman coding
+_COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in entropy-coded data: neither stuffing, fill nor restart
 _EXIF = b"Exif\x00\x00"
@@ -45,7 +48,7 @@ class _Layout:
 
 def codec() -> str:
     """Name and version of what decodes it."""
-    return str(imagecodecs.jpeg8_version())
+    return f"simplejpeg {version('simplejpeg')}"
 
 
 def inspect(data: bytes, budget: Budget, /) -> Header:
@@ -57,12 +60,23 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     """Return grey or RGB pixels as they are meant to be seen."""
     layout, header = _read(data, budget)
     choose_page(page, 1)
-    pixels = imagecodecs.jpeg8_decode(data).reshape(layout.height, layout.width, -1)
-    if pixels.shape[2] != layout.components or pixels.dtype != np.uint8:
-        raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
+    pixels = _pixels(data, layout)
     if layout.components == 4:
         pixels = _rgb_from_cmyk(pixels)
     return Image(orient(pixels, layout.orientation), header.format, notes=layout.notes)
+
+
+def _pixels(data: bytes, layout: _Layout) -> Pixels:
+    """Decode with every warning an error; the text of one names no content, but stays in the chain all the same."""
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, colorspace=_COLOURS[layout.components], strict=True)
+    except ValueError as error:
+        raise DecodeError(
+            "corrupt", "its compressed pixels are damaged or incomplete", hint="Export it again."
+        ) from error
+    if pixels.shape != (layout.height, layout.width, layout.components):
+        raise DecodeError("corrupt", f"the image decodes to {pixels.shape}, not what its header says")
+    return pixels
 
 
 def _rgb_from_cmyk(stored: Pixels) -> Pixels:
