@@ -4,9 +4,10 @@ import pytest
 import yaml
 
 from medloom.errors import RecipeError
-from medloom.models.registry import LOSSES, NETWORKS
+from medloom.models.registry import IMAGE_LOSSES, LOSSES, NETWORKS
 from medloom.recipe import Recipe, builtin_names, load_recipe, parse_recipe
 from medloom.recipe.reference import allowed_at
+from medloom.recipe.schema import SEGMENTATION_NETWORKS
 
 BOOLEANS = [
     "split.stratify",
@@ -93,7 +94,9 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
         ("loss.name=dice_ce", "got 'dice_ce', did you mean 'dice-ce'?"),
         ("train.epocs=3", "train.epocs: unknown key, did you mean 'epochs'?; allowed here: epochs, batch_size"),
         ("trian.epochs=3", "trian: unknown key, did you mean 'train'?"),
-        ("train.optimizer.name=adam", "one of adamw, sgd; got 'adam', did you mean 'adamw'?"),
+        ("train.optimizer.name=adan", "one of adamw, adam, sgd; got 'adan', did you mean 'adam'?"),
+        ("preprocess.crop=[64, 64]", "preprocess.crop: expected empty for task segmentation"),
+        ("train.monitor=auc", "train.monitor: expected one of dice_balanced, dice_lesion, dice_all, loss for task"),
         ("train.epochs=yes", "train.epochs: YAML reads true, false, yes and no as booleans"),
         ("name=A b", "name: expected text (Name of the recipe, in lower-case letters, digits and hyphens); got 'A b'"),
     ],
@@ -180,5 +183,5 @@ def test_a_resolved_recipe_loads_as_itself():
 
 
 def test_the_recipe_knows_the_networks_and_losses_that_can_be_built():
-    assert set(allowed_at(("model", "name"))["enum"]) == set(NETWORKS)
-    assert set(allowed_at(("loss", "name"))["enum"]) == set(LOSSES)
+    assert set(SEGMENTATION_NETWORKS) == set(NETWORKS)
+    assert set(allowed_at(("loss", "name"))["enum"]) == {*LOSSES, *IMAGE_LOSSES}

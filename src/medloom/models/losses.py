@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
+
+# isort: split
 import inspect
 from typing import Any
 

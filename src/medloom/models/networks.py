@@ -5,6 +5,9 @@ Every network takes normalised images ``(N, C, H, W)`` and returns logits ``(N, 
 
 from __future__ import annotations
 
+import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
+
+# isort: split
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any

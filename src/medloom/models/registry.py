@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from medloom.errors import RecipeError
 
-__all__ = ["LOSSES", "NETWORKS", "check_name"]
+__all__ = ["IMAGE_LOSSES", "LOSSES", "NETWORKS", "check_name"]
 
 NETWORKS: dict[str, str] = {
     "unet": "U-Net with residual units (Kerfoot et al. 2018)",
@@ -27,6 +27,12 @@ LOSSES: dict[str, str] = {
     "dice-ce": "Dice plus cross-entropy",
     "dice-focal": "Dice plus focal (Lin et al. 2017)",
     "tversky": "Tversky, which weighs misses and false alarms apart (Salehi et al. 2017)",
+}
+
+IMAGE_LOSSES: dict[str, str] = {
+    "cross-entropy": "Cross-entropy over classes; binary for one class or several labels",
+    "focal": "Focal (Lin et al. 2017)",
+    "mse": "Mean squared error",
 }
 
 

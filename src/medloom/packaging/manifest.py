@@ -74,7 +74,7 @@ class Manifest(_Entry):
 
     format: Literal[1]
     medloom: str
-    task: Literal["segmentation"]
+    task: Literal["segmentation", "classification"]
     name: str
     phantom: bool
     classes: Annotated[tuple[str, ...], Field(min_length=2)]

@@ -172,7 +172,8 @@ def _line(location: tuple[int | str, ...], detail: ErrorDetails) -> str:
     came = detail["input"]
     shown = "" if isinstance(came, (Mapping, BaseModel)) else f"; got {_short(came)}"
     if detail["type"] == "value_error":
-        return f"{field}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+        said = detail["msg"].removeprefix("Value error, ")
+        return said if detail["loc"] == () else f"{field}: {said}{shown}"  # the whole recipe names its fields itself
     return (
         f"{field}: expected {_expected(node)}{shown}{nearest(str(came), [str(word) for word in node.get('enum', ())])}"
     )

@@ -6,6 +6,8 @@ Booleans accept true/false/1/0/yes/no and nothing else.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
@@ -19,7 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from medloom.recipe.library import nearest
+
 __all__ = [
+    "SEGMENTATION_NETWORKS",
     "AugmentConfig",
     "Bool",
     "CropConfig",
@@ -27,7 +32,9 @@ __all__ = [
     "EarlyStoppingConfig",
     "EvaluateConfig",
     "FlipConfig",
+    "LabelsConfig",
     "LossConfig",
+    "MetadataConfig",
     "ModelConfig",
     "NoiseConfig",
     "NormaliseConfig",
@@ -79,6 +86,9 @@ def _word(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
 
+SEGMENTATION_NETWORKS = ("unet", "attention-unet", "unetr", "swin-unetr", "segresnet", "dynunet", "flexible-unet")
+"""Networks for segmentation; the names of those for classification are timm's."""
+
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 Switch = Annotated[bool | Literal["auto"], BeforeValidator(_switch)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -105,12 +115,16 @@ class _Config(BaseModel):
 class PhantomConfig(_Config):
     """Seeded synthetic images in the layout of the data set."""
 
+    kind: Literal["brain-mri", "chest-xray", "melanoma"] = "brain-mri"
+    """Whose files and folders: LGG brain MRI, chest X-rays in class folders, or skin photographs with a CSV."""
     patients: Annotated[int, Field(ge=3, le=10_000)] = 16
     """Number of patients."""
     size: Annotated[int, Field(ge=32, le=1024)] = 256
     """Height and width of a slice in pixels."""
     slices: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(le=200)]] = (20, 88)
-    """Fewest and most slices of a patient."""
+    """Fewest and most slices of a patient; images of a patient for the other kinds."""
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of positive images; empty: that of the data set. Brain MRI has its own."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the generator."""
 
@@ -120,6 +134,51 @@ class PhantomConfig(_Config):
         return _low_first(value)
 
 
+class MetadataConfig(_Config):
+    """Columns of the label file that go into the network beside the image, or alone."""
+
+    numeric: tuple[str, ...] = ()
+    """Columns of numbers; blanks become the training patients' mean and set an indicator."""
+    categorical: tuple[str, ...] = ()
+    """Columns of words; blanks and words that training never saw are categories of their own."""
+
+
+class LabelsConfig(_Config):
+    """Labels of whole images, for classification and regression."""
+
+    kind: Literal["auto", "binary", "multi-class", "multi-label", "real"] = "auto"
+    """What a label is; `auto` finds out while preparing and writes it into the run's recipe."""
+    classes: tuple[str, ...] = ()
+    """Classes in order, as the label column or the folders name them; of two, the second is the positive one.
+    Empty: as found, sorted."""
+    file: str | None = None
+    """`csv` only: path of the label file inside the data; empty: the only CSV there."""
+    image: str = "image"
+    """`csv` only: column with the image's name, with or without folder and extension."""
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("level",)
+    """`csv` only: one column with a class or a number, or several with 0 and 1 or with numbers. `array`: names of
+    the vector's entries."""
+    patient: str | None = None
+    """`csv` only: column with the patient."""
+    patient_pattern: str | None = None
+    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`."""
+    metadata: MetadataConfig = MetadataConfig()
+    groups: tuple[str, ...] = ()
+    """Columns by which the figures are also reported, such as sex or site."""
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _has_a_group(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = re.compile(value).groups
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+            if groups != 1:
+                raise ValueError("expected a regular expression with one group, around the patient")
+        return value
+
+
 class DataConfig(_Config):
     """Where the images are and how they are laid out."""
 
@@ -127,12 +186,16 @@ class DataConfig(_Config):
     """Folder or zip with the images; `--data` overrides it. Empty: Kaggle when credentials exist, else phantoms."""
     kaggle: str | None = None
     """Kaggle data set as `owner/name`."""
-    layout: Literal["lgg-mri", "image-mask"] = "image-mask"
-    """How the files are arranged."""
+    layout: Literal["lgg-mri", "image-mask", "folder-classes", "csv", "array"] = "image-mask"
+    """How the files are arranged: masks beside slices, by patterns, a folder for each class, a CSV with labels, or
+    an array for each image."""
     image: str = "images/{sample}.png"
-    """`image-mask` only: pattern of an image's path. `{patient}`, `{sample}` and `{channel}` match one part each."""
+    """`image-mask` and `array`: pattern of an image's path. `{patient}`, `{sample}` and `{channel}` match one part
+    each."""
     mask: str = "masks/{sample}.png"
-    """`image-mask` only: pattern of the mask's path, with the names that `image` uses."""
+    """`image-mask` and `array`: pattern of the mask's or array's path, with the names that `image` uses. An array is
+    a map of classes for segmentation, a vector for classification."""
+    labels: LabelsConfig = LabelsConfig()
     channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("grey",)
     """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
     missing_channel: Annotated[str, Field(pattern=r"^(refuse|zeros|copy:.+)$")] = "refuse"
@@ -184,8 +247,11 @@ class SplitConfig(_Config):
     """Share of samples that only the final figures see."""
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
     """Number of folds for cross-validation; replaces the shares. A fold is the test set once."""
-    fold: Annotated[int, Field(ge=0)] = 0
-    """Which fold is the test set; the next one validates."""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """Which fold is the test set; the next one validates. Empty: every fold in turn, and their ensemble."""
+    published: Literal["respect", "repair", "ignore"] = "respect"
+    """What a split that the files come in (`train`, `val`, `test` folders) is worth: `respect` it, `repair` its
+    validation part by drawing patients from train and none from test, or `ignore` it."""
     file: str | None = None
     """A given split: CSV with the columns `patient` and `split` (train, validation, test)."""
     by: Literal["patient", "sample"] = "patient"
@@ -203,7 +269,7 @@ class SplitConfig(_Config):
             raise ValueError("train, validation and test must each be more than 0")
         if self.folds is not None and self.folds < 3:
             raise ValueError("folds must be at least 3: one tests, one validates, the rest train")
-        if self.folds is not None and self.fold >= self.folds:
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be below folds={self.folds}, counted from 0")
         return self
 
@@ -211,8 +277,9 @@ class SplitConfig(_Config):
 class NormaliseConfig(_Config):
     """From stored pixels to what the network sees, image by image."""
 
-    method: Literal["zscore", "percentile", "minmax", "none"] = "zscore"
-    """`zscore` mean 0 and deviation 1; `percentile` the two percentiles to 0 and 1; `minmax`; `none`."""
+    method: Literal["zscore", "percentile", "minmax", "imagenet", "none"] = "zscore"
+    """`zscore` mean 0 and deviation 1; `percentile` the two percentiles to 0 and 1; `minmax`; `imagenet` the fixed
+    mean and deviation that pretrained networks expect, of the dtype's full range; `none`."""
     nonzero: Bool = True
     """Take the statistics over pixels above zero only, where the head is."""
     per_channel: Bool = True
@@ -239,8 +306,23 @@ class PreprocessConfig(_Config):
     """Height and width in pixels that the network sees."""
     fit: Literal["stretch", "pad"] = "stretch"
     """`stretch` changes the aspect ratio, `pad` keeps it and fills with zeros."""
+    colour: Literal["as-is", "grey", "rgb"] = "as-is"
+    """Bring every image to one grey channel, or to three: grey is repeated, colours are weighed as in luma."""
+    crop: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    """Classification only: height and width of the part that the network sees: the centre, in training anywhere."""
     normalise: NormaliseConfig = NormaliseConfig()
     """Intensity normalisation."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop is not None and (self.crop[0] > self.size[0] or self.crop[1] > self.size[1]):
+            raise ValueError("crop must not be larger than size")
+        return self
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network sees."""
+        return self.crop or self.size
 
 
 class FlipConfig(_Config):
@@ -309,17 +391,38 @@ class AugmentConfig(_Config):
 class ModelConfig(_Config):
     """The network, by name, with its plain arguments."""
 
-    name: Literal["unet", "attention-unet", "unetr", "swin-unetr", "segresnet", "dynunet", "flexible-unet"] = "unet"
-    """The network."""
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "unet"
+    """The network. For segmentation `unet`, `attention-unet`, `unetr`, `swin-unetr`, `segresnet`, `dynunet` or
+    `flexible-unet`; for classification a backbone, such as `resnet18`, `efficientnet_b0`, `densenet121`, `alexnet` or
+    any other of timm, or `perceptron`, a cheap baseline."""
     args: dict[str, JsonValue] = {}
     """Arguments of the network that replace its defaults, such as `channels: [16, 32, 64, 128]`."""
+    weights: str = "none"
+    """Classification only: what the backbone begins with: `none`, `imagenet` from the hub, or a path of a
+    `.safetensors` file."""
+    tune: Literal["all", "head", "blocks"] = "all"
+    """Classification only: what is trained: everything, the new head only, or the last `blocks` blocks and the head."""
+    blocks: Annotated[int, Field(ge=1)] = 1
+    """`tune: blocks` only: how many blocks from the end."""
+    backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Classification only: learning rate of the backbone as a share of the head's."""
+    unfreeze_every: Annotated[int, Field(ge=1)] | None = None
+    """Classification only: gradual unfreezing: begin with the head and add a block after so many epochs."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Classification only: dropout before the head."""
+    metadata: Literal["none", "fused", "only"] = "none"
+    """Classification only: `fused` joins `data.labels.metadata` to the image before the head; `only` leaves the image
+    out."""
+    table_width: Annotated[int, Field(ge=1)] = 32
+    """Width of the metadata branch, and of the perceptron's hidden layer."""
 
 
 class LossConfig(_Config):
     """The training loss; always computed in float32."""
 
-    name: Literal["dice", "dice-ce", "dice-focal", "tversky"] = "dice-ce"
-    """The loss."""
+    name: Literal["dice", "dice-ce", "dice-focal", "tversky", "cross-entropy", "focal", "mse"] = "dice-ce"
+    """The loss. For segmentation the first four; for classification `cross-entropy` (binary for one class or several
+    labels) or `focal`; for numbers `mse`."""
     args: dict[str, JsonValue] = {}
     """Arguments of the loss that replace its defaults, such as `batch: true`."""
 
@@ -327,12 +430,12 @@ class LossConfig(_Config):
 class OptimizerConfig(_Config):
     """The optimiser."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
     """The method; `sgd` is with Nesterov momentum."""
     lr: Positive = 1e-3
     """Largest learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """Decoupled for `adamw`, an L2 penalty for `sgd`."""
+    """Decoupled for `adamw`, an L2 penalty for the others."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """`sgd` only: the momentum."""
 
@@ -366,6 +469,8 @@ class TrainConfig(_Config):
     """Passes over the training images. A finished run can be given more."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Images in a step, shared by the devices."""
+    validation_batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Images in a batch of validation; empty: `batch_size`."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip: Annotated[float, Field(gt=0)] | None = 1.0
@@ -379,7 +484,8 @@ class TrainConfig(_Config):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
     """`ema` only: how much of the average a step keeps."""
     lesion_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Oversampling: share of the drawn samples that hold a lesion; empty: as the data are."""
+    """Oversampling: share of the drawn samples that hold a lesion, or are not of the first class; empty: as the data
+    are."""
     precision: Annotated[Literal["auto", "32", "bf16", "fp16"], BeforeValidator(_word)] = "auto"
     """`auto` takes bf16 where the hardware multiplies it natively, else 32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -389,9 +495,10 @@ class TrainConfig(_Config):
     compile: Switch = "auto"
     """Compile the network with `torch.compile`. `auto` does on a CPU where there is a C++ compiler and the run is long
     enough to win back the minute that compiling takes."""
-    monitor: Literal["dice_balanced", "dice_lesion", "dice_all", "loss"] = "dice_balanced"
+    monitor: Literal["dice_balanced", "dice_lesion", "dice_all", "auc", "average_precision", "loss"] = "dice_balanced"
     """Validation metric that picks the best epoch. `dice_balanced` is the mean of the Dice over samples with a
-    lesion and the share of empty samples left empty; `dice_all` counts an empty sample left empty as 1."""
+    lesion and the share of empty samples left empty; `dice_all` counts an empty sample left empty as 1. `auc` and
+    `average_precision` are for classification, means over the classes where there are several; `loss` is for all."""
     checkpoint_minutes: Positive | None = 10.0
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -410,6 +517,18 @@ class EvaluateConfig(_Config):
     validation samples."""
     flips: Bool = False
     """Average the prediction over the image and its mirror image, in evaluation and in the bundle."""
+    rounds: Annotated[int, Field(ge=1, le=64)] = 1
+    """Classification only: average over so many views (the centre, its mirror image, and crops around it), in
+    evaluation and in the bundle."""
+    rule: Literal["youden", "sensitivity", "cost"] = "youden"
+    """Classification only: how `threshold: auto` is chosen on validation: most sensitivity plus specificity, a fixed
+    sensitivity, or the least cost."""
+    min_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """`rule: sensitivity` only: the sensitivity to reach."""
+    cost_ratio: Positive = 1.0
+    """`rule: cost` only: what a missed positive costs, in false alarms."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Images in a batch of the evaluation."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Resamples of the patients for the 95 % intervals."""
 
@@ -428,8 +547,8 @@ class Recipe(_Config):
     """Name of the recipe, in lower-case letters, digits and hyphens."""
     description: str = ""
     """One sentence for `medloom recipes`."""
-    task: Literal["segmentation"] = "segmentation"
-    """What the network answers."""
+    task: Literal["segmentation", "classification"] = "segmentation"
+    """What the network answers: a class for each pixel, or classes or numbers for the image."""
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
@@ -440,6 +559,48 @@ class Recipe(_Config):
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig = PackageConfig()
 
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        for key, value, valid in _TASK_CHOICES[self.task](self):
+            if value not in valid:
+                allowed = f"one of {', '.join(valid)} for task {self.task}" if len(valid) > 1 else f"{valid[0]}"
+                raise ValueError(f"{key}: expected {allowed}; got {value!r}{nearest(value, valid)}")
+        if self.task == "segmentation" and self.preprocess.crop is not None:
+            raise ValueError("preprocess.crop: expected empty for task segmentation")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in order: the mask's, the background first, or the labels'."""
+        return self.data.classes if self.task == "segmentation" else self.data.labels.classes
+
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""
         return self.model_dump(mode="json")
+
+
+_Choices = list[tuple[str, str, tuple[str, ...]]]
+
+
+def _for_segmentation(recipe: Recipe) -> _Choices:
+    return [
+        ("model.name", recipe.model.name, SEGMENTATION_NETWORKS),
+        ("loss.name", recipe.loss.name, ("dice", "dice-ce", "dice-focal", "tversky")),
+        ("train.monitor", recipe.train.monitor, ("dice_balanced", "dice_lesion", "dice_all", "loss")),
+        ("data.layout", recipe.data.layout, ("lgg-mri", "image-mask", "array")),
+    ]
+
+
+def _for_classification(recipe: Recipe) -> _Choices:
+    real = recipe.data.labels.kind == "real"
+    return [
+        ("loss.name", recipe.loss.name, ("mse",) if real else ("cross-entropy", "focal", "mse")),
+        ("train.monitor", recipe.train.monitor, ("loss",) if real else ("auc", "average_precision", "loss")),
+        ("data.layout", recipe.data.layout, ("folder-classes", "csv", "array")),
+    ]
+
+
+_TASK_CHOICES: dict[str, Callable[[Recipe], _Choices]] = {
+    "segmentation": _for_segmentation,
+    "classification": _for_classification,
+}

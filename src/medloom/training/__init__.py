@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
+
+# isort: split
 from medloom.training.loop import load_best, train
 from medloom.training.progress import TrainProgress
 from medloom.training.result import TrainResult

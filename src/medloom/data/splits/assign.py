@@ -100,7 +100,7 @@ def _given(frame: pd.DataFrame) -> pd.DataFrame:
 def _split_of_fold(parts: IntArray, config: SplitConfig) -> npt.NDArray[np.str_]:
     """Fold k tests, the next one validates, the rest train."""
     folds = config.folds or 1
-    place = (parts - config.fold) % folds
+    place = (parts - (config.fold or 0)) % folds
     return np.where(place == 0, "test", np.where(place == 1, "validation", "train"))
 
 
