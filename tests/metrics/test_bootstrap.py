@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medloom.metrics import Estimate, bootstrap_interval, bootstrap_mean, bootstrap_ratio, roc_auc
+from medloom.metrics import (
+    Estimate,
+    bootstrap_interval,
+    bootstrap_mean,
+    bootstrap_ratio,
+    resample,
+    roc_auc,
+    weighted_mean,
+)
 
 
 def clustered(seed=0, patients=30, slices=12):
@@ -71,3 +79,34 @@ def test_a_statistic_that_is_not_defined_gives_no_figure():
     values = np.stack([np.zeros(4), np.arange(4)], axis=1)
     estimate = bootstrap_interval(values, list("abcd"), lambda v, w: roc_auc(v[:, 0], v[:, 1], w), n=20)
     assert (estimate.value, estimate.low, estimate.n) == (None, None, 4)
+
+
+def test_several_statistics_of_one_pass_are_those_taken_alone():
+    values, patients = clustered()
+    truth = values > 0.6
+
+    def both(weights):
+        return {
+            "area": roc_auc(truth, values[::-1], weights),
+            "means": np.stack([weights @ values, weights @ truth], 1),
+        }
+
+    found = resample(patients, both, n=100, seed=3)
+    pairs = np.stack([truth, values[::-1]], axis=1)
+    alone = bootstrap_interval(pairs, patients, lambda v, w: roc_auc(v[:, 0], v[:, 1], w), n=100, seed=3)
+    assert found.estimate("area", len(values)) == alone
+    low, high = found.band("means")
+    second = found.estimate("means", len(values), 1)
+    assert (second.low, second.high) == (low[1], high[1])
+    assert low[0] < found.point["means"][0] < high[0]
+
+
+def test_weights_of_cases_count_beside_the_draws():
+    values, patients, weights = np.array([1.0, 2.0, 3.0]), ["a", "b", "c"], [2.0, 0.0, 1.0]
+    found = resample(patients, lambda w: {"mean": weighted_mean(values, w)}, 50, weights=weights)
+    assert found.estimate("mean", 3).value == pytest.approx(5 / 3)
+
+
+def test_a_band_without_resamples_is_not_defined():
+    found = resample(["a", "b"], lambda w: {"sums": w}, 0)
+    assert np.isnan(found.band("sums")).all()

@@ -2,27 +2,76 @@
 
 from __future__ import annotations
 
-from medloom.metrics.bootstrap import Estimate, bootstrap_interval, bootstrap_mean, bootstrap_ratio, weighted_mean
+from medloom.metrics.bootstrap import (
+    Estimate,
+    Resampled,
+    bootstrap_interval,
+    bootstrap_mean,
+    bootstrap_ratio,
+    percentile_interval,
+    resample,
+    weighted_mean,
+)
+from medloom.metrics.calibration import calibration_bins, expected_calibration_error, reliability
+from medloom.metrics.classification import (
+    accuracy,
+    balanced_accuracy,
+    brier_score,
+    confusion_matrix,
+    counts_at,
+    f1_score,
+    log_loss,
+    matthews,
+    precision,
+    precision_recall_curve,
+    roc_curve,
+    sensitivity,
+    specificity,
+)
 from medloom.metrics.lesions import LesionCount, count_lesions, lesion_sensitivity
 from medloom.metrics.overlap import dice, dice_from_counts, iou, iou_from_counts
 from medloom.metrics.ranking import average_precision, roc_auc
+from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
 from medloom.metrics.surface import hausdorff95, outline
 
 __all__ = [
     "Estimate",
     "LesionCount",
+    "Resampled",
+    "accuracy",
     "average_precision",
+    "balanced_accuracy",
     "bootstrap_interval",
     "bootstrap_mean",
     "bootstrap_ratio",
+    "brier_score",
+    "calibration_bins",
+    "confusion_matrix",
     "count_lesions",
+    "counts_at",
     "dice",
     "dice_from_counts",
+    "expected_calibration_error",
+    "f1_score",
     "hausdorff95",
     "iou",
     "iou_from_counts",
     "lesion_sensitivity",
+    "log_loss",
+    "matthews",
+    "mean_absolute_error",
     "outline",
+    "percentile_interval",
+    "precision",
+    "precision_recall_curve",
+    "r_squared",
+    "reliability",
+    "resample",
     "roc_auc",
+    "roc_curve",
+    "root_mean_squared_error",
+    "sensitivity",
+    "spearman",
+    "specificity",
     "weighted_mean",
 ]

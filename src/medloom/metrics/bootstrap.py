@@ -6,18 +6,28 @@ give intervals that are too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Estimate", "bootstrap_interval", "bootstrap_mean", "bootstrap_ratio", "weighted_mean"]
+__all__ = [
+    "Estimate",
+    "Resampled",
+    "bootstrap_interval",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "percentile_interval",
+    "resample",
+    "weighted_mean",
+]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Statistic = Callable[[Array, Floats], Floats]
+Statistics = Callable[[Floats], Mapping[str, Floats]]
 
 _CELLS = 4_000_000  # weights held at a time: 32 MB
 
@@ -43,6 +53,41 @@ class Estimate:
     def plain(self) -> dict[str, float | int | None]:
         """Return the estimate as plain JSON types."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "patients": self.patients}
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """Several statistics on all cases and on resamples of the patients.
+
+    Args:
+        point: Each statistic on all cases, by name; any shape.
+        draws: The same on each resample: one dimension more in front, of length 0 without resamples.
+        patients: Number of patients that were drawn from.
+    """
+
+    point: dict[str, Floats]
+    draws: dict[str, Floats]
+    patients: int
+
+    def estimate(self, name: str, n: int, index: int | tuple[int, ...] = ()) -> Estimate:
+        """Return a statistic, or one entry of it, with its 95 % interval.
+
+        Args:
+            name: The statistic.
+            n: Number of cases that count in it.
+            index: Which entry, where the statistic is an array.
+        """
+        where = index if isinstance(index, tuple) else (index,)
+        drawn = np.moveaxis(self.draws[name], 0, -1)[where]
+        return _estimate(self.point[name][where], drawn, n, self.patients)
+
+    def band(self, name: str) -> tuple[Floats, Floats]:
+        """Return the 2.5th and the 97.5th percentile of every entry of a statistic, NaN where there is none."""
+        draws = self.draws[name]
+        flat = draws.reshape(len(draws), -1)
+        limits = np.array([percentile_interval(column) for column in flat.T]).reshape(-1, 2)
+        low, high = limits.T.reshape(2, *draws.shape[1:])
+        return low, high
 
 
 def weighted_mean(values: Array, weights: Floats) -> Floats:
@@ -82,11 +127,50 @@ def bootstrap_interval(
     values, (names, index) = values[kept], np.unique(np.asarray(patients)[kept], return_inverse=True)
     if not len(values):
         return Estimate(None, None, None, 0, 0)
-    point = statistic(values, np.ones((1, len(values))))
-    step = max(1, _CELLS // len(values))
+    found = resample(names[index], lambda weights: {"": statistic(values, weights)}, n, seed)
+    return found.estimate("", len(values))
+
+
+def resample(
+    patients: ArrayLike, statistics: Statistics, n: int = 1000, seed: int = 0, weights: ArrayLike | None = None
+) -> Resampled:
+    """Take several statistics on all cases and on resamples of the patients, in one pass.
+
+    Args:
+        patients: Patient of each case, shape (N,), at least one.
+        statistics: Takes weights (B, N), how often each case counts, and gives arrays (B, ...) by name.
+        n: Number of resamples; 0 gives none, and so does a single patient.
+        seed: Seed of the draws.
+        weights: Weight of each case, shape (N,), by which the number of draws is multiplied.
+
+    Returns:
+        The statistics, to be asked for estimates and bands.
+
+    Example:
+        >>> found = resample(["a", "a", "b"], lambda w: {"mean": weighted_mean(np.array([0.8, 0.9, 0.4]), w)}, 200)
+        >>> round(found.estimate("mean", n=3).value, 2)
+        0.7
+    """
+    names, index = np.unique(np.asarray(patients), return_inverse=True)
+    each = np.ones((1, len(index))) if weights is None else np.asarray(weights, float)[None]
     draws = _draws(len(names), n, seed)
-    resampled = [statistic(values, draws[i : i + step, index]) for i in range(0, len(draws), step)]
-    return _estimate(point, np.concatenate([*resampled, np.empty(0)]), len(values), len(names))
+    step = max(1, _CELLS // max(1, len(index)))
+    point = statistics(each)
+    pieces = [statistics(draws[i : i + step, index] * each) for i in range(0, len(draws), step)]
+    return Resampled(
+        {name: value[0] for name, value in point.items()},
+        {name: np.concatenate([value[:0], *(piece[name] for piece in pieces)]) for name, value in point.items()},
+        len(names),
+    )
+
+
+def percentile_interval(resampled: Floats) -> tuple[float, float]:
+    """Return the 2.5th and the 97.5th percentile of what is not NaN, or twice NaN if nothing is."""
+    defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def bootstrap_ratio(
@@ -113,7 +197,7 @@ def bootstrap_ratio(
     np.add.at(sums, index, np.stack([above[counts], below[counts]], axis=1))
     resampled = _draws(len(names), n, seed) @ sums  # the sums of a resample are weighted sums of patients
     point = sums.sum(axis=0)
-    return _estimate(point[:1] / point[1:], resampled[:, 0] / resampled[:, 1], round(point[1]), len(names))
+    return _estimate(point[0] / point[1], resampled[:, 0] / resampled[:, 1], round(point[1]), len(names))
 
 
 def bootstrap_mean(values: ArrayLike, patients: ArrayLike, n: int = 1000, seed: int = 0) -> Estimate:
@@ -140,10 +224,9 @@ def _draws(patients: int, n: int, seed: int) -> Floats:
     return np.random.default_rng(seed).multinomial(patients, chances, size=n).astype(float)
 
 
-def _estimate(point: Floats, resampled: Floats, n: int, patients: int) -> Estimate:
-    value = None if np.isnan(point[0]) else float(point[0])
-    defined = resampled[~np.isnan(resampled)]
-    if value is None or not len(defined):
+def _estimate(point: float, resampled: Floats, n: int, patients: int) -> Estimate:
+    value = None if np.isnan(point) else float(point)
+    low, high = percentile_interval(resampled)
+    if value is None or np.isnan(low):
         return Estimate(value, None, None, n, patients)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), n, patients)
+    return Estimate(value, low, high, n, patients)

@@ -1,0 +1,88 @@
+"""Whether probabilities mean what they say: reliability by bins and the expected calibration error."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medloom.metrics.classification import sum_by_group
+
+__all__ = ["calibration_bins", "expected_calibration_error", "reliability"]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+def calibration_bins(score: ArrayLike, bins: int = 10, kind: Literal["width", "mass"] = "width") -> Floats:
+    """Return the edges of bins over scores; a bin holds its upper edge, the first also its lower one.
+
+    Args:
+        score: Probabilities, shape (N,), 0 to 1. Only ``mass`` looks at them.
+        bins: Number of bins; with ``mass`` fewer where many scores are equal.
+        kind: ``width`` for bins of equal width from 0 to 1, ``mass`` for bins of equally many cases.
+
+    Returns:
+        Ascending edges, shape (bins + 1,), from 0 to 1.
+    """
+    if kind == "width" or not np.size(score):
+        return np.linspace(0.0, 1.0, bins + 1)
+    inner = np.quantile(np.asarray(score, float), np.linspace(0.0, 1.0, bins + 1)[1:-1])
+    return np.unique(np.concatenate([[0.0], inner, [1.0]]))
+
+
+def reliability(
+    truth: ArrayLike, score: ArrayLike, edges: Array, weights: Array | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Compare the mean score with the share of positive cases, bin by bin; NaN in an empty bin.
+
+    Args:
+        truth: Whether each case is positive, shape (N,).
+        score: Its probability, shape (N,), 0 to 1.
+        edges: Edges of the bins, shape (M + 1,), as from ``calibration_bins``.
+        weights: How often each case counts, shape (B, N); None counts each once.
+
+    Returns:
+        Number of cases, mean score and share of positive cases, each of shape (B, M).
+
+    Source:
+        Niculescu-Mizil and Caruana, Predicting good probabilities with supervised learning, ICML 2005
+    """
+    scores, true = np.asarray(score, float), np.asarray(truth, float)
+    each = np.ones((1, len(scores))) if weights is None else np.asarray(weights, float)
+    bins, group = len(edges) - 1, np.searchsorted(edges[1:-1], scores, side="left")
+    count, said, seen = (sum_by_group(group, bins, each * values) for values in (np.ones_like(scores), scores, true))
+    empty = np.full(count.shape, np.nan)
+    return (
+        count,
+        np.divide(said, count, out=empty.copy(), where=count > 0),
+        np.divide(seen, count, out=empty.copy(), where=count > 0),
+    )
+
+
+def expected_calibration_error(
+    truth: ArrayLike, score: ArrayLike, edges: Array, weights: Array | None = None
+) -> Floats:
+    """Mean distance between score and share of positive cases over the bins, weighted by their cases.
+
+    NaN without cases; defined where only one class occurs. It shrinks with fewer bins and grows with fewer cases:
+    compare only figures that were taken alike.
+
+    Args:
+        truth: Whether each case is positive, shape (N,).
+        score: Its probability, shape (N,), 0 to 1.
+        edges: Edges of the bins, shape (M + 1,), as from ``calibration_bins``.
+        weights: How often each case counts, shape (B, N); None counts each once.
+
+    Returns:
+        Errors of shape (B,), 0 to 1.
+
+    Source:
+        Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599
+    """
+    count, said, seen = reliability(truth, score, edges, weights)
+    total = count.sum(axis=1)
+    apart = (count * np.abs(np.nan_to_num(said - seen))).sum(axis=1)
+    error: Floats = np.divide(apart, total, out=np.full(len(total), np.nan), where=total > 0)
+    return error

@@ -1,0 +1,288 @@
+"""How well decisions and scores agree with the truth, for two classes and for several.
+
+Every function takes ``weights`` of shape (B, N), how often each case counts in each of B resamples, and returns
+one row for each; without weights every case counts once and B is 1. A figure that is not defined is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medloom.metrics.bootstrap import weighted_mean
+
+__all__ = [
+    "accuracy",
+    "balanced_accuracy",
+    "brier_score",
+    "confusion_matrix",
+    "counts_at",
+    "f1_score",
+    "log_loss",
+    "matthews",
+    "precision",
+    "precision_recall_curve",
+    "roc_curve",
+    "sensitivity",
+    "specificity",
+    "sum_by_group",
+]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+def confusion_matrix(truth: ArrayLike, decision: ArrayLike, classes: int, weights: Array | None = None) -> Floats:
+    """Count how often each class was taken for each; all zero without cases.
+
+    Args:
+        truth: True class index of each case, shape (N,), 0 to ``classes`` - 1.
+        decision: Decided class index, shape (N,).
+        classes: Number of classes K.
+        weights: How often each case counts, shape (B, N); None counts each once.
+
+    Returns:
+        Counts of shape (B, K, K): rows are the truth, columns the decision.
+
+    Example:
+        >>> confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], 2)[0].tolist()
+        [[1.0, 1.0], [0.0, 2.0]]
+    """
+    cells = np.asarray(truth).astype(np.int64) * classes + np.asarray(decision).astype(np.int64)
+    return sum_by_group(cells, classes * classes, _weights(weights, len(cells))).reshape(-1, classes, classes)
+
+
+def accuracy(matrix: Array) -> Floats:
+    """Share of the cases that were decided rightly; NaN without cases.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Shares of shape (...), 0 to 1.
+    """
+    return _divide(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum((-2, -1)))
+
+
+def balanced_accuracy(matrix: Array) -> Floats:
+    """Mean sensitivity of the classes that have cases; NaN without cases. A constant decision gives 1 / classes.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Shares of shape (...), 0 to 1.
+    """
+    found = sensitivity(matrix)
+    return _divide(np.nansum(found, axis=-1), np.count_nonzero(~np.isnan(found), axis=-1))
+
+
+def sensitivity(matrix: Array) -> Floats:
+    """Share of each class's cases that were found (recall); NaN for a class without cases.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Shares of shape (..., K); with two classes, entry 1 is the sensitivity for the positive one.
+    """
+    return _divide(_diagonal(matrix), matrix.sum(-1))
+
+
+def specificity(matrix: Array) -> Floats:
+    """Share of the other classes' cases that were not taken for this class; NaN if there are no others.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Shares of shape (..., K); with two classes, entry 1 is the specificity for the positive one.
+    """
+    others = matrix.sum((-2, -1))[..., None] - matrix.sum(-1)
+    wrong = matrix.sum(-2) - _diagonal(matrix)
+    return _divide(others - wrong, others)
+
+
+def precision(matrix: Array) -> Floats:
+    """Share of the decisions for each class that were right; NaN for a class that was never decided for.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Shares of shape (..., K).
+    """
+    return _divide(_diagonal(matrix), matrix.sum(-2))
+
+
+def f1_score(matrix: Array) -> Floats:
+    """Harmonic mean of precision and sensitivity; NaN for a class that neither occurs nor was decided for.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Scores of shape (..., K), 0 to 1.
+    """
+    return _divide(2 * _diagonal(matrix), matrix.sum(-1) + matrix.sum(-2))
+
+
+def matthews(matrix: Array) -> Floats:
+    """Matthews correlation of truth and decision; NaN if only one class occurs or only one was decided for.
+
+    Args:
+        matrix: Confusion matrices, shape (..., K, K).
+
+    Returns:
+        Correlations of shape (...), -1 to 1.
+
+    Source:
+        Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, Computational
+        Biology and Chemistry 28 (2004), doi:10.1016/j.compbiolchem.2004.09.006
+    """
+    total, rows, columns = matrix.sum((-2, -1)), matrix.sum(-1), matrix.sum(-2)
+    covariance = total * np.trace(matrix, axis1=-2, axis2=-1) - (rows * columns).sum(-1)
+    spread = (total**2 - (rows**2).sum(-1)) * (total**2 - (columns**2).sum(-1))
+    return _divide(covariance, np.sqrt(np.maximum(spread, 0.0)))
+
+
+def brier_score(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats:
+    """Mean squared distance of the probabilities from the truth; NaN without cases, defined with one class only.
+
+    Args:
+        truth: True class index of each case, shape (N,).
+        score: Probability of class 1, shape (N,), or of every class, shape (N, K).
+        weights: How often each case counts, shape (B, N); None counts each once.
+
+    Returns:
+        Scores of shape (B,): 0 to 1 for two classes, 0 to 2 (summed over the classes) for (N, K).
+
+    Source:
+        Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950)
+    """
+    true = np.asarray(truth).astype(np.int64)
+    if score.ndim == 1:
+        return weighted_mean((score - true) ** 2, _weights(weights, len(true)))
+    return weighted_mean(((score - np.eye(score.shape[1])[true]) ** 2).sum(1), _weights(weights, len(true)))
+
+
+def log_loss(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats:
+    """Mean negative logarithm of the probability of the true class; NaN without cases, defined with one class only.
+
+    Probabilities are kept 2.2e-16 away from 0 and 1, so that a sure mistake costs 36 and not infinity.
+
+    Args:
+        truth: True class index of each case, shape (N,).
+        score: Probability of class 1, shape (N,), or of every class, shape (N, K).
+        weights: How often each case counts, shape (B, N); None counts each once.
+
+    Returns:
+        Losses of shape (B,) in nats, from 0.
+    """
+    true = np.asarray(truth).astype(np.int64)
+    both = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
+    given = np.clip(both[np.arange(len(true)), true].astype(float), _EPSILON, 1.0 - _EPSILON)
+    return weighted_mean(-np.log(given), _weights(weights, len(true)))
+
+
+def counts_at(
+    truth: ArrayLike, score: ArrayLike, thresholds: ArrayLike, weights: Array | None = None
+) -> tuple[Floats, Floats]:
+    """Count the true and the false positives at thresholds; a case is called from the threshold on.
+
+    Args:
+        truth: Whether each case is positive, shape (N,).
+        score: Score of each case, shape (N,).
+        thresholds: Ascending, shape (T,).
+        weights: How often each case counts, shape (B, N); None counts each once.
+
+    Returns:
+        True positives and false positives, each of shape (B, T).
+    """
+    positive, edges = np.asarray(truth).astype(bool), np.asarray(thresholds, float)
+    reached = np.searchsorted(edges, np.asarray(score, float), side="right")
+    cells = reached * 2 + positive
+    sums = sum_by_group(cells, 2 * (len(edges) + 1), _weights(weights, len(cells))).reshape(-1, len(edges) + 1, 2)
+    called = sums[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    return called[..., 1], called[..., 0]
+
+
+def roc_curve(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Take the ROC curve at every distinct score; the rates of a class without cases are NaN.
+
+    Args:
+        truth: Whether each case is positive, shape (N,).
+        score: Score of each case, shape (N,).
+
+    Returns:
+        False positive rate, sensitivity and threshold, each of shape (distinct scores + 1,), from nobody called
+        (threshold infinity) to everybody.
+    """
+    thresholds, hits, alarms, positive, negative = _at_distinct(truth, score)
+    none = np.zeros(1)
+    return (
+        _divide(np.concatenate([none, alarms]), np.full(len(alarms) + 1, negative)),
+        _divide(np.concatenate([none, hits]), np.full(len(hits) + 1, positive)),
+        np.concatenate([[np.inf], thresholds]),
+    )
+
+
+def precision_recall_curve(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Take precision and recall at every distinct score; recall is NaN without a positive case.
+
+    Args:
+        truth: Whether each case is positive, shape (N,).
+        score: Score of each case, shape (N,).
+
+    Returns:
+        Precision, recall and threshold, each of shape (distinct scores,), the highest threshold first.
+    """
+    thresholds, hits, alarms, positive, _ = _at_distinct(truth, score)
+    return _divide(hits, hits + alarms), _divide(hits, np.full(len(hits), positive)), thresholds
+
+
+def sum_by_group(group: Array, groups: int, weights: Array) -> Floats:
+    """Add up weights by group.
+
+    Args:
+        group: Group of each case, shape (N,), 0 to ``groups`` - 1.
+        groups: Number of groups G.
+        weights: Weight of each case, shape (B, N).
+
+    Returns:
+        Sums of shape (B, G); 0 for a group without cases.
+    """
+    order = np.argsort(group, kind="stable")
+    names, starts = np.unique(group[order], return_index=True)
+    sums = np.zeros((len(weights), groups))
+    if len(names):
+        sums[:, names] = np.add.reduceat(weights[:, order], starts, axis=1)
+    return sums
+
+
+def _at_distinct(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats, float, float]:
+    """Distinct scores, descending, what is called at each, and how many of either class there are."""
+    thresholds = np.unique(np.asarray(score, float))
+    hits, alarms = counts_at(truth, score, thresholds)
+    positive = float(np.count_nonzero(truth))
+    return thresholds[::-1], hits[0, ::-1], alarms[0, ::-1], positive, len(np.asarray(truth)) - positive
+
+
+def _weights(weights: Array | None, n: int) -> Floats:
+    each: Floats = np.ones((1, n)) if weights is None else np.asarray(weights, float)
+    return each
+
+
+def _diagonal(matrix: Array) -> Floats:
+    found: Floats = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
+    return found
+
+
+def _divide(part: ArrayLike, whole: ArrayLike) -> Floats:
+    above, below = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
+    quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return quotient
