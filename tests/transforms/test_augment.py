@@ -118,3 +118,24 @@ def test_applying_draws_nothing_from_the_global_generator(batch):
     state = torch.get_rng_state()
     augment(batch, AugmentConfig(noise={"p": 1}))
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_window_is_cut_out_at_whole_pixels_and_comes_from_everywhere():
+    augment = Augment(config(), crop=(8, 6))
+    images = torch.arange(16 * 12, dtype=torch.float32).reshape(1, 1, 16, 12).repeat(64, 1, 1, 1)
+    params = augment.sample(64, 1, (16, 12), generator())
+    cut = augment.apply_image(images, torch.zeros(64, 1), torch.ones(64, 1), params)
+    assert cut.shape == (64, 1, 8, 6)
+    starts = set()
+    for window in cut[:, 0]:
+        top, left = divmod(round(float(window[0, 0])), 12)
+        torch.testing.assert_close(window, images[0, 0, top : top + 8, left : left + 6], rtol=0, atol=1e-3)
+        starts.add((top, left))
+    assert {top for top, _ in starts} == set(range(9))
+    assert {left for _, left in starts} == set(range(7))
+
+
+def test_the_validation_crop_is_the_middle():
+    images = torch.rand(2, 3, 20, 10)
+    kept = normalise(images, torch.zeros(2, 3), torch.ones(2, 3), (8, 4))
+    assert torch.equal(kept, images[:, :, 6:14, 3:7])

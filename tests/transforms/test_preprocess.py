@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medloom.errors import InputError
 from medloom.recipe import NormaliseConfig, PreprocessConfig
 from medloom.transforms import Preprocess
 
@@ -98,3 +99,31 @@ def test_the_noise_of_a_nearly_blank_image_is_not_blown_up():
 
 def test_the_smallest_spread_leaves_an_ordinary_image_alone(picture):
     assert np.array_equal(make(min_spread=5.0)(picture), make()(picture))
+
+
+@pytest.mark.parametrize("mode", ["grey", "rgb"])
+def test_colours_become_what_pillow_makes_of_them(mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    expected = np.asarray(image.convert("L" if mode == "grey" else "RGB")).reshape(9, 7, -1)
+    preprocess = Preprocess(PreprocessConfig(colour=mode))
+    for given in (pixels, np.dstack([pixels, np.full((9, 7), 255, np.uint8)])):
+        assert np.abs(preprocess.to_colour(given).astype(int) - expected).max() <= 1
+    grey = pixels[..., :1]
+    assert (preprocess.to_colour(grey) == grey).all()
+    with pytest.raises(InputError, match="5 channels"):
+        preprocess.to_colour(np.zeros((4, 4, 5), np.uint8))
+
+
+def test_imagenet_normalisation_is_that_of_torchvision():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    preprocess = Preprocess(PreprocessConfig(size=(16, 16), normalise={"method": "imagenet"}))
+    expected = (pixels / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(preprocess(pixels), expected.transpose(2, 0, 1), atol=1e-5)
+
+
+def test_the_network_sees_the_middle_of_the_resized_image():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 1), np.uint8)
+    whole = Preprocess(PreprocessConfig(size=(32, 40), normalise={"method": "none"}))(pixels)
+    cropped = Preprocess(PreprocessConfig(size=(32, 40), crop=(16, 20), normalise={"method": "none"}))(pixels)
+    np.testing.assert_array_equal(cropped, whole[:, 8:24, 10:30])

@@ -44,6 +44,7 @@ class Augment:
 
     Args:
         config: Probabilities and amounts.
+        crop: Height and width of the window that is cut out anywhere of each image; None for the whole image.
 
     Example:
         >>> augment = Augment(AugmentConfig())
@@ -52,8 +53,9 @@ class Augment:
         torch.Size([2, 2, 3])
     """
 
-    def __init__(self, config: AugmentConfig) -> None:
+    def __init__(self, config: AugmentConfig, crop: tuple[int, int] | None = None) -> None:
         self.config = config
+        self.crop = crop
 
     def sample(self, count: int, channels: int, size: tuple[int, int], generator: torch.Generator) -> AugmentParameters:
         """Draw the parameters of a batch, on the CPU.
@@ -71,8 +73,9 @@ class Augment:
         scale_hit = self._hits(count, config.scale.p, generator)[:, None]
         shift_hit = self._hits(count, config.shift.p, generator)[:, None]
         noise_hit = self._hits(count, config.noise.p, generator)
+        theta = self._sample_theta(count, size, generator)
         return AugmentParameters(
-            theta=self._sample_theta(count, size, generator),
+            theta=theta if self.crop is None else _cut(theta, size, self.crop, generator),
             gain=1.0 + scale_hit * config.scale.amount * _symmetric((count, channels), generator),
             shift=shift_hit * config.shift.amount * _symmetric((count, channels), generator),
             noise_std=noise_hit * config.noise.std * torch.rand(count, generator=generator),
@@ -92,16 +95,30 @@ class Augment:
             params: From ``sample``.
 
         Returns:
-            Normalised images ``(N, C, H, W)`` float32 and masks ``(N, H, W)`` uint8.
+            Normalised images ``(N, C, H, W)`` float32, or of the crop's size, and masks ``(N, H, W)`` uint8.
         """
-        device = images.device
-        grid = _affine_grid(params.theta.to(device), images.shape[2], images.shape[3])
-        warped = F.grid_sample(images.float(), grid, "bilinear", "zeros", align_corners=False)
+        grid = self._grid(images, params)
         moved = F.grid_sample(masks[:, None].float(), grid, "nearest", "zeros", align_corners=False)
+        return self._intensities(images, offset, scale, params, grid), moved[:, 0].to(masks.dtype)
+
+    def apply_image(self, images: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters) -> Tensor:
+        """Apply drawn parameters to images without masks; see ``apply``."""
+        return self._intensities(images, offset, scale, params, self._grid(images, params))
+
+    def _grid(self, images: Tensor, params: AugmentParameters) -> Tensor:
+        height, width = self.crop or images.shape[2:]
+        return _affine_grid(params.theta.to(images.device), height, width)
+
+    def _intensities(
+        self, images: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters, grid: Tensor
+    ) -> Tensor:
+        """Warp, normalise, scale, shift, noise."""
+        device = images.device
+        warped = F.grid_sample(images.float(), grid, "bilinear", "zeros", align_corners=False)
         gain = params.gain.to(device)
         shift = params.shift.to(device) - offset * scale * gain
         changed = torch.addcmul(shift[:, :, None, None], warped, (scale * gain)[:, :, None, None])
-        return self._add_noise(changed, params), moved[:, 0].to(masks.dtype)
+        return self._add_noise(changed, params)
 
     def _add_noise(self, images: Tensor, params: AugmentParameters) -> Tensor:
         """Noise only for the images that drew some: most draw none."""
@@ -132,18 +149,32 @@ class Augment:
         return (torch.rand(count, generator=generator) < probability).float()
 
 
-def normalise(images: Tensor, offset: Tensor, scale: Tensor) -> Tensor:
+def normalise(images: Tensor, offset: Tensor, scale: Tensor, crop: tuple[int, int] | None = None) -> Tensor:
     """Normalise stored pixels without augmentation.
 
     Args:
         images: ``(N, C, H, W)`` of any dtype.
         offset: ``(N, C)`` float32.
         scale: ``(N, C)`` float32.
+        crop: Height and width of the middle part that is kept; None for all.
 
     Returns:
         ``(N, C, H, W)`` float32.
     """
+    if crop is not None:
+        top, left = (images.shape[2] - crop[0]) // 2, (images.shape[3] - crop[1]) // 2
+        images = images[:, :, top : top + crop[0], left : left + crop[1]]
     return (images.float() - offset[:, :, None, None]) * scale[:, :, None, None]
+
+
+def _cut(theta: Tensor, size: tuple[int, int], crop: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Put a window of the crop's size anywhere into the image, at whole pixels, before the map."""
+    whole, part = torch.tensor([size[1], size[0]]), torch.tensor([crop[1], crop[0]])
+    shares = part / whole
+    first = torch.floor(torch.rand((len(theta), 2), generator=generator) * (whole - part + 1))
+    centre = (2.0 * first + part) / whole - 1.0
+    moved = theta[:, :, 2:] + theta[:, :, :2] @ centre[:, :, None]
+    return torch.cat([theta[:, :, :2] * shares, moved], dim=2)
 
 
 def _affine_grid(theta: Tensor, height: int, width: int) -> Tensor:

@@ -13,14 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medloom.errors import InputError
 from medloom.recipe import NormaliseConfig, PreprocessConfig
 
-__all__ = ["Preprocess"]
+__all__ = ["Preprocess", "centre_crop"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 _SMALLEST_SPREAD = 1e-6
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue, ITU-R BT.601."""
+
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the channels of ImageNet's training images in 0..1, as torchvision's and most of timm's weights expect."""
 
 
 class Preprocess:
@@ -46,10 +53,34 @@ class Preprocess:
         Returns:
             ``(C, h, w)`` float32, always finite.
         """
-        image = self.resize_image(pixels_hwc)
+        image = self.resize_image(self.to_colour(pixels_hwc))
         offset, scale = self.normalisation(image)
         normalised: Floats = (image.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
-        return normalised
+        return centre_crop(normalised, self.config.crop)
+
+    def to_colour(self, pixels_hwc: Array) -> Array:
+        """Bring an image to the number of channels that the recipe's ``colour`` says.
+
+        An alpha channel is dropped; grey is repeated, or colours become luma (ITU-R BT.601).
+
+        Args:
+            pixels_hwc: ``(H, W, C)``.
+
+        Returns:
+            ``(H, W, C')`` in the same dtype: as it is, or C' = 1 or 3.
+
+        Raises:
+            InputError: If it has neither one nor three channels beside alpha.
+        """
+        if self.config.colour == "as-is":
+            return pixels_hwc
+        channels = pixels_hwc.shape[2]
+        colours = pixels_hwc[..., : channels - 1] if channels in (2, 4) else pixels_hwc
+        if colours.shape[2] not in (1, 3):
+            raise InputError(f"the image has {channels} channels; expected grey or RGB, with or without alpha")
+        if self.config.colour == "rgb":
+            return np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
+        return colours if colours.shape[2] == 1 else _to_dtype((colours @ _LUMA)[..., None], pixels_hwc.dtype)
 
     def resize_image(self, pixels_hwc: Array) -> Array:
         """Resize to the network's size without widening the dtype.
@@ -102,6 +133,8 @@ class Preprocess:
             ``offset`` and ``scale``, each ``(C,)`` float32: ``normalised = (image - offset) * scale``.
         """
         config = self.config.normalise
+        if config.method == "imagenet":
+            return _imagenet(image_chw)
         groups = image_chw if config.per_channel else image_chw.reshape(1, -1)
         pairs = np.array([_statistics(group, config) for group in groups], np.float64)
         offset, spread = np.broadcast_to(pairs, (image_chw.shape[0], 2)).T
@@ -145,7 +178,24 @@ def _resize_plane(plane: Array, height: int, width: int) -> Floats:
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 
-def _to_dtype(values: Floats, dtype: np.dtype[Any]) -> Array:
+def centre_crop(images: Array, size: tuple[int, int] | None) -> Array:
+    """Return the middle of the last two axes; everything if ``size`` is None."""
+    if size is None:
+        return images
+    top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
+def _imagenet(image_chw: Array) -> tuple[Floats, Floats]:
+    """Offset and scale by the dtype's full range; floats are taken to be in 0..1 already."""
+    full = np.iinfo(image_chw.dtype).max if image_chw.dtype.kind == "u" else 1.0
+    mean, std = np.array(_IMAGENET_MEAN), np.array(_IMAGENET_STD)
+    if image_chw.shape[0] != len(mean):
+        mean, std = np.full(image_chw.shape[0], mean.mean()), np.full(image_chw.shape[0], std.mean())
+    return (mean * full).astype(np.float32), (1.0 / (std * full)).astype(np.float32)
+
+
+def _to_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f":
         return values
     limits = np.iinfo(dtype)
