@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from medloom.evaluation.cases import CASE_COLUMNS, Case, evaluate_cases
+from medloom.evaluation.classification import (
+    CLASSIFICATION_FIGURES,
+    TargetInfo,
+    ThresholdChoice,
+    choose_thresholds,
+    classification_summary,
+    decide,
+    summarise_classification,
+)
 from medloom.evaluation.operating_point import Choice, choose_operating_point
 from medloom.evaluation.run import evaluate
 from medloom.evaluation.summary import FIGURES, Figure, patient_table, summarise
 
 __all__ = [
     "CASE_COLUMNS",
+    "CLASSIFICATION_FIGURES",
     "FIGURES",
     "Case",
     "Choice",
     "Figure",
+    "TargetInfo",
+    "ThresholdChoice",
     "choose_operating_point",
+    "choose_thresholds",
+    "classification_summary",
+    "decide",
     "evaluate",
     "evaluate_cases",
     "patient_table",
     "summarise",
+    "summarise_classification",
 ]

@@ -83,10 +83,10 @@ class Resampled:
 
     def band(self, name: str) -> tuple[Floats, Floats]:
         """Return the 2.5th and the 97.5th percentile of every entry of a statistic, NaN where there is none."""
-        draws = self.draws[name]
-        flat = draws.reshape(len(draws), -1)
-        limits = np.array([percentile_interval(column) for column in flat.T]).reshape(-1, 2)
-        low, high = limits.T.reshape(2, *draws.shape[1:])
+        shape = self.point[name].shape
+        columns = np.moveaxis(self.draws[name], 0, -1).reshape(self.point[name].size, -1)
+        limits = np.array([percentile_interval(column) for column in columns]).reshape(-1, 2)
+        low, high = limits.T.reshape(2, *shape)
         return low, high
 
 

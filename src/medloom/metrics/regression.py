@@ -87,7 +87,8 @@ def spearman(truth: ArrayLike, predicted: ArrayLike, weights: Array | None = Non
     a, b = _ranks(true, each), _ranks(guess, each)
     a, b = a - _row_mean(a, each), b - _row_mean(b, each)
     together, alone = (each * a * b).sum(1), (each * a * a).sum(1) * (each * b * b).sum(1)
-    return np.divide(together, np.sqrt(alone), out=np.full(len(each), np.nan), where=alone > 0)
+    found: Floats = np.divide(together, np.sqrt(alone), out=np.full(len(each), np.nan), where=alone > 0)
+    return found
 
 
 def _ranks(values: Floats, weights: Floats) -> Floats:

@@ -1,0 +1,152 @@
+"""Curves over all thresholds with bands, and reliability: thinned to what a chart can show."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.evaluation.classification.target import View
+from medloom.metrics import Resampled, calibration_bins, counts_at, reliability
+
+__all__ = ["MOST_POINTS", "curve_facts", "curve_thresholds", "curves", "plain_numbers", "reliability_facts"]
+
+Floats = NDArray[np.float64]
+Facts = dict[str, Any]
+
+MOST_POINTS = 200
+"""Most points of a curve."""
+
+_GRID = np.linspace(0.0, 1.0, 101)
+_KINDS: tuple[Literal["width", "mass"], ...] = ("width", "mass")
+
+
+def curve_thresholds(view: View) -> Floats:
+    """Return the thresholds of the curves: every score, or where there are many, quantiles of either class."""
+    scores = np.unique(view.score)
+    if len(scores) <= MOST_POINTS:
+        return scores
+    shares = np.linspace(0.0, 1.0, MOST_POINTS // 2)
+    parts = [view.score[view.truth == side] for side in (True, False)]
+    return np.unique(np.concatenate([np.quantile(part, shares, method="nearest") for part in parts if len(part)]))
+
+
+def curves(view: View, weights: Floats) -> dict[str, Floats]:
+    """Take everything that is drawn, for each resample.
+
+    Args:
+        view: The question.
+        weights: How often each case counts, (B, N).
+
+    Returns:
+        Arrays (B, ...) by name: rates at the thresholds, and at fixed places of the other axis for the bands.
+    """
+    hits, alarms = counts_at(view.truth, view.score, curve_thresholds(view), weights)
+    positive, negative = weights @ view.truth, weights @ ~view.truth
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, false, precision = hits / positive[:, None], alarms / negative[:, None], hits / (hits + alarms)
+    found = {"sensitivity": recall, "false_positive_rate": false, "precision": precision, "specificity": 1.0 - false}
+    found["roc_band"] = np.array([_roc_at_grid(*row) for row in zip(false, recall, strict=True)])
+    found["pr_band"] = np.array([_precision_at_grid(*row) for row in zip(recall, precision, strict=True)])
+    for kind in _KINDS:
+        _, _, found[f"observed_{kind}"] = reliability(
+            view.truth, view.score, calibration_bins(view.score, 10, kind), weights
+        )
+    return found
+
+
+def curve_facts(view: View, found: Resampled) -> Facts:
+    """Return the curves as plain JSON types.
+
+    Args:
+        view: The question.
+        found: ``curves`` on all cases and on the resamples.
+
+    Returns:
+        ``roc``, ``precision_recall`` and ``thresholds``, each with its points and its band.
+    """
+    point = found.point
+    if not 0 < view.truth.sum() < len(view.truth):
+        return {}
+    (roc_low, roc_high), (pr_low, pr_high) = found.band("roc_band"), found.band("pr_band")
+    (sens_low, sens_high), (spec_low, spec_high) = found.band("sensitivity"), found.band("specificity")
+    backwards = {name: point[name][::-1] for name in ("sensitivity", "false_positive_rate", "precision")}
+    facts = {
+        "roc": {
+            "false_positive_rate": [0.0, *backwards["false_positive_rate"], 1.0],
+            "sensitivity": [0.0, *backwards["sensitivity"], 1.0],
+            "band": {"false_positive_rate": _GRID, "low": roc_low, "high": roc_high},
+        },
+        "precision_recall": {
+            "recall": backwards["sensitivity"],
+            "precision": backwards["precision"],
+            "band": {"recall": _GRID, "low": pr_low, "high": pr_high},
+        },
+        "thresholds": {
+            "threshold": curve_thresholds(view),
+            "sensitivity": point["sensitivity"],
+            "specificity": point["specificity"],
+            "sensitivity_band": {"low": sens_low, "high": sens_high},
+            "specificity_band": {"low": spec_low, "high": spec_high},
+        },
+    }
+    plain: Facts = plain_numbers(facts)
+    return plain
+
+
+def reliability_facts(view: View, found: Resampled) -> Facts:
+    """Return the reliability diagram as plain JSON types: bins of equal width and of equal mass.
+
+    Args:
+        view: The question.
+        found: ``curves`` on all cases and on the resamples.
+
+    Returns:
+        For each kind of bins the edges, counts, mean scores and shares of positive cases with their intervals.
+    """
+    facts = {}
+    for kind in _KINDS:
+        edges = calibration_bins(view.score, 10, kind)
+        count, said, seen = (row[0] for row in reliability(view.truth, view.score, edges))
+        low, high = found.band(f"observed_{kind}")
+        facts[kind] = {
+            "edges": edges,
+            "cases": [int(value) for value in count],
+            "score": said,
+            "observed": seen,
+            "low": low,
+            "high": high,
+        }
+    plain: Facts = plain_numbers(facts)
+    return plain
+
+
+def plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any nesting of arrays, numbers and text
+    """Return arrays as lists, NaN as None, and six decimals at most: a chart needs no more."""
+    if isinstance(value, dict):
+        return {key: plain_numbers(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain_numbers(one) for one in value]
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else round(float(value), 6)
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _roc_at_grid(false: Floats, recall: Floats) -> Floats:
+    """Sensitivity at fixed false positive rates; of several at one rate the highest."""
+    if not len(recall) or np.isnan(false + recall).any():
+        return np.full(len(_GRID), np.nan)
+    x, y = np.concatenate([[0.0], false[::-1], [1.0]]), np.concatenate([[0.0], recall[::-1], [1.0]])
+    found: Floats = np.interp(_GRID + 1e-9, x + 1e-12 * np.arange(len(x)), y)
+    return found
+
+
+def _precision_at_grid(recall: Floats, precision: Floats) -> Floats:
+    """Precision at fixed recalls: that of the highest threshold that reaches it."""
+    if not len(recall) or np.isnan(recall).any():
+        return np.full(len(_GRID), np.nan)
+    first = np.searchsorted(recall[::-1], _GRID - 1e-9, side="left").clip(0, len(recall) - 1)
+    usable = np.where(np.isnan(precision), 1.0, precision)[::-1]  # a resample may call nobody at the top
+    found: Floats = usable[first]
+    return found
