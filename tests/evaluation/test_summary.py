@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
+from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from medloom.evaluation import FIGURES, Case, evaluate_cases, patient_table, summarise
 from medloom.metrics import dice
@@ -158,3 +158,17 @@ def test_missing_cases_give_none_and_no_error(found, rows):
     figures = values(summary)
     assert (figures["dice_lesion"] is None) == (rows != "only lesions")
     assert figures["roc_auc"] is None
+
+
+@pytest.mark.parametrize("classes", [("background", "lesion"), ("background", "oedema", "core", "necrosis")])
+def test_the_confusion_of_pixels_agrees_with_scikit_learn(classes):
+    rng = np.random.default_rng(3)
+    count, cases = len(classes), []
+    for index in range(5):
+        truth = rng.integers(0, count, (9, 7)).astype(np.uint8)
+        predicted = np.where(rng.random(truth.shape) < 0.6, truth, rng.integers(0, count, truth.shape)).astype(np.uint8)
+        probabilities = np.eye(count, dtype=np.float32)[predicted].transpose(2, 0, 1)[count == 2 :]
+        cases.append(Case(f"S{index}", f"P{index}", "test", truth, predicted, probabilities))
+    summary = summarise(evaluate_cases(cases, classes), 0)
+    pixels = [np.concatenate([getattr(case, side).ravel() for case in cases]) for side in ("truth", "predicted")]
+    assert summary["pixel_confusion"] == {"classes": list(classes), "matrix": confusion_matrix(*pixels).tolist()}

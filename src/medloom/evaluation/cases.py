@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medloom.inference import to_mask
 from medloom.metrics import count_lesions, dice_from_counts, hausdorff95, iou_from_counts
 
-__all__ = ["CASE_COLUMNS", "PLAIN_THRESHOLD", "Case", "evaluate_cases"]
+__all__ = ["CASE_COLUMNS", "CONFUSED", "PLAIN_THRESHOLD", "Case", "evaluate_cases"]
 
 Mask = NDArray[np.uint8]
 Row = dict[str, str | int | float | None]
@@ -43,8 +43,12 @@ CASE_COLUMNS = {
 }
 """Columns of ``cases.csv`` and what they hold."""
 
+CONFUSED = "predicted_as_"
+"""With several classes: columns that hold how many pixels of the row's class were predicted as each class."""
+
 _TEXT = ("sample_id", "patient_id", "split", "class", "hd95_unit")
 _REAL = ("dice", "iou", "hd95", "false_alarm", "probability")
+_TWO = 2
 _TYPES = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_REAL, "float64")
 
 
@@ -79,14 +83,15 @@ def evaluate_cases(cases: Iterable[Case], classes: Sequence[str]) -> pd.DataFram
         classes: Names of the classes, the background first.
 
     Returns:
-        One row for each case and class other than the background; see ``CASE_COLUMNS``.
+        One row for each case and class other than the background; see ``CASE_COLUMNS`` and ``CONFUSED``.
 
     Raises:
         ValueError: If truth and prediction of a case differ in size.
     """
     rows = [row for case in cases for row in _rows(case, classes)]
-    table = pd.DataFrame(rows, columns=list(CASE_COLUMNS))
-    return table.astype({name: _TYPES.get(name, "int64") for name in CASE_COLUMNS})
+    columns = [*CASE_COLUMNS, *(f"{CONFUSED}{name}" for name in classes if len(classes) > _TWO)]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype({name: _TYPES.get(name, "int64") for name in columns})
 
 
 def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
@@ -103,7 +108,16 @@ def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
             "probability": float(case.probabilities[index - (len(case.probabilities) == 1)].max()),
             "plain_predicted_px": int(np.count_nonzero(plain == index)),
             "plain_overlap_px": int(np.count_nonzero((plain == index) & (case.truth == index))),
+            **_confused(case, index, classes),
         }
+
+
+def _confused(case: Case, index: int, classes: Sequence[str]) -> Row:
+    """What the pixels of a class were taken for; with one class, the other columns say it."""
+    if len(classes) == _TWO:
+        return {}
+    counts = np.bincount(case.predicted[case.truth == index], minlength=len(classes))
+    return {f"{CONFUSED}{name}": int(count) for name, count in zip(classes, counts, strict=True)}
 
 
 def _measure(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], spacing: tuple[float, float] | None) -> Row:

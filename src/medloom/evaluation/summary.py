@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medloom.evaluation.cases import CONFUSED
 from medloom.metrics import (
     Estimate,
     average_precision,
@@ -123,8 +124,9 @@ def summarise(table: Table, resamples: int) -> dict[str, Any]:
 
     Returns:
         ``counts``, ``figures`` (name: value, low, high, n, patients), ``plain`` (at threshold 0.5 without a
-        smallest lesion), ``baselines`` (predict nothing, predict a lesion everywhere), ``confusion`` and
-        ``per_class``; plain JSON types, None where a figure is not defined.
+        smallest lesion), ``baselines`` (predict nothing, predict a lesion everywhere), ``confusion`` (slices),
+        ``pixel_confusion`` (rows are the truth) and ``per_class``; plain JSON types, None where a figure is not
+        defined.
     """
     classes = list(dict.fromkeys(table["class"]))
     return {
@@ -136,6 +138,7 @@ def summarise(table: Table, resamples: int) -> dict[str, Any]:
             "everywhere": _plain(_overlap_figures(_as_constant(table, everywhere=True), resamples)),
         },
         "confusion": _confusion(table),
+        "pixel_confusion": _pixel_confusion(table),
         "per_class": {
             name: _plain(_figures(table[table["class"] == name], resamples)) for name in classes if len(classes) > 1
         },
@@ -287,6 +290,26 @@ def _confusion(table: Table) -> dict[str, int]:
         "false_positive": int((~truth & called).sum()),
         "true_negative": int((~truth & ~called).sum()),
     }
+
+
+def _pixel_confusion(table: Table) -> dict[str, Any]:
+    """Pixels of each true class by the class they were predicted as.
+
+    The table has no row for the background: its pixels are what is left of the image and of each prediction.
+    """
+    foreground = list(dict.fromkeys(table["class"]))
+    columns = [str(name) for name in table.columns if str(name).startswith(CONFUSED)]
+    if not foreground or (len(foreground) > 1 and not columns):
+        return {}  # no case, or a table from before these columns
+    sums = table.groupby("class", sort=False)[["truth_px", "predicted_px", "overlap_px", *columns]].sum()
+    overlap = sums["overlap_px"].to_numpy()
+    inside = sums[columns].to_numpy() if columns else np.stack([sums["truth_px"] - overlap, overlap], axis=1)
+    matrix = np.zeros((len(foreground) + 1,) * 2, np.int64)
+    matrix[1:] = inside
+    matrix[0, 1:] = sums["predicted_px"] - inside[:, 1:].sum(axis=0)
+    matrix[0, 0] = table.drop_duplicates("sample_id")["pixels"].sum() - matrix.sum()
+    names = [name.removeprefix(CONFUSED) for name in columns] or ["background", *foreground]
+    return {"classes": names, "matrix": matrix.tolist()}
 
 
 def _plain(figures: dict[str, Estimate]) -> dict[str, dict[str, float | int | None]]:
