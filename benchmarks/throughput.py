@@ -25,10 +25,12 @@ from machine import describe
 from medloom.data.store import PixelStore, StoreWriter
 from medloom.recipe import Recipe, load_recipe
 from medloom.training.allocator import keep_freed_memory
+from medloom.training.data import StoreData
 from medloom.training.fit import Job, build_module, fit
 from medloom.training.ledger import Ledger
 from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.progress import TrainProgress
+from medloom.training.samples import samples_with_masks
 from medloom.training.schedule import build_optimizer
 from medloom.training.signals import StopRequest
 
@@ -67,7 +69,8 @@ def measure(name: str, device: str, options: argparse.Namespace) -> None:
 
 def limit_step_s(recipe: Recipe, store: PixelStore, device: str, precision: str, steps: int) -> float:
     """Median seconds of a step over one fixed, normalised batch."""
-    module = build_module(recipe, store, steps, "32").to(device)
+    data = StoreData(samples_with_masks(store), np.arange(len(store) - 1), np.array([len(store) - 1]), recipe.train)
+    module = build_module(recipe, data, "32").to(device)
     network = torch.compile(module.network) if recipe.train.compile else module.network
     optimizer = build_optimizer(module.network.parameters(), recipe.train.optimizer, fused=True)
     images = torch.randn(recipe.train.batch_size, *store.images.shape[1:], device=device)

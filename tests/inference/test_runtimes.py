@@ -105,7 +105,7 @@ def test_torch_refuses_the_weights_of_another_network(files):
 
 
 def test_torch_refuses_a_network_that_it_does_not_know(files):
-    with pytest.raises(BundleError, match="knows no network 'vnet'"):
+    with pytest.raises(BundleError, match="'vnet' of this bundle cannot be built here"):
         build_runtime("torch", files["torch"], network=NetworkSpec("vnet", 3, 1, (32, 32)))
 
 

@@ -63,7 +63,8 @@ def fake_store(dtype) -> SimpleNamespace:
     generator = np.random.default_rng(0)
     return SimpleNamespace(
         images=generator.integers(0, 255, (600, 1, 4, 4)).astype(dtype) * (257 if dtype == np.uint16 else 1),
-        masks=generator.integers(0, 2, (600, 4, 4)).astype(np.uint8),
+        truth=generator.integers(0, 2, (600, 4, 4)).astype(np.uint8),
+        table=np.zeros((600, 0), np.float32),
         offset=generator.normal(size=(600, 1)).astype(np.float32),
         scale=generator.normal(size=(600, 1)).astype(np.float32),
     )

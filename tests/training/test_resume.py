@@ -17,8 +17,8 @@ from medloom.training.checkpoint import BEST, LAST
 from medloom.training.tree import read_tree
 
 CHILD = str(Path(__file__).with_name("child.py"))
-STEP = ("medloom.training.module:SegmentationModule", "optimizer_step")
-VALIDATION = ("medloom.training.module:SegmentationModule", "validation_step")
+STEP = ("medloom.training.module:TaskModule", "optimizer_step")
+VALIDATION = ("medloom.training.module:TaskModule", "validation_step")
 WRITE = ("medloom.training.tree", "save_file")
 FLUSH = ("os", "fsync")
 RENAME = ("pathlib:Path", "replace")

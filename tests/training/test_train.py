@@ -203,7 +203,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(store, catalogu
         modules.append({name: value.clone() for name, value in modules[0].state_dict().items()})
         return modules[0]
 
-    monkeypatch.setattr(fit_file, "build_loss", lambda *args: _FiniteLossInfiniteGradient())
+    monkeypatch.setattr(fit_file, "build_task_loss", lambda *args: _FiniteLossInfiniteGradient())
     monkeypatch.setattr(fit_file, "build_module", keep)
     with pytest.raises(NonFiniteLossError, match="no checkpoint was written yet"):
         train(make_recipe(), catalogue, store, tmp_path)

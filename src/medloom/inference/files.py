@@ -15,8 +15,9 @@ from medloom.data.sources import Source, open_source
 from medloom.errors import UserError
 from medloom.files import write_text
 from medloom.imaging import FORMATS_BY_SUFFIX, encode_png
+from medloom.inference.base import Prepared
 from medloom.inference.encoding import mask_png, overlay
-from medloom.inference.predictor import Prediction, Predictor, Prepared
+from medloom.inference.predictor import Prediction, Predictor
 
 __all__ = ["FileResult", "ImageFile", "open_images", "predict_files"]
 

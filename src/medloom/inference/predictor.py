@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import InputError, MedloomError
-from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
+from medloom.imaging import DEFAULT_BUDGET, Budget
+from medloom.inference.base import Input, PredictorBase, Prepared, finite
 from medloom.inference.postprocess import OperatingPoint, erase_small, lesion_probability, to_mask
-from medloom.inference.runtimes import Runtime
-from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["Prediction", "Predictor", "Prepared"]
+__all__ = ["Prediction", "Predictor"]
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
-Input = bytes | Image | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,23 +48,8 @@ class Prediction:
         return self.area_px > 0
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """An image as the network sees it, and what is needed to bring the answer back.
-
-    Args:
-        network_input: ``(C, h, w)`` float32.
-        pixels: ``(H, W, C)`` as decoded.
-        spacing_mm: Height and width of a pixel, or None.
-    """
-
-    network_input: Floats
-    pixels: NDArray[Any]
-    spacing_mm: tuple[float, float] | None
-
-
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(PredictorBase):
     """A runtime with everything around it: raw image in, prediction in the image's own geometry out.
 
     Args:
@@ -86,10 +67,6 @@ class Predictor:
         812
     """
 
-    runtime: Runtime
-    preprocess: Preprocess
-    classes: tuple[str, ...]
-    channels: tuple[str, ...]
     operating_point: OperatingPoint
     flips: bool = False
     budget: Budget = DEFAULT_BUDGET
@@ -125,16 +102,10 @@ class Predictor:
         probabilities = self.run(np.stack([one.network_input for one in prepared]))
         return [self.finish(one, source) for one, source in zip(probabilities, prepared, strict=True)]
 
-    def prepare(self, image: Input, *, content_type: str | None = None, page: int | None = None) -> Prepared:
-        """Decode, check the channels and preprocess; arguments as for ``predict``."""
-        if isinstance(image, bytes):
-            image = decode(image, content_type=content_type, page=page, budget=self.budget)
-        pixels = image.pixels if isinstance(image, Image) else np.atleast_3d(image)
-        if pixels.ndim != 3 or pixels.shape[2] != len(self.channels):
-            wanted = f"{len(self.channels)}: {', '.join(self.channels)}"
-            raise InputError(f"the image has {_channels_of(pixels)}; this model takes {wanted}")
-        spacing_mm = image.spacing_mm if isinstance(image, Image) else None
-        return Prepared(self.preprocess(pixels), pixels, spacing_mm)
+    @property
+    def limits(self) -> Budget:
+        """Limits for the bytes of one image."""
+        return self.budget
 
     def run(self, batch_nchw: Floats) -> Floats:
         """Run the network, and the mirror image if ``flips``.
@@ -152,9 +123,7 @@ class Predictor:
         if self.flips:
             mirrored = self.runtime.run(batch_nchw[..., ::-1])[..., ::-1]
             probabilities = (probabilities + mirrored) / np.float32(2.0)
-        if not np.isfinite(probabilities).all():
-            raise MedloomError("the network gave a probability that is not finite; the model is damaged")
-        return probabilities
+        return finite(probabilities)
 
     def finish(self, probabilities_khw: Floats, prepared: Prepared) -> Prediction:
         """Bring the network's answer back to the image's geometry; see ``medloom.inference.postprocess``.
@@ -183,9 +152,3 @@ class Predictor:
     def at(self, operating_point: OperatingPoint) -> Predictor:
         """Return the same predictor at another operating point."""
         return replace(self, operating_point=operating_point)
-
-
-def _channels_of(pixels: NDArray[Any]) -> str:
-    if pixels.ndim != 3:
-        return f"{pixels.ndim} dimensions"
-    return f"{pixels.shape[2]} channel" + ("s" if pixels.shape[2] != 1 else "")

@@ -49,6 +49,7 @@ def build_network(config: ModelConfig, in_channels: int, out_channels: int, size
         torch.Size([1, 1, 64, 64])
     """
     common = {"in_channels": in_channels, "out_channels": out_channels}
+    check_name("network", config.name, _BUILDERS)
     network = _BUILDERS[config.name](config.args, common, size)
     _use_spatial_dropout(network)
     _check_size(network, config.name, in_channels, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from medloom.errors import MedloomError
 from medloom.files import replacing
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.inference.runtimes.torch import TorchRuntime
+from medloom.models.registry import LabelKind
 
 __all__ = ["AGREEMENT", "export_onnx"]
 
@@ -27,17 +28,27 @@ _CHECKED_BATCHES = (1, 3)
 _EXPORTER_LOG = "torch.onnx._internal.exporter._registration"
 
 
-def export_onnx(network: nn.Module, path: Path, *, channels: int, size: tuple[int, int]) -> Path:
+def export_onnx(
+    network: nn.Module,
+    path: Path,
+    *,
+    channels: int,
+    size: tuple[int, int],
+    kind: LabelKind | None = None,
+    table_features: int = 0,
+) -> Path:
     """Write a network as ONNX: any batch size, probabilities as output, all weights inside.
 
     The file carries no trace of the source code or the machine that wrote it. It is compared with the
     network on random images before it is put in place.
 
     Args:
-        network: Gives logits ``(N, K, h, w)``; left in evaluation mode, on its device.
+        network: Gives logits; left in evaluation mode, on its device.
         path: Where the file shall be; replaced atomically.
         channels: C of the images.
         size: Height and width of the images in pixels.
+        kind: What a label is, for labels of the whole image; None for masks.
+        table_features: Columns of encoded metadata; with some, the graph takes a second input ``table``.
 
     Returns:
         ``path``.
@@ -45,16 +56,18 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: tuple[in
     Raises:
         MedloomError: If the exported graph does not agree with the network.
     """
-    reference = TorchRuntime(network)
+    reference = TorchRuntime(network, kind=kind)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    images = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(0))
+    shapes = [(channels, *size), *([(table_features,)] if table_features else [])]
+    example = [part.to(device) for part in _random(shapes, 2, seed=0)]
+    batch = torch.export.Dim("batch", min=1)
     with torch.no_grad(), _quiet_exporter():
         program = torch.onnx.export(
             reference.model,
-            (images.to(device),),
+            tuple(example),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            input_names=["image"],
+            dynamic_shapes=tuple({0: batch} for _ in example),
+            input_names=["image", "table"][: len(example)],
             output_names=["probabilities"],
             opset_version=_OPSET,
             verbose=False,
@@ -64,15 +77,19 @@ def export_onnx(network: nn.Module, path: Path, *, channels: int, size: tuple[in
     ClearMetadataAndDocStringPass()(program.model)
     with replacing(path) as beside:
         program.save(beside, external_data=False)
-        _check_agreement(reference, OnnxRuntime.open(beside), images[:1].shape[1:])
+        _check_agreement(reference, OnnxRuntime.open(beside), shapes)
     return path
 
 
-def _check_agreement(reference: TorchRuntime, exported: OnnxRuntime, shape: torch.Size) -> None:
-    generator = torch.Generator().manual_seed(1)
+def _random(shapes: Sequence[tuple[int, ...]], batch: int, seed: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(batch, *shape, generator=generator) for shape in shapes]
+
+
+def _check_agreement(reference: TorchRuntime, exported: OnnxRuntime, shapes: Sequence[tuple[int, ...]]) -> None:
     for batch in _CHECKED_BATCHES:
-        images = torch.randn(batch, *shape, generator=generator).numpy()
-        difference = float(abs(reference.run(images) - exported.run(images)).max())
+        given = [part.numpy() for part in _random(shapes, batch, seed=batch)]
+        difference = float(abs(reference.run(*given) - exported.run(*given)).max())
         if not difference <= AGREEMENT:
             raise MedloomError(
                 f"the exported graph differs from the network by {difference:.2g} in probability on a batch of "

@@ -11,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from medloom.data.store import PixelStore
+from medloom.training.samples import Samples
 
-__all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "Shard", "place_store"]
+__all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "Shard", "place_samples"]
 
 Rows = NDArray[np.int64]
-Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ class Batch:
 
     Args:
         images: ``(N, C, H, W)`` stored pixels.
-        masks: ``(N, H, W)`` uint8 class indices.
+        truth: ``(N, H, W)`` uint8 class indices, or ``(N, T)`` float32 labels.
+        table: ``(N, F)`` float32 metadata; F = 0 without.
         offset: ``(N, C)`` float32 of the store.
         scale: ``(N, C)`` float32 of the store.
         rows: Rows of the store of the whole batch, over all processes.
@@ -64,7 +64,8 @@ class Batch:
     """
 
     images: Tensor
-    masks: Tensor
+    truth: Tensor
+    table: Tensor
     offset: Tensor
     scale: Tensor
     rows: Rows
@@ -79,7 +80,7 @@ class Pixels(Protocol):
     """Whether the next batch is worth loading while the device computes."""
 
     def take(self, rows: Rows) -> Parts:
-        """Return images, masks, offset and scale of some rows, on the device."""
+        """Return images, truth, table, offset and scale of some rows, on the device."""
         ...
 
 
@@ -87,19 +88,19 @@ class HostPixels:
     """Pixels in the memory-mapped files; batches are copied to the device as they are needed.
 
     Args:
-        store: The pixel store.
+        samples: The arrays.
         device: Where the batches go; to a GPU through pinned memory, without waiting.
     """
 
-    def __init__(self, store: PixelStore, device: torch.device) -> None:
-        self._arrays = (store.images, store.masks, store.offset, store.scale)
+    def __init__(self, samples: Samples, device: torch.device) -> None:
+        self._arrays = (samples.images, samples.truth, samples.table, samples.offset, samples.scale)
         self._device = device
         self.ahead = device.type == "cuda"
 
     def take(self, rows: Rows) -> Parts:
-        """Return images, masks, offset and scale of some rows, on the device."""
-        images, masks, offset, scale = (self._send(torch.from_numpy(array[rows])) for array in self._arrays)
-        return images, masks, offset, scale
+        """Return images, truth, table, offset and scale of some rows, on the device."""
+        images, truth, table, offset, scale = (self._send(torch.from_numpy(array[rows])) for array in self._arrays)
+        return images, truth, table, offset, scale
 
     def _send(self, tensor: Tensor) -> Tensor:
         return tensor.pin_memory().to(self._device, non_blocking=True) if self.ahead else tensor
@@ -109,23 +110,24 @@ class DevicePixels:
     """The whole pixel store on the device, in its narrow dtype.
 
     Args:
-        store: The pixel store.
+        samples: The arrays.
         device: Where it goes.
     """
 
     ahead = False
 
-    def __init__(self, store: PixelStore, device: torch.device) -> None:
-        arrays = (store.images, store.masks, store.offset, store.scale)
-        self._images, self._masks, self._offset, self._scale = (_upload(array, device) for array in arrays)
-        self._wide = store.images.dtype == np.uint16
+    def __init__(self, samples: Samples, device: torch.device) -> None:
+        small = (samples.truth, samples.table, samples.offset, samples.scale)
+        self._images = _upload(samples.images, device)
+        self._truth, self._table, self._offset, self._scale = (_upload(array, device) for array in small)
+        self._wide = samples.images.dtype == np.uint16
 
     def take(self, rows: Rows) -> Parts:
-        """Return images, masks, offset and scale of some rows, on the device."""
-        index = torch.from_numpy(rows).to(self._masks.device)
+        """Return images, truth, table, offset and scale of some rows, on the device."""
+        index = torch.from_numpy(rows).to(self._images.device)
         images = self._images[index]
         shown = images.view(torch.uint16) if self._wide else images
-        return shown, self._masks[index], self._offset[index], self._scale[index]
+        return shown, self._truth[index], self._table[index], self._offset[index], self._scale[index]
 
 
 def _upload(array: NDArray[np.generic], device: torch.device, piece: int = 256) -> Tensor:
@@ -137,16 +139,16 @@ def _upload(array: NDArray[np.generic], device: torch.device, piece: int = 256) 
     return whole
 
 
-def place_store(store: PixelStore, device: torch.device) -> Pixels:
+def place_samples(samples: Samples, device: torch.device) -> Pixels:
     """Put the pixels onto a GPU when they fit into half of its free memory, else read them from the files.
 
     Args:
-        store: The pixel store.
+        samples: The arrays.
         device: Where the network runs.
     """
-    if device.type == "cuda" and store.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
-        return DevicePixels(store, device)
-    return HostPixels(store, device)
+    if device.type == "cuda" and samples.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+        return DevicePixels(samples, device)
+    return HostPixels(samples, device)
 
 
 class Loader:
@@ -194,8 +196,8 @@ class Loader:
             rows: Rows of the store.
         """
         picks = self._shard.picks(len(rows))
-        images, masks, offset, scale = self.pixels.take(rows[picks])
-        return Batch(images, masks, offset, scale, rows, picks, self._shard.owned(len(rows)))
+        parts = self.pixels.take(rows[picks])
+        return Batch(*parts, rows, picks, self._shard.owned(len(rows)))
 
     def _load_ahead(self, batches: Sequence[Rows]) -> Iterator[Batch]:
         """Copy the next batch in a thread while the device computes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,21 +11,19 @@ from numpy.typing import NDArray
 
 from medloom.errors import DataError
 from medloom.recipe import TrainConfig
-from medloom.training.batches import Batch, Loader, Pixels, Rows, Shard, place_store
+from medloom.training.batches import Batch, Loader, Pixels, Rows, Shard, place_samples
 from medloom.training.pictures import choose_slices
+from medloom.training.samples import Samples
 from medloom.training.seeds import epoch_order
-
-if TYPE_CHECKING:
-    from medloom.data.store import PixelStore
 
 __all__ = ["StoreData"]
 
 
 class StoreData(LightningDataModule):
-    """Training and validation samples of a pixel store.
+    """Training and validation samples.
 
     Args:
-        store: The pixel store.
+        samples: The arrays.
         train_rows: Rows of the training samples.
         validation_rows: Rows of the validation samples.
         config: The recipe's ``train``.
@@ -35,13 +32,13 @@ class StoreData(LightningDataModule):
         DataError: If there is nothing to train or validate on, or too little for the recipe's wishes.
     """
 
-    def __init__(self, store: PixelStore, train_rows: Rows, validation_rows: Rows, config: TrainConfig) -> None:
+    def __init__(self, samples: Samples, train_rows: Rows, validation_rows: Rows, config: TrainConfig) -> None:
         super().__init__()
-        self.store = store
+        self.samples = samples
         self.train_rows = train_rows
         self.validation_rows = validation_rows
         self.config = config
-        self._has_lesion: NDArray[np.bool_] = np.asarray(store.lesion_px)[train_rows] > 0
+        self._positive: NDArray[np.bool_] = samples.positive[train_rows]
         self._pixels: Pixels | None = None
         self._check()
 
@@ -53,23 +50,25 @@ class StoreData(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Put the pixels where the device reads them best."""
         if self._pixels is None:
-            self._pixels = place_store(self.store, self._device)
+            self._pixels = place_samples(self.samples, self._device)
 
     def train_dataloader(self) -> Loader:
         """Return the training batches, from wherever the run stands in its epoch."""
-        return self._loader(self._training_plan, len(self.train_rows), self._position)
+        return self._loader(self._training_plan, len(self.train_rows), self._position, self.config.batch_size)
 
     def val_dataloader(self) -> Loader:
         """Return the validation batches, always in the same order."""
-        return self._loader(lambda epoch: self.validation_rows, len(self.validation_rows), lambda: (0, 0))
+        size = self.config.validation_batch_size or self.config.batch_size
+        return self._loader(lambda epoch: self.validation_rows, len(self.validation_rows), lambda: (0, 0), size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Return the batch as it is: the loader has put it onto the device."""
         return batch
 
     def shown_rows(self) -> Rows:
-        """Return the few validation samples of the progress pictures, the same in every epoch."""
-        return self.validation_rows[choose_slices(np.asarray(self.store.lesion_px)[self.validation_rows])]
+        """Return the few validation slices of the progress pictures, the same in every epoch."""
+        areas = np.count_nonzero(self.samples.truth[self.validation_rows], axis=(1, 2))
+        return self.validation_rows[choose_slices(areas)]
 
     def load_validation(self, rows: Rows) -> Batch:
         """Return some validation samples, whole in every process."""
@@ -78,11 +77,13 @@ class StoreData(LightningDataModule):
         picks = np.arange(len(rows))
         return Batch(*self._pixels.take(rows), rows, picks, len(rows))
 
-    def _loader(self, plan: Callable[[int], Rows], count: int, position: Callable[[], tuple[int, int]]) -> Loader:
+    def _loader(
+        self, plan: Callable[[int], Rows], count: int, position: Callable[[], tuple[int, int]], batch_size: int
+    ) -> Loader:
         if self._pixels is None:
             raise RuntimeError("setup() comes before the loaders")
         shard = Shard(self._run.global_rank, self._run.world_size)
-        return Loader(self._pixels, plan, count, self.config.batch_size, shard, position)
+        return Loader(self._pixels, plan, count, batch_size, shard, position)
 
     @property
     def _device(self) -> torch.device:
@@ -99,15 +100,17 @@ class StoreData(LightningDataModule):
         for name, rows in (("training", self.train_rows), ("validation", self.validation_rows)):
             if len(rows) == 0:
                 raise DataError(f"there is no {name} sample; look at the split in catalogue.csv")
-        mixed = 0 < int(self._has_lesion.sum()) < len(self._has_lesion)
+        mixed = 0 < int(self._positive.sum()) < len(self._positive)
         if self.config.lesion_share is not None and not mixed:
             raise DataError("train.lesion_share needs training samples with a lesion and training samples without one")
-        lesions = np.asarray(self.store.lesion_px)[self.validation_rows]
-        if self.config.monitor == "dice_lesion" and not lesions.any():
+        positive = self.samples.positive[self.validation_rows]
+        if self.config.monitor == "dice_lesion" and not positive.any():
             raise DataError("train.monitor is dice_lesion and no validation sample has a lesion; take dice_all or loss")
+        if self.config.monitor in ("auc", "average_precision") and (positive.all() or not positive.any()):
+            raise DataError(f"train.monitor is {self.config.monitor} and validation has one class only; take loss")
 
     def _training_plan(self, epoch: int) -> Rows:
-        order = epoch_order(self._has_lesion, self.config.seed, epoch, self.config.lesion_share)
+        order = epoch_order(self._positive, self.config.seed, epoch, self.config.lesion_share)
         return self.train_rows[order]
 
     def _position(self) -> tuple[int, int]:

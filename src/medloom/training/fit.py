@@ -11,26 +11,27 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from medloom.models.losses import build_loss
-from medloom.models.networks import build_network
 from medloom.recipe import Recipe
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import TreeCheckpointIO
 from medloom.training.data import StoreData
 from medloom.training.keeper import Keeper
+from medloom.training.kinds import class_counts
 from medloom.training.ledger import Ledger
-from medloom.training.module import SegmentationModule
+from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision
 from medloom.training.progress import Listener
 from medloom.training.quiet import quiet_lightning
+from medloom.training.samples import LabelTable, Samples, samples_with_labels, samples_with_masks
 from medloom.training.signals import StopRequest
+from medloom.training.tasks import build_task, build_task_loss, build_task_network
 from medloom.transforms.augment import Augment
 
 if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
-__all__ = ["Job", "build_module", "fit", "outputs_of"]
+__all__ = ["Job", "build_module", "fit"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Job:
         precision: Of the network's arithmetic.
         compiled: Whether the network is compiled.
         resume: The checkpoint to go on from, or None.
+        labels: Labels and metadata of the samples; None where the store has masks.
     """
 
     recipe: Recipe
@@ -58,32 +60,29 @@ class Job:
     precision: Precision
     compiled: bool
     resume: Path | None
+    labels: LabelTable | None = None
+
+    def samples(self, store: PixelStore) -> Samples:
+        """Return the pixels beside what is to be learned from them."""
+        return samples_with_masks(store) if self.labels is None else samples_with_labels(store, self.labels)
 
 
-def build_module(
-    recipe: Recipe, store: PixelStore, steps_per_epoch: int, precision: Precision, *, compiled: bool = False
-) -> SegmentationModule:
+def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compiled: bool = False) -> TaskModule:
     """Build what is trained, with fresh weights that follow from the recipe's seed.
 
     Args:
         recipe: The recipe.
-        store: Its images say how many channels there are and how large they are.
-        steps_per_epoch: Number of batches of an epoch.
+        data: Its samples say how many channels and columns there are, and how often each class.
         precision: Of the network's arithmetic.
         compiled: Whether the network is compiled.
     """
-    _, channels, height, width = store.images.shape
     torch.manual_seed(recipe.train.seed)
-    network = build_network(recipe.model, channels, outputs_of(recipe), (height, width))
-    loss = build_loss(recipe.loss, outputs_of(recipe))
-    augment = Augment(recipe.augment)
-    return SegmentationModule(network, loss, augment, recipe.train, steps_per_epoch, precision, compiled=compiled)
-
-
-def outputs_of(recipe: Recipe) -> int:
-    """Outputs of the network: one for background and one class, else one for each class."""
-    classes = len(recipe.data.classes)
-    return 1 if classes == 2 else classes
+    samples = data.samples
+    network = build_task_network(recipe, samples.images.shape[1], samples.table.shape[1])
+    loss = build_task_loss(recipe, class_counts(recipe, samples.truth[data.train_rows]))
+    task = build_task(recipe, len(data.validation_rows))
+    augment = Augment(recipe.augment, recipe.preprocess.crop)
+    return TaskModule(network, loss, task, augment, recipe.train, data.steps_per_epoch, precision, compiled=compiled)
 
 
 def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener: Listener) -> None:
@@ -102,10 +101,10 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     """
     config = job.recipe.train
     keep_freed_memory()
-    data = StoreData(store, job.train_rows, job.validation_rows, config)
+    data = StoreData(job.samples(store), job.train_rows, job.validation_rows, config)
     with quiet_lightning(), torch.random.fork_rng():
-        module = build_module(job.recipe, store, data.steps_per_epoch, job.precision, compiled=job.compiled)
-        keeper = Keeper(job.run_dir, job.identity, ledger, module, data, stop, listener)
+        module = build_module(job.recipe, data, job.precision, compiled=job.compiled)
+        keeper = Keeper(job.run_dir, job.identity, ledger, module, data, store.sample_ids, stop, listener)
         trainer = _trainer(job, keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from medloom.data.store import PixelStore
+    from medloom.training.samples import LabelTable
 
 __all__ = ["check_identity", "run_identity"]
 
@@ -20,21 +21,25 @@ _SECTIONS = ("preprocess", "augment", "model", "loss", "train")
 _MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.device")
 
 
-def run_identity(recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore) -> dict[str, Any]:
+def run_identity(
+    recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore, labels: LabelTable | None = None
+) -> dict[str, Any]:
     """Return what a run stands on, as plain types.
 
     Args:
         recipe: The recipe.
         catalogue: The catalogue; who is in which split, and the hashes of the images.
         store: The pixel store.
+        labels: Labels and metadata, for classification.
     """
     plain = recipe.plain()
     settings = {key: value for section in _SECTIONS for key, value in _flat(plain[section], section)}
-    settings |= {"data.channels": plain["data"]["channels"], "data.mask_values": plain["data"]["mask_values"]}
+    settings |= {f"data.{key}": plain["data"][key] for key in ("channels", "mask_values", "labels")}
     return {
         "settings": {key: value for key, value in settings.items() if key not in _MAY_CHANGE},
         "catalogue": _catalogue_hash(catalogue),
         "store": store.key,
+        "labels": "" if labels is None else _label_hash(labels),
     }
 
 
@@ -55,10 +60,18 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if keys:
         changes = "".join(f"\n  - {key} was {before.get(key)!r}, is {after.get(key)!r}" for key in keys)
         raise RecipeError(f"this run began with another recipe and cannot go on with this one. {advice}{changes}")
-    what = {"catalogue": "the split or the images of the catalogue", "store": "the pixels"}
+    what = {
+        "catalogue": "the split or the images of the catalogue",
+        "store": "the pixels",
+        "labels": "the labels or the metadata",
+    }
     problems = [f"{text} are not those that the run began with" for key, text in what.items() if saved[key] != now[key]]
     if problems:
         raise DataError(f"the data of this run have changed. {advice}", problems)
+
+
+def _label_hash(labels: LabelTable) -> str:
+    return hashlib.sha256(labels.labels.tobytes() + labels.metadata.tobytes()).hexdigest()
 
 
 def _flat(value: object, name: str) -> Iterator[tuple[str, Any]]:

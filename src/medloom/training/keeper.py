@@ -21,7 +21,7 @@ from medloom.training.batches import Batch
 from medloom.training.checkpoint import BEST, LAST, write_checkpoint
 from medloom.training.data import StoreData
 from medloom.training.ledger import Ledger, Line
-from medloom.training.module import SegmentationModule
+from medloom.training.module import TaskModule
 from medloom.training.pictures import draw_slices, write_picture
 from medloom.training.progress import Listener, TrainProgress
 from medloom.training.ranks import sum_over_ranks
@@ -50,6 +50,7 @@ class Keeper(Callback):
         ledger: The history so far.
         module: What is trained.
         data: What it is trained on.
+        sample_ids: Sample of each row of the store.
         stop: Whether someone asked the run to stop.
         listener: Who is told of progress.
     """
@@ -59,8 +60,9 @@ class Keeper(Callback):
         run_dir: Path,
         identity: dict[str, Any],
         ledger: Ledger,
-        module: SegmentationModule,
+        module: TaskModule,
         data: StoreData,
+        sample_ids: list[str],
         stop: StopRequest,
         listener: Listener,
     ) -> None:
@@ -69,6 +71,7 @@ class Keeper(Callback):
         self.ledger = ledger
         self.module = module
         self.data = data
+        self.sample_ids = sample_ids
         self.epochs = module.config.epochs
         minutes = module.config.checkpoint_minutes
         self.interval_s = math.inf if minutes is None else 60.0 * minutes
@@ -174,18 +177,20 @@ class Keeper(Callback):
     def _write_epoch(self, line: Line, *, best: bool) -> None:
         if best:
             self._write_best()
-            self._write_picture()
+            if self.data.samples.truth.ndim == 3:  # masks can be looked at
+                self._write_picture()
         _append(self.run_dir / METRICS_FILE, line)
 
     def _write_best(self) -> None:
-        images = self.data.store.images
+        samples = self.data.samples
         tree = {
             "network": self.module.best_network.state_dict(),
             "epoch": self.ledger.best_epoch,
             "metric": self.ledger.best_metric,
             "monitor": self.ledger.monitor,
-            "in_channels": images.shape[1],
-            "size": list(images.shape[2:]),
+            "in_channels": samples.images.shape[1],
+            "table_features": samples.table.shape[1],
+            "size": list(samples.images.shape[2:]),
         }
         write_checkpoint(self.run_dir / BEST, tree)
 
@@ -194,10 +199,9 @@ class Keeper(Callback):
         name = f"epoch_{self.ledger.best_epoch:04d}.png"
         entry = {"epoch": self.ledger.best_epoch, "metric": self.ledger.best_metric, "file": name}
         self.ledger.pictures.append(entry)
-        names = self.data.store.sample_ids
         facts = {
             "monitor": self.ledger.monitor,
-            "samples": [names[row] for row in rows],
+            "samples": [self.sample_ids[row] for row in rows],
             "epochs": self.ledger.pictures,
         }
         batch = self.data.load_validation(rows)
@@ -242,4 +246,4 @@ def _picture(network: nn.Module, batch: Batch) -> NDArray[np.uint8]:
     network.train(training)
     predicted = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(1) > 0
     shown = batch.images[:, batch.images.shape[1] // 2].float()
-    return draw_slices(shown.cpu().numpy(), (batch.masks > 0).cpu().numpy(), predicted.cpu().numpy())
+    return draw_slices(shown.cpu().numpy(), (batch.truth > 0).cpu().numpy(), predicted.cpu().numpy())

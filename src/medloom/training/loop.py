@@ -13,10 +13,9 @@ from torch import nn
 
 from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
 from medloom.files import write_json
-from medloom.models.networks import build_network
 from medloom.recipe import Recipe
 from medloom.training.checkpoint import BEST, clean_up, newest_checkpoint
-from medloom.training.fit import Job, fit, outputs_of
+from medloom.training.fit import Job, fit
 from medloom.training.identity import check_identity, run_identity
 from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
@@ -25,7 +24,9 @@ from medloom.training.precision import choose_compiling, choose_device, choose_p
 from medloom.training.processes import fit_in_processes
 from medloom.training.progress import Listener, Throttle, show
 from medloom.training.result import TrainResult
+from medloom.training.samples import LabelTable
 from medloom.training.signals import StopRequest
+from medloom.training.tasks import build_task_network
 from medloom.training.tree import DamagedTreeError, read_tree
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def train(
     store: PixelStore,
     run_dir: Path,
     *,
+    labels: LabelTable | None = None,
     progress: bool | Listener | None = None,
 ) -> TrainResult:
     """Train a network, or go on where this run directory stands.
@@ -60,6 +62,7 @@ def train(
         catalogue: Which sample is in which split.
         store: The pixels.
         run_dir: Where ``checkpoints/``, ``metrics.jsonl``, ``training.json`` and ``progress/`` go.
+        labels: Labels and metadata of the catalogue's samples, for classification.
         progress: True shows progress on stderr, a function is called with ``TrainProgress``; silent by default.
 
     Returns:
@@ -71,13 +74,13 @@ def train(
         RecipeError: If the recipe cannot be trained here, or differs from the one the run began with.
         DataError: If the samples do not suffice, or differ from those the run began with.
     """
-    identity = run_identity(recipe, catalogue, store)
+    identity = run_identity(recipe, catalogue, store, labels)
     newest = newest_checkpoint(run_dir)
     if newest is not None:
         check_identity(newest[1]["run"]["identity"], identity)
     clean_up(run_dir, None if newest is None else newest[0])
     ledger = Ledger.of(recipe.train) if newest is None else Ledger.from_state(newest[1]["run"]["ledger"])
-    job = _job(recipe, catalogue, store, run_dir, identity, None if newest is None else newest[0])
+    job = _job(recipe, catalogue, store, run_dir, identity, None if newest is None else newest[0], labels)
     if not _is_finished(ledger, recipe):
         with show(progress) as listener:
             _fit_guarded(job, store, ledger, Throttle(listener))
@@ -105,8 +108,7 @@ def load_best(run_dir: Path, recipe: Recipe) -> nn.Module:
         raise TrainingError(f"{path} is not there; train first") from None
     except DamagedTreeError as error:
         raise TrainingError(f"{error}. Train again to make a new one.") from error
-    height, width = best["size"]
-    network = build_network(recipe.model, best["in_channels"], outputs_of(recipe), (height, width))
+    network = build_task_network(recipe, best["in_channels"], best["table_features"], trained=True)
     try:
         network.load_state_dict(best["network"])
     except RuntimeError as error:
@@ -121,6 +123,7 @@ def _job(
     run_dir: Path,
     identity: dict[str, Any],
     resume: Path | None,
+    labels: LabelTable | None,
 ) -> Job:
     device = choose_device(recipe.train.device, recipe.train.devices)
     train_rows = store.rows(catalogue.loc[catalogue["split"] == "train", "sample_id"].tolist())
@@ -135,6 +138,7 @@ def _job(
         precision=choose_precision(recipe.train.precision, device),
         compiled=choose_compiling(recipe.train.compile, device, pixels),
         resume=resume,
+        labels=labels,
     )
 
 

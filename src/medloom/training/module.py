@@ -18,17 +18,19 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from medloom.models.classifier import Classifier, parameter_groups
 from medloom.recipe import TrainConfig
 from medloom.training.averaging import Averaging
 from medloom.training.batches import Batch, Rows
 from medloom.training.precision import Precision
 from medloom.training.ranks import sum_over_ranks
 from medloom.training.schedule import build_optimizer, build_plateau, cosine_factor
-from medloom.training.scores import Scores, larger_is_better
+from medloom.training.scores import larger_is_better
 from medloom.training.seeds import step_generator, step_seed
-from medloom.transforms.augment import Augment, AugmentParameters, normalise
+from medloom.training.tasks import Task
+from medloom.transforms.augment import Augment, AugmentParameters
 
-__all__ = ["NonFiniteStep", "SegmentationModule"]
+__all__ = ["NonFiniteStep", "TaskModule"]
 
 
 class NonFiniteStep(Exception):
@@ -45,15 +47,16 @@ class NonFiniteStep(Exception):
         self.rows = rows
 
 
-class SegmentationModule(LightningModule):
+class TaskModule(LightningModule):
     """A network, its loss and how one step goes.
 
     Everything random in a step follows from the seed and the step's number, so a run that is continued in the
     middle of an epoch takes the same steps as one that was never stopped.
 
     Args:
-        network: Normalised images ``(N, C, H, W)`` to logits ``(N, K, H, W)``.
-        loss: Logits and masks ``(N, H, W)`` to a scalar, in float32.
+        network: Normalised images ``(N, C, H, W)``, and metadata where the task has some, to logits.
+        loss: Logits and truth to a scalar, in float32.
+        task: What is learned.
         augment: Random changes to the training batches.
         config: The recipe's ``train``.
         steps_per_epoch: Number of batches of an epoch.
@@ -66,6 +69,7 @@ class SegmentationModule(LightningModule):
         self,
         network: nn.Module,
         loss: nn.Module,
+        task: Task,
         augment: Augment,
         config: TrainConfig,
         steps_per_epoch: int,
@@ -77,13 +81,14 @@ class SegmentationModule(LightningModule):
         self.network = network
         self.loss = loss
         self.averaging = Averaging(network, config) if config.averaging != "none" else None
+        self.task = task
         self.augment = augment
         self.config = config
         self.steps_per_epoch = steps_per_epoch
         self.precision = precision
         self.step = 0
         self.figures: dict[str, float] = {}
-        self._scores = Scores(torch.device("cpu"))
+        self._scores = task.begin(torch.device("cpu"))
         self._train_sums = torch.zeros(2, dtype=torch.float64)
         self._step_loss = torch.zeros(())
         self._rows: Rows | None = None
@@ -99,8 +104,8 @@ class SegmentationModule(LightningModule):
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the latest step."""
-        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        """The learning rate of the latest step; of the head, where parts have rates of their own."""
+        return max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
 
     @cached_property
     def _weights(self) -> list[nn.Parameter]:
@@ -110,7 +115,7 @@ class SegmentationModule(LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """Build the optimiser; the learning rate is set by the steps and epochs themselves."""
         fused = self.precision != "fp16"  # a fused step would do the scaler's unscaling, too late for clipping
-        optimizer = build_optimizer(self.network.parameters(), self.config.optimizer, fused=fused)
+        optimizer = build_optimizer(self._groups(), self.config.optimizer, fused=fused)
         if self.config.schedule.name == "plateau":
             better = larger_is_better(self.config.monitor)
             self._plateau = build_plateau(optimizer, self.config.schedule, larger_is_better=better)
@@ -118,25 +123,35 @@ class SegmentationModule(LightningModule):
                 self._plateau.load_state_dict(self._plateau_state)
         return optimizer
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """What is trained, with the rate of each part."""
+        if isinstance(self.network, Classifier):
+            return parameter_groups(self.network, self.config.optimizer.lr)
+        return [{"params": self._weights}]
+
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's mean loss; a run continued in mid-epoch keeps what it had."""
         self._train_sums = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set everything that depends on the step's number: random numbers and the learning rate."""
-        self.step = self.trainer.current_epoch * self.steps_per_epoch + batch_idx
+        epoch = self.trainer.current_epoch
+        self.step = epoch * self.steps_per_epoch + batch_idx
+        if isinstance(self.network, Classifier):
+            self.network.set_epoch(epoch)
         torch.manual_seed(step_seed(self.config.seed, self.step, self.global_rank))
         if self.config.schedule.name == "cosine":
             steps = self.config.epochs * self.steps_per_epoch
             factor = cosine_factor(self.step, steps, self.config.schedule.warmup)
             for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = self.config.optimizer.lr * factor
+                group["lr"] = self.config.optimizer.lr * factor * group.get("lr_scale", 1.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of an augmented batch."""
-        images, masks = self._augmented(batch)
         whole = len(batch.rows) == self.config.batch_size
-        loss: Tensor = self.loss((self.network if whole else self.network.forward)(images), masks)
+        network = self.network if whole else self.network.forward
+        logits, truth = self.task.learn(network, self.augment, batch, self._drawn(batch))
+        loss: Tensor = self.loss(logits, truth)
         self._rows = batch.rows
         self._step_loss = loss.detach()
         self._train_sums = self._train_sums.to(self.device)
@@ -172,13 +187,12 @@ class SegmentationModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums of a validation pass."""
-        self._scores = Scores(self.device)
+        self._scores = self.task.begin(self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch, normalised and not augmented, to the sums."""
-        if batch.owned > 0:
-            logits = self.best_network.forward(normalise(batch.images, batch.offset, batch.scale)).float()
-            self._scores.add(self.loss(logits, batch.masks), logits, batch.masks)
+        """Add a batch, normalised and not augmented, to the figures."""
+        logits = self.task.answer(self.best_network.forward, batch).float()
+        self.task.score(self.loss(logits, batch.truth), logits, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Turn the sums over all processes into figures."""
@@ -208,13 +222,12 @@ class SegmentationModule(LightningModule):
         self._train_sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
         self._plateau_state = checkpoint["module"]["plateau"]
 
-    def _augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _drawn(self, batch: Batch) -> AugmentParameters:
         """Draw for the whole batch, so that it does not matter how many processes share it."""
         size = (batch.images.shape[2], batch.images.shape[3])
         generator = step_generator(self.config.seed, self.step)
         params = self.augment.sample(len(batch.rows), batch.images.shape[1], size, generator)
-        params = _select(params, torch.from_numpy(batch.picks), self.global_rank)
-        return self.augment.apply(batch.images, batch.masks, batch.offset, batch.scale, params)
+        return _select(params, torch.from_numpy(batch.picks), self.global_rank)
 
 
 def _select(params: AugmentParameters, picks: Tensor, rank: int) -> AugmentParameters:

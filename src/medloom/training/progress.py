@@ -84,7 +84,7 @@ def show(progress: bool | Listener | None) -> Iterator[Listener]:
 def describe_line(progress: TrainProgress) -> str:
     """Return one line of text about a finished epoch."""
     line = progress.line or {}
-    names = ("train_loss", "val_loss", "dice_lesion", "false_alarm_rate")
+    names = ("train_loss", "val_loss", "dice_lesion", "false_alarm_rate", "auc", "average_precision")
     parts = [f"{name} {line[name]:.4f}" for name in names if line.get(name) is not None]
     seconds = f"{line.get('seconds') or 0:.1f} s"
     return "  ".join([f"epoch {progress.epoch}/{progress.epochs}", *parts, seconds, *(["best"] * progress.best)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,11 +16,13 @@ from medloom.recipe.schema import OptimizerConfig, ScheduleConfig
 __all__ = ["build_optimizer", "build_plateau", "cosine_factor"]
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, fused: bool) -> Optimizer:
+def build_optimizer(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], config: OptimizerConfig, *, fused: bool
+) -> Optimizer:
     """Build the optimiser.
 
     Args:
-        parameters: What is trained.
+        parameters: What is trained, or groups of it with rates of their own.
         config: The recipe's ``train.optimizer``.
         fused: One kernel for all parameters, which is faster.
     """
@@ -32,7 +35,8 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig,
             weight_decay=config.weight_decay,
             fused=fused or None,
         )
-    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused or None)
+    method = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return method(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused or None)
 
 
 def cosine_factor(step: int, steps: int, warmup: float) -> float:

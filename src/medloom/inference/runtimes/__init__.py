@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import UserError
+from medloom.models.registry import LabelKind
 
 __all__ = ["RUNTIMES", "WEIGHTS_RUNTIMES", "NetworkSpec", "Runtime", "build_runtime"]
 
@@ -35,14 +36,15 @@ class Runtime(Protocol):
 
     name: str
 
-    def run(self, batch_nchw: Floats) -> Floats:
-        """Return probabilities.
+    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+        """Return what the network answers.
 
         Args:
             batch_nchw: ``(N, C, h, w)`` float32, normalised, N at least 1.
+            table_nf: ``(N, F)`` float32 encoded metadata, where the model takes some.
 
         Returns:
-            ``(N, K, h, w)`` float32 in 0..1.
+            ``(N, K, h, w)`` probabilities, or ``(N, K)`` for labels of the whole image; float32.
         """
         ...
 
@@ -54,9 +56,13 @@ class NetworkSpec:
     Args:
         name: Name in the registry of networks.
         in_channels: Channels of the image.
-        out_channels: 1 for binary segmentation, else the number of classes.
+        out_channels: 1 for two classes, else the number of classes or targets.
         size: Height and width in pixels.
         args: Arguments that replace the network's defaults.
+        kind: What a label is, for labels of the whole image; None for masks.
+        options: The other keys of the recipe's ``model`` that decide the network's shape.
+        table_features: Columns of encoded metadata of each member.
+        members: Networks whose answers are averaged.
     """
 
     name: str
@@ -64,6 +70,10 @@ class NetworkSpec:
     out_channels: int
     size: tuple[int, int]
     args: dict[str, Any] = field(default_factory=dict)
+    kind: LabelKind | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    table_features: tuple[int, ...] = (0,)
+    members: int = 1
 
 
 def build_runtime(

@@ -44,7 +44,7 @@ class OnnxRuntime:
             self._session: Any = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base of their own
             raise BundleError(f"ONNX Runtime cannot load the model: {error}") from error
-        self._input: str = self._session.get_inputs()[0].name
+        self._inputs: list[str] = [one.name for one in self._session.get_inputs()]
 
     @classmethod
     def open(cls, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None) -> OnnxRuntime:
@@ -52,7 +52,9 @@ class OnnxRuntime:
         del network
         return cls(read_graph(model_path), threads=threads)
 
-    def run(self, batch_nchw: Floats) -> Floats:
-        """Return ``(N, K, h, w)`` probabilities of a ``(N, C, h, w)`` float32 batch."""
-        probabilities: Floats = self._session.run(None, {self._input: np.ascontiguousarray(batch_nchw)})[0]
-        return probabilities
+    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+        """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""
+        feeds = {"image": batch_nchw, "table": table_nf}
+        given = {name: np.ascontiguousarray(feeds[name]) for name in self._inputs}
+        answer: Floats = self._session.run(None, given)[0]
+        return answer

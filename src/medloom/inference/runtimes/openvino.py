@@ -53,9 +53,11 @@ class OpenVinoRuntime:
         del network
         return cls(read_graph(model_path), threads=threads)
 
-    def run(self, batch_nchw: Floats) -> Floats:
-        """Return ``(N, K, h, w)`` probabilities of a ``(N, C, h, w)`` float32 batch."""
+    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+        """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""
+        feeds = {"image": batch_nchw, "table": table_nf}
+        given = {one.any_name: np.ascontiguousarray(feeds[one.any_name]) for one in self._model.inputs}
         request = self._model.create_infer_request()  # a request of its own for each call: threads do not meet
-        request.infer([np.ascontiguousarray(batch_nchw)])
+        request.infer(given)
         probabilities: Floats = np.array(request.get_output_tensor(0).data, np.float32)
         return probabilities

@@ -10,49 +10,35 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
-from medloom.errors import BundleError
+from medloom.errors import BundleError, RecipeError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
+from medloom.models.classifier import build_classifier
+from medloom.models.ensemble import Ensemble, answering
 from medloom.models.networks import build_network
+from medloom.models.registry import LabelKind
 from medloom.recipe import ModelConfig
 
-__all__ = ["Probabilities", "TorchRuntime"]
+__all__ = ["TorchRuntime"]
 
 Floats = NDArray[np.float32]
 
 
-class Probabilities(nn.Module):
-    """A network whose output is probabilities: sigmoid for one channel, softmax for more, in float32.
-
-    Args:
-        network: Gives logits ``(N, K, h, w)``; put into evaluation mode.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.eval()
-
-    def forward(self, images_nchw: torch.Tensor) -> torch.Tensor:
-        """Return ``(N, K, h, w)`` float32 probabilities."""
-        logits: torch.Tensor = self.network(images_nchw).float()
-        return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
-
-
 class TorchRuntime:
-    """Runs a network that gives logits.
+    """Runs a network.
 
     Args:
-        network: The network on any device; put into evaluation mode.
+        network: Gives logits; on any device, put into evaluation mode.
+        kind: What a label is, for labels of the whole image; None for masks.
         threads: Threads of PyTorch's own pool, for the whole process; left as they are by default.
     """
 
     name = "torch"
 
-    def __init__(self, network: nn.Module, *, threads: int | None = None) -> None:
+    def __init__(self, network: nn.Module, *, kind: LabelKind | None = None, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model = Probabilities(network)
+        self.model = answering(network, kind)
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
     @classmethod
@@ -70,19 +56,36 @@ class TorchRuntime:
             model.load_state_dict(load_file(model_path))
         except Exception as error:  # safetensors' own error and torch's RuntimeError share no base
             raise BundleError(f"{model_path.name} does not hold the weights of {network.name}: {error}") from error
-        return cls(model, threads=threads)
+        return cls(model, kind=network.kind, threads=threads)
 
-    def run(self, batch_nchw: Floats) -> Floats:
-        """Return ``(N, K, h, w)`` probabilities of a ``(N, C, h, w)`` float32 batch."""
+    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+        """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
+        parts = [batch_nchw] if table_nf is None else [batch_nchw, table_nf]
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(batch_nchw)).to(self._device)
-            probabilities: Floats = self.model(batch).cpu().numpy()
-        return probabilities
+            given = [torch.from_numpy(np.ascontiguousarray(part)).to(self._device) for part in parts]
+            answer: Floats = self.model(*given).cpu().numpy()
+        return answer
 
 
 def _rebuild(network: NetworkSpec) -> nn.Module:
     try:
-        config = ModelConfig.model_validate({"name": network.name, "args": network.args})
+        config = ModelConfig.model_validate({"name": network.name, "args": network.args, **network.options})
     except ValidationError as error:
         raise BundleError(f"this version of Medloom knows no network {network.name!r}") from error
-    return build_network(config, network.in_channels, network.out_channels, network.size)
+    try:
+        members = [_member(config, network, features) for features in network.table_features]
+    except RecipeError as error:
+        raise BundleError(f"the network {network.name!r} of this bundle cannot be built here: {error}") from error
+    return members[0] if network.members == 1 else Ensemble(members, network.kind, network.table_features)
+
+
+def _member(config: ModelConfig, network: NetworkSpec, features: int) -> nn.Module:
+    if network.kind is None:
+        return build_network(config, network.in_channels, network.out_channels, network.size)
+    return build_classifier(
+        config,
+        in_channels=network.in_channels,
+        outputs=network.out_channels,
+        size=network.size,
+        table_features=features,
+    )
