@@ -1,0 +1,116 @@
+"""What happens to an attribute: the profile's table, and a rule for all that the table does not list."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections.abc import Iterator
+from importlib import resources
+from typing import Literal
+
+from pydicom.datadict import get_entry
+
+__all__ = ["Action", "action_of", "known_vr", "profile_actions"]
+
+Action = Literal["remove", "empty", "dummy", "uid", "recurse", "keep"]
+
+_LETTERS: dict[str, Action] = {"D": "dummy", "Z": "empty", "X": "remove", "K": "keep", "C": "remove", "U": "uid"}
+_DATES = frozenset({"DA", "DT", "TM"})
+_NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
+_BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
+_NAMED_TEXT = frozenset({"LO", "SH"})
+_SHORT = {
+    "CS": re.compile(rb"[A-Z0-9_ \\\0]*"),
+    "DS": re.compile(rb"[0-9eE+\-. \\\0]*"),
+    "IS": re.compile(rb"[0-9+\- \\\0]*"),
+}
+_PICTURE_GROUPS = (0x0028, 0x7FE0)
+_FIRST_GROUP = 0x0008
+_REPEATING = (
+    0x5000,
+    0x6000,
+)  # curves and overlays: without their data, which the table removes, the rest means nothing
+
+
+@functools.cache
+def profile_actions() -> dict[str, str]:
+    """Return Table E.1-1: action by tag, such as ``{"00100010": "Z", "60XX3000": "X", …}``.
+
+    Source: PS3.15 2024b, Table E.1-1, column "Basic Prof.".
+    """
+    return {row["tag"]: row["action"] for row in _rows("profile.csv")}
+
+
+@functools.cache
+def _kept_text() -> frozenset[int]:
+    return frozenset(int(row["tag"], 16) for row in _rows("kept.csv"))
+
+
+@functools.cache
+def _actions() -> dict[int, str]:
+    return {int(tag, 16): action for tag, action in profile_actions().items() if "X" not in tag}
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    text = resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
+    return csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+
+
+@functools.cache
+def known_vr(tag: int) -> str:
+    """Return the types that the standard gives an attribute, such as ``US or SS``; "" if it knows none."""
+    try:
+        return get_entry(tag)[0]
+    except KeyError:
+        return ""
+
+
+def action_of(tag: int, vr: str | None, value: bytes | None) -> Action:
+    """Return what happens to an attribute.
+
+    Args:
+        tag: Group and element as one number.
+        vr: Type as the file states it; None where it states none.
+        value: The stored bytes, or None where they were already understood.
+    """
+    group, element, known = tag >> 16, tag & 0xFFFF, known_vr(tag)
+    if group % 2 or not element or group < _FIRST_GROUP or group & 0xFF00 in _REPEATING or not known:
+        return "remove"
+    other = vr is not None and vr not in known.split(" or ")
+    if tag in _actions():
+        action = _chosen(_actions()[tag], known)
+        return "remove" if other and action == "recurse" else action
+    if other:
+        return "remove"
+    return _unlisted(tag, vr or known, value)
+
+
+def _chosen(action: str, vr: str) -> Action:
+    """Choose of a combination what every kind of image permits.
+
+    The last letter is right also where the attribute must be there, and neither an empty nor a dummy value says
+    anything about anyone. Of dates and times the first, so that none, even an invented one, stays where it need not.
+    """
+    letters = action.rstrip("*").split("/")
+    if vr in _DATES and len(letters) > 1:
+        return _LETTERS[next(letter for letter in "XZD" if letter in letters)]
+    if vr == "SQ" and letters[-1] == "U":
+        return "recurse"
+    return _LETTERS[letters[-1]]
+
+
+def _unlisted(tag: int, vr: str, value: bytes | None) -> Action:
+    """Decide about what the table does not list: numbers, codes and pixels stay, names and free text do not."""
+    if vr == "SQ":
+        return "recurse"
+    if vr == "UI":
+        return "uid"
+    if vr in _SHORT:
+        return "keep" if value is None or _SHORT[vr].fullmatch(value) else "remove"
+    if vr in _NAMED_TEXT:
+        return "keep" if tag in _kept_text() else "remove"
+    parts = set(vr.split(" or "))
+    if parts & _BULK:
+        return "keep" if tag >> 16 in _PICTURE_GROUPS else "remove"
+    return "keep" if parts <= _NUMBERS else "remove"
