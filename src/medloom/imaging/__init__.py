@@ -5,9 +5,13 @@
 """
 
 from medloom.imaging.decoding import decode, inspect
+from medloom.imaging.dicom_file import transfer_syntaxes
 from medloom.imaging.encoding import encode_png
 from medloom.imaging.registry import CONTENT_TYPES, FORMATS_BY_SUFFIX, available_codecs, sniff
+from medloom.imaging.series import read_series
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image
+from medloom.imaging.volume import Volume
+from medloom.imaging.window import apply_window
 
 __all__ = [
     "CONTENT_TYPES",
@@ -16,9 +20,13 @@ __all__ = [
     "Budget",
     "Header",
     "Image",
+    "Volume",
+    "apply_window",
     "available_codecs",
     "decode",
     "encode_png",
     "inspect",
+    "read_series",
     "sniff",
+    "transfer_syntaxes",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from medloom.errors import DecodeError
-from medloom.imaging import jpeg, nifti, npy, png, tiff
+from medloom.imaging import dicom, jpeg, nifti, npy, png, tiff
 from medloom.imaging.types import Format
 
 __all__ = ["CONTENT_TYPES", "FORMATS", "FORMATS_BY_SUFFIX", "available_codecs", "check_declared", "sniff"]
 
-FORMATS: dict[str, Format] = {"tiff": tiff, "png": png, "jpeg": jpeg, "npy": npy, "nifti": nifti}
+# DICOM comes first: its preamble may be the beginning of a TIFF, so that both kinds of reader find pixels.
+FORMATS: dict[str, Format] = {
+    "dicom": dicom, "tiff": tiff, "png": png, "jpeg": jpeg, "npy": npy, "nifti": nifti,
+}  # fmt: skip
 
 CONTENT_TYPES: dict[str, str] = {kind: name for name, item in FORMATS.items() for kind in item.CONTENT_TYPES}
 FORMATS_BY_SUFFIX: dict[str, str] = {suffix: name for name, item in FORMATS.items() for suffix in item.SUFFIXES}

@@ -79,12 +79,14 @@ class Image:
         spacing_mm: Row and column spacing in millimetres, or None where it is unknown. TIFF, PNG and JPEG
             resolutions describe paper, so they are not taken for spacing.
         notes: What a careful reader should know, such as "palette expanded".
+        window: Centre and width, in the values of ``pixels``, that the file suggests to show; not applied.
     """
 
     pixels: Pixels
     format: str
     spacing_mm: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    window: tuple[float, float] | None = None
 
 
 class Format(Protocol):

@@ -1,0 +1,335 @@
+"""DICOM images: one frame of a file, in the values that the file says they mean.
+
+What comes out: stored bits that are unused are gone and signs are extended. MONOCHROME1, where large is dark, is
+inverted within the stored bits, so that it equals the MONOCHROME2 image of the same scene. A rescale slope and
+intercept are applied (float32; an identity keeps the stored type). Pixels that are padding become the smallest value of
+those that are not, so that they neither stretch the range nor fall out of it. Palettes are expanded and YBR becomes
+RGB. No window is applied; what the file suggests is in `Image.window`, for `medloom.imaging.apply_window`.
+
+Source: DICOM PS3.3, sections C.7.6.3 (Image Pixel), C.7.6.16 (functional groups), C.7.5.1.1.2 (padding), C.11.1
+(Modality LUT) and 10.7.1.3 (spacing).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import DecodeError
+from medloom.imaging.checks import check_header, choose_page
+from medloom.imaging.dicom_elements import TAGS, DataSet
+from medloom.imaging.dicom_file import META_WITHOUT_PREAMBLE, DicomFile, open_file, transfer_syntaxes
+from medloom.imaging.dicom_frames import PixelModule, check_length, read_frame, read_pixel_module
+from medloom.imaging.types import Budget, Header, Image, Pixels
+
+__all__ = [
+    "CONTENT_TYPES", "MAGICS", "SUFFIXES", "FrameGroups", "OpenImage", "codec", "decode", "decode_frame", "inspect",
+    "open_image",
+]  # fmt: skip
+
+MAGICS: tuple[tuple[int, bytes], ...] = ((128, b"DICM"), (0, META_WITHOUT_PREAMBLE))
+SUFFIXES: tuple[str, ...] = (".dcm", ".dicom")
+CONTENT_TYPES: tuple[str, ...] = ("application/dicom",)
+
+_LUTS = tuple(f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue"))
+_PIXEL_DATA = TAGS["PixelData"]
+_LARGEST = float(np.finfo(np.float32).max)
+_ROWS_AT_A_TIME = 256
+
+
+class _Lut(NamedTuple):
+    """A palette: colours (n, 3), and the stored value of the first."""
+
+    colours: Pixels
+    first: int
+
+
+@dataclass(frozen=True)
+class FrameGroups:
+    """Where the attributes of one frame are: its own group, the shared one, or the data set.
+
+    Args:
+        data_set: The data set.
+        shared: The shared functional groups, if there are any.
+        own: The functional groups of this frame, if there are any.
+    """
+
+    data_set: DataSet
+    shared: DataSet | None
+    own: DataSet | None
+
+    def find(self, sequence: str, keyword: str) -> DataSet:
+        """Return what holds an attribute: the first that has it, or the data set."""
+        for group in (self.own, self.shared):
+            items = group.items(sequence) if group else ()
+            if items and keyword in items[0]:
+                return items[0]
+        return self.data_set
+
+    def decimals(self, sequence: str, keyword: str) -> tuple[float, ...]:
+        """Return the numbers of an attribute; empty where it is not there."""
+        return self.find(sequence, keyword).decimals(keyword)
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """A file that was found to be an image within the budget; no pixel is decoded yet."""
+
+    file: DicomFile
+    module: PixelModule
+    palette: _Lut | None
+    frames: tuple[DataSet, ...]
+    shared: DataSet | None
+
+    def groups(self, number: int) -> FrameGroups:
+        """Return where the attributes of a frame are, counted from 0."""
+        return FrameGroups(self.file.data_set, self.shared, self.frames[number] if self.frames else None)
+
+    def rescale(self, number: int) -> tuple[float, float]:
+        """Return slope and intercept of a frame.
+
+        Raises:
+            DecodeError: ``non_finite``, or ``corrupt`` for a slope of 0.
+        """
+        if not self.module.grey:
+            return 1.0, 0.0
+        groups = self.groups(number)
+        slope, intercept = (
+            _one(groups.decimals("PixelValueTransformationSequence", keyword), keyword, default)
+            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+        )
+        if slope == 0:
+            raise DecodeError("corrupt", "the rescale slope is 0: every pixel would be the same", field="RescaleSlope")
+        if abs(slope) * 2.0**self.module.allocated + abs(intercept) > _LARGEST:
+            raise DecodeError("non_finite", "the rescale slope makes pixels infinite", field="RescaleSlope")
+        return slope, intercept
+
+    def header(self, number: int) -> Header:
+        """Return the geometry and type that decoding a frame will give."""
+        dtype = self.module.dtype if self.rescale(number) == (1.0, 0.0) else "float32"
+        if self.palette:
+            dtype = self.palette.colours.dtype.name
+        channels = 1 if self.module.grey else 3
+        return Header("dicom", self.module.rows, self.module.columns, channels, dtype, self.module.frames)
+
+
+def codec() -> str:
+    """Name and version of what decodes it."""
+    return f"imagecodecs {imagecodecs.__version__} ({len(transfer_syntaxes())} transfer syntaxes)"
+
+
+def inspect(data: bytes, budget: Budget, /) -> Header:
+    """Step over every element, and check the first frame against the budget."""
+    return open_image(data, budget).header(0)
+
+
+def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
+    """Return one frame."""
+    opened = open_image(data, budget)
+    return decode_frame(opened, choose_page(page, opened.module.frames))
+
+
+def open_image(data: bytes, budget: Budget) -> OpenImage:
+    """Find the elements of a file, and check its frames against the budget before any is decoded.
+
+    Raises:
+        DecodeError: If it is cut, damaged, over the budget, or not read.
+    """
+
+    def check_pixels(before: DataSet) -> int:
+        module = _checked_module(before, len(data), budget)
+        return -(-module.frame_bits * module.frames // 8)
+
+    file = open_file(data, check_pixels)
+    data_set = file.data_set
+    module = _checked_module(data_set, len(data), budget)
+    if data_set.items("ModalityLUTSequence"):
+        raise DecodeError("unsupported", "a modality lookup table is not read", field="ModalityLUTSequence")
+    shared = data_set.items("SharedFunctionalGroupsSequence")
+    frames = data_set.items("PerFrameFunctionalGroupsSequence")
+    if frames and len(frames) != module.frames:
+        raise DecodeError(
+            "corrupt", f"{len(frames)} frames are described; the header says {module.frames}", field="NumberOfFrames"
+        )
+    palette = _palette(data_set) if module.photometric == "PALETTE COLOR" else None
+    opened = OpenImage(file, module, palette, frames, shared[0] if shared else None)
+    check_header(opened.header(0), len(data), budget)
+    if file.syntax.kind == "raw":
+        check_length(module, max(data_set.elements[_PIXEL_DATA].end - data_set.elements[_PIXEL_DATA].start, 0))
+    return opened
+
+
+def _checked_module(data_set: DataSet, encoded_bytes: int, budget: Budget) -> PixelModule:
+    module = read_pixel_module(data_set)
+    stored = Header("dicom", module.rows, module.columns, module.samples, module.dtype, module.frames)
+    check_header(stored, encoded_bytes, budget)
+    return module
+
+
+def decode_frame(opened: OpenImage, number: int) -> Image:
+    """Return the frame with a number, counted from 0, of a file that was opened."""
+    module = opened.module
+    stored, colours = read_frame(opened.file, module, number)
+    notes = list[str]()
+    if module.grey:
+        pixels = _values(stored, opened, number, notes)
+    elif opened.palette:
+        pixels = _expanded(stored, opened.palette)
+        notes.append("palette expanded")
+    elif colours in ("YBR_FULL", "YBR_FULL_422"):
+        pixels = _rgb_from_ybr(stored)
+    elif colours == "RGB":
+        pixels = stored
+    else:
+        raise DecodeError("unsupported", f"{colours} is read in JPEG 2000 only", field="PhotometricInterpretation")
+    if module.photometric.startswith("YBR"):
+        notes.append("YBR converted to RGB")
+    spacing_mm = _spacing_mm(opened.groups(number), notes)
+    window = _window(opened, number, notes) if module.grey else None
+    pixels = np.require(pixels, requirements=["C", "W"])
+    header = opened.header(number)
+    if pixels.shape != header.shape or pixels.dtype != header.dtype:
+        raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
+    return Image(pixels, "dicom", spacing_mm, tuple(notes), window=window)
+
+
+def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) -> Pixels:
+    """Turn stored levels of grey into the values that they stand for."""
+    padding = _padding(stored, opened)
+    slope, intercept = opened.rescale(number)
+    if opened.module.photometric == "MONOCHROME1":
+        stored = _inverted(stored, opened.module)
+        notes.append("MONOCHROME1 inverted")
+    pixels = stored
+    if (slope, intercept) != (1.0, 0.0):
+        pixels = _rescaled(stored, slope, intercept)
+        notes.append("rescaled by slope and intercept")
+    if padding is not None and padding.any() and not padding.all():
+        pixels[padding] = pixels[~padding].min()
+        notes.append("padding set to the smallest value")
+    return pixels
+
+
+def _padding(stored: Pixels, opened: OpenImage) -> NDArray[np.bool_] | None:
+    """Return where pixels are padding, or None where the file names no padding value."""
+    data_set, signed = opened.file.data_set, opened.module.signed
+    value = data_set.integers("PixelPaddingValue", signed=signed)
+    if len(value) != 1:
+        return None
+    limit = data_set.integers("PixelPaddingRangeLimit", signed=signed) or value
+    found: NDArray[np.bool_] = (stored >= min(value[0], limit[0])) & (stored <= max(value[0], limit[0]))
+    return found
+
+
+def _inverted(stored: Pixels, module: PixelModule) -> Pixels:
+    largest = 2 ** (module.stored - module.signed) - 1
+    if int(stored.max()) > largest or int(stored.min()) < (-largest - 1 if module.signed else 0):
+        raise DecodeError("corrupt", f"a pixel needs more than {module.stored} bits", field="BitsStored")
+    total = -1 if module.signed else largest
+    inverted: Pixels = stored.dtype.type(total) - stored
+    return inverted
+
+
+def _rescaled(stored: Pixels, slope: float, intercept: float) -> Pixels:
+    """Compute in float64 and round once; by rows, so that the wide numbers take little memory."""
+    pixels = np.empty(stored.shape, np.float32)
+    for top in range(0, len(stored), _ROWS_AT_A_TIME):
+        rows = slice(top, top + _ROWS_AT_A_TIME)
+        pixels[rows] = stored[rows] * np.float64(slope) + np.float64(intercept)
+    return pixels
+
+
+def _palette(data_set: DataSet) -> _Lut:
+    """Return the three lookup tables as one; uint8 where their entries have 8 bits."""
+    described = {data_set.integers(f"{lut}Descriptor") for lut in _LUTS}
+    values = [data_set.bytes_of(f"{lut}Data") for lut in _LUTS]
+    if len(described) != 1 or len(next(iter(described))) != 3:
+        raise DecodeError("corrupt", "the palette is not described, or not the same for its colours", field=_LUTS[0])
+    entries, first, bits = next(iter(described))
+    entries = entries or 2**16
+    if bits not in (8, 16) or not all(values):
+        raise DecodeError("unsupported", f"a palette of {bits} bits, or in segments, is not read", field=_LUTS[0])
+    order = "<" if data_set.reader.little else ">"
+    colours = [_entries(value, entries, bits, order) for value in values]
+    return _Lut(np.stack(colours, axis=1).astype(np.uint8 if bits == 8 else np.uint16), first)
+
+
+def _entries(value: bytes, entries: int, bits: int, order: str) -> Pixels:
+    """Return one lookup table; entries of 8 bits come as bytes, or each in a word of its own."""
+    if bits == 8 and len(value) in (entries, entries + entries % 2):
+        packed = np.frombuffer(value, np.uint8)
+        return (packed if order == "<" else packed.reshape(-1, 2)[:, ::-1].reshape(-1))[:entries]
+    if len(value) != 2 * entries:
+        raise DecodeError("corrupt", f"a palette has {len(value)} bytes for {entries} entries", field=_LUTS[0])
+    table = np.frombuffer(value, f"{order}u2")
+    return table & 0xFF if bits == 8 else table
+
+
+def _expanded(stored: Pixels, palette: _Lut) -> Pixels:
+    lowest, highest = int(stored.min()) - palette.first, int(stored.max()) - palette.first
+    if lowest < 0 or highest >= len(palette.colours):
+        raise DecodeError(
+            "corrupt", f"a pixel has no colour: the palette has {len(palette.colours)}", field=f"{_LUTS[0]}Descriptor"
+        )
+    colours: Pixels = palette.colours[stored[..., 0] - stored.dtype.type(palette.first)]
+    return colours
+
+
+def _rgb_from_ybr(stored: Pixels) -> Pixels:
+    """Convert YBR_FULL by the equations of PS3.3, section C.7.6.3.1.2."""
+    pixels = np.empty_like(stored)
+    for top in range(0, len(stored), _ROWS_AT_A_TIME):
+        rows = slice(top, top + _ROWS_AT_A_TIME)
+        luma, blue, red = (stored[rows, :, number].astype(np.float32) for number in range(3))
+        blue, red = blue - 128, red - 128
+        colours = (luma + 1.402 * red, luma - 0.344136286 * blue - 0.714136286 * red, luma + 1.772 * blue)
+        pixels[rows] = np.stack(colours, axis=-1).round().clip(0, 255)
+    return pixels
+
+
+def _one(found: tuple[float, ...], keyword: str, default: float) -> float:
+    if len(found) > 1:
+        raise DecodeError("corrupt", f"{keyword} has {len(found)} values; expected 1", field=keyword)
+    return found[0] if found else default
+
+
+def _spacing_mm(groups: FrameGroups, notes: list[str]) -> tuple[float, float] | None:
+    """Return the spacing in the patient; failing that, the one at the detector or on the film, with a note."""
+    found = groups.decimals("PixelMeasuresSequence", "PixelSpacing")
+    if not found:
+        for keyword, text in (
+            ("ImagerPixelSpacing", "spacing was measured at the detector, not in the patient"),
+            ("NominalScannedPixelSpacing", "spacing was measured on the film, not in the patient"),
+        ):
+            found = groups.data_set.decimals(keyword)
+            if found:
+                notes.append(text)
+                break
+    if not found:
+        return None
+    if len(found) != 2 or min(found) <= 0:
+        raise DecodeError("corrupt", "the pixel spacing is not two numbers above 0", field="PixelSpacing")
+    return found[0], found[1]
+
+
+def _window(opened: OpenImage, number: int, notes: list[str]) -> tuple[float, float] | None:
+    """Return the first window of the file as centre and width of a LINEAR one, in the values that come out."""
+    group = opened.groups(number).find("FrameVOILUTSequence", "WindowCenter")
+    centres, widths, kind = group.decimals("WindowCenter"), group.decimals("WindowWidth"), group.text("VOILUTFunction")
+    if not centres or not widths:
+        return None
+    centre, width = centres[0], widths[0]
+    if kind == "LINEAR_EXACT":
+        centre, width = centre + 0.5, width + 1
+    if kind not in ("", "LINEAR", "LINEAR_EXACT") or width < 1:
+        notes.append("the window of the file cannot be used")
+        return None
+    if opened.module.photometric == "MONOCHROME1":
+        slope, intercept = opened.rescale(number)
+        total = -1 if opened.module.signed else 2**opened.module.stored - 1
+        centre = slope * total + 2 * intercept + 1 - centre
+    return centre, width

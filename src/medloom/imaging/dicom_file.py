@@ -1,0 +1,202 @@
+"""A DICOM file as a whole: preamble, file meta information, and the data set in its transfer syntax.
+
+Source: DICOM PS3.10, section 7; PS3.5, annex A.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import imagecodecs
+
+from medloom.errors import DecodeError
+from medloom.imaging.dicom_elements import TAGS, DataSet, Reader, Span
+
+__all__ = ["META_WITHOUT_PREAMBLE", "SYNTAXES", "DicomFile", "Syntax", "open_file", "transfer_syntaxes"]
+
+Kind = Literal["raw", "rle", "jpeg", "jpeg_lossless", "jpeg_ls", "jpeg_2000"]
+
+_PREFIX_AT, _PREFIX = 128, b"DICM"
+META_WITHOUT_PREAMBLE = b"\x02\x00\x00\x00UL\x04\x00"
+_PROGRAMS = (b"MZ", b"\x7fELF", b"#!")
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_MOST_HEADER_BYTES = 16 * 2**20  # inflated before the size of the pixels is known
+_MOST_TRAILER_BYTES = 2**20
+_UID = re.compile(r"[0-9.]{1,64}")
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """A transfer syntax that is read: its name, how its pixels are stored, and in which order bytes and types come."""
+
+    name: str
+    kind: Kind
+    little: bool = True
+    implicit: bool = False
+
+
+SYNTAXES: dict[str, Syntax] = {
+    "1.2.840.10008.1.2": Syntax("Implicit VR Little Endian", "raw", implicit=True),
+    "1.2.840.10008.1.2.1": Syntax("Explicit VR Little Endian", "raw"),
+    _DEFLATED: Syntax("Deflated Explicit VR Little Endian", "raw"),
+    "1.2.840.10008.1.2.2": Syntax("Explicit VR Big Endian", "raw", little=False),
+    "1.2.840.10008.1.2.5": Syntax("RLE Lossless", "rle"),
+    "1.2.840.10008.1.2.4.50": Syntax("JPEG Baseline", "jpeg"),
+    "1.2.840.10008.1.2.4.51": Syntax("JPEG Extended", "jpeg"),
+    "1.2.840.10008.1.2.4.57": Syntax("JPEG Lossless", "jpeg_lossless"),
+    "1.2.840.10008.1.2.4.70": Syntax("JPEG Lossless SV1", "jpeg_lossless"),
+    "1.2.840.10008.1.2.4.80": Syntax("JPEG-LS Lossless", "jpeg_ls"),
+    "1.2.840.10008.1.2.4.81": Syntax("JPEG-LS Near-lossless", "jpeg_ls"),
+    "1.2.840.10008.1.2.4.90": Syntax("JPEG 2000 Lossless", "jpeg_2000"),
+    "1.2.840.10008.1.2.4.91": Syntax("JPEG 2000", "jpeg_2000"),
+    "1.2.840.10008.1.2.4.201": Syntax("HTJ2K Lossless", "jpeg_2000"),
+    "1.2.840.10008.1.2.4.202": Syntax("HTJ2K Lossless RPCL", "jpeg_2000"),
+    "1.2.840.10008.1.2.4.203": Syntax("HTJ2K", "jpeg_2000"),
+}
+
+_DECODERS: dict[Kind, tuple[str, Callable[[], str] | None]] = {
+    "raw": ("", None),
+    "rle": ("PACKBITS", imagecodecs.packbits_version),
+    "jpeg": ("JPEG8", imagecodecs.jpeg8_version),
+    "jpeg_lossless": ("JPEG8", imagecodecs.jpeg8_version),
+    "jpeg_ls": ("JPEGLS", imagecodecs.jpegls_version),
+    "jpeg_2000": ("JPEG2K", imagecodecs.jpeg2k_version),
+}
+
+# What is stored as DICOM and is no image, by the beginning of its SOP class: DICOMDIR, waveforms, presentation
+# states, reports, documents, raw data, radiotherapy other than images and dose, and others without pixels.
+_CLASS = "1.2.840.10008.5.1.4.1.1."
+_NOT_IMAGES = (
+    "1.2.840.10008.1.3.10", *(f"{_CLASS}{number}." for number in (9, 11, 88, 104)), *(f"{_CLASS}66", f"{_CLASS}67"),
+    *(f"{_CLASS}481.{number}" for number in (3, 4, 5, 6, 7, 8, 9)), f"{_CLASS}4.2", f"{_CLASS}78.", f"{_CLASS}79.",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """A file whose elements all lie within it, with its transfer syntax."""
+
+    data_set: DataSet
+    syntax: Syntax
+    uid: str
+    encoded_bytes: int
+
+
+def transfer_syntaxes() -> dict[str, str]:
+    """Return the transfer syntaxes whose pixels decode on this machine.
+
+    Returns:
+        For each UID, its name and what decodes it.
+
+    Example:
+        >>> transfer_syntaxes()["1.2.840.10008.1.2.1"]
+        'Explicit VR Little Endian: NumPy'
+    """
+    found = dict[str, str]()
+    for uid, syntax in SYNTAXES.items():
+        codec, version = _DECODERS[syntax.kind]
+        if version is None:
+            found[uid] = f"{syntax.name}: NumPy"
+        elif getattr(imagecodecs, codec).available:
+            found[uid] = f"{syntax.name}: {version()}"
+    return found
+
+
+def open_file(data: bytes, check_pixels: Callable[[DataSet], int]) -> DicomFile:
+    """Find the elements of a file.
+
+    Args:
+        data: The file.
+        check_pixels: Called with a deflated data set up to its pixels, before these are inflated; returns how many
+            bytes they have, or raises.
+
+    Raises:
+        DecodeError: If it is cut or damaged, no image, or in a transfer syntax that is not read.
+    """
+    if data.startswith(_PROGRAMS):
+        raise DecodeError(
+            "unsupported", "the file is also a program: its preamble is that of an executable", field="preamble",
+            hint="Do not run it. Export the image again.",
+        )  # fmt: skip
+    start = 0 if data.startswith(META_WITHOUT_PREAMBLE) else _PREFIX_AT + len(_PREFIX)
+    uid, at = _meta(data, start)
+    syntax = SYNTAXES[uid]
+    reader = Reader(data, syntax.little)
+    if uid == _DEFLATED:
+        reader = Reader(_inflated(data[at:], check_pixels), syntax.little)
+        at = 0
+    data_set = DataSet(reader, Span(at, len(reader.data)), _implicit(reader.data[at : at + 6], syntax))
+    _check_image(data_set)
+    return DicomFile(data_set, syntax, uid, len(data))
+
+
+def _meta(data: bytes, start: int) -> tuple[str, int]:
+    """Return the transfer syntax, and where the data set begins."""
+    reader, at = Reader(data, little=True), start
+    while int.from_bytes(data[at : at + 2], "little") == 2:
+        at = reader.after(reader.element(at, len(data), implicit=False), implicit=False)
+    uid = DataSet(reader, Span(start, at), implicit=False).text("TransferSyntaxUID")
+    if not uid and at >= len(data):
+        raise DecodeError("truncated", "the file ends within its file meta information")
+    if not uid:
+        raise DecodeError(
+            "corrupt", "the file does not say how it is encoded: it has no transfer syntax", field="TransferSyntaxUID",
+            hint="Export it again as a DICOM file with file meta information.",
+        )  # fmt: skip
+    if uid not in SYNTAXES:
+        shown = uid if _UID.fullmatch(uid) else "not a UID"
+        raise DecodeError(
+            "unsupported", f"unsupported_transfer_syntax: {shown}", field="TransferSyntaxUID",
+            hint="Export it uncompressed (Explicit VR Little Endian).",
+        )  # fmt: skip
+    return uid, at
+
+
+def _implicit(head: bytes, syntax: Syntax) -> bool:
+    """Tell whether elements do not say their types. The first one shows it, and some writers declare the other."""
+    return not (head[4:6].isalpha() and head[4:6].isupper()) if syntax.little else False
+
+
+def _check_image(data_set: DataSet) -> None:
+    if TAGS["PixelData"] in data_set.elements:
+        return
+    sop_class = data_set.text("SOPClassUID")
+    if sop_class.startswith(_NOT_IMAGES):
+        shown = sop_class if _UID.fullmatch(sop_class) else "not a UID"
+        raise DecodeError("unsupported", f"the file is no image: its SOP class is {shown}", field="SOPClassUID")
+    if "FloatPixelData" in data_set or "DoubleFloatPixelData" in data_set:
+        raise DecodeError("unsupported", "floating-point pixel data is not read", field="FloatPixelData")
+    raise DecodeError("truncated", "the file ends before any pixels; it was cut, or holds no image", field="PixelData")
+
+
+def _inflated(deflated: bytes, check_pixels: Callable[[DataSet], int]) -> bytes:
+    """Inflate what comes before the pixels, find out how long these may be, then inflate the rest and no more."""
+    head, complete = _inflate(deflated, _MOST_HEADER_BYTES)
+    if complete:
+        return head
+    try:
+        before = DataSet(Reader(head, little=True), Span(0, len(head)), implicit=False).before_pixels()
+    except DecodeError as error:
+        if error.code != "truncated":
+            raise
+        raise DecodeError("too_large", f"more than {_MOST_HEADER_BYTES} bytes come before the pixels") from error
+    whole, complete = _inflate(deflated, before.span.end + check_pixels(before) + _MOST_TRAILER_BYTES)
+    if not complete:
+        raise DecodeError("corrupt", "the file inflates to more than its header says", field="PixelData")
+    return whole
+
+
+def _inflate(deflated: bytes, limit: int) -> tuple[bytes, bool]:
+    """Return at most ``limit`` bytes, and whether that is all."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        found = inflater.decompress(deflated, limit)
+    except zlib.error as error:
+        raise DecodeError("corrupt", "the deflated data set is damaged") from error
+    if not inflater.eof and not inflater.unconsumed_tail and len(found) < limit:
+        raise DecodeError("truncated", "the deflated data set ends before its end marker")
+    return found, inflater.eof

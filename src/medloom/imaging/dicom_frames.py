@@ -1,0 +1,444 @@
+"""One frame of a DICOM file: from stored bytes to samples.
+
+Frames are decoded by imagecodecs (libjpeg-turbo, CharLS, OpenJPEG, PackBits) and simplejpeg, whose results are bounded
+by a header that is read here first: the codestream must have the size that the data set announces. pydicom's own
+decoders are not called: they warn and log where this code has to refuse, and pylibjpeg-rle ends the interpreter on
+damaged input (a Rust panic is no `Exception`).
+
+Source: DICOM PS3.5, section 8 and annexes A and G; PS3.3, section C.7.6.3.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+
+from medloom.errors import DecodeError
+from medloom.imaging.dicom_elements import TAGS, DataSet, Span
+from medloom.imaging.dicom_file import DicomFile
+from medloom.imaging.types import Pixels
+
+__all__ = ["PixelModule", "check_length", "read_frame", "read_pixel_module"]
+
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_YBR = ("YBR_FULL", "YBR_FULL_422")
+_COLOURS = ("RGB", *_YBR, "YBR_ICT", "YBR_RCT")
+_MAX_RLE_RATIO = 64  # two bytes become 128 at most
+_MAX_TILES = 65_535
+_JPEG_STARTS = {b"\xff\xd8\xff", b"\xff\x4f\xff"}
+
+
+@dataclass(frozen=True)
+class PixelModule:
+    """The attributes that say how samples are stored, found to be consistent."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    planar: bool
+    allocated: int
+    stored: int
+    high: int
+    signed: bool
+    frames: int
+
+    @property
+    def dtype(self) -> str:
+        """NumPy name of the type that holds a sample."""
+        return f"{'' if self.signed else 'u'}int{max(self.allocated, 8)}"
+
+    @property
+    def grey(self) -> bool:
+        """Whether a sample is a level of grey, and not a colour or an index of one."""
+        return self.photometric in ("MONOCHROME1", "MONOCHROME2")
+
+    @property
+    def halved(self) -> bool:
+        """Whether two pixels share their colour, as YBR_FULL_422 is stored when it is not compressed."""
+        return self.photometric == "YBR_FULL_422"
+
+    @property
+    def frame_bits(self) -> int:
+        """Length of one frame that is not compressed."""
+        return self.rows * self.columns * (2 if self.halved else self.samples) * self.allocated
+
+
+class _Stream(NamedTuple):
+    """What the header of a compressed frame says; the colour transform is None where it says nothing."""
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    process: int = 0
+    ycc: bool | None = None
+    signed: bool = False
+
+
+def read_pixel_module(data_set: DataSet) -> PixelModule:
+    """Read how samples are stored, or say what about it is not read.
+
+    Raises:
+        DecodeError: ``corrupt`` or ``unsupported``.
+    """
+    allocated = data_set.integer("BitsAllocated")
+    stored = data_set.integer("BitsStored", allocated)
+    representation = data_set.integer("PixelRepresentation", 0)
+    module = PixelModule(
+        rows=data_set.integer("Rows"),
+        columns=data_set.integer("Columns"),
+        samples=data_set.integer("SamplesPerPixel", 1),
+        photometric=data_set.text("PhotometricInterpretation"),
+        planar=data_set.integer("PlanarConfiguration", 0) == 1,
+        allocated=allocated,
+        stored=stored,
+        high=data_set.integer("HighBit", max(stored, 1) - 1),
+        signed=representation == 1 and allocated > 1,
+        frames=data_set.count("NumberOfFrames"),
+    )
+    _check_module(module, representation)
+    return module
+
+
+def _check_module(module: PixelModule, representation: int) -> None:
+    if module.allocated not in (1, 8, 16, 32):
+        raise DecodeError(
+            "unsupported", f"samples of {module.allocated} bits are not read; expected 1, 8, 16 or 32",
+            field="BitsAllocated",
+        )  # fmt: skip
+    if not 1 <= module.stored <= module.high + 1 <= module.allocated or representation > 1:
+        raise DecodeError(
+            "corrupt", f"{module.stored} bits up to bit {module.high} do not fit into {module.allocated}",
+            field="BitsStored",
+        )  # fmt: skip
+    if module.photometric not in (_GREY if module.samples == 1 else _COLOURS if module.samples == 3 else ()):
+        raise DecodeError(
+            "unsupported", f"{module.samples} samples a pixel are not read with this photometric interpretation",
+            field="PhotometricInterpretation", hint="Export it as MONOCHROME2 or RGB.",
+        )  # fmt: skip
+    if module.photometric in _YBR and (module.allocated, module.signed) != (8, False):
+        raise DecodeError("unsupported", "YBR is read with 8 bits only", field="BitsAllocated")
+    if module.photometric == "PALETTE COLOR" and (module.allocated not in (8, 16) or module.signed):
+        raise DecodeError("unsupported", "a palette is read with 8 or 16 bits without sign only", field="BitsAllocated")
+
+
+def check_length(module: PixelModule, length: int) -> None:
+    """Compare the length of pixels that are not compressed with what the header says; one byte may pad it.
+
+    Raises:
+        DecodeError: ``corrupt`` for a byte less or more.
+    """
+    expected = -(-module.frame_bits * module.frames // 8)
+    if length not in (expected, expected + expected % 2):
+        raise DecodeError(
+            "corrupt", f"there are {length} bytes of pixels; the header says {expected}", field="PixelData",
+            hint="Rows, Columns, NumberOfFrames or BitsAllocated may be wrong. Export it again.",
+        )  # fmt: skip
+
+
+def read_frame(file: DicomFile, module: PixelModule, number: int) -> tuple[Pixels, str]:
+    """Return the samples of one frame.
+
+    Args:
+        file: The file.
+        module: Its pixel module.
+        number: Frame counted from 0.
+
+    Returns:
+        Array (H, W, C) of the module's dtype, and the colours that it is in: RGB, YBR or that of the module.
+
+    Raises:
+        DecodeError: If the frame is damaged, incomplete, or not what the header says.
+    """
+    kind = file.syntax.kind
+    if kind == "raw":
+        return _settled(_raw(file, module, number), module), module.photometric
+    frame = _encoded(file, module, number)
+    if kind == "rle":
+        return _settled(_rle(frame, module), module), module.photometric
+    if module.allocated not in (8, 16):
+        raise DecodeError("unsupported", f"JPEG with {module.allocated} bits is not read", field="BitsAllocated")
+    if kind in ("jpeg", "jpeg_lossless"):
+        return _jpeg(frame, module, lossless=kind == "jpeg_lossless")
+    if kind == "jpeg_ls":
+        return _jpeg_ls(frame, module)
+    return _jpeg_2000(frame, module)
+
+
+def _settled(samples: Pixels, module: PixelModule, stored: int = 0, high: int = -1) -> Pixels:
+    """Give samples their type: move the highest stored bit up to the sign, and back; unused bits are gone."""
+    stored = stored or module.stored
+    high = high if high >= 0 else max(module.high, stored - 1)
+    width = max(module.allocated, 8)
+    settled: Pixels = np.ascontiguousarray(samples).astype(f"uint{width}", copy=False).view(module.dtype)
+    up, down = width - 1 - high, width - stored
+    if up:
+        settled = settled << settled.dtype.type(up)
+    if down:
+        settled = settled >> settled.dtype.type(down)
+    return settled if settled.flags.writeable else settled.copy()
+
+
+def _raw(file: DicomFile, module: PixelModule, number: int) -> Pixels:
+    value = file.data_set.elements[TAGS["PixelData"]]
+    if value.end < 0:
+        raise DecodeError("corrupt", "the pixels are encapsulated; their transfer syntax is not", field="PixelData")
+    check_length(module, value.end - value.start)
+    data, little = file.data_set.reader.data, file.syntax.little
+    swapped = not little and value.vr == b"OW" and module.allocated <= 8
+    first, last = number * module.frame_bits, (number + 1) * module.frame_bits
+    start, end = first // 8, -(-last // 8)
+    if swapped:  # bytes and bits were written as words of 16 bits, the most significant byte first
+        start, end = start - start % 2, end + end % 2
+    frame = np.frombuffer(data, np.uint8, min(end, value.end - value.start) - start, value.start + start)
+    if swapped:
+        frame = frame.reshape(-1, 2)[:, ::-1].reshape(-1)
+    if module.allocated == 1:
+        frame = np.unpackbits(frame, bitorder="little")[first - 8 * start :][: last - first]
+    else:
+        frame = frame[first // 8 - start :][: (last - first) // 8].view(
+            f"{'<' if little else '>'}u{module.allocated // 8}"
+        )
+    return _shaped(frame, module)
+
+
+def _shaped(samples: Pixels, module: PixelModule) -> Pixels:
+    rows, columns = module.rows, module.columns
+    if module.halved:
+        if columns % 2:
+            raise DecodeError("corrupt", "YBR_FULL_422 has an even number of columns", field="Columns")
+        pairs = samples.reshape(rows, columns // 2, 4)
+        luma, chroma = pairs[..., :2].reshape(rows, columns, 1), pairs[..., 2:].repeat(2, axis=1)
+        return np.concatenate([luma, chroma], axis=2)
+    if module.planar and module.samples > 1:
+        return np.moveaxis(samples.reshape(module.samples, rows, columns), 0, -1)
+    return samples.reshape(rows, columns, module.samples)
+
+
+def _encoded(file: DicomFile, module: PixelModule, number: int) -> bytes:
+    """Return the bytes of one frame: one fragment or several."""
+    table, *fragments = file.data_set.fragments()
+    data = file.data_set.reader.data
+    if len(fragments) < module.frames:
+        raise DecodeError(
+            "corrupt", f"there are {len(fragments)} fragments of pixels for {module.frames} frames",
+            field="NumberOfFrames",
+        )  # fmt: skip
+    starts = _frame_starts(file, table, fragments, module.frames)
+    last = starts[number + 1] if number + 1 < len(starts) else len(fragments)
+    parts = [data[fragment.start : fragment.end] for fragment in fragments[starts[number] : last]]
+    if (file.syntax.kind == "rle" and len(parts) > 1) or any(part[:3] in _JPEG_STARTS for part in parts[1:]):
+        raise DecodeError("corrupt", "there are more frames than the header says", field="NumberOfFrames")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _frame_starts(file: DicomFile, table: Span, fragments: list[Span], frames: int) -> list[int]:
+    """Return the first fragment of each frame."""
+    if len(fragments) == frames:
+        return list(range(frames))
+    if frames == 1:
+        return [0]
+    offsets = _offsets(file, table)
+    begins = {fragment.start - fragments[0].start: number for number, fragment in enumerate(fragments)}
+    starts = [begins.get(offset, -1) for offset in offsets]
+    if len(starts) != frames or starts[0] != 0 or any(b <= a for a, b in pairwise(starts)):
+        raise DecodeError(
+            "corrupt", f"{len(fragments)} fragments of pixels cannot be told apart into {frames} frames",
+            field="NumberOfFrames", hint="Export it with a basic offset table.",
+        )  # fmt: skip
+    return starts
+
+
+def _offsets(file: DicomFile, table: Span) -> tuple[int, ...]:
+    extended = file.data_set.bytes_of("ExtendedOffsetTable")
+    if extended:
+        return struct.unpack(f"<{len(extended) // 8}Q", extended[: len(extended) // 8 * 8])
+    stored = file.data_set.reader.data[table.start : table.end]
+    return struct.unpack(f"<{len(stored) // 4}L", stored[: len(stored) // 4 * 4])
+
+
+def _rle(frame: bytes, module: PixelModule) -> Pixels:
+    """Unpack each byte plane; the planes of a sample come with the most significant byte first."""
+    width, count = module.allocated // 8, module.rows * module.columns
+    if module.allocated == 1:
+        raise DecodeError("unsupported", "RLE with 1 bit is not read", field="BitsAllocated")
+    planes = np.empty((module.samples, width, count), np.uint8)
+    for number, segment in enumerate(_rle_segments(frame, module.samples * width, count)):
+        unpacked = imagecodecs.packbits_decode(segment, out=count)
+        if len(unpacked) != count:
+            raise DecodeError("corrupt", f"an RLE segment has {len(unpacked)} of {count} bytes", field="PixelData")
+        planes[number // width, number % width] = np.frombuffer(unpacked, np.uint8)
+    samples = np.ascontiguousarray(np.moveaxis(planes, 1, 2)).view(f">u{width}")
+    return np.moveaxis(samples.reshape(module.samples, module.rows, module.columns), 0, -1)
+
+
+def _rle_segments(frame: bytes, expected: int, count: int) -> list[bytes]:
+    if len(frame) < 64:
+        raise DecodeError("truncated", "an RLE frame ends within its header", field="PixelData")
+    segments, *offsets = struct.unpack_from("<16L", frame)
+    offsets = [*offsets[: min(segments, 15)], len(frame)]
+    if segments != expected or offsets[0] != 64 or any(b <= a for a, b in pairwise(offsets)):
+        raise DecodeError("corrupt", f"an RLE frame has {segments} segments; expected {expected}", field="PixelData")
+    if any(_MAX_RLE_RATIO * (b - a) < count for a, b in pairwise(offsets)):
+        raise DecodeError("corrupt", "an RLE segment is too short for Rows and Columns", field="Rows")
+    return [frame[a:b] for a, b in pairwise(offsets)]
+
+
+def _check_stream(stream: _Stream, module: PixelModule) -> None:
+    """Refuse a codestream that is not what the data set announced, before memory for it is allocated."""
+    found, expected = stream[:3], (module.rows, module.columns, module.samples)
+    if found != expected:
+        raise DecodeError(
+            "corrupt", f"a frame is {found[0]}×{found[1]}×{found[2]}; the header says "
+            f"{expected[0]}×{expected[1]}×{expected[2]}", field="Rows",
+        )  # fmt: skip
+    if not 1 <= stream.precision <= module.allocated:
+        raise DecodeError(
+            "corrupt", f"a frame has {stream.precision} bits; the header says {module.allocated}", field="BitsAllocated"
+        )
+
+
+def _checked(pixels: Pixels, module: PixelModule) -> Pixels:
+    shape = (module.rows, module.columns, module.samples)
+    if pixels.size != module.rows * module.columns * module.samples:
+        raise DecodeError("corrupt", f"a frame decodes to {pixels.shape}; expected {shape}", field="PixelData")
+    return pixels.reshape(shape)
+
+
+def _jpeg(frame: bytes, module: PixelModule, *, lossless: bool) -> tuple[Pixels, str]:
+    stream = _jpeg_header(frame)
+    _check_stream(stream, module)
+    if stream.process not in ((0xC3,) if lossless else (0xC0, 0xC1)):
+        raise DecodeError(
+            "unsupported", f"JPEG process {stream.process - 0xC0} is not read in this transfer syntax",
+            field="TransferSyntaxUID",
+        )  # fmt: skip
+    ycc = module.photometric in _YBR if stream.ycc is None else stream.ycc
+    if not lossless and stream.precision == 8:
+        pixels = _jpeg_8(frame, module, ycc=ycc)
+        return _settled(
+            _checked(pixels, module), module, max(module.stored, 8)
+        ), "RGB" if module.samples == 3 else module.photometric
+    space = {1: "GRAY", 3: "RGB"}[module.samples]  # the same in and out: nothing is converted
+    pixels = imagecodecs.jpeg8_decode(frame, colorspace=space, outcolorspace=space)
+    settled = _settled(_checked(pixels, module), module, max(module.stored, stream.precision))
+    return settled, ("YBR_FULL" if ycc else "RGB") if module.samples == 3 else module.photometric
+
+
+def _jpeg_8(frame: bytes, module: PixelModule, *, ycc: bool) -> Pixels:
+    """Decode 8-bit samples with every warning an error; colours come out as RGB.
+
+    libjpeg guesses the colours of a file without markers. DICOM says what they are, so an Adobe marker says it again.
+    """
+    if module.samples == 3:
+        frame = b"".join([b"\xff\xd8\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00", bytes([ycc]), _unmarked(frame)])
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(frame, colorspace="RGB" if module.samples == 3 else "GRAY", strict=True)
+    except ValueError as error:
+        raise DecodeError("corrupt", "its compressed pixels are damaged or incomplete", field="PixelData") from error
+    return pixels
+
+
+def _unmarked(frame: bytes) -> bytes:
+    """Return what follows the start of a JPEG, without the segments that say what its colours are."""
+    kept, at = list[bytes](), 2
+    for marker, _, end in _jpeg_segments(frame):
+        if marker not in (0xE0, 0xEE):
+            kept.append(frame[at:end])
+        at = end
+    return b"".join([*kept, frame[at:]])
+
+
+def _jpeg_segments(frame: bytes) -> list[tuple[int, int, int]]:
+    """Return marker, start of the content and end of each segment up to the first scan."""
+    found, at = list[tuple[int, int, int]](), 2
+    while not found or found[-1][0] != 0xDA:
+        while frame[at : at + 2] == b"\xff\xff":
+            at += 1
+        if at + 4 > len(frame):
+            raise DecodeError("truncated", "a JPEG frame ends within its header", field="PixelData")
+        length = int.from_bytes(frame[at + 2 : at + 4], "big")
+        if frame[at] != 0xFF or length < 2 or len(found) > 4096:
+            raise DecodeError("corrupt", "the header of a JPEG frame is damaged", field="PixelData")
+        found.append((frame[at + 1], at + 4, at + 2 + length))
+        at += 2 + length
+    return found
+
+
+def _jpeg_header(frame: bytes) -> _Stream:
+    """Read the frame header and the markers that say what the colours are; check that the image has an end."""
+    if not frame.startswith(b"\xff\xd8\xff"):
+        raise DecodeError("corrupt", "a frame is no JPEG", field="PixelData")
+    if not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+        raise DecodeError("truncated", "a JPEG frame ends before its end marker", field="PixelData")
+    stream: _Stream | None = None
+    jfif, adobe, components = False, -1, b""
+    for marker, start, end in _jpeg_segments(frame):
+        body = frame[start:end]
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
+            if stream is not None or len(body) < 6 + 3 * body[5]:
+                raise DecodeError("corrupt", "the header of a JPEG frame is damaged", field="PixelData")
+            precision, rows, columns, samples = struct.unpack_from(">BHHB", body)
+            stream = _Stream(rows, columns, samples, precision, marker)
+            components = bytes(body[6 + 3 * number] for number in range(samples))
+        jfif = jfif or (marker == 0xE0 and body.startswith(b"JFIF"))
+        adobe = body[11] if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12 else adobe
+    if stream is None:
+        raise DecodeError("corrupt", "a JPEG frame has no frame header", field="PixelData")
+    if components in (b"RGB", b"rgb"):
+        return stream._replace(ycc=False)
+    return stream._replace(ycc=adobe == 1 if adobe >= 0 else True if jfif else None)
+
+
+def _jpeg_ls(frame: bytes, module: PixelModule) -> tuple[Pixels, str]:
+    stream = _jpeg_header(frame)
+    if stream.process != 0xF7:
+        raise DecodeError("corrupt", "a frame is no JPEG-LS", field="PixelData")
+    _check_stream(stream, module)
+    pixels = _checked(_interleaved(imagecodecs.jpegls_decode(frame), module), module)
+    return _settled(pixels, module, stream.precision, stream.precision - 1), module.photometric
+
+
+def _interleaved(pixels: Pixels, module: PixelModule) -> Pixels:
+    if module.samples == 3 and pixels.shape == (3, module.rows, module.columns):
+        return np.moveaxis(pixels, 0, -1)
+    return pixels
+
+
+def _jpeg_2000(frame: bytes, module: PixelModule) -> tuple[Pixels, str]:
+    stream = _siz(frame)
+    _check_stream(stream, module)
+    decoded = imagecodecs.jpeg2k_decode(frame, numthreads=1)
+    pixels = _checked(_interleaved(decoded, module), module)
+    photometric = "RGB" if module.photometric in ("YBR_ICT", "YBR_RCT") else module.photometric
+    if stream.signed and module.signed:
+        return np.ascontiguousarray(pixels, module.dtype), photometric
+    return _settled(pixels, module, stream.precision, stream.precision - 1), photometric
+
+
+def _siz(frame: bytes) -> _Stream:
+    """Read the size segment of a JPEG 2000 codestream, which a JP2 header may precede."""
+    at = 0 if frame.startswith(b"\xff\x4f\xff\x51") else frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if at < 0:
+        raise DecodeError("corrupt", "a frame is no JPEG 2000", field="PixelData")
+    if len(frame) < at + 45:
+        raise DecodeError("truncated", "a JPEG 2000 frame ends within its header", field="PixelData")
+    right, bottom, left, top, tile_width, tile_height, tiles_left, tiles_top, samples = struct.unpack_from(
+        ">8LH", frame, at + 8
+    )
+    parts = frame[at + 42 : at + 42 + 3 * samples]
+    if not (tile_width and tile_height and tiles_left <= left < right and tiles_top <= top < bottom):
+        raise DecodeError("corrupt", "the header of a JPEG 2000 frame is damaged", field="PixelData")
+    tiles = -(-(right - tiles_left) // tile_width) * -(-(bottom - tiles_top) // tile_height)
+    if len(parts) != 3 * samples or tiles > _MAX_TILES:
+        raise DecodeError("corrupt", "the header of a JPEG 2000 frame is damaged", field="PixelData")
+    if len({parts[number : number + 3] for number in range(0, len(parts), 3)}) != 1 or parts[1:3] != b"\1\1":
+        raise DecodeError("unsupported", "JPEG 2000 with components of different sizes is not read", field="PixelData")
+    return _Stream(bottom - top, right - left, samples, (parts[0] & 0x7F) + 1, signed=parts[0] >= 0x80)

@@ -1,0 +1,296 @@
+"""DICOM series as volumes: slices ordered by where they lie in the patient, never by a name or a number.
+
+Source: DICOM PS3.3, sections C.7.6.2 (Image Plane) and C.7.6.16.2.3 (Plane Position).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import DataError, DecodeError
+from medloom.imaging.checks import check_encoded, guard
+from medloom.imaging.dicom import OpenImage, decode_frame, open_image
+from medloom.imaging.registry import sniff
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels
+from medloom.imaging.volume import Volume
+
+__all__ = ["MOST_VOLUME_BYTES", "read_series", "slices_of_series"]
+
+MOST_VOLUME_BYTES = 4 * 2**30
+
+_SAME_DIRECTION = 1e-3
+_SAME_PLACE_MM = 1e-3
+_EVEN_STEPS = 0.02  # share of a step: scanners write positions with few digits
+_LEAST_MM = 0.01
+_MAX_SHEAR = 0.01  # sideways over forwards, 0.6 degrees
+_MOST_LISTED = 20
+
+_Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """One frame of one file, and where it lies."""
+
+    opened: OpenImage
+    frame: int
+    row_cosines: _Vector
+    column_cosines: _Vector
+    position: _Vector
+    spacing_mm: tuple[float, float]
+    thickness_mm: float | None
+
+    @property
+    def normal(self) -> _Vector:
+        return np.cross(self.row_cosines, self.column_cosines)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.opened.module.rows, self.opened.module.columns
+
+
+def slices_of_series(
+    files: Mapping[str, bytes] | Iterable[bytes], *, budget: Budget = DEFAULT_BUDGET
+) -> tuple[int, ...]:
+    """Return how many slices each series in a set of files has; the position is the index that `read_series` takes.
+
+    Args:
+        files: DICOM files; the keys of a mapping are not used.
+        budget: What each file may cost.
+
+    Raises:
+        DataError: If a file is no DICOM image; lists every such file by its number, counted from 0.
+    """
+    return tuple(sum(item.module.frames for item in opened) for opened in _by_series(files, budget).values())
+
+
+def read_series(
+    files: Mapping[str, bytes] | Iterable[bytes],
+    *,
+    series: str | None = None,
+    budget: Budget = DEFAULT_BUDGET,
+    most_bytes: int = MOST_VOLUME_BYTES,
+) -> Volume:
+    """Read the slices of one series as a volume.
+
+    Slices are ordered by their position along the normal of ImageOrientationPatient, from low to high. Names of files
+    and instance numbers are not looked at. Nothing is resampled or filled in: slices that are missing, doubled, of
+    different sizes, or stacked at a slant are errors. Values are those of `decode`; no window is applied.
+
+    Args:
+        files: DICOM files of one frame or several, in any order; the keys of a mapping are not used.
+        series: Which series, where there are several: its index as in the error that lists them, such as ``"0"``,
+            or its SeriesInstanceUID. Series are counted in the order of their UIDs.
+        budget: What each file may cost.
+        most_bytes: Size of the volume.
+
+    Returns:
+        The volume. Row cosines, column cosines and steps between slices make up its affine.
+
+    Raises:
+        DataError: If the files are not one whole series; says every problem, and names nobody.
+
+    Example:
+        >>> volume = read_series([file.read_bytes() for file in folder.glob("*.dcm")])  # doctest: +SKIP
+        >>> volume.voxels.shape, volume.spacing_mm  # doctest: +SKIP
+        ((24, 512, 512), (5.0, 0.49, 0.49))
+
+    Source: DICOM PS3.3, section C.7.6.2.1.1.
+    """
+    slices = _located(_chosen(_by_series(files, budget), series))
+    _check_alike(slices)
+    slices = sorted(slices, key=lambda item: float(item.position @ slices[0].normal))
+    step = _step(slices)
+    first = slices[0]
+    spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
+    voxels, notes = _stacked(slices, most_bytes)
+    return Volume(voxels, spacing_mm, _affine(first, step), "dicom", notes)
+
+
+def _by_series(files: Mapping[str, bytes] | Iterable[bytes], budget: Budget) -> dict[str, list[OpenImage]]:
+    """Open every file; return them by the UID of their series, in the order of these."""
+    found, problems = dict[str, list[OpenImage]](), list[str]()
+    for number, data in enumerate(files.values() if isinstance(files, Mapping) else files):
+        try:
+            opened = _opened(data, budget)
+        except DecodeError as error:
+            problems.append(f"file {number}: {error}")
+            continue
+        found.setdefault(opened.file.data_set.text("SeriesInstanceUID"), []).append(opened)
+    if problems:
+        raise DataError(f"{len(problems)} files are no DICOM images that can be read", _few(problems))
+    if not found:
+        raise DataError("there are no files; expected those of a DICOM series")
+    return dict(sorted(found.items()))
+
+
+def _opened(data: bytes, budget: Budget) -> OpenImage:
+    check_encoded(data, budget)
+    name = sniff(data)
+    if name != "dicom":
+        raise DecodeError("unsupported", f"the input is {name}; expected DICOM")
+    with guard(name):
+        return open_image(data, budget)
+
+
+def _chosen(by_series: dict[str, list[OpenImage]], series: str | None) -> list[OpenImage]:
+    if series is None and len(by_series) == 1:
+        return next(iter(by_series.values()))
+    if series in by_series:
+        return by_series[series]
+    if series is not None and series.isdecimal() and int(series) < len(by_series):
+        return list(by_series.values())[int(series)]
+    counts = [sum(item.module.frames for item in opened) for opened in by_series.values()]
+    listed = _few([f"series {number}: {count} slices" for number, count in enumerate(counts)])
+    if series is None:
+        raise DataError(f"the files belong to {len(counts)} series; choose one by its index", listed)
+    raise DataError(f"the series that was asked for is not among the {len(counts)} in these files", listed)
+
+
+def _located(opened: list[OpenImage]) -> list[_Slice]:
+    """Return every frame of every file with its place."""
+    found, problems = list[_Slice](), list[str]()
+    for number, item in enumerate(opened):
+        for frame in range(item.module.frames):
+            try:
+                found.append(_slice(item, frame))
+            except DecodeError as error:
+                problems.append(f"slice {number}, frame {frame}: {error.message}")
+    if problems:
+        raise DataError("the slices cannot be placed in the patient", _few(problems))
+    return found
+
+
+def _slice(opened: OpenImage, frame: int) -> _Slice:
+    if not opened.module.grey:
+        raise DecodeError("unsupported", "it has colours; a volume has levels of grey")
+    groups = opened.groups(frame)
+    orientation = _numbers(groups.decimals("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "orientation")
+    position = _numbers(groups.decimals("PlanePositionSequence", "ImagePositionPatient"), 3, "position")
+    row_mm, column_mm = _numbers(groups.decimals("PixelMeasuresSequence", "PixelSpacing"), 2, "pixel spacing")
+    row_cosines, column_cosines = orientation[:3], orientation[3:]
+    products = np.array([row_cosines @ row_cosines, column_cosines @ column_cosines, 1 + row_cosines @ column_cosines])
+    if np.abs(products - 1).max() > 10 * _SAME_DIRECTION or min(row_mm, column_mm) <= 0:
+        raise DecodeError("corrupt", "its orientation or spacing is impossible")
+    thickness = groups.decimals("PixelMeasuresSequence", "SpacingBetweenSlices") or groups.decimals(
+        "PixelMeasuresSequence", "SliceThickness"
+    )
+    spacing_mm = float(row_mm), float(column_mm)
+    return _Slice(opened, frame, row_cosines, column_cosines, position, spacing_mm, thickness[0] if thickness else None)
+
+
+def _numbers(found: tuple[float, ...], count: int, what: str) -> _Vector:
+    if len(found) != count:
+        raise DecodeError("corrupt", f"it has no {what}" if not found else f"its {what} has {len(found)} numbers")
+    return np.array(found)
+
+
+def _check_alike(slices: list[_Slice]) -> None:
+    """Refuse slices of several sizes, spacings or orientations."""
+    first, problems = slices[0], list[str]()
+    sizes = {item.size for item in slices}
+    if len(sizes) > 1:
+        problems.append(f"mixed sizes: {', '.join(_few([f'{rows}×{columns}' for rows, columns in sorted(sizes)]))}")
+    if any(not np.allclose(item.spacing_mm, first.spacing_mm, rtol=_SAME_DIRECTION) for item in slices):
+        problems.append("mixed pixel spacings")
+    turned = sum(
+        not np.allclose(item.row_cosines, first.row_cosines, atol=_SAME_DIRECTION)
+        or not np.allclose(item.column_cosines, first.column_cosines, atol=_SAME_DIRECTION)
+        for item in slices
+    )
+    if turned:
+        problems.append(f"mixed orientations: {turned} of {len(slices)} slices are turned against the first")
+    if problems:
+        raise DataError("the slices of the series do not fit together", problems)
+
+
+def _step(slices: list[_Slice]) -> _Vector:
+    """Return the vector from one slice to the next, after the slices were found to be equally far apart.
+
+    Raises:
+        DataError: For positions that come twice, gaps, and gantry tilt.
+    """
+    first = slices[0]
+    if len(slices) == 1:
+        if not first.thickness_mm or first.thickness_mm <= 0:
+            raise DataError("the series has one slice and does not say how thick it is")
+        return first.normal * first.thickness_mm
+    positions = np.array([item.position for item in slices])
+    steps_mm = np.diff(positions @ first.normal)
+    usual_mm = float(np.median(steps_mm[steps_mm > _SAME_PLACE_MM])) if (steps_mm > _SAME_PLACE_MM).any() else 0.0
+    problems = [
+        f"slices {number} and {number + 1} are at the same position"
+        for number, step_mm in enumerate(steps_mm)
+        if step_mm <= _SAME_PLACE_MM
+    ] or [
+        f"between slices {number} and {number + 1} there are {step_mm:.3f} mm; elsewhere {usual_mm:.3f} mm"
+        for number, step_mm in enumerate(steps_mm)
+        if abs(step_mm - usual_mm) > max(_EVEN_STEPS * usual_mm, _LEAST_MM)
+    ]
+    if problems:
+        kind = "positions that come twice" if usual_mm == 0 or steps_mm.min() <= _SAME_PLACE_MM else "gaps"
+        raise DataError(f"the series has {kind} (slices are counted from 0 along their normal)", _few(problems))
+    step: _Vector = (positions[-1] - positions[0]) / (len(slices) - 1)
+    _check_straight(positions, step, first.normal)
+    return step
+
+
+def _check_straight(positions: _Vector, step: _Vector, normal: _Vector) -> None:
+    forwards = float(step @ normal)
+    sideways = float(np.linalg.norm(step - forwards * normal))
+    off_mm = float(np.abs(positions - positions[0] - np.arange(len(positions))[:, np.newaxis] * step).max())
+    if sideways > max(_MAX_SHEAR * forwards, _SAME_PLACE_MM):
+        raise DataError(
+            f"the series has gantry tilt: its slices are stacked at {np.degrees(np.arctan2(sideways, forwards)):.1f} "
+            "degrees to their normal. Correct it with a resampling tool first."
+        )
+    if off_mm > max(_EVEN_STEPS * 5 * forwards, _LEAST_MM):
+        raise DataError("the slices of the series are shifted against each other: they do not lie on one line")
+
+
+def _affine(first: _Slice, step: _Vector) -> NDArray[np.float64]:
+    """Return the matrix from (column, row, slice) to millimetres; DICOM's x and y grow to the left and the back."""
+    row_mm, column_mm = first.spacing_mm
+    affine = np.eye(4)
+    affine[:3, 0] = first.row_cosines * column_mm
+    affine[:3, 1] = first.column_cosines * row_mm
+    affine[:3, 2] = step
+    affine[:3, 3] = first.position
+    affine[:2] *= -1
+    return affine
+
+
+def _stacked(slices: list[_Slice], most_bytes: int) -> tuple[Pixels, tuple[str, ...]]:
+    """Decode every slice into its place."""
+    dtype = np.result_type(*{item.opened.header(item.frame).dtype for item in slices})
+    shape = (len(slices), *slices[0].size)
+    needed = len(slices) * slices[0].size[0] * slices[0].size[1] * dtype.itemsize
+    if needed > most_bytes:
+        raise DataError(f"the series would decode to {needed} bytes; the limit is {most_bytes}")
+    voxels, notes = np.empty(shape, dtype), dict[str, None]()
+    for number, image in enumerate(_decoded(slices)):
+        voxels[number] = image.pixels[..., 0]
+        notes.update(dict.fromkeys(image.notes))
+    return voxels, tuple(notes)
+
+
+def _decoded(slices: list[_Slice]) -> Iterator[Image]:
+    for number, item in enumerate(slices):
+        try:
+            with guard("dicom"):
+                image = decode_frame(item.opened, item.frame)
+        except DecodeError as error:
+            raise DataError(
+                f"slice {number} (counted from 0 along the normal) cannot be decoded", [str(error)]
+            ) from error
+        yield image
+
+
+def _few(problems: list[str]) -> list[str]:
+    """Return the first problems, and how many more there are."""
+    rest = len(problems) - _MOST_LISTED
+    return [*problems[:_MOST_LISTED], f"and {rest} more"] if rest > 0 else problems
