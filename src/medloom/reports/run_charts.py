@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medloom.extras import require
 from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 __all__ = ["curves", "patient_chart", "point_chart"]
 
+_MEASURED = {
+    "Dice on validation": {"dice_lesion": "with a lesion", "dice_all": "all", "dice_balanced": "balanced"},
+    "False alarms on validation": {"false_alarm_rate": "share of empty slices"},
+    "Areas on validation": {"auc": "ROC AUC", "roc_auc": "ROC AUC", "average_precision": "average precision"},
+}
+_NO_FIGURES = ("epoch", "step", "train_loss", "val_loss", "loss", "lr", "seconds", "images_per_s")
 _NAMED_PATIENTS, _UPRIGHT_NAMES = 40, 12
 
 
@@ -52,35 +55,42 @@ def point_chart(search: Mapping[str, Any]) -> str:
 
 
 def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
-    """Draw loss, Dice, false alarms and learning rate over the epochs, the best epoch marked.
+    """Draw loss, figures on validation and learning rate over the epochs, the best epoch marked.
 
     Args:
-        epochs: Lines of ``metrics.jsonl``.
+        epochs: Lines of ``metrics.jsonl``; figures that have no name here are drawn under their key.
         best_epoch: Where the mark goes, or None.
 
     Returns:
         A data URI.
     """
-    figure, (loss, dice, alarms, rate) = new_figure(9.0, 5.4, rows=2, columns=2)
+    panels = _panels(epochs)
+    figure, axes = new_figure(9.0, 2.7 * -(-len(panels) // 2), rows=-(-len(panels) // 2), columns=2)
     locator = require("matplotlib.ticker", "train").MaxNLocator
     x = [line["epoch"] for line in epochs]
-
-    def draw(axis: Axes, title: str, names: Mapping[str, str]) -> None:
+    for axis, (title, names) in zip(axes, panels.items(), strict=False):
         series = {label: _column(epochs, key) for key, label in names.items()}
         lines(axis, x, {label: values for label, values in series.items() if values}, title=title)
         axis.xaxis.set_major_locator(locator(integer=True))
         if best_epoch:
             axis.axvline(best_epoch, color=PALETTE[5], linestyle="--", linewidth=1)
-
-    draw(loss, "Loss", {"train_loss": "training", "val_loss": "validation"})
-    draw(dice, "Dice on validation", {"dice_lesion": "with a lesion", "dice_all": "all", "dice_balanced": "balanced"})
-    draw(alarms, "False alarms on validation", {"false_alarm_rate": "share of empty slices"})
-    draw(rate, "Learning rate", {"lr": "rate"})
-    for axis in (dice, alarms):
-        axis.set_ylim(-0.03, 1.03)
-    for axis in (alarms, rate):
+        if title not in ("Loss", "Learning rate"):
+            axis.set_ylim(-0.03, 1.03)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    for axis in axes[max(0, len(panels) - 2) : len(panels)]:
         axis.set_xlabel("Epoch", fontsize=9)
     return figure_uri(figure)
+
+
+def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """What is drawn together: keys of an epoch's line and their names, by title."""
+    keys = dict.fromkeys(key for line in epochs for key, value in line.items() if isinstance(value, (int, float)))
+    measured = {title: names for title, names in _MEASURED.items() if any(name in keys for name in names)}
+    if not measured:
+        others = {key: key.replace("_", " ") for key in keys if key not in _NO_FIGURES}
+        measured = {"Figures on validation": others} if others else {}
+    return {"Loss": {"train_loss": "training", "val_loss": "validation"}, **measured, "Learning rate": {"lr": "rate"}}
 
 
 def patient_chart(rows: Sequence[Mapping[str, str]]) -> str:

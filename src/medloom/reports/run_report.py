@@ -1,10 +1,12 @@
-"""The run report: how good the model is, how sure that is, and what it was made from, as one HTML page."""
+"""The run report: how good the model is, how sure that is, and what it was made from, as one HTML page.
+
+What was measured is shown by a module and a template for each task; the rest of the page is the same for all.
+"""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,23 @@ import yaml
 
 from medloom import __version__
 from medloom.files import read_json, write_text
+from medloom.reports.classification import classification_context, classification_warnings
 from medloom.reports.html import data_uri, megabytes, number, percent, render
-from medloom.reports.run_charts import curves, patient_chart, point_chart
+from medloom.reports.run_charts import curves
+from medloom.reports.segmentation import segmentation_context, segmentation_warnings
 
-__all__ = ["write_run_report"]
+__all__ = ["write_evaluation_report", "write_run_report"]
 
 Facts = dict[str, Any]
 Rows = list[dict[str, Any]]
 
-_HEADLINES = ("dice_lesion", "false_alarm_rate", "patient_dice_lesion", "lesion_sensitivity")
 _SPLITS = ("train", "validation", "test")
 _SHOWN_EPOCHS = 6
-_FEW_PATIENTS = 10
+
+_TASKS: dict[str, tuple[Callable[[Path, Facts], Facts], Callable[[Facts], list[str]]]] = {
+    "segmentation": (segmentation_context, segmentation_warnings),
+    "classification": (classification_context, classification_warnings),
+}
 
 
 def write_run_report(run_dir: Path) -> Path:
@@ -40,33 +47,62 @@ def write_run_report(run_dir: Path) -> Path:
     prepared = read_json(run_dir / "prepare.json")
     training, summary = _facts(run_dir / "training.json"), _facts(run_dir / "evaluation" / "summary.json")
     recipe, epochs = _recipe(run_dir / "recipe.yaml"), _lines(run_dir / "metrics.jsonl")
-    page = render(
-        "run_report.html",
-        phantom=bool(prepared["phantom"]),
-        version=__version__,
-        name=recipe.get("name", "run"),
+    task: str = summary.get("task") or recipe.get("task", "segmentation")
+    return _write(
+        run_dir / "report.html",
+        task,
+        _TASKS[task][0](run_dir / "evaluation", summary),
+        title=f"Run report: {recipe.get('name', 'run')}",
         description=recipe.get("description", "").rstrip("."),
-        warnings=_warnings(prepared, training, summary),
-        tiles=_tiles(summary),
-        figures=_figure_rows(summary),
-        comparison=_comparison_rows(summary),
-        classes=_class_rows(summary),
-        counts=summary.get("test", {}).get("counts"),
-        confusion=summary.get("test", {}).get("confusion"),
+        whose="test patients that training never saw",
+        phantom=bool(prepared["phantom"]),
+        warnings=_warnings(prepared, training, summary, task),
         interval=summary.get("interval"),
-        point=_point(run_dir / "evaluation", summary),
-        split=_split_rows(prepared),
+        several_parts=True,
+        split=_split_table(prepared, task),
         set_aside=prepared.get("set_aside", []),
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
         training=_training_rows(training),
-        patients=_patients(run_dir / "evaluation" / "patients.csv"),
-        gallery=_gallery(run_dir / "evaluation"),
         progress=_progress(run_dir / "progress"),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(_facts(run_dir / "run.json")),
     )
-    path = run_dir / "report.html"
-    write_text(path, page)
+
+
+def write_evaluation_report(folder: Path) -> Path:
+    """Write ``report.html`` on figures alone, such as those of someone else's results.
+
+    Args:
+        folder: Holds ``summary.json`` and, where there are any, ``cases.csv`` and the gallery.
+
+    Returns:
+        The path of the page.
+    """
+    summary = read_json(folder / "summary.json")
+    task: str = summary.get("task", "segmentation")
+    return _write(
+        folder / "report.html",
+        task,
+        _TASKS[task][0](folder, summary),
+        title="Evaluation report",
+        description="Figures of results that were made elsewhere",
+        whose=f"{'patients' if summary['interval']['over'] == 'patients' else 'images'}",
+        phantom=False,
+        warnings=_evaluation_warnings(summary, task) + summary.get("warnings", []),
+        interval=summary["interval"],
+        several_parts="validation" in summary,
+        split={},
+        set_aside=[],
+        curves="",
+        training=[],
+        progress={"epochs": []},
+        recipe="",
+        environment=[],
+    )
+
+
+def _write(path: Path, task: str, measured: Facts, **common: object) -> Path:
+    write_text(path, render(f"{task}_report.html", version=__version__, task=task, **measured, **common))
     return path
 
 
@@ -88,7 +124,7 @@ def _recipe(path: Path) -> Facts:
     return recipe
 
 
-def _warnings(prepared: Facts, training: Facts, summary: Facts) -> list[str]:
+def _warnings(prepared: Facts, training: Facts, summary: Facts, task: str) -> list[str]:
     """What a reader must know before believing a figure, the gravest first."""
     warnings: list[str] = []
     if not summary:
@@ -96,123 +132,32 @@ def _warnings(prepared: Facts, training: Facts, summary: Facts) -> list[str]:
     if training and not training.get("finished", True):
         warnings.append(f"Training was stopped after {training['epochs']} epochs and can be continued.")
     if summary:
-        warnings += _evaluation_warnings(summary)
+        warnings += _evaluation_warnings(summary, task)
     return warnings + list(prepared.get("warnings", []))
 
 
-def _evaluation_warnings(summary: Facts) -> list[str]:
-    counts, warnings = summary["test"]["counts"], []
-    if not counts["slices"]:
-        warnings.append("There is no test slice: nothing says how good this model is on new patients.")
-    elif not counts["slices_with_lesion"]:
-        warnings.append("No test slice holds a lesion: Dice and sensitivity are not defined.")
-    elif counts["patients"] < _FEW_PATIENTS:
-        warnings.append(f"Only {counts['patients']} test patients: the intervals are wide and themselves uncertain.")
+def _evaluation_warnings(summary: Facts, task: str) -> list[str]:
+    warnings = _TASKS[task][1](summary)
     if summary["interval"]["resamples"] == 0:
         warnings.append("No intervals were taken: evaluate.bootstrap is 0.")
-    if not summary["within_limit"]:
-        warnings.append("No operating point kept to the largest share of false alarms on the validation slices.")
-    if summary["validation"]["figures"]["dice_lesion"]["value"] == 0.0:
-        warnings.append("The operating point finds no validation lesion: the model cannot tell lesions from the rest.")
     return warnings
 
 
-def _tiles(summary: Facts) -> list[dict[str, str]]:
-    if not summary:
-        return []
-    figures, meanings = summary["test"]["figures"], summary["meanings"]
-    return [
-        {
-            "label": meanings[name]["label"],
-            "value": _value(figures[name]["value"], meanings[name]["unit"]),
-            "interval": _interval(figures[name], meanings[name]["unit"]),
-            "n": f"n = {number(figures[name]['n'])}",
-        }
-        for name in _HEADLINES
-        if name in figures
-    ]
-
-
-def _figure_rows(summary: Facts) -> list[dict[str, str]]:
-    """A row for each figure that is defined on test or on validation."""
-    if not summary:
-        return []
-    test, validation = summary["test"]["figures"], summary["validation"]["figures"]
-    rows = []
-    for name, meaning in summary["meanings"].items():
-        one, other = test.get(name, {}), validation.get(name, {})
-        if one.get("value") is None and other.get("value") is None:
-            continue
-        rows.append(
-            {
-                "label": meaning["label"],
-                "meaning": meaning["meaning"],
-                "value": _value(one.get("value"), meaning["unit"]),
-                "interval": _interval(one, meaning["unit"]),
-                "n": number(one.get("n", 0)),
-                "validation": _value(other.get("value"), meaning["unit"]),
-            }
-        )
-    return rows
-
-
-def _comparison_rows(summary: Facts) -> list[list[str]]:
-    """The overlap figures of the test set beside those without an operating point and of two constants."""
-    if not summary:
-        return []
-    test = summary["test"]
-    columns = (test["figures"], test["plain"], test["baselines"]["nothing"], test["baselines"]["everywhere"])
-    return [
-        [summary["meanings"][name]["label"], *(_value(column[name]["value"], "share") for column in columns)]
-        for name in test["plain"]
-    ]
-
-
-def _class_rows(summary: Facts) -> list[list[str]]:
-    per_class = summary.get("test", {}).get("per_class", {})
-    return [
-        [name, *(_with_interval(figures[key], "share") for key in _HEADLINES)] for name, figures in per_class.items()
-    ]
-
-
-def _value(value: float | None, unit: str) -> str:
-    return f"{number(value, 1)} {unit}" if unit in ("px", "mm") and value is not None else number(value)
-
-
-def _interval(figure: Mapping[str, Any], unit: str) -> str:
-    if figure.get("low") is None:
-        return "–"
-    digits = 1 if unit in ("px", "mm") else 3
-    return f"{number(figure['low'], digits)} to {number(figure['high'], digits)}"
-
-
-def _with_interval(figure: Mapping[str, Any], unit: str) -> str:
-    interval = _interval(figure, unit)
-    value = _value(figure["value"], unit)
-    return value if interval == "–" else f"{value} ({interval})"
-
-
-def _point(folder: Path, summary: Facts) -> Facts:
-    """The operating point, how it was chosen, and a chart of what else there was."""
-    if not summary:
-        return {}
-    search = _facts(folder / "operating_point.json")
-    searched = any(value is not None for row in search.get("dice_lesion", []) for value in row)
-    chart = point_chart(search) if searched else ""
-    return {**summary["operating_point"], "rule": summary["rule"], "chart": chart}
-
-
-def _split_rows(prepared: Facts) -> list[list[str]]:
-    return [
-        [
-            split,
-            number(counts["patients"]),
-            number(counts["samples"]),
-            number(counts["lesion_samples"]),
-            percent(counts["lesion_share"]),
-        ]
-        for split, counts in ((split, prepared["counts"][split]) for split in _SPLITS)
-    ]
+def _split_table(prepared: Facts, task: str) -> Facts:
+    """Patients and samples of each part, and how many of either class."""
+    counts = {split: prepared["counts"][split] for split in _SPLITS}
+    rows = [[split, number(one["patients"]), number(one["samples"])] for split, one in counts.items()]
+    head = ["Part", "Patients", "Slices" if task == "segmentation" else "Images"]
+    if any(one.get("classes") for one in counts.values()):
+        names = list(dict.fromkeys(name for one in counts.values() for name in one.get("classes", {})))
+        for row, one in zip(rows, counts.values(), strict=True):
+            row.extend(number(one.get("classes", {}).get(name, 0)) for name in names)
+        return {"head": [*head, *names], "rows": rows}
+    if all("lesion_samples" in one for one in counts.values()):
+        for row, one in zip(rows, counts.values(), strict=True):
+            row.extend([number(one["lesion_samples"]), percent(one["lesion_share"])])
+        head += ["With a lesion" if task == "segmentation" else "Positive", "Share"]
+    return {"head": head, "rows": rows}
 
 
 def _training_rows(training: Facts) -> list[list[str]]:
@@ -229,50 +174,6 @@ def _training_rows(training: Facts) -> list[list[str]]:
         "Peak memory": megabytes(training.get("peak_rss_bytes")),
     }
     return [[name, value] for name, value in rows.items()]
-
-
-def _patients(path: Path) -> Facts:
-    """Chart and table of the test patients, the worst first."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
-    rows.sort(key=lambda row: (float(row["dice"]), row["patient_id"]))
-    several = len({row["class"] for row in rows}) > 1
-    table = [
-        [
-            f"{row['patient_id']} {row['class']}" if several else row["patient_id"],
-            number(int(row["slices"])),
-            number(int(row["lesion_slices"])),
-            number(float(row["dice"])),
-            f"{row['lesions_found']} of {row['lesions']}",
-            f"{row['false_alarms']} of {row['empty_slices']}",
-            f"{number(float(row['hd95']), 1)} {row['hd95_unit']}" if row["hd95"] else "–",
-        ]
-        for row in rows
-    ]
-    return {"table": table, "chart": patient_chart(rows) if rows else ""}
-
-
-def _gallery(folder: Path) -> Facts:
-    """Pictures with their captions, group by group; a group without a picture is left out."""
-    facts = _facts(folder / "gallery.json")
-    groups = [
-        {
-            "title": group["title"],
-            "items": [
-                {
-                    "uri": data_uri(folder / item["file"]),
-                    "caption": f"{item['sample_id']}: Dice {number(item['dice'])}, "
-                    f"true {number(item['truth_px'])} px, predicted {number(item['predicted_px'])} px",
-                }
-                for item in group["items"]
-            ],
-        }
-        for group in facts.get("groups", [])
-        if group["items"]
-    ]
-    return {"channel": facts.get("channel", ""), "groups": groups}
 
 
 def _progress(folder: Path) -> Facts:

@@ -1,0 +1,241 @@
+"""What the run report says of a classification."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from medloom.files import read_json
+from medloom.reports.classification_charts import calibration_chart, confusion_chart, ranking_chart, value_chart
+from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
+from medloom.reports.html import data_uri, number, percent
+
+__all__ = ["classification_context", "classification_warnings"]
+
+Facts = dict[str, Any]
+
+_PER_TARGET = ("roc_auc", "average_precision", "sensitivity", "specificity", "precision", "f1", "ece")
+_FEW_PATIENTS = 10
+_FEW_POSITIVES = 10
+
+
+def classification_context(folder: Path, summary: Facts) -> Facts:
+    """Return what the template of a classification shows.
+
+    Args:
+        folder: The ``evaluation`` folder.
+        summary: Its ``summary.json``; nothing if it was not measured.
+    """
+    test = summary.get("test", {})
+    counts = test.get("counts")
+    return {
+        "measured": f"{number(counts['cases'])} images" if counts else "",
+        "counts": counts,
+        "tiles": tiles(summary, summary.get("headlines", ())),
+        "figures": figure_rows(summary),
+        "baseline": test.get("baseline", {}).get("answer", ""),
+        "prevalence": _prevalence_rows(test),
+        "confusion": confusion_chart(test["confusion"]) if test.get("confusion") else "",
+        "point": _point(summary),
+        "questions": _questions(summary),
+        "values": _values(folder / "cases.csv", summary),
+        "classes": _target_rows(summary),
+        "folds": _fold_rows(summary),
+        "groups": _group_rows(summary),
+        "per_patient": _per_patient(summary),
+        "gallery": _gallery(folder, summary),
+    }
+
+
+def classification_warnings(summary: Facts) -> list[str]:
+    """Say what a reader must know before believing a figure."""
+    counts, warnings = summary["test"]["counts"], []
+    if not counts["cases"]:
+        return ["There is no test case: nothing says how good this model is on new patients."]
+    for name, positive in counts["positives"].items():
+        if positive["cases"] in (0, counts["cases"]):
+            which = "No" if positive["cases"] == 0 else "Every"
+            warnings.append(f"{which} test case is positive for {name}: its curves and areas are not defined.")
+        elif positive["patients"] < _FEW_POSITIVES:
+            warnings.append(
+                f"Only {positive['patients']} test patients are positive for {name}: its sensitivity and precision are "
+                "uncertain beyond their intervals."
+            )
+    if counts["patients"] < _FEW_PATIENTS:
+        warnings.append(f"Only {counts['patients']} test patients: the intervals are wide and themselves uncertain.")
+    return warnings + list(summary["operating_point"].get("notes", ()))
+
+
+def _prevalence_rows(test: Facts) -> list[list[str]]:
+    positives = test.get("counts", {}).get("positives", {})
+    return [
+        [name, number(one["cases"]), percent(one["prevalence"]), number(one["patients"])]
+        for name, one in positives.items()
+    ]
+
+
+def _point(summary: Facts) -> Facts:
+    """The operating point in words: a threshold for each question, or the rule alone."""
+    if not summary:
+        return {}
+    names = summary["target"]["names"]
+    asked = names[1:] if summary["target"]["kind"] == "binary" else names
+    thresholds = summary["operating_point"]["thresholds"]
+    rows = [[name, number(threshold, 4)] for name, threshold in zip(asked, thresholds, strict=False)]
+    return {"rule": summary["rule"], "rows": rows}
+
+
+def _questions(summary: Facts) -> list[Facts]:
+    """The charts of each question; the only one, or those of every class or target, and of the probable class."""
+    if not summary or summary["target"]["kind"] == "real":
+        return []
+    test, kind = summary["test"], summary["target"]["kind"]
+    thresholds = summary["operating_point"]["thresholds"]
+    if kind == "binary":
+        return [_question("", test, _positive(test), thresholds[0] if thresholds else None)]
+    asked = [
+        _question(name, facts, test["counts"]["positives"][name], threshold)
+        for (name, facts), threshold in zip(
+            test["per_target"].items(), thresholds or [None] * len(test["per_target"]), strict=False
+        )
+    ]
+    if kind == "multi-class":
+        ece = test["figures"]["ece"]["value"]
+        chart = calibration_chart(test["reliability"], {}, None, ece) if test["counts"]["cases"] else ""
+        asked.insert(0, {"title": "Most probable class", "ranking": "", "calibration": chart, "open": True})
+    return asked
+
+
+def _positive(test: Facts) -> Facts:
+    positive: Facts = next(iter(test["counts"]["positives"].values()))
+    return positive
+
+
+def _question(title: str, facts: Facts, positive: Facts, threshold: float | None) -> Facts:
+    figures = {name: figure["value"] for name, figure in facts["figures"].items()}
+    at = tuple(figures[name] for name in ("sensitivity", "specificity", "precision"))
+    point = None if any(value is None for value in at) else at
+    some = any(facts["reliability"]["width"]["cases"])
+    return {
+        "title": title,
+        "ranking": ranking_chart(facts["curves"], positive["prevalence"], point) if facts["curves"] else "",
+        "calibration": calibration_chart(facts["reliability"], facts["curves"], threshold, figures["ece"])
+        if some
+        else "",
+        "open": not title,
+    }
+
+
+def _values(path: Path, summary: Facts) -> str:
+    """Chart of predicted over true values, where values were predicted."""
+    if not summary or summary["target"]["kind"] != "real" or not path.is_file():
+        return ""
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
+    if not rows:
+        return ""
+    return value_chart(
+        {
+            name: ([float(row[f"truth_{index}"]) for row in rows], [float(row[f"score_{index}"]) for row in rows])
+            for index, name in enumerate(summary["target"]["names"])
+        }
+    )
+
+
+def _target_rows(summary: Facts) -> Facts:
+    """Figures of each class or target alone."""
+    targets = summary.get("test", {}).get("per_target", {})
+    if not targets:
+        return {}
+    first = next(iter(targets.values()))["figures"]
+    names = [name for name in _PER_TARGET if name in first] or list(first)
+    rows = [[title, *(with_interval(facts["figures"][name]) for name in names)] for title, facts in targets.items()]
+    return {"head": ["", *_labels(summary, names)], "rows": rows}
+
+
+def _fold_rows(summary: Facts) -> Facts:
+    """Figures of each fold beside those of all, where there was a cross-validation."""
+    folds = summary.get("folds", [])
+    names = summary.get("headlines", [])
+    rows = [[str(fold["fold"]), *(with_interval(fold["figures"].get(name, {})) for name in names)] for fold in folds]
+    return {"head": ["Fold", *_labels(summary, names)], "rows": rows} if rows else {}
+
+
+def _group_rows(summary: Facts) -> Facts:
+    """Figures by site, sex, age and the like, with counts."""
+    groups = summary.get("test", {}).get("groups", [])
+    if not groups:
+        return {}
+    names = [name for name in summary["headlines"] if any(name in (group["figures"] or {}) for group in groups)]
+    rows = [
+        [
+            f"{group['column']}: {group['value']}",
+            number(group["cases"]),
+            number(group["patients"]),
+            _positives(group["positives"]),
+            *((with_interval(group["figures"][name]) if group["figures"] else "") for name in names),
+            group["note"],
+        ]
+        for group in groups
+    ]
+    return {"head": ["Group", "Cases", "Patients", "Positive", *_labels(summary, names), ""], "rows": rows}
+
+
+def _positives(positives: Mapping[str, Facts]) -> str:
+    if len(positives) == 1:
+        return number(next(iter(positives.values()))["cases"])
+    return ", ".join(f"{name} {number(one['cases'])}" for name, one in positives.items()) or "–"
+
+
+def _per_patient(summary: Facts) -> Facts:
+    """Figures over patients instead of images."""
+    pooled = summary.get("test", {}).get("per_patient")
+    if not pooled:
+        return {}
+    rows = [
+        [
+            summary["meanings"][name]["label"],
+            with_interval(figure),
+            value_text(summary["test"]["figures"][name]["value"]),
+        ]
+        for name, figure in pooled["figures"].items()
+        if figure["value"] is not None
+    ]
+    return {"rows": rows, "patients": number(pooled["counts"]["cases"])}
+
+
+def _labels(summary: Facts, names: Iterable[str]) -> list[str]:
+    return [summary["meanings"][name]["label"] for name in names]
+
+
+def _gallery(folder: Path, summary: Facts) -> list[Facts]:
+    """Pictures with their heat maps and captions, group by group; a group without a picture is left out."""
+    path = folder / "gallery.json"
+    facts = read_json(path) if path.is_file() else {}
+    groups = facts if isinstance(facts, list) else facts.get("groups", facts.get("items", []))
+    if groups and "items" not in groups[0]:
+        groups = [{"title": "Most confident mistakes", "items": groups}]
+    names = summary.get("target", {}).get("names", [])
+    return [
+        {"title": group["title"], "items": [_picture(folder, item, names) for item in group["items"]]}
+        for group in groups
+        if group["items"]
+    ]
+
+
+def _picture(folder: Path, item: Facts, names: list[str]) -> Facts:
+    heatmap = item.get("heatmap")
+    truth, decision = (_named(item.get(key), names) for key in ("truth", "decision"))
+    return {
+        "uri": data_uri(folder / item["file"]),
+        "heatmap": data_uri(folder / heatmap) if heatmap else "",
+        "caption": f"{item['sample_id']}: true {truth}, decided {decision}, score {number(item.get('score'))}",
+    }
+
+
+def _named(value: object, names: list[str]) -> str:
+    """The name of a class index; anything else as it is."""
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names)
+    return names[value] if known and isinstance(value, int) else str(value)

@@ -1,0 +1,173 @@
+"""The charts of a classification: what separates, what is certain, and where the operating point lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medloom.extras import require
+from medloom.reports.charts import PALETTE, figure_uri, new_figure
+from medloom.reports.html import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["calibration_chart", "confusion_chart", "ranking_chart", "value_chart"]
+
+Facts = Mapping[str, Any]
+
+_INK = "#3c4450"
+_GUIDE: dict[str, Any] = {"color": PALETTE[5], "linestyle": "--", "linewidth": 1}
+_WRITTEN_CLASSES = 12
+_DARK = 0.55
+
+
+def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, float] | None) -> str:
+    """Draw the ROC curve and precision over recall with their bands.
+
+    Args:
+        curves: ``curves`` of a question in ``summary.json``.
+        prevalence: Share of positive cases: the precision without skill.
+        point: Sensitivity, specificity and precision at the operating point, or None.
+
+    Returns:
+        A data URI.
+    """
+    figure, (left, right) = new_figure(9.0, 4.2, columns=2)
+    roc, ranked = curves["roc"], curves["precision_recall"]
+    left.plot([0, 1], [0, 1], **_GUIDE)
+    _band(left, roc["band"]["false_positive_rate"], roc["band"], PALETTE[0])
+    left.plot(roc["false_positive_rate"], roc["sensitivity"], color=PALETTE[0], linewidth=1.6)
+    _unit_square(left, "False alarms (1 − specificity)", "Sensitivity", "ROC curve")
+    right.axhline(prevalence, **_GUIDE)
+    _band(right, ranked["band"]["recall"], ranked["band"], PALETTE[0])
+    right.plot(_floats(ranked["recall"]), _floats(ranked["precision"]), color=PALETTE[0], linewidth=1.6)
+    _unit_square(right, "Recall (sensitivity)", "Precision", "Precision and recall")
+    if point:
+        mark: dict[str, Any] = {"color": PALETTE[1], "s": 55, "zorder": 3}
+        left.scatter([1 - point[1]], [point[0]], label="operating point", **mark)
+        right.scatter([point[0]], [point[2]], label="operating point", **mark)
+        left.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=_INK)
+    return figure_uri(figure)
+
+
+def calibration_chart(reliability: Facts, curves: Facts, threshold: float | None, ece: float | None) -> str:
+    """Draw the reliability diagram, and where there is one the threshold against sensitivity and specificity.
+
+    Args:
+        reliability: ``reliability`` of a question in ``summary.json``.
+        curves: ``curves`` of the question; nothing leaves the second chart out.
+        threshold: The operating point, to be marked, or None.
+        ece: Expected calibration error, for the title.
+
+    Returns:
+        A data URI.
+    """
+    drawn = bool(curves) and threshold is not None
+    figure, axes = new_figure(9.0 if drawn else 4.6, 4.2, columns=2 if drawn else 1)
+    left = axes[0]
+    left.plot([0, 1], [0, 1], **_GUIDE)
+    for kind, colour, label in (("width", PALETTE[0], "equal width"), ("mass", PALETTE[1], "equally many cases")):
+        _reliability(left, reliability[kind], colour, label)
+    title = "Reliability" if ece is None else f"Reliability: calibration error {number(ece)}"
+    _unit_square(left, "Probability given", "Share that was positive", title)
+    left.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=_INK)
+    if drawn:
+        _thresholds(axes[1], curves["thresholds"], threshold)
+    return figure_uri(figure)
+
+
+def confusion_chart(confusion: Facts, *, unit: str = "cases") -> str:
+    """Draw a confusion matrix: counts as text, the share of each true class as shade.
+
+    Args:
+        confusion: ``classes`` and ``matrix``, rows the truth.
+        unit: What is counted.
+
+    Returns:
+        A data URI.
+    """
+    names, matrix = confusion["classes"], confusion["matrix"]
+    side = max(3.2, min(9.0, 1.6 + 0.75 * len(names)))
+    figure, (axis,) = new_figure(side + 1.2, side)
+    shares = [[count / (sum(row) or 1) for count in row] for row in matrix]
+    axis.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axis.grid(visible=False)
+    if len(names) <= _WRITTEN_CLASSES:
+        for row, counts in enumerate(matrix):
+            for column, count in enumerate(counts):
+                colour = "white" if shares[row][column] > _DARK else _INK
+                text = f"{count:,}\n{100 * shares[row][column]:.0f} %"
+                axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+    short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
+    axis.set_xticks(range(len(names)), short, rotation=0 if len(names) <= 3 else 90)
+    axis.set_yticks(range(len(names)), short)
+    axis.set_xlabel(f"Decided ({unit})", fontsize=9)
+    axis.set_ylabel("True", fontsize=9)
+    return figure_uri(figure)
+
+
+def value_chart(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Draw predicted over true values, a square for each target.
+
+    Args:
+        pairs: True and predicted values by target.
+
+    Returns:
+        A data URI.
+    """
+    figure, axes = new_figure(
+        4.4 * min(len(pairs), 2), 4.0 * -(-len(pairs) // 2), rows=-(-len(pairs) // 2), columns=min(len(pairs), 2)
+    )
+    for axis, (name, (truth, predicted)) in zip(axes, pairs.items(), strict=False):
+        low, high = min([*truth, *predicted], default=0.0), max([*truth, *predicted], default=1.0)
+        axis.plot([low, high], [low, high], **_GUIDE)
+        axis.scatter(truth, predicted, s=10, alpha=0.5, color=PALETTE[0], linewidths=0)
+        axis.set_title(name, loc="left", fontsize=10)
+        axis.set_xlabel("True", fontsize=9)
+        axis.set_ylabel("Predicted", fontsize=9)
+    for axis in axes[len(pairs) :]:
+        axis.set_visible(False)
+    return figure_uri(figure, format="png")
+
+
+def _thresholds(axis: Axes, facts: Facts, threshold: float | None) -> None:
+    for name, colour in (("sensitivity", PALETTE[0]), ("specificity", PALETTE[2])):
+        _band(axis, facts["threshold"], facts[f"{name}_band"], colour)
+        axis.plot(facts["threshold"], _floats(facts[name]), color=colour, linewidth=1.6, label=name)
+    if threshold is not None:
+        axis.axvline(threshold, label=f"operating point {threshold:.3g}", **{**_GUIDE, "color": PALETTE[1]})
+    _unit_square(axis, "Threshold", "", "Sensitivity and specificity")
+    axis.legend(frameon=False, fontsize=9, loc="best", labelcolor=_INK)
+
+
+def _reliability(axis: Axes, bins: Facts, colour: str, label: str) -> None:
+    """Points with their intervals; the larger the point, the more cases."""
+    filled = [index for index, count in enumerate(bins["cases"]) if count]
+    most = max((bins["cases"][index] for index in filled), default=1)
+    for index in filled:
+        if bins["low"][index] is not None:
+            axis.plot([bins["score"][index]] * 2, [bins["low"][index], bins["high"][index]], color=colour, alpha=0.5)
+    x, y = ([bins[key][index] for index in filled] for key in ("score", "observed"))
+    axis.plot(x, y, color=colour, linewidth=1, alpha=0.5)
+    axis.scatter(x, y, s=[12 + 50 * bins["cases"][index] / most for index in filled], color=colour, label=label)
+
+
+def _band(axis: Axes, x: Sequence[float | None], band: Facts, colour: str) -> None:
+    low, high = _floats(band["low"]), _floats(band["high"])
+    if any(value == value for value in low):  # NaN everywhere without resamples
+        axis.fill_between(_floats(x), low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _unit_square(axis: Axes, xlabel: str, ylabel: str, title: str) -> None:
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_ylim(-0.02, 1.02)
+    axis.set_xlabel(xlabel, fontsize=9)
+    axis.set_ylabel(ylabel, fontsize=9)
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.set_aspect("equal", adjustable="box")
+    axis.xaxis.set_major_locator(require("matplotlib.ticker", "train").MultipleLocator(0.2))
+
+
+def _floats(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]

@@ -1,0 +1,142 @@
+"""What the run report says of a segmentation."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from medloom.files import read_json
+from medloom.reports.classification_charts import confusion_chart
+from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
+from medloom.reports.html import data_uri, number
+from medloom.reports.run_charts import patient_chart, point_chart
+
+__all__ = ["segmentation_context", "segmentation_warnings"]
+
+Facts = dict[str, Any]
+
+_HEADLINES = ("dice_lesion", "false_alarm_rate", "patient_dice_lesion", "lesion_sensitivity")
+_PER_CLASS = ("dice_lesion", "iou_lesion", "false_alarm_rate", "patient_dice_lesion", "lesion_sensitivity")
+_FEW_PATIENTS = 10
+
+
+def segmentation_context(folder: Path, summary: Facts) -> Facts:
+    """Return what the template of a segmentation shows.
+
+    Args:
+        folder: The ``evaluation`` folder.
+        summary: Its ``summary.json``; nothing if it was not measured.
+    """
+    counts = summary.get("test", {}).get("counts")
+    confusion = summary.get("test", {}).get("pixel_confusion")
+    several = bool(confusion) and len(confusion["classes"]) > 2
+    return {
+        "measured": f"{number(counts['slices'])} slices" if counts else "",
+        "counts": counts,
+        "tiles": tiles(summary, _HEADLINES),
+        "figures": figure_rows(summary),
+        "comparison": _comparison(summary),
+        "classes": _class_rows(summary),
+        "confusion": summary.get("test", {}).get("confusion"),
+        "pixel_confusion": confusion_chart(confusion, unit="pixels") if several else "",
+        "point": _point(folder, summary),
+        "patients": _patients(folder / "patients.csv"),
+        "gallery": _gallery(folder),
+    }
+
+
+def segmentation_warnings(summary: Facts) -> list[str]:
+    """Say what a reader must know before believing a figure."""
+    counts, warnings = summary["test"]["counts"], []
+    if not counts["slices"]:
+        warnings.append("There is no test slice: nothing says how good this model is on new patients.")
+    elif not counts["slices_with_lesion"]:
+        warnings.append("No test slice holds a lesion: Dice and sensitivity are not defined.")
+    elif counts["patients"] < _FEW_PATIENTS:
+        warnings.append(f"Only {counts['patients']} test patients: the intervals are wide and themselves uncertain.")
+    if not summary.get("within_limit", True):
+        warnings.append("No operating point kept to the largest share of false alarms on the validation slices.")
+    if summary.get("validation", {}).get("figures", {}).get("dice_lesion", {}).get("value") == 0.0:
+        warnings.append("The operating point finds no validation lesion: the model cannot tell lesions from the rest.")
+    return warnings
+
+
+def _comparison(summary: Facts) -> Facts:
+    """The overlap figures of the test set beside those without an operating point and of two constants."""
+    if not summary:
+        return {}
+    test = summary["test"]
+    columns = {
+        "This model": test["figures"],
+        "At 0.5, no smallest lesion": test.get("plain"),
+        "Predicts nothing": test["baselines"]["nothing"],
+        "Lesion everywhere": test["baselines"]["everywhere"],
+    }
+    there = {name: figures for name, figures in columns.items() if figures}
+    rows = [
+        [summary["meanings"][name]["label"], *(value_text(figures[name]["value"]) for figures in there.values())]
+        for name in test["baselines"]["nothing"]
+    ]
+    return {"head": ["Test", *there], "rows": rows, "plain": bool(test.get("plain"))}
+
+
+def _class_rows(summary: Facts) -> list[list[str]]:
+    per_class = summary.get("test", {}).get("per_class", {})
+    return [[name, *(with_interval(figures[key]) for key in _PER_CLASS)] for name, figures in per_class.items()]
+
+
+def _point(folder: Path, summary: Facts) -> Facts:
+    """The operating point, how it was chosen, and a chart of what else there was."""
+    if not summary.get("operating_point"):
+        return {}
+    path = folder / "operating_point.json"
+    search = read_json(path) if path.is_file() else {}
+    searched = any(value is not None for row in search.get("dice_lesion", []) for value in row)
+    chart = point_chart(search) if searched else ""
+    return {**summary["operating_point"], "rule": summary["rule"], "chart": chart}
+
+
+def _patients(path: Path) -> Facts:
+    """Chart and table of the test patients, the worst first."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
+    rows.sort(key=lambda row: (float(row["dice"]), row["patient_id"]))
+    several = len({row["class"] for row in rows}) > 1
+    table = [
+        [
+            f"{row['patient_id']} {row['class']}" if several else row["patient_id"],
+            number(int(row["slices"])),
+            number(int(row["lesion_slices"])),
+            number(float(row["dice"])),
+            f"{row['lesions_found']} of {row['lesions']}",
+            f"{row['false_alarms']} of {row['empty_slices']}",
+            f"{number(float(row['hd95']), 1)} {row['hd95_unit']}" if row["hd95"] else "–",
+        ]
+        for row in rows
+    ]
+    return {"table": table, "chart": patient_chart(rows) if rows else ""}
+
+
+def _gallery(folder: Path) -> Facts:
+    """Pictures with their captions, group by group; a group without a picture is left out."""
+    path = folder / "gallery.json"
+    facts = read_json(path) if path.is_file() else {}
+    groups = [
+        {
+            "title": group["title"],
+            "items": [
+                {
+                    "uri": data_uri(folder / item["file"]),
+                    "caption": f"{item['sample_id']}: Dice {number(item['dice'])}, "
+                    f"true {number(item['truth_px'])} px, predicted {number(item['predicted_px'])} px",
+                }
+                for item in group["items"]
+            ],
+        }
+        for group in facts.get("groups", [])
+        if group["items"]
+    ]
+    return {"channel": facts.get("channel", ""), "groups": groups}

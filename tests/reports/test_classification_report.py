@@ -1,0 +1,165 @@
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from medloom.evaluation import TargetInfo, ThresholdChoice, classification_summary, decide
+from medloom.files import write_bytes, write_json, write_text
+from medloom.imaging import encode_png
+from medloom.reports import write_evaluation_report, write_run_report
+
+BINARY = TargetInfo("binary", ("NORMAL", "PNEUMONIA <b>"))
+CLASSES = TargetInfo("multi-class", ("akiec", "bcc", "mel"))
+LABELS = TargetInfo("multi-label", ("effusion", "mass"))
+VALUES = TargetInfo("real", ("age", "dose"))
+THRESHOLDS = {"binary": (0.37,), "multi-label": (0.5, 0.25)}
+
+
+def made_up(target, n=90, seed=0):
+    """A per-case table of validation and test cases."""
+    rng = np.random.default_rng(seed)
+    patients = [f"P{i:03d}" for i in rng.integers(0, n // 2, n)]
+    cases = pd.DataFrame({"sample_id": [f"P-{i:03d}" for i in range(n)], "patient_id": patients})
+    cases["split"] = np.where(np.arange(n) % 3 == 0, "validation", "test")
+    cases["group_sex"] = rng.choice(["F", "M"], n)
+    width = len(target.score_columns)
+    truth = rng.random((n, width)) < 0.4
+    score = np.clip(0.3 * truth + 0.7 * rng.random((n, width)), 0, 1)
+    if target.kind == "multi-class":
+        cases["truth"] = truth.argmax(1)
+        score /= score.sum(1, keepdims=True)
+    else:
+        for column, name in enumerate(target.truth_columns):
+            cases[name] = truth[:, column].astype(int)
+    for column, name in enumerate(target.score_columns):
+        cases[name] = score[:, column]
+    return decide(cases, target, THRESHOLDS.get(target.kind, ()))
+
+
+def write_evaluation(folder, target, cases=None, resamples=30, **more):
+    cases = made_up(target) if cases is None else cases
+    choice = ThresholdChoice(THRESHOLDS.get(target.kind, ()), "the best of them", ("a note of the choice",))
+    summary = classification_summary(cases, target, choice, resamples)
+    write_json(folder / "summary.json", summary | more)
+    write_text(folder / "cases.csv", cases.to_csv(index=False))
+    return summary
+
+
+def write_gallery(folder):
+    picture = encode_png(np.zeros((8, 8, 3), np.uint8))
+    item = {"sample_id": "P-007", "truth": 0, "decision": 1, "score": 0.987, "file": "gallery/P-007.png"}
+    for name in ("gallery/P-007.png", "gallery/P-007-heat.png"):
+        write_bytes(folder / name, picture)
+    items = [item | {"heatmap": "gallery/P-007-heat.png"}]
+    write_json(folder / "gallery.json", {"groups": [{"title": "Most confident mistakes", "items": items}]})
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    counts = {"patients": 4, "samples": 24, "classes": {"NORMAL": 10, "PNEUMONIA": 14}}
+    parts = dict.fromkeys(("train", "validation", "test"), counts)
+    write_json(folder / "prepare.json", {"phantom": False, "counts": parts, "warnings": [], "set_aside": []})
+    recipe = {"name": "chest", "description": "A trial.", "task": "classification"}
+    write_text(folder / "recipe.yaml", yaml.safe_dump(recipe))
+    line = {"train_loss": 0.5, "val_loss": 0.6, "auc": 0.8, "average_precision": None, "lr": 0.001}
+    write_text(folder / "metrics.jsonl", "".join(json.dumps({"epoch": n, **line}) + "\n" for n in (1, 2)))
+    write_evaluation(folder / "evaluation", BINARY)
+    write_gallery(folder / "evaluation")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run_dir):
+    return write_run_report(run_dir).read_text()
+
+
+def visible(page):
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
+
+
+def test_the_headlines_come_with_interval_number_and_the_constant_answer(page, run_dir):
+    test = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]
+    figure, text = test["figures"]["roc_auc"], visible(page)
+    assert f"ROC AUC {figure['value']:.3f} {figure['low']:.3f} to {figure['high']:.3f} n = {figure['n']}" in text
+    validation = json.loads((run_dir / "evaluation/summary.json").read_text())["validation"]["figures"]["roc_auc"]
+    assert f"to {figure['high']:.3f} {figure['n']} 0.500 {validation['value']:.3f}" in text
+    assert "always NORMAL" in text
+
+
+def test_every_chart_is_there(page):
+    alternatives = " ".join(re.findall(r'<img class="chart"[^>]*alt="([^"]*)"', page))
+    for words in ("Confusion matrix", "ROC curve", "precision over recall", "Reliability", "threshold", "Loss"):
+        assert words in alternatives
+
+
+def test_the_operating_point_and_its_notes_are_told(page):
+    text = visible(page)
+    assert "Rule: the best of them." in text
+    assert "0.3700" in text
+    assert "a note of the choice" in text
+
+
+def test_groups_patients_and_classes_of_the_parts_have_tables(page):
+    text = visible(page)
+    assert "sex: F" in text
+    assert "Per patient" in text
+    assert "Images NORMAL PNEUMONIA train 4 24 10 14" in text
+
+
+def test_mistakes_are_shown_with_their_heat_maps(page):
+    assert "P-007: true NORMAL, decided PNEUMONIA &lt;b&gt;, score 0.987" in page
+    assert 'alt="Heat map: P-007' in page
+
+
+def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(page):
+    assert "PNEUMONIA <b>" not in page
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert "://" not in page
+
+
+def test_the_same_facts_give_the_same_page(run_dir, page):
+    assert write_run_report(run_dir).read_text() == page
+
+
+@pytest.mark.parametrize("target", [BINARY, CLASSES, LABELS, VALUES], ids=lambda target: target.kind)
+def test_every_kind_of_target_has_a_page(tmp_path, target):
+    write_evaluation(tmp_path, target)
+    text = visible(write_evaluation_report(tmp_path).read_text())
+    assert not re.search(r"\b(nan|None|undefined)\b", text)
+    assert "Evaluation report" in text
+    for name in target.names if target.kind not in ("binary",) else ():
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        (lambda cases: cases[:0], "There is no test case"),
+        (lambda cases: cases.assign(truth=0), "No test case is positive"),
+        (lambda cases: cases.assign(truth=1), "Every test case is positive"),
+        (lambda cases: cases.assign(patient_id="P001"), "Only 1 test patients"),
+    ],
+)
+def test_missing_facts_are_named_and_do_no_harm(tmp_path, change, warning):
+    write_evaluation(tmp_path, BINARY, change(made_up(BINARY)))
+    text = visible(write_evaluation_report(tmp_path).read_text())
+    assert warning in text
+    assert not re.search(r"\b(nan|None|undefined)\b", text)
+
+
+def test_folds_are_shown_beside_the_figures_of_all(tmp_path):
+    figure = {"value": 0.8125, "low": 0.7, "high": 0.9, "n": 10, "patients": 5}
+    folds = [{"fold": index, "figures": {"roc_auc": figure}} for index in range(3)]
+    write_evaluation(tmp_path, BINARY, folds=folds)
+    text = visible(write_evaluation_report(tmp_path).read_text())
+    assert text.count("0.812 (0.700 to 0.900)") == 3
+
+
+def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(run_dir, tmp_path):
+    for name in ("prepare.json", "recipe.yaml"):
+        write_text(tmp_path / name, (run_dir / name).read_text())
+    assert "has not been measured yet" in visible(write_run_report(tmp_path).read_text())
