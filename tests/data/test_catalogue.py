@@ -10,7 +10,8 @@ from medloom.errors import DataError
 def frame():
     row = {
         "sample_id": "001", "patient_id": "007", "image": 'a,"b".tif', "frame": 0, "mask": "NA", "height": 4,
-        "width": 5, "channels": 3, "dtype": "uint8", "sha256": "00", "lesion_px": 0, "split": "train", "fold": -1,
+        "width": 5, "channels": 3, "dtype": "uint8", "sha256": "00", "lesion_px": 0,
+        "labels": "", "meta": "", "split": "train", "fold": -1,
     }  # fmt: skip
     return pd.DataFrame([row, {**row, "sample_id": "1e5", "image": "ü.tif", "mask": "", "lesion_px": 9}])
 

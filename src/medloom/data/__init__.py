@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medloom.data.archive import safe_extract_zip
     from medloom.data.audit import audit_leakage
-    from medloom.data.catalogue import COLUMNS, image_files, read_catalogue, write_catalogue
+    from medloom.data.catalogue import COLUMNS, image_files, labels_of, meta_of, read_catalogue, write_catalogue
     from medloom.data.checks import ClassMap, read_image, read_mask
     from medloom.data.describe import add_preview
     from medloom.data.kaggle import fetch_kaggle, kaggle_credentials, store_kaggle_credentials
@@ -37,7 +37,9 @@ _HOMES = {
     "image_files": "catalogue",
     "is_phantom": "phantom",
     "kaggle_credentials": "kaggle",
+    "labels_of": "catalogue",
     "make_phantom": "phantom",
+    "meta_of": "catalogue",
     "open_source": "sources",
     "prepare": "preparation",
     "read_catalogue": "catalogue",
@@ -64,7 +66,9 @@ __all__ = [
     "image_files",
     "is_phantom",
     "kaggle_credentials",
+    "labels_of",
     "make_phantom",
+    "meta_of",
     "open_source",
     "prepare",
     "read_catalogue",

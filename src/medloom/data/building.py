@@ -73,7 +73,7 @@ class Sample:
 
     Args:
         sha256: Of the image's bytes; of the files' hashes where each channel has a file.
-        mask_sha256: Of the mask's bytes.
+        mask_sha256: Of the mask's bytes; empty without a mask.
         height: Of the image as it came.
         width: Of the image as it came.
         channels: Number of channels.
@@ -104,7 +104,7 @@ class Sample:
 @dataclass(frozen=True)
 class _Pixels:
     image: NDArray[Any]
-    mask: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
 
@@ -178,7 +178,8 @@ def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sampl
         hashes = [sha256_bytes(source.read(name)) if name else "" for name in entry.item.images]
         if sample.flaws or _one_hash(hashes) != sample.sha256:
             return False
-        if sha256_bytes(source.read(entry.item.mask)) != sample.mask_sha256:
+        mask = entry.item.mask
+        if mask and sha256_bytes(source.read(mask)) != sample.mask_sha256:
             return False
     return True
 
@@ -186,8 +187,11 @@ def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sampl
 def _settings(recipe: Recipe) -> dict[str, Any]:
     """Everything but the files that decides what the store holds."""
     data = recipe.data
-    rules = {"page": data.page, "channels": data.channels, "masks": data.mask_values}
-    return {"format": STORE_FORMAT, "preprocess": recipe.preprocess.model_dump(mode="json"), "data": rules}
+    masks = data.mask_values if recipe.task == "segmentation" else None
+    rules = {"page": data.page, "channels": data.channels, "masks": masks}
+    # The store holds the whole image; what is cropped of it is the reader's business.
+    preprocess = recipe.preprocess.model_dump(mode="json", exclude={"crop"})
+    return {"format": STORE_FORMAT, "preprocess": preprocess, "data": rules}
 
 
 def _digest(value: object) -> str:
@@ -221,7 +225,7 @@ def _fill(
     dtype: np.dtype[Any],
 ) -> tuple[PixelStore, list[Sample]]:
     samples: list[Sample] = []
-    with StoreWriter(cache, len(entries), read.shape, dtype) as writer:
+    with StoreWriter(cache, len(entries), read.shape, dtype, masks=read.with_masks) as writer:
         for done, sample in enumerate(_in_order(_Work(read, writer), entries, workers), start=1):
             samples.append(sample)
             if progress:
@@ -299,6 +303,7 @@ class _Reader:
         self._config = recipe.data
         self._source = source
         self._preprocess = preprocess
+        self.with_masks = recipe.task == "segmentation"
         self._classes = ClassMap(recipe.data.mask_values)
         # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
         self._blank: tuple[bytes, str, NDArray[np.uint8]] = (b"", "", np.zeros((0, 0), np.uint8))
@@ -311,20 +316,29 @@ class _Reader:
     def __call__(self, entry: Entry) -> tuple[Sample, _Pixels | None]:
         flaws: list[Flaw] = []
         hashes, image = self._image(entry.item.images, flaws)
-        mask_sha256, mask = self._mask(entry.item.mask, len(entry.item.images), flaws)
+        mask_sha256, mask = "", None
+        if self.with_masks:
+            mask_sha256, mask = self._mask(entry.item.mask, len(entry.item.images), flaws)
         if image is not None and mask is not None:
             try:
                 check_same_size(image, mask)
             except UnfitError as error:
                 flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
         sample = Sample(_one_hash(hashes), mask_sha256, flaws=tuple(flaws))
-        if image is None or mask is None or flaws:
+        if image is None or flaws:
             return sample, None
-        resized = self._preprocess.resize_image(image)
-        pixels = _Pixels(resized, self._preprocess.resize_mask(mask), *self._preprocess.normalisation(resized))
+        return self._facts(sample, image, mask), self._pixels(image, mask)
+
+    def _facts(self, sample: Sample, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> Sample:
         height, width, channels = image.shape
+        lesion_px = 0 if mask is None else int(np.count_nonzero(mask))
         facts = {"height": height, "width": width, "channels": channels, "dtype": image.dtype.name}
-        return replace(sample, **facts, lesion_px=int(np.count_nonzero(mask))), pixels
+        return replace(sample, **facts, lesion_px=lesion_px)
+
+    def _pixels(self, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> _Pixels:
+        resized = self._preprocess.resize_image(image)
+        small = None if mask is None else self._preprocess.resize_mask(mask)
+        return _Pixels(resized, small, *self._preprocess.normalisation(resized))
 
     def _image(self, names: Sequence[str], flaws: list[Flaw]) -> tuple[list[str], NDArray[Any] | None]:
         """Hash of each file, and the pixels of all of them unless something is wrong."""
@@ -342,7 +356,7 @@ class _Reader:
         if len(flaws) > before:
             return hashes, None
         try:
-            return hashes, join_channels(decoded, self._config).pixels
+            return hashes, join_channels(decoded, self._config, self._preprocess.to_colour).pixels
         except UnfitError as error:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None

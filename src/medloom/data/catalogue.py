@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medloom.errors import DataError
 from medloom.files import write_text
 
-__all__ = ["COLUMNS", "image_files", "join_files", "read_catalogue", "write_catalogue"]
+__all__ = [
+    "COLUMNS",
+    "image_files",
+    "join_files",
+    "join_labels",
+    "join_meta",
+    "labels_of",
+    "meta_of",
+    "read_catalogue",
+    "write_catalogue",
+]
 
 COLUMNS = (
     "sample_id",
@@ -26,19 +38,27 @@ COLUMNS = (
     "dtype",
     "sha256",
     "lesion_px",
+    "labels",
+    "meta",
     "split",
     "fold",
 )
 """``sample_id`` and ``patient_id`` are pseudonyms; ``image`` and ``mask`` are paths inside the source and the
 only columns that may hold a patient's name. ``lesion_px`` counts foreground pixels of the mask as it came;
-``fold`` is -1 without folds."""
+``fold`` is -1 without folds. For classification ``mask`` is empty and ``lesion_px`` 0; ``labels`` is a JSON list of
+numbers (the class's index, or a number for each target) and ``meta`` a JSON object of words, both empty where there
+are none."""
+
+_LATE = ("labels", "meta")
+"""Columns that a catalogue of masks may lack; empty there."""
 
 _NUMBERS = ("frame", "height", "width", "channels", "lesion_px", "fold")
 
 
 def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
     """Write a catalogue as CSV, atomically, with the columns of ``COLUMNS``."""
-    write_text(path, catalogue.loc[:, list(COLUMNS)].to_csv(index=False, lineterminator="\n"))
+    whole = _with_late(catalogue).loc[:, list(COLUMNS)]
+    write_text(path, whole.to_csv(index=False, lineterminator="\n"))
 
 
 def read_catalogue(path: Path) -> pd.DataFrame:
@@ -51,7 +71,7 @@ def read_catalogue(path: Path) -> pd.DataFrame:
         text = path.read_text()
     except OSError as error:
         raise DataError(f"cannot read the catalogue {path.name}: run `medloom prepare` first") from error
-    catalogue = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    catalogue = _with_late(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False))
     missing = [column for column in COLUMNS if column not in catalogue.columns]
     if missing:
         raise DataError(f"the catalogue {path.name} lacks {', '.join(missing)}; run `medloom prepare` again")
@@ -66,3 +86,50 @@ def join_files(files: Sequence[str]) -> str:
 def image_files(cell: str) -> list[str]:
     """Take the files of one image out of a cell; an empty path stands for a missing channel."""
     return [str(name) for name in json.loads(cell)] if cell.startswith("[") else [cell]
+
+
+def join_labels(labels: Sequence[float] | None) -> str:
+    """Put the labels of one image into a cell; whole numbers are written as such."""
+    if labels is None:
+        return ""
+    return json.dumps([int(label) if float(label).is_integer() else float(label) for label in labels])
+
+
+def join_meta(meta: Mapping[str, str]) -> str:
+    """Put the metadata of one image into a cell."""
+    return json.dumps(dict(meta), ensure_ascii=False) if meta else ""
+
+
+def labels_of(catalogue: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the labels of a catalogue.
+
+    Args:
+        catalogue: With the column ``labels``.
+
+    Returns:
+        ``(N, T)`` float64: the class's index where T is 1 and there are classes, else a number for each target.
+
+    Raises:
+        DataError: If a sample has no labels, or another number of them than the first.
+
+    Example:
+        >>> labels_of(pd.DataFrame({"labels": ["[1]", "[0]"]})).tolist()
+        [[1.0], [0.0]]
+    """
+    cells = catalogue["labels"].tolist()
+    if not all(cells):
+        raise DataError("the catalogue has samples without labels; run `medloom prepare` again")
+    rows = [json.loads(cell) for cell in cells]
+    if len({len(row) for row in rows}) > 1:
+        raise DataError("the catalogue's samples have different numbers of labels; run `medloom prepare` again")
+    return np.array(rows, np.float64).reshape(len(rows), -1)
+
+
+def meta_of(catalogue: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the metadata of each sample as text; an empty mapping where there is none."""
+    cells = catalogue["meta"].tolist()
+    return [{str(key): str(value) for key, value in json.loads(cell).items()} if cell else {} for cell in cells]
+
+
+def _with_late(catalogue: pd.DataFrame) -> pd.DataFrame:
+    return catalogue.assign(**{column: "" for column in _LATE if column not in catalogue.columns})

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import DataError, DecodeError
+from medloom.errors import DataError, DecodeError, InputError
 from medloom.imaging import Image, decode
 from medloom.recipe import DataConfig
 
@@ -27,6 +28,9 @@ __all__ = [
     "read_image",
     "read_mask",
 ]
+
+Colour = Callable[[NDArray[Any]], NDArray[Any]]
+"""From ``(H, W, C)`` as decoded to the channels that the recipe wants, such as ``Preprocess.to_colour``."""
 
 FILE_ERRORS = (DataError, DecodeError, OSError, ValueError)
 """Whatever reading, decoding and checking one file may raise."""
@@ -97,12 +101,13 @@ class ClassMap:
         return UnfitError("values", f"mask has the values {shown}{more}; expected only {expected}")
 
 
-def join_channels(decoded: Sequence[Image | None], config: DataConfig) -> Image:
+def join_channels(decoded: Sequence[Image | None], config: DataConfig, colour: Colour | None = None) -> Image:
     """Make one image of one file, or of one file for each channel.
 
     Args:
         decoded: What each file holds; None for a missing channel, which becomes zeros.
         config: The recipe's ``data``.
+        colour: Brings an image to the recipe's channels before they are counted.
 
     Returns:
         The image with the recipe's channels.
@@ -114,12 +119,20 @@ def join_channels(decoded: Sequence[Image | None], config: DataConfig) -> Image:
     if first is None:
         raise UnfitError("channels", "no file for any channel")
     image = first if len(decoded) == 1 else _stack(decoded, first, config)
+    image = image if colour is None else _coloured(image, colour)
     if image.pixels.shape[2] != len(config.channels):
         wanted = f"{len(config.channels)} ({', '.join(config.channels)})"
         raise UnfitError(
             "channels", f"image has {image.pixels.shape[2]} channels; the recipe's data.channels has {wanted}"
         )
     return image
+
+
+def _coloured(image: Image, colour: Colour) -> Image:
+    try:
+        return replace(image, pixels=colour(image.pixels))
+    except InputError as error:
+        raise UnfitError("channels", str(error)) from error
 
 
 def _stack(decoded: Sequence[Image | None], first: Image, config: DataConfig) -> Image:
@@ -159,13 +172,14 @@ def decode_mask(data: bytes, classes: ClassMap, page: int | None = None) -> Mask
     return classes(plane)
 
 
-def read_image(read: Read, files: Sequence[str], config: DataConfig) -> Image:
+def read_image(read: Read, files: Sequence[str], config: DataConfig, colour: Colour | None = None) -> Image:
     """Read and decode an image; errors name the file.
 
     Args:
         read: Gives the bytes of a name, such as ``source.read``.
         files: One path, or one a channel with empty text for a missing one.
         config: The recipe's ``data``.
+        colour: As for ``join_channels``.
 
     Raises:
         DataError: If it cannot be read or decoded.
@@ -175,7 +189,7 @@ def read_image(read: Read, files: Sequence[str], config: DataConfig) -> Image:
         return _named(lambda: decode(read(name), page=config.page), name)
 
     decoded = [load(name) if name else None for name in files]
-    return _named(lambda: join_channels(decoded, config), next(filter(None, files), "?"))
+    return _named(lambda: join_channels(decoded, config, colour), next(filter(None, files), "?"))
 
 
 def read_mask(read: Read, file: str, classes: ClassMap, page: int | None = None) -> Mask:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,18 +11,19 @@ from typing import Any
 
 import pandas as pd
 
+from medloom.data.accounting import accounting, concerns, label_facts, lesion_facts
 from medloom.data.audit import audit_leakage
 from medloom.data.building import Sample, build_store
-from medloom.data.catalogue import join_files, write_catalogue
+from medloom.data.catalogue import join_files, join_labels, join_meta, labels_of, write_catalogue
 from medloom.data.checks import check_quarantine
 from medloom.data.describe import Preview, describe
-from medloom.data.layouts import Listing, build_layout
+from medloom.data.layouts import Listing, build_layout, expected_files
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source
-from medloom.data.splits import SPLITS, read_given_split, split_patients, split_warnings
+from medloom.data.splits import label_warnings, read_given_split, split_as_published, split_warnings, strata
 from medloom.data.store import PixelStore
-from medloom.errors import DataError
+from medloom.errors import DataError, RecipeError
 from medloom.files import sha256_file, write_json
 from medloom.recipe import Recipe
 from medloom.transforms import Preprocess
@@ -40,7 +40,8 @@ class Prepared:
     Args:
         catalogue: One row a usable sample.
         store: Their pixels.
-        facts: As in ``prepare.json``.
+        facts: As in ``prepare.json``. For classification ``labels`` has the ``kind``, ``classes`` and ``targets`` that
+            were found, for the run's recipe.
         set_aside: One line for each problem of the samples that were set aside, naming the file; for the user's
             eyes, kept nowhere.
     """
@@ -49,6 +50,15 @@ class Prepared:
     store: PixelStore
     facts: dict[str, Any]
     set_aside: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Division:
+    """The catalogue with its split, how many samples it left out, and what the report must say."""
+
+    catalogue: pd.DataFrame
+    dropped: int
+    warnings: list[str]
 
 
 def prepare(
@@ -85,29 +95,32 @@ def prepare(
             every patient that is in more than one split.
     """
     begun_s = time.perf_counter()
+    _check_channels(recipe)
     names = source.names()
-    layout = build_layout(recipe.data)
-    listing = layout.find(names)
+    layout = build_layout(recipe.data, recipe.task)
+    listing = layout.find(names, source.read)
     entries = _entries(listing, recipe, len(names))
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
     store, samples, reused = build_store(
         recipe, source, layout, entries, cache_dir, preprocess=preprocess, workers=workers, progress=progress
     )
     problems = _judged(recipe, listing, entries, samples)
-    catalogue = split_patients(_frame(entries, samples, recipe.data.page or 0, given), recipe.split)
-    catalogue = catalogue.drop(columns="given_split")
+    division = _divided(_frame(entries, samples, recipe.data.page or 0, given), recipe, listing)
+    catalogue = division.catalogue.drop(columns=["given_split", "published", "stratum"], errors="ignore")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
         "phantom": PHANTOM_FILE in names,
-        **_counts(catalogue),
-        **_accounting(listing, samples),
+        "task": recipe.task,
+        **(label_facts(catalogue, listing) if listing.kind else lesion_facts(catalogue)),
+        **accounting(listing, samples, division.dropped),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
         "store": _store_facts(store, reused),
     }
-    describe(catalogue, store, run_dir, channels=recipe.data.channels, preview=preview(store) if preview else None)
-    concerns = [*listing.notes, *_concerns(entries, samples, given)]
-    facts["warnings"] = [*concerns, *split_warnings(catalogue, recipe.split), *facts["audit"]["warnings"]]
+    shown = preview(store) if preview else None
+    describe(catalogue, store, run_dir, channels=recipe.data.channels, preview=shown, classes=_shown_classes(listing))
+    found = [*listing.notes, *concerns(entries, samples, given)]
+    facts["warnings"] = [*found, *division.warnings, *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s
     facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
     write_json(run_dir / "prepare.json", facts)
@@ -117,11 +130,8 @@ def prepare(
 def _entries(listing: Listing, recipe: Recipe, files: int) -> list[Entry]:
     if listing.items:
         return with_pseudonyms(listing.items)
-    expected = "<patient>/<slice>.tif with <slice>_mask.tif beside it"
-    if recipe.data.layout == "image-mask":
-        expected = f"images like {recipe.data.image} with masks like {recipe.data.mask}"
     raise DataError(
-        f"no sample found among {files} files; the layout {recipe.data.layout} expects {expected}",
+        f"no sample found among {files} files; the layout {recipe.data.layout} expects {expected_files(recipe.data)}",
         [str(problem) for problem in listing.problems],
     )
 
@@ -153,6 +163,9 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], page: int, given
             "dtype": sample.dtype,
             "sha256": sample.sha256,
             "lesion_px": sample.lesion_px,
+            "labels": join_labels(entry.item.labels),
+            "meta": join_meta(entry.item.meta),
+            "published": entry.item.published,
             "given_split": given.get(entry.item.patient, ""),
         }
         for entry, sample in zip(entries, samples, strict=True)
@@ -161,51 +174,31 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], page: int, given
     return pd.DataFrame(rows)
 
 
-def _concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> list[str]:
-    """What a user should know and what sets nothing aside."""
-    concerns = []
-    dtypes = Counter(sample.dtype for sample in samples if sample.dtype)
-    if len(dtypes) > 1:
-        counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())
-        concerns.append(f"The images do not all have the same dtype: {counts}.")
-    unknown = len(given.keys() - {entry.item.patient for entry in entries})
-    if unknown:
-        concerns.append(f"{unknown} patient(s) in split.file are not in the data.")
-    return concerns
+def _divided(frame: pd.DataFrame, recipe: Recipe, listing: Listing) -> _Division:
+    """Decide who trains, validates and tests."""
+    whole = frame
+    if listing.kind:
+        whole = frame.assign(stratum=strata(labels_of(frame), listing.kind))
+    divided, dropped, notes = split_as_published(whole, recipe.split)
+    warnings = [*notes, *split_warnings(divided, recipe.split)]
+    if listing.kind:
+        warnings += label_warnings(divided, labels_of(divided), listing.kind, listing.classes)
+    return _Division(divided.reset_index(drop=True), len(dropped), warnings)
 
 
-def _counts(catalogue: pd.DataFrame) -> dict[str, Any]:
-    """Counts for each split and each patient."""
-    table = catalogue.assign(lesion=catalogue["lesion_px"] > 0)
-    counts = {}
-    for split in SPLITS:
-        part = table[table["split"] == split]
-        counts[split] = {
-            "patients": int(part["patient_id"].nunique()),
-            "samples": len(part),
-            "lesion_samples": int(part["lesion"].sum()),
-            "lesion_share": round(float(part["lesion"].mean()), 4) if len(part) else 0.0,
-        }
-    patients = [
-        {
-            "patient_id": str(name),
-            "split": group["split"].iloc[0],
-            "samples": len(group),
-            "lesions": int(group["lesion"].sum()),
-        }
-        for name, group in table.groupby("patient_id")
-    ]
-    return {"counts": counts, "patients": patients}
+def _check_channels(recipe: Recipe) -> None:
+    """Refuse names of channels that cannot be those after the conversion of colours, before any file is read."""
+    count = {"grey": 1, "rgb": 3}.get(recipe.preprocess.colour)
+    if count is not None and len(recipe.data.channels) != count:
+        raise RecipeError(
+            f"data.channels: preprocess.colour={recipe.preprocess.colour} makes {count} of them; "
+            f"got {', '.join(recipe.data.channels)}"
+        )
 
 
-def _accounting(listing: Listing, samples: Sequence[Sample]) -> dict[str, Any]:
-    """How many samples were found, used and set aside, and why; no file is named."""
-    reasons = Counter(problem.kind for problem in listing.problems)
-    # A sample with several flaws counts once, by the first of them.
-    reasons.update(sample.flaws[0].kind for sample in samples if sample.flaws)
-    found = len(samples) + len(listing.problems)
-    aside = [{"reason": reason, "count": count} for reason, count in sorted(reasons.items())]
-    return {"found": found, "used": found - reasons.total(), "set_aside": aside}
+def _shown_classes(listing: Listing) -> tuple[str, ...] | None:
+    """Names of the classes that pictures are shown of; None for segmentation."""
+    return listing.classes if listing.kind else None
 
 
 def _store_facts(store: PixelStore, reused: bool) -> dict[str, Any]:

@@ -8,6 +8,8 @@ A folder named by a hash of the inputs and of everything deterministic that was 
     lesion.npy          (N,)            int64 foreground pixels in masks.npy
     index.json          sample ids by row ("" for a sample that was set aside), key, and what was found
 
+Without masks, for classification, there is neither masks.npy nor lesion.npy.
+
 It appears under its name only when it is complete.
 """
 
@@ -37,7 +39,8 @@ STORE_FORMAT = 1
 """Raised whenever the same inputs would give another store."""
 
 _BUILDING = ".building."
-_ARRAYS = ("images", "masks", "normalisation", "lesion")
+_ARRAYS = ("images", "normalisation")
+_MASK_ARRAYS = ("masks", "lesion")
 
 
 class PixelStore:
@@ -54,19 +57,17 @@ class PixelStore:
         self.path = path
         try:
             self.index: dict[str, Any] = read_json(path / "index.json")
-            loaded = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+            names = (*_ARRAYS, *_MASK_ARRAYS) if self.has_masks else _ARRAYS
+            loaded = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in names}
         except (OSError, ValueError) as error:
             raise DataError("the pixel store is not there or damaged; run `medloom prepare` again") from error
         self.images: NDArray[Any] = loaded["images"]
         """``(N, C, h, w)`` in the narrow dtype."""
-        self.masks: NDArray[np.uint8] = loaded["masks"]
-        """``(N, h, w)`` class indices."""
         self.offset: NDArray[np.float32] = loaded["normalisation"][:, 0]
         """``(N, C)``."""
         self.scale: NDArray[np.float32] = loaded["normalisation"][:, 1]
         """``(N, C)``: normalised = (image - offset) * scale."""
-        self.lesion_px: NDArray[np.int64] = loaded["lesion"]
-        """``(N,)`` foreground pixels at the store's size."""
+        self._masks = loaded
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -76,6 +77,21 @@ class PixelStore:
     def __len__(self) -> int:
         """Number of rows, those of samples that were set aside included."""
         return len(self.images)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it holds masks: for segmentation it does, for classification not."""
+        return bool(self.index.get("masks", True))
+
+    @property
+    def masks(self) -> NDArray[np.uint8]:
+        """``(N, h, w)`` class indices; DataError where there are none."""
+        return self._mask_array("masks")
+
+    @property
+    def lesion_px(self) -> NDArray[np.int64]:
+        """``(N,)`` foreground pixels at the store's size; DataError where there are none."""
+        return self._mask_array("lesion")
 
     @property
     def key(self) -> str:
@@ -90,7 +106,7 @@ class PixelStore:
     @property
     def nbytes(self) -> int:
         """Bytes of images and masks."""
-        return int(self.images.nbytes + self.masks.nbytes)
+        return int(self.images.nbytes + (self.masks.nbytes if self.has_masks else 0))
 
     def rows(self, sample_ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the row of each sample.
@@ -102,6 +118,12 @@ class PixelStore:
             return np.array([self._rows[sample] for sample in sample_ids], np.int64)
         except KeyError as error:
             raise DataError(f"the pixel store does not hold sample {error}; run `medloom prepare` again") from error
+
+    def _mask_array(self, name: str) -> NDArray[Any]:
+        if not self.has_masks:
+            raise DataError("this pixel store has labels and no masks: the recipe's task is classification")
+        array: NDArray[Any] = self._masks[name]
+        return array
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -116,6 +138,7 @@ class StoreWriter:
         count: N.
         shape: C, h, w.
         dtype: Of the images.
+        masks: Whether the samples have masks.
 
     Example:
         >>> with StoreWriter(tmp, 2, (3, 64, 64), np.uint8) as writer:  # doctest: +SKIP
@@ -123,7 +146,15 @@ class StoreWriter:
         ...     store = writer.publish("0a1b", ["P001-001", ""], {})
     """
 
-    def __init__(self, folder: Path, count: int, shape: tuple[int, int, int], dtype: np.dtype[Any] | type) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any] | type,
+        *,
+        masks: bool = True,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         self.dtype = np.dtype(dtype)
@@ -133,10 +164,11 @@ class StoreWriter:
         channels, *size = shape
         self._files = {
             "images": _Rows(self._beside / "images.npy", (count, channels, *size), self.dtype),
-            "masks": _Rows(self._beside / "masks.npy", (count, *size), np.dtype(np.uint8)),
             "normalisation": _Rows(self._beside / "normalisation.npy", (count, 2, channels), np.dtype(np.float32)),
-            "lesion": _Rows(self._beside / "lesion.npy", (count,), np.dtype(np.int64)),
         }
+        if masks:
+            self._files["masks"] = _Rows(self._beside / "masks.npy", (count, *size), np.dtype(np.uint8))
+            self._files["lesion"] = _Rows(self._beside / "lesion.npy", (count,), np.dtype(np.int64))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -154,7 +186,7 @@ class StoreWriter:
         self,
         row: int,
         image: NDArray[Any],
-        mask: NDArray[np.uint8],
+        mask: NDArray[np.uint8] | None,
         offset: NDArray[np.float32],
         scale: NDArray[np.float32],
     ) -> None:
@@ -163,14 +195,17 @@ class StoreWriter:
         Args:
             row: Where.
             image: ``(C, h, w)`` in the store's dtype.
-            mask: ``(h, w)`` class indices.
+            mask: ``(h, w)`` class indices; None in a store without masks.
             offset: ``(C,)``.
             scale: ``(C,)``.
         """
         self._files["images"].put(row, image)
-        self._files["masks"].put(row, mask)
         self._files["normalisation"].put(row, np.stack([offset, scale]))
-        self._files["lesion"].put(row, np.array(np.count_nonzero(mask)))
+        if ("masks" in self._files) != (mask is not None):
+            raise ValueError("a store has a mask for every sample or for none")
+        if mask is not None:
+            self._files["masks"].put(row, mask)
+            self._files["lesion"].put(row, np.array(np.count_nonzero(mask)))
 
     def publish(self, key: str, sample_ids: Sequence[str], found: dict[str, Any]) -> Path:
         """Flush everything to the disk and give the store its name.
@@ -186,7 +221,8 @@ class StoreWriter:
         for file in self._files.values():
             file.flush()
         # Without indentation: one line for each of a hundred thousand samples helps nobody and takes a second.
-        index = json.dumps({"key": key, "sample_ids": list(sample_ids), **found}, allow_nan=False)
+        facts = {"key": key, "masks": "masks" in self._files, "sample_ids": list(sample_ids), **found}
+        index = json.dumps(facts, allow_nan=False)
         write_text(self._beside / "index.json", index)
         path = self._folder / key
         if not path.exists():

@@ -14,7 +14,7 @@ from PIL import Image
 from medloom.data.stored import StoredPixels
 from medloom.imaging.encoding import encode_png
 
-__all__ = ["Stack", "animation", "augmentation", "gallery"]
+__all__ = ["Stack", "animation", "augmentation", "class_gallery", "gallery"]
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -35,33 +35,43 @@ class Stack:
     """Slices of one channel, scaled to grey for display, and their masks.
 
     Args:
-        grey: (n, h, w) uint8, one scaling for the whole stack.
-        masks: (n, h, w) uint8 class indices.
+        grey: (n, h, w) uint8, one scaling for the whole stack; (n, h, w, 3) for colour pictures.
+        masks: (n, h, w) uint8 class indices, or None.
     """
 
     grey: ByteArray
-    masks: ByteArray
+    masks: ByteArray | None
 
     @classmethod
-    def read(cls, store: StoredPixels, rows: npt.NDArray[np.int64], channel: int) -> Self:
-        """Read ``rows`` of ``store``."""
-        return cls(_grey(np.asarray(store.images[rows, channel])), np.asarray(store.masks[rows]))
+    def read(cls, store: StoredPixels, rows: npt.NDArray[np.int64], channel: int | None) -> Self:
+        """Read ``rows`` of ``store``; in colour and without masks if ``channel`` is None or there are none."""
+        masks = np.asarray(store.masks[rows]) if getattr(store, "has_masks", True) else None
+        return cls(_shown(np.asarray(store.images[rows]), channel), masks)
 
     def take(self, places: npt.NDArray[np.int64]) -> Stack:
         """Return the slices at ``places``."""
-        return Stack(self.grey[places], self.masks[places])
+        return Stack(self.grey[places], None if self.masks is None else self.masks[places])
 
     def tiles(self, side: int, *, masks: bool) -> list[ByteArray]:
         """Return each slice as RGB, (h, w, 3) with the longer side ``side``; masks in colour if asked for."""
-        return [
-            _resize(_colour(grey, mask) if masks else _rgb(grey), side)
-            for grey, mask in zip(self.grey, self.masks, strict=True)
-        ]
+        if not masks or self.masks is None:
+            return [_resize(_rgb(grey), side) for grey in self.grey]
+        return [_resize(_colour(grey, mask), side) for grey, mask in zip(self.grey, self.masks, strict=True)]
 
 
 def gallery(stack: Stack, *, masks: bool) -> bytes:
     """Return a PNG with the slices in rows of eight, plain or with the mask in red."""
     return encode_png(_grid(stack.tiles(_THUMB, masks=masks), min(_COLUMNS, len(stack.grey))))
+
+
+def class_gallery(stacks: Sequence[Stack]) -> bytes:
+    """Return a PNG with the pictures of each stack in a row of its own."""
+    columns = max(len(stack.grey) for stack in stacks)
+    tiles: list[ByteArray] = []
+    for stack in stacks:
+        row = stack.tiles(_THUMB, masks=False)
+        tiles += [*row, *[np.zeros_like(row[0])] * (columns - len(row))]
+    return encode_png(_grid(tiles, columns))
 
 
 def animation(stack: Stack) -> bytes:
@@ -75,17 +85,25 @@ def animation(stack: Stack) -> bytes:
     return buffer.getvalue()
 
 
-def augmentation(views: Sequence[tuple[npt.NDArray[Any], ByteArray]], channel: int) -> bytes:
-    """Return a PNG: the views side by side, plain in the upper row, with the mask in red below.
+def augmentation(views: Sequence[tuple[npt.NDArray[Any], ByteArray | None]], channel: int | None) -> bytes:
+    """Return a PNG: the views side by side, plain in the upper row, with the mask in red below if there is one.
 
     Args:
-        views: Image (C, h, w), any dtype and range, and mask (h, w) of each view; the original first.
-        channel: Which channel to show.
+        views: Image (C, h, w), any dtype and range, and mask (h, w) or None of each view; the original first.
+        channel: Which channel to show; None: the first three as red, green and blue.
     """
-    grey = _grey(np.stack([np.asarray(image)[channel] for image, _ in views]))
-    stack = Stack(grey, np.stack([np.asarray(mask) for _, mask in views]))
-    tiles = [*stack.tiles(_VIEW, masks=False), *stack.tiles(_VIEW, masks=True)]
+    shown = _shown(np.stack([np.asarray(image) for image, _ in views]), channel)
+    masks = [np.asarray(mask) for _, mask in views if mask is not None]
+    stack = Stack(shown, np.stack(masks) if len(masks) == len(views) else None)
+    tiles = stack.tiles(_VIEW, masks=False)
+    if stack.masks is not None:
+        tiles += stack.tiles(_VIEW, masks=True)
     return encode_png(_grid(tiles, len(views)))
+
+
+def _shown(images: npt.NDArray[Any], channel: int | None) -> ByteArray:
+    """One channel of images (n, C, h, w) as grey (n, h, w), or three of them as colour (n, h, w, 3)."""
+    return _grey(np.moveaxis(images[:, :3], 1, -1) if channel is None else images[:, channel])
 
 
 def _grey(values: npt.NDArray[Any]) -> ByteArray:
@@ -100,7 +118,7 @@ def _grey(values: npt.NDArray[Any]) -> ByteArray:
 
 
 def _rgb(grey: ByteArray) -> ByteArray:
-    return np.repeat(grey[..., None], 3, axis=-1)
+    return grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _colour(grey: ByteArray, mask: ByteArray) -> ByteArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medloom.data.describe.flair import flair_facts
+from medloom.data.catalogue import labels_of
+from medloom.data.describe.flair import FLAIR_RULE, flair_facts
 from medloom.data.describe.intensities import blank_facts, channel_facts, extremes
-from medloom.data.describe.pictures import Stack, animation, augmentation, gallery
+from medloom.data.describe.pictures import Stack, animation, augmentation, class_gallery, gallery
 from medloom.data.splits import SPLITS
 from medloom.data.stored import StoredPixels, evenly
 from medloom.files import read_json, write_bytes, write_json
@@ -27,11 +28,18 @@ FACTS_FILE = "facts.json"
 
 AUGMENTATION_FILE = "augmentation.png"
 
-Preview = Callable[[int], Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]]]
-"""From a row of the store to the original and its augmented views: image (C, h, w) and mask (h, w) each."""
+Preview = Callable[[int], Sequence[tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None]]]
+"""From a row of the store to the original and its augmented views: image (C, h, w) and mask (h, w), or None, each."""
 
 _GALLERY_SLICES = 24
 _ANIMATION_SLICES = 120
+_CLASS_SAMPLES = 8
+_MOST_CLASSES = 12
+_RGB = 3
+
+_NO_FLAIR: dict[str, Any] = {
+    "rule": FLAIR_RULE, "scores": [], "channel": None, "sure": False, "named": None, "agrees": None
+}  # fmt: skip
 
 
 def describe(
@@ -41,6 +49,7 @@ def describe(
     *,
     channels: Sequence[str],
     preview: Preview | None = None,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write ``data_report/facts.json`` and the pictures beside it.
 
@@ -53,6 +62,8 @@ def describe(
         run_dir: The run directory.
         channels: Names of the channels in the recipe.
         preview: Makes augmented views of one row of the store, the original first; no preview without it.
+        classes: For classification the names of the classes, none where labels are numbers; None for segmentation. The
+            store needs no masks then, and the catalogue has ``labels``.
 
     Returns:
         The facts, as written.
@@ -62,14 +73,20 @@ def describe(
     rows = store.rows(catalogue["sample_id"].tolist())
     ordered = catalogue.assign(row=rows).sort_values("sample_id", kind="stable").reset_index(drop=True)
     lowest, highest = extremes(store.images, ordered["row"].to_numpy())
-    flair = flair_facts(store, ordered.loc[ordered["lesion_px"] > 0, "row"].to_numpy(), channels)
+    if classes is None:
+        flair = flair_facts(store, ordered.loc[ordered["lesion_px"] > 0, "row"].to_numpy(), channels)
+        pictures = _pictures(ordered, store, folder, flair, channels, preview)
+    else:
+        flair = _NO_FLAIR
+        pictures = _class_pictures(ordered, store, folder, channels, classes, preview)
     facts = {
+        "task": "segmentation" if classes is None else "classification",
         "splits": _splits(ordered),
         "patients": _patients(ordered),
         "channels": channel_facts(store.images, ordered["row"].to_numpy(), channels, lowest, highest),
         "blank": blank_facts(ordered, channels, lowest, highest),
         "flair": flair,
-        "pictures": _pictures(ordered, store, folder, flair, channels, preview),
+        "pictures": pictures,
     }
     write_json(folder / FACTS_FILE, facts)
     return facts
@@ -88,7 +105,8 @@ def add_preview(run_dir: Path, store: StoredPixels, preview: Preview) -> None:
     folder = run_dir / REPORT_FOLDER
     pictures = read_json(folder / FACTS_FILE)["pictures"]
     row = int(store.rows([pictures["largest_lesion"]])[0])
-    write_bytes(folder / AUGMENTATION_FILE, augmentation(preview(row), pictures["channel_index"]))
+    channel = None if pictures.get("colour") else pictures["channel_index"]
+    write_bytes(folder / AUGMENTATION_FILE, augmentation(preview(row), channel))
 
 
 def _splits(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
@@ -150,6 +168,53 @@ def _pictures(
         "slices": len(slices),
         "largest_lesion": str(slices["sample_id"].iloc[largest]),
     }
+
+
+def _class_pictures(
+    catalogue: pd.DataFrame,
+    store: StoredPixels,
+    folder: Path,
+    channels: Sequence[str],
+    classes: Sequence[str],
+    preview: Preview | None,
+) -> dict[str, Any]:
+    """Draw a few training samples of each class, a row each; say what was drawn."""
+    train = catalogue[catalogue["split"] == "train"].reset_index(drop=True)
+    train = train if len(train) else catalogue
+    chosen = [(name, places) for name, places in _examples(train, classes) if len(places)]
+    shown = [{"class": name, "samples": train["sample_id"].iloc[places].tolist()} for name, places in chosen]
+    colour = len(channels) == _RGB
+    channel = None if colour else 0
+    stacks = [Stack.read(store, train["row"].to_numpy()[places], channel) for _, places in chosen]
+    write_bytes(folder / "gallery_plain.png", class_gallery(stacks))
+    for name in ("gallery_mask.png", "animation.webp", AUGMENTATION_FILE):
+        (folder / name).unlink(missing_ok=True)
+    first = train.iloc[0]
+    if preview is not None:
+        write_bytes(folder / AUGMENTATION_FILE, augmentation(preview(int(first["row"])), channel))
+    return {
+        "classes": shown,
+        "colour": colour,
+        "channel": channels[0],
+        "channel_index": 0,
+        "samples": [sample for entry in shown for sample in entry["samples"]],
+        "slices": int((catalogue["patient_id"] == first["patient_id"]).sum()),
+        "patient_id": str(first["patient_id"]),
+        "largest_lesion": str(first["sample_id"]),
+    }
+
+
+def _examples(train: pd.DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    """Name and places of a few samples of each class; of numbers, from the least to the greatest."""
+    labels = labels_of(train)
+    if not classes:
+        order = np.argsort(labels[:, 0], kind="stable")
+        yield "from the least to the greatest", order[evenly(len(order), _CLASS_SAMPLES)]
+        return
+    for index, name in enumerate(classes[:_MOST_CLASSES]):
+        has = labels[:, index] > 0 if labels.shape[1] > 1 else labels[:, 0] == index
+        members = np.flatnonzero(has)
+        yield name, members[evenly(len(members), _CLASS_SAMPLES)]
 
 
 def _typical_patient(catalogue: pd.DataFrame) -> str:

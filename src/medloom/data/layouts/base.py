@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["IMAGE_SUFFIXES", "Item", "Layout", "Listing", "Problem", "is_image", "natural_key"]
+from medloom.imaging import FORMATS_BY_SUFFIX
 
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
+__all__ = ["IMAGE_SUFFIXES", "Item", "Layout", "Listing", "Problem", "Read", "is_image", "natural_key"]
+
+IMAGE_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
+
+Read = Callable[[str], bytes]
+"""Gives the bytes of a name, such as ``source.read``."""
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -20,8 +25,9 @@ class Problem:
 
     Args:
         kind: ``missing_mask``, ``missing_image``, ``missing_channel``, ``ambiguous``, ``unreadable``, ``size``,
-            ``channels``, ``values`` or ``split``; what the accounting counts by.
-        file: The file as the user knows it.
+            ``channels``, ``values`` or ``split``, and for labels ``label``, ``duplicate``, ``missing_row``,
+            ``metadata`` or ``row``; what the accounting counts by.
+        file: The file as the user knows it, or a line of the label file.
         detail: What came and what was expected. Names no file but those of the sample.
     """
 
@@ -41,13 +47,19 @@ class Item:
         patient: The patient's real id.
         sample: The sample's real name, unique within the patient.
         images: Path of the image, or one path for each channel; empty where zeros stand in.
-        mask: Path of the mask.
+        mask: Path of the mask; empty for classification.
+        labels: For classification: the class's index, or a number for each target.
+        meta: Metadata and group columns as text, blanks kept.
+        published: ``train``, ``validation`` or ``test`` where the files come in a split.
     """
 
     patient: str
     sample: str
     images: tuple[str, ...]
     mask: str
+    labels: tuple[float, ...] | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,21 +70,35 @@ class Listing:
         items: The whole samples, patients in order of their real id, samples in natural order.
         problems: One list for each sample that is not whole.
         notes: Things a user should know that set nothing aside.
+        kind: For classification: ``binary``, ``multi-class``, ``multi-label`` or ``real``.
+        classes: For classification: the classes in order, of several labels their names; none for ``real``.
+        targets: For classification: names of the numbers in an item's ``labels``.
     """
 
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    kind: str = ""
+    classes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 class Layout(Protocol):
-    """Turns file names into samples; opens no file."""
+    """Turns file names into samples; opens no image."""
 
-    def find(self, names: Sequence[str]) -> Listing:
-        """Return the samples among ``names`` and everything that does not fit."""
+    def find(self, names: Sequence[str], read: Read) -> Listing:
+        """Return the samples among ``names`` and everything that does not fit.
+
+        Args:
+            names: Relative POSIX paths.
+            read: Gives the bytes of a name, for a file of labels.
+        """
 
     def rules(self) -> dict[str, Any]:
-        """Return what decides the outcome, as plain JSON types; a part of the pixel store's key."""
+        """Return what decides which pixels belong to a sample, as plain JSON types.
+
+        A part of the pixel store's key; labels are none, so that relabelling decodes nothing again.
+        """
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medloom.data.layouts.base import Item, Listing, Problem, is_image, natural_key
+from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
 from medloom.errors import RecipeError
 
 __all__ = ["ImageMask"]
@@ -70,11 +70,12 @@ class ImageMask:
                 "but for {channel}"
             )
 
-    def find(self, names: Sequence[str]) -> Listing:
+    def find(self, names: Sequence[str], read: Read | None = None) -> Listing:
         """Return the samples among ``names``.
 
         Args:
             names: Relative POSIX paths.
+            read: Not used: the names say all.
 
         Returns:
             The samples; images without masks, masks without images, and what ``missing_channel`` refuses

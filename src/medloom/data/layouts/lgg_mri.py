@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from medloom.data.layouts.base import Item, Listing, Problem, is_image, natural_key
+from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
 
 __all__ = ["LggMri"]
 
@@ -23,11 +23,12 @@ _MASK = "_mask"
 class LggMri:
     """Samples of the LGG brain-MRI set, and of any folder laid out like it."""
 
-    def find(self, names: Sequence[str]) -> Listing:
+    def find(self, names: Sequence[str], read: Read | None = None) -> Listing:
         """Return the slices with their masks.
 
         Args:
             names: Relative POSIX paths.
+            read: Not used: the names say all.
 
         Returns:
             The samples; a slice without a mask and a mask without a slice are problems.

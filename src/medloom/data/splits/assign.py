@@ -15,7 +15,7 @@ from medloom.errors import DataError
 if TYPE_CHECKING:
     from medloom.recipe.schema import SplitConfig
 
-__all__ = ["SPLITS", "split_patients", "split_warnings"]
+__all__ = ["SPLITS", "divide", "split_patients", "split_warnings"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -57,7 +57,7 @@ def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     shares = np.array([config.train, config.validation, config.test])
     if config.folds is not None:
         shares = np.full(config.folds, 1 / config.folds)
-    parts = _parts(result, config, shares)
+    parts = divide(result, config, shares)
     result["fold"] = parts if config.folds is not None else -1
     result["split"] = _split_of_fold(parts, config) if config.folds is not None else np.array(SPLITS)[parts]
     result["split"] = result["split"].astype(str)
@@ -104,8 +104,17 @@ def _split_of_fold(parts: IntArray, config: SplitConfig) -> npt.NDArray[np.str_]
     return np.where(place == 0, "test", np.where(place == 1, "validation", "train"))
 
 
-def _parts(frame: pd.DataFrame, config: SplitConfig, shares: npt.NDArray[np.float64]) -> IntArray:
-    """The part of each row."""
+def divide(frame: pd.DataFrame, config: SplitConfig, shares: npt.NDArray[np.float64]) -> IntArray:
+    """Return the part of each row.
+
+    Args:
+        frame: As for ``split_patients``.
+        config: Says by what to divide, whether to stratify, and the seed.
+        shares: Wanted share of each part ``(P,)``, adding up to 1.
+
+    Raises:
+        DataError: If there are fewer patients than parts.
+    """
     unit = frame["sample_id" if config.by == "sample" else "patient_id"].astype(str)
     names, unit_of_row = np.unique(unit.to_numpy(dtype=str), return_inverse=True)
     if len(names) < len(shares):
@@ -117,9 +126,9 @@ def _parts(frame: pd.DataFrame, config: SplitConfig, shares: npt.NDArray[np.floa
     # Shuffling the units first keeps their names from deciding anything.
     order = rng.permutation(len(names))
     sizes, strata = _counts(frame, unit_of_row, len(names), stratify=config.stratify)
-    divide = _shuffled_parts if sizes.max() == 1 and len(names) > _MANY else balanced_parts
+    chosen = _shuffled_parts if sizes.max() == 1 and len(names) > _MANY else balanced_parts
     parts = np.empty(len(names), dtype=np.int64)
-    parts[order] = divide(sizes[order], strata[order], shares, rng)
+    parts[order] = chosen(sizes[order], strata[order], shares, rng)
     return parts[unit_of_row]
 
 

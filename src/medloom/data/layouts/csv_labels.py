@@ -1,0 +1,215 @@
+"""``csv``: images anywhere, and a CSV with a row for each: label, patient, metadata.
+
+The image column names a file with or without folder and extension. Everything that is wrong with the file is said in
+one pass with its line numbers; a row or an image that is concerned is a sample that cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medloom.data.layouts.base import IMAGE_SUFFIXES, Item, Listing, Problem, Read, is_image, natural_key
+from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
+from medloom.data.layouts.patients import PatientPattern
+from medloom.data.layouts.table import Row, Table, find_table, read_table
+from medloom.data.metadata import as_number, is_blank
+from medloom.recipe import LabelsConfig
+
+__all__ = ["CsvLabels"]
+
+_NO_IMAGES = (".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".xlsx", ".yaml", ".yml", ".zip")
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A row with the only file that its image column can mean."""
+
+    row: Row
+    path: str
+
+
+class CsvLabels:
+    """Samples by the rows of a CSV.
+
+    Args:
+        config: The recipe's ``data.labels``.
+
+    Example:
+        >>> files = {"labels.csv": b"image,level\\n001,0\\n002,1\\n", "a/001.png": b"", "a/002.png": b""}
+        >>> [item.labels for item in CsvLabels(LabelsConfig()).find(list(files), files.__getitem__).items]
+        [(0.0,), (1.0,)]
+    """
+
+    def __init__(self, config: LabelsConfig) -> None:
+        self._config = config
+        self._pattern = PatientPattern(config.patient_pattern)
+        meta = config.metadata
+        self._targets = tuple(map(clean, config.targets))
+        self._image, self._patient = clean(config.image), clean(config.patient) if config.patient else None
+        self._numeric = tuple(map(clean, meta.numeric))
+        self._meta = tuple(dict.fromkeys(map(clean, (*meta.numeric, *meta.categorical, *config.groups))))
+
+    def find(self, names: Sequence[str], read: Read) -> Listing:
+        """Return the rows with their images.
+
+        Args:
+            names: Relative POSIX paths.
+            read: Gives the bytes of the CSV.
+
+        Returns:
+            The samples. Problems are rows without an image, with several, with a label or a metadata value that does
+            not fit, without a patient, or for an image that another row is about; and images without a row, in folders
+            that hold images with one.
+
+        Raises:
+            DataError: If there is no CSV or more than one, if it cannot be read, or if its labels mean nothing.
+            RecipeError: If the recipe's kind of labels cannot be with its targets.
+        """
+        file = find_table(names, self._config.file)
+        table = read_table(file, read)
+        self._check_columns(table)
+        files = _Files(name for name in names if name != file)
+        matches, problems = self._matched(table, files)
+        single, doubles = self._without_doubles(table, matches)
+        meaning = understand([self._words(row) for row in table.rows], self._config, self._targets)
+        items, flawed = self._items(table, single, meaning)
+        missing, notes = files.without_row()
+        items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
+        found = [*table.problems, *problems, *doubles, *flawed]
+        found.sort(key=lambda problem: natural_key(problem.file))
+        if self._patient is None:
+            notes = (*notes, *self._pattern.notes(item.images[0] for item in items))
+        return Listing(
+            tuple(items), (*found, *missing), notes, meaning.kind, meaning.classes, meaning.targets
+        )  # fmt: skip
+
+    def rules(self) -> dict[str, Any]:
+        """Return what decides which pixels belong to a sample."""
+        return {"layout": "csv", "version": 1}
+
+    def _check_columns(self, table: Table) -> None:
+        config = self._config
+        table.need(
+            {
+                "image": (config.image,),
+                "targets": config.targets,
+                "patient": (config.patient,) if config.patient else (),
+                "metadata": (*config.metadata.numeric, *config.metadata.categorical),
+                "groups": config.groups,
+            }
+        )
+
+    def _words(self, row: Row) -> list[str]:
+        return [row.cells[target] for target in self._targets]
+
+    def _matched(self, table: Table, files: _Files) -> tuple[list[_Match], list[Problem]]:
+        matches, problems = [], []
+        for row in table.rows:
+            where, value = table.where(row.line), row.cells[self._image]
+            paths = files.named(value)
+            if len(paths) == 1:
+                matches.append(_Match(row, paths[0]))
+            elif paths:
+                problems.append(Problem("ambiguous", where, f"{len(paths)} files have this name; give their folders"))
+            elif not value:
+                problems.append(Problem("missing_image", where, f"nothing in the column {self._image}"))
+            else:
+                problems.append(Problem("missing_image", where, f"no file is called {value!r}"))
+        return matches, problems
+
+    def _items(self, table: Table, matches: Sequence[_Match], meaning: Meaning) -> tuple[list[Item], list[Problem]]:
+        items, problems = [], []
+        for match in matches:
+            where, cells = table.where(match.row.line), match.row.cells
+            flaw = self._flaw(cells)
+            try:
+                labels = meaning.numbers(self._words(match.row))
+            except LabelError as error:
+                problems.append(Problem("label", where, str(error) + (f"; {flaw[1]}" if flaw else "")))
+                continue
+            if flaw:
+                problems.append(Problem(flaw[0], where, flaw[1]))
+                continue
+            patient = cells[self._patient] if self._patient else self._pattern(match.path)
+            meta = {column: cells[column] for column in self._meta}
+            items.append(Item(patient, match.path, (match.path,), "", labels, meta))
+        return items, problems
+
+    def _without_doubles(self, table: Table, matches: Sequence[_Match]) -> tuple[list[_Match], list[Problem]]:
+        """Rows that are alone with their image; of equal rows the first. Rows that contradict each other all go."""
+        rows: dict[str, list[_Match]] = defaultdict(list)
+        for match in matches:
+            rows[match.path].append(match)
+        single, problems = [], []
+        for same in rows.values():
+            first, *others = same
+            if len({self._content(match.row) for match in same}) == 1:
+                single.append(first)
+                detail = f"about the same image as line {first.row.line}, with the same label"
+                problems += [_double(table, match, detail) for match in others]
+            else:
+                lines = ", ".join(str(match.row.line) for match in same)
+                detail = f"lines {lines} are about one image and differ in its label, patient or metadata"
+                problems += [_double(table, match, detail) for match in same]
+        return single, problems
+
+    def _content(self, row: Row) -> tuple[str, ...]:
+        """What of a row is used."""
+        used = (*self._targets, *((self._patient,) if self._patient else ()), *self._meta)
+        return tuple(row.cells[column] for column in used)
+
+    def _flaw(self, cells: Mapping[str, str]) -> tuple[str, str] | None:
+        """What is wrong with a row beside its label."""
+        wrong = [column for column in self._numeric if not is_blank(cells[column]) and as_number(cells[column]) is None]
+        if wrong:
+            return "metadata", f"no number in {', '.join(wrong)}; expected one, or nothing where it is not known"
+        if self._patient and is_blank(cells[self._patient]):
+            return "label", f"no patient in {self._patient}"
+        return None
+
+
+class _Files:
+    """Finds files by what a table calls them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._images = [name for name in names if not name.lower().endswith(_NO_IMAGES)]
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._taken: set[str] = set()
+        for path in self._images:
+            name = clean(path).rpartition("/")[2]
+            self._by_name[name].append(path)
+            self._by_stem[_stem(name)].append(path)
+
+    def named(self, value: str) -> list[str]:
+        """Return the files that a cell may mean: with its extension if one has it, in its folder if one is there."""
+        wanted = value.replace("\\", "/").strip("/").removeprefix("./")
+        folder, _, name = wanted.rpartition("/")
+        found = self._by_name.get(name) or self._by_stem.get(name) or self._by_stem.get(_stem(name)) or []
+        inside = [path for path in found if f"/{clean(path)}".rpartition("/")[0].endswith(f"/{folder}")]
+        chosen = inside if folder and inside else found
+        self._taken.update(chosen)
+        return chosen if name else []
+
+    def without_row(self) -> tuple[list[Problem], tuple[str, ...]]:
+        """Return the images that no row named: problems beside images that one did, counted in a note elsewhere."""
+        left = [path for path in self._images if path not in self._taken and is_image(path)]
+        folders = {path.rpartition("/")[0] for path in self._taken}
+        missing = [path for path in left if path.rpartition("/")[0] in folders]
+        others = len(left) - len(missing)
+        problems = [Problem("missing_row", path, "an image without a row in the label file") for path in missing]
+        note = f"{others} images are in folders of which the label file names none, and are left out"
+        return problems, (note,) if others else ()
+
+
+def _stem(name: str) -> str:
+    """A file's name without the suffix of an image; the dots of ``1.2.840.1`` are part of the name."""
+    suffix = max((end for end in IMAGE_SUFFIXES if name.lower().endswith(end)), key=len, default="")
+    return name[: len(name) - len(suffix)] or name
+
+
+def _double(table: Table, match: _Match, detail: str) -> Problem:
+    return Problem("duplicate", table.where(match.row.line), detail)

@@ -1,0 +1,187 @@
+"""``folder-classes``: a folder for each class, below ``train``, ``val`` and ``test`` or all in one tree.
+
+``chest_xray/train/NORMAL/IM-0115-0001.jpeg``: the folder that holds a file is its class, and the innermost folder above
+that is called ``train``, ``val`` or ``test`` (or valid, validation, dev, training, testing, in any case) is its
+published part. What is above does not matter. Kaggle's archive of the chest set holds it twice, the second time one
+folder deeper; such a copy is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
+from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
+from medloom.data.layouts.patients import PatientPattern
+from medloom.errors import RecipeError
+from medloom.recipe import LabelsConfig
+
+__all__ = ["FolderClasses"]
+
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_PART_OF = {word: part for part, words in _PARTS.items() for word in words}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image in a class's folder."""
+
+    path: str
+    root: str
+    part: str
+    folder: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where it is below its root."""
+        return self.part, self.folder, self.path.rpartition("/")[2]
+
+
+class FolderClasses:
+    """Samples whose class is the folder that they are in.
+
+    Args:
+        config: The recipe's ``data.labels``: classes and patient pattern.
+
+    Raises:
+        RecipeError: If the labels cannot be classes.
+
+    Example:
+        >>> layout = FolderClasses(LabelsConfig(patient_pattern=r"p(\\d+)"))
+        >>> items = layout.find(["train/cat/p1_1.png", "train/dog/p2_1.png"]).items
+        >>> [(item.patient, item.labels, item.published) for item in items]
+        [('1', (0.0,), 'train'), ('2', (1.0,), 'train')]
+    """
+
+    def __init__(self, config: LabelsConfig) -> None:
+        if config.kind in ("multi-label", "real"):
+            raise RecipeError(f"data.labels.kind: folders are classes and cannot be {config.kind}; use layout csv")
+        if config.metadata.numeric or config.metadata.categorical or config.groups:
+            raise RecipeError("data.labels: metadata and groups are columns of a label file; use layout csv")
+        self._config = config
+        self._patient = PatientPattern(config.patient_pattern)
+
+    def find(self, names: Sequence[str], read: Read | None = None) -> Listing:
+        """Return the images in class folders.
+
+        Args:
+            names: Relative POSIX paths.
+            read: Not used: the names say all.
+
+        Returns:
+            The samples. Images in folders of no known class, straight in a part's folder, or outside every part where
+            others are in one, are problems.
+
+        Raises:
+            DataError: If there is one class only.
+        """
+        images = [name for name in names if is_image(name)]
+        inside = [found for name in images if (found := _locate(name)) is not None]
+        chosen, copies = _without_copies(inside)
+        if not chosen:
+            return Listing((), notes=_count_notes(len(images), 0))
+        spelling, notes = self._spelling(chosen)
+        divided = any(found.part for found in chosen)
+        problems = [_problem(found, divided=divided) for found in chosen]
+        whole = [found for found, problem in zip(chosen, problems, strict=True) if problem is None]
+        meaning = understand([[spelling[found.folder]] for found in whole], self._config, ("class",))
+        items: list[Item] = []
+        wrong = [problem for problem in problems if problem is not None]
+        for found in whole:
+            self._take(found, spelling[found.folder], meaning, items, wrong)
+        items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
+        paths = [item.images[0] for item in items]
+        notes = (*_count_notes(len(images) - len(inside), copies), *notes, *self._patient.notes(paths))
+        return Listing(
+            tuple(items), tuple(wrong), (*notes, *_shared_notes(items, meaning)), meaning.kind, meaning.classes,
+            meaning.targets,
+        )  # fmt: skip
+
+    def rules(self) -> dict[str, Any]:
+        """Return what decides which pixels belong to a sample."""
+        return {"layout": "folder-classes", "version": 1}
+
+    def _take(self, found: _Found, name: str, meaning: Meaning, items: list[Item], problems: list[Problem]) -> None:
+        try:
+            labels = meaning.numbers([name])
+        except LabelError as error:
+            problems.append(Problem("label", found.path, f"in a folder of an {error}; see data.labels.classes"))
+            return
+        items.append(Item(self._patient(found.path), found.path, (found.path,), "", labels, published=found.part))
+
+    def _spelling(self, files: Iterable[_Found]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The class of each folder's name; names that differ in case or accents only are one class."""
+        counts = Counter(found.folder for found in files)
+        wanted = {clean(name).casefold(): clean(name) for name in self._config.classes}
+        groups: dict[str, list[str]] = defaultdict(list)
+        for folder in sorted(counts, key=lambda folder: (-counts[folder], folder)):
+            groups[clean(folder).casefold()].append(folder)
+        spelling = {folder: wanted.get(key, clean(group[0])) for key, group in groups.items() for folder in group}
+        other = [folder for folder in sorted(counts) if clean(folder) != spelling[folder]]
+        notes = tuple(
+            f"The folder {folder!r} ({counts[folder]} images) is taken for the class {spelling[folder]!r}: the names "
+            "differ in case only."
+            for folder in other
+        )
+        return spelling, notes
+
+
+def _locate(path: str) -> _Found | None:
+    """Class and part of a file; None outside every folder."""
+    *folders, _ = path.split("/")
+    if not folders:
+        return None
+    above = folders[:-1]
+    places = [place for place, folder in enumerate(above) if folder.lower() in _PART_OF]
+    part = _PART_OF[above[places[-1]].lower()] if places else ""
+    return _Found(path, "/".join(above[: places[-1]] if places else above), part, folders[-1])
+
+
+def _without_copies(files: Sequence[_Found]) -> tuple[list[_Found], int]:
+    """Leave out a tree that lies below another one and holds nothing that the other does not."""
+    places: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for found in files:
+        places[found.root].add(found.place)
+    copies = {root for root in places if any(_below(root, other) and places[root] <= places[other] for other in places)}
+    chosen = [found for found in files if found.root not in copies]
+    return chosen, len(files) - len(chosen)
+
+
+def _below(root: str, other: str) -> bool:
+    return root != other and (other == "" or root.startswith(f"{other}/"))
+
+
+def _problem(found: _Found, *, divided: bool) -> Problem | None:
+    if divided and found.folder.lower() in _PART_OF:
+        return Problem("label", found.path, f"lies in {found.folder} itself; expected a folder for its class in there")
+    if divided and not found.part:
+        return Problem("split", found.path, "lies outside the folders train, val and test, which others are in")
+    return None
+
+
+def _count_notes(outside: int, copies: int) -> tuple[str, ...]:
+    notes = [f"{outside} images are in no folder, so of no class, and are left out"] if outside else []
+    if copies:
+        notes.append(f"{copies} files are there twice in a folder further down; the second copies are left out")
+    return tuple(notes)
+
+
+def _shared_notes(items: Sequence[Item], meaning: Meaning) -> tuple[str, ...]:
+    """Say when one patient has several classes: right for some sets, for others a sign of too short a pattern."""
+    classes: dict[str, set[float]] = defaultdict(set)
+    for item in items:
+        classes[item.patient].update(item.labels or ())
+    several = sum(len(found) > 1 for found in classes.values())
+    if not several:
+        return ()
+    return (
+        f"{several} patients have images of several classes. If the numbers in the file names begin anew in each "
+        "class, these are different people: take what tells them apart into the group of data.labels.patient_pattern.",
+    )

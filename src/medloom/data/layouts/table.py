@@ -1,0 +1,154 @@
+"""Read a CSV of labels with its line numbers, and say everything that is wrong with it as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medloom.data.layouts.base import Problem, Read
+from medloom.data.layouts.labels import clean
+from medloom.errors import DataError
+from medloom.recipe.library import nearest
+
+__all__ = ["Row", "Table", "find_table", "read_table"]
+
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Args:
+        line: Line of the file on which it begins, counted from 1.
+        cells: Words by column, without surrounding blanks, in Unicode NFC.
+    """
+
+    line: int
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A label file.
+
+    Args:
+        name: As messages name it.
+        columns: In order.
+        rows: Those with as many cells as there are columns.
+        problems: One for each other row.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    problems: tuple[Problem, ...]
+
+    def where(self, line: int) -> str:
+        """Name a line for a message."""
+        return f"{self.name} line {line}"
+
+    def need(self, wanted: dict[str, Sequence[str]]) -> None:
+        """Refuse a table without the columns that the recipe names.
+
+        Args:
+            wanted: Columns by the recipe's key.
+
+        Raises:
+            DataError: Naming every one that is not there.
+        """
+        problems = [
+            f"data.labels.{key}: no column {column!r}{nearest(column, self.columns)}"
+            for key, columns in wanted.items()
+            for column in columns
+            if clean(column) not in self.columns
+        ]
+        if problems:
+            raise DataError(
+                f"{self.name} lacks columns that the recipe names; it has {', '.join(self.columns)}", problems
+            )
+
+
+def find_table(names: Sequence[str], wanted: str | None) -> str:
+    """Return the path of the label file.
+
+    Args:
+        names: All files.
+        wanted: The recipe's ``labels.file``: a path, or its end; None: the only CSV.
+
+    Raises:
+        DataError: If it is not there, or there are several.
+    """
+    tables = [name for name in names if name.lower().endswith(".csv")]
+    if wanted is not None:
+        found = [name for name in names if name == wanted] or [name for name in names if name.endswith(f"/{wanted}")]
+    else:
+        found = tables
+    if len(found) == 1:
+        return found[0]
+    if wanted is not None and not found:
+        raise DataError(f"data.labels.file: there is no {wanted} in the data{nearest(wanted, tables)}", tables[:20])
+    if not found:
+        raise DataError("there is no CSV with labels in the data; the layout csv needs one")
+    raise DataError(f"there are {len(found)} files that may hold the labels; name one in data.labels.file", found[:20])
+
+
+def read_table(name: str, read: Read) -> Table:
+    """Read a label file in UTF-8, with or without a byte-order mark, with either line end.
+
+    Args:
+        name: Its path.
+        read: Gives its bytes.
+
+    Returns:
+        The table; rows with another number of cells are in its problems.
+
+    Raises:
+        DataError: If it is no such CSV: another encoding or separator, no header, a column twice.
+    """
+    short = name.rpartition("/")[2]
+    try:
+        text = read(name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{short} is not in UTF-8; save it as CSV UTF-8") from error
+    if "\0" in text:
+        raise DataError(f"{short} holds NUL characters and is no CSV in UTF-8")
+    try:
+        lines = _lines(text)
+    except csv.Error as error:
+        raise DataError(f"{short} is no CSV that can be read: {error}") from error
+    if not lines:
+        raise DataError(f"{short} is empty; expected a line with the names of the columns")
+    columns = tuple(clean(cell) for cell in lines[0][1])
+    _check_header(short, columns)
+    whole = [(line, cells) for line, cells in lines[1:] if len(cells) == len(columns)]
+    rows = [Row(line, dict(zip(columns, map(clean, cells), strict=True))) for line, cells in whole]
+    problems = [
+        Problem("row", f"{short} line {line}", f"{len(cells)} cells; expected {len(columns)}, as the first line has")
+        for line, cells in lines[1:]
+        if len(cells) != len(columns)
+    ]
+    return Table(short, columns, tuple(rows), tuple(problems))
+
+
+def _lines(text: str) -> list[tuple[int, list[str]]]:
+    """Each record that is not blank, with the line on which it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found, begins = [], 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            found.append((begins, cells))
+        begins = reader.line_num + 1
+    return found
+
+
+def _check_header(name: str, columns: tuple[str, ...]) -> None:
+    if len(columns) == 1:
+        for separator, word in _OTHER_SEPARATORS.items():
+            if separator in columns[0]:
+                raise DataError(f"{name} is separated by {word}; expected commas: save it as CSV with commas")
+    twice = sorted({column for column in columns if columns.count(column) > 1 and column})
+    if twice:
+        raise DataError(f"{name} has the column {', '.join(twice)} twice")

@@ -1,0 +1,211 @@
+"""Metadata columns as numbers for the network: fitted on training rows only, the same in training and serving."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import BundleError, DataError, InputError
+from medloom.recipe import MetadataConfig
+
+__all__ = ["TableEncoding", "as_number", "is_blank"]
+
+BLANKS = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
+"""Words that stand for nothing, in lower case."""
+
+_MOST_CATEGORIES = 100
+_MISSING, _UNKNOWN = "missing", "unknown"
+
+
+def is_blank(text: str) -> bool:
+    """Whether a cell holds nothing: empty, or one of the words that programs write for it, such as ``NaN``."""
+    return text.strip().lower() in BLANKS
+
+
+def as_number(text: str) -> float | None:
+    """Return the finite number that a cell holds, or None."""
+    # Python also takes 1_000 and full-width digits, which no table means.
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class _Numeric:
+    column: str
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class _Categorical:
+    column: str
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableEncoding:
+    """From words in metadata columns to the numbers that a network sees.
+
+    A numeric column becomes two numbers: the value minus the training mean in units of the training deviation (0 for a
+    blank), and 1 for a blank. A categorical column becomes one number for each category of the training rows, one for
+    a blank and one for a category that training never saw; exactly one of them is 1.
+
+    Args:
+        numeric: Numeric columns with their training statistics.
+        categorical: Categorical columns with their training categories, sorted.
+
+    Example:
+        >>> config = MetadataConfig(numeric=("age",), categorical=("sex",))
+        >>> encoding = TableEncoding.fit([{"age": "40", "sex": "f"}, {"age": "60", "sex": "m"}], config)
+        >>> encoding.encode([{"age": "60", "sex": ""}]).tolist()
+        [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
+    """
+
+    numeric: tuple[_Numeric, ...] = ()
+    categorical: tuple[_Categorical, ...] = ()
+
+    @classmethod
+    def fit(cls, rows: Sequence[Mapping[str, str]], config: MetadataConfig) -> Self:
+        """Take the statistics of the training rows.
+
+        Args:
+            rows: Of the training samples and no others; words by column.
+            config: Which columns are numeric and which categorical.
+
+        Returns:
+            The encoding.
+
+        Raises:
+            DataError: If there is no row, a numeric column holds something else, or a categorical one has more than
+                100 categories, as names of persons would.
+        """
+        if not rows:
+            raise DataError("there is no training row to take the metadata's statistics from")
+        both = sorted(set(config.numeric) & set(config.categorical))
+        if both:
+            raise DataError(f"data.labels.metadata: {', '.join(both)} is both numeric and categorical")
+        return cls(
+            tuple(_fit_numeric(column, rows) for column in config.numeric),
+            tuple(_fit_categorical(column, rows) for column in config.categorical),
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads, numeric ones first."""
+        return (*(part.column for part in self.numeric), *(part.column for part in self.categorical))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each of the F numbers says, such as ``age``, ``age: missing``, ``sex: female``, ``sex: unknown``."""
+        names = [name for part in self.numeric for name in (part.column, f"{part.column}: {_MISSING}")]
+        for table in self.categorical:
+            names += [f"{table.column}: {word}" for word in (*table.categories, _MISSING, _UNKNOWN)]
+        return tuple(names)
+
+    def encode(self, rows: Iterable[Mapping[str, str]]) -> NDArray[np.float32]:
+        """Return the numbers that the network sees.
+
+        Args:
+            rows: Words by column; a column that is not there counts as blank, other columns are left alone.
+
+        Returns:
+            ``(N, F)`` float32, always finite.
+
+        Raises:
+            InputError: If a numeric column holds something that is no finite number; the value is not repeated.
+        """
+        encoded = [self._row(row) for row in rows]
+        return np.array(encoded, np.float32).reshape(len(encoded), len(self.names))
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types, for the bundle."""
+        return {
+            "numeric": [vars(part) for part in self.numeric],
+            "categorical": [{"column": part.column, "categories": list(part.categories)} for part in self.categorical],
+        }
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> Self:
+        """Return the encoding that ``plain`` was called on.
+
+        Raises:
+            BundleError: If it is not what ``plain`` returns.
+        """
+        try:
+            numeric = tuple(
+                _Numeric(_word(part["column"]), float(part["mean"]), float(part["std"])) for part in value["numeric"]
+            )
+            categorical = tuple(
+                _Categorical(_word(part["column"]), tuple(_word(word) for word in part["categories"]))
+                for part in value["categorical"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError("the encoding of the metadata is damaged; package the model again") from error
+        if not all(math.isfinite(part.mean) and math.isfinite(part.std) and part.std > 0 for part in numeric):
+            raise BundleError("the encoding of the metadata has a mean or deviation that cannot be")
+        return cls(numeric, categorical)
+
+    def _row(self, row: Mapping[str, str]) -> list[float]:
+        values: list[float] = []
+        for part in self.numeric:
+            number = _number(row, part.column)
+            values += [0.0, 1.0] if number is None else [(number - part.mean) / part.std, 0.0]
+        for table in self.categorical:
+            word = _cell(row, table.column)
+            place = len(table.categories) if is_blank(word) else len(table.categories) + 1
+            if word in table.categories:
+                place = table.categories.index(word)
+            values += [float(index == place) for index in range(len(table.categories) + 2)]
+        return values
+
+
+def _fit_numeric(column: str, rows: Sequence[Mapping[str, str]]) -> _Numeric:
+    try:
+        found = [number for row in rows if (number := _number(row, column)) is not None]
+    except InputError as error:
+        raise DataError(str(error)) from error
+    if not found:
+        return _Numeric(column, 0.0, 1.0)
+    spread = float(np.std(found))
+    return _Numeric(column, float(np.mean(found)), spread if spread > 1e-12 * max(1.0, max(map(abs, found))) else 1.0)
+
+
+def _fit_categorical(column: str, rows: Sequence[Mapping[str, str]]) -> _Categorical:
+    words = sorted({word for row in rows if not is_blank(word := _cell(row, column))})
+    if len(words) > _MOST_CATEGORIES:
+        raise DataError(
+            f"metadata column {column} has {len(words)} categories, and at most {_MOST_CATEGORIES} are taken: it looks "
+            "like a number or a name. Take it out of data.labels.metadata.categorical"
+        )
+    return _Categorical(column, tuple(words))
+
+
+def _cell(row: Mapping[str, str], column: str) -> str:
+    return unicodedata.normalize("NFC", str(row.get(column, ""))).strip()
+
+
+def _number(row: Mapping[str, str], column: str) -> float | None:
+    text = _cell(row, column)
+    if is_blank(text):
+        return None
+    value = as_number(text)
+    if value is None:
+        raise InputError(f"metadata {column}: expected a number, or nothing where it is not known")
+    return value
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a word")
+    return value

@@ -1,0 +1,116 @@
+"""A split that the files come in: respected, repaired or ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medloom.data.splits.assign import divide, split_patients
+from medloom.data.splits.given import SPLITS
+from medloom.errors import DataError
+
+if TYPE_CHECKING:
+    from medloom.recipe.schema import SplitConfig
+
+__all__ = ["split_as_published"]
+
+_SMALL_VALIDATION = 30
+
+
+def split_as_published(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Divide samples, with respect for the split that they come in.
+
+    ``respect`` takes it as it is, and draws validation patients from train where none are published. ``repair`` joins
+    the published validation part to train and draws validation patients from both, never from test; what the joint
+    part holds of patients of the published test part is dropped, so that test stays as it is and no patient is in two
+    parts. ``ignore``, a split file, or a set without a split is left to ``split_patients``.
+
+    Args:
+        frame: As for ``split_patients``, with the column ``published`` (train, validation, test or empty).
+        config: The recipe's ``split``.
+
+    Returns:
+        The frame with ``split`` and ``fold``; the rows that were dropped; sentences for the report.
+
+    Raises:
+        DataError: If a patient is in several published parts and they are to be respected, naming each; if test or
+            train is not there; or if folds are wanted of a set that has a test part.
+    """
+    published = frame["published"]
+    if config.published == "ignore" or config.file is not None or not (published != "").any():
+        return split_patients(frame, config), frame[:0], []
+    if config.folds is not None:
+        raise DataError(
+            "the files come in a split and split.folds divides all patients anew; set split.published=ignore to do so"
+        )
+    absent = [split for split in ("train", "test") if not (published == split).any()]
+    if absent:
+        raise DataError(
+            f"the published split has no {' and no '.join(absent)} part; set split.published=ignore to draw a new one"
+        )
+    if config.published == "respect":
+        return _respected(frame, config)
+    return _repaired(frame, config)
+
+
+def _respected(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    if config.by == "patient":
+        _refuse_shared(frame)
+    validation = int((frame["published"] == "validation").sum())
+    if validation == 0:
+        note = "No validation part is published: its patients were drawn from train."
+        return _drawn(frame, config), frame[:0], [note]
+    notes = []
+    if validation < _SMALL_VALIDATION:
+        notes.append(
+            f"The published validation part has {validation} samples only, too few to choose anything by; "
+            "split.published=repair draws another from train."
+        )
+    return frame.assign(split=frame["published"], fold=-1), frame[:0], notes
+
+
+def _repaired(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    test = frame["published"] == "test"
+    leaking = ~test & frame["patient_id"].isin(frame.loc[test, "patient_id"])
+    if config.by == "sample":
+        leaking &= False
+    moved = int((frame["published"] == "validation").sum())
+    notes = [f"The published validation part ({moved} samples) was joined to train and another drawn by patients."]
+    if leaking.any():
+        patients = frame.loc[leaking, "patient_id"].nunique()
+        notes.append(
+            f"{int(leaking.sum())} samples of {patients} patients were dropped from train and validation, because the "
+            "published test part has samples of these patients."
+        )
+    return _drawn(frame[~leaking], config), frame[leaking], notes
+
+
+def _drawn(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+    """Test as published; a new validation part drawn from the rest."""
+    test = (frame["published"] == "test").to_numpy()
+    share = config.validation / (config.train + config.validation)
+    parts = divide(frame[~test], config, np.array([1 - share, share]))
+    split = np.full(len(frame), "test", dtype=object)
+    split[~test] = np.array(SPLITS[:2], dtype=object)[parts]
+    return frame.assign(split=split, fold=-1)
+
+
+def _refuse_shared(frame: pd.DataFrame) -> None:
+    """Name every patient that is in several published parts."""
+    parts = frame.groupby("patient_id")["published"].nunique()
+    shared = [str(patient) for patient in parts.index[parts > 1]]
+    if not shared:
+        return
+    problems = []
+    for patient in shared:
+        rows = frame[frame["patient_id"] == patient]
+        counts = [(split, int((rows["published"] == split).sum())) for split in SPLITS]
+        where = ", ".join(f"{count} in {split}" for split, count in counts if count)
+        problems.append(f"patient {patient}: {where}; {', '.join(sorted(rows['image'])[:4])}")
+    raise DataError(
+        f"{len(shared)} patients are in more than one published part; set split.published=repair, which keeps test as "
+        "it is and drops their other images, or split.published=ignore, which draws a new split",
+        problems,
+    )
