@@ -1,16 +1,21 @@
 """Names of networks and losses, and where they are built. Imports nothing heavy.
 
-A new network is a line here and a function in ``networks.py``.
+A new network is a line here and a function in ``networks.py``. For classification any name of timm is a backbone;
+those of ``BACKBONES`` come from elsewhere.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 from medloom.errors import RecipeError
 
-__all__ = ["IMAGE_LOSSES", "LOSSES", "NETWORKS", "check_name"]
+__all__ = ["BACKBONES", "IMAGE_LOSSES", "LOSSES", "NETWORKS", "LabelKind", "check_name"]
+
+LabelKind = Literal["binary", "multi-class", "multi-label", "real"]
+"""What the label of a whole image is: yes or no, one of several classes, any of several labels, or numbers."""
 
 NETWORKS: dict[str, str] = {
     "unet": "U-Net with residual units (Kerfoot et al. 2018)",
@@ -20,6 +25,11 @@ NETWORKS: dict[str, str] = {
     "segresnet": "Residual encoder-decoder (Myronenko 2018)",
     "dynunet": "nnU-Net's architecture (Isensee et al. 2021)",
     "flexible-unet": "U-Net decoder on an EfficientNet encoder (Tan and Le 2019)",
+}
+
+BACKBONES: dict[str, str] = {
+    "alexnet": "Five convolutions and three fully connected layers (Krizhevsky 2014), from torchvision",
+    "perceptron": "One hidden layer on a 16x16 thumbnail and each channel's mean and deviation; a cheap baseline",
 }
 
 LOSSES: dict[str, str] = {

@@ -1,0 +1,147 @@
+"""Where in an image a classifier found what speaks for its answer."""
+
+from __future__ import annotations
+
+import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
+
+# isort: split
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from monai.visualize.class_activation_maps import GradCAM, ModelWithHooks
+from torch import Tensor, nn
+
+from medloom.errors import UserError
+from medloom.models.classifier import Classifier
+
+__all__ = ["grad_cam"]
+
+_ToMap = Callable[[Tensor], Tensor]
+
+
+def grad_cam(classifier: Classifier, images: Tensor, table: Tensor | None, target_index: int) -> Tensor:
+    """Return Grad-CAM heat maps of one output.
+
+    A map shows what speaks for the output, coarsely, on the last feature map of the backbone; for a vision
+    transformer on the patches as they enter its last layer. The classifier is left as it is.
+
+    Args:
+        classifier: The network, in any mode.
+        images: ``(N, C, H, W)`` float, normalised, on the classifier's device.
+        table: ``(N, F)`` columns, or None where the network takes none.
+        target_index: Which output, from 0.
+
+    Returns:
+        ``(N, H, W)`` float32 in 0..1: each map's largest value is 1, or all of it is 0 where nothing speaks for the
+        output.
+
+    Raises:
+        UserError: If the network has no feature map, as ``perceptron`` and ``metadata: only``.
+        ValueError: If there is no such output.
+
+    Example:
+        >>> grad_cam(classifier, torch.randn(2, 1, 64, 64), None, target_index=0).shape  # doctest: +SKIP
+        torch.Size([2, 64, 64])
+
+    Source:
+        Selvaraju et al., Grad-CAM, ICCV 2017; the code is MONAI's.
+    """
+    with torch.inference_mode(mode=False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        network = _prepared(classifier)
+        images = images.detach().float().clone()
+        rows = None if table is None else table.detach().float().clone()
+        name, to_map = _target(network, images, rows)
+        hooked = _Hooked(network, name, to_map)
+        cam = GradCAM(hooked, name, postprocessing=_scaled)  # type: ignore[arg-type]  # it takes these too
+        maps: Tensor = cam(x=images, class_idx=_checked(target_index, network), table=rows)
+    return maps[:, 0].detach()
+
+
+class _Hooked(ModelWithHooks):
+    """MONAI's hooks, for layers whose output is not ``(N, C, h, w)`` too."""
+
+    def __init__(self, network: nn.Module, name: str, to_map: _ToMap) -> None:
+        self._to_map = to_map
+        super().__init__(network, name, register_forward=True, register_backward=True)
+
+    def forward_hook(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, given: Any, output: Tensor) -> None:  # noqa: ANN401 - torch's signature
+            self.activations[name] = self._to_map(output)
+
+        return hook
+
+    def backward_hook(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, towards_input: Any, from_output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+            self.gradients[name] = self._to_map(from_output[0])
+
+        return hook
+
+
+def _prepared(classifier: Classifier) -> Classifier:
+    """Copy the network: hooks, gradients and the like stay out of the original."""
+    network = deepcopy(classifier).eval().requires_grad_(requires_grad=True)
+    for module in network.modules():
+        if getattr(module, "inplace", False):  # the output of a layer with a hook must not be written over
+            module.inplace = False  # type: ignore[assignment]
+    return network
+
+
+def _target(network: Classifier, images: Tensor, table: Tensor | None) -> tuple[str, _ToMap]:
+    """Return the layer to look at, and what turns its output into ``(N, C, h, w)``."""
+    backbone = network.backbone
+    if backbone is not None and hasattr(backbone, "num_prefix_tokens") and hasattr(backbone, "blocks"):
+        height, width = _grid(backbone, images)
+        prefix = int(backbone.num_prefix_tokens)  # type: ignore[arg-type]
+        last = f"backbone.blocks.{len(backbone.blocks) - 1}.norm1"  # type: ignore[arg-type]
+        return last, lambda x: x[:, prefix:].transpose(1, 2).unflatten(2, (height, width)).contiguous()
+    last = _last_map(network, images, table) or ""
+    if not last:
+        raise UserError(f"there is no heat map for the network {network.config.name!r}: it has no feature map")
+    if getattr(backbone, "output_fmt", "NCHW") == "NHWC":
+        return last, lambda x: x.permute(0, 3, 1, 2).contiguous()
+    return last, lambda x: x
+
+
+def _grid(transformer: nn.Module, images: Tensor) -> tuple[int, int]:
+    size = transformer.patch_embed.dynamic_feat_size(images.shape[2:])  # type: ignore[union-attr, operator]
+    return int(size[0]), int(size[1])
+
+
+def _last_map(network: Classifier, images: Tensor, table: Tensor | None) -> str | None:
+    """Run one image and return the layer of the backbone that is the last to give more than one pixel."""
+    names: list[str] = []
+    if network.backbone is None:
+        return None
+    handles = [
+        module.register_forward_hook(
+            lambda _module, _given, output, name=name: (
+                names.append(name) if isinstance(output, Tensor) and output.ndim == 4 and _pixels(output) > 1 else None
+            )
+        )
+        for name, module in network.named_modules()
+        if name.startswith("backbone.")
+    ]
+    with torch.no_grad():
+        network(images[:1], None if table is None else table[:1])
+    for handle in handles:
+        handle.remove()
+    return names[-1] if names else None
+
+
+def _pixels(output: Tensor) -> int:
+    return output.shape[2] * output.shape[3]
+
+
+def _checked(target_index: int, network: Classifier) -> int:
+    outputs = next(m.out_features for m in reversed(list(network.head)) if isinstance(m, nn.Linear))
+    if not 0 <= target_index < outputs:
+        raise ValueError(f"expected an output from 0 to {outputs - 1}; got {target_index}")
+    return target_index
+
+
+def _scaled(maps: Tensor) -> Tensor:
+    """Bring each map's largest value to 1; a map of zeros stays."""
+    largest = maps.amax(dim=(1, 2, 3), keepdim=True)
+    return torch.where(largest > 0, maps / largest.clamp_min(torch.finfo(maps.dtype).tiny), 0.0)
