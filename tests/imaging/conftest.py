@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.uid import ExplicitVRLittleEndian
 
 
 def _pixels(shape, dtype="uint8"):
@@ -42,6 +46,39 @@ def _npy(array):
 
 def _png_chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _dicom(pixels, syntax=ExplicitVRLittleEndian, frames=None, sop_class="1.2.840.10008.5.1.4.1.1.7", **attributes):
+    """Write pixels, (H, W), (H, W, 3) or (N, H, W) with ``NumberOfFrames``, or encoded frames of such pixels."""
+    syntax, dataset = str(syntax), Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.SeriesInstanceUID = "1.2.3"
+    dataset.Rows, dataset.Columns = pixels.shape[1:3] if "NumberOfFrames" in attributes else pixels.shape[:2]
+    dataset.SamplesPerPixel = 3 if pixels.shape[-1] == 3 else 1
+    dataset.PhotometricInterpretation = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"
+    if dataset.SamplesPerPixel == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.itemsize
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    little = syntax != "1.2.840.10008.1.2.2"
+    stored = pixels.astype(pixels.dtype.newbyteorder("<" if little else ">")).tobytes()
+    dataset.PixelData = encapsulate(frames) if frames else stored + bytes(len(stored) % 2)
+    dataset["PixelData"].VR = "OB" if frames or pixels.itemsize == 1 else "OW"
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    stream = io.BytesIO()
+    dataset.save_as(stream, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=little, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def write_dicom():
+    """Write DICOM bytes with pydicom: ``write_dicom(pixels, syntax, frames, **attributes)``."""
+    return _dicom
 
 
 @pytest.fixture(scope="session")
@@ -104,4 +141,34 @@ def corpus():
         "jpeg-cmyk": _pillow(rgb_image.convert("CMYK"), "JPEG"),
         "npy": _npy(real),
         "npy-fortran": _npy(np.asfortranarray(rgb)),
+        "dicom-raw": _dicom(deep),
+        "dicom-rgb": _dicom(rgb, "1.2.840.10008.1.2"),
+        "dicom-rle": _dicom(
+            deep,
+            "1.2.840.10008.1.2.5",
+            [
+                RLELosslessEncoder.encode(
+                    deep.tobytes(),
+                    rows=40,
+                    columns=48,
+                    number_of_frames=1,
+                    samples_per_pixel=1,
+                    bits_allocated=16,
+                    bits_stored=16,
+                    pixel_representation=0,
+                    photometric_interpretation="MONOCHROME2",
+                )
+            ],
+        ),
+        "dicom-jpeg": _dicom(
+            rgb, "1.2.840.10008.1.2.4.50", [imagecodecs.jpeg8_encode(rgb)], PhotometricInterpretation="YBR_FULL_422"
+        ),
+        "dicom-jpegls": _dicom(deep, "1.2.840.10008.1.2.4.80", [bytes(imagecodecs.jpegls_encode(deep))]),
+        "dicom-j2k": _dicom(
+            deep,
+            "1.2.840.10008.1.2.4.90",
+            [
+                bytes(imagecodecs.jpeg2k_encode(deep, level=0, codecformat="j2k", reversible=True)),
+            ],
+        ),
     }

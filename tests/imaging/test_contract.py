@@ -23,6 +23,7 @@ from medloom.imaging import (
 NAMES = [
     "tiff-raw", "tiff-lzw", "tiff-deflate", "tiff-packbits", "tiff-jpeg-tiles", "tiff-big", "tiff-g4",
     "png-rgb", "png-16", "png-palette", "jpeg", "jpeg-progressive", "jpeg-grey", "jpeg-cmyk", "npy", "npy-fortran",
+    "dicom-raw", "dicom-rgb", "dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-j2k",
 ]  # fmt: skip
 
 
@@ -243,7 +244,7 @@ def test_constant_and_tiny_images_decode(write_npy, write_tiff):
 
 
 def test_every_format_has_suffixes_types_and_a_codec():
-    names = {"tiff", "png", "jpeg", "npy"}
+    names = {"dicom", "tiff", "png", "jpeg", "npy", "nifti"}
     assert set(CONTENT_TYPES.values()) == set(FORMATS_BY_SUFFIX.values()) == set(available_codecs()) == names
     assert FORMATS_BY_SUFFIX[".tif"] == "tiff"
     assert FORMATS_BY_SUFFIX[".jpeg"] == "jpeg"
@@ -252,6 +253,6 @@ def test_every_format_has_suffixes_types_and_a_codec():
 
 def test_the_front_door_is_narrow():
     assert sorted(medloom.imaging.__all__) == sorted(
-        ["CONTENT_TYPES", "DEFAULT_BUDGET", "FORMATS_BY_SUFFIX", "Budget", "Header", "Image", "available_codecs",
-         "decode", "encode_png", "inspect", "sniff"]
+        ["CONTENT_TYPES", "DEFAULT_BUDGET", "FORMATS_BY_SUFFIX", "Budget", "Header", "Image", "Volume", "apply_window",
+         "available_codecs", "decode", "encode_png", "inspect", "read_series", "sniff", "transfer_syntaxes"]
     )  # fmt: skip

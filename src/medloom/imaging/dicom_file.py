@@ -199,4 +199,6 @@ def _inflate(deflated: bytes, limit: int) -> tuple[bytes, bool]:
         raise DecodeError("corrupt", "the deflated data set is damaged") from error
     if not inflater.eof and not inflater.unconsumed_tail and len(found) < limit:
         raise DecodeError("truncated", "the deflated data set ends before its end marker")
+    if inflater.eof and len(inflater.unused_data) > 1:  # one byte may pad it to an even length
+        raise DecodeError("corrupt", "something follows the deflated data set")
     return found, inflater.eof

@@ -221,7 +221,8 @@ def _step(slices: list[_Slice]) -> _Vector:
         return first.normal * first.thickness_mm
     positions = np.array([item.position for item in slices])
     steps_mm = np.diff(positions @ first.normal)
-    usual_mm = float(np.median(steps_mm[steps_mm > _SAME_PLACE_MM])) if (steps_mm > _SAME_PLACE_MM).any() else 0.0
+    apart = np.sort(steps_mm[steps_mm > _SAME_PLACE_MM])
+    usual_mm = float(apart[(len(apart) - 1) // 2]) if len(apart) else 0.0
     problems = [
         f"slices {number} and {number + 1} are at the same position"
         for number, step_mm in enumerate(steps_mm)
@@ -261,7 +262,7 @@ def _affine(first: _Slice, step: _Vector) -> NDArray[np.float64]:
     affine[:3, 2] = step
     affine[:3, 3] = first.position
     affine[:2] *= -1
-    return affine
+    return affine + 0.0  # no zeros with a sign
 
 
 def _stacked(slices: list[_Slice], most_bytes: int) -> tuple[Pixels, tuple[str, ...]]:
