@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from medloom.errors import DataError, DecodeError, UserError
-from medloom.imaging import Budget
+from medloom.imaging import Budget, decode
 from medloom.imaging.deidentify import Deidentifier, deidentify_files, profile_actions
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
@@ -200,6 +200,14 @@ def test_the_picture_stays_as_it_was_and_the_file_says_what_was_done():
     assert (code.CodeValue, code.CodingSchemeDesignator) == ("113100", "DCM")
     assert out.file_meta.MediaStorageSOPInstanceUID == out.SOPInstanceUID
     assert "SourceApplicationEntityTitle" not in out.file_meta
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
+def test_what_comes_out_decodes_to_the_same_picture(syntax):
+    data = stored(image(), syntax)
+    before, after = decode(data), decode(Deidentifier().clean(data).data)
+    np.testing.assert_array_equal(after.pixels, before.pixels)
+    assert after.spacing_mm == before.spacing_mm == (0.5, 0.75)
 
 
 def test_encapsulated_pixels_keep_every_byte():

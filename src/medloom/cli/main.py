@@ -26,6 +26,8 @@ COMMANDS: dict[str, str] = {
     "verify": "Check a bundle and replay its golden example.",
     "predict": "Segment files, folders and zips with a bundle.",
     "serve": "Answer HTTP requests with a bundle.",
+    "inspect": "Say what images are, and what would be refused and why.",
+    "deidentify": "Remove who the patient is from DICOM files.",
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
     "recipes": "List the built-in recipes.",

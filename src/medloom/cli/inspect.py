@@ -1,0 +1,132 @@
+"""``medloom inspect``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medloom.cli.options import JsonOption
+from medloom.cli.output import ExitCode, print_result, progress, table
+from medloom.errors import DataError
+
+if TYPE_CHECKING:
+    from medloom.imaging.inspection import CollectionFacts, FileFacts
+
+__all__ = ["command"]
+
+_SHOWN_SERIES = 20
+
+
+def command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="An image, a folder or a zip.", exists=True)],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what images are, and what would be refused and why.
+
+    Prints format, size, type, pages, range of values, spacing, modality and series, and no name, identifier, date or
+    path. The exit code is 3 if something would be refused.
+    """
+    from medloom.imaging.inspection import inspect_data
+
+    name = path.resolve().name
+    if path.is_file() and not _is_zip(path):
+        facts = inspect_data(_read(path))
+        text = f"{name}: {'refused: ' + facts.reason if facts.refused else 'decodes'}"
+        print_result({"name": name, **asdict(facts)}, "\n".join([text, *_file_lines(facts)]), as_json=as_json)
+        refused = bool(facts.refused)
+    else:
+        found = _collection(path)
+        text = "\n".join([f"{name}: {found.files} files", *_collection_lines(found)])
+        print_result({"name": name, **asdict(found)}, text, as_json=as_json)
+        refused = bool(found.refused)
+    if refused:
+        raise typer.Exit(ExitCode.SET_ASIDE)
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _read(path: Path) -> bytes:
+    from medloom.imaging import DEFAULT_BUDGET
+
+    with path.open("rb") as handle:
+        return handle.read(DEFAULT_BUDGET.max_bytes + 1)
+
+
+def _collection(path: Path) -> CollectionFacts:
+    from medloom.data.sources import open_source
+    from medloom.imaging.inspection import inspect_many
+
+    try:
+        source = open_source(path)
+    except DataError as error:  # the problems of an archive name its entries
+        raise DataError(error.summary) from error
+    with source, progress("inspect") as update:
+        names = source.names()
+        readers = (partial(source.read, name) for name in names)
+        return inspect_many(readers, progress=lambda done: update(done, len(names)))
+
+
+def _file_lines(facts: FileFacts) -> Iterator[str]:
+    rows = list(_rows(facts))
+    if rows:
+        yield table(rows)
+    for note in facts.notes:
+        yield f"  note: {note}"
+
+
+def _rows(facts: FileFacts) -> Iterator[tuple[str, str]]:
+    if facts.format:
+        yield "format", facts.format
+    if facts.pages:
+        yield "size", _size(facts)
+        yield "type", facts.dtype
+        yield "pages", str(facts.pages)
+    if facts.minimum is not None:
+        yield "values", _range(facts)
+    if facts.pages:
+        yield "spacing", _spacing(facts) or "unknown"
+    if facts.modality:
+        yield "modality", facts.modality
+    if facts.transfer_syntax:
+        yield "transfer syntax", facts.transfer_syntax
+
+
+def _collection_lines(found: CollectionFacts) -> Iterator[str]:
+    if found.kinds:
+        head = ("files", "format", "size", "type", "pages", "values", "spacing", "modality")
+        rows = [_kind_row(kind.count, kind.facts) for kind in found.kinds]
+        yield table([head, *rows])
+    if found.series:
+        shown = ", ".join(map(str, found.series[:_SHOWN_SERIES])) + (" …" if len(found.series) > _SHOWN_SERIES else "")
+        yield f"{len(found.series)} DICOM series with {shown} slices"
+    if found.refused:
+        yield f"{sum(item.count for item in found.refused)} would be refused"
+        yield table([(str(item.count), item.code, item.reason) for item in found.refused])
+
+
+def _kind_row(count: int, facts: FileFacts) -> tuple[str, ...]:
+    modality = " ".join(part for part in (facts.modality, facts.transfer_syntax) if part)
+    return (
+        str(count), facts.format, _size(facts), facts.dtype, str(facts.pages), _range(facts), _spacing(facts) or "-",
+        modality or "-",
+    )  # fmt: skip
+
+
+def _size(facts: FileFacts) -> str:
+    return f"{facts.height}×{facts.width}" + (f"×{facts.channels}" if facts.channels > 1 else "")
+
+
+def _range(facts: FileFacts) -> str:
+    return f"{facts.minimum:g} to {facts.maximum:g}" if facts.minimum is not None else "-"
+
+
+def _spacing(facts: FileFacts) -> str:
+    return f"{facts.spacing_mm[0]:g}×{facts.spacing_mm[1]:g} mm" if facts.spacing_mm else ""
