@@ -12,6 +12,7 @@ from medloom.evaluation.classification import (
     decide,
     summarise_classification,
 )
+from medloom.evaluation.label_run import evaluate_labels, target_of
 from medloom.evaluation.operating_point import Choice, choose_operating_point
 from medloom.evaluation.run import evaluate
 from medloom.evaluation.summary import FIGURES, Figure, patient_table, summarise
@@ -31,7 +32,9 @@ __all__ = [
     "decide",
     "evaluate",
     "evaluate_cases",
+    "evaluate_labels",
     "patient_table",
     "summarise",
     "summarise_classification",
+    "target_of",
 ]

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.imaging import encode_png
+from medloom.inference.labels import LabelPrediction
 from medloom.inference.predictor import Prediction
 
-__all__ = ["mask_png", "overlay", "probabilities_npy", "run_lengths", "to_json", "to_plain"]
+__all__ = ["labels_json", "mask_png", "overlay", "probabilities_npy", "run_lengths", "to_grey", "to_json", "to_plain"]
 
 _RED = np.array([255, 0, 0], np.uint8)
 _PERCENTILES = (0.5, 99.5)
@@ -77,6 +78,25 @@ def run_lengths(mask_hw: NDArray[np.bool_]) -> list[int]:
     return [0, *counts] if flat[0] else counts
 
 
+def labels_json(prediction: LabelPrediction, **more: Any) -> bytes:  # noqa: ANN401 - JSON values
+    """Encode labels of a whole image and any ``more`` keys as JSON."""
+    return json.dumps({**labels_plain(prediction), **more}, allow_nan=False).encode()
+
+
+def labels_plain(prediction: LabelPrediction) -> dict[str, Any]:
+    """Return labels of a whole image as plain JSON types."""
+    scores = {name: round(score, 6) for name, score in zip(prediction.names, prediction.scores, strict=True)}
+    if prediction.kind == "real":
+        return {"values": scores}
+    one = prediction.kind != "multi-label"
+    return {
+        "probabilities": scores,
+        "decision": prediction.decision[0] if one else list(prediction.decision),
+        "operating_point": {"thresholds": list(prediction.thresholds)},
+        "classes": list(prediction.names),
+    }
+
+
 def overlay(pixels_hwc: NDArray[Any], mask_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Draw the outline of the mask in red on the image.
 
@@ -88,7 +108,7 @@ def overlay(pixels_hwc: NDArray[Any], mask_hw: NDArray[np.uint8]) -> NDArray[np.
         ``(H, W, 3)`` uint8.
     """
     shown = pixels_hwc if pixels_hwc.shape[2] == 3 else pixels_hwc[..., :1]
-    grey = np.stack([_stretch(shown[..., channel]) for channel in range(shown.shape[2])], axis=-1)
+    grey = np.stack([to_grey(shown[..., channel]) for channel in range(shown.shape[2])], axis=-1)
     drawn = np.broadcast_to(grey, (*mask_hw.shape, 3)).copy()
     drawn[_outline(mask_hw)] = _RED
     return drawn
@@ -103,8 +123,8 @@ def _class_mask(mask_hw: NDArray[np.bool_], index: int, name: str) -> dict[str, 
     }
 
 
-def _stretch(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    """Spread intensities over 0..255, without the brightest and darkest few."""
+def to_grey(plane: NDArray[Any]) -> NDArray[np.uint8]:
+    """Spread intensities over 0..255, without the brightest and darkest few; 8-bit planes stay as they are."""
     if plane.dtype == np.uint8:
         return plane
     wide = plane.astype(np.float64)

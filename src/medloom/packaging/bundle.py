@@ -11,13 +11,13 @@ from typing import Self
 
 from medloom.errors import BundleError
 from medloom.files import sha256_bytes, sha256_file
-from medloom.inference import Predictor, build_runtime
+from medloom.inference import LabelPredictor, Predictor, Runtime, build_runtime
 from medloom.inference.runtimes import WEIGHTS_RUNTIMES
 from medloom.packaging.archive import extract
 from medloom.packaging.manifest import Manifest
 from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["CHECKSUM", "GRAPH", "MANIFEST", "WEIGHTS", "Bundle", "load", "read_bundle"]
+__all__ = ["CHECKSUM", "GRAPH", "MANIFEST", "WEIGHTS", "Bundle", "build_predictor", "load", "read_bundle"]
 
 MANIFEST = "bundle.json"
 CHECKSUM = "bundle.json.sha256"
@@ -41,7 +41,7 @@ class Bundle:
     manifest: Manifest
     temporary: bool = False
 
-    def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+    def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor | LabelPredictor:
         """Build the predictor; it needs the bundle's files no more.
 
         Args:
@@ -54,19 +54,13 @@ class Bundle:
         """
         manifest = self.manifest
         name = runtime or manifest.runtime
-        return Predictor(
-            runtime=build_runtime(
-                name,
-                self.folder / (WEIGHTS if name in WEIGHTS_RUNTIMES else GRAPH),
-                threads=threads,
-                network=manifest.model.spec(manifest.preprocess.size),
-            ),
-            preprocess=Preprocess(manifest.preprocess),
-            classes=manifest.classes,
-            channels=manifest.channels,
-            operating_point=manifest.operating_point.point(),
-            flips=manifest.flips,
+        built = build_runtime(
+            name,
+            self.folder / (WEIGHTS if name in WEIGHTS_RUNTIMES else GRAPH),
+            threads=threads,
+            network=manifest.model.spec(manifest.preprocess.input_size, manifest.kind),
         )
+        return build_predictor(manifest, built)
 
     def close(self) -> None:
         """Remove what was unpacked."""
@@ -80,6 +74,24 @@ class Bundle:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor | LabelPredictor:
+    """Build the predictor of a manifest around a runtime."""
+    around = (runtime, Preprocess(manifest.preprocess), manifest.classes, manifest.channels)
+    labels = manifest.labels
+    if labels is not None:
+        return LabelPredictor(
+            *around,
+            kind=labels.kind,
+            targets=labels.targets,
+            thresholds=labels.thresholds,
+            rounds=labels.rounds,
+            tables=labels.encodings(),
+        )
+    if manifest.operating_point is None:
+        raise BundleError("bundle.json has no operating point")
+    return Predictor(*around, operating_point=manifest.operating_point.point(), flips=manifest.flips)
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -110,7 +122,7 @@ def read_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, manifest, temporary=True)
 
 
-def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor | LabelPredictor:
     """Load a bundle and return its ``Predictor``; nothing stays unpacked.
 
     Args:
@@ -129,7 +141,8 @@ def _checked(folder: Path) -> Manifest:
     """Read the manifest and compare every file with it."""
     data = _read_manifest(folder)
     manifest = Manifest.parse(data)
-    needed = {GRAPH, WEIGHTS, manifest.golden.input, manifest.golden.probabilities, manifest.golden.mask}
+    golden = manifest.golden
+    needed = {GRAPH, WEIGHTS, golden.input, golden.probabilities, *filter(None, [golden.mask])}
     if missing := needed - manifest.files.keys():
         raise BundleError(f"bundle.json lists no {', '.join(sorted(missing))}")
     for name, expected in manifest.files.items():

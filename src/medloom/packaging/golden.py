@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 
 from medloom.errors import VerifyError
 from medloom.imaging import decode
-from medloom.inference import Prediction, Predictor
+from medloom.inference import LabelPredictor, Prediction, Predictor
 from medloom.inference.encoding import mask_png, probabilities_npy
 from medloom.packaging.bundle import read_bundle
 from medloom.packaging.manifest import Golden
 
 __all__ = ["GOLDEN", "VerifyReport", "make_golden", "verify"]
 
-GOLDEN = Golden(
-    input="golden/input.npy", probabilities="golden/probabilities.npy", mask="golden/mask.png", tolerance=1e-3
-)
+GOLDEN_MASK = "golden/mask.png"
+GOLDEN = Golden(input="golden/input.npy", probabilities="golden/probabilities.npy", mask=GOLDEN_MASK, tolerance=1e-3)
 """Where the example lies, and the largest difference in probability that ``verify`` lets through."""
 
 MASK_TOLERANCE = 1e-3
@@ -56,7 +55,7 @@ class VerifyReport:
     seconds: float
 
 
-def make_golden(predictor: Predictor) -> dict[str, bytes]:
+def make_golden(predictor: Predictor | LabelPredictor) -> dict[str, bytes]:
     """Make the golden files of a model: a seeded image that shows nobody, and the model's answer.
 
     Args:
@@ -66,13 +65,14 @@ def make_golden(predictor: Predictor) -> dict[str, bytes]:
         Name in the bundle to content.
     """
     pixels = _synthetic_image(predictor.preprocess.config.size, len(predictor.channels))
-    buffer = io.BytesIO()
-    np.save(buffer, pixels, allow_pickle=False)
-    prediction = predictor.predict(buffer.getvalue())
+    image = _npy(pixels)
+    if isinstance(predictor, LabelPredictor):
+        return {GOLDEN.input: image, GOLDEN.probabilities: _npy(_scores(predictor, image))}
+    prediction = predictor.predict(image)
     return {
-        GOLDEN.input: buffer.getvalue(),
+        GOLDEN.input: image,
         GOLDEN.probabilities: probabilities_npy(prediction),
-        GOLDEN.mask: mask_png(prediction),
+        GOLDEN_MASK: mask_png(prediction),
     }
 
 
@@ -94,10 +94,15 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
     with read_bundle(path) as bundle:
         manifest, folder = bundle.manifest, bundle.folder
         predictor = bundle.predictor(runtime=runtime)
-        found = predictor.predict((folder / manifest.golden.input).read_bytes())
+        image = (folder / manifest.golden.input).read_bytes()
         expected = _read_npy(folder / manifest.golden.probabilities)
-        expected_mask = decode((folder / manifest.golden.mask).read_bytes()).pixels[..., 0]
-    difference, differing = _compare(found, expected, expected_mask, manifest.golden.tolerance)
+        if isinstance(predictor, LabelPredictor):
+            difference, differing = _close(_scores(predictor, image), expected, manifest.golden.tolerance), 0
+        else:
+            expected_mask = decode((folder / (manifest.golden.mask or "")).read_bytes()).pixels[..., 0]
+            difference, differing = _compare(
+                predictor.predict(image), expected, expected_mask, manifest.golden.tolerance
+            )
     return VerifyReport(
         name=manifest.name,
         phantom=manifest.phantom,
@@ -113,19 +118,35 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
 def _compare(
     found: Prediction, expected: NDArray[Any], expected_mask: NDArray[Any], tolerance: float
 ) -> tuple[float, int]:
-    if found.probabilities.shape != expected.shape:
-        raise VerifyError(f"the golden answer has shape {found.probabilities.shape}, expected {expected.shape}")
-    difference = float(np.abs(found.probabilities - expected).max())
-    if not difference <= tolerance:
-        raise VerifyError(
-            f"the model's answer to the golden example is off by {difference:.2g} in probability; "
-            f"at most {tolerance:g} is let through. The runtime computes differently here, or the weights are wrong."
-        )
+    difference = _close(found.probabilities, expected, tolerance)
     mask = decode(mask_png(found)).pixels[..., 0]
     differing = int(np.count_nonzero(mask != expected_mask))
     if differing > max(1.0, MASK_TOLERANCE * mask.size):
         raise VerifyError(f"the mask of the golden example differs in {differing} of {mask.size} pixels")
     return difference, differing
+
+
+def _close(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> float:
+    if found.shape != expected.shape:
+        raise VerifyError(f"the golden answer has shape {found.shape}, expected {expected.shape}")
+    difference = float(np.abs(found - expected).max())
+    if not difference <= tolerance:
+        raise VerifyError(
+            f"the model's answer to the golden example is off by {difference:.2g} in probability; "
+            f"at most {tolerance:g} is let through. The runtime computes differently here, or the weights are wrong."
+        )
+    return difference
+
+
+def _scores(predictor: LabelPredictor, image: bytes) -> NDArray[np.float32]:
+    """The network's answer, with blank metadata where it takes some."""
+    return predictor.run(predictor.prepare(image).network_input[None], predictor.encode([{}]))
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _read_npy(path: Path) -> NDArray[Any]:

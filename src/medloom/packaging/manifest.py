@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
 from medloom.inference import NetworkSpec, OperatingPoint
+from medloom.models.registry import LabelKind
 from medloom.recipe import PreprocessConfig
 
-__all__ = ["FORMAT", "Golden", "InputContract", "Manifest", "ModelEntry", "OperatingPointEntry", "TrainingData"]
+__all__ = [
+    "FORMAT",
+    "Golden",
+    "InputContract",
+    "LabelsEntry",
+    "Manifest",
+    "ModelEntry",
+    "OperatingPointEntry",
+    "TrainingData",
+]
 
 FORMAT: Final = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -36,10 +47,22 @@ class ModelEntry(_Entry):
     args: dict[str, Any]
     in_channels: Annotated[int, Field(ge=1)]
     out_channels: Annotated[int, Field(ge=1)]
+    options: dict[str, Any] = {}
+    table_features: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
 
-    def spec(self, size: tuple[int, int]) -> NetworkSpec:
+    def spec(self, size: tuple[int, int], kind: LabelKind | None) -> NetworkSpec:
         """Return the network's description for the runtimes."""
-        return NetworkSpec(self.name, self.in_channels, self.out_channels, size, self.args)
+        return NetworkSpec(
+            name=self.name,
+            in_channels=self.in_channels,
+            out_channels=self.out_channels,
+            size=size,
+            args=self.args,
+            kind=kind,
+            options=self.options,
+            table_features=self.table_features,
+            members=len(self.table_features),
+        )
 
 
 class OperatingPointEntry(_Entry):
@@ -53,6 +76,20 @@ class OperatingPointEntry(_Entry):
         return OperatingPoint(self.threshold, self.min_lesion_px)
 
 
+class LabelsEntry(_Entry):
+    """How labels of the whole image are decided, and what metadata a request may carry."""
+
+    kind: LabelKind
+    targets: tuple[str, ...]
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    rounds: Annotated[int, Field(ge=1)] = 1
+    tables: tuple[dict[str, Any], ...] = ()
+
+    def encodings(self) -> tuple[TableEncoding, ...]:
+        """Return how metadata are encoded, one for each member of the model."""
+        return tuple(TableEncoding.from_plain(plain) for plain in self.tables)
+
+
 class TrainingData(_Entry):
     """Which data the model learned from."""
 
@@ -61,11 +98,14 @@ class TrainingData(_Entry):
 
 
 class Golden(_Entry):
-    """An example that ``verify`` replays: files of the bundle, and how far the answer may be off."""
+    """An example that ``verify`` replays: files of the bundle, and how far the answer may be off.
+
+    There is a mask for segmentation only. Metadata, where the model takes some, are all blank.
+    """
 
     input: str
     probabilities: str
-    mask: str
+    mask: str | None = None
     tolerance: Annotated[float, Field(gt=0)]
 
 
@@ -77,12 +117,13 @@ class Manifest(_Entry):
     task: Literal["segmentation", "classification"]
     name: str
     phantom: bool
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    classes: tuple[str, ...]
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
     input: InputContract
     preprocess: PreprocessConfig
     model: ModelEntry
-    operating_point: OperatingPointEntry
+    operating_point: OperatingPointEntry | None = None
+    labels: LabelsEntry | None = None
     flips: bool
     metrics: dict[str, Any]
     training_data: TrainingData
@@ -90,6 +131,19 @@ class Manifest(_Entry):
     versions: dict[str, str]
     golden: Golden
     files: dict[str, Sha256]
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if (self.task == "segmentation") == (self.operating_point is None):
+            raise ValueError(f"operating_point does not fit the task {self.task}")
+        if (self.task == "classification") == (self.labels is None):
+            raise ValueError(f"labels does not fit the task {self.task}")
+        return self
+
+    @property
+    def kind(self) -> LabelKind | None:
+        """What a label of the whole image is; None for masks."""
+        return None if self.labels is None else self.labels.kind
 
     @classmethod
     def parse(cls, data: bytes) -> Manifest:

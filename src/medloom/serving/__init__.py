@@ -4,5 +4,14 @@ from __future__ import annotations
 
 from medloom.serving.answers import ANSWERS, NotAcceptableError, encode_prediction
 from medloom.serving.app import Limits, create_app
+from medloom.serving.requests import ImageRequest, read_request
 
-__all__ = ["ANSWERS", "Limits", "NotAcceptableError", "create_app", "encode_prediction"]
+__all__ = [
+    "ANSWERS",
+    "ImageRequest",
+    "Limits",
+    "NotAcceptableError",
+    "create_app",
+    "encode_prediction",
+    "read_request",
+]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medloom.errors import UserError
-from medloom.inference import Prediction
-from medloom.inference.encoding import mask_png, probabilities_npy, to_json
+from medloom.inference import LabelPrediction, Prediction
+from medloom.inference.encoding import labels_json, mask_png, probabilities_npy, to_json
 from medloom.packaging import Manifest
 from medloom.serving.negotiation import choose
 
@@ -21,19 +21,22 @@ class NotAcceptableError(UserError):
     """The client takes none of the forms that there are."""
 
 
-def check_accept(accept: str | None) -> str:
-    """Return which of ``ANSWERS`` the client wants.
+def check_accept(accept: str | None, manifest: Manifest) -> str:
+    """Return which form of an answer the client wants; labels of a whole image come as JSON only.
 
     Raises:
         NotAcceptableError: If it takes none of them.
     """
-    chosen = choose(accept, ANSWERS)
+    forms = ANSWERS if manifest.task == "segmentation" else (JSON,)
+    chosen = choose(accept, forms)
     if chosen is None:
-        raise NotAcceptableError(f"the Accept header takes none of {', '.join(ANSWERS)}")
+        raise NotAcceptableError(f"the Accept header takes none of {', '.join(forms)}")
     return chosen
 
 
-def encode_prediction(prediction: Prediction, manifest: Manifest, accept: str | None = None) -> tuple[bytes, str]:
+def encode_prediction(
+    prediction: Prediction | LabelPrediction, manifest: Manifest, accept: str | None = None
+) -> tuple[bytes, str]:
     """Encode a prediction as the client wants it.
 
     Args:
@@ -47,10 +50,12 @@ def encode_prediction(prediction: Prediction, manifest: Manifest, accept: str | 
     Raises:
         NotAcceptableError: If the client takes none of ``ANSWERS``.
     """
-    chosen = check_accept(accept)
+    chosen = check_accept(accept, manifest)
+    model = {"name": manifest.name, "phantom": manifest.phantom}
+    if isinstance(prediction, LabelPrediction):
+        return labels_json(prediction, model=model), JSON
     if chosen == PNG:
         return mask_png(prediction), PNG
     if chosen == NPY:
         return probabilities_npy(prediction), NPY
-    model = {"name": manifest.name, "phantom": manifest.phantom}
     return to_json(prediction, manifest.classes, model=model), JSON

@@ -21,10 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from medloom.errors import DecodeError, InputError
-from medloom.inference import Predictor
+from medloom.inference import LabelPrediction, LabelPredictor, Prediction, Predictor
 from medloom.packaging import Manifest
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
 from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
+from medloom.serving.requests import ImageRequest, read_request
 
 __all__ = ["Gate", "Limits", "create_app"]
 
@@ -69,7 +70,7 @@ class Gate:
             self.inside -= 1
 
 
-def create_app(predictor: Predictor, manifest: Manifest, limits: Limits | None = None) -> Starlette:
+def create_app(predictor: Predictor | LabelPredictor, manifest: Manifest, limits: Limits | None = None) -> Starlette:
     """Make the application.
 
     Args:
@@ -92,7 +93,7 @@ def create_app(predictor: Predictor, manifest: Manifest, limits: Limits | None =
 
 
 class _Service:
-    def __init__(self, predictor: Predictor, manifest: Manifest, limits: Limits) -> None:
+    def __init__(self, predictor: Predictor | LabelPredictor, manifest: Manifest, limits: Limits) -> None:
         self.predictor = predictor
         self.manifest = manifest
         self.limits = limits
@@ -112,7 +113,7 @@ class _Service:
         """Answer one image with one prediction."""
         with self.gate.enter():
             declared = _declared_type(request)
-            accept = _accept(request)
+            accept = _accept(request, self.manifest)
             page = _page(request, self.manifest.input.page)
             body = await self._body(request)
             work = partial(self._predict, body, declared, page, accept)
@@ -121,13 +122,23 @@ class _Service:
         return Response(content, headers=headers, media_type=media_type)
 
     def _predict(self, body: bytes, declared: str, page: int | None, accept: str) -> tuple[bytes, str]:
+        asked = read_request(body, declared)
         try:
-            prediction = self.predictor.predict(body, content_type=declared, page=page)
+            prediction = self._answer(asked, page)
         except DecodeError as error:
-            raise of_decode_error(error, declared) from error
+            raise of_decode_error(error, asked.content_type) from error
         except InputError as error:
             raise of_input_error(error) from error
         return encode_prediction(prediction, self.manifest, accept)
+
+    def _answer(self, asked: ImageRequest, page: int | None) -> Prediction | LabelPrediction:
+        if isinstance(self.predictor, LabelPredictor):
+            return self.predictor.predict(
+                asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page
+            )
+        if asked.metadata:
+            raise InputError("this model takes no metadata; send the image alone")
+        return self.predictor.predict(asked.image, content_type=asked.content_type, page=page)
 
     async def _body(self, request: Request) -> bytes:
         _check_length(request, self.limits.max_body_bytes)
@@ -177,14 +188,14 @@ def _declared_type(request: Request) -> str:
     media_type = values[0].partition(";")[0].strip().lower() if len(values) == 1 else ""
     if media_type not in ACCEPTED:
         came = f"Content-Type {media_type[:80]!r} is not taken" if media_type else "there is no single Content-Type"
-        hint = f"Send the bytes of one image as {', '.join(ACCEPTED)}."
+        hint = f"Send one image as {', '.join(ACCEPTED)}."
         raise Problem(415, "unsupported_type", came, hint, close=True)
     return media_type
 
 
-def _accept(request: Request) -> str:
+def _accept(request: Request, manifest: Manifest) -> str:
     try:
-        return check_accept(", ".join(request.headers.getlist("accept")))
+        return check_accept(", ".join(request.headers.getlist("accept")), manifest)
     except NotAcceptableError as error:
         raise Problem(406, "not_acceptable", str(error), close=True) from error
 

@@ -15,10 +15,12 @@ from medloom.errors import DecodeError, InputError
 from medloom.imaging import CONTENT_TYPES
 from medloom.serving.answers import ANSWERS
 
-__all__ = ["ACCEPTED", "Problem", "of_decode_error", "of_input_error"]
+__all__ = ["ACCEPTED", "JSON", "Problem", "of_decode_error", "of_input_error"]
 
-ACCEPTED = tuple(CONTENT_TYPES)
-"""Media types that a request may send."""
+JSON = "application/json"
+
+ACCEPTED = (*CONTENT_TYPES, "application/octet-stream", JSON)
+"""Media types that a request may send: an image, bytes whose format is found out, or an image with metadata."""
 
 _LISTED = {415: ACCEPTED, 406: ANSWERS}
 

@@ -5,12 +5,15 @@ All of it stands on Medloom: the predictions are those of ``medloom predict`` an
 
 from typing import Any
 
-from medloom.inference import Prediction, Predictor
+from medloom.inference import LabelPrediction, LabelPredictor, Prediction, Predictor
 from medloom.packaging import Manifest, read_bundle
-from medloom.serving import encode_prediction
+from medloom.serving import encode_prediction, read_request
+
+Model = tuple[Predictor | LabelPredictor, Manifest]
+Answer = tuple[Prediction | LabelPrediction, Manifest]
 
 
-def model_fn(model_dir: str, context: Any = None) -> tuple[Predictor, Manifest]:
+def model_fn(model_dir: str, context: Any = None) -> Model:
     """Load the model from the folder that the bundle was extracted to, after checking every file."""
     bundle = read_bundle(model_dir)
     return bundle.predictor(), bundle.manifest
@@ -22,15 +25,19 @@ def input_fn(request_body: bytes | bytearray, content_type: str, context: Any = 
 
 
 def predict_fn(
-    data: tuple[bytes, str], model: tuple[Predictor, Manifest], context: Any = None
-) -> tuple[Prediction, Manifest]:
+    data: tuple[bytes, str], model: Model, context: Any = None
+) -> Answer:
     """Predict in the geometry of the image that came in."""
-    body, content_type = data
+    asked = read_request(*data)
     predictor, manifest = model
-    return predictor.predict(body, content_type=content_type, page=manifest.input.page), manifest
+    page = manifest.input.page
+    if isinstance(predictor, LabelPredictor):
+        found = predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
+        return found, manifest
+    return predictor.predict(asked.image, content_type=asked.content_type, page=page), manifest
 
 
-def output_fn(result: tuple[Prediction, Manifest], accept: str, context: Any = None) -> tuple[bytes, str]:
-    """Answer as JSON, mask PNG or probabilities NPY: bytes and their content type."""
+def output_fn(result: Answer, accept: str, context: Any = None) -> tuple[bytes, str]:
+    """Answer as JSON, or a mask as PNG or NPY: bytes and their content type."""
     prediction, manifest = result
     return encode_prediction(prediction, manifest, accept)

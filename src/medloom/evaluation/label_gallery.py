@@ -1,0 +1,127 @@
+"""The error gallery of labels: the most confident mistakes, with what the network looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from medloom.data import Source, image_files, meta_of, read_image
+from medloom.evaluation.classification import TargetInfo
+from medloom.files import write_bytes, write_json
+from medloom.imaging import encode_png
+from medloom.inference import LabelPredictor
+from medloom.inference.encoding import to_grey
+from medloom.recipe import Recipe
+
+__all__ = ["Heatmap", "choose_mistakes", "write_label_gallery"]
+
+Floats = NDArray[np.float32]
+Heatmap = Callable[[Floats, Floats | None, int], Floats]
+"""From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1."""
+
+_COUNT = 8
+_SIDE_PX = 320
+_HEAT = np.array([255, 40, 0], np.float32)
+
+
+def choose_mistakes(table: pd.DataFrame, target: TargetInfo, count: int = _COUNT) -> pd.DataFrame:
+    """Choose the cases that were decided wrongly with the most confidence.
+
+    Args:
+        table: Rows of ``cases.csv``, of one split.
+        target: What is predicted.
+        count: How many at most.
+
+    Returns:
+        ``sample_id, truth, decision, score, output``: names of the true and the decided class, the probability of
+        the decision, and the output that a heat map is made for. Empty for several labels and for numbers.
+    """
+    columns = ["sample_id", "truth", "decision", "score", "output"]
+    if target.kind not in ("binary", "multi-class"):
+        return pd.DataFrame(columns=columns)
+    wrong = table[table["truth"] != table["decision"]]
+    decision = wrong["decision"].to_numpy(int)
+    if target.kind == "binary":
+        score = np.where(decision == 1, wrong["score"], 1.0 - wrong["score"])
+    else:
+        score = wrong[target.score_columns].to_numpy(float)[np.arange(len(wrong)), decision]
+    found = pd.DataFrame(
+        {
+            "sample_id": wrong["sample_id"].to_numpy(),
+            "truth": [target.names[index] for index in wrong["truth"].to_numpy(int)],
+            "decision": [target.names[index] for index in decision],
+            "score": score,
+            "output": np.zeros(len(wrong), int) if target.kind == "binary" else decision,
+        },
+        columns=columns,
+    )
+    return found.sort_values("score", ascending=False, kind="stable").head(count)
+
+
+def write_label_gallery(
+    folder: Path,
+    chosen: pd.DataFrame,
+    rows: pd.DataFrame,
+    source: Source,
+    predictor: LabelPredictor,
+    recipe: Recipe,
+    heatmap: Heatmap | None,
+) -> None:
+    """Write ``gallery.json`` and, for each chosen case, the image and its heat map in ``gallery/``.
+
+    Args:
+        folder: The run's ``evaluation`` folder.
+        chosen: From ``choose_mistakes``.
+        rows: Rows of the catalogue that hold them.
+        source: Where the files are.
+        predictor: What was measured.
+        recipe: Says how to read the files.
+        heatmap: Shows where the network looked; None for the images alone.
+    """
+    known = rows.set_index("sample_id")
+    items = []
+    for case in chosen.to_dict("records"):
+        row = known.loc[[case["sample_id"]]]
+        image = read_image(source.read, image_files(row["image"].iloc[0]), recipe.data, predictor.preprocess.to_colour)
+        prepared = predictor.prepare(image)
+        shown = _shown(prepared.network_input)
+        item: dict[str, Any] = {key: case[key] for key in ("sample_id", "truth", "decision", "score")}
+        item["file"] = _write(folder, f"gallery/{case['sample_id']}.png", shown)
+        if heatmap is not None:
+            meta = {name: meta_of(row)[0].get(name, "") for name in predictor.metadata_columns}
+            heat = heatmap(prepared.network_input[None], predictor.encode([meta]), int(case["output"]))
+            item["heatmap"] = _write(folder, f"gallery/{case['sample_id']}_heat.png", _heated(shown, heat))
+        items.append(item)
+    write_json(folder / "gallery.json", items)
+
+
+def _write(folder: Path, name: str, picture: NDArray[np.uint8]) -> str:
+    write_bytes(folder / name, encode_png(picture))
+    return name
+
+
+def _shown(network_input_chw: Floats) -> NDArray[np.uint8]:
+    """What the network saw, for people: (H, W, 3)."""
+    planes = network_input_chw if len(network_input_chw) == 3 else network_input_chw[:1]
+    grey = np.stack([to_grey(plane) for plane in planes], axis=-1)
+    return _fit(np.broadcast_to(grey, (*grey.shape[:2], 3)).astype(np.uint8))
+
+
+def _heated(shown: NDArray[np.uint8], heat_hw: Floats) -> NDArray[np.uint8]:
+    image = PillowImage.fromarray(heat_hw.astype(np.float32))
+    heat = np.asarray(image.resize((shown.shape[1], shown.shape[0]), PillowImage.Resampling.BILINEAR))[..., None]
+    mixed = shown * (1.0 - 0.6 * heat) + _HEAT * (0.6 * heat)
+    return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
+def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bring the longer side to about ``_SIDE_PX``."""
+    share = _SIDE_PX / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * share)), max(1, round(picture.shape[0] * share)))
+    return np.asarray(PillowImage.fromarray(picture).resize(size, PillowImage.Resampling.BILINEAR))
