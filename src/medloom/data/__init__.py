@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medloom.data.checks import ClassMap, read_image, read_mask
     from medloom.data.describe import add_preview
     from medloom.data.kaggle import fetch_kaggle, kaggle_credentials, store_kaggle_credentials
+    from medloom.data.metadata import TableEncoding
     from medloom.data.phantom import PHANTOM_FILE, is_phantom, make_phantom
     from medloom.data.preparation import Prepared, prepare
     from medloom.data.sources import Source, open_source
@@ -31,6 +32,7 @@ _HOMES = {
     "SPLITS": "splits",
     "Source": "sources",
     "StoreWriter": "store",
+    "TableEncoding": "metadata",
     "add_preview": "describe",
     "audit_leakage": "audit",
     "fetch_kaggle": "kaggle",
@@ -60,6 +62,7 @@ __all__ = [
     "Prepared",
     "Source",
     "StoreWriter",
+    "TableEncoding",
     "add_preview",
     "audit_leakage",
     "fetch_kaggle",

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import tifffile
 
 from medloom.data.phantom.anatomy import sample_anatomy
+from medloom.data.phantom.chest import write_chest
 from medloom.data.phantom.paint import paint_patient
+from medloom.data.phantom.skin import write_skin
 from medloom.errors import DataError
 from medloom.files import read_json, write_json
 from medloom.recipe.schema import PhantomConfig
@@ -56,36 +58,39 @@ def make_phantom(
     config: PhantomConfig,
     destination: Path,
     *,
-    layout: str = "lgg-mri",
+    layout: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a phantom data set, or keep the one that is there when it is the same.
 
-    The files are those of the LGG brain-MRI set: ``kaggle_3m/<patient>/<patient>_<slice>.tif`` with three
-    interleaved channels in strips, ``..._mask.tif`` with 0 and 255 beside it, and ``phantom.json`` at the root.
-    An interrupted call is completed by the next.
+    The files are those of the set that ``config.kind`` names. Brain MRI: ``kaggle_3m/<patient>/<patient>_<slice>.tif``
+    with three interleaved channels in strips and ``..._mask.tif`` with 0 and 255 beside it. Chest X-rays:
+    ``chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``. Melanoma: ``melanoma/train.csv`` and
+    ``melanoma/train_jpg/*.jpg``. ``phantom.json`` at the root says what they are. An interrupted call is completed by
+    the next.
 
     Args:
-        config: How many patients, slices and pixels, and the seed.
+        config: What kind, how many patients, images and pixels, and the seed.
         destination: The folder to fill; missing, empty, or made by an earlier call.
-        layout: Only ``lgg-mri`` so far.
+        layout: The layout that will read them, to be compared with that of the kind.
         progress: Called with patients done and patients in all.
 
     Returns:
         ``destination``.
 
     Raises:
-        DataError: If the layout is unknown, or if the folder holds anything else.
+        DataError: If the layout is another, or if the folder holds anything else.
     """
-    if layout != "lgg-mri":
-        raise DataError(f"phantoms come in the layout lgg-mri, not {layout!r}; set data.layout to lgg-mri")
-    facts = {"phantom": True, "generator": _GENERATOR, "layout": layout, "config": config.model_dump(mode="json")}
+    own, write = _KINDS[config.kind]
+    if layout not in (None, own):
+        raise DataError(f"{config.kind} phantoms come in the layout {own}, not {layout!r}; set data.layout to {own}")
+    facts = {"phantom": True, "generator": _GENERATOR, "layout": own, "config": config.model_dump(mode="json")}
     if _present(destination, facts):
         return destination
     write_json(destination / PHANTOM_FILE, {**facts, "complete": False})
     patients = []
-    for index in range(1, config.patients + 1):
-        patients.append(_write_patient(config, index, destination / "kaggle_3m"))
+    for index, patient in enumerate(write(config, destination), start=1):
+        patients.append(patient)
         if progress is not None:
             progress(index, config.patients)
     write_json(destination / PHANTOM_FILE, {**facts, "complete": True, "patients": patients})
@@ -106,6 +111,11 @@ def _present(destination: Path, facts: dict[str, Any]) -> bool:
     return False
 
 
+def _write_brain(config: PhantomConfig, destination: Path) -> Iterator[dict[str, str | int]]:
+    for index in range(1, config.patients + 1):
+        yield _write_patient(config, index, destination / "kaggle_3m")
+
+
 def _write_patient(config: PhantomConfig, index: int, folder: Path) -> dict[str, str | int]:
     name = f"TCGA_PH_{index:04d}_20000101"
     (folder / name).mkdir(parents=True, exist_ok=True)
@@ -123,3 +133,11 @@ def _write_tiff(path: Path, pixels: ByteArray, photometric: str) -> None:
     tifffile.imwrite(
         path, pixels, photometric=photometric, rowsperstrip=-(-8192 // row_bytes), metadata=None, software=False
     )
+
+
+_KINDS: dict[str, tuple[str, Callable[[PhantomConfig, Path], Iterator[dict[str, str | int]]]]] = {
+    "brain-mri": ("lgg-mri", _write_brain),
+    "chest-xray": ("folder-classes", write_chest),
+    "melanoma": ("csv", write_skin),
+}
+"""Layout and writer of each kind."""
