@@ -249,12 +249,12 @@ def _text(dataset: Any, tag: int) -> str:  # noqa: ANN401
 def _check_image(dataset: Any) -> None:  # noqa: ANN401
     from pydicom._uid_dict import UID_dictionary
 
+    if not any(tag in dataset for tag in _PIXELS):
+        raise DecodeError("unsupported", "the file holds no pixels; only images are exported", field="PixelData")
     if dataset.file_meta.get("TransferSyntaxUID") not in UID_dictionary:
         raise DecodeError("unsupported", "the transfer syntax is private or unknown", field="TransferSyntaxUID")
     if _text(dataset, _SOP_CLASS) not in UID_dictionary:
         raise DecodeError("unsupported", "the kind of object is private or unknown", field="SOPClassUID")
-    if not any(tag in dataset for tag in _PIXELS):
-        raise DecodeError("unsupported", "the file holds no pixels; only images are exported", field="PixelData")
     if not _text(dataset, _SOP_INSTANCE):
         raise DecodeError("corrupt", "the image has no instance UID", field="SOPInstanceUID")
 

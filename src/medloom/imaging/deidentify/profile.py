@@ -77,7 +77,7 @@ def action_of(tag: int, vr: str | None, value: bytes | None) -> Action:
     group, element, known = tag >> 16, tag & 0xFFFF, known_vr(tag)
     if group % 2 or not element or group < _FIRST_GROUP or group & 0xFF00 in _REPEATING or not known:
         return "remove"
-    other = vr is not None and vr not in known.split(" or ")
+    other = vr is not None and vr != known and vr not in known.split(" or ")
     if tag in _actions():
         action = _chosen(_actions()[tag], known)
         return "remove" if other and action == "recurse" else action
