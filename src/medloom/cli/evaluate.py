@@ -2,18 +2,138 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
 from medloom.cli import stages
-from medloom.cli.options import JsonOption, RunArgument, RunsOption, SetOption
-from medloom.cli.output import print_result, table
+from medloom.cli.options import JsonOption, RunsOption, SetOption
+from medloom.cli.output import print_result, progress, table, warn
+from medloom.errors import UserError
 
 __all__ = ["command"]
 
+Kinds = Literal["binary", "multi-class", "multi-label", "real"]
+
+_Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run, or its folder.")]
+_Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="PATH", help="Instead of a run: CSV with labels, or folder with true masks."),
+]
+_Predictions = Annotated[
+    Path | None,
+    typer.Option("--predictions", metavar="PATH", help="With --labels: CSV or .npy with scores, or folder of masks."),
+]
+_Folder = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="With --labels: where to write figures and report.")
+]
+_Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the image's id.")]
+_Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="COLUMN", help="Label column; may be given several times.")
+]
+_Scores = Annotated[
+    list[str] | None,
+    typer.Option("--score", metavar="COLUMN", help="Score column, in the order of the classes or targets."),
+]
+_Patient = Annotated[str | None, typer.Option("--patient", metavar="COLUMN", help="Label column with the patient.")]
+_Pattern = Annotated[
+    str | None,
+    typer.Option("--patient-pattern", metavar="REGEX", help="Finds the patient in a mask's name, as its first group."),
+]
+_Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", metavar="COLUMN", help="Label column for figures by group, such as sex."),
+]
+_Classes = Annotated[
+    str | None,
+    typer.Option("--classes", metavar="A,B,...", help="Classes in order; of two, the second is the positive one."),
+]
+_Kind = Annotated[Kinds | None, typer.Option("--kind", help="What the labels are; found out by default.")]
+_Threshold = Annotated[
+    float, typer.Option("--threshold", min=0.0, max=1.0, help="Probability from which a case is positive.")
+]
+_Resamples = Annotated[int, typer.Option("--resamples", min=0, help="Resamples for the 95 % intervals.")]
+
 
 def command(
-    run: RunArgument, overrides: SetOption = None, runs: RunsOption = stages.RUNS, as_json: JsonOption = False
+    run: _Run = None,
+    overrides: SetOption = None,
+    runs: RunsOption = stages.RUNS,
+    labels: _Labels = None,
+    predictions: _Predictions = None,
+    output: _Folder = None,
+    id_column: _Id = None,
+    target: _Targets = None,
+    score: _Scores = None,
+    patient: _Patient = None,
+    patient_pattern: _Pattern = None,
+    group: _Groups = None,
+    classes: _Classes = None,
+    kind: _Kind = None,
+    threshold: _Threshold = 0.5,
+    resamples: _Resamples = 1000,
+    as_json: JsonOption = False,
 ) -> None:
-    """Choose the operating point on the validation patients and measure the best weights on the test patients."""
+    """Measure the best weights of a run on its test patients, or with --labels the results of any other model."""
+    if labels is None and predictions is None:
+        _evaluate_run(run, runs, overrides, as_json=as_json)
+        return
+    if run is not None or labels is None or predictions is None or output is None:
+        raise UserError("--labels, --predictions and -o DIR go together, without the name of a run")
+    names = tuple(name.strip() for name in classes.split(",")) if classes else ()
+    if labels.is_file() and labels.suffix.lower() != ".zip":
+        from medloom.evaluation.external import ScoreOptions, evaluate_scores
+
+        options = ScoreOptions(
+            id_column, tuple(target or ()), tuple(score or ()), patient, tuple(group or ()), names, kind, threshold
+        )
+        summary = evaluate_scores(labels, predictions, output, options, resamples)
+    else:
+        summary = _masks(labels, predictions, output, names, patient_pattern, resamples)
+    _finish(summary, output, as_json=as_json)
+
+
+def _evaluate_run(run: str | None, runs: Path, overrides: list[str] | None, *, as_json: bool) -> None:
+    if run is None:
+        raise UserError("expected the name of a run, or --labels and --predictions; see medloom evaluate --help")
     opened = stages.open_run(run, runs, overrides)
     summary = stages.evaluate_stage(opened)
     figures = table(stages.figure_rows(summary))
     print_result(summary, f"{figures}\nNext:\n  medloom package {opened.folder}", as_json=as_json)
+
+
+def _masks(
+    labels: Path, predictions: Path, output: Path, classes: tuple[str, ...], pattern: str | None, resamples: int
+) -> dict[str, Any]:
+    from medloom.evaluation.external import evaluate_masks
+
+    with progress("evaluate") as update:
+        return evaluate_masks(
+            labels,
+            predictions,
+            output,
+            classes=classes,
+            patient_pattern=pattern,
+            resamples=resamples,
+            progress=update,
+        )
+
+
+def _finish(summary: dict[str, Any], output: Path, *, as_json: bool) -> None:
+    """Write the page and say what was found."""
+    from medloom.reports import write_evaluation_report
+
+    page = write_evaluation_report(output)
+    for text in summary["warnings"]:
+        warn(text)
+    rows = [(summary["meanings"][name]["label"], _text(figure)) for name, figure in summary["test"]["figures"].items()]
+    print_result(summary, f"{table(rows)}\nReport: {page}", as_json=as_json)
+
+
+def _text(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return "not defined here"
+    text = f"{figure['value']:.3f}"
+    return text if figure["low"] is None else f"{text} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -89,7 +89,7 @@ def confusion_chart(confusion: Facts, *, unit: str = "cases") -> str:
     """
     names, matrix = confusion["classes"], confusion["matrix"]
     side = max(3.2, min(9.0, 1.6 + 0.75 * len(names)))
-    figure, (axis,) = new_figure(side + 1.2, side)
+    figure, (axis,) = new_figure(side + 0.9 + 0.08 * min(18, max(len(name) for name in names)), side)
     shares = [[count / (sum(row) or 1) for count in row] for row in matrix]
     axis.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     axis.grid(visible=False)

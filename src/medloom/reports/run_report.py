@@ -86,7 +86,7 @@ def write_evaluation_report(folder: Path) -> Path:
         _TASKS[task][0](folder, summary),
         title="Evaluation report",
         description="Figures of results that were made elsewhere",
-        whose=f"{'patients' if summary['interval']['over'] == 'patients' else 'images'}",
+        whose="patients" if summary["interval"]["over"] == "patients" else "",
         phantom=False,
         warnings=_evaluation_warnings(summary, task) + summary.get("warnings", []),
         interval=summary["interval"],

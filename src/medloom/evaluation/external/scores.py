@@ -1,0 +1,361 @@
+"""Labels and scores from two files, measured as a run of one's own would be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from medloom.errors import DataError
+from medloom.evaluation.classification import (
+    GROUP_PREFIX,
+    TargetInfo,
+    ThresholdChoice,
+    classification_summary,
+    decide,
+)
+from medloom.evaluation.classification.target import Kind
+from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
+from medloom.files import write_json, write_text
+
+__all__ = ["NO_PATIENTS", "ScoreOptions", "evaluate_scores"]
+
+NO_PATIENTS = (
+    "It is not known which images are of one patient: the intervals are over images, and too narrow if patients have "
+    "several."
+)
+
+_IDS = ("image", "sample_id", "image_id", "image_name", "id", "file", "filename", "file_name", "name")
+_TARGETS = ("truth", "label", "level", "target", "class", "diagnosis")
+_PATIENTS = ("patient_id", "patient", "subject_id", "subject")
+_GROUPS = re.compile(r"(^|_)(sex|gender|age|site|scanner|view|institution|hospital)(_|$)", re.IGNORECASE)
+_PREFIXES = ("score_", "probability_", "prob_", "p_", "predicted_", "prediction_", "")
+_ALONE = ("score", "probability", "prob", "prediction", "predicted")
+_MOST_CLASSES = 50
+_SUM_TOLERANCE = 0.02
+_BINARY = {"0", "1"}
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How the two files are to be read; what is empty is found by common names.
+
+    Args:
+        id_column: Column with the image's id, in both files.
+        targets: Columns with the labels.
+        scores: Columns with the scores, in the order of the classes or targets.
+        patient: Column of the labels with the patient.
+        groups: Columns of the labels by which figures are also taken.
+        classes: Names of the classes in order, as the labels have them; of two, the second is the positive one.
+        kind: What the labels are.
+        threshold: From which probability on a case is called positive, unless the predictions say what was decided.
+    """
+
+    id_column: str | None = None
+    targets: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    patient: str | None = None
+    groups: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    kind: Kind | None = None
+    threshold: float = 0.5
+
+
+def evaluate_scores(
+    labels: Path, predictions: Path, folder: Path, options: ScoreOptions | None = None, resamples: int = 1000
+) -> dict[str, Any]:
+    """Measure scores against labels and write ``cases.csv`` and ``summary.json``.
+
+    Nothing of the names in the files is written: a case is called by the line of its label, patients are numbered.
+
+    Args:
+        labels: CSV with an id, one or several targets, and perhaps patient and groups.
+        predictions: CSV with an id and scores, perhaps ``decision``; or ``.npy`` with scores in the labels' order.
+        folder: Where to write.
+        options: How to read them.
+        resamples: Resamples of the patients for the 95 % intervals.
+
+    Returns:
+        The summary, with ``warnings``.
+
+    Raises:
+        DataError: With everything that is wrong in both files, by line.
+    """
+    options = options or ScoreOptions()
+    truth = read_table(labels, "labels")
+    said = read_array(predictions) if predictions.suffix.lower() == ".npy" else read_table(predictions, "predictions")
+    reading = _Reading(truth, said, options)
+    cases, target = reading.cases()
+    choice = reading.choice
+    patients = reading.patient_column is not None
+    summary = classification_summary(cases, target, choice, resamples, over="patients" if patients else "images")
+    summary["warnings"] = [*([] if patients else [NO_PATIENTS]), *reading.notes()]
+    write_text(folder / "cases.csv", cases.to_csv(index=False, lineterminator="\n"))
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+class _Reading:
+    """Takes two tables to one per-case table, and gathers everything that is wrong on the way."""
+
+    def __init__(self, labels: Table, predictions: Table, options: ScoreOptions) -> None:
+        self.labels, self.predictions, self.options = labels, predictions, options
+        self.label_id = self._id(labels)
+        self.prediction_id = "" if predictions.by_position else self._id(predictions)
+        self.patient_column = options.patient or find_column(labels, _PATIENTS)
+        self._require(labels, [options.patient, *options.groups, *options.targets])
+        self._require(predictions, options.scores)
+        self.targets = options.targets or (self._only_target(),)
+        self.target = self._target()
+        self.choice = ThresholdChoice((), "")
+
+    def cases(self) -> tuple[pd.DataFrame, TargetInfo]:
+        """Return the per-case table with its decisions, or raise with every problem."""
+        pairs = join(self.labels, self.predictions, self.label_id, self.prediction_id)
+        columns = self._score_columns()
+        decided = self._decision_columns()
+        truth = {name: self._truths(column) for name, column in zip(self._truth_names(), self.targets, strict=True)}
+        score: dict[str, list[float]] = {
+            name: self._numbers(self.predictions, column)
+            for name, column in zip(self.target.score_columns, columns, strict=True)
+        }
+        decisions: dict[str, list[float]] = {
+            name: [self._class(self.predictions, row, column) for row in range(len(self.predictions.rows))]
+            for name, column in zip(self.target.decision_columns, decided, strict=False)
+        }
+        patients = self._patients()
+        if self.target.kind == "multi-class":
+            self._check_sums(score)
+        self._raise()
+        left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        cases = pd.DataFrame({"sample_id": [f"line-{self.labels.lines[row]}" for row in left]})
+        cases["patient_id"] = [patients[row] for row in left]
+        cases["split"] = "test"
+        for name, values in truth.items():
+            cases[name] = [values[row] for row in left]
+        for name, values in {**score, **decisions}.items():
+            cases[name] = [values[row] for row in right]
+        for column in self._group_columns():
+            cases[f"{GROUP_PREFIX}{column}"] = [self.labels.rows[row][column] for row in left]
+        return self._decided(cases, given=bool(decided)), self.target
+
+    def notes(self) -> list[str]:
+        """Say what was guessed and may be wrong."""
+        names = self.target.names
+        if self.target.kind != "binary" or self.options.classes or set(names) == _BINARY:
+            return []
+        return [
+            f"{names[1]} was taken for the positive class, not {names[0]}; say which with --classes NEGATIVE,POSITIVE."
+        ]
+
+    def _decided(self, cases: pd.DataFrame, *, given: bool) -> pd.DataFrame:
+        """Take the decisions that came with the predictions, or make them."""
+        kind = self.target.kind
+        if given:
+            self.choice = ThresholdChoice((), "as the predictions say")
+        elif kind == "multi-class":
+            self.choice = ThresholdChoice((), "the most probable class; of equally probable ones the first")
+        elif kind == "real":
+            self.choice = ThresholdChoice((), "the predicted value")
+        else:
+            thresholds = (self.options.threshold,) * len(self.target.score_columns)
+            self.choice = ThresholdChoice(thresholds, "given, and not chosen on these cases")
+        made = cases if given else decide(cases, self.target, self.choice.thresholds)
+        groups = [name for name in made.columns if str(name).startswith(GROUP_PREFIX)]
+        return made[["sample_id", "patient_id", "split", *self.target.columns, *groups]]
+
+    def _id(self, table: Table) -> str:
+        wanted = self.options.id_column
+        found = find_column(table, [wanted] if wanted else _IDS)
+        if found is None and wanted:
+            raise DataError(f"the {table.what} have no column {wanted}; they have {', '.join(table.columns)}")
+        return found or table.columns[0]
+
+    def _require(self, table: Table, names: Sequence[str | None]) -> None:
+        missing = [name for name in names if name and name not in table.columns]
+        if missing:
+            raise DataError(
+                f"the {table.what} have no column {' and no column '.join(missing)}; they have "
+                f"{', '.join(table.columns)}"
+            )
+
+    def _only_target(self) -> str:
+        found = find_column(self.labels, _TARGETS)
+        others = [
+            name
+            for name in self.labels.columns
+            if name not in (self.label_id, self.patient_column) and not _GROUPS.search(name)
+        ]
+        if found or len(others) == 1:
+            return found or others[0]
+        raise DataError(
+            f"which column of the labels is the target? They have {', '.join(self.labels.columns)}; name it "
+            "with --target"
+        )
+
+    def _target(self) -> TargetInfo:
+        """Find out what the labels are."""
+        values = [sorted({cell for cell in self.labels.column(name) if cell}, key=_natural) for name in self.targets]
+        kind = self.options.kind or self._kind(values)
+        if kind in ("multi-label", "real"):
+            return TargetInfo(kind, self.targets)
+        classes = self.options.classes or tuple(values[0])
+        if kind == "binary" and set(classes) <= _BINARY:
+            classes = ("0", "1")
+        if len(classes) < 2 or (kind == "binary" and len(classes) != 2):
+            raise DataError(
+                f"column {self.targets[0]} of the labels holds {len(classes)} classes; expected "
+                f"{'two' if kind == 'binary' else 'at least two'}. Name all of them with --classes"
+            )
+        if len(classes) > _MOST_CLASSES:
+            raise DataError(
+                f"column {self.targets[0]} of the labels holds {len(classes)} different values; is it the target? "
+                "Name it with --target, or say --kind real for numbers"
+            )
+        return TargetInfo(kind, classes)
+
+    def _kind(self, values: Sequence[Sequence[str]]) -> Kind:
+        every = {cell for one in values for cell in one}
+        if len(self.targets) > 1:
+            return "multi-label" if every <= _BINARY else "real"
+        if self.options.classes:
+            return "binary" if len(self.options.classes) == 2 else "multi-class"
+        if every <= _BINARY or len(every) == 2:
+            return "binary"
+        whole = all(re.fullmatch(r"-?\d+", cell) for cell in every)
+        numeric = all(_number(cell) is not None for cell in every)
+        return "real" if numeric and not whole else "multi-class"
+
+    def _truth_names(self) -> list[str]:
+        return self.target.truth_columns
+
+    def _truths(self, column: str) -> list[float]:
+        if self.target.kind == "real":
+            return self._numbers(self.labels, column)
+        return [self._class(self.labels, row, column) for row in range(len(self.labels.rows))]
+
+    def _class(self, table: Table, row: int, column: str) -> int:
+        """Index of a class by its name; of a label, of 0 and 1."""
+        cell = table.rows[row][column]
+        names = ("0", "1") if self.target.kind == "multi-label" else self.target.names
+        if cell in names:
+            return names.index(cell)
+        number = _number(cell)
+        if number is not None and number.is_integer():  # 1.0, or the index of a class in the predictions
+            text = str(int(number))
+            if text in names:
+                return names.index(text)
+            if table is self.predictions and 0 <= number < len(names):
+                return int(number)
+        expected = ", ".join(names[:12])
+        table.report(row, f"{'unknown class' if cell else 'nothing'} in column {column}; expected one of {expected}")
+        return 0
+
+    def _numbers(self, table: Table, column: str) -> list[float]:
+        found = []
+        for row, cell in enumerate(table.column(column)):
+            number = _number(cell)
+            if number is None:
+                table.report(row, f"no finite number in column {column}")
+            elif self.target.kind != "real" and not 0 <= number <= 1:
+                table.report(row, f"a value outside 0 to 1 in column {column}; expected a probability")
+            found.append(0.0 if number is None else number)
+        return found
+
+    def _check_sums(self, score: dict[str, list[float]]) -> None:
+        totals = np.array(list(score.values())).sum(axis=0)
+        for row in np.flatnonzero(np.abs(totals - 1.0) > _SUM_TOLERANCE):
+            self.predictions.report(int(row), "the probabilities of the classes do not add up to 1")
+
+    def _score_columns(self) -> list[str]:
+        wanted = len(self.target.score_columns)
+        if self.options.scores:
+            if len(self.options.scores) != wanted:
+                raise DataError(f"{len(self.options.scores)} score columns were named; expected {wanted}")
+            return list(self.options.scores)
+        if wanted == 1:
+            return [self._only_score()]
+        by_name, by_index = self._named(self.target.names), self._named(range(wanted), numbered=True)
+        found = by_name if None not in by_name else by_index  # never a mixture: class 1 is not the column of index 1
+        if None in found:
+            missing = [name for name, column in zip(self.target.names, by_name, strict=True) if column is None]
+            raise DataError(
+                f"the predictions have no score column for {', '.join(missing)}; they have "
+                f"{', '.join(self.predictions.columns)}. Expected names such as score_{missing[0]}, or name them with "
+                "--score, in the order of the classes"
+            )
+        return cast("list[str]", found)
+
+    def _named(self, names: Iterable[object], *, numbered: bool = False) -> list[str | None]:
+        """The score column of each name; a bare number is no name of a column."""
+        prefixes = [prefix for prefix in _PREFIXES if prefix or not numbered]
+        return [find_column(self.predictions, [f"{prefix}{name}" for prefix in prefixes]) for name in names]
+
+    def _only_score(self) -> str:
+        """The score of the positive class, or the predicted value."""
+        last = len(self.target.names) - 1
+        found = find_column(self.predictions, _ALONE) or self._named(self.target.names[-1:])[0]
+        found = found or self._named([last], numbered=True)[0] or find_column(self.predictions, self.targets)
+        skipped = (self.prediction_id.lower(), "decision", "split", "error")
+        others = [column for column in self.predictions.columns if column.lower() not in skipped]
+        if found or len(others) == 1:
+            return found or others[0]
+        raise DataError(
+            f"which column of the predictions is the score? They have {', '.join(self.predictions.columns)}; name it "
+            "with --score"
+        )
+
+    def _decision_columns(self) -> list[str]:
+        """Columns that say what was decided; none unless they are complete."""
+        if self.target.kind == "real":
+            return []
+        if self.target.kind != "multi-label":
+            found = [find_column(self.predictions, ["decision"])]
+        else:
+            names = enumerate(self.target.names)
+            found = [find_column(self.predictions, [f"decision_{name}", f"decision_{i}"]) for i, name in names]
+        return [] if None in found else cast("list[str]", found)
+
+    def _patients(self) -> list[str]:
+        """Pseudonyms of the patients, numbered as they come; of the images where no patient is known."""
+        if self.patient_column is None:
+            return [f"line-{line}" for line in self.labels.lines]
+        cells = self.labels.column(self.patient_column)
+        for row, cell in enumerate(cells):
+            if not cell:
+                self.labels.report(row, f"nothing in column {self.patient_column}; expected the patient")
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(cells), start=1)}
+        width = max(3, len(str(len(numbers))))
+        return [f"P{numbers[cell]:0{width}d}" for cell in cells]
+
+    def _group_columns(self) -> list[str]:
+        taken = (self.label_id, self.patient_column, *self.targets)
+        return list(self.options.groups) or [
+            name for name in self.labels.columns if name not in taken and _GROUPS.search(name)
+        ]
+
+    def _raise(self) -> None:
+        problems = [*self.labels.problems, *self.predictions.problems]
+        if not problems and not self.labels.rows:
+            problems = ["labels: no row below the header"]
+        if problems:
+            raise DataError("labels and predictions do not fit together", problems)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _natural(cell: str) -> tuple[int, float, str]:
+    number = _number(cell)
+    return (1, 0.0, cell) if number is None else (0, number, cell)

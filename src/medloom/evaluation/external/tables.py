@@ -1,0 +1,211 @@
+"""CSV files that people made: read as text, with the line of every row, and with everything wrong in one list."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from medloom.errors import DataError
+from medloom.imaging import FORMATS_BY_SUFFIX
+
+__all__ = ["Table", "find_column", "join", "line_list", "read_array", "read_table"]
+
+_OTHER_SUFFIXES = frozenset({".dcm", ".dicom", ".nii", ".bmp", ".gif", ".webp", ".gz"})
+_FEW_LINES = 40
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a CSV file as text.
+
+    Args:
+        what: ``labels`` or ``predictions``, for messages.
+        columns: Names of the columns.
+        rows: Cells by column, without blanks around them.
+        lines: Line of the file on which each row begins, counted from 1.
+        problems: What is wrong so far.
+        by_position: Whether rows have no ids and stand in the order of the labels.
+    """
+
+    what: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+    lines: list[int]
+    problems: list[str] = field(default_factory=list)
+    by_position: bool = False
+
+    def report(self, row: int, text: str) -> None:
+        """Add a problem of a row."""
+        self.problems.append(f"{self.what} line {self.lines[row]}: {text}")
+
+    def column(self, name: str) -> list[str]:
+        """Return the cells of a column."""
+        return [row[name] for row in self.rows]
+
+
+def read_table(path: Path, what: str) -> Table:
+    """Read a CSV file; a byte-order mark, CRLF and quoted commas are understood, as are ``;`` and tabs.
+
+    Args:
+        path: The file.
+        what: ``labels`` or ``predictions``, for messages.
+
+    Returns:
+        The table; rows of a wrong length are in its problems, and left out.
+
+    Raises:
+        DataError: If there is no such file, no header, or it is no UTF-8 text.
+    """
+    if not path.is_file():
+        raise DataError(f"the {what} are no file: expected a CSV with a header line")
+    try:
+        text = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"the {what} are no UTF-8 text; save the CSV as UTF-8") from error
+    first = text.partition("\n")[0]
+    delimiter = next((mark for mark in (",", ";", "\t") if mark in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = tuple(cell.strip() for cell in next(reader, []))
+    if not any(header):
+        raise DataError(f"the {what} are empty: expected a CSV with a header line")
+    table = Table(what, header, [], [])
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        table.problems.append(f"{what} line 1: {len(twice)} column names come twice")
+    _read_rows(reader, table)
+    return table
+
+
+def read_array(path: Path) -> Table:
+    """Read scores from a ``.npy`` file: (N,) or (N, K), in the order of the labels.
+
+    Raises:
+        DataError: If it holds anything else.
+    """
+    try:
+        scores = np.load(path)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError("the predictions are no sound NPY file of numbers") from error
+    if not isinstance(scores, np.ndarray) or scores.ndim not in (1, 2) or scores.dtype.kind not in "fiu":
+        raise DataError("the predictions hold no array (N,) or (N, K) of numbers")
+    grid = scores.reshape(len(scores), -1)
+    names = ("score",) if grid.shape[1] == 1 else tuple(f"score_{index}" for index in range(grid.shape[1]))
+    rows = [dict(zip(names, (repr(float(value)) for value in row), strict=True)) for row in grid]
+    return Table("predictions", names, rows, list(range(1, len(rows) + 1)), by_position=True)
+
+
+def find_column(table: Table, names: Iterable[str]) -> str | None:
+    """Return the first of these columns that is there, whatever its case."""
+    known = {name.lower(): name for name in reversed(table.columns)}
+    return next((known[name.lower()] for name in names if name.lower() in known), None)
+
+
+def join(labels: Table, predictions: Table, label_id: str, prediction_id: str) -> list[tuple[int, int]]:
+    """Find the prediction of every label; what has no partner, no id or an id twice becomes a problem.
+
+    Ids are text: ``001`` is not ``1``. They match as they are, or without the ending of an image file, or without
+    folders and ending, whichever finds the most partners without making two ids one.
+
+    Args:
+        labels: The labels.
+        predictions: The predictions.
+        label_id: Column with the ids of the labels.
+        prediction_id: Column with the ids of the predictions.
+
+    Returns:
+        Rows of both that belong together, in the order of the labels.
+    """
+    if predictions.by_position:
+        if len(labels.rows) != len(predictions.rows):
+            predictions.problems.append(f"{len(predictions.rows)} rows of scores for {len(labels.rows)} labels")
+        return list(zip(range(len(labels.rows)), range(len(predictions.rows)), strict=False))
+    sides = [labels.column(label_id), predictions.column(prediction_id)]
+    key = max(_KEYS, key=lambda key: _partners(key, sides))
+    first, second = (_rows_by_id(table, ids, key) for table, ids in zip((labels, predictions), sides, strict=True))
+    for table, missing, text in (
+        (labels, [row for name, row in first.items() if name not in second], "no prediction"),
+        (predictions, [row for name, row in second.items() if name not in first], "no label"),
+    ):
+        if missing:
+            table.problems.append(f"{table.what} {line_list([table.lines[row] for row in missing])}: {text} of this id")
+    return [(row, second[name]) for name, row in first.items() if name in second]
+
+
+def line_list(lines: Sequence[int]) -> str:
+    """Return line numbers for reading, neighbours drawn together.
+
+    Example:
+        >>> line_list([3]), line_list([2, 3, 4, 9])
+        ('line 3', 'lines 2-4, 9')
+    """
+    spans: list[list[int]] = []
+    for line in sorted(lines):
+        if spans and line == spans[-1][1] + 1:
+            spans[-1][1] = line
+        else:
+            spans.append([line, line])
+    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans[:_FEW_LINES])
+    more = f" and {len(spans) - _FEW_LINES} more places" if len(spans) > _FEW_LINES else ""
+    return f"line{'s' if len(lines) > 1 else ''} {shown}{more}"
+
+
+def strip_suffix(name: str) -> str:
+    """Return a name without the ending of an image file; other dots stay."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    suffix = path.suffix.lower()
+    if suffix in FORMATS_BY_SUFFIX or suffix in _OTHER_SUFFIXES:
+        path = path.with_suffix("")
+        return str(path.with_suffix("")) if suffix == ".gz" and path.suffix.lower() == ".nii" else str(path)
+    return str(path)
+
+
+def _base_name(name: str) -> str:
+    return PurePosixPath(strip_suffix(name)).name
+
+
+_KEYS: tuple[Callable[[str], str], ...] = (str, strip_suffix, _base_name)
+
+
+def _partners(key: Callable[[str], str], sides: Sequence[Sequence[str]]) -> int:
+    """How many ids match by a key; none if the key makes one of two ids."""
+    distinct = [{name for name in ids if name} for ids in sides]
+    keyed = [{key(name) for name in ids} for ids in distinct]
+    if any(len(short) < len(ids) for short, ids in zip(keyed, distinct, strict=True)):
+        return -1
+    return len(keyed[0] & keyed[1])
+
+
+def _rows_by_id(table: Table, ids: Sequence[str], key: Callable[[str], str]) -> dict[str, int]:
+    """The first row of each id; a blank and a repeated one are problems."""
+    found: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        if not name:
+            table.report(row, "no id")
+        elif key(name) in found:
+            before = found[key(name)]
+            same = table.rows[before] == table.rows[row]
+            table.report(row, f"same id as line {table.lines[before]}, with {'the same' if same else 'other'} values")
+        else:
+            found[key(name)] = row
+    return found
+
+
+def _read_rows(reader: csv._reader, table: Table) -> None:  # type: ignore[name-defined]
+    begins = reader.line_num + 1
+    for cells in reader:
+        line, begins = begins, reader.line_num + 1
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(table.columns):
+            expected = f"{len(cells)} cells; expected {len(table.columns)} as in the header"
+            table.problems.append(f"{table.what} line {line}: {expected}")
+            continue
+        table.rows.append({name: cell.strip() for name, cell in zip(table.columns, cells, strict=True)})
+        table.lines.append(line)
