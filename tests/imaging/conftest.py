@@ -49,14 +49,14 @@ def _png_chunk(kind, body):
 
 
 def _dicom(pixels, syntax=ExplicitVRLittleEndian, frames=None, sop_class="1.2.840.10008.5.1.4.1.1.7", **attributes):
-    """Write pixels, (H, W), (H, W, 3) or (N, H, W) with ``NumberOfFrames``, or encoded frames of such pixels."""
+    """Write pixels, (H, W), (H, W, 3) or frames (N, H, W), or encoded frames of such pixels."""
     syntax, dataset = str(syntax), Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4"
     dataset.SeriesInstanceUID = "1.2.3"
-    dataset.Rows, dataset.Columns = pixels.shape[1:3] if "NumberOfFrames" in attributes else pixels.shape[:2]
+    dataset.Rows, dataset.Columns = pixels.shape[1:3] if pixels.ndim == 3 and pixels.shape[2] != 3 else pixels.shape[:2]
     dataset.SamplesPerPixel = 3 if pixels.shape[-1] == 3 else 1
     dataset.PhotometricInterpretation = "RGB" if pixels.shape[-1] == 3 else "MONOCHROME2"
     if dataset.SamplesPerPixel == 3:

@@ -123,23 +123,24 @@ def open_file(data: bytes, check_pixels: Callable[[DataSet], int]) -> DicomFile:
             hint="Do not run it. Export the image again.",
         )  # fmt: skip
     start = 0 if data.startswith(META_WITHOUT_PREAMBLE) else _PREFIX_AT + len(_PREFIX)
-    uid, at = _meta(data, start)
+    uid, stored_class, at = _meta(data, start)
     syntax = SYNTAXES[uid]
     reader = Reader(data, syntax.little)
     if uid == _DEFLATED:
         reader = Reader(_inflated(data[at:], check_pixels), syntax.little)
         at = 0
     data_set = DataSet(reader, Span(at, len(reader.data)), _implicit(reader.data[at : at + 6], syntax))
-    _check_image(data_set)
+    _check_image(data_set, stored_class)
     return DicomFile(data_set, syntax, uid, len(data))
 
 
-def _meta(data: bytes, start: int) -> tuple[str, int]:
-    """Return the transfer syntax, and where the data set begins."""
+def _meta(data: bytes, start: int) -> tuple[str, str, int]:
+    """Return the transfer syntax, the class of what is stored, and where the data set begins."""
     reader, at = Reader(data, little=True), start
     while int.from_bytes(data[at : at + 2], "little") == 2:
         at = reader.after(reader.element(at, len(data), implicit=False), implicit=False)
-    uid = DataSet(reader, Span(start, at), implicit=False).text("TransferSyntaxUID")
+    meta = DataSet(reader, Span(start, at), implicit=False)
+    uid = meta.text("TransferSyntaxUID")
     if not uid and at >= len(data):
         raise DecodeError("truncated", "the file ends within its file meta information")
     if not uid:
@@ -153,7 +154,7 @@ def _meta(data: bytes, start: int) -> tuple[str, int]:
             "unsupported", f"unsupported_transfer_syntax: {shown}", field="TransferSyntaxUID",
             hint="Export it uncompressed (Explicit VR Little Endian).",
         )  # fmt: skip
-    return uid, at
+    return uid, meta.text("MediaStorageSOPClassUID"), at
 
 
 def _implicit(head: bytes, syntax: Syntax) -> bool:
@@ -161,10 +162,10 @@ def _implicit(head: bytes, syntax: Syntax) -> bool:
     return not (head[4:6].isalpha() and head[4:6].isupper()) if syntax.little else False
 
 
-def _check_image(data_set: DataSet) -> None:
+def _check_image(data_set: DataSet, stored_class: str) -> None:
     if TAGS["PixelData"] in data_set.elements:
         return
-    sop_class = data_set.text("SOPClassUID")
+    sop_class = data_set.text("SOPClassUID") or stored_class
     if sop_class.startswith(_NOT_IMAGES):
         shown = sop_class if _UID.fullmatch(sop_class) else "not a UID"
         raise DecodeError("unsupported", f"the file is no image: its SOP class is {shown}", field="SOPClassUID")
@@ -199,6 +200,11 @@ def _inflate(deflated: bytes, limit: int) -> tuple[bytes, bool]:
         raise DecodeError("corrupt", "the deflated data set is damaged") from error
     if not inflater.eof and not inflater.unconsumed_tail and len(found) < limit:
         raise DecodeError("truncated", "the deflated data set ends before its end marker")
-    if inflater.eof and len(inflater.unused_data) > 1:  # one byte may pad it to an even length
+    if inflater.eof and inflater.unused_data not in (b"", b"\0", _gzip_trailer(found)):
         raise DecodeError("corrupt", "something follows the deflated data set")
     return found, inflater.eof
+
+
+def _gzip_trailer(found: bytes) -> bytes:
+    """Return what gzip appends, and some writers with it: checksum and length."""
+    return zlib.crc32(found).to_bytes(4, "little") + (len(found) % 2**32).to_bytes(4, "little")

@@ -269,8 +269,9 @@ def _rle(frame: bytes, module: PixelModule) -> Pixels:
     width, count = module.allocated // 8, module.rows * module.columns
     if module.allocated == 1:
         raise DecodeError("unsupported", "RLE with 1 bit is not read", field="BitsAllocated")
+    segments = _rle_segments(frame, module.samples * width, count)
     planes = np.empty((module.samples, width, count), np.uint8)
-    for number, segment in enumerate(_rle_segments(frame, module.samples * width, count)):
+    for number, segment in enumerate(segments):
         unpacked = imagecodecs.packbits_decode(segment, out=count)
         if len(unpacked) != count:
             raise DecodeError("corrupt", f"an RLE segment has {len(unpacked)} of {count} bytes", field="PixelData")
