@@ -91,7 +91,8 @@ def label_warnings(frame: pd.DataFrame, labels: FloatArray, kind: str, classes: 
             if count < _FEWEST_PATIENTS:
                 which = "No patient" if count == 0 else "Only one patient"
                 warnings.append(f"{which} in {split} has the label {name}: figures on it say nothing there.")
-            elif abs(share - shares[index]) > _SHARE_TOLERANCE:
+            # Of two classes the second says it for both.
+            elif abs(share - shares[index]) > _SHARE_TOLERANCE and (kind != "binary" or index == 1):
                 warnings.append(
                     f"{share:.0%} of the samples in {split} have the label {name}, {shares[index]:.0%} of all."
                 )

@@ -1,0 +1,305 @@
+"""Folders, CSVs and arrays become labels; everything wrong is said in one pass, by line."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+
+from medloom.data.layouts import ArrayLabels, CsvLabels, FolderClasses
+from medloom.data.layouts.array import read_vector
+from medloom.data.layouts.labels import LabelError, understand
+from medloom.errors import DataError, RecipeError
+from medloom.recipe import DataConfig, LabelsConfig
+
+CHEST = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
+
+
+def folders(names, **labels):
+    return FolderClasses(LabelsConfig(**labels)).find(names)
+
+
+def test_folders_are_classes_and_the_folder_above_is_the_published_part():
+    listing = folders(["x/set/train/NORMAL/1.jpeg", "x/set/val/NORMAL/2.jpeg", "x/set/Test/PNEUMONIA/3.jpeg"])
+    assert (listing.kind, listing.classes) == ("binary", ("NORMAL", "PNEUMONIA"))
+    assert [(item.published, item.labels, item.mask) for item in listing.items] == [
+        ("test", (1.0,), ""),
+        ("train", (0.0,), ""),
+        ("validation", (0.0,), ""),
+    ]
+
+
+def test_a_tree_without_parts_has_no_published_split_and_may_have_many_classes():
+    listing = folders(["a/1.png", "b/1.png", "c/1.png"])
+    assert (listing.kind, listing.classes) == ("multi-class", ("a", "b", "c"))
+    assert {item.published for item in listing.items} == {""}
+
+
+def test_classes_come_in_the_order_of_the_recipe():
+    items = folders(["sick/1.png", "well/1.png"], classes=("well", "sick")).items
+    assert {item.images[0]: item.labels for item in items} == {"sick/1.png": (1.0,), "well/1.png": (0.0,)}
+
+
+def test_folders_that_the_recipe_does_not_name_are_problems_for_each_image():
+    listing = folders(["a/1.png", "b/1.png", "old/1.png", "old/2.png"], classes=("a", "b"))
+    assert [(problem.kind, problem.file) for problem in listing.problems] == [
+        ("label", "old/1.png"), ("label", "old/2.png")
+    ]  # fmt: skip
+    assert len(listing.items) == 2
+
+
+def test_folders_that_differ_in_case_are_one_class_and_that_is_said():
+    listing = folders(["train/NORMAL/1.png", "train/NORMAL/2.png", "test/Normal/3.png", "test/SICK/4.png"])
+    assert listing.classes == ("NORMAL", "SICK")
+    assert any("'Normal' (1 images)" in note for note in listing.notes)
+
+
+def test_images_without_a_class_or_outside_the_parts_are_said():
+    listing = folders(["train/a/1.png", "train/b/1.png", "train/x.png", "a/9.png", "logo.png"])
+    assert {(problem.kind, problem.file) for problem in listing.problems} == {
+        ("label", "train/x.png"), ("split", "a/9.png")
+    }  # fmt: skip
+    assert listing.notes[0].startswith("1 images are in no folder")
+
+
+def test_the_copy_in_the_published_archive_is_left_out_and_other_roots_are_not():
+    names = ["chest/train/A/1.png", "chest/train/B/1.png"]
+    listing = folders([*names, *(f"chest/{name}" for name in names)])
+    assert [item.images[0] for item in listing.items] == names
+    assert "2 files are there twice" in listing.notes[0]
+    assert len(folders(["site1/A/1.png", "site1/B/1.png", "site2/A/1.png", "site2/B/1.png"]).items) == 4
+
+
+def test_patients_come_from_the_first_group_wherever_the_file_lies():
+    names = ["val/P/person83_bacteria_407.jpeg", "test/P/person83_virus_1.jpeg", "train/N/IM-0083-0001.jpeg"]
+    listing = folders([*names, "train/N/NORMAL2-IM-0083-0001.jpeg", "train/N/odd.jpeg"], patient_pattern=CHEST)
+    assert [item.patient for item in listing.items] == [
+        "IM-0083", "NORMAL2-IM-0083", "person83", "person83", "train/N/odd.jpeg"
+    ]  # fmt: skip
+    assert any("not found in 1 of 5 file names" in note for note in listing.notes)
+
+
+def test_a_pattern_that_gives_one_patient_several_classes_is_pointed_out():
+    listing = folders(["N/IM-83.jpeg", "P/person83.jpeg"], patient_pattern=r"(?:person|IM-)(\d+)")
+    assert any(note.startswith("1 patients have images of several classes") for note in listing.notes)
+
+
+def test_one_class_is_no_task_and_folders_are_no_numbers():
+    with pytest.raises(DataError, match="one class only"):
+        folders(["a/1.png"])
+    with pytest.raises(RecipeError, match="layout csv"):
+        folders([], kind="real")
+
+
+def table(text, *files, **labels):
+    held = {"labels.csv": text.encode() if isinstance(text, str) else text}
+    return CsvLabels(LabelsConfig(**labels)).find(["labels.csv", *files], held.__getitem__)
+
+
+def found(listing):
+    return {item.images[0]: item.labels for item in listing.items}
+
+
+def test_image_and_level_need_no_configuration():
+    listing = table("image,level\n001,0\n002,3\n1,1\n", "a/001.png", "a/002.png", "a/1.png")
+    assert found(listing) == {"a/001.png": (0.0,), "a/002.png": (2.0,), "a/1.png": (1.0,)}
+    assert (listing.kind, listing.classes, listing.problems) == ("multi-class", ("0", "1", "3"), ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfimage,level\na,0\nb,1\n",
+        "image,level\r\na,0\r\nb,1\r\n",
+        'level,"x,y",image\n0,"1,2",a\n1,"multi\nline",b\n\n',
+        " image , level \n a.png , 0\n b , 1 \n",
+        "image,level\ndeep/er/a.png,0\nset\\b,1.0\n",
+        "image,level\nother/a.tif,0\nb.jpg,1\n",
+    ],
+    ids=["bom", "crlf", "quoted", "blanks", "folders", "extensions"],
+)
+def test_a_file_is_read_as_it_was_meant(text):
+    listing = table(text, "set/a.png", "set/b.png")
+    assert found(listing) == {"set/a.png": (0.0,), "set/b.png": (1.0,)}
+    assert listing.problems == ()
+
+
+def test_accents_in_either_form_name_the_same_file():
+    listing = table("image,level\nu\u0308,0\nb,1\n", "\u00fc.png", "b.png")
+    assert set(found(listing)) == {"\u00fc.png", "b.png"}
+
+
+def test_everything_wrong_is_reported_in_one_pass_with_its_line():
+    text = (
+        "image,level,age,who\n"
+        "a,0,40,p1\n"
+        "b,1,41,p2\n"
+        "gone,1,40,p2\n"
+        "c,2,40,p2\n"
+        "d,,40,p2\n"
+        "e,1,old,p2\n"
+        "f,1,40,\n"
+        "a,0,40,p1\n"
+        "g,0,40,p3\n"
+        "g.png,1,40,p3\n"
+        "short,1\n"
+        "twin,0,1,p4\n"
+    )
+    files = [f"set/{name}.png" for name in "abcdefgh"] + ["x/twin.png", "y/twin.png"]
+    listing = table(text, *files, classes=("0", "1"), patient="who", metadata={"numeric": ("age",)})
+    assert [item.images[0] for item in listing.items] == ["set/a.png", "set/b.png"]
+    expected = [
+        ("missing_image", "line 4"), ("label", "line 5"), ("label", "line 6"), ("metadata", "line 7"),
+        ("label", "line 8"), ("duplicate", "line 9"), ("duplicate", "line 10"), ("duplicate", "line 11"),
+        ("row", "line 12"), ("ambiguous", "line 13"),
+    ]  # fmt: skip
+    assert [(problem.kind, problem.file) for problem in listing.problems] == [
+        *((kind, f"labels.csv {line}") for kind, line in expected),
+        ("missing_row", "set/h.png"),
+    ]
+    texts = {problem.file: problem.detail for problem in listing.problems}
+    assert "unknown class '2'; expected one of 0, 1" in texts["labels.csv line 5"]
+    assert "same image as line 2, with the same label" in texts["labels.csv line 9"]
+    assert "lines 10, 11" in texts["labels.csv line 10"]
+
+
+def test_a_name_with_its_folder_is_not_ambiguous():
+    listing = table("image,level\nx/twin,0\ny/twin.png,1\n", "set/x/twin.png", "set/y/twin.png")
+    assert found(listing) == {"set/x/twin.png": (0.0,), "set/y/twin.png": (1.0,)}
+
+
+def test_images_in_folders_without_any_labelled_image_are_counted_and_no_problem():
+    listing = table("image,level\na,0\nb,1\n", "train/a.png", "train/b.png", "test/c.png", "test/d.png")
+    assert listing.problems == ()
+    assert any(note.startswith("2 images are in folders") for note in listing.notes)
+
+
+def test_metadata_and_groups_are_kept_as_text_with_their_blanks():
+    text = "image,level,age,sex,site,patient\na,0,050.0,,x,001\nb,1,,m,y,1\n"
+    config = {"metadata": {"numeric": ("age",), "categorical": ("sex",)}, "groups": ("sex", "site")}
+    listing = table(text, "a.png", "b.png", patient="patient", **config)
+    assert {item.patient: dict(item.meta) for item in listing.items} == {
+        "001": {"age": "050.0", "sex": "", "site": "x"},
+        "1": {"age": "", "sex": "m", "site": "y"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("image;level\na;0\n", "separated by semicolons"),
+        ("image\tlevel\na\t0\n", "separated by tabs"),
+        ("", "is empty"),
+        ("image,level,image\na,0,b\n", "image twice"),
+        ("name,level\na,0\n", "no column 'image'"),
+        ("image,level\na,0\nb,0\n", "one class only"),
+        ("image,level\na,\nb,nan\n", "no sample has a label"),
+        ('image,level\n"a,0\n', "no CSV that can be read"),
+        ("image,level\na,0\n".encode("utf-16"), "not in UTF-8"),
+    ],
+)
+def test_a_table_that_cannot_be_used_says_why(text, match):
+    with pytest.raises(DataError, match=match):
+        table(text, "a.png", "b.png")
+
+
+def test_several_tables_need_a_choice_and_one_can_be_named_by_its_end():
+    held = dict.fromkeys(["set/train.csv", "set/test.csv"], b"image,level\na,0\nb,1\n")
+    names = [*held, "set/a.png", "set/b.png"]
+    with pytest.raises(DataError, match=r"data\.labels\.file"):
+        CsvLabels(LabelsConfig()).find(names, held.__getitem__)
+    assert len(CsvLabels(LabelsConfig(file="train.csv")).find(names, held.__getitem__).items) == 2
+    with pytest.raises(DataError, match=r"there is no trian\.csv"):
+        CsvLabels(LabelsConfig(file="trian.csv")).find(names, held.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "classes"),
+    [
+        ([["0"], ["1"], ["1.0"], [""]], "binary", ("0", "1")),
+        ([["benign"], ["malignant"]], "binary", ("benign", "malignant")),
+        ([["10"], ["9"], ["2"]], "multi-class", ("2", "9", "10")),
+        ([["0.5"], ["1.5"]], "real", ()),
+        ([[str(number)] for number in range(30)], "real", ()),
+        ([*([str(number)] for number in range(30)), ["x"]], "real", ()),
+        ([["0", "1"], ["1", "1"]], "multi-label", ("t0", "t1")),
+        ([["0", "0.2"], ["1", "1"]], "real", ()),
+    ],
+)
+def test_the_kind_of_label_is_found_out(words, kind, classes):
+    targets = [f"t{place}" for place in range(len(words[0]))]
+    meaning = understand(words, LabelsConfig(), targets)
+    assert (meaning.kind, meaning.classes, meaning.targets) == (kind, classes, tuple(targets))
+
+
+def test_many_words_are_not_taken_for_classes_unless_the_recipe_says_so():
+    words = [[f"w{number:02d}"] for number in range(25)]
+    with pytest.raises(DataError, match="25 different words"):
+        understand(words, LabelsConfig(), ("t",))
+    assert len(understand(words, LabelsConfig(kind="multi-class"), ("t",)).classes) == 25
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "match"),
+    [("real", "many", "no finite number"), ("real", "1e999", "no finite number"), ("multi-label", "2", "neither 0")],
+)
+def test_a_number_that_is_none_is_refused(kind, word, match):
+    meaning = understand([["0"], ["1"]], LabelsConfig(kind=kind), ("t",))
+    with pytest.raises(LabelError, match=match):
+        meaning.numbers([word])
+
+
+def test_a_kind_that_cannot_be_is_refused():
+    with pytest.raises(RecipeError, match="takes one target"):
+        understand([["0", "1"]], LabelsConfig(kind="binary"), ("a", "b"))
+    with pytest.raises(DataError, match="binary and there are 3 classes"):
+        understand([["a"], ["b"], ["c"]], LabelsConfig(kind="binary"), ("t",))
+
+
+def npy(values) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def arrays(held, targets):
+    config = DataConfig(layout="array", image="x/{sample}.png", mask="y/{sample}.npy", labels={"targets": targets})
+    names = [name for key in held for name in (f"x/{key}.png", f"y/{key}.npy")]
+    return ArrayLabels(config, "classification").find(names, lambda name: held[name[2:-4]])
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "i2", "u1", "?"])
+def test_vectors_of_any_number_type_are_labels(dtype):
+    listing = arrays({"a": npy(np.array([0, 1], dtype)), "b": npy(np.array([1, 1], dtype))}, ["p", "q"])
+    assert (listing.kind, listing.classes) == ("multi-label", ("p", "q"))
+    assert found(listing) == {"x/a.png": (0.0, 1.0), "x/b.png": (1.0, 1.0)}
+    assert {item.mask for item in listing.items} == {""}
+
+
+def test_each_vector_that_does_not_fit_is_named():
+    good = npy(np.array([0.5, 1.5]))
+    held = {
+        "a": good, "b": npy(np.array([1.0])), "c": npy(np.array([1.0, np.nan])), "d": good[:-3], "e": b"not an array",
+        "f": npy(np.zeros(2)).replace(b"'<f8'", b"'|O' "), "g": npy(np.zeros((2, 1))), "h": good + b"!",
+    }  # fmt: skip
+    listing = arrays(held, ["p", "q"])
+    assert set(found(listing)) == {"x/a.png"}
+    assert [problem.file for problem in listing.problems] == [f"y/{key}.npy" for key in "bcdefgh"]
+
+
+@pytest.mark.parametrize("cut", range(0, 136, 7))
+def test_a_damaged_header_is_refused(cut):
+    data = bytearray(npy(np.array([1.0])))
+    with pytest.raises(LabelError):
+        read_vector(bytes(data[:cut]), 1)
+    data[cut] ^= 0x5A
+    with contextlib.suppress(LabelError):
+        assert np.isfinite(read_vector(bytes(data), 1)).all()
+
+
+def test_class_maps_go_the_way_of_masks_and_need_an_array():
+    config = DataConfig(layout="array", image="x/{sample}.png", mask="y/{sample}.npy")
+    (item,) = ArrayLabels(config, "segmentation").find(["x/1.png", "y/1.npy"], lambda name: b"").items
+    assert (item.images, item.mask, item.labels) == (("x/1.png",), "y/1.npy", None)
+    with pytest.raises(RecipeError, match=r"must end in \.npy"):
+        ArrayLabels(DataConfig(layout="array"), "segmentation")
