@@ -139,7 +139,7 @@ def _warnings(prepared: Facts, training: Facts, summary: Facts, task: str) -> li
 def _evaluation_warnings(summary: Facts, task: str) -> list[str]:
     warnings = _TASKS[task][1](summary)
     if summary["interval"]["resamples"] == 0:
-        warnings.append("No intervals were taken: evaluate.bootstrap is 0.")
+        warnings.append("No intervals were taken: there were no bootstrap resamples.")
     return warnings
 
 
