@@ -454,7 +454,7 @@ def check_export(network, kind, size, columns, tmp_path):
             whole,
             given,
             dynamo=True,
-            dynamic_shapes={name: {0: batch} for name in names} | ({} if columns else {"table": None}),
+            dynamic_shapes={name: {0: batch} for name in names},
             input_names=names,
             output_names=["probabilities"],
             opset_version=20,

@@ -38,8 +38,9 @@ def test_a_map_has_the_images_size_and_goes_from_0_to_1(name, keys):
     ["resnet18", "efficientnet_b0", "densenet121", "alexnet", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"],
 )
 def test_the_usual_networks_have_maps(name):
-    maps = grad_cam(classifier(name, size=(224, 224)), images(1, (224, 224)), None, 0)
-    assert maps.shape == (1, 224, 224)
+    network = classifier(name, size=(224, 224))
+    maps = torch.cat([grad_cam(network, images(1, (224, 224)), None, index) for index in range(3)])
+    assert maps.shape == (3, 224, 224)
     assert 0 <= maps.min() <= maps.max() <= 1
     assert maps.std() > 0
 

@@ -50,7 +50,7 @@ def grad_cam(classifier: Classifier, images: Tensor, table: Tensor | None, targe
     """
     with torch.inference_mode(mode=False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
         network = _prepared(classifier)
-        images = images.detach().float().clone()
+        images = images.detach().float().clone().requires_grad_()  # the layer may be all of the backbone
         rows = None if table is None else table.detach().float().clone()
         name, to_map = _target(network, images, rows)
         hooked = _Hooked(network, name, to_map)
