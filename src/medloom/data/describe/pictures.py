@@ -103,7 +103,10 @@ def augmentation(views: Sequence[tuple[npt.NDArray[Any], ByteArray | None]], cha
 
 def _shown(images: npt.NDArray[Any], channel: int | None) -> ByteArray:
     """One channel of images (n, C, h, w) as grey (n, h, w), or three of them as colour (n, h, w, 3)."""
-    return _grey(np.moveaxis(images[:, :3], 1, -1) if channel is None else images[:, channel])
+    if channel is not None:
+        return _grey(images[:, channel])
+    colour = np.moveaxis(images[:, :3], 1, -1)
+    return colour if colour.dtype == np.uint8 else _grey(colour)
 
 
 def _grey(values: npt.NDArray[Any]) -> ByteArray:

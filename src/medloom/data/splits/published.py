@@ -108,7 +108,8 @@ def _refuse_shared(frame: pd.DataFrame) -> None:
         rows = frame[frame["patient_id"] == patient]
         counts = [(split, int((rows["published"] == split).sum())) for split in SPLITS]
         where = ", ".join(f"{count} in {split}" for split, count in counts if count)
-        problems.append(f"patient {patient}: {where}; {', '.join(sorted(rows['image'])[:4])}")
+        examples = rows.sort_values("image").groupby("published")["image"].first()
+        problems.append(f"patient {patient}: {where}; such as {' and '.join(examples)}")
     raise DataError(
         f"{len(shared)} patients are in more than one published part; set split.published=repair, which keeps test as "
         "it is and drops their other images, or split.published=ignore, which draws a new split",
