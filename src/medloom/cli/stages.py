@@ -21,6 +21,7 @@ __all__ = [
     "exit_if_set_aside",
     "figure_rows",
     "open_run",
+    "operating_point_text",
     "prepare_stage",
     "prepared_text",
     "report_stage",
@@ -72,15 +73,19 @@ def open_run(name: str, runs: Path, overrides: Sequence[str] | None = None) -> R
     return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
 
 
-def prepare_stage(run: Run, data: Path, workers: int | None = None) -> dict[str, Any]:
-    """Prepare the images, name those that were set aside, and return the facts."""
+def prepare_stage(run: Run, data: Path, workers: int | None = None) -> tuple[Run, dict[str, Any]]:
+    """Prepare the images and name those that were set aside.
+
+    Returns:
+        The run, whose recipe now says what was found out about the labels, and the facts.
+    """
     with progress("prepare") as update:
         prepared = pipeline.prepare(run, data, workers=workers, progress=update)
     for text in prepared.set_aside:
         warn(f"set aside: {text}")
     for text in prepared.facts["warnings"]:
         warn(text)
-    return prepared.facts
+    return Run.open(run.folder), prepared.facts
 
 
 def train_stage(run: Run) -> dict[str, Any]:
@@ -108,11 +113,18 @@ def report_stage(run: Run) -> list[str]:
 
 def prepared_text(facts: Mapping[str, Any]) -> str:
     """Say how many patients and samples each part has."""
-    rows = [("split", "patients", "samples", "with a lesion")]
+    last = "with a lesion" if facts.get("task", "segmentation") == "segmentation" else "labels"
+    rows = [("split", "patients", "samples", last)]
     for split, counts in facts["counts"].items():
-        share = f"{counts['lesion_samples']} ({counts['lesion_share']:.0%})"
-        rows.append((split, str(counts["patients"]), str(counts["samples"]), share))
+        rows.append((split, str(counts["patients"]), str(counts["samples"]), _labelled(counts)))
     return table(rows)
+
+
+def _labelled(counts: Mapping[str, Any]) -> str:
+    """Samples with a lesion, or of each class or with each label."""
+    if "classes" in counts:
+        return ", ".join(f"{name} {count}" for name, count in counts["classes"].items())
+    return f"{counts['lesion_samples']} ({counts['lesion_share']:.0%})"
 
 
 def trained_text(facts: Mapping[str, Any]) -> str:
@@ -130,10 +142,25 @@ def figure_rows(summary: Mapping[str, Any], count: int | None = None) -> list[tu
         summary: What evaluation found.
         count: How many, the headlines first; all by default.
     """
-    from medloom.evaluation import FIGURES
+    figures, meanings = summary["test"]["figures"], summary["meanings"]
+    headlines = [name for name in summary.get("headlines", ()) if name in figures]
+    names = headlines + [name for name in figures if name not in headlines]
+    return [(meanings[name]["label"], _figure(figures[name], meanings[name]["unit"])) for name in names[:count]]
 
-    figures = summary["test"]["figures"]
-    return [(FIGURES[name].label, _figure(figures[name], FIGURES[name].unit)) for name in list(figures)[:count]]
+
+def operating_point_text(summary: Mapping[str, Any]) -> str:
+    """Say from where on something is called."""
+    point = summary["operating_point"]
+    if "min_lesion_px" in point:
+        return f"Lesion from probability {point['threshold']:.3g} on, and from {point['min_lesion_px']} pixels on."
+    if not point["thresholds"]:
+        return f"Decided by {summary['rule']}."
+    names = summary["target"]["names"]
+    called = names[1:] if summary["target"]["kind"] == "binary" else names
+    limits = ", ".join(
+        f"{name} from probability {at:.3g} on" for name, at in zip(called, point["thresholds"], strict=True)
+    )
+    return f"{limits}: {summary['rule']}."
 
 
 def _figure(figure: Mapping[str, Any], unit: str) -> str:

@@ -22,8 +22,8 @@ from medloom.recipe import Recipe
 __all__ = ["Heatmap", "choose_mistakes", "write_label_gallery"]
 
 Floats = NDArray[np.float32]
-Heatmap = Callable[[Floats, Floats | None, int], Floats]
-"""From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1."""
+Heatmap = Callable[[Floats, Floats | None, int], Floats | None]
+"""From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1, or None."""
 
 _COUNT = 8
 _SIDE_PX = 320
@@ -96,7 +96,8 @@ def write_label_gallery(
         if heatmap is not None:
             meta = {name: meta_of(row)[0].get(name, "") for name in predictor.metadata_columns}
             heat = heatmap(prepared.network_input[None], predictor.encode([meta]), int(case["output"]))
-            item["heatmap"] = _write(folder, f"gallery/{case['sample_id']}_heat.png", _heated(shown, heat))
+            if heat is not None:
+                item["heatmap"] = _write(folder, f"gallery/{case['sample_id']}_heat.png", _heated(shown, heat))
         items.append(item)
     write_json(folder / "gallery.json", items)
 

@@ -68,6 +68,8 @@ class Classifier(nn.Module):
         width = (image_width if backbone is not None else 0) + (config.table_width if table is not None else 0)
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config, width, outputs)
+        self._limit = _most_trained(config, 0 if backbone is None else len(blocks(backbone)))
+        self._trained = -1
         self.set_epoch(0)
 
     def forward(self, images: Tensor | None, table: Tensor | None = None) -> Tensor:
@@ -98,19 +100,22 @@ class Classifier(nn.Module):
     def set_epoch(self, epoch: int) -> None:
         """Freeze and unfreeze the backbone's blocks as the recipe says for an epoch.
 
-        It depends on the epoch alone, so that a resumed run is the same. Call it before each epoch; without
-        ``unfreeze_every`` it changes nothing.
+        It depends on the epoch alone, so that a resumed run is the same. Call it before each epoch, or before each
+        step; it costs nothing where nothing changes.
 
         Args:
             epoch: From 0.
         """
-        parts = [] if self.backbone is None else blocks(self.backbone)
-        trained = _most_trained(self.config, len(parts))
+        limit = self._limit
         if self.config.unfreeze_every is not None:
-            trained = min(trained, epoch // self.config.unfreeze_every)
+            limit = min(limit, epoch // self.config.unfreeze_every)
+        if limit == self._trained:  # the usual case, and it may be asked before every step
+            return
+        self._trained = limit
+        parts = [] if self.backbone is None else blocks(self.backbone)
         for index, part in enumerate(parts):
             for parameter in part:
-                parameter.requires_grad_(index >= len(parts) - trained)
+                parameter.requires_grad_(index >= len(parts) - limit)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

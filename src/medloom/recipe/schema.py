@@ -112,6 +112,9 @@ class _Config(BaseModel):
         return value
 
 
+_FEWEST_SLICES = 4
+
+
 class PhantomConfig(_Config):
     """Seeded synthetic images in the layout of the data set."""
 
@@ -121,7 +124,7 @@ class PhantomConfig(_Config):
     """Number of patients."""
     size: Annotated[int, Field(ge=32, le=1024)] = 256
     """Height and width of a slice in pixels."""
-    slices: tuple[Annotated[int, Field(ge=4)], Annotated[int, Field(le=200)]] = (20, 88)
+    slices: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=200)]] = (20, 88)
     """Fewest and most slices of a patient; images of a patient for the other kinds."""
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of positive images; empty: that of the data set. Brain MRI has its own."""
@@ -130,7 +133,9 @@ class PhantomConfig(_Config):
 
     @field_validator("slices")
     @classmethod
-    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+    def _ordered(cls, value: tuple[int, int], info: ValidationInfo) -> tuple[int, int]:
+        if info.data.get("kind") == "brain-mri" and value[0] < _FEWEST_SLICES:
+            raise ValueError(f"expected at least {_FEWEST_SLICES} slices of a head")
         return _low_first(value)
 
 

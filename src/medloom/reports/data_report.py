@@ -36,11 +36,11 @@ def write_data_report(run_dir: Path) -> Path:
         pictures=_pictures(run_dir / "data_report"),
         charts={
             "patients": _patients_chart(facts["patients"]),
-            "shares": _shares_chart(facts["splits"]),
+            "shares": _shares_chart(facts["splits"]) if facts.get("task") != "classification" else "",
             "histograms": _histogram_chart(facts["channels"]),
         },
-        tables=_tables(facts),
-        flair=_flair_verdict(facts),
+        tables=_tables(facts) | {"labels": _label_rows(prepared)},
+        flair=_flair_verdict(facts) if facts.get("task") != "classification" else "",
     )
     path = run_dir / "data_report.html"
     write_text(path, page)
@@ -76,9 +76,34 @@ def _tables(facts: dict[str, Any]) -> dict[str, list[list[str]]]:
             for row in facts["channels"]
         ],
         "flair": [
-            [row["channel"], number(row["lesion"], 2), number(row["fluid"], 2)] for row in facts["flair"]["scores"]
+            [row["channel"], number(row["lesion"], 2), number(row["fluid"], 2)]
+            for row in facts.get("flair", {}).get("scores", ())
         ],
     }
+
+
+def _label_rows(prepared: dict[str, Any]) -> list[list[str]]:
+    """A heading and a row for each split: samples of each class, or the mean and range of each target."""
+    counts = prepared["counts"]
+    if prepared.get("task") != "classification":
+        return []
+    labels = prepared["labels"]
+    if labels["kind"] != "real":
+        head = ["Split", "Patients", "Samples", *labels["classes"]]
+        cells = {split: [number(row["classes"][name]) for name in labels["classes"]] for split, row in counts.items()}
+    else:
+        head = ["Split", "Patients", "Samples", *(f"{name}: mean (range)" for name in labels["targets"])]
+        cells = {
+            split: [_mean_range(row["targets"][name]) for name in labels["targets"]] for split, row in counts.items()
+        }
+    rows = [[split, number(row["patients"]), number(row["samples"]), *cells[split]] for split, row in counts.items()]
+    return [head, *rows]
+
+
+def _mean_range(facts: dict[str, float | None]) -> str:
+    if facts["mean"] is None:
+        return "none"
+    return f"{facts['mean']:.3g} ({facts['min']:.3g} to {facts['max']:.3g})"
 
 
 def _patients_chart(patients: list[dict[str, Any]]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
 
 # isort: split
-from medloom.training.loop import load_best, train
+from medloom.training.heat import heatmap_of
+from medloom.training.loop import Network, load_best, train
 from medloom.training.progress import TrainProgress
 from medloom.training.result import TrainResult
 
-__all__ = ["TrainProgress", "TrainResult", "load_best", "train"]
+__all__ = ["Network", "TrainProgress", "TrainResult", "heatmap_of", "load_best", "train"]

@@ -11,13 +11,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
+from medloom.models.kinds import class_counts
 from medloom.recipe import Recipe
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import TreeCheckpointIO
 from medloom.training.data import StoreData
 from medloom.training.keeper import Keeper
-from medloom.training.kinds import class_counts
 from medloom.training.ledger import Ledger
 from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision

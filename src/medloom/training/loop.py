@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from medloom.data.store import PixelStore
 
-__all__ = ["load_best", "train"]
+__all__ = ["Network", "load_best", "train"]
+
+Network = nn.Module
+"""What a training gives; named here for rooms that do not import torch."""
 
 
 def train(

@@ -37,7 +37,8 @@ def augmented_views(config: AugmentConfig, store: PixelStore, seed: int) -> Call
     augment = Augment(config)
 
     def views(row: int) -> list[View]:
-        image, mask = np.array(store.images[row]), np.array(store.masks[row])
+        image = np.array(store.images[row])
+        mask = np.array(store.masks[row]) if store.has_masks else np.zeros(image.shape[1:], np.uint8)
         offset, scale = (
             torch.from_numpy(np.array(part[row])).expand(_VIEWS, -1) for part in (store.offset, store.scale)
         )

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from medloom.models.classifier import build_classifier
 from medloom.models.image_losses import build_image_loss
+from medloom.models.kinds import label_kind, outputs_of, targets_of
 from medloom.models.losses import build_loss
 from medloom.models.networks import build_network
 from medloom.models.registry import LabelKind
 from medloom.recipe import Recipe
 from medloom.training.batches import Batch
 from medloom.training.image_scores import ImageScores
-from medloom.training.kinds import label_kind, outputs_of, targets_of
 from medloom.training.scores import Scores
 from medloom.transforms.augment import Augment, AugmentParameters, normalise
 

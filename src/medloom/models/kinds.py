@@ -11,7 +11,7 @@ from medloom.errors import RecipeError
 from medloom.models.registry import LabelKind
 from medloom.recipe import Recipe
 
-__all__ = ["class_counts", "label_kind", "outputs_of", "targets_of"]
+__all__ = ["class_counts", "label_kind", "label_kind_of", "outputs_of", "targets_of"]
 
 
 def label_kind(recipe: Recipe) -> LabelKind:
@@ -25,6 +25,11 @@ def label_kind(recipe: Recipe) -> LabelKind:
             found: LabelKind = kind
             return found
     raise RecipeError("data.labels.kind is auto: run `medloom prepare`, which finds out, or say what the labels are")
+
+
+def label_kind_of(recipe: Recipe) -> LabelKind | None:
+    """Return the kind of the recipe's labels of whole images; None where the labels are masks."""
+    return None if recipe.task == "segmentation" else label_kind(recipe)
 
 
 def outputs_of(recipe: Recipe) -> int:

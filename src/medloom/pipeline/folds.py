@@ -1,0 +1,129 @@
+"""Cross-validation: a run directory for each fold, figures over all of them, and their ensemble as one bundle.
+
+Every patient is tested once, by a network that never saw that patient. The thresholds of each fold come from its own
+validation patients. What is packaged is the mean of the folds' networks; no patient is left to measure it on, so the
+bundle carries the out-of-fold figures and says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from medloom.files import read_json, write_json, write_text
+from medloom.models.kinds import label_kind_of
+from medloom.pipeline.runs import Run
+from medloom.pipeline.stages import build_run_predictor, package_network, read_table
+from medloom.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["finish_folds", "fold_runs"]
+
+
+def fold_runs(run: Run) -> list[Run]:
+    """Return the run of each fold, made if it is not there; empty if the recipe asks for one split.
+
+    Args:
+        run: The run of the whole.
+    """
+    split = run.recipe.split
+    if split.folds is None or split.fold is not None:
+        return []
+    recipes = (_of_fold(run.recipe, number) for number in range(split.folds))
+    return [Run.start(recipe, run.folder / f"fold-{number}") for number, recipe in enumerate(recipes)]
+
+
+def finish_folds(run: Run, folds: list[Run]) -> dict[str, Any]:
+    """Take the figures over all folds, and export and package their ensemble.
+
+    Args:
+        run: The run of the whole.
+        folds: Their runs, each trained and measured.
+
+    Returns:
+        The summary, as in ``evaluation/summary.json``; ``folds`` holds the figures of each.
+    """
+    from medloom.models.ensemble import Ensemble
+    from medloom.training import load_best
+
+    folds = [Run.open(fold.folder) for fold in folds]
+    whole = Run(run.folder, _of_fold(folds[0].recipe, None)).save()
+    summary = _measure(whole, folds)
+    _gather_facts(whole, folds)
+    tables = [read_table(fold) for fold in folds]
+    widths = [0 if table is None else len(table.names) for table in tables]
+    network = Ensemble([load_best(fold.folder, fold.recipe) for fold in folds], label_kind_of(whole.recipe), widths)
+    build_run_predictor(whole, network, tables)
+    package_network(whole, network, tables)
+    return summary
+
+
+def _of_fold(recipe: Recipe, number: int | None) -> Recipe:
+    split = recipe.split.model_copy(update={"fold": number})
+    return recipe.model_copy(update={"split": split})
+
+
+def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
+    """Figures over the test cases of all folds."""
+    from medloom.evaluation import FIGURES, TargetInfo, summarise, target_of
+    from medloom.evaluation.classification import ThresholdChoice
+    from medloom.evaluation.label_run import write_measured
+
+    tables = [_test_cases(fold).assign(fold=number) for number, fold in enumerate(folds)]
+    table = pd.concat(tables, ignore_index=True)
+    found = [read_json(fold.folder / "evaluation" / "summary.json") for fold in folds]
+    folder, config = whole.folder / "evaluation", whole.recipe.evaluate
+    if whole.recipe.task == "classification":
+        target: TargetInfo = target_of(whole.recipe)
+        choice = ThresholdChoice(
+            _mean_thresholds([one["operating_point"]["thresholds"] for one in found]),
+            f"{found[0]['rule']}; each fold has its own, the bundle their mean",
+        )
+        summary = write_measured(table, target, choice, config, folder)
+    else:
+        summary = {
+            **found[0],
+            "operating_point": _mean_point([one["operating_point"] for one in found]),
+            "rule": f"{found[0]['rule']}; each fold has its own, the bundle the middle one",
+            "test": summarise(table, config.bootstrap),
+            "meanings": {name: vars(figure) for name, figure in FIGURES.items()},
+        }
+        summary.pop("validation", None)
+        write_text(folder / "cases.csv", table.to_csv(index=False, lineterminator="\n"))
+    summary["folds"] = [{"fold": number, "figures": one["test"]["figures"]} for number, one in enumerate(found)]
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "gallery.json", [] if whole.recipe.task == "classification" else {"channel": "", "groups": []})
+    return summary
+
+
+def _test_cases(fold: Run) -> pd.DataFrame:
+    path: Path = fold.folder / "evaluation" / "cases.csv"
+    cases = pd.read_csv(path, dtype={"sample_id": str, "patient_id": str}, keep_default_na=True)
+    return cases[cases["split"] == "test"]
+
+
+def _mean_thresholds(found: list[list[float]]) -> tuple[float, ...]:
+    return tuple(round(sum(values) / len(values), 6) for values in zip(*found, strict=True))
+
+
+def _mean_point(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The middle threshold and the middle smallest lesion."""
+    middle = len(found) // 2
+    return {key: sorted(one[key] for one in found)[middle] for key in ("threshold", "min_lesion_px")}
+
+
+def _gather_facts(whole: Run, folds: list[Run]) -> None:
+    """What the bundle and the report of the whole say about its making: the first fold's, with all patients."""
+    facts = folds[0].facts("prepare.json", "prepare")
+    catalogue = (folds[0].folder / "catalogue.csv").read_text()
+    write_text(whole.folder / "catalogue.csv", catalogue)
+    write_json(whole.folder / "prepare.json", facts)
+    write_json(whole.folder / "run.json", folds[0].facts("run.json", "prepare"))
+    training = [fold.facts("training.json", "train") for fold in folds]
+    write_json(
+        whole.folder / "training.json",
+        {**training[0], "seconds": sum(one["seconds"] for one in training), "folds": training},
+    )
