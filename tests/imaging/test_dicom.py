@@ -760,6 +760,18 @@ def test_frames_that_are_cut_are_refused(write_dicom, syntax):
         assert refusal(data).code in ("corrupt", "truncated")
 
 
+@pytest.mark.parametrize("syntax", [BASELINE, EXTENDED, LOSSLESS, LOSSLESS_SV1])
+def test_jpeg_frames_that_are_cut_and_closed_again_are_refused(write_dicom, syntax):
+    """libjpeg would fill the rest and only warn."""
+    pixels = smooth(bits=8 if syntax == BASELINE else 12)
+    options = {"lossless": True, "predictor": 1} if syntax in (LOSSLESS, LOSSLESS_SV1) else {}
+    frame = imagecodecs.jpeg8_encode(pixels, bitspersample=8 if syntax == BASELINE else 12, **options)
+    start = frame.index(b"\xff\xda") + 20
+    for end in range(start, len(frame) - 12, 7):
+        data = write_dicom(pixels, syntax, [frame[:end] + b"\xff\xd9"])
+        assert refusal(data).code in ("corrupt", "truncated")
+
+
 @pytest.mark.parametrize("syntax", list(LOSSLESS_ENCODERS))
 def test_frames_of_another_kind_are_refused(write_dicom, syntax):
     for frame in (b"\0" * 200, b"\xff\xd8\xff\xd9", imagecodecs.png_encode(smooth())):

@@ -58,14 +58,9 @@ SYNTAXES: dict[str, Syntax] = {
     "1.2.840.10008.1.2.4.203": Syntax("HTJ2K", "jpeg_2000"),
 }
 
-_DECODERS: dict[Kind, tuple[str, Callable[[], str] | None]] = {
-    "raw": ("", None),
-    "rle": ("PACKBITS", imagecodecs.packbits_version),
-    "jpeg": ("JPEG8", imagecodecs.jpeg8_version),
-    "jpeg_lossless": ("JPEG8", imagecodecs.jpeg8_version),
-    "jpeg_ls": ("JPEGLS", imagecodecs.jpegls_version),
-    "jpeg_2000": ("JPEG2K", imagecodecs.jpeg2k_version),
-}
+_CODECS: dict[Kind, str] = {
+    "rle": "packbits", "jpeg": "jpeg8", "jpeg_lossless": "jpeg8", "jpeg_ls": "jpegls", "jpeg_2000": "jpeg2k",
+}  # fmt: skip
 
 # What is stored as DICOM and is no image, by the beginning of its SOP class: DICOMDIR, waveforms, presentation
 # states, reports, documents, raw data, radiotherapy other than images and dose, and others without pixels.
@@ -98,11 +93,11 @@ def transfer_syntaxes() -> dict[str, str]:
     """
     found = dict[str, str]()
     for uid, syntax in SYNTAXES.items():
-        codec, version = _DECODERS[syntax.kind]
-        if version is None:
+        codec = _CODECS.get(syntax.kind)
+        if codec is None:
             found[uid] = f"{syntax.name}: NumPy"
-        elif getattr(imagecodecs, codec).available:
-            found[uid] = f"{syntax.name}: {version()}"
+        elif getattr(imagecodecs, codec.upper()).available:
+            found[uid] = f"{syntax.name}: {getattr(imagecodecs, f'{codec}_version')()}"
     return found
 
 
@@ -200,7 +195,8 @@ def _inflate(deflated: bytes, limit: int) -> tuple[bytes, bool]:
         raise DecodeError("corrupt", "the deflated data set is damaged") from error
     if not inflater.eof and not inflater.unconsumed_tail and len(found) < limit:
         raise DecodeError("truncated", "the deflated data set ends before its end marker")
-    if inflater.eof and inflater.unused_data not in (b"", b"\0", _gzip_trailer(found)):
+    after = inflater.unused_data
+    if after not in (b"", b"\0") and after != _gzip_trailer(found):
         raise DecodeError("corrupt", "something follows the deflated data set")
     return found, inflater.eof
 

@@ -31,6 +31,7 @@ _YBR = ("YBR_FULL", "YBR_FULL_422")
 _COLOURS = ("RGB", *_YBR, "YBR_ICT", "YBR_RCT")
 _MAX_RLE_RATIO = 64  # two bytes become 128 at most
 _MAX_TILES = 65_535
+_NO_PIXELS = b"\x5a\xc3" * 64
 _JPEG_STARTS = {b"\xff\xd8\xff", b"\xff\x4f\xff"}
 
 
@@ -323,14 +324,27 @@ def _jpeg(frame: bytes, module: PixelModule, *, lossless: bool) -> tuple[Pixels,
         )  # fmt: skip
     ycc = module.photometric in _YBR if stream.ycc is None else stream.ycc
     if not lossless and stream.precision == 8:
-        pixels = _jpeg_8(frame, module, ycc=ycc)
-        return _settled(
-            _checked(pixels, module), module, max(module.stored, 8)
-        ), "RGB" if module.samples == 3 else module.photometric
-    space = {1: "GRAY", 3: "RGB"}[module.samples]  # the same in and out: nothing is converted
-    pixels = imagecodecs.jpeg8_decode(frame, colorspace=space, outcolorspace=space)
+        pixels, colours = _jpeg_8(frame, module, ycc=ycc), "RGB"
+    else:
+        pixels, colours = _jpeg_deep(frame, module), "YBR_FULL" if ycc else "RGB"
     settled = _settled(_checked(pixels, module), module, max(module.stored, stream.precision))
-    return settled, ("YBR_FULL" if ycc else "RGB") if module.samples == 3 else module.photometric
+    return settled, colours if module.samples == 3 else module.photometric
+
+
+def _jpeg_deep(frame: bytes, module: PixelModule) -> Pixels:
+    """Decode samples of 12 bits or without loss; colours are not converted.
+
+    Where the data end early libjpeg goes on with zeros and warns, which is not to be heard here. So the frame is
+    decoded once more with other bytes after its data: a whole one does not change, as none of them is read.
+    """
+    space = {1: "GRAY", 3: "RGB"}[module.samples]
+    end = frame.rindex(b"\xff\xd9")
+    longer = b"".join([frame[:end], _NO_PIXELS, frame[end:]])
+    pixels, again = (imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=space) for data in (frame, longer))
+    if not np.array_equal(pixels, again):
+        raise DecodeError("truncated", "the compressed pixels of a frame end early", field="PixelData")
+    checked: Pixels = pixels
+    return checked
 
 
 def _jpeg_8(frame: bytes, module: PixelModule, *, ycc: bool) -> Pixels:
