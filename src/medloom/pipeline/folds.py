@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from medloom.files import read_json, write_json, write_text
-from medloom.models.kinds import label_kind_of
 from medloom.pipeline.runs import Run
 from medloom.pipeline.stages import build_run_predictor, package_network, read_table
 from medloom.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
 __all__ = ["finish_folds", "fold_runs"]
 
@@ -47,6 +46,7 @@ def finish_folds(run: Run, folds: list[Run]) -> dict[str, Any]:
         The summary, as in ``evaluation/summary.json``; ``folds`` holds the figures of each.
     """
     from medloom.models.ensemble import Ensemble
+    from medloom.models.kinds import label_kind_of
     from medloom.training import load_best
 
     folds = [Run.open(fold.folder) for fold in folds]
@@ -68,6 +68,8 @@ def _of_fold(recipe: Recipe, number: int | None) -> Recipe:
 
 def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
     """Figures over the test cases of all folds."""
+    import pandas as pd
+
     from medloom.evaluation import FIGURES, TargetInfo, summarise, target_of
     from medloom.evaluation.classification import ThresholdChoice
     from medloom.evaluation.label_run import write_measured
@@ -100,6 +102,8 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
 
 
 def _test_cases(fold: Run) -> pd.DataFrame:
+    import pandas as pd
+
     path: Path = fold.folder / "evaluation" / "cases.csv"
     cases = pd.read_csv(path, dtype={"sample_id": str, "patient_id": str}, keep_default_na=True)
     return cases[cases["split"] == "test"]

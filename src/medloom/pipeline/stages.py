@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloom.files import read_json, write_json
-from medloom.models.kinds import label_kind_of
 from medloom.pipeline.runs import Progress, Run, cache_dir, environment
 from medloom.recipe import Recipe
 
@@ -191,6 +190,7 @@ def build_run_predictor(
 ) -> Predictor | LabelPredictor:
     """Export a network into the run directory and load it the way the bundle will be loaded."""
     from medloom.inference import LabelPredictor, OperatingPoint, Predictor, build_runtime
+    from medloom.models.kinds import label_kind_of
     from medloom.packaging.export import export_onnx
     from medloom.transforms import Preprocess
 
@@ -251,6 +251,7 @@ def package_network(run: Run, network: Network, tables: Sequence[TableEncoding |
 def _labels_entry(
     recipe: Recipe, summary: dict[str, Any], tables: Sequence[TableEncoding | None]
 ) -> LabelsEntry | None:
+    from medloom.models.kinds import label_kind_of
     from medloom.packaging import LabelsEntry
 
     kind = label_kind_of(recipe)
