@@ -9,6 +9,7 @@ import pytest
 
 from medloom import pipeline
 from medloom.cli.main import main
+from medloom.evaluation import FIGURES as MEANINGS
 from medloom.files import write_json, write_text
 
 COUNTS = {"patients": 2, "samples": 20, "lesion_samples": 7, "lesion_share": 0.35}
@@ -43,7 +44,11 @@ def stages(tmp_path, monkeypatch):
 
     def evaluate(run, *, progress=None):
         found.calls.append("evaluate")
-        return {"test": {"figures": FIGURES}, "operating_point": {"threshold": 0.42, "min_lesion_px": 9}}
+        return {
+            "test": {"figures": FIGURES},
+            "meanings": {name: vars(MEANINGS[name]) for name in FIGURES},
+            "operating_point": {"threshold": 0.42, "min_lesion_px": 9},
+        }
 
     def package(run):
         found.calls.append("package")

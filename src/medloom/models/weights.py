@@ -39,7 +39,7 @@ def read_weights(path: str) -> State:
     if file.suffix.lower() in _PICKLES:
         raise RecipeError(
             f"model.weights: {file.name} may be a pickle, which can run code when it is read; expected .safetensors. "
-            "Where you trust it, convert it once: safetensors.torch.save_file(torch.load(file, weights_only=True), new)"
+            "Where you trust it, read it with torch's weights_only=True and write it with safetensors.torch.save_file"
         )
     if file.suffix.lower() != ".safetensors":
         raise RecipeError(f"model.weights: expected none, imagenet or a .safetensors file; got {file.name!r}")
