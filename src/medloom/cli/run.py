@@ -61,8 +61,7 @@ def _in_folds(run: Run, folds: list[Run], where: Path, workers: int | None) -> d
 def _measured(run: Run, where: Path, workers: int | None) -> tuple[Run, dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The run, and the facts of preparing, training and evaluating it."""
     say(f"1/5 prepare: {run.folder}")
-    prepared = stages.prepare_stage(run, where, workers)
-    run = Run.open(run.folder)  # now with what was found out about the labels
+    run, prepared = stages.prepare_stage(run, where, workers)
     say(stages.prepared_text(prepared))
     say("2/5 train")
     trained = stages.train_stage(run)

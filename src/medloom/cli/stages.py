@@ -73,10 +73,11 @@ def open_run(name: str, runs: Path, overrides: Sequence[str] | None = None) -> R
     return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
 
 
-def prepare_stage(run: Run, data: Path, workers: int | None = None) -> dict[str, Any]:
-    """Prepare the images, name those that were set aside, and return the facts.
+def prepare_stage(run: Run, data: Path, workers: int | None = None) -> tuple[Run, dict[str, Any]]:
+    """Prepare the images and name those that were set aside.
 
-    What was found out about the labels is in the recipe that the run directory now holds, not in ``run``.
+    Returns:
+        The run, whose recipe now says what was found out about the labels, and the facts.
     """
     with progress("prepare") as update:
         prepared = pipeline.prepare(run, data, workers=workers, progress=update)
@@ -84,7 +85,7 @@ def prepare_stage(run: Run, data: Path, workers: int | None = None) -> dict[str,
         warn(f"set aside: {text}")
     for text in prepared.facts["warnings"]:
         warn(text)
-    return prepared.facts
+    return Run.open(run.folder), prepared.facts
 
 
 def train_stage(run: Run) -> dict[str, Any]:
