@@ -36,7 +36,7 @@ _PACKAGES = (
 
 def command(as_json: JsonOption = False) -> None:
     """Say what is installed and what this machine can do: devices, codecs, extras, memory, disk, compiler."""
-    from medloom.imaging import available_codecs
+    from medloom.imaging import available_codecs, transfer_syntaxes
 
     facts = {
         "medloom": __version__,
@@ -46,6 +46,7 @@ def command(as_json: JsonOption = False) -> None:
         "extras": _extras(),
         "devices": _devices(),
         "codecs": available_codecs(),
+        "transfer_syntaxes": transfer_syntaxes(),
         "memory": _memory(),
         "disk": _disk(),
         "compiler": find_compiler(),
@@ -129,6 +130,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("extras", [(extra, _extra(extra, lacks)) for extra, lacks in facts["extras"].items()])
     yield from _section("devices", list(_device_rows(facts["devices"])))
     yield from _section("codecs", list(facts["codecs"].items()))
+    yield from _section("DICOM", list(facts["transfer_syntaxes"].items()))
     yield from _section("memory", [(name.removesuffix("_gib"), f"{gib} GiB") for name, gib in facts["memory"].items()])
     disk = [(name, f"{place['free_gib']} GiB free at {place['path']}") for name, place in facts["disk"].items()]
     yield from _section("disk", disk)

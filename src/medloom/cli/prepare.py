@@ -23,7 +23,7 @@ def command(
     Every file that does not fit is named in one pass. What is already stored is not decoded again.
     """
     run, where = stages.start_run(recipe, name, runs, overrides, data)
-    facts = stages.prepare_stage(run, where, workers)
+    run, facts = stages.prepare_stage(run, where, workers)
     page = run.folder / "data_report.html"
     text = f"{stages.prepared_text(facts)}\n\nLook at {page}\nNext:\n  medloom train {run.folder}"
     print_result(facts, text, as_json=as_json)

@@ -356,7 +356,7 @@ class _Reader:
         if len(flaws) > before:
             return hashes, None
         try:
-            return hashes, join_channels(decoded, self._config, self._preprocess.to_colour).pixels
+            return hashes, join_channels(decoded, self._config, self._preprocess.to_input).pixels
         except UnfitError as error:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None

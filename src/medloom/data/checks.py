@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,8 +28,8 @@ __all__ = [
     "read_mask",
 ]
 
-Colour = Callable[[NDArray[Any]], NDArray[Any]]
-"""From ``(H, W, C)`` as decoded to the channels that the recipe wants, such as ``Preprocess.to_colour``."""
+Convert = Callable[[Image], Image]
+"""From an image as decoded to one with the channels that the recipe wants, such as ``Preprocess.to_input``."""
 
 FILE_ERRORS = (DataError, DecodeError, OSError, ValueError)
 """Whatever reading, decoding and checking one file may raise."""
@@ -101,13 +100,13 @@ class ClassMap:
         return UnfitError("values", f"mask has the values {shown}{more}; expected only {expected}")
 
 
-def join_channels(decoded: Sequence[Image | None], config: DataConfig, colour: Colour | None = None) -> Image:
+def join_channels(decoded: Sequence[Image | None], config: DataConfig, convert: Convert | None = None) -> Image:
     """Make one image of one file, or of one file for each channel.
 
     Args:
         decoded: What each file holds; None for a missing channel, which becomes zeros.
         config: The recipe's ``data``.
-        colour: Brings an image to the recipe's channels before they are counted.
+        convert: Brings an image to the recipe's channels before they are counted.
 
     Returns:
         The image with the recipe's channels.
@@ -119,7 +118,7 @@ def join_channels(decoded: Sequence[Image | None], config: DataConfig, colour: C
     if first is None:
         raise UnfitError("channels", "no file for any channel")
     image = first if len(decoded) == 1 else _stack(decoded, first, config)
-    image = image if colour is None else _coloured(image, colour)
+    image = image if convert is None else _converted(image, convert)
     if image.pixels.shape[2] != len(config.channels):
         wanted = f"{len(config.channels)} ({', '.join(config.channels)})"
         raise UnfitError(
@@ -128,9 +127,9 @@ def join_channels(decoded: Sequence[Image | None], config: DataConfig, colour: C
     return image
 
 
-def _coloured(image: Image, colour: Colour) -> Image:
+def _converted(image: Image, convert: Convert) -> Image:
     try:
-        return replace(image, pixels=colour(image.pixels))
+        return convert(image)
     except InputError as error:
         raise UnfitError("channels", str(error)) from error
 
@@ -172,14 +171,14 @@ def decode_mask(data: bytes, classes: ClassMap, page: int | None = None) -> Mask
     return classes(plane)
 
 
-def read_image(read: Read, files: Sequence[str], config: DataConfig, colour: Colour | None = None) -> Image:
+def read_image(read: Read, files: Sequence[str], config: DataConfig, convert: Convert | None = None) -> Image:
     """Read and decode an image; errors name the file.
 
     Args:
         read: Gives the bytes of a name, such as ``source.read``.
         files: One path, or one a channel with empty text for a missing one.
         config: The recipe's ``data``.
-        colour: As for ``join_channels``.
+        convert: As for ``join_channels``.
 
     Raises:
         DataError: If it cannot be read or decoded.
@@ -189,7 +188,7 @@ def read_image(read: Read, files: Sequence[str], config: DataConfig, colour: Col
         return _named(lambda: decode(read(name), page=config.page), name)
 
     decoded = [load(name) if name else None for name in files]
-    return _named(lambda: join_channels(decoded, config, colour), next(filter(None, files), "?"))
+    return _named(lambda: join_channels(decoded, config, convert), next(filter(None, files), "?"))
 
 
 def read_mask(read: Read, file: str, classes: ClassMap, page: int | None = None) -> Mask:

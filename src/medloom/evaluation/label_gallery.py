@@ -88,8 +88,8 @@ def write_label_gallery(
     items = []
     for case in chosen.to_dict("records"):
         row = known.loc[[case["sample_id"]]]
-        image = read_image(source.read, image_files(row["image"].iloc[0]), recipe.data, predictor.preprocess.to_colour)
-        prepared = predictor.prepare(image)
+        image = read_image(source.read, image_files(row["image"].iloc[0]), recipe.data, predictor.preprocess.to_input)
+        prepared = predictor.prepare(image, converted=True)
         shown = _shown(prepared.network_input)
         item: dict[str, Any] = {key: case[key] for key in ("sample_id", "truth", "decision", "score")}
         item["file"] = _write(folder, f"gallery/{case['sample_id']}.png", shown)

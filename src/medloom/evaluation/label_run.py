@@ -139,10 +139,10 @@ def _batches(
     size = recipe.evaluate.batch_size
     for start in range(0, len(rows), size):
         images = [
-            read_image(source.read, image_files(cell), recipe.data, predictor.preprocess.to_colour)
+            read_image(source.read, image_files(cell), recipe.data, predictor.preprocess.to_input)
             for cell in cells[start : start + size]
         ]
-        batch = np.stack([predictor.prepare(image).network_input for image in images])
+        batch = np.stack([predictor.prepare(image, converted=True).network_input for image in images])
         table = predictor.encode([_columns(row, predictor) for row in meta[start : start + size]])
         yield predictor.run(batch, table)
         if progress:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medloom.data import ClassMap, Source, image_files, read_image, read_mask
+from medloom.data.checks import Convert
 from medloom.errors import DataError
 from medloom.evaluation.cases import Case
 from medloom.imaging import Image
@@ -65,13 +66,14 @@ class Answer:
         )
 
 
-def read_sample(row: dict[str, Any], source: Source, config: DataConfig) -> Sample:
+def read_sample(row: dict[str, Any], source: Source, config: DataConfig, convert: Convert | None = None) -> Sample:
     """Read one sample; the truth is the mask file's, untouched by any resizing.
 
     Args:
         row: A row of the catalogue.
         source: Where its files are.
         config: The recipe's ``data``.
+        convert: Brings an image to the recipe's channels.
 
     Returns:
         The sample.
@@ -79,7 +81,7 @@ def read_sample(row: dict[str, Any], source: Source, config: DataConfig) -> Samp
     Raises:
         DataError: If a file has changed since ``prepare`` so that it does not fit any more.
     """
-    image = read_image(source.read, image_files(row["image"]), config)
+    image = read_image(source.read, image_files(row["image"]), config, convert)
     truth = read_mask(source.read, row["mask"], ClassMap(config.mask_values), config.page)
     if image.pixels.shape[:2] != truth.shape:
         raise DataError(f"{row['sample_id']}: image and mask differ in size; run `medloom prepare` again")
@@ -100,7 +102,9 @@ def answers(catalogue: pd.DataFrame, source: Source, predictor: Predictor, confi
     """
     rows = [{str(key): value for key, value in row.items()} for row in catalogue.to_dict("records")]
     for start in range(0, len(rows), _BATCH):
-        samples = [read_sample(row, source, config) for row in rows[start : start + _BATCH]]
-        prepared = [predictor.prepare(sample.image) for sample in samples]
+        samples = [
+            read_sample(row, source, config, predictor.preprocess.to_input) for row in rows[start : start + _BATCH]
+        ]
+        prepared = [predictor.prepare(sample.image, converted=True) for sample in samples]
         probabilities = predictor.run(np.stack([one.network_input for one in prepared]))
         yield from (Answer(*parts) for parts in zip(samples, prepared, probabilities, strict=True))

@@ -55,13 +55,16 @@ class PredictorBase:
         """Limits for the bytes of one image."""
         return DEFAULT_BUDGET
 
-    def prepare(self, image: Input, *, content_type: str | None = None, page: int | None = None) -> Prepared:
+    def prepare(
+        self, image: Input, *, content_type: str | None = None, page: int | None = None, converted: bool = False
+    ) -> Prepared:
         """Decode, check the channels and preprocess.
 
         Args:
             image: Bytes of an image file, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
             content_type: What the bytes are said to be; checked against what they are.
             page: Page of a file that has several.
+            converted: Whether ``Preprocess.to_input`` was applied already.
 
         Raises:
             DecodeError: If the bytes are not an acceptable image.
@@ -69,14 +72,14 @@ class PredictorBase:
         """
         if isinstance(image, bytes):
             image = decode(image, content_type=content_type, page=page, budget=self.limits)
-        pixels = image.pixels if isinstance(image, Image) else np.atleast_3d(image)
-        if pixels.ndim == 3:
-            pixels = self.preprocess.to_colour(pixels)
+        given = image if isinstance(image, Image) else Image(np.atleast_3d(image), "array")
+        if given.pixels.ndim == 3 and not converted:
+            given = self.preprocess.to_input(given)
+        pixels = given.pixels
         if pixels.ndim != 3 or pixels.shape[2] != len(self.channels):
             wanted = f"{len(self.channels)}: {', '.join(self.channels)}"
             raise InputError(f"the image has {_channels_of(pixels)}; this model takes {wanted}")
-        spacing_mm = image.spacing_mm if isinstance(image, Image) else None
-        return Prepared(self.preprocess(pixels), pixels, spacing_mm)
+        return Prepared(self.preprocess(pixels), pixels, given.spacing_mm)
 
 
 def finite(answer: Floats) -> Floats:

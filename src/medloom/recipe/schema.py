@@ -311,6 +311,9 @@ class PreprocessConfig(_Config):
     """Height and width in pixels that the network sees."""
     fit: Literal["stretch", "pad"] = "stretch"
     """`stretch` changes the aspect ratio, `pad` keeps it and fills with zeros."""
+    window: tuple[float, Annotated[float, Field(ge=1)]] | Literal["file"] | None = None
+    """Cut values to a window, as radiologists do: its centre and width (HU for CT), or `file` for what each DICOM
+    suggests. Empty: the whole range."""
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     """Bring every image to one grey channel, or to three: grey is repeated, colours are weighed as in luma."""
     crop: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
@@ -572,6 +575,9 @@ class Recipe(_Config):
                 raise ValueError(f"{key}: expected {allowed}; got {value!r}{nearest(value, valid)}")
         if self.task == "segmentation" and self.preprocess.crop is not None:
             raise ValueError("preprocess.crop: expected empty for task segmentation")
+        if self.model.unfreeze_every is not None and self.train.devices > 1:
+            # Processes agree on what they share when they start, so a block thawed later would drift apart.
+            raise ValueError("model.unfreeze_every: expected empty with several train.devices")
         return self
 
     @property
@@ -596,10 +602,13 @@ def _for_segmentation(recipe: Recipe) -> _Choices:
     ]
 
 
+_IMAGE_LOSSES = {"real": ("mse",), "auto": ("cross-entropy", "focal", "mse")}
+
+
 def _for_classification(recipe: Recipe) -> _Choices:
     real = recipe.data.labels.kind == "real"
     return [
-        ("loss.name", recipe.loss.name, ("mse",) if real else ("cross-entropy", "focal", "mse")),
+        ("loss.name", recipe.loss.name, _IMAGE_LOSSES.get(recipe.data.labels.kind, ("cross-entropy", "focal"))),
         ("train.monitor", recipe.train.monitor, ("loss",) if real else ("auc", "average_precision", "loss")),
         ("data.layout", recipe.data.layout, ("folder-classes", "csv", "array")),
     ]

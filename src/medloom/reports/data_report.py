@@ -84,10 +84,9 @@ def _tables(facts: dict[str, Any]) -> dict[str, list[list[str]]]:
 
 def _label_rows(prepared: dict[str, Any]) -> list[list[str]]:
     """A heading and a row for each split: samples of each class, or the mean and range of each target."""
-    counts = prepared["counts"]
     if prepared.get("task") != "classification":
         return []
-    labels = prepared["labels"]
+    counts, labels = prepared["counts"], prepared["labels"]
     if labels["kind"] != "real":
         head = ["Split", "Patients", "Samples", *labels["classes"]]
         cells = {split: [number(row["classes"][name]) for name in labels["classes"]] for split, row in counts.items()}

@@ -7,13 +7,15 @@ the object itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PillowImage
 
 from medloom.errors import InputError
+from medloom.imaging import Image, apply_window
 from medloom.recipe import NormaliseConfig, PreprocessConfig
 
 __all__ = ["Preprocess", "centre_crop"]
@@ -48,15 +50,30 @@ class Preprocess:
         """Return what the network sees.
 
         Args:
-            pixels_hwc: ``(H, W, C)``, any integer or float dtype.
+            pixels_hwc: ``(H, W, C)``, any integer or float dtype, as ``to_input`` returns it.
 
         Returns:
             ``(C, h, w)`` float32, always finite.
         """
-        image = self.resize_image(self.to_colour(pixels_hwc))
+        image = self.resize_image(pixels_hwc)
         offset, scale = self.normalisation(image)
         normalised: Floats = (image.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
         return centre_crop(normalised, self.config.crop)
+
+    def to_input(self, image: Image) -> Image:
+        """Apply the window and the conversion of colours: the first step, on an image as decoded, once.
+
+        Args:
+            image: As decoded.
+
+        Returns:
+            The image with the recipe's channels.
+
+        Raises:
+            InputError: If a file that should say its window does not, or the channels cannot be converted.
+        """
+        shown = apply_window(image, self.config.window)
+        return replace(shown, pixels=self.to_colour(shown.pixels))
 
     def to_colour(self, pixels_hwc: Array) -> Array:
         """Bring an image to the number of channels that the recipe's ``colour`` says.
@@ -115,9 +132,9 @@ class Preprocess:
             return np.ascontiguousarray(mask_hw)
         top, left, height, width = self._window(*mask_hw.shape)
         out = np.zeros(self.config.size, np.uint8)
-        image = Image.fromarray(np.ascontiguousarray(mask_hw))
+        image = PillowImage.fromarray(np.ascontiguousarray(mask_hw))
         out[top : top + height, left : left + width] = np.asarray(
-            image.resize((width, height), Image.Resampling.NEAREST)
+            image.resize((width, height), PillowImage.Resampling.NEAREST)
         )
         return out
 
@@ -174,8 +191,8 @@ class Preprocess:
 
 def _resize_plane(plane: Array, height: int, width: int) -> Floats:
     """Bilinear, with an antialiasing filter when it shrinks (Pillow's convolution)."""
-    image = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    image = PillowImage.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    return np.asarray(image.resize((width, height), PillowImage.Resampling.BILINEAR), np.float32)
 
 
 def centre_crop(images: Array, size: tuple[int, int] | None) -> Array:
