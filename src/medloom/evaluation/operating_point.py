@@ -5,11 +5,14 @@ empty cases, the one with the best balance, which is the mean Dice over cases wi
 false alarms. If no pair has so few, the best balance among the pairs with the fewest. Dice alone would spend the
 whole allowance of false alarms on a small gain, and pay more than the allowance on patients it has not seen.
 
-Balances within 0.005 count as equal, since a validation set cannot tell them apart; of equal pairs, the
-threshold nearest to 0.5, then the smaller lesion, then fewer false alarms. A value that the recipe fixes is not
+Balances that the validation set cannot tell apart count as equal: those within one standard error of the difference
+to the best, taken over the patients by the jackknife, and those within 0.005 in any case. Of equal pairs, the
+threshold nearest to 0.5, then the smaller lesion, then fewer false alarms: the simplest point within one standard
+error, as pruning does it (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3). With few patients
+the best pair of a grid of hundreds is otherwise that of these patients' chance. A value that the recipe fixes is not
 searched.
 
-Every case is seen once and forgotten: what is kept is one sum for each pair.
+Every case is seen once and forgotten: what is kept is one sum for each patient and pair.
 """
 
 from __future__ import annotations
@@ -38,12 +41,16 @@ MIN_LESIONS_PX = (0, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400)
 """Smallest lesions, in pixels of the network's image, that ``auto`` tries."""
 
 RULE = (
-    "best mean Dice over validation cases with a lesion minus the share of false alarms, among the points with at "
-    "most {limit} false alarms on empty validation cases, or else among those with the fewest"
+    "nearest to 0.5 of the points within one standard error of the best mean Dice over validation cases with a lesion "
+    "minus the share of false alarms, among the points with at most {limit} false alarms on empty validation cases, "
+    "or else among those with the fewest"
 )
 
 TOLERANCE = 0.005
 """Points this close to the best balance count as equal."""
+
+_CLOSE = 1e-9
+"""What rounding may add to a difference."""
 
 _EIGHT = np.ones((3, 3), bool)
 
@@ -87,6 +94,41 @@ class Choice:
         }
 
 
+@dataclass(eq=False)
+class _Sums:
+    """Sums over the cases of one patient, or of several, for every pair."""
+
+    dice: Floats
+    alarms: Floats
+    lesion_cases: int = 0
+    empty_cases: int = 0
+
+    def minus(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.dice - other.dice,
+            self.alarms - other.alarms,
+            self.lesion_cases - other.lesion_cases,
+            self.empty_cases - other.empty_cases,
+        )
+
+    def means(self) -> tuple[Floats, Floats]:
+        return self.dice / max(1, self.lesion_cases), self.alarms / max(1, self.empty_cases)
+
+    def balance(self) -> Floats:
+        dice, alarms = self.means()
+        return dice - alarms
+
+
+def _total(parts: Iterable[_Sums], shape: tuple[int, int]) -> _Sums:
+    total = _Sums(np.zeros(shape), np.zeros(shape))
+    for part in parts:
+        total.dice += part.dice
+        total.alarms += part.alarms
+        total.lesion_cases += part.lesion_cases
+        total.empty_cases += part.empty_cases
+    return total
+
+
 class PointSearch:
     """Adds up, case by case, what every pair of threshold and smallest lesion would give.
 
@@ -100,26 +142,27 @@ class PointSearch:
     ) -> None:
         self.thresholds = tuple(sorted(thresholds))
         self.min_lesions_px = tuple(sorted(min_lesions_px))
-        shape = (len(self.thresholds), len(self.min_lesions_px))
-        self._dice, self._alarms = np.zeros(shape), np.zeros(shape)
-        self._lesion_cases = self._empty_cases = 0
+        self._shape = (len(self.thresholds), len(self.min_lesions_px))
+        self._patients: dict[str, _Sums] = {}
 
-    def add(self, truth_hw: NDArray[np.uint8], probabilities_khw: NDArray[np.float32]) -> None:
+    def add(self, truth_hw: NDArray[np.uint8], probabilities_khw: NDArray[np.float32], patient: str) -> None:
         """Add one case on the network's grid.
 
         Args:
+            patient: Whose it is.
             truth_hw: True class index, (h, w) uint8.
             probabilities_khw: (K, h, w) float32 as the network gave them.
         """
         predicted, overlap = self._areas(truth_hw, probabilities_khw)
+        sums = self._patients.setdefault(patient, _Sums(np.zeros(self._shape), np.zeros(self._shape)))
         for index in range(len(predicted)):
             truth_px = int(np.count_nonzero(truth_hw == index + 1))
             if truth_px:
-                self._dice += dice_from_counts(overlap[index], truth_px, predicted[index])
-                self._lesion_cases += 1
+                sums.dice += dice_from_counts(overlap[index], truth_px, predicted[index])
+                sums.lesion_cases += 1
             else:
-                self._alarms += predicted[index] > 0
-                self._empty_cases += 1
+                sums.alarms += predicted[index] > 0
+                sums.empty_cases += 1
 
     def best(self, max_false_alarms: float) -> Choice:
         """Choose by the rule of this module.
@@ -130,25 +173,35 @@ class PointSearch:
         Returns:
             The choice.
         """
-        dice = self._dice / max(1, self._lesion_cases)
-        alarms = self._alarms / max(1, self._empty_cases)
+        whole = _total(self._patients.values(), self._shape)
+        dice, alarms = whole.means()
         allowed = max(max_false_alarms, float(alarms.min()))
-        balance = dice - alarms
-        best = balance[alarms <= allowed].max()
-        rows, columns = np.nonzero((alarms <= allowed) & (balance >= best - TOLERANCE))
+        behind, error = self._behind_best(whole, alarms <= allowed)
+        rows, columns = np.nonzero((alarms <= allowed) & (behind <= np.maximum(error, TOLERANCE) + _CLOSE))
         away = np.abs(np.asarray(self.thresholds)[rows] - 0.5).round(6)
         first = np.lexsort((rows, alarms[rows, columns], columns, away))[0]
         point = OperatingPoint(self.thresholds[rows[first]], self.min_lesions_px[columns[first]])
         return Choice(
             point=point,
-            dice_lesion=dice if self._lesion_cases else np.full_like(dice, np.nan),
-            false_alarm_rate=alarms if self._empty_cases else np.full_like(alarms, np.nan),
+            dice_lesion=dice if whole.lesion_cases else np.full_like(dice, np.nan),
+            false_alarm_rate=alarms if whole.empty_cases else np.full_like(alarms, np.nan),
             thresholds=self.thresholds,
             min_lesions_px=self.min_lesions_px,
             within_limit=allowed == max_false_alarms,
-            lesion_cases=self._lesion_cases,
-            empty_cases=self._empty_cases,
+            lesion_cases=whole.lesion_cases,
+            empty_cases=whole.empty_cases,
         )
+
+    def _behind_best(self, whole: _Sums, allowed: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """By how much each pair's balance is behind the best allowed one, and the standard error of that."""
+        balance = whole.balance()
+        at = np.unravel_index(np.where(allowed, balance, -np.inf).argmax(), balance.shape)
+        without = [whole.minus(one).balance() for one in self._patients.values()] if len(self._patients) > 1 else []
+        if not without:
+            return balance[at] - balance, np.zeros_like(balance)
+        behind = np.stack([one[at] - one for one in without])
+        count = len(behind)
+        return balance[at] - balance, np.sqrt((count - 1) / count * ((behind - behind.mean(axis=0)) ** 2).sum(axis=0))
 
     def _areas(self, truth_hw: NDArray[np.uint8], probabilities_khw: NDArray[np.float32]) -> tuple[Counts, Counts]:
         """Predicted pixels and overlap with the truth, (classes, thresholds, sizes)."""
@@ -171,13 +224,13 @@ class PointSearch:
 
 
 def choose_operating_point(
-    cases: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]], config: EvaluateConfig
+    cases: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32], str]], config: EvaluateConfig
 ) -> Choice:
     """Choose the operating point on validation cases.
 
     Args:
-        cases: True class index (h, w) and probabilities (K, h, w) of each case, on the network's grid; may be
-            a generator, is read once and not kept.
+        cases: True class index (h, w), probabilities (K, h, w) and patient of each case, on the network's grid;
+            may be a generator, is read once and not kept.
         config: Fixed values of the recipe and the largest share of false alarms.
 
     Returns:
@@ -187,8 +240,8 @@ def choose_operating_point(
         THRESHOLDS if config.threshold == "auto" else (config.threshold,),
         MIN_LESIONS_PX if config.min_lesion_px == "auto" else (config.min_lesion_px,),
     )
-    for truth_hw, probabilities_khw in cases:
-        search.add(truth_hw, probabilities_khw)
+    for truth_hw, probabilities_khw, patient in cases:
+        search.add(truth_hw, probabilities_khw, patient)
     return search.best(config.max_false_alarms)
 
 

@@ -25,6 +25,7 @@ __all__ = ["evaluate"]
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
+_OnGrid = tuple[NDArray[np.uint8], NDArray[np.float32], str]
 
 
 def evaluate(
@@ -78,10 +79,11 @@ def evaluate(
     return summary
 
 
-def _on_grid(found: Iterable[Answer], predictor: Predictor) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Truth and probabilities on the network's grid, where small lesions are erased."""
+def _on_grid(found: Iterable[Answer], predictor: Predictor) -> Iterator[_OnGrid]:
+    """Truth, probabilities and patient on the network's grid, where small lesions are erased."""
     for answer in found:
-        yield predictor.preprocess.resize_mask(answer.sample.truth), answer.probabilities
+        truth = predictor.preprocess.resize_mask(answer.sample.truth)
+        yield truth, answer.probabilities, answer.sample.row["patient_id"]
 
 
 def _summary(table: pd.DataFrame, choice: Choice, config: EvaluateConfig) -> dict[str, Any]:
