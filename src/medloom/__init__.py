@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from medloom.inference import Predictor
+    from medloom.inference import LabelPredictor, Predictor
 
 __all__ = ["__version__", "load"]
 
 __version__ = "0.1.0"
 
 
-def load(bundle: str | Path, *, runtime: str | None = None) -> Predictor:
-    """Load a bundle and return its ``Predictor``.
+def load(bundle: str | Path, *, runtime: str | None = None) -> Predictor | LabelPredictor:
+    """Load a bundle and return its predictor.
 
     Args:
         bundle: A ``model.tar.gz`` or the folder it was extracted to.
         runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
 
     Returns:
-        The predictor, ready to take raw image bytes.
+        A ``Predictor`` for segmentation, a ``LabelPredictor`` for classification; ready to take raw image bytes.
 
     Raises:
         BundleError: If the bundle is damaged, tampered with or of another format.

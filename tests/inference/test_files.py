@@ -7,7 +7,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.errors import DataError
-from medloom.inference.files import ImageFile, open_images, predict_files
+from medloom.inference.files import predict_files
+from medloom.inference.inputs import ImageFile, open_images
 
 
 def _png(height=20, width=30, value=255):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medloom.cli.options import JsonOption
 from medloom.cli.output import ExitCode, print_result, progress, warn
 from medloom.cli.verify import BundleArgument, RuntimeOption
-from medloom.errors import DataError
+from medloom.errors import DataError, UserError
 
 if TYPE_CHECKING:
+    from medloom.inference import LabelPredictor, Predictor
     from medloom.inference.files import FileResult
+    from medloom.inference.inputs import Entry
+    from medloom.inference.label_files import LabelResult
 
 __all__ = ["command"]
 
@@ -24,53 +28,125 @@ _SHOWN_ERRORS = 20
 
 def command(
     bundle: BundleArgument,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, folders and zips.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, volumes, folders and zips.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.")],
     skip: Annotated[
         list[str] | None,
         typer.Option("--skip", metavar="GLOB", help="Names in folders and zips to leave out [default: *_mask.*]."),
     ] = None,
-    page: Annotated[int | None, typer.Option("--page", min=0, help="Page of TIFFs that have several.")] = None,
+    page: Annotated[
+        int | None, typer.Option("--page", min=0, help="Page of files that have several, counted from 0.")
+    ] = None,
+    series: Annotated[bool, typer.Option("--series", help="Take each folder as one DICOM series: a volume.")] = False,
+    metadata: Annotated[
+        Path | None,
+        typer.Option("--metadata", metavar="TABLE.csv", help="Metadata of the images, for models that take some."),
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="Column of the table with the image's name [default: the first]."),
+    ] = None,
     runtime: RuntimeOption = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment files, folders and zips with a bundle.
+    """Segment or classify files, folders and zips with a bundle.
 
-    Writes masks/ (PNG in the size of the image), overlays/ and predictions.csv. A bad file is reported
-    and the rest go on; the exit code is then 3.
+    A bundle for segmentation writes masks/ (PNG in the size of the image), overlays/ and predictions.csv. A NIfTI
+    file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file that lies upon it.
+
+    A bundle for classification writes predictions.csv with a row for each image, or for each page of a file: the
+    probability of each class and the decision. Some take metadata with the image: --metadata names a CSV with a row
+    for each image, called as its file with or without folder and extension.
+
+    A bad file is reported and the rest go on; the exit code is then 3.
     """
-    from medloom.inference.files import open_images, predict_files
+    from medloom.inference.inputs import open_images
     from medloom.packaging import read_bundle
 
+    if series and page is not None:
+        raise UserError("--series takes every slice and --page takes one page; give one of them")
     with read_bundle(bundle) as opened:
         manifest = opened.manifest
         predictor = opened.predictor(runtime=runtime, threads=threads)
     page = manifest.input.page if page is None else page
-    with open_images(paths, skip if skip is not None else ["*_mask.*"]) as images, progress("predict") as update:
+    with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
         if not images:
             raise DataError("there are no images in " + ", ".join(map(str, paths)))
-        results = predict_files(predictor, images, output, page=page, progress=update)
+        rows = _metadata(predictor, images, metadata, id_column)
+        results = _predict(predictor, images, output, rows, page)
     _report(results, output, phantom=manifest.phantom, as_json=as_json)
 
 
-def _report(results: Sequence[FileResult], output: Path, *, phantom: bool, as_json: bool) -> None:
+def _metadata(
+    predictor: Predictor | LabelPredictor, images: Sequence[Entry], table: Path | None, id_column: str | None
+) -> tuple[dict[str, str], ...]:
+    """Read the table, or say what the model would take."""
+    from medloom.inference import LabelPredictor
+
+    columns = predictor.metadata_columns if isinstance(predictor, LabelPredictor) else ()
+    if table is None:
+        if id_column is not None:
+            raise UserError("--id names a column of the table that --metadata names; give both")
+        if columns:
+            warn(f"the model also takes {', '.join(columns)}; without --metadata they count as blank")
+        return ()
+    from medloom.inference.metadata_files import read_metadata
+
+    found = read_metadata(table, images, columns, id_column=id_column)
+    for warning in found.warnings:
+        warn(warning)
+    return found.rows
+
+
+def _predict(
+    predictor: Predictor | LabelPredictor,
+    images: Sequence[Entry],
+    output: Path,
+    rows: Sequence[dict[str, str]],
+    page: int | None,
+) -> Sequence[FileResult] | Sequence[LabelResult]:
+    from medloom.inference import LabelPredictor
+    from medloom.inference.files import predict_files
+    from medloom.inference.label_files import predict_label_files
+
+    with progress("predict") as update:
+        if isinstance(predictor, LabelPredictor):
+            return predict_label_files(predictor, images, output, metadata=rows, page=page, progress=update)
+        return predict_files(predictor, images, output, page=page, progress=update)
+
+
+def _report(
+    results: Sequence[FileResult] | Sequence[LabelResult], output: Path, *, phantom: bool, as_json: bool
+) -> None:
     bad = [result for result in results if result.error]
-    found = sum(result.lesion == "yes" for result in results)
     for result in bad[:_SHOWN_ERRORS]:
         warn(f"{result.file}: {result.error}")
     table = output / "predictions.csv"
+    counts, said = _summary(results)
     value = {
         "images": len(results),
-        "with_lesion": found,
+        **counts,
         "failed": len(bad),
         "phantom": phantom,
         "table": str(table),
         "results": [asdict(result) for result in results],
     }
-    text = f"{len(results) - len(bad)} of {len(results)} images predicted, {found} with a lesion; see {table}"
+    text = f"{len(results) - len(bad)} of {len(results)} images predicted{said}; see {table}"
     if phantom:
         text += "\nThe model learned from phantoms: these predictions mean nothing for people."
     print_result(value, text, as_json=as_json)
     if bad:
         raise typer.Exit(ExitCode.SET_ASIDE)
+
+
+def _summary(results: Sequence[FileResult] | Sequence[LabelResult]) -> tuple[dict[str, Any], str]:
+    """Return what was found as plain JSON types, and in words."""
+    from medloom.inference.files import FileResult
+
+    if all(isinstance(result, FileResult) for result in results):
+        found = sum(isinstance(result, FileResult) and result.lesion == "yes" for result in results)
+        return {"with_lesion": found}, f", {found} with a lesion"
+    decided = Counter(name for result in results if not isinstance(result, FileResult) for name in result.decision)
+    said = ", ".join(f"{count} {name}" for name, count in sorted(decided.items()))
+    return {"decisions": dict(sorted(decided.items()))}, f": {said}" if said else ""

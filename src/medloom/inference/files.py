@@ -1,38 +1,34 @@
-"""Predict many files: masks and overlays as PNG, one table; a bad file never stops the rest."""
+"""Segment many files: masks and overlays as PNG, masks of volumes as NIfTI, one table.
+
+A bad file never stops the rest.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from medloom.data.sources import Source, open_source
+import numpy as np
+from numpy.typing import NDArray
+
 from medloom.errors import UserError
 from medloom.files import write_text
-from medloom.imaging import FORMATS_BY_SUFFIX, encode_png
+from medloom.imaging import Volume, encode_png
+from medloom.imaging.nifti import write_nifti
 from medloom.inference.base import Prepared
 from medloom.inference.encoding import mask_png, overlay
+from medloom.inference.inputs import Entry, SeriesFolder, read_input, without_suffix
 from medloom.inference.predictor import Prediction, Predictor
+from medloom.inference.volumes import VolumePrediction, predict_volume
 
-__all__ = ["FileResult", "ImageFile", "open_images", "predict_files"]
+__all__ = ["TABLE", "FileResult", "predict_files", "write_rows"]
 
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image that can be read.
-
-    Args:
-        name: As the user knows it: the path, or the name inside the folder or zip.
-        read: Gives its bytes.
-    """
-
-    name: str
-    read: Callable[[], bytes]
+TABLE = "predictions.csv"
+"""Name of the table in the output folder."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +36,24 @@ class FileResult:
     """One row of ``predictions.csv``.
 
     Args:
-        file: Name of the image.
-        area_px: Foreground pixels; None if there is an error.
-        area_mm2: Their area, or None if the image does not say how large its pixels are.
+        file: Name of the image or volume.
+        area_px: Foreground pixels, of all slices together for a volume; None if there is an error.
+        area_mm2: Their area; None for a volume, and if the image does not say how large its pixels are.
+        volume_ml: For a volume: its foreground in millilitres, or None if the file does not say how large its
+            voxels are.
+        slices: For a volume: how many it has.
         probability: Largest lesion probability of any pixel.
         lesion: ``yes`` or ``no``; empty if there is an error.
-        mask: The mask, relative to the output folder.
-        overlay: The image with the mask's outline, relative to the output folder.
+        mask: The mask, relative to the output folder: PNG, or for a volume NIfTI in its own geometry.
+        overlay: The image with the mask's outline, relative to the output folder; empty for a volume.
         error: Why there is no prediction.
     """
 
     file: str
     area_px: int | None = None
     area_mm2: float | None = None
+    volume_ml: float | None = None
+    slices: int | None = None
     probability: float | None = None
     lesion: str = ""
     mask: str = ""
@@ -60,32 +61,9 @@ class FileResult:
     error: str = ""
 
 
-@contextmanager
-def open_images(paths: Iterable[str | Path], skip: Sequence[str] = ()) -> Iterator[list[ImageFile]]:
-    """List the images in files, folders and zips, to be read inside the ``with`` block.
-
-    A file that is named is always listed, whatever its suffix; in a folder or zip, only images are.
-
-    Args:
-        paths: Files, folders and zips.
-        skip: Patterns of names in folders and zips to leave out, such as ``*_mask.*``.
-
-    Raises:
-        DataError: If a path is missing or a zip is not safe to read.
-    """
-    with ExitStack() as stack:
-        images: list[ImageFile] = []
-        for path in map(Path, paths):
-            if path.is_file() and path.suffix.lower() != ".zip":
-                images.append(ImageFile(path.name, path.read_bytes))
-            else:
-                images += _in_source(stack.enter_context(open_source(path)), skip)
-        yield images
-
-
 def predict_files(
     predictor: Predictor,
-    images: Sequence[ImageFile],
+    images: Sequence[Entry],
     folder: Path,
     *,
     page: int | None = None,
@@ -93,11 +71,14 @@ def predict_files(
 ) -> list[FileResult]:
     """Predict images one by one and write ``masks/``, ``overlays/`` and ``predictions.csv``.
 
+    A NIfTI file or a DICOM series is one volume: its mask is ``masks/NAME.nii.gz`` with the same affine and shape, the
+    class index of each voxel.
+
     Args:
         predictor: The model.
         images: What to predict.
         folder: Where to write.
-        page: Page of TIFFs that have several.
+        page: Page of files that have several; None predicts all slices of a NIfTI file.
         progress: Called with how many are done and how many there are.
 
     Returns:
@@ -109,26 +90,51 @@ def predict_files(
         results.append(_predict_file(predictor, image, folder, names, page))
         if progress:
             progress(done, len(images))
-    write_text(folder / "predictions.csv", _table(results))
+    columns = [field.name for field in fields(FileResult)]
+    write_rows(folder / TABLE, columns, map(asdict, results))
     return results
 
 
-def _in_source(source: Source, skip: Sequence[str]) -> Iterator[ImageFile]:
-    for name in sorted(source.names()):
-        wanted = PurePosixPath(name).suffix.lower() in FORMATS_BY_SUFFIX
-        if wanted and not any(fnmatch(name, pattern) for pattern in skip):
-            yield ImageFile(name, partial(source.read, name))
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV atomically; None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _predict_file(
-    predictor: Predictor, image: ImageFile, folder: Path, names: _OutputNames, page: int | None
+    predictor: Predictor, image: Entry, folder: Path, names: _OutputNames, page: int | None
 ) -> FileResult:
     try:
-        prepared = predictor.prepare(image.read(), page=page)
-        prediction = predictor.finish(predictor.run(prepared.network_input[None])[0], prepared)
+        given = read_input(image, page=page, budget=predictor.limits)
+        if isinstance(given, Volume):
+            found = predict_volume(predictor, given)
+        else:
+            prepared = predictor.prepare(given, page=page)
+            prediction = predictor.finish(predictor.run(prepared.network_input[None])[0], prepared)
     except (UserError, OSError) as error:
         return FileResult(image.name, error=str(error))
-    return _write(prediction, prepared, image.name, folder, names.give(image.name))
+    if isinstance(given, Volume):
+        return _write_volume(found, given.affine, image.name, folder, names.give(image, ".nii.gz"))
+    return _write(prediction, prepared, image.name, folder, names.give(image, ".png"))
+
+
+def _write_volume(
+    found: VolumePrediction, affine: NDArray[np.float64], file: str, folder: Path, name: str
+) -> FileResult:
+    mask = f"masks/{name}"
+    write_nifti(found.mask, affine, folder / mask)
+    return FileResult(
+        file=file,
+        area_px=found.area_px,
+        volume_ml=found.volume_ml,
+        slices=len(found.mask),
+        probability=round(found.probability, 6),
+        lesion="yes" if found.has_lesion else "no",
+        mask=mask,
+    )
 
 
 def _write(prediction: Prediction, prepared: Prepared, file: str, folder: Path, name: str) -> FileResult:
@@ -157,20 +163,13 @@ class _OutputNames:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def give(self, name: str) -> str:
-        """Return the image's own relative path with ``.png``, without steps upwards, numbered if taken."""
+    def give(self, image: Entry, ending: str) -> str:
+        """Return the image's own relative path with ``ending``, without steps upwards, numbered if taken."""
+        name = image.name if isinstance(image, SeriesFolder) else without_suffix(image.name)
         parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..")]
-        stem = PurePosixPath(*parts).with_suffix("") if parts else PurePosixPath("image")
-        chosen, number = f"{stem}.png", 2
+        stem = PurePosixPath(*parts) if parts else PurePosixPath("image")
+        chosen, number = f"{stem}{ending}", 2
         while chosen.lower() in self._taken:
-            chosen, number = f"{stem}-{number}.png", number + 1
+            chosen, number = f"{stem}-{number}{ending}", number + 1
         self._taken.add(chosen.lower())
         return chosen
-
-
-def _table(results: Sequence[FileResult]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(FileResult)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(result) for result in results)
-    return text.getvalue()

@@ -1,0 +1,137 @@
+"""What a user names to be predicted: files, folders and zips, volumes, and folders that are one DICOM series each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from medloom.data.sources import Source, open_source
+from medloom.errors import DataError, DecodeError
+from medloom.imaging import FORMATS_BY_SUFFIX, Budget, Volume, read_series, sniff
+from medloom.imaging.nifti import read_nifti_volume
+
+__all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input", "without_suffix"]
+
+_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
+_DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
+_DICOM_INDEX = "DICOMDIR"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image that can be read.
+
+    Args:
+        name: As the user knows it: the file's name, or the path inside the folder or zip.
+        read: Gives its bytes.
+        place: Its whole path, by the end of which a table may name it; the name alone if empty.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class SeriesFolder:
+    """A folder or zip that is one DICOM series.
+
+    Args:
+        name: Name of the folder.
+        read: Gives the bytes of its DICOM files.
+        place: Its whole path, by the end of which a table may name it; the name alone if empty.
+    """
+
+    name: str
+    read: Callable[[], list[bytes]]
+    place: str = ""
+
+
+Entry = ImageFile | SeriesFolder
+
+
+@contextmanager
+def open_images(
+    paths: Iterable[str | Path], skip: Sequence[str] = (), *, series: bool = False
+) -> Iterator[list[Entry]]:
+    """List the images in files, folders and zips, to be read inside the ``with`` block.
+
+    A file that is named is always listed, whatever its suffix; in a folder or zip, only images are.
+
+    Args:
+        paths: Files, folders and zips.
+        skip: Patterns of names in folders and zips to leave out, such as ``*_mask.*``.
+        series: Take each folder and zip as one DICOM series, whatever its files are called.
+
+    Raises:
+        DataError: If a path is missing or a zip is not safe to read.
+    """
+    with ExitStack() as stack:
+        images: list[Entry] = []
+        for path in map(Path, paths):
+            place = path.expanduser().resolve()
+            if path.is_file() and path.suffix.lower() != ".zip":
+                images.append(ImageFile(path.name, path.read_bytes, place.as_posix()))
+                continue
+            source = stack.enter_context(open_source(path))
+            names = [name for name in sorted(source.names()) if not any(fnmatch(name, one) for one in skip)]
+            if series:
+                images.append(SeriesFolder(place.name, partial(_dicom_files, source, names), place.as_posix()))
+            else:
+                images += (
+                    ImageFile(name, partial(source.read, name), f"{without_suffix(place.as_posix())}/{name}")
+                    for name in names
+                    if name.lower().endswith(_SUFFIXES)
+                )
+        yield images
+
+
+def read_input(image: Entry, *, page: int | None, budget: Budget) -> Volume | bytes:
+    """Read a volume whole, where the input is one and no page of it was asked for; else give its bytes.
+
+    Args:
+        image: What to read.
+        page: Page that was asked for; None takes all of a NIfTI file. A DICOM series is always taken whole.
+        budget: What one file may cost.
+
+    Raises:
+        DataError: If the files are not one whole series.
+        DecodeError: If the bytes are not an acceptable image.
+    """
+    if isinstance(image, SeriesFolder):
+        return read_series(image.read(), budget=budget)
+    data = image.read()
+    if page is None and sniff(data) == "nifti":
+        return read_nifti_volume(data, budget=budget)
+    return data
+
+
+def without_suffix(name: str) -> str:
+    """Return a name without the suffix of an image or zip; the dots of ``1.2.840.1`` are part of the name."""
+    suffix = max((end for end in (*_SUFFIXES, ".zip") if name.lower().endswith(end)), key=len, default="")
+    return name[: len(name) - len(suffix)] or name
+
+
+def _dicom_files(source: Source, names: Sequence[str]) -> list[bytes]:
+    """Read what is called or begins like DICOM; folders of a scanner hold indexes and notes as well."""
+    found = []
+    for name in names:
+        if PurePosixPath(name).name.upper() == _DICOM_INDEX:
+            continue
+        data = source.read(name)
+        if name.lower().endswith(_DICOM_SUFFIXES) or _is_dicom(data):
+            found.append(data)
+    if not found:
+        raise DataError("there are no DICOM files in it; expected those of one series")
+    return found
+
+
+def _is_dicom(data: bytes) -> bool:
+    try:
+        return sniff(data) == "dicom"
+    except DecodeError:
+        return False
