@@ -1,7 +1,8 @@
 """Runs in a process of its own, which dies by SIGKILL or gets SIGTERM at a chosen call of a chosen function.
 
-``job`` comes as a global: ``store``, ``run_dir``, ``recipe``, ``train`` settings, and ``fault`` =
-``[where, function, call from 1, "before" or "after", signal name]`` or None. The result goes to ``run_dir/result``.
+``job`` comes as a global: ``store``, ``splits``, ``run_dir``, ``recipe``, ``labels`` = a ``LabelTable`` or None, and
+``fault`` = ``[where, function, call from 1, "before" or "after", signal name]`` or None. The result goes to
+``run_dir/result``.
 """
 
 import importlib
@@ -42,7 +43,8 @@ def main(job):
         plant(*job["fault"])
     store = PixelStore.open(Path(job["store"]))
     catalogue = pd.DataFrame({"sample_id": store.sample_ids, "split": job["splits"], "sha256": store.sample_ids})
-    result = train(Recipe.model_validate(job["recipe"]), catalogue, store, Path(job["run_dir"]))
+    recipe = Recipe.model_validate(job["recipe"])
+    result = train(recipe, catalogue, store, Path(job["run_dir"]), labels=job["labels"])
     (Path(job["run_dir"]) / "result").write_text(f"{result.finished} {result.best_epoch} {result.epochs_done}")
 
 

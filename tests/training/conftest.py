@@ -1,7 +1,8 @@
-"""A store of small discs on noise, and a recipe that learns them in seconds."""
+"""Stores of small discs on noise, with masks and with labels, and recipes that learn them in seconds."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from medloom.data.store import PixelStore, StoreWriter
 from medloom.recipe import Recipe
+from medloom.training.samples import LabelTable, label_table
 
 SIZE = 32
 SPLITS = ["train"] * 22 + ["validation"] * 9 + ["test"] * 3
@@ -61,6 +63,86 @@ def make_recipe():
                 "data": {"channels": ["a", "b"]},
                 "preprocess": {"size": [SIZE, SIZE]},
                 "model": {"name": "unet", "args": {"channels": [4, 8], "num_res_units": 1, "dropout": 0.1}},
+                "train": {**defaults, **train},
+            }
+        )
+
+    return make
+
+
+KINDS = ("binary", "multi-class", "multi-label", "real")
+LABEL_SPLITS = (["train"] * 5 + ["validation"] * 3 + ["test"]) * 7
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Pictures with a bright disc on the left or on the right, both or none, and a table that tells half of it."""
+
+    store: PixelStore
+    catalogue: pd.DataFrame
+    left: np.ndarray
+    right: np.ndarray
+    metadata: np.ndarray
+
+    def truth(self, kind: str) -> np.ndarray:
+        """``(N, T)`` labels of a kind."""
+        columns = {
+            "binary": [self.left],
+            "multi-class": [self.left + self.right],
+            "multi-label": [self.left, self.right],
+            "real": [self.left - 0.5 * self.right],
+        }
+        return np.stack(columns[kind], axis=1)
+
+    def table(self, kind: str = "binary", *, metadata: bool = False) -> LabelTable:
+        """Labels in the order of the catalogue."""
+        return label_table(self.store.sample_ids, self.truth(kind), self.metadata if metadata else None)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory) -> LabelSet:
+    generator = np.random.default_rng(1)
+    left, right = (np.arange(len(LABEL_SPLITS)) // by % 2 for by in (1, 2))
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    discs = [(rows - 16) ** 2 + (columns - centre) ** 2 <= 30 for centre in (9, 23)]
+    with StoreWriter(tmp_path_factory.mktemp("labelled"), len(left), (2, SIZE, SIZE), np.uint8, masks=False) as writer:
+        for row, parts in enumerate(zip(left, right, strict=True)):
+            shown = sum(60 * part * disc for part, disc in zip(parts, discs, strict=True))
+            image = np.clip(generator.normal(100, 25, (2, SIZE, SIZE)) + shown, 0, 255).astype(np.uint8)
+            writer.put(row, image, None, np.full(2, 110, np.float32), np.full(2, 1 / 30, np.float32))
+        ids = [f"P{row:03d}-001" for row in range(len(left))]
+        store = PixelStore.open(writer.publish("key-of-the-pictures", ids, {}))
+    hashes = [f"hash of {sample}" for sample in ids]
+    catalogue = pd.DataFrame({"sample_id": ids, "split": LABEL_SPLITS, "sha256": hashes})
+    metadata = np.stack([left + generator.normal(0, 0.8, len(left)), generator.normal(0, 1, len(left))], axis=1)
+    return LabelSet(store, catalogue, left, right, metadata.astype(np.float32))
+
+
+@pytest.fixture
+def make_label_recipe():
+    def make(kind: str = "binary", *, model=None, loss=None, **train) -> Recipe:
+        real, single = kind == "real", kind in ("binary", "multi-class")
+        defaults = {
+            "epochs": 3,
+            "batch_size": 8,
+            "device": "cpu",
+            "precision": "32",
+            "optimizer": {"lr": 0.01},
+            "monitor": "loss" if real else "auc",
+            "checkpoint_minutes": None,
+        }
+        labels = {"kind": kind, "targets": ["level"] if single or real else ["left", "right"]}
+        if single:
+            labels["classes"] = ["0", "1", "2"][: 2 if kind == "binary" else 3]
+        return Recipe.model_validate(
+            {
+                "name": "discs",
+                "task": "classification",
+                "data": {"layout": "csv", "channels": ["a", "b"], "labels": labels},
+                "preprocess": {"size": [SIZE, SIZE]},
+                "augment": {"flip": {"p": 0.0}},
+                "model": {"name": "perceptron", **(model or {})},
+                "loss": loss or {"name": "mse" if real else "cross-entropy"},
                 "train": {**defaults, **train},
             }
         )

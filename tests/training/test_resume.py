@@ -25,6 +25,25 @@ RENAME = ("pathlib:Path", "replace")
 APPEND = ("medloom.training.keeper", "_append")
 ALL = [STEP, VALIDATION, WRITE, FLUSH, RENAME, APPEND]
 
+LABELS = {
+    "perceptron": {"averaging": "ema"},
+    "thawed": {  # one block more with each epoch, batch norms, dropout, a table beside, rare classes drawn more often
+        "model": {
+            "name": "test_efficientnet",
+            "tune": "blocks",
+            "blocks": 2,
+            "unfreeze_every": 1,
+            "backbone_rate": 0.3,
+            "dropout": 0.2,
+            "metadata": "fused",
+        },
+        "loss": {"name": "cross-entropy", "args": {"class_weights": "balanced", "label_smoothing": 0.05}},
+        "averaging": "ema",
+        "lesion_share": 0.6,
+    },
+}
+"""What a training on labels is; there are five steps in an epoch."""
+
 
 @pytest.fixture(scope="session")
 def processes():
@@ -35,15 +54,18 @@ def processes():
 
 
 @pytest.fixture
-def run(processes, store, catalogue, make_recipe):
-    """Run a training in its own process; returns the exit code."""
+def run(processes, store, catalogue, make_recipe, labelled, make_label_recipe):
+    """Run a training in its own process; returns the exit code. With ``labels`` it learns these from pictures."""
 
-    def start(run_dir, fault=None, **train) -> int:
+    def start(run_dir, fault=None, *, labels=None, **train) -> int:
+        recipe = make_recipe(**train) if labels is None else make_label_recipe(**{**LABELS[labels], **train})
+        pixels, rows = (store, catalogue) if labels is None else (labelled.store, labelled.catalogue)
         job = {
-            "store": str(store.path),
-            "splits": catalogue["split"].tolist(),
+            "store": str(pixels.path),
+            "splits": rows["split"].tolist(),
             "run_dir": str(run_dir),
-            "recipe": make_recipe(**train).plain(),
+            "recipe": recipe.plain(),
+            "labels": labels and labelled.table(metadata=recipe.model.metadata != "none"),
             "fault": fault,
         }
         child = processes.Process(target=runpy.run_path, args=(CHILD,), kwargs={"init_globals": {"job": job}})
@@ -83,8 +105,8 @@ def outcome(run_dir: Path) -> tuple:
     lines = [json.loads(text) for text in (run_dir / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("seconds")
-    pictures = sorted(path.name for path in (run_dir / "progress").iterdir())
-    return last, best, lines, pictures, (run_dir / "progress" / "progress.json").read_text()
+    pictures = {path.name: path.read_bytes() for path in (run_dir / "progress").glob("*")}
+    return last, best, lines, pictures
 
 
 def assert_same(one, other, where="") -> None:
@@ -172,6 +194,48 @@ def test_sigterm_saves_within_a_step_and_the_run_continues_to_the_same_bits(
     assert_same(outcome(tmp_path), expected)
 
 
+@pytest.mark.parametrize(
+    ("fault", "train"),
+    [
+        ([*STEP, 3, "after"], EVERY_STEP),
+        ([*STEP, 8, "before"], EVERY_STEP),  # one block is thawed
+        ([*VALIDATION, 2, "before"], {}),
+        pytest.param([*VALIDATION, 4, "after"], EVERY_STEP, marks=pytest.mark.slow),
+        pytest.param([*STEP, 13, "after"], EVERY_STEP, marks=pytest.mark.slow),
+        pytest.param([*WRITE, 5, "before"], EVERY_STEP, marks=pytest.mark.slow),
+        pytest.param([*APPEND, 2, "after"], {}, marks=pytest.mark.slow),
+    ],
+    ids=lambda value: "-".join(map(str, value[1:])) if isinstance(value, list) else "every-step" * bool(value),
+)
+@pytest.mark.parametrize("labels", [pytest.param("perceptron", marks=pytest.mark.slow), "thawed"])
+def test_a_killed_run_on_labels_continues_to_the_same_bits(run, reference, tmp_path, labels, fault, train):
+    expected = outcome(reference(labels=labels))
+    assert run(tmp_path, [*fault, "SIGKILL"], labels=labels, **train) == -signal.SIGKILL
+    finish(run, tmp_path, labels=labels, **train)
+    assert_same(outcome(tmp_path), expected)
+
+
+@pytest.mark.parametrize(
+    ("fault", "epochs_before"),
+    [
+        ([*STEP, 7, "before"], "False 1 1"),
+        pytest.param([*VALIDATION, 4, "before"], "False 1 1", marks=pytest.mark.slow),
+        pytest.param([*APPEND, 2, "before"], "False 2 2", marks=pytest.mark.slow),
+    ],
+    ids=["in-mid-epoch", "in-the-validation", "at-the-end-of-an-epoch"],
+)
+@pytest.mark.parametrize("labels", [pytest.param("perceptron", marks=pytest.mark.slow), "thawed"])
+def test_sigterm_saves_a_run_on_labels_which_continues_to_the_same_bits(
+    run, reference, tmp_path, labels, fault, epochs_before
+):
+    expected = outcome(reference(labels=labels))
+    assert run(tmp_path, [*fault, "SIGTERM"], labels=labels) == 0
+    finished, _, epochs_done = (tmp_path / "result").read_text().split()
+    assert [finished, epochs_done] == epochs_before.split()[::2]
+    finish(run, tmp_path, labels=labels)
+    assert_same(outcome(tmp_path), expected)
+
+
 def test_a_finished_run_is_extended_to_more_epochs_as_if_it_had_been_longer(run, reference, tmp_path):
     steady = {"schedule": {"name": "none"}}
     expected = outcome(reference(epochs=5, **steady))
@@ -183,14 +247,16 @@ def test_a_finished_run_is_extended_to_more_epochs_as_if_it_had_been_longer(run,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trial", range(50))
-def test_a_run_killed_at_random_several_times_continues_to_the_same_bits(run, reference, tmp_path, trial):
-    expected = outcome(reference())
+@pytest.mark.parametrize("labels", [None, "thawed"])
+def test_a_run_killed_at_random_several_times_continues_to_the_same_bits(run, reference, tmp_path, labels, trial):
+    expected = outcome(reference(labels=labels))
     chance = random.Random(trial)
     for _ in range(chance.randint(1, 3)):
         train = chance.choice([{}, EVERY_STEP])
         where, name = chance.choice(ALL)
-        run(tmp_path, [where, name, chance.randint(1, 12), chance.choice(["before", "after"]), "SIGKILL"], **train)
-    finish(run, tmp_path)
+        fault = [where, name, chance.randint(1, 12), chance.choice(["before", "after"]), "SIGKILL"]
+        run(tmp_path, fault, labels=labels, **train)
+    finish(run, tmp_path, labels=labels)
     assert_same(outcome(tmp_path), expected)
 
 

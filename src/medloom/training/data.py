@@ -102,12 +102,15 @@ class StoreData(LightningDataModule):
                 raise DataError(f"there is no {name} sample; look at the split in catalogue.csv")
         mixed = 0 < int(self._positive.sum()) < len(self._positive)
         if self.config.lesion_share is not None and not mixed:
-            raise DataError("train.lesion_share needs training samples with a lesion and training samples without one")
-        positive = self.samples.positive[self.validation_rows]
-        if self.config.monitor == "dice_lesion" and not positive.any():
+            raise DataError(
+                "train.lesion_share needs training samples with a lesion, or not of the first class, and others"
+            )
+        if self.config.monitor == "dice_lesion" and not self.samples.positive[self.validation_rows].any():
             raise DataError("train.monitor is dice_lesion and no validation sample has a lesion; take dice_all or loss")
-        if self.config.monitor in ("auc", "average_precision") and (positive.all() or not positive.any()):
-            raise DataError(f"train.monitor is {self.config.monitor} and validation has one class only; take loss")
+        if self.config.monitor in ("auc", "average_precision"):
+            truth = self.samples.truth[self.validation_rows]
+            if (truth == truth[:1]).all():
+                raise DataError(f"train.monitor is {self.config.monitor} and validation has one class only; take loss")
 
     def _training_plan(self, epoch: int) -> Rows:
         order = epoch_order(self._positive, self.config.seed, epoch, self.config.lesion_share)

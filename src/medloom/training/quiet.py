@@ -12,6 +12,7 @@ __all__ = ["quiet_lightning"]
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning_utilities")
 _EXPECTED = (
     r".*You're resuming from a checkpoint that ended before the epoch ended.*",  # our loader resumes by position
+    r".*in eval mode at the start of training.*",  # batch norms of frozen blocks
     r".*GPU available but not used.*",  # the recipe said so
     r".*CUDAGraph supports dynamic shapes.*",  # torch.compile and the last, smaller batch
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 on torch 2.13

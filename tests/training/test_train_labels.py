@@ -1,0 +1,253 @@
+"""Labels of whole images: what is learned, saved, reported and refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, mean_squared_error, roc_auc_score
+
+from medloom.errors import DataError, RecipeError, TrainingError
+from medloom.training import fit as fit_file
+from medloom.training import load_best, train
+from medloom.training.samples import label_table
+from medloom.transforms.augment import normalise
+
+KINDS = ["binary", "multi-class", "multi-label", "real"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def learn(labelled, tmp_path):
+    """Train on the labels; returns the result and the lines of the metrics."""
+
+    def run(recipe, table=None, catalogue=None, folder="run"):
+        kind = recipe.data.labels.kind
+        table = labelled.table(kind, metadata=recipe.model.metadata != "none") if table is None else table
+        catalogue = labelled.catalogue if catalogue is None else catalogue
+        result = train(recipe, catalogue, labelled.store, tmp_path / folder, labels=table)
+        lines = (tmp_path / folder / "metrics.jsonl").read_text().splitlines()
+        return result, [json.loads(line) for line in lines]
+
+    return run
+
+
+def validated(labelled, recipe, run_dir) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the loaded best network on the validation samples, and their labels."""
+    rows = np.flatnonzero(labelled.catalogue["split"] == "validation")
+    store, metadata = labelled.store, torch.from_numpy(labelled.metadata[rows])
+    parts = [torch.from_numpy(np.asarray(array[rows])) for array in (store.images, store.offset, store.scale)]
+    with torch.no_grad():
+        logits = load_best(run_dir, recipe)(normalise(*parts), metadata)
+    return logits.numpy().astype(float), labelled.truth(recipe.data.labels.kind)[rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        ("binary", {"name": "test_efficientnet", "metadata": "fused", "dropout": 0.2}),
+        ("binary", {"metadata": "only"}),
+        ("multi-class", {}),
+        ("multi-label", {}),
+    ],
+    ids=["binary-fused", "binary-table-only", "multi-class", "multi-label"],
+)
+def test_the_best_epoch_is_saved_reported_and_loaded_with_the_figures_of_scikit_learn(
+    labelled, learn, make_label_recipe, tmp_path, kind, model
+):
+    recipe = make_label_recipe(kind, model=model, epochs=4, averaging="ema", ema_decay=0.5)
+    result, lines = learn(recipe)
+    assert result.best_metric == max(line["auc"] for line in lines)
+    best = lines[result.best_epoch - 1]
+    assert best["auc"] == result.best_metric
+    facts = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert (facts["best_epoch"], facts["best_metric"], facts["monitor"]) == (best["epoch"], best["auc"], "auc")
+    logits, truth = validated(labelled, recipe, tmp_path / "run")
+    if kind == "multi-class":
+        truth = np.eye(3)[truth[:, 0].astype(int)]
+        logits = torch.from_numpy(logits).softmax(dim=1).numpy()
+    assert best["auc"] == pytest.approx(roc_auc_score(truth, logits), abs=1e-9)
+    assert best["average_precision"] == pytest.approx(average_precision_score(truth, logits), abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_label_is_learned(labelled, learn, make_label_recipe, tmp_path, kind):
+    recipe = make_label_recipe(kind, epochs=8)
+    result, lines = learn(recipe)
+    assert lines[-1]["train_loss"] < 0.8 * lines[0]["train_loss"]
+    logits, truth = validated(labelled, recipe, tmp_path / "run")
+    if kind == "real":
+        assert result.best_metric == pytest.approx(mean_squared_error(truth, logits), rel=1e-5)
+        assert result.best_metric < 0.7 * truth.var()
+    else:
+        assert result.best_metric > 0.85
+
+
+def test_the_loss_of_validation_is_the_mean_over_images_whatever_the_batches_are(learn, make_label_recipe):
+    found = [
+        learn(make_label_recipe(epochs=1, validation_batch_size=size), folder=str(size))[1][0]["val_loss"]
+        for size in (4, 21)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_a_table_alone_learns_nothing_from_the_pictures(labelled, learn, make_label_recipe, tmp_path):
+    recipe = make_label_recipe(model={"metadata": "only"}, epochs=2)
+    learn(recipe)
+    network = load_best(tmp_path / "run", recipe)
+    table = torch.from_numpy(labelled.metadata[:5])
+    assert torch.equal(network(torch.zeros(5, 2, 32, 32), table), network(torch.ones(5, 2, 32, 32), table))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_the_backbone_learns_at_its_own_rate_under_every_schedule(learn, make_label_recipe, monkeypatch, schedule):
+    seen = []
+    original = fit_file.TaskModule.optimizer_step
+
+    def look(module, *args, **options):
+        seen.append([group["lr"] for group in module.trainer.optimizers[0].param_groups])
+        return original(module, *args, **options)
+
+    monkeypatch.setattr(fit_file.TaskModule, "optimizer_step", look)
+    model = {"name": "test_efficientnet", "backbone_rate": 0.1}
+    _, lines = learn(make_label_recipe(model=model, schedule={"name": schedule}))
+    head, backbone = np.array(seen).T
+    np.testing.assert_allclose(backbone, 0.1 * head)
+    assert [line["lr"] for line in lines] == list(head[4::5])
+
+
+def test_a_frozen_backbone_stays_as_it_was_until_its_blocks_are_thawed(learn, make_label_recipe, tmp_path, monkeypatch):
+    weights = []
+    original = fit_file.TaskModule.on_train_batch_start
+
+    def look(module, *args):
+        original(module, *args)
+        state = module.network.backbone.state_dict()
+        weights.append({name: value.clone() for name, value in state.items()})
+
+    monkeypatch.setattr(fit_file.TaskModule, "on_train_batch_start", look)
+    model = {"name": "test_efficientnet", "unfreeze_every": 1, "tune": "blocks", "blocks": 1}
+    learn(make_label_recipe(model=model, epochs=2))
+    before, thawing, after = weights[0], weights[5], weights[9]
+    assert all(torch.equal(before[name], thawing[name]) for name in before)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not any(name.startswith(("conv_stem", "blocks.0")) for name in changed)
+
+
+def test_class_weights_are_balanced_by_the_training_samples_alone(labelled, learn, make_label_recipe, monkeypatch):
+    given = []
+    original = fit_file.build_task_loss
+    monkeypatch.setattr(
+        fit_file, "build_task_loss", lambda recipe, counts: given.append(counts) or original(recipe, counts)
+    )
+    train_rows = (labelled.catalogue["split"] == "train").to_numpy()
+    labels = labelled.truth("binary").copy()
+    labels[np.flatnonzero(train_rows)[:25]] = 0
+    learn(
+        make_label_recipe(epochs=1, loss={"name": "cross-entropy", "args": {"class_weights": "balanced"}}),
+        label_table(labelled.store.sample_ids, labels),
+    )
+    positives = int(labels[train_rows].sum())
+    assert given == [[35 - positives, positives]]
+    assert positives / 35 < labels.mean()
+
+
+def test_labels_follow_their_samples_whatever_the_order_of_the_catalogue(labelled, learn, make_label_recipe):
+    order = np.random.default_rng(3).permutation(len(labelled.left))
+    ids = [labelled.store.sample_ids[row] for row in order]
+    table = label_table(ids, labelled.truth("binary")[order], labelled.metadata[order])
+    recipe = make_label_recipe(model={"metadata": "fused"}, epochs=5)
+    straight, shuffled = learn(recipe)[0], learn(recipe, table, folder="shuffled")[0]
+    assert straight.best_metric == shuffled.best_metric > 0.8
+
+
+@pytest.mark.parametrize("what", ["labels", "metadata"])
+def test_changed_labels_or_metadata_refuse_to_continue_the_run(labelled, learn, make_label_recipe, what):
+    recipe = make_label_recipe(model={"metadata": "fused"}, epochs=1)
+    learn(recipe)
+    labels, metadata = labelled.truth("binary").copy(), labelled.metadata.copy()
+    changed = labels if what == "labels" else metadata
+    changed[7] = 1 - changed[7]
+    with pytest.raises(DataError) as caught:
+        learn(
+            make_label_recipe(model={"metadata": "fused"}, epochs=2),
+            label_table(labelled.store.sample_ids, labels, metadata),
+        )
+    assert caught.value.problems == ("the labels or the metadata are not those that the run began with",)
+
+
+def test_another_meaning_of_the_labels_refuses_to_continue_the_run(learn, make_label_recipe):
+    recipe = make_label_recipe(epochs=1)
+    learn(recipe)
+    plain = recipe.plain()
+    plain["data"]["labels"]["classes"] = ["1", "0"]
+    with pytest.raises(RecipeError, match=r"data\.labels was"):
+        learn(recipe.model_validate(plain))
+
+
+def _only(labelled, wanted):
+    """The catalogue with only the wanted samples left in validation."""
+    rows = labelled.catalogue.copy()
+    rows.loc[(rows["split"] == "validation") & ~wanted, "split"] = "test"
+    return rows
+
+
+@pytest.mark.parametrize("monitor", ["auc", "average_precision"])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_ranking_validation_samples_of_one_class_is_an_error_that_says_so(
+    labelled, learn, make_label_recipe, monitor, kept
+):
+    with pytest.raises(DataError, match=rf"train\.monitor is {monitor} and validation has one class only; take loss"):
+        learn(make_label_recipe(monitor=monitor), catalogue=_only(labelled, labelled.left == kept))
+    assert learn(make_label_recipe(monitor="loss"), catalogue=_only(labelled, labelled.left == kept))[0].finished
+
+
+def test_validation_samples_of_two_of_three_classes_can_be_ranked(labelled, learn, make_label_recipe):
+    rows = _only(labelled, labelled.left + labelled.right > 0)
+    assert 0 <= learn(make_label_recipe("multi-class", epochs=1), catalogue=rows)[0].best_metric <= 1
+
+
+def test_validation_samples_that_all_have_a_label_can_be_ranked(labelled, learn, make_label_recipe):
+    rows = _only(labelled, labelled.left + labelled.right > 0)
+    assert 0 <= learn(make_label_recipe("multi-label", epochs=1), catalogue=rows)[0].best_metric <= 1
+    with pytest.raises(DataError, match="one class only"):
+        learn(
+            make_label_recipe("multi-label"), catalogue=_only(labelled, labelled.left + labelled.right > 1), folder="b"
+        )
+
+
+def test_the_weights_of_another_network_or_table_are_refused(learn, make_label_recipe, tmp_path):
+    learn(make_label_recipe(epochs=1))
+    with pytest.raises(RecipeError, match="another network"):
+        load_best(tmp_path / "run", make_label_recipe("multi-class"))
+    with pytest.raises(TrainingError, match="train first"):
+        load_best(tmp_path / "nowhere", make_label_recipe())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_give_the_figures_of_one_also_when_continued(labelled, learn, make_label_recipe, tmp_path, kind):
+    metadata = "fused" if kind == "binary" else "none"
+    found = []
+    for devices, epochs in ((1, 2), (2, 1), (2, 2)):
+        recipe = make_label_recipe(
+            kind, model={"metadata": metadata}, devices=devices, epochs=epochs, schedule={"name": "none"}
+        )
+        plain = recipe.plain()
+        plain["augment"]["noise"]["p"] = 0.0  # each process draws its own
+        result, lines = learn(recipe.model_validate(plain), folder=str(devices))
+        found.append(
+            [result.best_epoch, *[[value for key, value in line.items() if key != "seconds"] for line in lines]]
+        )
+    assert found[0][0] == found[-1][0]
+    assert np.allclose(found[0][1:], found[-1][1:], rtol=0, atol=1e-5)
