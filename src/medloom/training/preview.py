@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["augmented_views"]
 
-View = tuple[NDArray[Any], NDArray[np.uint8]]
+View = tuple[NDArray[Any], NDArray[np.uint8] | None]
 
 _VIEWS = 4
 
@@ -32,7 +32,7 @@ def augmented_views(config: AugmentConfig, store: PixelStore, seed: int) -> Call
 
     Returns:
         From a row to the original and four augmented views: image ``(C, h, w)`` in the store's grey levels and
-        mask ``(h, w)``.
+        mask ``(h, w)``; None where the store has no masks.
     """
     augment = Augment(config)
 
@@ -48,6 +48,9 @@ def augmented_views(config: AugmentConfig, store: PixelStore, seed: int) -> Call
         drawn = augment.sample(_VIEWS, image.shape[0], (image.shape[1], image.shape[2]), generator)
         changed, moved = augment.apply(images, masks, offset, scale, drawn)
         levels = changed / scale.clamp_min(1e-12)[:, :, None, None] + offset[:, :, None, None]
-        return [(image, mask), *zip(levels.numpy().clip(0, image.max()), moved.numpy(), strict=True)]
+        shown = levels.numpy().clip(0, image.max())
+        if not store.has_masks:
+            return [(image, None), *((view, None) for view in shown)]
+        return [(image, mask), *zip(shown, moved.numpy(), strict=True)]
 
     return views
