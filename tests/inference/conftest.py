@@ -1,7 +1,11 @@
+import io
+
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
-from medloom.inference import OperatingPoint, Predictor
+from medloom.inference import LabelPredictor, OperatingPoint, Predictor
 from medloom.recipe import NormaliseConfig, PreprocessConfig
 from medloom.transforms.preprocess import Preprocess
 
@@ -33,3 +37,88 @@ def make_predictor():
         )
 
     return make
+
+
+class LinearRuntime:
+    """Answers ``means @ weights.T`` plus the sum of the metadata, and sigmoid where it is asked for; keeps its calls.
+
+    A view of the image that is moved or mirrored has another answer, because each column weighs as its number.
+    """
+
+    name = "linear"
+
+    def __init__(self, outputs=1, sigmoid=True):
+        self.outputs, self.sigmoid, self.calls = outputs, sigmoid, []
+
+    def run(self, batch_nchw, table_nf=None):
+        self.calls.append((batch_nchw.copy(), table_nf))
+        columns = np.linspace(0.0, 2.0, batch_nchw.shape[-1])
+        rows = np.linspace(1.5, 0.5, batch_nchw.shape[-2])[:, None]
+        mean = (batch_nchw.astype(np.float64) * columns * rows).mean(axis=(1, 2, 3))
+        mean = mean + (0.0 if table_nf is None else table_nf.sum(axis=1))
+        logits = mean[:, None] * np.arange(1, self.outputs + 1)
+        return (1.0 / (1.0 + np.exp(-logits)) if self.sigmoid else logits).astype(np.float32)
+
+
+@pytest.fixture
+def linear_runtime():
+    return LinearRuntime
+
+
+@pytest.fixture
+def make_labels():
+    """Make a predictor of labels: ``make_labels(runtime, kind=..., classes=..., ...)``."""
+
+    def make(runtime=None, *, size=(16, 16), channels=("grey",), classes=("benign", "malignant"), **options):
+        config = PreprocessConfig(size=size, normalise=NormaliseConfig(method="none"))
+        return LabelPredictor(runtime or LinearRuntime(), Preprocess(config), classes, channels, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_dicom():
+    """Write a grey DICOM file with pydicom, of one frame (H, W) or several (N, H, W)."""
+
+    def write(pixels, **attributes):
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3.4"
+        data.SeriesInstanceUID = "1.2.3"
+        data.Rows, data.Columns = pixels.shape[-2:]
+        if pixels.ndim == 3:
+            data.NumberOfFrames = len(pixels)
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
+        data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
+        stored = pixels.tobytes()
+        data.PixelData = stored + bytes(len(stored) % 2)
+        data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
+        for name, value in attributes.items():
+            setattr(data, name, value)
+        stream = io.BytesIO()
+        data.save_as(stream, enforce_file_format=True)
+        return stream.getvalue()
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_series(write_dicom):
+    """Write the slices of voxels (D, H, W) as DICOM files of one series, from high to low."""
+
+    def write(voxels, spacing_mm=(2.5, 0.5, 0.75), **attributes):
+        return [
+            write_dicom(
+                plane,
+                ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                ImagePositionPatient=[10, -20, 30 + number * spacing_mm[0]],
+                PixelSpacing=list(spacing_mm[1:]),
+                **attributes,
+            )
+            for number, plane in reversed(list(enumerate(voxels)))
+        ]
+
+    return write

@@ -1,12 +1,10 @@
 import csv
 import io
-import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from medloom.errors import DataError
 from medloom.inference.files import predict_files
 from medloom.inference.inputs import ImageFile, open_images
 
@@ -45,28 +43,11 @@ def images(tmp_path):
     return folder
 
 
-def test_a_folder_and_a_zip_of_it_list_the_same_images_without_masks(images, tmp_path):
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for file in images.rglob("*.*"):
-            archive.write(file, file.relative_to(images))
-    for path in (images, tmp_path / "images.zip"):
-        with open_images([path], ["*_mask.*"]) as found:
-            assert [one.name for one in found] == ["P1/a.png", "b.PNG"]
-            assert found[0].read() == _png()
-    with open_images([images]) as found:
-        assert len(found) == 3
-
-
 def test_a_named_file_is_read_whatever_it_is_called(tmp_path, predictor):
     (tmp_path / "slice_mask.dat").write_bytes(_png())
     with open_images([tmp_path / "slice_mask.dat"], ["*_mask.*"]) as found:
         (result,) = predict_files(predictor, found, tmp_path / "out")
     assert result.error == ""
-
-
-def test_a_missing_path_is_an_error(tmp_path):
-    with pytest.raises(DataError), open_images([tmp_path / "nothing"]):
-        pass
 
 
 def test_masks_overlays_and_table_agree(images, tmp_path, predictor):
