@@ -104,8 +104,8 @@ def _match(table: Table, id_column: str, images: Sequence[Entry]) -> list[Row | 
             by_meaning[next(iter(meant), name)].append(row)
     for same in by_meaning.values():
         if len(same) > 1:
-            lines = ", ".join(str(row.line) for row in same[1:])
-            problems.append(_problem(table, same[0], f"about the same image as line {lines}; leave one of them"))
+            others = _lines([row.line for row in same[1:]])
+            problems.append(_problem(table, same[0], f"about the same image as {others}; leave one of them"))
     if problems:
         listed = sorted(map(str, problems), key=natural_key)
         raise DataError(f"{table.name} does not say one thing about each image", listed)
@@ -142,13 +142,17 @@ def _warnings(
     without = [image.name for image, row in zip(images, matched, strict=True) if row is None]
     if without:
         yield (
-            f"{len(without)} of {len(images)} images have no row in {table.name}; their metadata count as blank: "
+            f"images without a row in {table.name}, whose metadata count as blank: {len(without)} of {len(images)}, "
             + _few(without)
         )
     used = {row.line for row in matched if row}
-    lines = [str(row.line) for row in table.rows if row.line not in used]
+    lines = [row.line for row in table.rows if row.line not in used]
     if lines:
-        yield f"{len(lines)} rows of {table.name} are about none of the images: lines {_few(lines)}"
+        yield f"rows of {table.name} that are about none of the images: {len(lines)}, {_lines(lines)}"
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    return ("line " if len(numbers) == 1 else "lines ") + _few([str(number) for number in numbers])
 
 
 def _few(names: Sequence[str]) -> str:
