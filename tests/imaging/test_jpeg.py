@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from medloom.errors import DecodeError
-from medloom.imaging import decode, inspect
+from medloom.imaging import Budget, decode, inspect
 
 
 def pillow_pixels(data, mode):
@@ -117,3 +117,108 @@ def test_hundreds_of_scans_are_refused(corpus):
     last = data.rfind(b"\xff\xda")
     with pytest.raises(DecodeError, match="scan"):
         decode(data[:-2] + data[last:-2] * 100 + b"\xff\xd9")
+
+
+@pytest.fixture(scope="module")
+def radiograph():
+    """A smooth picture with edges and a little noise, the sides no multiples of 8."""
+    rng = np.random.default_rng(3)
+    height, width = 1211, 1501
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    ribs = 30 * (np.cos(22 * (y - 0.3 * x**2)) > 0.5)
+    smooth = (
+        110 + 60 * np.sin(3 * x + 1) * np.cos(4 * y) + ribs * (np.abs(x) < 0.8) + 40 * (x**2 + (y - 0.2) ** 2 < 0.1)
+    )
+    return np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def shrunk(image, size):
+    """Resize as a viewer would: bilinear over the part that the picture covers."""
+    box = None if image.reduction is None else image.reduction.box
+    planes = np.moveaxis(image.pixels.astype(np.float32), -1, 0)
+    resized = [Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR, box) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in resized], -1)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "factor"),
+    [((900, 900), 1), ((455, 455), 1), ((454, 454), 2), ((227, 227), 4), ((113, 113), 8), ((8, 8), 8), ((8, 600), 1),
+     ((8, 562), 2)],
+)  # fmt: skip
+def test_a_reduced_image_leaves_a_third_more_than_was_asked_for_on_both_sides(
+    radiograph, write_pillow, at_least, factor
+):
+    data = write_pillow(Image.fromarray(radiograph), "JPEG", quality=92)
+    image = decode(data, at_least=at_least)
+    assert image.pixels.shape == (-(-1211 // factor), -(-1501 // factor), 1)
+    assert image.size == (1211, 1501) == inspect(data).shape[:2]
+    assert image.notes == ((f"decoded at 1/{factor} of its size",) if factor > 1 else ())
+    if factor == 1:
+        assert image.reduction is None
+        np.testing.assert_array_equal(image.pixels, decode(data).pixels)
+    else:
+        assert all(side >= least * 4 / 3 for side, least in zip(image.pixels.shape, at_least, strict=False))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(400, 420), (224, 224), (100, 90)])
+def test_a_reduced_image_shrinks_to_what_the_whole_one_shrinks_to(radiograph, write_pillow, orientation, size):
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = write_pillow(Image.fromarray(radiograph), "JPEG", quality=92, exif=exif)
+    whole, image = decode(data), decode(data, at_least=size)
+    assert image.reduction is not None
+    assert image.size == whole.pixels.shape[:2]
+    difference = np.abs(shrunk(image, size) - shrunk(whole, size))
+    assert difference.mean() < 0.7
+    assert difference.max() < 12  # at the edges of the ribs
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_colours_of_a_reduced_image_are_those_of_the_whole_one(radiograph, write_pillow, mode, options):
+    colours = np.stack([radiograph, radiograph[::-1], np.roll(radiograph, 300, 1)], -1)
+    data = write_pillow(Image.fromarray(colours).convert(mode), "JPEG", quality=92, **options)
+    difference = np.abs(shrunk(decode(data, at_least=(224, 224)), (224, 224)) - shrunk(decode(data), (224, 224)))
+    assert difference.mean() < 0.7
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "jpeg-grey", "jpeg-cmyk"])
+def test_what_is_refused_whole_is_refused_reduced(corpus, name):
+    """Damage is found at every fraction: cut with and without an end marker, and with any byte changed."""
+    data = corpus[name]
+    hostile = [data[: len(data) * part // 16] + end for part in range(1, 16) for end in (b"", b"\xff\xd9")]
+    rng = np.random.default_rng(5)
+    for at in rng.integers(len(data), size=60):
+        hostile.append(data[:at] + bytes([data[at] ^ int(rng.integers(1, 256))]) + data[at + 1 :])
+    for mutant in hostile:
+        for at_least in ((12, 12), (6, 6), (2, 2)):
+            assert refusal(mutant, at_least=at_least) == refusal(mutant), len(mutant)
+
+
+def refusal(data, **options):
+    try:
+        decode(data, **options)
+    except DecodeError as error:
+        return error.code
+    return None
+
+
+def test_other_formats_come_whole(corpus):
+    for name in ("png-rgb", "tiff-raw", "npy", "dicom-jpeg"):
+        image = decode(corpus[name], at_least=(2, 2))
+        assert image.reduction is None
+        np.testing.assert_array_equal(image.pixels, decode(corpus[name]).pixels)
+
+
+def test_the_budget_is_that_of_the_whole_image(corpus):
+    with pytest.raises(DecodeError) as caught:
+        decode(corpus["jpeg"], budget=Budget(max_pixels=40 * 48 - 1), at_least=(2, 2))
+    assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (9, 7), (15, 17)])
+def test_tiny_images_are_reduced_or_not_but_never_refused(make_pixels, write_pillow, size):
+    data = write_pillow(Image.fromarray(make_pixels((*size, 3))), "JPEG")
+    for at_least in ((1, 1), (2, 2), (1, 8)):
+        assert decode(data, at_least=at_least).size == size

@@ -1,8 +1,11 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from medloom.errors import InputError
+from medloom.imaging import decode
 from medloom.recipe import NormaliseConfig, PreprocessConfig
 from medloom.transforms import Preprocess
 
@@ -127,3 +130,25 @@ def test_the_network_sees_the_middle_of_the_resized_image():
     whole = Preprocess(PreprocessConfig(size=(32, 40), normalise={"method": "none"}))(pixels)
     cropped = Preprocess(PreprocessConfig(size=(32, 40), crop=(16, 20), normalise={"method": "none"}))(pixels)
     np.testing.assert_array_equal(cropped, whole[:, 8:24, 10:30])
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_an_image_decoded_at_a_fraction_gives_the_pixels_of_the_whole_one(fit, orientation):
+    """Also where the sides are no multiples of the fraction, and the rest lies at the other side."""
+    rough = np.random.default_rng(0).integers(50, 200, (20, 30)).astype(np.uint8)
+    smooth = Image.fromarray(rough).resize((403, 299), Image.Resampling.BICUBIC)
+    exif, stream = Image.Exif(), io.BytesIO()
+    exif[274] = orientation
+    smooth.save(stream, "JPEG", quality=95, exif=exif)
+    preprocess = make((40, 48), fit=fit)
+    image = decode(stream.getvalue(), at_least=preprocess.at_least)
+    assert image.reduction is not None
+    found, expected = preprocess.resize_image(image), preprocess.resize_image(decode(stream.getvalue()))
+    assert np.abs(found.astype(float) - expected).mean() < 0.7
+    assert np.array_equal(found == 0, expected == 0) or fit == "stretch"
+
+
+def test_values_that_are_cut_to_a_window_come_from_the_whole_image():
+    assert make().at_least == (32, 48)
+    assert Preprocess(PreprocessConfig(size=(32, 48), window=(40, 400))).at_least is None

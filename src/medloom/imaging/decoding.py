@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from medloom.errors import DecodeError
+from medloom.imaging import jpeg
 from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.registry import FORMATS, check_declared, sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Pixels
@@ -38,6 +39,7 @@ def decode(
     page: int | None = None,
     nan_policy: NanPolicy = "reject",
     budget: Budget = DEFAULT_BUDGET,
+    at_least: tuple[int, int] | None = None,
 ) -> Image:
     """Decode an image from bytes nobody has checked.
 
@@ -51,6 +53,9 @@ def decode(
         page: Page counted from 0; needed where a file has several.
         nan_policy: ``reject`` refuses NaN and infinite pixels, ``allow`` returns them.
         budget: What it may cost.
+        at_least: Height and width, in pixels, to which the caller will shrink the image. A JPEG may then come at 1/2,
+            1/4 or 1/8 of its size, never smaller than this and said in ``reduction`` and ``notes``; other formats
+            come whole. None for the whole image; masks and measurements need that.
 
     Returns:
         The image; 16-bit stays 16-bit, palettes are expanded, stored orientation is applied.
@@ -67,7 +72,10 @@ def decode(
     name = sniff(data)
     check_declared(content_type, name)
     with guard(name):
-        image = FORMATS[name].decode(data, page, budget)
+        if at_least is not None and name == "jpeg":
+            image = jpeg.decode_reduced(data, page, budget, at_least)
+        else:
+            image = FORMATS[name].decode(data, page, budget)
         if nan_policy == "reject":
             _check_finite(image.pixels)
     return image

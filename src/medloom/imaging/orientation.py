@@ -6,7 +6,7 @@ import numpy as np
 
 from medloom.imaging.types import Pixels
 
-__all__ = ["ORIENTATION_TAG", "orient", "swaps_axes"]
+__all__ = ["ORIENTATION_TAG", "flips", "orient", "swaps_axes"]
 
 ORIENTATION_TAG = 274
 
@@ -14,6 +14,11 @@ ORIENTATION_TAG = 274
 def swaps_axes(orientation: int) -> bool:
     """Tell whether rows become columns."""
     return 5 <= orientation <= 8
+
+
+def flips(orientation: int) -> tuple[bool, bool]:
+    """Tell whether rows, and whether columns, are turned round once the axes are right."""
+    return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:
@@ -30,8 +35,9 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
     """
     if swaps_axes(orientation):
         pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
+    rows, columns = flips(orientation)
+    if rows:
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if columns:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)

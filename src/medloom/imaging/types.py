@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_BUDGET", "Budget", "Format", "Header", "Image", "NanPolicy", "Pixels"]
+__all__ = ["DEFAULT_BUDGET", "Budget", "Format", "Header", "Image", "NanPolicy", "Pixels", "Reduction"]
 
 Pixels = NDArray[Any]
 NanPolicy = Literal["reject", "allow"]
@@ -69,6 +69,22 @@ class Header:
         return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """What became of a picture that was decoded at a fraction of its size.
+
+    Args:
+        height: Rows of the picture, as its `Header` says.
+        width: Columns of the picture, as its `Header` says.
+        box: Left, top, right and bottom of the picture within the reduced pixels, in such pixels. Parts of a pixel
+            where the sides are no multiples of the fraction: resizing without it would stretch the picture.
+    """
+
+    height: int
+    width: int
+    box: tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A decoded image.
@@ -80,6 +96,8 @@ class Image:
             resolutions describe paper, so they are not taken for spacing.
         notes: What a careful reader should know, such as "palette expanded".
         window: Centre and width, in the values of ``pixels``, that the file suggests to show; not applied.
+        reduction: How ``pixels`` are smaller than the picture, or None if they are the picture; only where `decode`
+            was told ``at_least``.
     """
 
     pixels: Pixels
@@ -87,6 +105,15 @@ class Image:
     spacing_mm: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     window: tuple[float, float] | None = None
+    reduction: Reduction | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, reduced or not."""
+        if self.reduction is not None:
+            return self.reduction.height, self.reduction.width
+        height, width = self.pixels.shape[:2]
+        return height, width
 
 
 class Format(Protocol):

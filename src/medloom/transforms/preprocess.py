@@ -46,16 +46,25 @@ class Preprocess:
     def __init__(self, config: PreprocessConfig) -> None:
         self.config = config
 
-    def __call__(self, pixels_hwc: Array) -> Floats:
+    @property
+    def at_least(self) -> tuple[int, int] | None:
+        """Height and width that `medloom.imaging.decode` may reduce an image to where nothing is restored from it.
+
+        None where values are cut to a window: that comes before any averaging.
+        """
+        return None if self.config.window is not None else self.config.size
+
+    def __call__(self, image_hwc: Array | Image) -> Floats:
         """Return what the network sees.
 
         Args:
-            pixels_hwc: ``(H, W, C)``, any integer or float dtype, as ``to_input`` returns it.
+            image_hwc: ``(H, W, C)``, any integer or float dtype, as ``to_input`` returns it; an image that was decoded
+                at a fraction of its size comes as an image, which knows its size.
 
         Returns:
             ``(C, h, w)`` float32, always finite.
         """
-        image = self.resize_image(pixels_hwc)
+        image = self.resize_image(image_hwc)
         offset, scale = self.normalisation(image)
         normalised: Floats = (image.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
         return centre_crop(normalised, self.config.crop)
@@ -99,24 +108,27 @@ class Preprocess:
             return np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
         return colours if colours.shape[2] == 1 else _to_dtype((colours @ _LUMA)[..., None], pixels_hwc.dtype)
 
-    def resize_image(self, pixels_hwc: Array) -> Array:
+    def resize_image(self, image_hwc: Array | Image) -> Array:
         """Resize to the network's size without widening the dtype.
 
         Args:
-            pixels_hwc: ``(H, W, C)``.
+            image_hwc: ``(H, W, C)``, or an image with such pixels.
 
         Returns:
             ``(C, h, w)``; uint8 and uint16 stay as they are, everything else becomes float32.
         """
+        given = image_hwc if isinstance(image_hwc, Image) else Image(image_hwc, "array")
+        pixels_hwc, reduction = given.pixels, given.reduction
         narrow = pixels_hwc.dtype in (np.dtype(np.uint8), np.dtype(np.uint16))
         dtype = pixels_hwc.dtype if narrow else np.dtype(np.float32)
         planes = np.moveaxis(pixels_hwc, -1, 0)
-        if planes.shape[1:] == self.config.size:
+        if planes.shape[1:] == self.config.size and reduction is None:
             return np.ascontiguousarray(planes, dtype=dtype)
         resized = np.zeros((planes.shape[0], *self.config.size), np.float32)
-        top, left, height, width = self._window(*planes.shape[1:])
+        top, left, height, width = self._window(*given.size)
+        box = None if reduction is None else reduction.box
         for plane, out in zip(planes, resized, strict=True):
-            out[top : top + height, left : left + width] = _resize_plane(plane, height, width)
+            out[top : top + height, left : left + width] = _resize_plane(plane, height, width, box)
         return _to_dtype(resized, dtype)
 
     def resize_mask(self, mask_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -189,10 +201,12 @@ class Preprocess:
         return (full_height - inner_height) // 2, (full_width - inner_width) // 2, inner_height, inner_width
 
 
-def _resize_plane(plane: Array, height: int, width: int) -> Floats:
-    """Bilinear, with an antialiasing filter when it shrinks (Pillow's convolution)."""
+def _resize_plane(
+    plane: Array, height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> Floats:
+    """Bilinear, with an antialiasing filter when it shrinks (Pillow's convolution); of a part, if ``box`` says so."""
     image = PillowImage.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
-    return np.asarray(image.resize((width, height), PillowImage.Resampling.BILINEAR), np.float32)
+    return np.asarray(image.resize((width, height), PillowImage.Resampling.BILINEAR, box), np.float32)
 
 
 def centre_crop(images: Array, size: tuple[int, int] | None) -> Array:
