@@ -7,8 +7,10 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
-from medloom.data.checks import ClassMap, UnfitError, check_quarantine, decode_mask, read_image, read_mask
+from medloom.data.checks import ClassMap, UnfitError, check_quarantine, mask_classes, read_image, read_mask
+from medloom.data.page_reader import PageReader
 from medloom.errors import DataError
+from medloom.imaging import decode
 from medloom.recipe import DataConfig
 
 BINARY = {"background": 0, "lesion": 255}
@@ -47,16 +49,16 @@ def test_a_mask_saved_as_jpeg_is_refused_for_its_values():
     mask[8:20, 9:23] = 255
     Pillow.fromarray(mask).save(stream, "jpeg", quality=80)
     with pytest.raises(UnfitError, match=r"and .* more"):
-        decode_mask(stream.getvalue(), ClassMap(BINARY))
+        mask_classes(decode(stream.getvalue()), ClassMap(BINARY))
 
 
 def test_a_mask_saved_as_grey_rgb_is_accepted_and_one_in_colour_is_not():
     mask = np.zeros((16, 16, 3), np.uint8)
     mask[3:5, 3:5] = 255
-    assert decode_mask(tiff(mask), ClassMap(BINARY)).sum() == 4
+    assert mask_classes(decode(tiff(mask)), ClassMap(BINARY)).sum() == 4
     mask[9, 9, 0] = 255
     with pytest.raises(UnfitError, match="channels that differ"):
-        decode_mask(tiff(mask), ClassMap(BINARY))
+        mask_classes(decode(tiff(mask)), ClassMap(BINARY))
 
 
 CHANNELS = DataConfig(channels=("t1", "flair"), image="{sample}_{channel}.tif", mask="{sample}.tif")
@@ -64,9 +66,9 @@ CHANNELS = DataConfig(channels=("t1", "flair"), image="{sample}_{channel}.tif", 
 
 def test_one_file_for_each_channel_makes_one_image():
     files = {"a": tiff(np.full((8, 8), 3, np.uint8)), "b": tiff(np.full((8, 8), 9, np.uint8))}
-    image = read_image(files.__getitem__, ["a", "b"], CHANNELS)
+    image = read_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
     assert image.pixels[0, 0].tolist() == [3, 9]
-    assert read_image(files.__getitem__, ["", "b"], CHANNELS).pixels[0, 0].tolist() == [0, 9]
+    assert read_image(PageReader(files.__getitem__), ["", "b"], CHANNELS).pixels[0, 0].tolist() == [0, 9]
 
 
 @pytest.mark.parametrize(
@@ -80,18 +82,18 @@ def test_one_file_for_each_channel_makes_one_image():
 def test_channels_that_do_not_fit_together_are_named(other, match):
     files = {"a": tiff(np.zeros((8, 8), np.uint8)), "b": tiff(other)}
     with pytest.raises(DataError, match=match):
-        read_image(files.__getitem__, ["a", "b"], CHANNELS)
+        read_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
 
 
 def test_the_damaged_one_of_several_channel_files_is_named():
     files = {"a": tiff(np.zeros((8, 8), np.uint8)), "b": b"II*\0 not really"}
     with pytest.raises(DataError, match=r"^b: "):
-        read_image(files.__getitem__, ["a", "b"], CHANNELS)
+        read_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
 
 
 def test_a_wrong_number_of_channels_says_which_were_expected():
     with pytest.raises(DataError, match=r"^a: image has 1 channels.*2 \(t1, flair\)"):
-        read_image(lambda name: tiff(np.zeros((8, 8), np.uint8)), ["a"], CHANNELS)
+        read_image(PageReader(lambda name: tiff(np.zeros((8, 8), np.uint8))), ["a"], CHANNELS)
 
 
 def test_a_file_that_is_gone_is_named_without_its_folder(tmp_path):
@@ -99,7 +101,7 @@ def test_a_file_that_is_gone_is_named_without_its_folder(tmp_path):
         return (tmp_path / name).read_bytes()
 
     with pytest.raises(DataError, match=r"mask\.tif: No such file") as caught:
-        read_mask(read, "mask.tif", ClassMap(BINARY))
+        read_mask(PageReader(read), "mask.tif", ClassMap(BINARY))
     assert str(tmp_path) not in str(caught.value)
 
 

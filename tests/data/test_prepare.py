@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from medloom.data import building, preparation
+from medloom.data import building, page_reader, preparation
 from medloom.data.catalogue import read_catalogue
 from medloom.data.preparation import prepare
 from medloom.data.sources import open_source
@@ -47,8 +47,8 @@ def _no_pictures(request, monkeypatch):
 def decodes(monkeypatch):
     """Count the calls of the decoder."""
     calls = []
-    real = building.decode
-    monkeypatch.setattr(building, "decode", lambda *a, **k: (calls.append(1), real(*a, **k))[1])
+    real = page_reader.decode
+    monkeypatch.setattr(page_reader, "decode", lambda *a, **k: (calls.append(1), real(*a, **k))[1])
     return calls
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medloom.data.describe import add_preview
     from medloom.data.kaggle import fetch_kaggle, kaggle_credentials, store_kaggle_credentials
     from medloom.data.metadata import TableEncoding
+    from medloom.data.page_reader import PageReader
     from medloom.data.phantom import PHANTOM_FILE, is_phantom, make_phantom
     from medloom.data.preparation import Prepared, prepare
     from medloom.data.sources import Source, open_source
@@ -27,6 +28,7 @@ _HOMES = {
     "COLUMNS": "catalogue",
     "ClassMap": "checks",
     "PHANTOM_FILE": "phantom",
+    "PageReader": "page_reader",
     "PixelStore": "store",
     "Prepared": "preparation",
     "SPLITS": "splits",
@@ -58,6 +60,7 @@ __all__ = [
     "PHANTOM_FILE",
     "SPLITS",
     "ClassMap",
+    "PageReader",
     "PixelStore",
     "Prepared",
     "Source",

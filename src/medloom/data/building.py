@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,18 @@ from medloom.data.checks import (
     ClassMap,
     UnfitError,
     check_same_size,
-    decode_mask,
     explain,
     join_channels,
+    mask_classes,
 )
-from medloom.data.layouts import Layout, Problem
+from medloom.data.layouts import Item, Layout, Problem
+from medloom.data.page_reader import PageReader
 from medloom.data.pseudonyms import Entry
 from medloom.data.sources import Source
 from medloom.data.store import STORE_FORMAT, PixelStore, StoreWriter
 from medloom.errors import MedloomError
 from medloom.files import read_json, sha256_bytes, write_json
-from medloom.imaging import Image, decode
+from medloom.imaging import Image
 from medloom.recipe import Recipe
 from medloom.transforms import Preprocess
 
@@ -72,7 +73,8 @@ class Sample:
     """What was found out about one sample.
 
     Args:
-        sha256: Of the image's bytes; of the files' hashes where each channel has a file.
+        sha256: Of the image's bytes; of the files' hashes where each channel has a file; of hash and page where the
+            image is a page of a file.
         mask_sha256: Of the mask's bytes; empty without a mask.
         height: Of the image as it came.
         width: Of the image as it came.
@@ -143,9 +145,10 @@ def build_store(
         DataError: If a file of the cache is damaged. What is wrong with a sample is in its ``flaws``.
     """
     settings = {**_settings(recipe), "layout": layout.rules()}
-    names = [[*entry.item.images, entry.item.mask] for entry in entries]
-    same_files = _digest([settings, [entry.sample_id for entry in entries], names])
-    stamps = _digest([[source.stamp(name) if name else "" for name in files] for files in names])
+    names = [_names(entry.item) for entry in entries]
+    same_files = _digest([settings, [(entry.sample_id, entry.item.page) for entry in entries], names])
+    stamp = {name: source.stamp(name) for name in set(chain.from_iterable(names)) if name}
+    stamps = _digest([[stamp.get(name, "") for name in files] for files in names])
     memo = cache / "stamps" / f"{same_files[:32]}.json"
     known = _known(memo, cache)
     if known and (known[0] == stamps or _unchanged(source, entries, known[2])):
@@ -174,12 +177,14 @@ def _from_json(found: dict[str, Any]) -> Sample:
 
 def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sample]) -> bool:
     """Whether files with other times hold the same bytes; stops at the first that does not."""
+    reader = PageReader(source.read)
     for entry, sample in zip(entries, samples, strict=True):
-        hashes = [sha256_bytes(source.read(name)) if name else "" for name in entry.item.images]
-        if sample.flaws or _one_hash(hashes) != sample.sha256:
+        item = entry.item
+        reader.only(_names(item))
+        hashes = [reader.sha256(name) if name else "" for name in item.images]
+        if sample.flaws or _one_hash(hashes, item.page) != sample.sha256:
             return False
-        mask = entry.item.mask
-        if mask and sha256_bytes(source.read(mask)) != sample.mask_sha256:
+        if item.mask and reader.sha256(item.mask) != sample.mask_sha256:
             return False
     return True
 
@@ -245,8 +250,7 @@ def _first_dtype(read: _Reader, entries: Sequence[Entry]) -> np.dtype[Any]:
 
 def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[Sample]:
     """Results in order, with a bounded number in flight."""
-    pieces = [range(start, min(start + _PIECE, len(entries))) for start in range(0, len(entries), _PIECE)]
-    jobs = ([(row, entries[row]) for row in piece] for piece in pieces)
+    jobs = _pieces(entries)
     if workers == 1 or len(entries) < _WORTH_PROCESSES:
         for job in jobs:
             yield from work(job)
@@ -262,6 +266,18 @@ def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[S
         raise MedloomError(
             "a process that decoded images was killed, perhaps for want of memory; try again with --workers 1"
         ) from error
+
+
+def _pieces(entries: Sequence[Entry]) -> Iterator[Job]:
+    """Parts of the work; the pages of a file stay together, because whoever reads one has the others at hand."""
+    piece: list[tuple[int, Entry]] = []
+    for row, entry in enumerate(entries):
+        if len(piece) >= _PIECE and entry.item.images != piece[-1][1].item.images:
+            yield piece
+            piece = []
+        piece.append((row, entry))
+    if piece:
+        yield piece
 
 
 @dataclass(frozen=True)
@@ -301,12 +317,12 @@ class _Reader:
 
     def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess) -> None:
         self._config = recipe.data
-        self._source = source
+        self._files = PageReader(source.read)
         self._preprocess = preprocess
         self.with_masks = recipe.task == "segmentation"
         self._classes = ClassMap(recipe.data.mask_values)
         # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
-        self._blank: tuple[bytes, str, NDArray[np.uint8]] = (b"", "", np.zeros((0, 0), np.uint8))
+        self._blank: tuple[int | None, bytes, str, NDArray[np.uint8]] = (None, b"", "", np.zeros((0, 0), np.uint8))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -315,16 +331,17 @@ class _Reader:
 
     def __call__(self, entry: Entry) -> tuple[Sample, _Pixels | None]:
         flaws: list[Flaw] = []
-        hashes, image = self._image(entry.item.images, flaws)
+        self._files.only(_names(entry.item))
+        hashes, image = self._image(entry.item, flaws)
         mask_sha256, mask = "", None
         if self.with_masks:
-            mask_sha256, mask = self._mask(entry.item.mask, len(entry.item.images), flaws)
+            mask_sha256, mask = self._mask(entry.item, flaws)
         if image is not None and mask is not None:
             try:
                 check_same_size(image, mask)
             except UnfitError as error:
                 flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
-        sample = Sample(_one_hash(hashes), mask_sha256, flaws=tuple(flaws))
+        sample = Sample(_one_hash(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
         if image is None or flaws:
             return sample, None
         return self._facts(sample, image, mask), self._pixels(image, mask)
@@ -340,17 +357,17 @@ class _Reader:
         small = None if mask is None else self._preprocess.resize_mask(mask)
         return _Pixels(resized, small, *self._preprocess.normalisation(resized))
 
-    def _image(self, names: Sequence[str], flaws: list[Flaw]) -> tuple[list[str], NDArray[Any] | None]:
+    def _image(self, item: Item, flaws: list[Flaw]) -> tuple[list[str], NDArray[Any] | None]:
         """Hash of each file, and the pixels of all of them unless something is wrong."""
+        names = item.images
         hashes = [""] * len(names)
         decoded: list[Image | None] = [None] * len(names)
         before = len(flaws)
         for part, name in enumerate(names):
             try:
                 if name:
-                    data = self._source.read(name)
-                    hashes[part] = sha256_bytes(data)
-                    decoded[part] = decode(data, page=self._config.page)
+                    hashes[part] = self._files.sha256(name)
+                    decoded[part] = self._files.decode(name, item.page)
             except FILE_ERRORS as error:
                 flaws.append(Flaw(part, *explain(error, name)))
         if len(flaws) > before:
@@ -361,20 +378,20 @@ class _Reader:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None
 
-    def _mask(self, name: str, part: int, flaws: list[Flaw]) -> tuple[str, NDArray[np.uint8] | None]:
-        sha256 = ""
+    def _mask(self, item: Item, flaws: list[Flaw]) -> tuple[str, NDArray[np.uint8] | None]:
+        sha256, name = "", item.mask
         try:
-            data = self._source.read(name)
-            blank, blank_sha256, blank_mask = self._blank
-            if data == blank:
+            data = self._files.data(name)
+            blank_page, blank, blank_sha256, blank_mask = self._blank
+            if item.page == blank_page and data == blank:
                 return blank_sha256, blank_mask
-            sha256 = sha256_bytes(data)
-            mask = decode_mask(data, self._classes, self._config.page)
+            sha256 = self._files.sha256(name)
+            mask = mask_classes(self._files.decode(name, item.page), self._classes)
         except FILE_ERRORS as error:
-            flaws.append(Flaw(part, *explain(error, name)))
+            flaws.append(Flaw(len(item.images), *explain(error, name)))
             return sha256, None
         if not mask.any():
-            self._blank = (data, sha256, mask)
+            self._blank = (item.page, data, sha256, mask)
         return sha256, mask
 
 
@@ -382,6 +399,11 @@ def _first_file(names: Sequence[str]) -> int:
     return next((part for part, name in enumerate(names) if name), 0)
 
 
-def _one_hash(hashes: Sequence[str]) -> str:
-    """The image's own hash, or a hash of the hashes where each channel has a file."""
-    return hashes[0] if len(hashes) == 1 else _digest(list(hashes))
+def _names(item: Item) -> list[str]:
+    return [*item.images, item.mask]
+
+
+def _one_hash(hashes: Sequence[str], page: int | None) -> str:
+    """The image's own hash, or a hash of the hashes where each channel has a file; pages of one file differ."""
+    whole = hashes[0] if len(hashes) == 1 else _digest(list(hashes))
+    return whole if page is None else _digest([whole, page])

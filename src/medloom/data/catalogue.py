@@ -44,7 +44,8 @@ COLUMNS = (
     "fold",
 )
 """``sample_id`` and ``patient_id`` are pseudonyms; ``image`` and ``mask`` are paths inside the source and the
-only columns that may hold a patient's name. ``lesion_px`` counts foreground pixels of the mask as it came;
+only columns that may hold a patient's name. ``frame`` is the page, slice or frame of these files, counted from 0;
+``sha256`` is of the file, or of its hash and the page. ``lesion_px`` counts foreground pixels of the mask as it came;
 ``fold`` is -1 without folds. For classification ``mask`` is empty and ``lesion_px`` 0; ``labels`` is a JSON list of
 numbers (the class's index, or a number for each target) and ``meta`` a JSON object of words, both empty where there
 are none."""

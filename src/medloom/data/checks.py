@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.data.page_reader import PageReader
 from medloom.errors import DataError, DecodeError, InputError
-from medloom.imaging import Image, decode
+from medloom.imaging import Image
 from medloom.recipe import DataConfig
 
 __all__ = [
@@ -21,9 +23,9 @@ __all__ = [
     "UnfitError",
     "check_quarantine",
     "check_same_size",
-    "decode_mask",
     "explain",
     "join_channels",
+    "mask_classes",
     "read_image",
     "read_mask",
 ]
@@ -35,7 +37,6 @@ FILE_ERRORS = (DataError, DecodeError, OSError, ValueError)
 """Whatever reading, decoding and checking one file may raise."""
 
 T = TypeVar("T")
-Read = Callable[[str], bytes]
 Mask = NDArray[np.uint8]
 
 _SHOWN_VALUES = 8
@@ -149,55 +150,56 @@ def _stack(decoded: Sequence[Image | None], first: Image, config: DataConfig) ->
     return Image(whole, first.format, first.spacing_mm, first.notes)
 
 
-def decode_mask(data: bytes, classes: ClassMap, page: int | None = None) -> Mask:
-    """Decode a mask to class indices.
+def mask_classes(image: Image, classes: ClassMap) -> Mask:
+    """Turn a decoded mask into class indices.
 
     Args:
-        data: Bytes of the file. A mask saved as colour is accepted if its colour channels agree.
+        image: The mask. One saved as colour is accepted if its colour channels agree.
         classes: The pixel value of each class.
-        page: Page of a TIFF that has several.
 
     Returns:
         ``(H, W)`` uint8 class indices, 0 for the background.
 
     Raises:
-        DecodeError: If the bytes are not an acceptable image.
         UnfitError: If it has another value or real colours.
     """
-    pixels = decode(data, page=page).pixels
+    pixels = image.pixels
     plane = pixels[..., 0]
     if pixels.shape[2] > 1 and (pixels[..., :3] != plane[..., None]).any():
         raise UnfitError("values", f"mask has {pixels.shape[2]} channels that differ; expected one of class values")
     return classes(plane)
 
 
-def read_image(read: Read, files: Sequence[str], config: DataConfig, convert: Convert | None = None) -> Image:
+def read_image(
+    reader: PageReader,
+    files: Sequence[str],
+    config: DataConfig,
+    convert: Convert | None = None,
+    page: int | None = None,
+) -> Image:
     """Read and decode an image; errors name the file.
 
     Args:
-        read: Gives the bytes of a name, such as ``source.read``.
+        reader: Reads the files, such as ``PageReader(source.read)``.
         files: One path, or one a channel with empty text for a missing one.
         config: The recipe's ``data``.
         convert: As for ``join_channels``.
+        page: Page, slice or frame of files that have several.
 
     Raises:
         DataError: If it cannot be read or decoded.
     """
-
-    def load(name: str) -> Image:
-        return _named(lambda: decode(read(name), page=config.page), name)
-
-    decoded = [load(name) if name else None for name in files]
+    decoded = [_named(partial(reader.decode, name, page), name) if name else None for name in files]
     return _named(lambda: join_channels(decoded, config, convert), next(filter(None, files), "?"))
 
 
-def read_mask(read: Read, file: str, classes: ClassMap, page: int | None = None) -> Mask:
-    """Read and decode a mask; errors name the file. See ``decode_mask``.
+def read_mask(reader: PageReader, file: str, classes: ClassMap, page: int | None = None) -> Mask:
+    """Read and decode a mask; errors name the file. See ``mask_classes`` and ``read_image``.
 
     Raises:
         DataError: If it cannot be read or decoded.
     """
-    return _named(lambda: decode_mask(read(file), classes, page), file)
+    return _named(lambda: mask_classes(reader.decode(file, page), classes), file)
 
 
 def check_same_size(image: NDArray[Any], mask: Mask) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from medloom.data.building import Sample, build_store
 from medloom.data.catalogue import join_files, join_labels, join_meta, labels_of, write_catalogue
 from medloom.data.checks import check_quarantine
 from medloom.data.describe import Preview, describe
-from medloom.data.layouts import Listing, build_layout, expected_files
+from medloom.data.layouts import Listing, Problem, build_layout, expected_files
+from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source
@@ -98,14 +98,14 @@ def prepare(
     _check_channels(recipe)
     names = source.names()
     layout = build_layout(recipe.data, recipe.task)
-    listing = layout.find(names, source.read)
+    listing = with_pages(layout.find(names, source.read), recipe.data.page, source, cache_dir)
     entries = _entries(listing, recipe, len(names))
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
     store, samples, reused = build_store(
         recipe, source, layout, entries, cache_dir, preprocess=preprocess, workers=workers, progress=progress
     )
     problems = _judged(recipe, listing, entries, samples)
-    division = _divided(_frame(entries, samples, recipe.data.page or 0, given), recipe, listing)
+    division = _divided(_frame(entries, samples, given), recipe, listing)
     catalogue = division.catalogue.drop(columns=["given_split", "published", "stratum"], errors="ignore")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
@@ -139,8 +139,7 @@ def _entries(listing: Listing, recipe: Recipe, files: int) -> list[Entry]:
 def _judged(recipe: Recipe, listing: Listing, entries: Sequence[Entry], samples: Sequence[Sample]) -> tuple[str, ...]:
     """Every problem with its file, if the recipe's policy lets them pass."""
     flawed = [(entry, sample) for entry, sample in zip(entries, samples, strict=True) if sample.flaws]
-    found = [*listing.problems, *chain.from_iterable(sample.problems(entry) for entry, sample in flawed)]
-    problems = tuple(str(problem) for problem in found)
+    problems = tuple(str(problem) for problem in (*listing.problems, *_problems(flawed)))
     bad, total = len(listing.problems) + len(flawed), len(entries) + len(listing.problems)
     check_quarantine(problems, bad, total, recipe.data)
     if bad == total:
@@ -148,14 +147,26 @@ def _judged(recipe: Recipe, listing: Listing, entries: Sequence[Entry], samples:
     return problems
 
 
-def _frame(entries: Sequence[Entry], samples: Sequence[Sample], page: int, given: Mapping[str, str]) -> pd.DataFrame:
+def _problems(flawed: Iterable[tuple[Entry, Sample]]) -> Iterator[Problem]:
+    """What is wrong with each file; what is wrong with many pages of one file is said once."""
+    pages: dict[Problem, list[int | None]] = {}
+    for entry, sample in flawed:
+        for problem in sample.problems(entry):
+            pages.setdefault(problem, []).append(entry.item.page)
+    for problem, found in pages.items():
+        numbers = [page for page in found if page is not None]
+        said = f"{spoken_pages(numbers)}: " if numbers else ""
+        yield replace(problem, detail=said + problem.detail)
+
+
+def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> pd.DataFrame:
     """The catalogue before the split: a row for each sample that can be used."""
     rows = [
         {
             "sample_id": entry.sample_id,
             "patient_id": entry.patient_id,
             "image": join_files(entry.item.images),
-            "frame": page,
+            "frame": entry.item.page or 0,
             "mask": entry.item.mask,
             "height": sample.height,
             "width": sample.width,

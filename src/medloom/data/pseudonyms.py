@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -42,10 +43,12 @@ def with_pseudonyms(items: Iterable[Item]) -> list[Entry]:
     listed = list(items)
     patients = {name: number for number, name in enumerate(dict.fromkeys(item.patient for item in listed), start=1)}
     width = max(3, len(str(len(patients))))
+    most = max(Counter(item.patient for item in listed).values(), default=0)
+    sample_width = max(3, len(str(most)))  # so that they sort as text, also where a volume has a thousand slices
     counts = dict.fromkeys(patients, 0)
     entries = []
     for item in listed:
         counts[item.patient] += 1
         patient_id = f"P{patients[item.patient]:0{width}d}"
-        entries.append(Entry(item, patient_id, f"{patient_id}-{counts[item.patient]:03d}"))
+        entries.append(Entry(item, patient_id, f"{patient_id}-{counts[item.patient]:0{sample_width}d}"))
     return entries

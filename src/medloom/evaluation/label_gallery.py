@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from medloom.data import Source, image_files, meta_of, read_image
+from medloom.data import PageReader, Source, image_files, meta_of, read_image
 from medloom.evaluation.classification import TargetInfo
 from medloom.files import write_bytes, write_json
 from medloom.imaging import encode_png
@@ -88,7 +88,12 @@ def write_label_gallery(
     items = []
     for case in chosen.to_dict("records"):
         row = known.loc[[case["sample_id"]]]
-        image = read_image(source.read, image_files(row["image"].iloc[0]), recipe.data, predictor.preprocess.to_input)
+        files, page, convert = (
+            image_files(row["image"].iloc[0]),
+            int(row["frame"].iloc[0]),
+            predictor.preprocess.to_input,
+        )
+        image = read_image(PageReader(source.read), files, recipe.data, convert, page)
         prepared = predictor.prepare(image, converted=True)
         shown = _shown(prepared.network_input)
         item: dict[str, Any] = {key: case[key] for key in ("sample_id", "truth", "decision", "score")}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.data import Source, image_files, labels_of, meta_of, read_image
+from medloom.data import PageReader, Source, image_files, labels_of, meta_of, read_image
 from medloom.evaluation.classification import (
     GROUP_PREFIX,
     TargetInfo,
@@ -21,6 +21,7 @@ from medloom.evaluation.classification import (
 )
 from medloom.evaluation.label_gallery import Heatmap, choose_mistakes, write_label_gallery
 from medloom.files import write_json, write_text
+from medloom.imaging import Image
 from medloom.inference import LabelPredictor
 from medloom.recipe import EvaluateConfig, Recipe
 
@@ -135,13 +136,16 @@ def _scored(
 def _batches(
     recipe: Recipe, rows: pd.DataFrame, source: Source, predictor: LabelPredictor, progress: Progress | None
 ) -> Iterator[Floats]:
-    meta, cells = meta_of(rows), rows["image"].tolist()
-    size = recipe.evaluate.batch_size
+    meta, places = meta_of(rows), list(zip(rows["image"], rows["frame"], strict=True))
+    size, reader = recipe.evaluate.batch_size, PageReader(source.read)
+
+    def read(cell: str, page: int) -> Image:
+        files = image_files(cell)
+        reader.only(files)
+        return read_image(reader, files, recipe.data, predictor.preprocess.to_input, page)
+
     for start in range(0, len(rows), size):
-        images = [
-            read_image(source.read, image_files(cell), recipe.data, predictor.preprocess.to_input)
-            for cell in cells[start : start + size]
-        ]
+        images = [read(*place) for place in places[start : start + size]]
         batch = np.stack([predictor.prepare(image, converted=True).network_input for image in images])
         table = predictor.encode([_columns(row, predictor) for row in meta[start : start + size]])
         yield predictor.run(batch, table)

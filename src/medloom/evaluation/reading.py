@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.data import ClassMap, Source, image_files, read_image, read_mask
+from medloom.data import ClassMap, PageReader, Source, image_files, read_image, read_mask
 from medloom.data.checks import Convert
 from medloom.errors import DataError
 from medloom.evaluation.cases import Case
@@ -66,12 +66,12 @@ class Answer:
         )
 
 
-def read_sample(row: dict[str, Any], source: Source, config: DataConfig, convert: Convert | None = None) -> Sample:
+def read_sample(row: dict[str, Any], reader: PageReader, config: DataConfig, convert: Convert | None = None) -> Sample:
     """Read one sample; the truth is the mask file's, untouched by any resizing.
 
     Args:
         row: A row of the catalogue.
-        source: Where its files are.
+        reader: Reads its files.
         config: The recipe's ``data``.
         convert: Brings an image to the recipe's channels.
 
@@ -81,8 +81,10 @@ def read_sample(row: dict[str, Any], source: Source, config: DataConfig, convert
     Raises:
         DataError: If a file has changed since ``prepare`` so that it does not fit any more.
     """
-    image = read_image(source.read, image_files(row["image"]), config, convert)
-    truth = read_mask(source.read, row["mask"], ClassMap(config.mask_values), config.page)
+    files, page = image_files(row["image"]), row["frame"]
+    reader.only([*files, row["mask"]])
+    image = read_image(reader, files, config, convert, page)
+    truth = read_mask(reader, row["mask"], ClassMap(config.mask_values), page)
     if image.pixels.shape[:2] != truth.shape:
         raise DataError(f"{row['sample_id']}: image and mask differ in size; run `medloom prepare` again")
     return Sample(row, image, truth)
@@ -101,9 +103,10 @@ def answers(catalogue: pd.DataFrame, source: Source, predictor: Predictor, confi
         One answer for each row.
     """
     rows = [{str(key): value for key, value in row.items()} for row in catalogue.to_dict("records")]
+    reader = PageReader(source.read)
     for start in range(0, len(rows), _BATCH):
         samples = [
-            read_sample(row, source, config, predictor.preprocess.to_input) for row in rows[start : start + _BATCH]
+            read_sample(row, reader, config, predictor.preprocess.to_input) for row in rows[start : start + _BATCH]
         ]
         prepared = [predictor.prepare(sample.image, converted=True) for sample in samples]
         probabilities = predictor.run(np.stack([one.network_input for one in prepared]))

@@ -115,7 +115,11 @@ def _manifest(
         name=recipe.name,
         classes=classes,
         channels=channels,
-        input=InputContract(content_types=tuple(CONTENT_TYPES), channels=channels, page=recipe.data.page),
+        input=InputContract(
+            content_types=tuple(CONTENT_TYPES),
+            channels=channels,
+            page=None if recipe.data.page == "all" else recipe.data.page,
+        ),
         preprocess=recipe.preprocess,
         model=ModelEntry(
             name=recipe.model.name,

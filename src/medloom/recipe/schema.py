@@ -210,8 +210,10 @@ class DataConfig(_Config):
         "lesion": 255,
     }
     """Pixel value of each class in the mask; the first class is the background."""
-    page: Annotated[int, Field(ge=0)] | None = None
-    """Page to read of a multi-page TIFF. Empty: a file with several pages is an error."""
+    page: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
+    """Page to read of a file with several: slice of a NIfTI volume, frame of a DICOM, page of a TIFF. `all`: each of
+    them is a sample of the file's patient, with the file's label or the same page of the mask. Empty: a file with
+    several pages is an error."""
     policy: Literal["fail", "quarantine"] = "fail"
     """`fail` stops at bad files after naming all of them; `quarantine` sets them aside and goes on."""
     quarantine_limit: Probability = 0.01

@@ -24,8 +24,8 @@ class Problem:
     """One thing that is wrong with one file.
 
     Args:
-        kind: ``missing_mask``, ``missing_image``, ``missing_channel``, ``ambiguous``, ``unreadable``, ``size``,
-            ``channels``, ``values`` or ``split``, and for labels ``label``, ``duplicate``, ``missing_row``,
+        kind: ``missing_mask``, ``missing_image``, ``missing_channel``, ``ambiguous``, ``unreadable``, ``pages``,
+            ``size``, ``channels``, ``values`` or ``split``, and for labels ``label``, ``duplicate``, ``missing_row``,
             ``metadata`` or ``row``; what the accounting counts by.
         file: The file as the user knows it, or a line of the label file.
         detail: What came and what was expected. Names no file but those of the sample.
@@ -51,6 +51,7 @@ class Item:
         labels: For classification: the class's index, or a number for each target.
         meta: Metadata and group columns as text, blanks kept.
         published: ``train``, ``validation`` or ``test`` where the files come in a split.
+        page: Page, slice or frame of the files, counted from 0; None where each file is taken for one image.
     """
 
     patient: str
@@ -60,6 +61,7 @@ class Item:
     labels: tuple[float, ...] | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
     published: str = ""
+    page: int | None = None
 
 
 @dataclass(frozen=True)

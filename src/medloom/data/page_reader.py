@@ -1,0 +1,85 @@
+"""Reads and decodes the files of one sample after another; a volume once, not once for each of its slices."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from medloom.files import sha256_bytes
+from medloom.imaging import DEFAULT_BUDGET, Image, decode, inspect
+
+__all__ = ["PageReader"]
+
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass
+class _File:
+    data: bytes
+    sha256: str = ""
+    inflated: bytes = b""
+
+
+class PageReader:
+    """Reads files page by page and keeps those of the last sample.
+
+    So a file is read, hashed and inflated once, not once for each of its pages, as long as the pages come one after
+    another. In another process it starts with nothing kept.
+
+    Args:
+        read: Gives the bytes of a name, such as ``source.read``.
+
+    Example:
+        >>> from medloom.imaging.nifti import write_nifti
+        >>> import numpy as np
+        >>> volume = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+        >>> files = {"a.nii.gz": write_nifti(volume, np.eye(4), compress=True)}
+        >>> PageReader(files.__getitem__).decode("a.nii.gz", 1).pixels[0, 0].tolist()
+        [12]
+    """
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        self._read = read
+        self._files: dict[str, _File] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_read": self._read, "_files": {}}  # what is kept may be hundreds of megabytes
+
+    def only(self, names: Collection[str]) -> None:
+        """Let go of every file but these, those of the sample that comes now."""
+        for name in [name for name in self._files if name not in names]:
+            del self._files[name]
+
+    def data(self, name: str) -> bytes:
+        """Return a file's bytes; DataError or OSError if that cannot be."""
+        return self._file(name).data
+
+    def sha256(self, name: str) -> str:
+        """Return the hash of a file's bytes."""
+        file = self._file(name)
+        file.sha256 = file.sha256 or sha256_bytes(file.data)
+        return file.sha256
+
+    def decode(self, name: str, page: int | None) -> Image:
+        """Decode a page of a file, exactly as ``medloom.imaging.decode`` does.
+
+        Args:
+            name: The file.
+            page: Page, slice or frame, counted from 0; None for a file that has one.
+
+        Raises:
+            DecodeError: Whatever is wrong with the content.
+        """
+        file = self._file(name)
+        if page is None or not file.data.startswith(_GZIP):
+            return decode(file.data, page=page)
+        if not file.inflated:
+            inspect(file.data)  # compares with the budget what it inflates to, and finds it whole
+            file.inflated = gzip.decompress(file.data)
+        return decode(file.inflated, page=page, budget=replace(DEFAULT_BUDGET, max_bytes=len(file.inflated)))
+
+    def _file(self, name: str) -> _File:
+        if name not in self._files:
+            self._files[name] = _File(self._read(name))
+        return self._files[name]

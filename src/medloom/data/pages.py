@@ -1,0 +1,125 @@
+"""Files of several pages: slices of a volume, frames of a DICOM, pages of a TIFF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from medloom.data.checks import FILE_ERRORS, explain
+from medloom.data.layouts import Item, Listing, Problem
+from medloom.data.sources import Source
+from medloom.files import read_json, sha256_bytes, write_json
+from medloom.imaging import inspect
+
+__all__ = ["PageRule", "spoken_pages", "with_pages"]
+
+PageRule = int | Literal["all"] | None
+"""The recipe's ``data.page``."""
+
+_SHOWN = 5
+
+
+def with_pages(listing: Listing, rule: PageRule, source: Source, cache: Path) -> Listing:
+    """Give each sample its page; by the rule ``all`` every page of a file becomes a sample of its own.
+
+    How many pages a file has is said by its header. The files of one sample, such as a volume and its mask, must have
+    the same number of them: page k of one belongs to page k of the other. Patient, labels and metadata are the file's.
+
+    Args:
+        listing: What a layout found.
+        rule: The recipe's ``data.page``.
+        source: Where the files are.
+        cache: Folder that holds the stores, where the numbers of pages are kept until the files change.
+
+    Returns:
+        The listing; files that cannot be read, and files of one sample with different numbers of pages, are problems.
+    """
+    if rule != "all":
+        return replace(listing, items=tuple(replace(item, page=rule) for item in listing.items))
+    counts = _count_pages(sorted({name for item in listing.items for name in _files_of(item)}), source, cache)
+    items: list[Item] = []
+    problems: list[Problem] = []
+    for item in listing.items:
+        problem = _problem(item, counts)
+        if problem is None:
+            items += _pages_of(item, counts)
+        else:
+            problems.append(problem)
+    return replace(listing, items=tuple(items), problems=(*listing.problems, *problems))
+
+
+def spoken_pages(pages: Sequence[int]) -> str:
+    """Return pages in words.
+
+    Example:
+        >>> spoken_pages([4]), spoken_pages([0, 1, 2, 3]), spoken_pages([1, 5])
+        ('page 4', 'pages 0 to 3', 'pages 1, 5')
+    """
+    first, *others = pages
+    if not others:
+        return f"page {first}"
+    if list(pages) == list(range(first, first + len(pages))):
+        return f"pages {first} to {pages[-1]}"
+    more = f" and {len(pages) - _SHOWN} more" if len(pages) > _SHOWN else ""
+    return f"pages {', '.join(map(str, pages[:_SHOWN]))}{more}"
+
+
+def _files_of(item: Item) -> list[str]:
+    """The files of a sample; one that stands in for several channels once."""
+    return list(dict.fromkeys(filter(None, (*item.images, item.mask))))
+
+
+def _pages_of(item: Item, counts: Mapping[str, int | str]) -> Iterator[Item]:
+    count = counts[_files_of(item)[0]]
+    if isinstance(count, str) or count == 1:
+        yield item
+        return
+    for page in range(count):
+        yield replace(item, sample=f"{item.sample} page {page}", page=page)
+
+
+def _problem(item: Item, counts: Mapping[str, int | str]) -> Problem | None:
+    """Why the pages of a sample's files cannot be samples."""
+    first, *others = names = _files_of(item)
+    unreadable = [(name, count) for name in names if isinstance(count := counts[name], str)]
+    if unreadable:
+        (name, reason), *more = unreadable
+        return Problem("unreadable", name, "; ".join([reason, *(f"{other}: {text}" for other, text in more)]))
+    differing = [name for name in others if counts[name] != counts[first]]
+    if not differing:
+        return None
+    said = " and ".join(f"{name} has {counts[name]}" for name in differing)
+    return Problem("pages", first, f"the file has {counts[first]} pages, and {said}; expected the same number")
+
+
+def _count_pages(names: Sequence[str], source: Source, cache: Path) -> dict[str, int | str]:
+    """The number of pages of each file, or what is wrong with it; a file that did not change is not read again."""
+    memo = cache / "stamps" / f"pages-{sha256_bytes(chr(10).join(names).encode())[:32]}.json"
+    last: Iterable[list[object]] = read_json(memo)["pages"] if memo.is_file() else ()
+    known = dict(zip(names, last, strict=False))
+    counts: dict[str, int | str] = {}
+    kept: list[list[object]] = []
+    for name in names:
+        stamp, count = known.get(name, ["", None])
+        if not isinstance(count, int) or stamp != _stamp(source, name):
+            stamp, count = _stamp(source, name), _inspected(source, name)
+        counts[name] = count
+        kept.append([stamp, count if isinstance(count, int) else None])
+    write_json(memo, {"pages": kept})
+    return counts
+
+
+def _stamp(source: Source, name: str) -> str:
+    try:
+        return source.stamp(name)
+    except OSError:
+        return ""  # reading it says what is wrong
+
+
+def _inspected(source: Source, name: str) -> int | str:
+    try:
+        return inspect(source.read(name)).pages
+    except FILE_ERRORS as error:
+        return explain(error, name)[1]
