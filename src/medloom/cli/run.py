@@ -50,8 +50,8 @@ def _in_folds(run: Run, folds: list[Run], where: Path, workers: int | None) -> d
     """Every fold in turn, then what they say together. A fold that is measured is not done again."""
     for number, fold in enumerate(folds):
         say(f"fold {number + 1} of {len(folds)}")
-        if not (fold.folder / "evaluation" / "summary.json").exists():
-            _measured(fold, where, workers)
+        if not pipeline.is_measured(fold):
+            pipeline.mark_measured(_measured(fold, where, workers)[0])
     say("4/5 package the ensemble")
     summary = pipeline.finish_folds(run, folds)
     whole = Run.open(run.folder)

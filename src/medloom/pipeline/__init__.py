@@ -23,7 +23,7 @@ on another machine. torch is imported by the stages that train and export, when 
 
 from __future__ import annotations
 
-from medloom.pipeline.folds import finish_folds, fold_runs
+from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, mark_measured
 from medloom.pipeline.runs import Run, cache_dir, environment, resolve_data
 from medloom.pipeline.stages import evaluate, package, prepare, report, train
 
@@ -34,6 +34,8 @@ __all__ = [
     "evaluate",
     "finish_folds",
     "fold_runs",
+    "is_measured",
+    "mark_measured",
     "package",
     "prepare",
     "report",

@@ -7,6 +7,7 @@ bundle carries the out-of-fold figures and says so.
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from medloom.files import read_json, write_json, write_text
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["finish_folds", "fold_runs"]
+__all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured"]
+
+_MEASURED = "evaluation/measured.json"
+"""The recipe that a fold was measured with."""
 
 
 def fold_runs(run: Run) -> list[Run]:
@@ -33,6 +37,17 @@ def fold_runs(run: Run) -> list[Run]:
         return []
     recipes = (_of_fold(run.recipe, number) for number in range(split.folds))
     return [Run.start(recipe, run.folder / f"fold-{number}") for number, recipe in enumerate(recipes)]
+
+
+def is_measured(fold: Run) -> bool:
+    """Return whether a fold was measured with the recipe that it has now, so that nothing of it is left to do."""
+    path = fold.folder / _MEASURED
+    return path.is_file() and bool(read_json(path) == fold.recipe.plain())
+
+
+def mark_measured(fold: Run) -> None:
+    """Remember that a fold was measured with its recipe."""
+    write_json(fold.folder / _MEASURED, fold.recipe.plain())
 
 
 def finish_folds(run: Run, folds: list[Run]) -> dict[str, Any]:
@@ -125,6 +140,7 @@ def _gather_facts(whole: Run, folds: list[Run]) -> None:
     catalogue = (folds[0].folder / "catalogue.csv").read_text()
     write_text(whole.folder / "catalogue.csv", catalogue)
     write_json(whole.folder / "prepare.json", facts)
+    shutil.copytree(folds[0].folder / "data_report", whole.folder / "data_report", dirs_exist_ok=True)
     write_json(whole.folder / "run.json", folds[0].facts("run.json", "prepare"))
     training = [fold.facts("training.json", "train") for fold in folds]
     write_json(

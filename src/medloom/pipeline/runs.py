@@ -79,7 +79,7 @@ class Run:
                 epochs and the keys of evaluation and packaging.
         """
         known = folder / "recipe.yaml"
-        if known.exists() and (folder / "checkpoints").exists():
+        if known.exists() and _has_begun(folder):
             before = parse_recipe(known.read_text())
             recipe = _with_labels_of(recipe, before)
             _refuse_changes(before, recipe, folder)
@@ -177,6 +177,11 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "command": " ".join(["medloom", *sys.argv[1:2]]),
     }
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run, or one of its folds, has begun to train."""
+    return any(path.exists() for path in (folder / "checkpoints", *folder.glob("fold-*/checkpoints")))
 
 
 def _with_labels_of(recipe: Recipe, known: Recipe) -> Recipe:

@@ -9,9 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from medloom.errors import RecipeError
 from medloom.files import read_json, write_json
 from medloom.pipeline.runs import Progress, Run, cache_dir, environment
-from medloom.recipe import Recipe
+from medloom.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,14 +80,15 @@ def prepare(run: Run, data: Path, *, workers: int | None = None, progress: Progr
 
 
 def _resolve_labels(run: Run, facts: dict[str, Any]) -> Run:
-    """Write what was found out about the labels into the run's recipe."""
+    """Put what was found out about the labels into the run's recipe, which may not fit them."""
     if run.recipe.task == "segmentation":
         return run
-    found = facts["labels"]
-    recipe = run.recipe
-    labels = recipe.data.labels.model_copy(update={"kind": found["kind"], "classes": tuple(found["classes"])})
-    data = recipe.data.model_copy(update={"labels": labels})
-    return replace(run, recipe=Recipe.model_validate({**recipe.plain(), "data": data.model_dump(mode="json")}))
+    found, plain = facts["labels"], run.recipe.plain()
+    plain["data"]["labels"] |= {"kind": found["kind"], "classes": found["classes"]}
+    try:
+        return replace(run, recipe=parse_recipe(yaml.safe_dump(plain, allow_unicode=True)))
+    except RecipeError as error:
+        raise RecipeError(f"the labels are {found['kind']}, and the recipe does not fit them: {error}") from error
 
 
 def _write_table(run: Run, catalogue: pd.DataFrame) -> None:
