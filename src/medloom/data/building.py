@@ -25,6 +25,7 @@ from medloom.data.checks import (
     explain,
     join_channels,
     mask_classes,
+    reducible,
 )
 from medloom.data.layouts import Item, Layout, Problem
 from medloom.data.page_reader import PageReader
@@ -193,7 +194,9 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     """Everything but the files that decides what the store holds."""
     data = recipe.data
     masks = data.mask_values if recipe.task == "segmentation" else None
-    rules = {"page": data.page, "channels": data.channels, "masks": masks}
+    rules: dict[str, Any] = {"page": data.page, "channels": data.channels, "masks": masks}
+    if masks is None:
+        rules["jpeg"] = "reduced"  # so that no store of whole images shrunk is taken for this one
     # The store holds the whole image; what is cropped of it is the reader's business.
     preprocess = recipe.preprocess.model_dump(mode="json", exclude={"crop"})
     return {"format": STORE_FORMAT, "preprocess": preprocess, "data": rules}
@@ -320,6 +323,7 @@ class _Reader:
         self._files = PageReader(source.read)
         self._preprocess = preprocess
         self.with_masks = recipe.task == "segmentation"
+        self._at_least = None if self.with_masks else preprocess.at_least
         self._classes = ClassMap(recipe.data.mask_values)
         # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
         self._blank: tuple[int | None, bytes, str, NDArray[np.uint8]] = (None, b"", "", np.zeros((0, 0), np.uint8))
@@ -338,7 +342,7 @@ class _Reader:
             mask_sha256, mask = self._mask(entry.item, flaws)
         if image is not None and mask is not None:
             try:
-                check_same_size(image, mask)
+                check_same_size(image.pixels, mask)
             except UnfitError as error:
                 flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
         sample = Sample(_one_hash(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
@@ -346,18 +350,19 @@ class _Reader:
             return sample, None
         return self._facts(sample, image, mask), self._pixels(image, mask)
 
-    def _facts(self, sample: Sample, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> Sample:
-        height, width, channels = image.shape
+    def _facts(self, sample: Sample, image: Image, mask: NDArray[np.uint8] | None) -> Sample:
+        height, width = image.size
         lesion_px = 0 if mask is None else int(np.count_nonzero(mask))
-        facts = {"height": height, "width": width, "channels": channels, "dtype": image.dtype.name}
+        channels, dtype = image.pixels.shape[2], image.pixels.dtype.name
+        facts = {"height": height, "width": width, "channels": channels, "dtype": dtype}
         return replace(sample, **facts, lesion_px=lesion_px)
 
-    def _pixels(self, image: NDArray[Any], mask: NDArray[np.uint8] | None) -> _Pixels:
+    def _pixels(self, image: Image, mask: NDArray[np.uint8] | None) -> _Pixels:
         resized = self._preprocess.resize_image(image)
         small = None if mask is None else self._preprocess.resize_mask(mask)
         return _Pixels(resized, small, *self._preprocess.normalisation(resized))
 
-    def _image(self, item: Item, flaws: list[Flaw]) -> tuple[list[str], NDArray[Any] | None]:
+    def _image(self, item: Item, flaws: list[Flaw]) -> tuple[list[str], Image | None]:
         """Hash of each file, and the pixels of all of them unless something is wrong."""
         names = item.images
         hashes = [""] * len(names)
@@ -367,13 +372,13 @@ class _Reader:
             try:
                 if name:
                     hashes[part] = self._files.sha256(name)
-                    decoded[part] = self._files.decode(name, item.page)
+                    decoded[part] = self._files.decode(name, item.page, reducible(names, self._at_least))
             except FILE_ERRORS as error:
                 flaws.append(Flaw(part, *explain(error, name)))
         if len(flaws) > before:
             return hashes, None
         try:
-            return hashes, join_channels(decoded, self._config, self._preprocess.to_input).pixels
+            return hashes, join_channels(decoded, self._config, self._preprocess.to_input)
         except UnfitError as error:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None

@@ -28,6 +28,7 @@ __all__ = [
     "mask_classes",
     "read_image",
     "read_mask",
+    "reducible",
 ]
 
 Convert = Callable[[Image], Image]
@@ -170,12 +171,18 @@ def mask_classes(image: Image, classes: ClassMap) -> Mask:
     return classes(plane)
 
 
+def reducible(files: Sequence[str], at_least: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return what ``decode`` may reduce to: None where each channel has a file, for their sizes are compared."""
+    return at_least if len(files) == 1 else None
+
+
 def read_image(
     reader: PageReader,
     files: Sequence[str],
     config: DataConfig,
     convert: Convert | None = None,
     page: int | None = None,
+    at_least: tuple[int, int] | None = None,
 ) -> Image:
     """Read and decode an image; errors name the file.
 
@@ -185,11 +192,14 @@ def read_image(
         config: The recipe's ``data``.
         convert: As for ``join_channels``.
         page: Page, slice or frame of files that have several.
+        at_least: Height and width to which it will be shrunk; None for the whole image. Where each channel has a file,
+            they come whole.
 
     Raises:
         DataError: If it cannot be read or decoded.
     """
-    decoded = [_named(partial(reader.decode, name, page), name) if name else None for name in files]
+    least = reducible(files, at_least)
+    decoded = [_named(partial(reader.decode, name, page, least), name) if name else None for name in files]
     return _named(lambda: join_channels(decoded, config, convert), next(filter(None, files), "?"))
 
 

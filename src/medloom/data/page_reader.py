@@ -61,19 +61,20 @@ class PageReader:
         file.sha256 = file.sha256 or sha256_bytes(file.data)
         return file.sha256
 
-    def decode(self, name: str, page: int | None) -> Image:
+    def decode(self, name: str, page: int | None, at_least: tuple[int, int] | None = None) -> Image:
         """Decode a page of a file, exactly as ``medloom.imaging.decode`` does.
 
         Args:
             name: The file.
             page: Page, slice or frame, counted from 0; None for a file that has one.
+            at_least: Height and width to which it will be shrunk; None for the whole image.
 
         Raises:
             DecodeError: Whatever is wrong with the content.
         """
         file = self._file(name)
         if page is None or not file.data.startswith(_GZIP):
-            return decode(file.data, page=page)
+            return decode(file.data, page=page, at_least=at_least)
         if not file.inflated:
             inspect(file.data)  # compares with the budget what it inflates to, and finds it whole
             file.inflated = gzip.decompress(file.data)

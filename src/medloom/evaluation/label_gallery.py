@@ -93,7 +93,7 @@ def write_label_gallery(
             int(row["frame"].iloc[0]),
             predictor.preprocess.to_input,
         )
-        image = read_image(PageReader(source.read), files, recipe.data, convert, page)
+        image = read_image(PageReader(source.read), files, recipe.data, convert, page, predictor.at_least)
         prepared = predictor.prepare(image, converted=True)
         shown = _shown(prepared.network_input)
         item: dict[str, Any] = {key: case[key] for key in ("sample_id", "truth", "decision", "score")}

@@ -142,7 +142,7 @@ def _batches(
     def read(cell: str, page: int) -> Image:
         files = image_files(cell)
         reader.only(files)
-        return read_image(reader, files, recipe.data, predictor.preprocess.to_input, page)
+        return read_image(reader, files, recipe.data, predictor.preprocess.to_input, page, predictor.at_least)
 
     for start in range(0, len(rows), size):
         images = [read(*place) for place in places[start : start + size]]

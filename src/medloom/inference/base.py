@@ -55,6 +55,11 @@ class PredictorBase:
         """Limits for the bytes of one image."""
         return DEFAULT_BUDGET
 
+    @property
+    def at_least(self) -> tuple[int, int] | None:
+        """What ``medloom.imaging.decode`` may reduce an image to; None where the answer is as large as the image."""
+        return None
+
     def prepare(
         self, image: Input, *, content_type: str | None = None, page: int | None = None, converted: bool = False
     ) -> Prepared:
@@ -71,7 +76,7 @@ class PredictorBase:
             InputError: If the image is sound but not what this model takes.
         """
         if isinstance(image, bytes):
-            image = decode(image, content_type=content_type, page=page, budget=self.limits)
+            image = decode(image, content_type=content_type, page=page, budget=self.limits, at_least=self.at_least)
         given = image if isinstance(image, Image) else Image(np.atleast_3d(image), "array")
         if given.pixels.ndim == 3 and not converted:
             given = self.preprocess.to_input(given)
@@ -79,7 +84,7 @@ class PredictorBase:
         if pixels.ndim != 3 or pixels.shape[2] != len(self.channels):
             wanted = f"{len(self.channels)}: {', '.join(self.channels)}"
             raise InputError(f"the image has {_channels_of(pixels)}; this model takes {wanted}")
-        return Prepared(self.preprocess(pixels), pixels, given.spacing_mm)
+        return Prepared(self.preprocess(given), pixels, given.spacing_mm)
 
 
 def finite(answer: Floats) -> Floats:

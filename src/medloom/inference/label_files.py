@@ -94,7 +94,7 @@ def _pages(
     count = inspect(given, budget=predictor.limits).pages if page is None else 1
     for number in range(count):
         chosen = page if count == 1 else number
-        yield chosen, partial(decode, given, page=chosen, budget=predictor.limits)
+        yield chosen, partial(decode, given, page=chosen, budget=predictor.limits, at_least=predictor.at_least)
 
 
 def _same(image: Image) -> Image:

@@ -83,6 +83,11 @@ class LabelPredictor(PredictorBase):
         return self.budget
 
     @property
+    def at_least(self) -> tuple[int, int] | None:
+        """What ``medloom.imaging.decode`` may reduce an image to; the same as for training."""
+        return self.preprocess.at_least
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Classes, or targets where each has a score of its own."""
         return self.classes if self.kind in ("binary", "multi-class") else self.targets
