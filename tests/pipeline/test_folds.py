@@ -1,0 +1,199 @@
+"""Cross-validation from images to one bundle, and on from where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import medloom
+from medloom import pipeline
+from medloom.cli.main import main
+from medloom.data import open_source, read_catalogue
+from medloom.files import read_json, sha256_file
+from medloom.pipeline import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")  # of torch's exporter, of two inputs
+
+FOLDS = 3
+TINY = [
+    f"split.folds={FOLDS}",
+    "data.phantom.patients=12",
+    "data.phantom.size=32",
+    "data.phantom.slices=[3, 4]",
+    "data.phantom.prevalence=0.4",
+    "preprocess.size=[32, 32]",
+    "preprocess.crop=null",
+    "model.name=perceptron",
+    "train.epochs=2",
+    "train.device=cpu",
+    "train.precision=32",
+    "evaluate.bootstrap=20",
+]
+COMMAND = ["run", "melanoma", "--json", *(word for setting in TINY for word in ("--set", setting))]
+
+
+@dataclass
+class Crossed:
+    """A cross-validation that was interrupted while its second fold was measured, and then finished."""
+
+    folder: Path
+    code: int
+    trained: list[tuple[str, int]] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
+    interrupted: dict[str, str] = field(default_factory=dict)
+
+    def fold(self, number: int) -> Run:
+        return Run.open(self.folder / f"fold-{number}")
+
+    def hashes(self) -> dict[str, str]:
+        """What each file of weights and figures of the folds holds."""
+        names = ("checkpoints/*", "metrics.jsonl", "evaluation/summary.json")
+        files = [path for name in names for path in self.folder.glob(f"fold-*/{name}")]
+        return {path.relative_to(self.folder).as_posix(): sha256_file(path) for path in files}
+
+
+@pytest.fixture(scope="module")
+def crossed(place):
+    patch = pytest.MonkeyPatch()
+    train, evaluate = pipeline.train, pipeline.evaluate
+    found = Crossed(place / "runs" / "melanoma", 0)
+
+    def counted_train(run, **options):
+        before = run.folder / "metrics.jsonl"
+        epochs = len(before.read_text().splitlines()) if before.exists() else 0
+        result = train(run, **options)
+        found.trained.append((run.folder.name, result.epochs_done - epochs))
+        return result
+
+    def counted_evaluate(run, **options):
+        found.measured.append(run.folder.name)
+        if found.measured == ["fold-0", "fold-1"]:
+            raise KeyboardInterrupt
+        return evaluate(run, **options)
+
+    patch.setattr(pipeline, "train", counted_train)
+    patch.setattr(pipeline, "evaluate", counted_evaluate)
+    with patch.context():
+        assert main(COMMAND) == 130
+        found.interrupted = found.hashes()
+        found.code = main(COMMAND)
+    patch.undo()
+    return found
+
+
+def test_an_interrupted_cross_validation_goes_on_where_it_stopped(crossed):
+    assert crossed.code == 0
+    assert crossed.trained == [("fold-0", 2), ("fold-1", 2), ("fold-1", 0), ("fold-2", 2)]
+    assert crossed.measured == ["fold-0", "fold-1", "fold-1", "fold-2"]
+    now = crossed.hashes()
+    assert "fold-1/checkpoints/best.safetensors" in crossed.interrupted
+    assert {name: now[name] for name in crossed.interrupted if name.startswith("fold-0")} == {
+        name: content for name, content in crossed.interrupted.items() if name.startswith("fold-0")
+    }
+
+
+def test_every_patient_is_tested_exactly_once_by_a_fold_that_never_saw_that_patient(crossed):
+    tested = []
+    for number in range(FOLDS):
+        assert crossed.fold(number).recipe.split.fold == number
+        rows = read_catalogue(crossed.folder / f"fold-{number}" / "catalogue.csv")
+        patients = {split: set(part["patient_id"]) for split, part in rows.groupby("split")}
+        assert not patients["test"] & (patients["train"] | patients["validation"])
+        assert not patients["train"] & patients["validation"]
+        tested += sorted(patients["test"])
+    assert sorted(tested) == sorted(set(rows["patient_id"]))
+    cases = pd.read_csv(crossed.folder / "evaluation" / "cases.csv")
+    assert sorted(cases["sample_id"]) == sorted(rows["sample_id"])
+
+
+def test_the_figures_are_those_of_the_test_cases_of_all_folds(crossed):
+    cases = pd.read_csv(crossed.folder / "evaluation" / "cases.csv")
+    summary = read_json(crossed.folder / "evaluation" / "summary.json")
+    expected = roc_auc_score(cases["truth"], cases["score"])
+    assert summary["test"]["figures"]["roc_auc"]["value"] == pytest.approx(expected)
+    assert [fold["fold"] for fold in summary["folds"]] == list(range(FOLDS))
+    limits = []
+    for number in range(FOLDS):
+        own = read_json(crossed.folder / f"fold-{number}" / "evaluation" / "summary.json")
+        limits.append(own["operating_point"]["thresholds"][0])
+        part = cases[cases["fold"] == number]
+        assert list(part["decision"]) == list((part["score"] >= limits[-1]).astype(int))
+        assert summary["folds"][number]["figures"] == own["test"]["figures"]
+    assert summary["operating_point"]["thresholds"] == [pytest.approx(np.mean(limits), abs=1e-5)]
+
+
+def test_the_bundle_answers_with_the_mean_of_the_folds_each_with_its_own_encoding_of_the_metadata(crossed):
+    bundles = [pipeline.package(crossed.fold(number)) for number in range(FOLDS)]
+    assert len({(crossed.folder / f"fold-{number}" / "table.json").read_text() for number in range(FOLDS)}) == FOLDS
+    whole, parts = medloom.load(crossed.folder / "model.tar.gz"), [medloom.load(path) for path in bundles]
+    rows = read_catalogue(crossed.folder / "catalogue.csv")
+    people = [
+        {},
+        {"age_approx": 70, "sex": "male", "anatom_site_general_challenge": "torso"},
+        {"age_approx": "", "sex": "female", "anatom_site_general_challenge": "never seen"},
+    ]
+    answers = []
+    with open_source(read_json(crossed.folder / "run.json")["data"]) as source:
+        for person, file in zip(people, rows["image"], strict=False):
+            image = source.read(file)
+            expected = np.mean([part.predict(image, metadata=person).scores for part in parts], axis=0)
+            answers.append(whole.predict(image, metadata=person).scores)
+            np.testing.assert_allclose(answers[-1], expected, atol=2e-6)
+    assert len(set(answers)) == len(people)
+
+
+@pytest.mark.parametrize("page", ["report.html", "data_report.html"])
+def test_the_pages_of_the_whole_are_written_and_say_phantom(crossed, page):
+    assert "phantom" in (crossed.folder / page).read_text().lower()
+
+
+def test_the_bundle_of_the_whole_verifies_itself_and_says_how_it_was_measured(crossed, capsys):
+    assert main(["verify", str(crossed.folder / "model.tar.gz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert "each fold has its own" in read_json(crossed.folder / "evaluation" / "summary.json")["rule"]
+
+
+def test_a_fold_is_left_alone_until_something_of_its_recipe_changes(crossed):
+    whole = Run.open(crossed.folder)
+    folds = pipeline.fold_runs(whole)
+    assert [pipeline.is_measured(fold) for fold in folds] == [True] * FOLDS
+    for key, value in (("evaluate", {"rounds": 2}), ("train", {"epochs": 3})):
+        section = getattr(whole.recipe, key).model_copy(update=value)
+        changed = whole.recipe.model_copy(update={key: section})
+        folds = pipeline.fold_runs(Run(whole.folder, changed))
+        assert [pipeline.is_measured(fold) for fold in folds] == [False] * FOLDS
+    pipeline.fold_runs(whole)
+
+
+@pytest.mark.slow
+def test_segmentation_is_cross_validated_too(place, capsys):
+    tiny = [
+        f"split.folds={FOLDS}",
+        "data.phantom.patients=6",
+        "data.phantom.size=32",
+        "data.phantom.slices=[4, 5]",
+        "preprocess.size=[32, 32]",
+        "model.args={channels: [4, 8], num_res_units: 1}",
+        "train.epochs=1",
+        "train.device=cpu",
+        "evaluate.bootstrap=20",
+    ]
+    assert main(["run", "brain-mri-small", "--json", *(word for one in tiny for word in ("--set", one))]) == 0
+    made = json.loads(capsys.readouterr().out)
+    folder = Path(made["run"])
+    rows = read_catalogue(folder / "catalogue.csv")
+    cases = pd.read_csv(folder / "evaluation" / "cases.csv")
+    assert sorted(cases["sample_id"]) == sorted(rows["sample_id"])
+    bundles = [pipeline.package(Run.open(folder / f"fold-{number}")) for number in range(FOLDS)]
+    whole, parts = medloom.load(made["bundle"]), [medloom.load(path) for path in bundles]
+    with open_source(read_json(folder / "run.json")["data"]) as source:
+        image = source.read(rows["image"][0])
+    expected = np.mean([part.predict(image).probabilities for part in parts], axis=0)
+    np.testing.assert_allclose(whole.predict(image).probabilities, expected, atol=2e-6)
+    assert main(["verify", made["bundle"]]) == 0
