@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from medloom.packaging import read_bundle
-from medloom.packaging.testing import write_tiny_bundle
+from medloom.packaging.testing import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 
 class Client:
@@ -41,4 +41,18 @@ def bundle_path(tmp_path_factory):
 def served(bundle_path):
     """Predictor and manifest of one bundle."""
     with read_bundle(bundle_path) as bundle:
+        return bundle.predictor(threads=1), bundle.manifest
+
+
+@pytest.fixture(scope="session")
+def label_bundle_path(tmp_path_factory):
+    """Two classes, with the metadata ``age`` and ``sex``."""
+    folder = tmp_path_factory.mktemp("labels")
+    return write_tiny_label_bundle(folder / "model.tar.gz", tiny_label_recipe(metadata=True), phantom=True)
+
+
+@pytest.fixture(scope="session")
+def served_labels(label_bundle_path):
+    """Predictor and manifest of a bundle for classification."""
+    with read_bundle(label_bundle_path) as bundle:
         return bundle.predictor(threads=1), bundle.manifest

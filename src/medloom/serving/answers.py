@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from medloom.errors import UserError
 from medloom.inference import LabelPrediction, Prediction
 from medloom.inference.encoding import labels_json, mask_png, probabilities_npy, to_json
@@ -18,7 +20,15 @@ ANSWERS = (JSON, PNG, NPY)
 
 
 class NotAcceptableError(UserError):
-    """The client takes none of the forms that there are."""
+    """The client takes none of the forms that there are.
+
+    Args:
+        forms: Media types of those.
+    """
+
+    def __init__(self, forms: Sequence[str]) -> None:
+        super().__init__(f"the Accept header takes none of {', '.join(forms)}")
+        self.forms = tuple(forms)
 
 
 def check_accept(accept: str | None, manifest: Manifest) -> str:
@@ -30,7 +40,7 @@ def check_accept(accept: str | None, manifest: Manifest) -> str:
     forms = ANSWERS if manifest.task == "segmentation" else (JSON,)
     chosen = choose(accept, forms)
     if chosen is None:
-        raise NotAcceptableError(f"the Accept header takes none of {', '.join(forms)}")
+        raise NotAcceptableError(forms)
     return chosen
 
 

@@ -197,7 +197,7 @@ def _accept(request: Request, manifest: Manifest) -> str:
     try:
         return check_accept(", ".join(request.headers.getlist("accept")), manifest)
     except NotAcceptableError as error:
-        raise Problem(406, "not_acceptable", str(error), close=True) from error
+        raise Problem(406, "not_acceptable", str(error), close=True, accepted=error.forms) from error
 
 
 def _page(request: Request, default: int | None) -> int | None:

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from medloom.errors import DecodeError, InputError
 from medloom.imaging import CONTENT_TYPES
-from medloom.serving.answers import ANSWERS
 
 __all__ = ["ACCEPTED", "JSON", "Problem", "of_decode_error", "of_input_error"]
 
@@ -21,8 +20,6 @@ JSON = "application/json"
 
 ACCEPTED = (*CONTENT_TYPES, "application/octet-stream", JSON)
 """Media types that a request may send: an image, bytes whose format is found out, or an image with metadata."""
-
-_LISTED = {415: ACCEPTED, 406: ANSWERS}
 
 
 class Problem(Exception):
@@ -34,19 +31,29 @@ class Problem(Exception):
         message: What came and what was expected.
         hint: What to do about it.
         close: Close the connection, because the body was not read to its end.
+        accepted: Media types that would do; for 415 those that a request may send.
     """
 
-    def __init__(self, status: int, code: str, message: str, hint: str | None = None, *, close: bool = False) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        hint: str | None = None,
+        *,
+        close: bool = False,
+        accepted: Sequence[str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.hint = hint
         self.close = close
+        self.accepted = ACCEPTED if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else accepted
 
     def response(self) -> Response:
         """Return the answer: ``application/problem+json`` with the media types that would do, where that helps."""
-        listed: Sequence[str] | None = _LISTED.get(self.status)
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -54,7 +61,7 @@ class Problem(Exception):
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
-            "accepted": list(listed) if listed else None,
+            "accepted": list(self.accepted) if self.accepted else None,
         }
         content = json.dumps({key: value for key, value in body.items() if value is not None})
         headers = {"Connection": "close"} if self.close else {}

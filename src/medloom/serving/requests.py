@@ -15,7 +15,11 @@ __all__ = ["ImageRequest", "read_request"]
 
 _KEYS = ("image", "content_type", "metadata")
 _MAX_DEPTH = 32
-_OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
+_MOST_MARKS = 10_000
+"""Of quotes, commas and opening brackets each: base64 holds none, and reading them is what costs time."""
+
+_OPENING = b"[{"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _ESCAPE = ord("\\")
 
 
@@ -67,22 +71,25 @@ def _image(text: str) -> bytes:
 
 
 def _parsed(body: bytes) -> object:
-    if _depth(body) > _MAX_DEPTH:
+    if any(body.count(mark) > _MOST_MARKS for mark in (b'"', b",", b"[", b"{")):
+        raise _bad(f"the JSON holds more than {_MOST_MARKS} texts, values or brackets")
+    if _too_deep(body):
         raise _bad(f"the JSON is nested deeper than {_MAX_DEPTH}")
     try:
-        return json.loads(body, parse_constant=_refuse, object_pairs_hook=_unique)
+        return json.loads(body.decode(), parse_constant=_refuse, object_pairs_hook=_sound)
     except (ValueError, RecursionError) as error:
         raise _bad("the body is not sound JSON") from error
 
 
-def _depth(body: bytes) -> int:
-    """How deep the brackets outside of texts are nested."""
-    depth = deepest = 0
+def _too_deep(body: bytes) -> bool:
+    """Whether the brackets outside of texts are nested too deep; stops at the first that is."""
+    depth = 0
     for part in _outside_texts(body):
-        for byte in part:
-            depth += (byte in _OPENING) - (byte in _CLOSING)
-            deepest = max(deepest, depth)
-    return deepest
+        for byte in part.translate(None, _NO_BRACKETS):
+            depth += 1 if byte in _OPENING else -1
+            if depth > _MAX_DEPTH:
+                return True
+    return False
 
 
 def _outside_texts(body: bytes) -> Sequence[bytes]:
@@ -110,10 +117,14 @@ def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _sound(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object, with every key once and no half of a surrogate pair, which is no text."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key comes twice")
+    for text in (*found, *found.values()):
+        if isinstance(text, str) and not text.isascii():
+            text.encode()
     return found
 
 

@@ -1,0 +1,288 @@
+"""A classifier over HTTP: images alone, images with metadata in JSON, and everything that is no such request."""
+
+import base64
+import gzip
+import io
+import json
+import random
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from medloom.packaging import read_bundle
+from medloom.packaging.testing import tiny_label_recipe, write_tiny_label_bundle
+from medloom.serving import create_app
+
+
+@pytest.fixture(scope="module")
+def client(served_labels, make_client):
+    return make_client(create_app(*served_labels))
+
+
+@pytest.fixture(scope="module")
+def segmenter(served, make_client):
+    return make_client(create_app(*served))
+
+
+PIXELS = np.tile(np.arange(0, 200, 5, dtype=np.uint8), (48, 1))
+
+
+def _png(pixels=PIXELS):
+    buffer = io.BytesIO()
+    PillowImage.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _dicom(pixels=PIXELS):
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3.4"
+    data.Rows, data.Columns = pixels.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = pixels.tobytes()
+    data["PixelData"].VR = "OB"
+    buffer = io.BytesIO()
+    data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _nifti(planes=1):
+    voxels = np.repeat(PIXELS.T[..., None], planes, axis=2)
+    return nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
+
+
+def _post(client, body, kind="application/json", query="", **headers):
+    given = {"Content-Type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return client.post(f"/invocations{query}", content=body, headers=given)
+
+
+def _asked(**parts):
+    image = base64.b64encode(_png()).decode()
+    return json.dumps({"image": image, **parts}).encode()
+
+
+def _assert_problem(response, status, code):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (body["status"], body["code"]) == (status, code)
+    assert len(body["message"]) > 10
+    return body
+
+
+def test_an_image_alone_is_answered_with_the_predictors_own_probabilities(client, served_labels):
+    expected = served_labels[0].predict(_png())
+    answer = _post(client, _png(), "image/png").json()
+    assert list(answer["probabilities"]) == answer["classes"] == ["benign", "malignant"]
+    assert list(answer["probabilities"].values()) == pytest.approx(expected.scores, abs=1e-6)
+    assert answer["decision"] == expected.decision[0]
+    assert answer["operating_point"] == {"thresholds": [0.5]}
+    assert answer["model"] == {"name": "tiny-labels", "phantom": True}
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"age": 61, "sex": "male"}, {"age": "61.5"}, {"sex": None}, {"sex": "other", "age": ""}]
+)
+def test_an_image_with_metadata_is_answered_as_the_predictor_answers_both(client, served_labels, metadata):
+    expected = served_labels[0].predict(_png(), metadata=metadata)
+    response = _post(client, _asked(metadata=metadata, content_type="image/png"))
+    assert response.status_code == 200, response.text
+    assert list(response.json()["probabilities"].values()) == pytest.approx(expected.scores, abs=1e-6)
+
+
+def test_slashes_may_be_escaped_and_pairs_of_surrogates_are_text(client):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
+    image = base64.b64encode(_png(noise)).decode()
+    plain = json.dumps({"image": image, "metadata": {"sex": "\U0001f600"}}).encode()
+    escaped = plain.replace(b"/", b"\\/")
+    assert escaped != plain
+    assert b"\\ud83d\\ude00" in plain
+    answer = _post(client, plain)
+    assert answer.status_code == 200
+    assert _post(client, escaped).json() == answer.json()
+
+
+def test_metadata_change_the_answer(client):
+    young, old = (_post(client, _asked(metadata={"age": age})).json()["probabilities"] for age in (20, 80))
+    assert old["malignant"] > young["malignant"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (_png(), "image/png"),
+        (_dicom(), "application/dicom"),
+        (_nifti(), "application/x-nifti"),
+        (gzip.compress(_nifti()), "application/gzip"),
+    ],
+    ids=["png", "dicom", "nifti", "nifti.gz"],
+)
+def test_every_format_is_taken_under_its_own_type_sniffed_and_inside_json(client, body, kind):
+    wanted = _post(client, _png(), "image/png").json()["probabilities"]
+    inside = json.dumps({"image": base64.b64encode(body).decode()}).encode()
+    for response in (_post(client, body, kind), _post(client, body, "application/octet-stream"), _post(client, inside)):
+        assert response.status_code == 200, response.text
+        assert response.json()["probabilities"] == wanted
+    _assert_problem(_post(client, body, "image/tiff"), 415, "mismatch")
+    declared = json.dumps({"image": base64.b64encode(body).decode(), "content_type": "image/tiff"}).encode()
+    _assert_problem(_post(client, declared), 415, "mismatch")
+
+
+def test_dicom_and_nifti_are_segmented_too(segmenter):
+    for body, kind in ((_dicom(), "application/dicom"), (_nifti(), "application/octet-stream")):
+        problem = _assert_problem(_post(segmenter, body, kind), 422, "wrong_input")  # sound, but one channel
+        assert "1 channel; this model takes 3" in problem["message"]
+
+
+def test_a_page_of_a_volume_must_be_named(client):
+    _assert_problem(_post(client, _nifti(3), "application/x-nifti"), 400, "page_required")
+    assert _post(client, _nifti(3), "application/x-nifti", "?page=2").status_code == 200
+    inside = json.dumps({"image": base64.b64encode(_nifti(3)).decode()}).encode()
+    assert _post(client, inside, query="?page=1").status_code == 200
+
+
+DEEP = 200_000
+IMAGE = base64.b64encode(_png())
+MALFORMED = {
+    "empty": b"",
+    "no json": b"image",
+    "cut": _asked()[:-3],
+    "two documents": _asked() + _asked(),
+    "trailing comma": b'{"image": "' + IMAGE + b'",}',
+    "single quotes": b"{'image': 'x'}",
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"7",
+    "only the image": b'"' + IMAGE + b'"',
+    "without image": b'{"metadata": {}}',
+    "image is a number": b'{"image": 7}',
+    "image is null": b'{"image": null}',
+    "deep lists": b"[" * DEEP,
+    "deep lists that close": b"[" * DEEP + b"]" * DEEP,
+    "deep objects": b'{"a":' * DEEP,
+    "deep in the metadata": b'{"image": "", "metadata": ' + b'{"a":' * DEEP + b"1" + b"}" * DEEP + b"}",
+    "deep behind a text with brackets": b'{"]]]]]": "[\\"[", "image": ' + b"[" * DEEP,
+    "deep behind a text with slashes": b'{"\\\\": ' + b"[" * DEEP,
+    "millions of texts": b'"' * 2_000_000,
+    "millions of keys": b"{" + b'"":1,' * 400_000 + b'"a":1}',
+    "millions of values": b"[" + b"1," * 1_000_000 + b"1]",
+    "millions of lists": b"[" + b"[]," * 700_000 + b"[]]",
+    "millions of slashes": b'{"image": "' + b"\\" * 1_000_000 + b'"}',
+    "NaN": b'{"image": "' + IMAGE + b'", "metadata": {"age": NaN}}',
+    "Infinity": b'{"image": "' + IMAGE + b'", "metadata": {"age": -Infinity}}',
+    "a key twice": b'{"image": "' + IMAGE + b'", "image": "' + IMAGE + b'"}',
+    "a column twice": b'{"image": "' + IMAGE + b'", "metadata": {"age": 1, "age": 2}}',
+    "a huge integer": b'{"image": "' + IMAGE + b'", "metadata": {"age": ' + b"9" * 200_000 + b"}}",
+    "surrogate in metadata": b'{"image": "' + IMAGE + b'", "metadata": {"sex": "\\ud800"}}',
+    "surrogate in a column": b'{"image": "' + IMAGE + b'", "metadata": {"\\udfff": 1}}',
+    "surrogate in the image": b'{"image": "\\ud800"}',
+    "surrogate in the type": b'{"image": "' + IMAGE + b'", "content_type": "\\ud83d"}',
+    "surrogate as bytes": b'{"image": "' + IMAGE + b'", "metadata": {"sex": "\xed\xa0\x80"}}',
+    "not UTF-8": b'{"image": "' + IMAGE + b'", "metadata": {"sex": "\xff"}}',
+    "UTF-16": _asked().decode().encode("utf-16"),
+    "a mark before it": b"\xef\xbb\xbf" + _asked(),
+    "control character": b'{"image": "' + IMAGE + b'", "metadata": {"sex": "\x01"}}',
+    "not base64": b'{"image": "***"}',
+    "base64 with a space": b'{"image": "AA AA"}',
+    "base64 without padding": b'{"image": "AAA"}',
+    "base64 for URLs": b'{"image": "_-__"}',
+    "unknown key": b'{"image": "' + IMAGE + b'", "url": "http://127.0.0.1/"}',
+    "metadata is a list": b'{"image": "' + IMAGE + b'", "metadata": [1]}',
+    "metadata is null": b'{"image": "' + IMAGE + b'", "metadata": null}',
+    "type is a number": b'{"image": "' + IMAGE + b'", "content_type": 7}',
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_json_that_is_no_such_request_is_400_for_both_tasks(client, segmenter, name):
+    for one in (client, segmenter):
+        _assert_problem(_post(one, MALFORMED[name]), 400, "bad_json")
+
+
+def test_no_mutant_of_a_request_crashes(client):
+    rng = random.Random(7)
+    whole = _asked(metadata={"age": 61, "sex": "male"}, content_type="image/png")
+    for _ in range(300):
+        body = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            at = rng.choice([rng.randrange(60), rng.randrange(len(body) - 90, len(body))])
+            body[at : at + rng.randint(0, 2)] = bytes(rng.randrange(256) for _ in range(rng.randint(0, 2)))
+        response = _post(client, bytes(body))
+        assert response.status_code in (200, 400, 415, 422), (response.status_code, bytes(body[-90:]))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"weight": 70}, "this model takes age, sex"),
+        ({"age": "sixty-one"}, "age: expected a number"),
+        ({"age": [61]}, "list"),
+        ({"sex": {"is": "male"}}, "dict"),
+        ({"age": True}, "bool"),
+    ],
+)
+def test_sound_json_with_metadata_that_do_not_fit_is_422_and_does_not_repeat_them(client, metadata, reason):
+    body = _assert_problem(_post(client, _asked(metadata=metadata)), 422, "wrong_input")
+    assert reason in body["message"]
+    assert "sixty" not in body["message"]
+
+
+def test_numbers_beyond_what_floats_hold_are_422(client):
+    for number in (b"1e999", b"-1e999", b"9" * 4000):
+        body = b'{"image": "' + IMAGE + b'", "metadata": {"age": ' + number + b"}}"
+        _assert_problem(_post(client, body), 422, "wrong_input")
+
+
+def test_metadata_for_a_model_that_takes_none_are_422(segmenter, make_client, tmp_path):
+    with read_bundle(write_tiny_label_bundle(tmp_path / "m.tar.gz", tiny_label_recipe())) as bundle:
+        plain = make_client(create_app(bundle.predictor(threads=1), bundle.manifest))
+    for one in (plain, segmenter):
+        body = _assert_problem(_post(one, _asked(metadata={"age": 61})), 422, "wrong_input")
+        assert "takes no metadata" in body["message"]
+    assert _post(plain, _asked(metadata={})).status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["image/png", "application/x-npy", "image/*"])
+def test_a_classifier_answers_in_json_only(client, accept):
+    for body, kind in ((_png(), "image/png"), (_asked(), "application/json")):
+        problem = _assert_problem(_post(client, body, kind, Accept=accept), 406, "not_acceptable")
+        assert problem["accepted"] == ["application/json"]
+    assert _post(client, _png(), "image/png", Accept=f"{accept}, */*;q=0.1").status_code == 200
+
+
+def test_a_bad_image_inside_json_is_refused_as_it_is_alone(client):
+    for image in (b"", b"no image", _png()[:60], _nifti()[:400]):
+        inside = json.dumps({"image": base64.b64encode(image).decode()}).encode()
+        alone, wrapped = _post(client, image, "application/octet-stream"), _post(client, inside)
+        assert alone.status_code in (400, 415)
+        assert (wrapped.status_code, wrapped.json()) == (alone.status_code, alone.json())
+
+
+def test_several_labels_and_numbers_are_answered_by_name(make_client, tmp_path):
+    answers = {}
+    for kind, names in (("multi-label", ("left", "right")), ("real", ("grade", "depth"))):
+        path = write_tiny_label_bundle(tmp_path / f"{kind}.tar.gz", tiny_label_recipe(kind, names=names))
+        with read_bundle(path) as bundle:
+            predictor, manifest = bundle.predictor(threads=1), bundle.manifest
+        answers[kind] = _post(make_client(create_app(predictor, manifest)), _png(), "image/png").json()
+        expected = predictor.predict(_png()).scores
+        found = answers[kind].get("probabilities") or answers[kind]["values"]
+        assert list(found) == list(names)
+        assert list(found.values()) == pytest.approx(expected, abs=1e-6)
+    assert isinstance(answers["multi-label"]["decision"], list)
+    assert answers["multi-label"]["operating_point"] == {"thresholds": [0.5, 0.5]}
+    assert "decision" not in answers["real"]
+
+
+def test_a_good_request_gets_the_same_answer_after_bad_ones(client):
+    before = _post(client, _asked(metadata={"age": 50})).content
+    for body in MALFORMED.values():
+        _post(client, body)
+    assert _post(client, _asked(metadata={"age": 50})).content == before
