@@ -17,6 +17,8 @@ BENCHMARKS = {
     "startup": "The command line answers",
     "decode": "Decoding alone",
     "prepare": "Preparation against the fastest decoder",
+    "jpeg": "Preparation of JPEG against the fastest decoder",
+    "dicom": "DICOM beside pydicom alone",
     "throughput": "Training against one batch in memory",
     "monai_baseline": "The same work the usual way",
     "memory": "Peak memory of training",

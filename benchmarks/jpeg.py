@@ -1,0 +1,160 @@
+"""JPEG to 224×224 in images per second and core: ``prepare`` beside decoders alone that read, decode and resize.
+
+Run: ``python benchmarks/jpeg.py [FOLDER]``. Without a folder, phantom radiographs of 1500×1200 in class folders are
+made. Each decoder reads a file, decodes it and resizes the result with Pillow, and does nothing else; ``prepare``
+reads, hashes, checks, decodes, resizes, takes the statistics and writes the pixel store. All run on one thread and are
+measured in CPU time, in turn, so that other work on the machine counts little; figures are medians of the rounds. The
+last line is what decoding at a fraction of the size changes.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from machine import describe
+from medloom.data.building import build_store
+from medloom.data.layouts import build_layout
+from medloom.data.phantom.chest import chest_image
+from medloom.data.phantom.texture import encode_jpeg
+from medloom.data.pseudonyms import Entry, with_pseudonyms
+from medloom.data.sources import Source, open_source
+from medloom.imaging import decode
+from medloom.recipe import Recipe, load_recipe
+from medloom.transforms import Preprocess
+
+ROUNDS, IMAGES, WIDTH, HEIGHT, SIDE, GOAL = 5, 60, 1500, 1200, 224, 0.9
+
+Bytes = NDArray[np.uint8]
+
+
+def resized(image: Image.Image) -> Bytes:
+    """Shrink as every decoder here does."""
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def by_pillow(data: bytes) -> Bytes:
+    """The whole image."""
+    return resized(Image.open(io.BytesIO(data)).convert("L"))
+
+
+def by_pillow_draft(data: bytes) -> Bytes:
+    """At the fraction that Pillow finds."""
+    image = Image.open(io.BytesIO(data))
+    image.draft("L", (SIDE, SIDE))
+    return resized(image)
+
+
+def by_simplejpeg(data: bytes) -> Bytes:
+    """The whole image."""
+    return resized(Image.fromarray(simplejpeg.decode_jpeg(data, "GRAY", strict=True)[..., 0]))
+
+
+def by_simplejpeg_scaled(data: bytes) -> Bytes:
+    """At the smallest size that libjpeg-turbo makes and that is large enough."""
+    small = simplejpeg.decode_jpeg(data, "GRAY", min_height=SIDE, min_width=SIDE, strict=True)
+    return resized(Image.fromarray(small[..., 0]))
+
+
+READERS: dict[str, Callable[[bytes], Bytes]] = {
+    "Pillow": by_pillow,
+    "Pillow, draft mode": by_pillow_draft,
+    "simplejpeg": by_simplejpeg,
+    "simplejpeg, scaled": by_simplejpeg_scaled,
+}
+
+
+def read_all(read: Callable[[bytes], Bytes], source: Source, entries: list[Entry]) -> None:
+    """Read, decode and resize every file."""
+    for entry in entries:
+        read(source.read(entry.item.images[0]))
+
+
+def prepare_all(recipe: Recipe, source: Source, entries: list[Entry]) -> None:
+    """Build a pixel store from nothing."""
+    layout, preprocess = build_layout(recipe.data, recipe.task), Preprocess(recipe.preprocess)
+    with tempfile.TemporaryDirectory() as cache:
+        build_store(recipe, source, layout, entries, Path(cache), preprocess=preprocess, workers=1)
+
+
+def rate(work: Callable[[], None], count: int) -> float:
+    """Return images per second of one call."""
+    start = time.process_time()
+    work()
+    return count / (time.process_time() - start)
+
+
+def compare(folder: Path) -> None:
+    """Print the table."""
+    recipe = grey_recipe()
+    with open_source(folder) as source:
+        layout = build_layout(recipe.data, recipe.task)
+        entries = with_pseudonyms(layout.find(source.names(), source.read).items)
+        works = {name: partial(read_all, read, source, entries) for name, read in READERS.items()}
+        works["prepare"] = partial(prepare_all, recipe, source, entries)
+        found: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(ROUNDS + 1):
+            for name, work in works.items():
+                found[name].append(rate(work, len(entries)))
+        changes = [change(source.read(entry.item.images[0]), recipe) for entry in entries]
+    rates = {name: statistics.median(values[1:]) for name, values in found.items()}  # the first round warms up
+    fastest = max(rates[name] for name in READERS)
+    print(f"JPEG to {SIDE}×{SIDE}, {len(entries)} images, images/s per core, median of {ROUNDS} rounds")
+    for name, value in rates.items():
+        goal = f" (goal {GOAL:.2f})" if name == "prepare" else ""
+        print(f"  {name:<22}{value:>8.0f}   {value / fastest:5.2f} of the fastest decoder{goal}")
+    mean, most = np.mean([one[0] for one in changes]), max(one[1] for one in changes)
+    print(f"  decoded at a fraction: mean difference {mean:.2f} of 255 (goal 0.70), largest of any pixel {most}")
+
+
+def change(data: bytes, recipe: Recipe) -> tuple[float, int]:
+    """Return the mean and the largest difference, in grey levels, of what the store gets and the whole image shrunk."""
+    preprocess = Preprocess(recipe.preprocess)
+    images = (decode(data), decode(data, at_least=preprocess.at_least))
+    whole, reduced = (preprocess.resize_image(preprocess.to_input(image)).astype(int) for image in images)
+    difference = np.abs(whole - reduced)
+    return float(difference.mean()), int(difference.max())
+
+
+def grey_recipe() -> Recipe:
+    """The chest X-ray recipe with one grey channel of 224×224."""
+    plain = load_recipe("chest-xray").plain()
+    plain["data"]["channels"] = ["grey"]
+    plain["preprocess"] |= {"size": [SIDE, SIDE], "crop": None, "colour": "grey"}
+    return Recipe.model_validate(plain)
+
+
+def make_radiographs(folder: Path) -> None:
+    """Write phantom radiographs of one size, each half of one class."""
+    for number in range(1, IMAGES + 1):
+        ill = number % 2 == 0
+        name = f"PNEUMONIA/person{number}_virus_{number}.jpeg" if ill else f"NORMAL/IM-{number:04d}-0001.jpeg"
+        path = folder / "chest_xray" / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = Image.fromarray(chest_image(np.random.default_rng(number), HEIGHT, ill=ill))
+        path.write_bytes(encode_jpeg(np.asarray(drawn.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))))
+
+
+def main() -> None:
+    """Print the table."""
+    print(describe("numpy", "pillow", "simplejpeg"), flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(scratch)
+        if len(sys.argv) == 1:
+            make_radiographs(folder)
+        compare(folder)
+
+
+if __name__ == "__main__":
+    main()
