@@ -1,0 +1,241 @@
+"""Bundles of classifiers: written, loaded, verified, tampered with, and run by hosts of four functions."""
+
+import base64
+import hashlib
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import medloom
+from medloom.errors import BundleError, InputError, VerifyError
+from medloom.inference import LabelPredictor, Predictor
+from medloom.packaging import read_bundle, verify
+from medloom.packaging.bundle import checksum_line
+from medloom.packaging.testing import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
+from medloom.serving.problems import Problem
+
+KINDS = {
+    "binary": ("benign", "malignant"),
+    "multi-class": ("a", "b", "c"),
+    "multi-label": ("left", "right", "both"),
+    "real": ("grade",),
+}
+
+
+@pytest.fixture(scope="module")
+def bundle_path(tmp_path_factory):
+    recipe = tiny_label_recipe(metadata=True, rounds=2)
+    return write_tiny_label_bundle(tmp_path_factory.mktemp("labels") / "model.tar.gz", recipe, thresholds=[0.7])
+
+
+@pytest.fixture
+def folder(bundle_path, tmp_path):
+    with read_bundle(bundle_path) as bundle:
+        shutil.copytree(bundle.folder, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def _rewrite(folder, change):
+    """Edit the manifest as an attacker who knows the format would."""
+    manifest = json.loads((folder / "bundle.json").read_text())
+    change(manifest)
+    data = json.dumps(manifest).encode()
+    (folder / "bundle.json").write_bytes(data)
+    (folder / "bundle.json.sha256").write_bytes(checksum_line(data))
+
+
+def _expected(kind, outputs, pixels, table=0.0):
+    """The tiny graph by hand, on 8-bit pixels in units of ImageNet's mean and deviation."""
+    mean = ((pixels / 255 - 0.449) / 0.226).mean() + table
+    logits = np.arange(1, outputs + 1) * mean - np.arange(outputs) / 2
+    if kind == "real":
+        return logits
+    if kind == "multi-class":
+        return np.exp(logits) / np.exp(logits).sum()
+    return 1 / (1 + np.exp(-logits))
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_label_comes_out_of_its_bundle_as_computed_by_hand(tmp_path, kind, metadata):
+    recipe = tiny_label_recipe(kind, names=KINDS[kind], metadata=metadata)
+    path = write_tiny_label_bundle(tmp_path / "m.tar.gz", recipe)
+    predictor = medloom.load(path)
+    assert isinstance(predictor, LabelPredictor)
+    pixels = np.random.default_rng(0).integers(60, 190, (32, 32), np.uint8)
+    given = {"age": 65, "sex": "male"} if metadata else {}
+    found = predictor.predict(pixels, metadata=given)
+    outputs = 1 if kind == "binary" else len(KINDS[kind])
+    expected = _expected(kind, outputs, pixels, 1.5 + 1.0 if metadata else 0.0)
+    expected = [1 - expected[0], expected[0]] if kind == "binary" else expected
+    assert (found.kind, found.names) == (kind, KINDS[kind])
+    assert found.scores == pytest.approx(expected, abs=2e-3)  # the mean of three channels stands for one of grey
+    assert verify(path).max_difference < 1e-6
+
+
+def test_both_tasks_are_loaded_by_the_same_function(bundle_path, tmp_path):
+    assert isinstance(medloom.load(bundle_path), LabelPredictor)
+    assert isinstance(medloom.load(write_tiny_bundle(tmp_path / "m.tar.gz")), Predictor)
+
+
+def test_thresholds_rounds_and_metadata_travel_with_the_bundle(bundle_path):
+    predictor = medloom.load(bundle_path)
+    assert (predictor.thresholds, predictor.rounds, predictor.classes) == ((0.7,), 2, ("benign", "malignant"))
+    assert predictor.metadata_columns == ("age", "sex")
+    assert predictor.encode([{"age": 60, "sex": "female"}]).tolist() == [[1, 0, 1, 0, 0, 0]]
+    with pytest.raises(InputError, match="this model takes age, sex"):
+        predictor.encode([{"weight": 1}])
+
+
+def test_the_manifest_says_what_kind_of_model_it_is(bundle_path):
+    with read_bundle(bundle_path) as bundle:
+        manifest = bundle.manifest
+    assert (manifest.task, manifest.kind, manifest.operating_point) == ("classification", "binary", None)
+    assert (manifest.model.out_channels, manifest.model.table_features) == (1, (6,))
+    assert manifest.golden.mask is None
+    assert manifest.model.options["metadata"] == "fused"
+
+
+def test_the_same_inputs_give_the_same_bundle(bundle_path, tmp_path):
+    again = write_tiny_label_bundle(
+        tmp_path / "again.tar.gz", tiny_label_recipe(metadata=True, rounds=2), thresholds=[0.7]
+    )
+    assert again.read_bytes() == bundle_path.read_bytes()
+
+
+def test_verify_replays_the_golden_example_with_each_runtime_of_the_graph(bundle_path, folder):
+    for path, runtime in ((bundle_path, None), (folder, "onnx"), (folder, "openvino")):
+        report = verify(path, runtime=runtime)
+        assert report.max_difference < 1e-5
+        assert (report.files, report.differing_px) == (5, 0)
+
+
+def test_the_golden_scores_are_not_at_an_end_of_the_scale(folder):
+    scores = np.load(folder / "golden/probabilities.npy")
+    assert scores.shape == (1, 1)
+    assert 0.02 < scores[0, 0] < 0.98
+
+
+def test_verify_says_when_the_model_answers_differently(folder):
+    scores = np.load(folder / "golden/probabilities.npy")
+    np.save(folder / "golden/probabilities.npy", scores + np.float32(0.01))
+    digest = hashlib.sha256((folder / "golden/probabilities.npy").read_bytes()).hexdigest()
+    _rewrite(folder, lambda manifest: manifest["files"].update({"golden/probabilities.npy": digest}))
+    with pytest.raises(VerifyError, match=r"off by 0\.01"):
+        verify(folder)
+
+
+def test_swapped_classes_and_every_other_flipped_byte_are_noticed(folder):
+    manifest = (folder / "bundle.json").read_bytes()
+    swapped = manifest.replace(b"benign", b"######").replace(b"malignant", b"benign").replace(b"######", b"malignant")
+    (folder / "bundle.json").write_bytes(swapped)
+    with pytest.raises(BundleError, match="changed after the bundle was made"):
+        medloom.load(folder)
+    (folder / "bundle.json").write_bytes(manifest)
+    for name in ("model.onnx", "model.safetensors", "golden/input.npy", "golden/probabilities.npy"):
+        whole = (folder / name).read_bytes()
+        data = bytearray(whole)
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(data)
+        with pytest.raises(BundleError, match="changed after the bundle was made"):
+            medloom.load(folder)
+        (folder / name).write_bytes(whole)
+    medloom.load(folder)
+
+
+def _first_table(manifest):
+    return manifest["labels"]["tables"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(labels=None), "labels does not fit the task"),
+        (lambda m: m.update(task="segmentation"), "does not fit the task segmentation"),
+        (lambda m: m["labels"].update(kind="ranking"), r"labels\.kind"),
+        (lambda m: m["labels"].update(thresholds=[1.5]), r"labels\.thresholds"),
+        (lambda m: m["labels"].update(rounds=0), r"labels\.rounds"),
+        (lambda m: m["labels"].update(surprise=1), "surprise"),
+        (lambda m: _first_table(m).pop("numeric"), "metadata is damaged"),
+        (lambda m: _first_table(m)["numeric"][0].update(std=0), "mean or deviation"),
+        (lambda m: _first_table(m)["categorical"][0].update(categories=[1]), "metadata is damaged"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused(folder, change, message):
+    _rewrite(folder, change)
+    with pytest.raises(BundleError, match=message):
+        medloom.load(folder)
+
+
+@pytest.fixture
+def entry(folder):
+    spec = importlib.util.spec_from_file_location("entry", folder / "code/inference.py")
+    module = importlib.util.module_from_spec(spec)
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = written
+    return module
+
+
+def _npy(pixels):
+    buffer = io.BytesIO()
+    np.save(buffer, pixels)
+    return buffer.getvalue()
+
+
+IMAGE = _npy(np.full((20, 30), 120, np.uint8))
+
+
+def _ask(entry, folder, body, kind, accept="application/json"):
+    model = entry.model_fn(str(folder))
+    body, media_type = entry.output_fn(entry.predict_fn(entry.input_fn(body, kind), model), accept)
+    assert media_type == "application/json"
+    return json.loads(body)
+
+
+def test_the_four_functions_answer_an_image_and_an_image_with_metadata(entry, folder):
+    predictor = medloom.load(folder)
+    for kind in ("application/x-npy", "application/octet-stream"):
+        alone = _ask(entry, folder, IMAGE, kind)
+        assert alone["probabilities"]["malignant"] == pytest.approx(predictor.predict(IMAGE).scores[1], abs=1e-6)
+    metadata = {"age": 70, "sex": "male"}
+    body = json.dumps({"image": base64.b64encode(IMAGE).decode(), "metadata": metadata}).encode()
+    both = _ask(entry, folder, bytearray(body), "application/json")
+    expected = predictor.predict(IMAGE, metadata=metadata).scores[1]
+    assert both["probabilities"]["malignant"] == pytest.approx(expected, abs=1e-6)
+    assert both["probabilities"] != alone["probabilities"]
+    assert both["operating_point"] == {"thresholds": [0.7]}
+
+
+def test_the_four_functions_refuse_as_the_server_does(entry, folder):
+    model = entry.model_fn(str(folder))
+    with pytest.raises(Problem, match="not sound JSON"):
+        entry.predict_fn(entry.input_fn(b"{", "application/json"), model)
+    wrong = json.dumps({"image": base64.b64encode(IMAGE).decode(), "metadata": {"weight": 1}}).encode()
+    with pytest.raises(InputError, match="age, sex"):
+        entry.predict_fn(entry.input_fn(wrong, "application/json"), model)
+    answer = entry.predict_fn(entry.input_fn(IMAGE, "application/x-npy"), model)
+    with pytest.raises(medloom.errors.UserError, match="takes none of application/json"):
+        entry.output_fn(answer, "image/png")
+
+
+NO_TORCH = """
+import sys
+import numpy as np
+import medloom
+medloom.load(sys.argv[1]).predict(np.zeros((8, 8), np.uint8), metadata={"age": 3})
+print(sorted({"torch", "lightning", "monai", "timm"} & set(sys.modules)))
+"""
+
+
+def test_a_classifier_predicts_without_torch(bundle_path):
+    done = subprocess.run([sys.executable, "-c", NO_TORCH, bundle_path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
