@@ -120,6 +120,14 @@ def test_everything_that_contradicts_itself_is_said_in_one_pass_with_its_lines(r
     )
 
 
+def test_a_column_that_names_no_image_is_said_in_a_message_that_can_be_read(read):
+    text = "patient,age,sex\n" + "".join(f"P{number // 2},1,\n" for number in range(1000))
+    with pytest.raises(DataError, match="by its column patient; --id names another") as caught:
+        read(text, _images("a.png"))
+    assert len(caught.value.problems) == 201
+    assert caught.value.problems[-1] == "and 300 more"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

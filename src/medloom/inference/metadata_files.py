@@ -17,6 +17,7 @@ from medloom.recipe.library import nearest
 __all__ = ["MetadataRows", "read_metadata"]
 
 _SHOWN = 20
+_MOST_LISTED = 200
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def _match(table: Table, id_column: str, images: Sequence[Entry]) -> list[Row | 
             problems.append(_problem(table, same[0], f"about the same image as {others}; leave one of them"))
     if problems:
         listed = sorted(map(str, problems), key=natural_key)
-        raise DataError(f"{table.name} does not say one thing about each image", listed)
+        more = [f"and {len(listed) - _MOST_LISTED} more"] if len(listed) > _MOST_LISTED else []
+        summary = f"{table.name} does not say one thing about each image, by its column {id_column}"
+        raise DataError(f"{summary}; --id names another", [*listed[:_MOST_LISTED], *more])
     return [by_meaning[number][0] if number in by_meaning else None for number in range(len(images))]
 
 
