@@ -17,7 +17,9 @@ from medloom.pipeline.runs import Progress, Run, cache_dir, environment
 from medloom.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from medloom.data import PixelStore, Prepared
     from medloom.data.describe import Preview
@@ -40,6 +42,8 @@ __all__ = [
 ]
 
 TABLE_FILE = "table.json"
+
+_EXAMPLES = 3
 
 
 def prepare(run: Run, data: Path, *, workers: int | None = None, progress: Progress | None = None) -> Prepared:
@@ -206,6 +210,7 @@ def build_run_predictor(
         size=recipe.preprocess.input_size,
         kind=label_kind_of(recipe),
         table_features=sum(len(table.names) for table in encodings),
+        examples=_examples(run),
     )
     around = (build_runtime("onnx", path), Preprocess(recipe.preprocess), recipe.classes, recipe.data.channels)
     kind = label_kind_of(recipe)
@@ -213,6 +218,21 @@ def build_run_predictor(
         return Predictor(*around, operating_point=OperatingPoint(), flips=recipe.evaluate.flips)
     targets, rounds = recipe.data.labels.targets, recipe.evaluate.rounds
     return LabelPredictor(*around, kind=kind, targets=targets, rounds=rounds, tables=encodings)
+
+
+def _examples(run: Run) -> NDArray[np.float32]:
+    """A few of the run's images as its network sees them."""
+    import numpy as np
+
+    from medloom.data import read_catalogue
+    from medloom.transforms.preprocess import centre_crop
+
+    store = _store(run)
+    samples = read_catalogue(run.folder / "catalogue.csv")["sample_id"].tolist()[:_EXAMPLES]
+    rows = np.resize(store.rows(samples), _EXAMPLES)
+    images, offset, scale = store.images[rows].astype(np.float32), store.offset[rows], store.scale[rows]
+    normalised = (images - offset[:, :, None, None]) * scale[:, :, None, None]
+    return np.ascontiguousarray(centre_crop(normalised, run.recipe.preprocess.crop))
 
 
 def package(run: Run) -> Path:
