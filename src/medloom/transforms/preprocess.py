@@ -8,6 +8,7 @@ the object itself.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ class Preprocess:
         """
         config = self.config.normalise
         if config.method == "imagenet":
-            return _imagenet(image_chw)
+            return _imagenet(image_chw.dtype, len(image_chw))
         groups = image_chw if config.per_channel else image_chw.reshape(1, -1)
         pairs = np.array([_statistics(group, config) for group in groups], np.float64)
         offset, spread = np.broadcast_to(pairs, (image_chw.shape[0], 2)).T
@@ -205,7 +206,10 @@ def _resize_plane(
     plane: Array, height: int, width: int, box: tuple[float, float, float, float] | None = None
 ) -> Floats:
     """Bilinear, with an antialiasing filter when it shrinks (Pillow's convolution); of a part, if ``box`` says so."""
-    image = PillowImage.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
+    if plane.dtype == np.uint8:  # Pillow widens bytes in one pass, without a copy before
+        image = PillowImage.fromarray(np.ascontiguousarray(plane)).convert("F")
+    else:
+        image = PillowImage.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
     return np.asarray(image.resize((width, height), PillowImage.Resampling.BILINEAR, box), np.float32)
 
 
@@ -217,20 +221,25 @@ def centre_crop(images: Array, size: tuple[int, int] | None) -> Array:
     return images[..., top : top + size[0], left : left + size[1]]
 
 
-def _imagenet(image_chw: Array) -> tuple[Floats, Floats]:
+@cache
+def _imagenet(dtype: np.dtype[Any], channels: int) -> tuple[Floats, Floats]:
     """Offset and scale by the dtype's full range; floats are taken to be in 0..1 already."""
-    full = np.iinfo(image_chw.dtype).max if image_chw.dtype.kind == "u" else 1.0
+    full = np.iinfo(dtype).max if dtype.kind == "u" else 1.0
     mean, std = np.array(_IMAGENET_MEAN), np.array(_IMAGENET_STD)
-    if image_chw.shape[0] != len(mean):
-        mean, std = np.full(image_chw.shape[0], mean.mean()), np.full(image_chw.shape[0], std.mean())
-    return (mean * full).astype(np.float32), (1.0 / (std * full)).astype(np.float32)
+    if channels != len(mean):
+        mean, std = np.full(channels, mean.mean()), np.full(channels, std.mean())
+    offset, scale = (mean * full).astype(np.float32), (1.0 / (std * full)).astype(np.float32)
+    for values in (offset, scale):
+        values.flags.writeable = False  # they are shared
+    return offset, scale
 
 
 def _to_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f":
         return values
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    rounded = np.rint(values)
+    return np.clip(rounded, limits.min, limits.max, out=rounded).astype(dtype)
 
 
 def _statistics(values: Array, config: NormaliseConfig) -> tuple[float, float]:
