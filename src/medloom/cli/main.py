@@ -20,7 +20,7 @@ COMMANDS: dict[str, str] = {
     "run": "Prepare, train, evaluate, package and report in one go.",
     "prepare": "Check the images, split by patient, store the pixels.",
     "train": "Train the network; goes on where it was stopped.",
-    "evaluate": "Measure the best weights on the test patients, or someone else's results.",
+    "evaluate": "Measure the best weights, or the results of others.",
     "package": "Write the bundle: weights, ONNX, preprocessing, figures.",
     "report": "Write the data report and the run report (HTML).",
     "verify": "Check a bundle and replay its golden example.",

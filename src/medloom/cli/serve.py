@@ -28,8 +28,9 @@ def command(
 ) -> None:
     """Answer HTTP requests with a bundle.
 
-    GET /ping says whether the server is up. POST /invocations takes the bytes of one TIFF, PNG, JPEG or
-    NPY and answers, by the Accept header, JSON, a PNG mask or NPY probabilities.
+    GET /ping says whether the server is up. POST /invocations takes the bytes of one image (DICOM, NIfTI, TIFF,
+    PNG, JPEG, NPY), or JSON with an image in base64 and metadata, and answers, by the Accept header, JSON, a PNG
+    mask or NPY probabilities; labels of a whole image come as JSON.
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")

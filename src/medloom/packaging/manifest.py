@@ -85,6 +85,13 @@ class LabelsEntry(_Entry):
     rounds: Annotated[int, Field(ge=1)] = 1
     tables: tuple[dict[str, Any], ...] = ()
 
+    @model_validator(mode="after")
+    def _one_threshold_each(self) -> Self:
+        wanted = {"binary": 1, "multi-label": len(self.targets)}.get(self.kind, 0)
+        if len(self.thresholds) != wanted:
+            raise ValueError(f"{len(self.thresholds)} thresholds for {self.kind}; expected {wanted}")
+        return self
+
     def encodings(self) -> tuple[TableEncoding, ...]:
         """Return how metadata are encoded, one for each member of the model."""
         return tuple(TableEncoding.from_plain(plain) for plain in self.tables)
