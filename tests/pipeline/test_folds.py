@@ -15,8 +15,9 @@ import medloom
 from medloom import pipeline
 from medloom.cli.main import main
 from medloom.data import open_source, read_catalogue
-from medloom.files import read_json, sha256_file
-from medloom.pipeline import Run
+from medloom.evaluation.classification.groups import groups
+from medloom.files import read_json, sha256_file, write_text
+from medloom.pipeline import Run, folds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")  # of torch's exporter, of two inputs
 
@@ -161,14 +162,24 @@ def test_the_bundle_of_the_whole_verifies_itself_and_says_how_it_was_measured(cr
 
 def test_a_fold_is_left_alone_until_something_of_its_recipe_changes(crossed):
     whole = Run.open(crossed.folder)
-    folds = pipeline.fold_runs(whole)
-    assert [pipeline.is_measured(fold) for fold in folds] == [True] * FOLDS
+    assert [pipeline.is_measured(fold) for fold in pipeline.fold_runs(whole)] == [True] * FOLDS
     for key, value in (("evaluate", {"rounds": 2}), ("train", {"epochs": 3})):
         section = getattr(whole.recipe, key).model_copy(update=value)
         changed = whole.recipe.model_copy(update={key: section})
-        folds = pipeline.fold_runs(Run(whole.folder, changed))
-        assert [pipeline.is_measured(fold) for fold in folds] == [False] * FOLDS
+        parts = pipeline.fold_runs(Run(whole.folder, changed))
+        assert [pipeline.is_measured(fold) for fold in parts] == [False] * FOLDS
     pipeline.fold_runs(whole)
+
+
+def test_groups_are_called_over_the_folds_as_in_each_of_them(make_recipe, tmp_path):
+    run = Run.start(make_recipe({"groups": ["skin"]}), tmp_path / "fold-0")
+    lines = ["sample_id,patient_id,split,truth,score,group_skin", "007,01,test,1,0.5,1", "008,01,test,0,0.25,NA"]
+    lines += ["009,02,test,0,0.125,", "010,02,validation,0,0.5,2"]
+    write_text(run.folder / "evaluation" / "cases.csv", "\n".join(lines) + "\n")
+    cases = folds._test_cases(run)
+    assert [label for _, label, _ in groups(cases)] == ["NA", "1", "unknown"]
+    assert list(cases["sample_id"]) == ["007", "008", "009"]
+    assert list(cases["score"]) == [0.5, 0.25, 0.125]
 
 
 @pytest.mark.slow

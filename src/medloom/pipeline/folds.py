@@ -119,8 +119,12 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
 def _test_cases(fold: Run) -> pd.DataFrame:
     import pandas as pd
 
+    from medloom.evaluation.classification import GROUP_PREFIX
+
     path: Path = fold.folder / "evaluation" / "cases.csv"
-    cases = pd.read_csv(path, dtype={"sample_id": str, "patient_id": str}, keep_default_na=True)
+    words = ["sample_id", "patient_id", *(f"{GROUP_PREFIX}{name}" for name in fold.recipe.data.labels.groups)]
+    # a group may be called 1 or NA, and is called so over the folds too
+    cases = pd.read_csv(path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""])
     return cases[cases["split"] == "test"]
 
 
