@@ -1,0 +1,244 @@
+"""Labels of whole images from files to figures: what is measured is what was asked, and mistakes are shown."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn import metrics as theirs
+
+from medloom.data import COLUMNS, open_source
+from medloom.data.catalogue import join_labels, join_meta
+from medloom.data.metadata import TableEncoding
+from medloom.errors import DataError
+from medloom.evaluation import evaluate_labels
+from medloom.files import read_json, write_bytes
+from medloom.imaging import encode_png
+from medloom.inference import LabelPredictor
+from medloom.recipe import MetadataConfig, Recipe
+from medloom.transforms import Preprocess
+
+SIZE, COUNT = 16, 60
+CLASSES = {"binary": ("healthy", "ill"), "multi-class": ("none", "mild", "severe")}
+TARGETS = {"multi-label": ("left", "right"), "real": ("dose",)}
+
+
+class Brightness:
+    """A runtime that answers with the image's mean grey value and keeps what it was given."""
+
+    name = "brightness"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.tables = []
+
+    def run(self, batch, table=None):
+        self.tables.append(table)
+        grey = batch.mean(axis=(1, 2, 3)) / 255.0
+        if self.kind in ("binary", "real"):
+            return grey[:, None].astype(np.float32)
+        if self.kind == "multi-label":
+            return np.stack([grey, 1 - grey], axis=1).astype(np.float32)
+        weights = np.exp(-8 * np.abs(grey[:, None] - np.array([0.2, 0.5, 0.8])))
+        return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def labels_of_kind(kind: str, grey: float, rng) -> list[float]:
+    noisy = grey + rng.normal(0, 0.2)
+    if kind == "binary":
+        return [int(noisy > 0.5)]
+    if kind == "multi-class":
+        return [int(np.digitize(noisy, [0.35, 0.65]))]
+    return [int(noisy > 0.6), int(noisy < 0.4)] if kind == "multi-label" else [round(noisy, 3)]
+
+
+def write_set(folder, kind: str) -> pd.DataFrame:
+    """Plain grey images of 20 patients, three each, whose label mostly follows from the grey value."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for number in range(COUNT):
+        grey = rng.uniform(0.05, 0.95)
+        file = f"i{number:02d}.png"
+        write_bytes(folder / file, encode_png(np.full((SIZE, SIZE), round(255 * grey), np.uint8)))
+        patient = number // 3
+        rows.append(
+            {
+                "sample_id": f"P{patient:03d}-{number % 3:03d}",
+                "patient_id": f"P{patient:03d}",
+                "image": file,
+                "frame": 0,
+                "mask": "",
+                "height": SIZE,
+                "width": SIZE,
+                "channels": 1,
+                "dtype": "uint8",
+                "sha256": "",
+                "lesion_px": 0,
+                "labels": join_labels(labels_of_kind(kind, grey, rng)),
+                "meta": join_meta({"sex": ("f", "m", "")[patient % 3], "age": str(20 + number), "note": "unused"}),
+                "split": ("train", "validation", "test", "test")[patient % 4],
+                "fold": -1,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Measure a predictor of a kind; the result has the catalogue, the summary and the per-case table."""
+
+    def run(kind="binary", *, change=lambda rows: rows, heatmap=None, tables=(), **evaluate):
+        catalogue = change(write_set(tmp_path / "data", kind))
+        labels = {"kind": kind, "groups": ["sex", "age"]}
+        labels |= {"classes": CLASSES[kind]} if kind in CLASSES else {"targets": TARGETS[kind]}
+        real = kind == "real"
+        plain = {
+            "name": "grey",
+            "task": "classification",
+            "data": {"layout": "csv", "labels": labels},
+            "preprocess": {"size": [SIZE, SIZE], "normalise": {"method": "none"}},
+            "model": {"name": "perceptron"},
+            "loss": {"name": "mse" if real else "cross-entropy"},
+            "train": {"monitor": "loss" if real else "auc"},
+            "evaluate": {"bootstrap": 20, **evaluate},
+        }
+        recipe = Recipe.model_validate(plain)
+        predictor = LabelPredictor(
+            Brightness(kind), Preprocess(recipe.preprocess), recipe.classes, ("grey",),
+            kind=kind, targets=recipe.data.labels.targets, tables=tables,
+        )  # fmt: skip
+        seen = []
+        with open_source(tmp_path / "data") as source:
+            summary = evaluate_labels(
+                recipe, catalogue, source, predictor, tmp_path / "run", heatmap=heatmap,
+                progress=lambda *counts: seen.append(counts),
+            )  # fmt: skip
+        assert summary == read_json(tmp_path / "run" / "evaluation" / "summary.json")
+        cases = pd.read_csv(tmp_path / "run" / "evaluation" / "cases.csv", dtype={"sample_id": str})
+        return catalogue, summary, cases, predictor.runtime, seen
+
+    return run
+
+
+def truth_in(catalogue: pd.DataFrame, cases: pd.DataFrame) -> np.ndarray:
+    known = catalogue.set_index("sample_id")["labels"]
+    return np.array([json.loads(known[sample]) for sample in cases["sample_id"]])
+
+
+@pytest.mark.parametrize("kind", ["binary", "multi-class", "multi-label", "real"])
+def test_every_case_of_validation_and_test_has_its_score_and_truth(measure, kind, tmp_path):
+    catalogue, _, cases, _, seen = measure(kind)
+    rows = catalogue[catalogue["split"] != "train"]
+    assert list(cases["sample_id"]) == list(rows["sample_id"])
+    assert list(cases["split"]) == list(rows["split"])
+    columns = ["truth"] if kind in CLASSES else [name for name in cases if name.startswith("truth")]
+    np.testing.assert_allclose(cases[columns].to_numpy(), truth_in(catalogue, cases))
+    grey = [np.asarray(Image.open(tmp_path / "data" / name)).mean() / 255 for name in rows["image"]]
+    score = {"multi-class": None, "multi-label": "score_0"}.get(kind, "score" if kind == "binary" else None)
+    score = score or next(name for name in cases if name.startswith(("score", "predicted")))
+    if kind != "multi-class":
+        np.testing.assert_allclose(cases[score], grey, atol=1e-6)
+    assert seen[-1] == (len(rows), len(rows))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_the_figures_are_those_of_scikit_learn_on_the_test_cases(measure):
+    _, summary, cases, _, _ = measure()
+    test, figures = cases[cases["split"] == "test"], summary["test"]["figures"]
+    assert figures["roc_auc"]["value"] == pytest.approx(theirs.roc_auc_score(test["truth"], test["score"]))
+    assert figures["average_precision"]["value"] == pytest.approx(
+        theirs.average_precision_score(test["truth"], test["score"])
+    )
+    assert figures["sensitivity"]["value"] == pytest.approx(theirs.recall_score(test["truth"], test["decision"]))
+    assert figures["f1"]["value"] == pytest.approx(theirs.f1_score(test["truth"], test["decision"]))
+    assert {group["value"] for group in summary["test"]["groups"] if group["column"] == "sex"} == {"f", "m", "unknown"}
+
+
+def test_the_threshold_is_chosen_on_validation_alone(measure):
+    def flip_test(rows):
+        test = rows["split"] == "test"
+        rows.loc[test, "labels"] = [join_labels([1 - json.loads(cell)[0]]) for cell in rows.loc[test, "labels"]]
+        return rows
+
+    _, summary, cases, _, _ = measure()
+    _, flipped, _, _, _ = measure(change=flip_test)
+    assert flipped["operating_point"] == summary["operating_point"]
+    assert flipped["test"]["figures"]["roc_auc"]["value"] == pytest.approx(
+        1 - summary["test"]["figures"]["roc_auc"]["value"]
+    )
+    (threshold,) = summary["operating_point"]["thresholds"]
+    chosen = cases[cases["split"] == "validation"]
+    youden = [
+        theirs.balanced_accuracy_score(chosen["truth"], chosen["score"] >= at)
+        for at in (threshold, *chosen["score"], 0.5)
+    ]
+    assert youden[0] == pytest.approx(max(youden))
+    assert list(cases["decision"]) == list((cases["score"] >= threshold).astype(int))
+
+
+def test_the_network_is_given_the_encoded_metadata_of_each_image_and_no_other_column(measure):
+    config = MetadataConfig(numeric=("age",), categorical=("sex",))
+    table = TableEncoding.fit([{"age": "20", "sex": "f"}, {"age": "60", "sex": "m"}], config)
+    catalogue, _, cases, runtime, _ = measure(tables=(table,))
+    rows = catalogue.set_index("sample_id").loc[cases["sample_id"], "meta"]
+    np.testing.assert_array_equal(np.concatenate(runtime.tables), table.encode([json.loads(row) for row in rows]))
+
+
+def test_the_gallery_shows_the_most_confident_mistakes_with_where_the_network_looked(measure, tmp_path):
+    asked = []
+
+    def heatmap(image, table, output):
+        asked.append((image.shape, table, output))
+        return np.linspace(0, 1, SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
+
+    _, _, cases, _, _ = measure(heatmap=heatmap)
+    folder = tmp_path / "run" / "evaluation"
+    test = cases[(cases["split"] == "test") & (cases["truth"] != cases["decision"])]
+    sure = np.where(test["decision"] == 1, test["score"], 1 - test["score"])
+    shown = read_json(folder / "gallery.json")
+    assert [item["score"] for item in shown] == pytest.approx(sorted(sure, reverse=True)[:8])
+    for item in shown:
+        row = test.set_index("sample_id").loc[item["sample_id"]]
+        assert (item["truth"], item["decision"]) == tuple(CLASSES["binary"][int(row[c])] for c in ("truth", "decision"))
+        plain, heated = (np.asarray(Image.open(folder / item[key])) for key in ("file", "heatmap"))
+        assert plain.shape == heated.shape == (320, 320, 3)
+        change = heated.astype(int) - plain
+        assert abs(change[0, 0]).max() <= 2
+        assert change[-1, -1, 0] > change[-1, -1, 2]
+    assert asked == [((1, 1, SIZE, SIZE), None, 0)] * len(shown)
+
+
+def test_a_network_without_a_feature_map_has_a_gallery_of_images_alone(measure, tmp_path):
+    measure(heatmap=lambda *given: None)
+    shown = read_json(tmp_path / "run" / "evaluation" / "gallery.json")
+    assert shown
+    assert not any("heatmap" in item for item in shown)
+
+
+def test_the_heat_map_of_several_classes_is_that_of_the_class_decided_for(measure):
+    asked = []
+    _, _, cases, _, _ = measure("multi-class", heatmap=lambda image, table, output: asked.append(output))
+    wrong = cases[(cases["split"] == "test") & (cases["truth"] != cases["decision"])]
+    scores = wrong[["score_0", "score_1", "score_2"]].max(axis=1)
+    order = scores.sort_values(ascending=False, kind="stable").index[:8]
+    assert asked == wrong.loc[order, "decision"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "real"])
+def test_several_labels_and_numbers_have_figures_and_an_empty_gallery(measure, kind, tmp_path):
+    _, summary, _, _, _ = measure(kind)
+    assert summary["target"]["kind"] == kind
+    assert summary["test"]["figures"]
+    assert read_json(tmp_path / "run" / "evaluation" / "gallery.json") == []
+
+
+def test_a_file_that_cannot_be_read_any_more_is_an_error(measure):
+    def lose_one(rows):
+        rows.loc[rows["split"] == "test", "image"] = "gone.png"
+        return rows
+
+    with pytest.raises(DataError, match=r"gone\.png"):
+        measure(change=lose_one)
