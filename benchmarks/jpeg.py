@@ -4,8 +4,8 @@ Run: ``python benchmarks/jpeg.py [FOLDER]``. Without a folder, phantom radiograp
 made, each four times, so that what a store costs once weighs little, as in a set of thousands. Each decoder reads a
 file, decodes it and resizes the result with Pillow, and does nothing else; ``prepare`` reads, hashes, checks, decodes,
 resizes, takes the statistics and writes the pixel store. All run on one thread and are measured in CPU time, in turn,
-so that other work on the machine counts little; figures are medians of the rounds. The last line is what decoding at a
-fraction of the size changes.
+so that other work on the machine counts little; rates and shares are medians of the rounds. The last line is what
+decoding at a fraction of the size changes.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ def read_all(read: Callable[[bytes], Bytes], source: Source, entries: list[Entry
         read(source.read(entry.item.images[0]))
 
 
-def prepare_all(recipe: Recipe, source: Source, entries: list[Entry]) -> None:
-    """Build a pixel store from nothing."""
+def prepare_all(recipe: Recipe, source: Source, entries: list[Entry], scratch: Path) -> None:
+    """Build a pixel store from nothing, in a new folder of ``scratch``."""
     layout, preprocess = build_layout(recipe.data, recipe.task), Preprocess(recipe.preprocess)
-    with tempfile.TemporaryDirectory() as cache:
-        build_store(recipe, source, layout, entries, Path(cache), preprocess=preprocess, workers=1)
+    cache = Path(tempfile.mkdtemp(dir=scratch))
+    build_store(recipe, source, layout, entries, cache, preprocess=preprocess, workers=1)
 
 
 def rate(work: Callable[[], None], count: int) -> float:
@@ -101,22 +101,24 @@ def rate(work: Callable[[], None], count: int) -> float:
 def compare(folder: Path) -> None:
     """Print the table."""
     recipe = grey_recipe()
-    with open_source(folder) as source:
+    with open_source(folder) as source, tempfile.TemporaryDirectory() as scratch:
         layout = build_layout(recipe.data, recipe.task)
         entries = with_pseudonyms(layout.find(source.names(), source.read).items)
         works = {name: partial(read_all, read, source, entries) for name, read in READERS.items()}
-        works["prepare"] = partial(prepare_all, recipe, source, entries)
+        works["prepare"] = partial(prepare_all, recipe, source, entries, Path(scratch))
         found: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(ROUNDS + 1):
             for name, work in works.items():
                 found[name].append(rate(work, len(entries)))
         changes = [change(source.read(entry.item.images[0]), recipe) for entry in entries]
-    rates = {name: statistics.median(values[1:]) for name, values in found.items()}  # the first round warms up
-    fastest = max(rates[name] for name in READERS)
+    rounds = {name: values[1:] for name, values in found.items()}  # the first round warms up
+    rates = {name: statistics.median(values) for name, values in rounds.items()}
+    fastest = rounds[max(READERS, key=lambda name: rates[name])]
     print(f"JPEG to {SIDE}×{SIDE}, {len(entries)} images, images/s per core, median of {ROUNDS} rounds")
-    for name, value in rates.items():
+    for name, values in rounds.items():
+        share = statistics.median(ours / best for ours, best in zip(values, fastest, strict=True))
         goal = f" (goal {GOAL:.2f})" if name == "prepare" else ""
-        print(f"  {name:<22}{value:>8.0f}   {value / fastest:5.2f} of the fastest decoder{goal}")
+        print(f"  {name:<22}{rates[name]:>8.0f}   {share:5.2f} of the fastest decoder{goal}")
     mean, most = np.mean([one[0] for one in changes]), max(one[1] for one in changes)
     print(f"  decoded at a fraction: mean difference {mean:.2f} of 255 (goal 0.70), largest of any pixel {most}")
 
