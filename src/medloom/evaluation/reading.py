@@ -20,8 +20,6 @@ from medloom.recipe import DataConfig
 
 __all__ = ["Answer", "Sample", "answers", "read_sample"]
 
-_BATCH = 16
-
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -90,7 +88,9 @@ def read_sample(row: dict[str, Any], reader: PageReader, config: DataConfig, con
     return Sample(row, image, truth)
 
 
-def answers(catalogue: pd.DataFrame, source: Source, predictor: Predictor, config: DataConfig) -> Iterator[Answer]:
+def answers(
+    catalogue: pd.DataFrame, source: Source, predictor: Predictor, config: DataConfig, batch_size: int
+) -> Iterator[Answer]:
     """Yield what the network says about each sample; only one batch is held at a time.
 
     Args:
@@ -98,15 +98,16 @@ def answers(catalogue: pd.DataFrame, source: Source, predictor: Predictor, confi
         source: Where the files are.
         predictor: Runs the network.
         config: The recipe's ``data``.
+        batch_size: Images that go through the network at a time.
 
     Yields:
         One answer for each row.
     """
     rows = [{str(key): value for key, value in row.items()} for row in catalogue.to_dict("records")]
     reader = PageReader(source.read)
-    for start in range(0, len(rows), _BATCH):
+    for start in range(0, len(rows), batch_size):
         samples = [
-            read_sample(row, reader, config, predictor.preprocess.to_input) for row in rows[start : start + _BATCH]
+            read_sample(row, reader, config, predictor.preprocess.to_input) for row in rows[start : start + batch_size]
         ]
         prepared = [predictor.prepare(sample.image, converted=True) for sample in samples]
         probabilities = predictor.run(np.stack([one.network_input for one in prepared]))

@@ -64,7 +64,7 @@ def evaluate(
     report = _Counter(progress, len(searched) + sum(len(part) for part in parts.values()))
 
     def run(rows: pd.DataFrame, by: Predictor) -> Iterator[Answer]:
-        return answers(rows, source, by, recipe.data)
+        return answers(rows, source, by, recipe.data, config.batch_size)
 
     choice = choose_operating_point(_on_grid(report(run(searched, predictor)), predictor), config)
     write_json(folder / "operating_point.json", choice.plain() | {"rule": _rule(config)})
