@@ -103,7 +103,7 @@ def measure(tmp_path):
             "model": {"name": "perceptron"},
             "loss": {"name": "mse" if real else "cross-entropy"},
             "train": {"monitor": "loss" if real else "auc"},
-            "evaluate": {"bootstrap": 20, **evaluate},
+            "evaluate": {"bootstrap": 0, **evaluate},
         }
         recipe = Recipe.model_validate(plain)
         predictor = LabelPredictor(
