@@ -15,6 +15,7 @@ import medloom
 from medloom import pipeline
 from medloom.cli.main import main
 from medloom.data import open_source, read_catalogue
+from medloom.errors import RecipeError
 from medloom.evaluation.classification.groups import groups
 from medloom.files import read_json, sha256_file, write_text
 from medloom.pipeline import Run, folds
@@ -169,6 +170,14 @@ def test_a_fold_is_left_alone_until_something_of_its_recipe_changes(crossed):
         parts = pipeline.fold_runs(Run(whole.folder, changed))
         assert [pipeline.is_measured(fold) for fold in parts] == [False] * FOLDS
     pipeline.fold_runs(whole)
+
+
+@pytest.mark.parametrize("stage", [lambda run: pipeline.prepare(run, run.folder), pipeline.train])
+def test_a_stage_alone_does_one_fold_and_asks_which(make_recipe, tmp_path, stage):
+    run = Run.start(make_recipe(split={"folds": 3}), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"`medloom run` does every fold .* split\.fold=0"):
+        stage(run)
+    assert [path.name for path in run.folder.iterdir()] == ["recipe.yaml"]
 
 
 def test_groups_are_called_over_the_folds_as_in_each_of_them(make_recipe, tmp_path):

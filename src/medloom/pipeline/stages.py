@@ -60,11 +60,13 @@ def prepare(run: Run, data: Path, *, workers: int | None = None, progress: Progr
 
     Raises:
         DataError: Naming every file that does not fit, if the recipe's policy is ``fail``.
+        RecipeError: If the recipe asks for every fold, or does not fit the labels that are found.
     """
     from medloom import data as room
     from medloom.reports import write_data_report
     from medloom.transforms import Preprocess
 
+    _refuse_every_fold(run.recipe)
     write_json(run.folder / "run.json", {"data": str(data), "environment": environment()})
     with room.open_source(data) as source:
         prepared = room.prepare(
@@ -81,6 +83,15 @@ def prepare(run: Run, data: Path, *, workers: int | None = None, progress: Progr
     _write_table(run, prepared.catalogue)
     write_data_report(run.folder)
     return prepared
+
+
+def _refuse_every_fold(recipe: Recipe) -> None:
+    """One run directory has one split; ``fold_runs`` makes one for each fold."""
+    if recipe.split.folds is not None and recipe.split.fold is None:
+        raise RecipeError(
+            f"split.folds is {recipe.split.folds}, and this command does one split: `medloom run` does every fold in "
+            "turn; for one of them say which, such as --set split.fold=0"
+        )
 
 
 def _resolve_labels(run: Run, facts: dict[str, Any]) -> Run:
@@ -136,10 +147,12 @@ def train(run: Run, *, progress: bool = False) -> TrainResult:
 
     Raises:
         TrainingError: If training had to stop, such as for a loss that is not finite.
+        RecipeError: If the recipe asks for every fold, or cannot be trained here.
     """
     from medloom.data import read_catalogue
     from medloom.training import train as fit
 
+    _refuse_every_fold(run.recipe)
     catalogue = read_catalogue(run.folder / "catalogue.csv")
     return fit(run.recipe, catalogue, _store(run), run.folder, labels=_labels(run, catalogue), progress=progress)
 
