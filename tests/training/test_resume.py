@@ -47,10 +47,8 @@ LABELS = {
 
 @pytest.fixture(scope="session")
 def processes():
-    """Processes forked from one that has imported everything, so that each starts in no time."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["medloom.training.loop"])
-    return context
+    """Processes forked from one that has imported everything; see ``tests/conftest.py``."""
+    return multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture
