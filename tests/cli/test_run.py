@@ -19,7 +19,6 @@ from medloom.files import read_json
 from medloom.inference import LabelPredictor
 from medloom.recipe import PhantomConfig, builtin_names
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")  # of torch's exporter, of two inputs
 
 SMALL = [
     "preprocess.size=[32, 32]",

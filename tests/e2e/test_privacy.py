@@ -18,7 +18,6 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from medloom.cli.main import main
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")  # of torch's exporter, of two inputs
 
 FILE, PERSON, NOTE, TAG = "CanaryFile", "CanaryPerson", "CanaryNote", "CanaryTag"
 ALL = (FILE, PERSON, NOTE, TAG)

@@ -20,7 +20,6 @@ from medloom.evaluation.classification.groups import groups
 from medloom.files import read_json, sha256_file, write_text
 from medloom.pipeline import Run, folds
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")  # of torch's exporter, of two inputs
 
 FOLDS = 3
 TINY = [
