@@ -19,7 +19,6 @@ from medloom.files import read_json
 from medloom.inference import LabelPredictor
 from medloom.recipe import PhantomConfig, builtin_names
 
-
 SMALL = [
     "preprocess.size=[32, 32]",
     "train.epochs=1",

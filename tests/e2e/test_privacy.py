@@ -18,7 +18,6 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 from medloom.cli.main import main
 
-
 FILE, PERSON, NOTE, TAG = "CanaryFile", "CanaryPerson", "CanaryNote", "CanaryTag"
 ALL = (FILE, PERSON, NOTE, TAG)
 SIZE = 24

@@ -20,7 +20,6 @@ from medloom.evaluation.classification.groups import groups
 from medloom.files import read_json, sha256_file, write_text
 from medloom.pipeline import Run, folds
 
-
 FOLDS = 3
 TINY = [
     f"split.folds={FOLDS}",
