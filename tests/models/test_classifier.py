@@ -4,6 +4,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -402,7 +403,6 @@ def test_anything_but_a_sound_safetensors_file_is_refused_without_its_folder(tmp
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """An empty cache of the hub, and no network."""
-    constants = pytest.importorskip("huggingface_hub").constants
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"

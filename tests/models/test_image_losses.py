@@ -1,6 +1,7 @@
 import pytest
 import torch
 from monai.losses import FocalLoss
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 from medloom.errors import RecipeError
@@ -120,10 +121,9 @@ def test_weights_of_a_yes_or_no_are_of_no_and_of_yes():
 
 @pytest.mark.parametrize(("kind", "counts"), [("binary", [90, 10]), ("multi-class", [70, 20, 10])])
 def test_balanced_lets_every_class_weigh_alike_and_keeps_the_mean_weight_at_one(kind, counts):
-    sklearn_weight = pytest.importorskip("sklearn.utils.class_weight").compute_class_weight
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     loss = build("cross-entropy", kind, counts, class_weights="balanced")
-    expected = sklearn_weight("balanced", classes=labels.unique().numpy(), y=labels.numpy())
+    expected = compute_class_weight("balanced", classes=labels.unique().numpy(), y=labels.numpy())
     assert loss.weights.tolist() == pytest.approx(expected)
     assert loss.weights[labels].mean() == pytest.approx(1.0)
 
