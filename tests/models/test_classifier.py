@@ -10,9 +10,9 @@ from torch import nn
 
 from medloom.errors import RecipeError
 from medloom.models import BACKBONES
-from medloom.models.answers import Answer
 from medloom.models.backbones import _BUILDERS, blocks, build_backbone
 from medloom.models.classifier import build_classifier, parameter_groups
+from medloom.models.ensemble import Probabilities
 from medloom.packaging.export import _quiet_exporter
 from medloom.recipe import ModelConfig
 
@@ -432,20 +432,11 @@ def test_without_a_network_the_error_says_what_failed_and_the_ways_on(hub, monke
 # --- export ----------------------------------------------------------------------------------------------------------
 
 
-class _Whole(nn.Module):
-    def __init__(self, network, kind):
-        super().__init__()
-        self.network, self.answer = network, Answer(kind)
-
-    def forward(self, image, table=None):
-        return self.answer(self.network(image, table))
-
-
 SHARED_AXIS = pytest.mark.filterwarnings("ignore:.*The axis name. batch will not be used:UserWarning")
 
 
 def check_export(network, kind, size, columns, tmp_path):
-    whole = _Whole(network, kind).eval()
+    whole = Probabilities(network, kind).eval()
     batch = torch.export.Dim("batch", min=1)
     names = ["image", "table"] if columns else ["image"]
     given = (torch.randn(2, 3, *size), torch.randn(2, columns)) if columns else (torch.randn(2, 3, *size),)
@@ -454,7 +445,7 @@ def check_export(network, kind, size, columns, tmp_path):
             whole,
             given,
             dynamo=True,
-            dynamic_shapes={name: {0: batch} for name in names},
+            dynamic_shapes=tuple({0: batch} for _ in names),
             input_names=names,
             output_names=["probabilities"],
             opset_version=20,

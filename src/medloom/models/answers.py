@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from medloom.models.registry import LabelKind
 
-__all__ = ["Answer", "probabilities"]
+__all__ = ["probabilities"]
 
 
 def probabilities(logits: Tensor, kind: LabelKind) -> Tensor:
@@ -27,19 +27,3 @@ def probabilities(logits: Tensor, kind: LabelKind) -> Tensor:
     if kind == "real":
         return logits
     return logits.softmax(dim=1) if kind == "multi-class" else logits.sigmoid()
-
-
-class Answer(nn.Module):
-    """``probabilities`` as the last layer of a network that is exported.
-
-    Args:
-        kind: What a label is.
-    """
-
-    def __init__(self, kind: LabelKind) -> None:
-        super().__init__()
-        self.kind: LabelKind = kind
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return ``(N, K)`` float32."""
-        return probabilities(logits, self.kind)
