@@ -28,6 +28,7 @@ from medloom.imaging.deidentify import Deidentifier, deidentify_files, profile_a
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 WORD = "CANARY"
+KEY = bytes(range(32))  # with a random one a pseudonym sometimes holds the digits that are looked for
 ROOT = "1.2.826.0.1.3680043.9.424242"
 NEEDLES = [
     WORD.encode(),
@@ -136,7 +137,7 @@ def test_no_canary_is_in_any_byte_of_the_output(syntax, capfd):
     data = stored(source, syntax)
     plain = data if syntax != DeflatedExplicitVRLittleEndian else zlib.decompress(data[deflated_at(data) :], -15)
     assert plain.count(WORD.encode()) > 500
-    cleaned = Deidentifier().clean(data)
+    cleaned = Deidentifier(key=KEY).clean(data)
     out = cleaned.data
     if syntax == DeflatedExplicitVRLittleEndian:
         out += zlib.decompress(out[deflated_at(out) :], -15)
@@ -161,7 +162,7 @@ def loses_its_value(tag):
     known = tag in pydicom.datadict.DicomDictionary
     if tag != 0x00080018:
         dataset[tag] = canary(tag) if known else DataElement(tag, "LO", WORD)
-    cleaned = Deidentifier().clean(stored(dataset))
+    cleaned = Deidentifier(key=KEY).clean(stored(dataset))
     out, action = read(cleaned), profile_actions()[f"{tag:08X}"]
     if any(needle in cleaned.data for needle in NEEDLES):
         return False
