@@ -10,7 +10,6 @@ from medloom.metrics.bootstrap import (
     bootstrap_ratio,
     percentile_interval,
     resample,
-    weighted_mean,
 )
 from medloom.metrics.calibration import calibration_bins, expected_calibration_error, reliability
 from medloom.metrics.classification import (
@@ -33,6 +32,7 @@ from medloom.metrics.overlap import dice, dice_from_counts, iou, iou_from_counts
 from medloom.metrics.ranking import average_precision, roc_auc
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
 from medloom.metrics.surface import hausdorff95, outline
+from medloom.metrics.weights import weighted_mean
 
 __all__ = [
     "Estimate",

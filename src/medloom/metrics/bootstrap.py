@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medloom.metrics.weights import weighted_mean
+
 __all__ = [
     "Estimate",
     "Resampled",
@@ -21,7 +23,6 @@ __all__ = [
     "bootstrap_ratio",
     "percentile_interval",
     "resample",
-    "weighted_mean",
 ]
 
 Array = NDArray[Any]
@@ -88,13 +89,6 @@ class Resampled:
         limits = np.array([percentile_interval(column) for column in columns]).reshape(-1, 2)
         low, high = limits.T.reshape(2, *shape)
         return low, high
-
-
-def weighted_mean(values: Array, weights: Floats) -> Floats:
-    """Mean of ``values`` (N,) under each row of ``weights`` (B, N); NaN where a row has no weight."""
-    total = weights.sum(axis=1)
-    means: Floats = np.divide(weights @ values, total, out=np.full(len(weights), np.nan), where=total > 0)
-    return means
 
 
 def bootstrap_interval(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medloom.metrics.classification import sum_by_group
+from medloom.metrics.weights import case_weights, divide, sum_by_group
 
 __all__ = ["calibration_bins", "expected_calibration_error", "reliability"]
 
@@ -50,15 +50,10 @@ def reliability(
         Niculescu-Mizil and Caruana, Predicting good probabilities with supervised learning, ICML 2005
     """
     scores, true = np.asarray(score, float), np.asarray(truth, float)
-    each = np.ones((1, len(scores))) if weights is None else np.asarray(weights, float)
+    each = case_weights(weights, len(scores))
     bins, group = len(edges) - 1, np.searchsorted(edges[1:-1], scores, side="left")
     count, said, seen = (sum_by_group(group, bins, each * values) for values in (np.ones_like(scores), scores, true))
-    empty = np.full(count.shape, np.nan)
-    return (
-        count,
-        np.divide(said, count, out=empty.copy(), where=count > 0),
-        np.divide(seen, count, out=empty.copy(), where=count > 0),
-    )
+    return count, divide(said, count), divide(seen, count)
 
 
 def expected_calibration_error(
@@ -82,7 +77,5 @@ def expected_calibration_error(
         Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599
     """
     count, said, seen = reliability(truth, score, edges, weights)
-    total = count.sum(axis=1)
     apart = (count * np.abs(np.nan_to_num(said - seen))).sum(axis=1)
-    error: Floats = np.divide(apart, total, out=np.full(len(total), np.nan), where=total > 0)
-    return error
+    return divide(apart, count.sum(axis=1))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medloom.metrics.bootstrap import weighted_mean
+from medloom.metrics.weights import case_weights, divide, sum_by_group, weighted_mean
 
 __all__ = [
     "accuracy",
@@ -27,7 +27,6 @@ __all__ = [
     "roc_curve",
     "sensitivity",
     "specificity",
-    "sum_by_group",
 ]
 
 Array = NDArray[Any]
@@ -53,7 +52,7 @@ def confusion_matrix(truth: ArrayLike, decision: ArrayLike, classes: int, weight
         [[1.0, 1.0], [0.0, 2.0]]
     """
     cells = np.asarray(truth).astype(np.int64) * classes + np.asarray(decision).astype(np.int64)
-    return sum_by_group(cells, classes * classes, _weights(weights, len(cells))).reshape(-1, classes, classes)
+    return sum_by_group(cells, classes * classes, case_weights(weights, len(cells))).reshape(-1, classes, classes)
 
 
 def accuracy(matrix: Array) -> Floats:
@@ -65,7 +64,7 @@ def accuracy(matrix: Array) -> Floats:
     Returns:
         Shares of shape (...), 0 to 1.
     """
-    return _divide(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum((-2, -1)))
+    return divide(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum((-2, -1)))
 
 
 def balanced_accuracy(matrix: Array) -> Floats:
@@ -78,7 +77,7 @@ def balanced_accuracy(matrix: Array) -> Floats:
         Shares of shape (...), 0 to 1.
     """
     found = sensitivity(matrix)
-    return _divide(np.nansum(found, axis=-1), np.count_nonzero(~np.isnan(found), axis=-1))
+    return divide(np.nansum(found, axis=-1), np.count_nonzero(~np.isnan(found), axis=-1))
 
 
 def sensitivity(matrix: Array) -> Floats:
@@ -90,7 +89,7 @@ def sensitivity(matrix: Array) -> Floats:
     Returns:
         Shares of shape (..., K); with two classes, entry 1 is the sensitivity for the positive one.
     """
-    return _divide(_diagonal(matrix), matrix.sum(-1))
+    return divide(_diagonal(matrix), matrix.sum(-1))
 
 
 def specificity(matrix: Array) -> Floats:
@@ -104,7 +103,7 @@ def specificity(matrix: Array) -> Floats:
     """
     others = matrix.sum((-2, -1))[..., None] - matrix.sum(-1)
     wrong = matrix.sum(-2) - _diagonal(matrix)
-    return _divide(others - wrong, others)
+    return divide(others - wrong, others)
 
 
 def precision(matrix: Array) -> Floats:
@@ -116,7 +115,7 @@ def precision(matrix: Array) -> Floats:
     Returns:
         Shares of shape (..., K).
     """
-    return _divide(_diagonal(matrix), matrix.sum(-2))
+    return divide(_diagonal(matrix), matrix.sum(-2))
 
 
 def f1_score(matrix: Array) -> Floats:
@@ -128,7 +127,7 @@ def f1_score(matrix: Array) -> Floats:
     Returns:
         Scores of shape (..., K), 0 to 1.
     """
-    return _divide(2 * _diagonal(matrix), matrix.sum(-1) + matrix.sum(-2))
+    return divide(2 * _diagonal(matrix), matrix.sum(-1) + matrix.sum(-2))
 
 
 def matthews(matrix: Array) -> Floats:
@@ -147,7 +146,7 @@ def matthews(matrix: Array) -> Floats:
     total, rows, columns = matrix.sum((-2, -1)), matrix.sum(-1), matrix.sum(-2)
     covariance = total * np.trace(matrix, axis1=-2, axis2=-1) - (rows * columns).sum(-1)
     spread = (total**2 - (rows**2).sum(-1)) * (total**2 - (columns**2).sum(-1))
-    return _divide(covariance, np.sqrt(np.maximum(spread, 0.0)))
+    return divide(covariance, np.sqrt(np.maximum(spread, 0.0)))
 
 
 def brier_score(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats:
@@ -166,8 +165,8 @@ def brier_score(truth: ArrayLike, score: Array, weights: Array | None = None) ->
     """
     true = np.asarray(truth).astype(np.int64)
     if score.ndim == 1:
-        return weighted_mean((score - true) ** 2, _weights(weights, len(true)))
-    return weighted_mean(((score - np.eye(score.shape[1])[true]) ** 2).sum(1), _weights(weights, len(true)))
+        return weighted_mean((score - true) ** 2, case_weights(weights, len(true)))
+    return weighted_mean(((score - np.eye(score.shape[1])[true]) ** 2).sum(1), case_weights(weights, len(true)))
 
 
 def log_loss(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats:
@@ -186,7 +185,7 @@ def log_loss(truth: ArrayLike, score: Array, weights: Array | None = None) -> Fl
     true = np.asarray(truth).astype(np.int64)
     both = np.stack([1.0 - score, score], axis=1) if score.ndim == 1 else score
     given = np.clip(both[np.arange(len(true)), true].astype(float), _EPSILON, 1.0 - _EPSILON)
-    return weighted_mean(-np.log(given), _weights(weights, len(true)))
+    return weighted_mean(-np.log(given), case_weights(weights, len(true)))
 
 
 def counts_at(
@@ -206,7 +205,7 @@ def counts_at(
     positive, edges = np.asarray(truth).astype(bool), np.asarray(thresholds, float)
     reached = np.searchsorted(edges, np.asarray(score, float), side="right")
     cells = reached * 2 + positive
-    sums = sum_by_group(cells, 2 * (len(edges) + 1), _weights(weights, len(cells))).reshape(-1, len(edges) + 1, 2)
+    sums = sum_by_group(cells, 2 * (len(edges) + 1), case_weights(weights, len(cells))).reshape(-1, len(edges) + 1, 2)
     called = sums[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
     return called[..., 1], called[..., 0]
 
@@ -225,8 +224,8 @@ def roc_curve(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Float
     thresholds, hits, alarms, positive, negative = _at_distinct(truth, score)
     none = np.zeros(1)
     return (
-        _divide(np.concatenate([none, alarms]), np.full(len(alarms) + 1, negative)),
-        _divide(np.concatenate([none, hits]), np.full(len(hits) + 1, positive)),
+        divide(np.concatenate([none, alarms]), np.full(len(alarms) + 1, negative)),
+        divide(np.concatenate([none, hits]), np.full(len(hits) + 1, positive)),
         np.concatenate([[np.inf], thresholds]),
     )
 
@@ -242,26 +241,7 @@ def precision_recall_curve(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, 
         Precision, recall and threshold, each of shape (distinct scores,), the highest threshold first.
     """
     thresholds, hits, alarms, positive, _ = _at_distinct(truth, score)
-    return _divide(hits, hits + alarms), _divide(hits, np.full(len(hits), positive)), thresholds
-
-
-def sum_by_group(group: Array, groups: int, weights: Array) -> Floats:
-    """Add up weights by group.
-
-    Args:
-        group: Group of each case, shape (N,), 0 to ``groups`` - 1.
-        groups: Number of groups G.
-        weights: Weight of each case, shape (B, N).
-
-    Returns:
-        Sums of shape (B, G); 0 for a group without cases.
-    """
-    order = np.argsort(group, kind="stable")
-    names, starts = np.unique(group[order], return_index=True)
-    sums = np.zeros((len(weights), groups))
-    if len(names):
-        sums[:, names] = np.add.reduceat(weights[:, order], starts, axis=1)
-    return sums
+    return divide(hits, hits + alarms), divide(hits, np.full(len(hits), positive)), thresholds
 
 
 def _at_distinct(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats, float, float]:
@@ -272,17 +252,6 @@ def _at_distinct(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Fl
     return thresholds[::-1], hits[0, ::-1], alarms[0, ::-1], positive, len(np.asarray(truth)) - positive
 
 
-def _weights(weights: Array | None, n: int) -> Floats:
-    each: Floats = np.ones((1, n)) if weights is None else np.asarray(weights, float)
-    return each
-
-
 def _diagonal(matrix: Array) -> Floats:
     found: Floats = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
     return found
-
-
-def _divide(part: ArrayLike, whole: ArrayLike) -> Floats:
-    above, below = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
-    quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-    return quotient

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.metrics.weights import case_weights, divide
+
 __all__ = ["average_precision", "roc_auc"]
 
 Array = NDArray[Any]
@@ -29,7 +31,7 @@ def roc_auc(truth: Array, score: Array, weights: Array | None = None) -> Floats:
     positive, negative = _at_each_score(truth, score, weights)
     below = np.cumsum(negative, axis=1) - negative
     won = (positive * (below + 0.5 * negative)).sum(axis=1)
-    return _divide(won, positive.sum(axis=1) * negative.sum(axis=1))
+    return divide(won, positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def average_precision(truth: Array, score: Array, weights: Array | None = None) -> Floats:
@@ -49,12 +51,12 @@ def average_precision(truth: Array, score: Array, weights: Array | None = None) 
     hits = np.cumsum(positive[:, ::-1], axis=1)
     called = hits + np.cumsum(negative[:, ::-1], axis=1)
     precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-    return _divide((precision * positive[:, ::-1]).sum(axis=1), hits[:, -1] if hits.size else np.zeros(len(hits)))
+    return divide((precision * positive[:, ::-1]).sum(axis=1), hits[:, -1] if hits.size else np.zeros(len(hits)))
 
 
 def _at_each_score(truth: Array, score: Array, weights: Array | None) -> tuple[Floats, Floats]:
     """Add up the weights of positive and of negative cases at each distinct score, ascending."""
-    count = np.ones((1, len(truth))) if weights is None else np.asarray(weights, float)
+    count = case_weights(weights, len(truth))
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(np.asarray(score, float)[order], prepend=-np.inf))
     true, sorted_count = np.asarray(truth, bool)[order], count[:, order]
@@ -64,8 +66,3 @@ def _at_each_score(truth: Array, score: Array, weights: Array | None) -> tuple[F
         np.add.reduceat(np.where(true, sorted_count, 0.0), starts, axis=1),
         np.add.reduceat(np.where(true, 0.0, sorted_count), starts, axis=1),
     )
-
-
-def _divide(part: Floats, whole: Floats) -> Floats:
-    quotient: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-    return quotient

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medloom.metrics.bootstrap import weighted_mean
-from medloom.metrics.classification import sum_by_group
+from medloom.metrics.weights import case_weights, divide, sum_by_group, weighted_mean
 
 __all__ = ["mean_absolute_error", "r_squared", "root_mean_squared_error", "spearman"]
 
@@ -85,10 +84,9 @@ def spearman(truth: ArrayLike, predicted: ArrayLike, weights: Array | None = Non
     """
     true, guess, each = _floats(truth, predicted, weights)
     a, b = _ranks(true, each), _ranks(guess, each)
-    a, b = a - _row_mean(a, each), b - _row_mean(b, each)
+    a, b = (ranks - divide((each * ranks).sum(1), each.sum(1))[:, None] for ranks in (a, b))
     together, alone = (each * a * b).sum(1), (each * a * a).sum(1) * (each * b * b).sum(1)
-    found: Floats = np.divide(together, np.sqrt(alone), out=np.full(len(each), np.nan), where=alone > 0)
-    return found
+    return divide(together, np.sqrt(alone))
 
 
 def _ranks(values: Floats, weights: Floats) -> Floats:
@@ -99,13 +97,6 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
     return ranks[:, group]
 
 
-def _row_mean(values: Floats, weights: Floats) -> Floats:
-    total = weights.sum(axis=1, keepdims=True)
-    summed = (weights * values).sum(axis=1, keepdims=True)
-    mean: Floats = np.divide(summed, total, out=np.full(total.shape, np.nan), where=total > 0)
-    return mean
-
-
 def _floats(truth: ArrayLike, predicted: ArrayLike, weights: Array | None) -> tuple[Floats, Floats, Floats]:
     true, guess = np.asarray(truth, float), np.asarray(predicted, float)
-    return true, guess, np.ones((1, len(true))) if weights is None else np.asarray(weights, float)
+    return true, guess, case_weights(weights, len(true))
