@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["LesionCount", "count_lesions", "lesion_sensitivity"]
+from medloom.metrics.masks import Bits, Mask, both_set
 
-Mask = NDArray[Any]
+__all__ = ["LesionCount", "count_lesions", "lesion_sensitivity"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,7 @@ def count_lesions(truth: Mask, predicted: Mask) -> LesionCount:
     Raises:
         ValueError: If the shapes differ.
     """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"the masks differ in shape: truth {truth.shape}, predicted {predicted.shape}")
-    true, guess = truth.astype(bool), predicted.astype(bool)
+    true, guess = both_set(truth, predicted)
     lesions, found = _touched(true, guess)
     guessed, right = _touched(guess, true)
     return LesionCount(lesions=lesions, found=found, false=guessed - right)
@@ -72,7 +68,7 @@ def lesion_sensitivity(truth: Mask, predicted: Mask) -> float:
     return count.found / count.lesions if count.lesions else float("nan")
 
 
-def _touched(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int]:
+def _touched(mask: Bits, other: Bits) -> tuple[int, int]:
     """Return the number of components of ``mask`` and how many of them ``other`` touches."""
     if not mask.any():
         return 0, 0

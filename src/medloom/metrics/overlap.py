@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["dice", "dice_from_counts", "iou", "iou_from_counts"]
+from medloom.metrics.masks import Mask, both_set
 
-Mask = NDArray[Any]
+__all__ = ["dice", "dice_from_counts", "iou", "iou_from_counts"]
 
 
 def dice_from_counts(overlap: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
@@ -88,9 +86,7 @@ def iou(truth: Mask, predicted: Mask) -> float:
 
 
 def _counts(truth: Mask, predicted: Mask) -> tuple[int, int, int]:
-    if truth.shape != predicted.shape:
-        raise ValueError(f"the masks differ in shape: truth {truth.shape}, predicted {predicted.shape}")
-    true, guess = truth.astype(bool), predicted.astype(bool)
+    true, guess = both_set(truth, predicted)
     return int(np.count_nonzero(true & guess)), int(np.count_nonzero(true)), int(np.count_nonzero(guess))
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["hausdorff95", "outline"]
+from medloom.metrics.masks import Bits, Mask, both_set
 
-Mask = NDArray[Any]
-Bits = NDArray[np.bool_]
+__all__ = ["hausdorff95", "outline"]
 
 
 def outline(mask: Mask) -> Bits:
@@ -55,9 +51,7 @@ def hausdorff95(truth: Mask, predicted: Mask, spacing: tuple[float, ...] | None 
     Source:
         Maier-Hein, Reinke et al., Metrics reloaded, Nature Methods 21 (2024), doi:10.1038/s41592-023-02151-z
     """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"the masks differ in shape: truth {truth.shape}, predicted {predicted.shape}")
-    true, guess = truth.astype(bool), predicted.astype(bool)
+    true, guess = both_set(truth, predicted)
     if not true.any() or not guess.any():
         return float("nan")
     window = ndimage.find_objects((true | guess).astype(np.uint8))[0]
