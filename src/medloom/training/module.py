@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -26,7 +26,7 @@ from medloom.training.precision import Precision
 from medloom.training.ranks import sum_over_ranks
 from medloom.training.schedule import build_optimizer, build_plateau, cosine_factor
 from medloom.training.scores import larger_is_better
-from medloom.training.seeds import step_generator, step_seed
+from medloom.training.seeds import seed_device, step_generator, step_seed
 from medloom.training.tasks import Task
 from medloom.transforms.augment import Augment, AugmentParameters
 
@@ -139,7 +139,7 @@ class TaskModule(LightningModule):
         self.step = epoch * self.steps_per_epoch + batch_idx
         if isinstance(self.network, Classifier):
             self.network.set_epoch(epoch)
-        torch.manual_seed(step_seed(self.config.seed, self.step, self.global_rank))
+        seed_device(self.device, step_seed(self.config.seed, self.step, self.global_rank))
         if self.config.schedule.name == "cosine":
             steps = self.config.epochs * self.steps_per_epoch
             factor = cosine_factor(self.step, steps, self.config.schedule.warmup)
@@ -164,14 +164,12 @@ class TaskModule(LightningModule):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip the gradients and stop before the weights change if anything is not finite."""
-        weights = self._weights
-        if self.config.clip is None:
-            norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-        else:
-            norm = clip_grad_norm_(weights, self.config.clip)
+        norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
         suspect = self._step_loss if self.precision == "fp16" else self._step_loss + norm
         if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0) and self._rows is not None:
             raise NonFiniteStep(self.step, self._rows)
+        if self.config.clip is not None and norm > self.config.clip:
+            clip_grads_with_norm_(self._weights, self.config.clip, norm)
 
     def optimizer_step(
         self,

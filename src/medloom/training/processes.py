@@ -27,10 +27,17 @@ from medloom.training.module import NonFiniteStep
 from medloom.training.progress import Listener, TrainProgress
 from medloom.training.signals import StopRequest
 
-__all__ = ["fit_in_processes"]
+__all__ = ["fit_in_processes", "visible_gpus"]
 
 _POLL_S = 0.1
 _HOST = "127.0.0.1"
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return given[:count] if len(given) >= count else [str(number) for number in range(count)]
 
 
 def fit_in_processes(job: Job, store_path: Path, ledger: Ledger, listener: Listener) -> None:
@@ -72,7 +79,7 @@ def _follow(context: ProcessContext, messages: Queue[Any], listener: Listener) -
 def _process(rank: int, job: Job, store_path: Path, ledger: dict[str, Any], port: int, messages: Queue[Any]) -> None:
     """Take part as one of the processes. What goes wrong is told before it ends the process."""
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR=_HOST, MASTER_PORT=str(port))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // job.recipe.train.devices))
+    torch.set_num_threads(max(1, _threads() // job.recipe.train.devices))
     listener: Listener = messages.put if rank == 0 else lambda progress: None
     try:
         with StopRequest() as stop:
@@ -107,6 +114,11 @@ def _pass_on(processes: list[Any]) -> None:
     for process in processes:
         if process.is_alive():
             os.kill(process.pid, signal.SIGTERM)
+
+
+def _threads() -> int:
+    """Threads of the processes together: what the user, or whoever shares the cores out, has set, else every core."""
+    return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else os.cpu_count() or 1
 
 
 def _free_port() -> int:

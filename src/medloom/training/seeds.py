@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["epoch_order", "step_generator", "step_seed"]
+__all__ = ["epoch_order", "seed_device", "step_generator", "step_seed"]
 
 _ORDER, _STEP = 1, 2
 
@@ -56,3 +56,10 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Return the generator of one step's augmentation, the same in every process."""
     return torch.Generator().manual_seed(step_seed(seed, step))
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed what draws the network's own randomness; ``torch.manual_seed`` walks the stack, too slow for every step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
