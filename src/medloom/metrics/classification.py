@@ -23,8 +23,6 @@ __all__ = [
     "log_loss",
     "matthews",
     "precision",
-    "precision_recall_curve",
-    "roc_curve",
     "sensitivity",
     "specificity",
 ]
@@ -208,48 +206,6 @@ def counts_at(
     sums = sum_by_group(cells, 2 * (len(edges) + 1), case_weights(weights, len(cells))).reshape(-1, len(edges) + 1, 2)
     called = sums[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
     return called[..., 1], called[..., 0]
-
-
-def roc_curve(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Take the ROC curve at every distinct score; the rates of a class without cases are NaN.
-
-    Args:
-        truth: Whether each case is positive, shape (N,).
-        score: Score of each case, shape (N,).
-
-    Returns:
-        False positive rate, sensitivity and threshold, each of shape (distinct scores + 1,), from nobody called
-        (threshold infinity) to everybody.
-    """
-    thresholds, hits, alarms, positive, negative = _at_distinct(truth, score)
-    none = np.zeros(1)
-    return (
-        divide(np.concatenate([none, alarms]), np.full(len(alarms) + 1, negative)),
-        divide(np.concatenate([none, hits]), np.full(len(hits) + 1, positive)),
-        np.concatenate([[np.inf], thresholds]),
-    )
-
-
-def precision_recall_curve(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Take precision and recall at every distinct score; recall is NaN without a positive case.
-
-    Args:
-        truth: Whether each case is positive, shape (N,).
-        score: Score of each case, shape (N,).
-
-    Returns:
-        Precision, recall and threshold, each of shape (distinct scores,), the highest threshold first.
-    """
-    thresholds, hits, alarms, positive, _ = _at_distinct(truth, score)
-    return divide(hits, hits + alarms), divide(hits, np.full(len(hits), positive)), thresholds
-
-
-def _at_distinct(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats, Floats, float, float]:
-    """Distinct scores, descending, what is called at each, and how many of either class there are."""
-    thresholds = np.unique(np.asarray(score, float))
-    hits, alarms = counts_at(truth, score, thresholds)
-    positive = float(np.count_nonzero(truth))
-    return thresholds[::-1], hits[0, ::-1], alarms[0, ::-1], positive, len(np.asarray(truth)) - positive
 
 
 def _diagonal(matrix: Array) -> Floats:
