@@ -1,0 +1,68 @@
+"""What every section is made of: the kinds of values, and a group of keys that refuses what it does not know."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+__all__ = ["Bool", "Config", "Positive", "Probability", "Switch", "as_word", "low_first"]
+
+_Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
+
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def _boolean(value: object) -> bool:
+    """Accept true/false/1/0/yes/no in any case, and nothing else."""
+    word = str(value).strip().lower()
+    if isinstance(value, (bool, int, str)) and word in _WORDS:
+        return _WORDS[word]
+    raise ValueError("expected true, false, yes, no, 1 or 0")
+
+
+def _switch(value: object) -> object:
+    """Accept ``auto`` beside what a boolean accepts."""
+    if value == "auto":
+        return value
+    try:
+        return _boolean(value)
+    except ValueError as error:
+        raise ValueError("expected auto, true, false, yes, no, 1 or 0") from error
+
+
+def low_first(value: _Pair) -> _Pair:
+    """Accept two numbers of which the first is not above the second."""
+    if value[0] > value[1]:
+        raise ValueError("the first number must not be above the second")
+    return value
+
+
+def as_word(value: object) -> object:
+    """Take a whole number for the word that it stands for: ``precision: 32`` is a number to YAML."""
+    return str(value) if isinstance(value, int) else value
+
+
+Bool = Annotated[bool, BeforeValidator(_boolean)]
+Switch = Annotated[bool | Literal["auto"], BeforeValidator(_switch)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Config(BaseModel):
+    """A group of keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_yaml_meant_it(cls, value: object, info: ValidationInfo) -> object:
+        """A group without keys means its defaults; ``yes`` is a boolean in YAML and never a number or a word."""
+        expected = cls.model_fields[info.field_name or ""].annotation
+        if value is None and isinstance(expected, type) and issubclass(expected, Config):
+            return {}
+        if isinstance(value, bool) and bool not in (expected, *get_args(expected)):
+            raise ValueError("YAML reads true, false, yes and no as booleans; this key takes none, so quote a word")
+        return value

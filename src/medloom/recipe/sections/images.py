@@ -1,0 +1,138 @@
+"""What is done to an image before the network sees it: always the same, and at random in training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from medloom.recipe.sections.base import Bool, Config, Probability, low_first
+
+__all__ = [
+    "AugmentConfig",
+    "CropConfig",
+    "FlipConfig",
+    "NoiseConfig",
+    "NormaliseConfig",
+    "PreprocessConfig",
+    "RotateConfig",
+    "ScaleConfig",
+    "ShiftConfig",
+]
+
+
+class NormaliseConfig(Config):
+    """From stored pixels to what the network sees, image by image."""
+
+    method: Literal["zscore", "percentile", "minmax", "imagenet", "none"] = "zscore"
+    """`zscore` mean 0 and deviation 1; `percentile` the two percentiles to 0 and 1; `minmax`; `imagenet` the fixed
+    mean and deviation that pretrained networks expect, of the dtype's full range; `none`."""
+    nonzero: Bool = True
+    """Take the statistics over pixels above zero only, where the head is."""
+    per_channel: Bool = True
+    """Each channel by itself; otherwise all channels together."""
+    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] = (
+        1.0,
+        99.0,
+    )
+    """The two percentiles of `percentile`."""
+    min_spread: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest deviation or range, in grey levels of the file, to divide by: keeps the noise of a nearly blank image
+    from being blown up into structure."""
+
+    @field_validator("percentiles")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return low_first(value)
+
+
+class PreprocessConfig(Config):
+    """Deterministic steps, the same in training, evaluation and serving."""
+
+    size: tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]] = (256, 256)
+    """Height and width in pixels that the network sees."""
+    fit: Literal["stretch", "pad"] = "stretch"
+    """`stretch` changes the aspect ratio, `pad` keeps it and fills with zeros."""
+    window: tuple[float, Annotated[float, Field(ge=1)]] | Literal["file"] | None = None
+    """Cut values to a window, as radiologists do: its centre and width (HU for CT), or `file` for what each DICOM
+    suggests. Empty: the whole range."""
+    colour: Literal["as-is", "grey", "rgb"] = "as-is"
+    """Bring every image to one grey channel, or to three: grey is repeated, colours are weighed as in luma."""
+    crop: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
+    """Classification only: height and width of the part that the network sees: the centre, in training anywhere."""
+    normalise: NormaliseConfig = NormaliseConfig()
+    """Intensity normalisation."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop is not None and (self.crop[0] > self.size[0] or self.crop[1] > self.size[1]):
+            raise ValueError("crop must not be larger than size")
+        return self
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network sees."""
+        return self.crop or self.size
+
+
+class FlipConfig(Config):
+    """Mirror left and right."""
+
+    p: Probability = 0.5
+    """Probability for each image."""
+
+
+class RotateConfig(Config):
+    """Rotate about the centre."""
+
+    p: Probability = 0.5
+    """Probability for each image."""
+    degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
+    """Largest angle either way."""
+
+
+class CropConfig(Config):
+    """Cut a random window and scale it back to full size."""
+
+    p: Probability = 0.5
+    """Probability for each image."""
+    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Smallest side of the window as a share of the image's side."""
+
+
+class ScaleConfig(Config):
+    """Multiply normalised intensities of each channel by 1 ± `amount`."""
+
+    p: Probability = 0.3
+    """Probability for each image."""
+    amount: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Largest relative change."""
+
+
+class ShiftConfig(Config):
+    """Add ± `amount` to normalised intensities of each channel."""
+
+    p: Probability = 0.3
+    """Probability for each image."""
+    amount: Annotated[float, Field(ge=0)] = 0.2
+    """Largest shift, in units of the normalised image."""
+
+
+class NoiseConfig(Config):
+    """Add Gaussian noise to normalised intensities."""
+
+    p: Probability = 0.15
+    """Probability for each image."""
+    std: Annotated[float, Field(ge=0)] = 0.1
+    """Largest standard deviation; each image draws its own below it."""
+
+
+class AugmentConfig(Config):
+    """Random changes to the training batch, made on the device."""
+
+    flip: FlipConfig = FlipConfig()
+    rotate: RotateConfig = RotateConfig()
+    crop: CropConfig = CropConfig()
+    scale: ScaleConfig = ScaleConfig()
+    shift: ShiftConfig = ShiftConfig()
+    noise: NoiseConfig = NoiseConfig()
