@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from medloom.extras import require
@@ -13,7 +13,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "SPLIT_COLOURS", "bars", "figure_uri", "lines", "new_figure", "stacked_bars", "style"]
+__all__ = [
+    "GUIDE",
+    "INK",
+    "PALETTE",
+    "SPLIT_COLOURS",
+    "bars",
+    "describe_axes",
+    "figure_uri",
+    "lines",
+    "new_figure",
+    "new_panels",
+    "stacked_bars",
+    "style",
+    "with_gaps",
+]
 
 PALETTE = ("#2f6fb3", "#d9822b", "#3a9b6d", "#b5485d", "#7b61a8", "#6b7785")
 """Colours in order; told apart by people with the common colour-vision deficiencies."""
@@ -21,7 +35,13 @@ PALETTE = ("#2f6fb3", "#d9822b", "#3a9b6d", "#b5485d", "#7b61a8", "#6b7785")
 SPLIT_COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2]}
 """The colour of each split, the same in every chart."""
 
-_INK = "#3c4450"
+INK = "#3c4450"
+"""Colour of everything written."""
+
+GUIDE: dict[str, Any] = {"color": PALETTE[5], "linestyle": "--", "linewidth": 1}
+"""How a line is drawn that is no result but something to compare with."""
+
+_DPI = 144
 _SVG_SETTINGS = {"svg.hashsalt": "medloom", "svg.fonttype": "none"}
 
 
@@ -46,20 +66,39 @@ def new_figure(
     return figure, axes
 
 
+def new_panels(count: int, width: float, height: float, *, columns: int = 2) -> tuple[Figure, list[Axes]]:
+    """Make a figure of several charts, row by row; what is left of the last row stays empty.
+
+    Args:
+        count: Number of charts.
+        width: Width of the figure in inches.
+        height: Height of a row in inches.
+        columns: Charts in a row.
+
+    Returns:
+        The figure and ``count`` axes.
+    """
+    rows = -(-count // columns)
+    figure, axes = new_figure(width, height * rows, rows=rows, columns=columns)
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes[:count]
+
+
 def style(axis: Axes) -> None:
     """Give an axis the quiet look of the reports: two spines, a faint grid behind the data."""
     axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(_INK)
-    axis.tick_params(colors=_INK, labelsize=9)
-    axis.grid(axis="y", color=_INK, alpha=0.15, linewidth=0.6)
+    axis.spines[["left", "bottom"]].set_color(INK)
+    axis.tick_params(colors=INK, labelsize=9)
+    axis.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.xaxis.label.set_color(_INK)
-    axis.yaxis.label.set_color(_INK)
-    axis.title.set_color(_INK)
+    axis.xaxis.label.set_color(INK)
+    axis.yaxis.label.set_color(INK)
+    axis.title.set_color(INK)
     axis.title.set_fontsize(10)
 
 
-def figure_uri(figure: Figure, *, format: Literal["svg", "png"] = "svg", dpi: int = 144) -> str:
+def figure_uri(figure: Figure, *, format: Literal["svg", "png"] = "svg") -> str:
     """Return a figure as a data URI with a transparent background.
 
     Show it as ``<img class="chart">``: the page turns such images for a dark screen.
@@ -67,7 +106,6 @@ def figure_uri(figure: Figure, *, format: Literal["svg", "png"] = "svg", dpi: in
     Args:
         figure: The figure; it needs no canvas.
         format: ``svg`` for lines and bars, ``png`` where there are thousands of marks.
-        dpi: Resolution of a PNG.
 
     Returns:
         The URI; the same figure gives the same bytes.
@@ -79,7 +117,7 @@ def figure_uri(figure: Figure, *, format: Literal["svg", "png"] = "svg", dpi: in
     metadata = {"Date": None} if format == "svg" else {"Software": None}
     buffer = io.BytesIO()
     with matplotlib.rc_context(_SVG_SETTINGS):
-        figure.savefig(buffer, format=format, dpi=dpi, transparent=True, metadata=metadata)
+        figure.savefig(buffer, format=format, dpi=_DPI, transparent=True, metadata=metadata)
     return data_uri(buffer.getvalue())
 
 
@@ -89,7 +127,6 @@ def lines(
     series: Mapping[str, Sequence[float]],
     *,
     xlabel: str = "",
-    ylabel: str = "",
     title: str = "",
 ) -> None:
     """Draw one line for each name, with a legend when there are several. NaN leaves a gap.
@@ -99,12 +136,12 @@ def lines(
         x: Positions, shared by all lines.
         series: Values by name.
         xlabel: Label of the horizontal axis.
-        ylabel: Label of the vertical axis.
         title: Title of the chart.
     """
     for index, (name, values) in enumerate(series.items()):
         axis.plot(x, values, label=name, color=PALETTE[index % len(PALETTE)], linewidth=1.6)
-    _label(axis, xlabel, ylabel, title, legend=len(series) > 1)
+    describe_axes(axis, xlabel, title=title)
+    _legend(axis, series)
 
 
 def bars(
@@ -112,9 +149,8 @@ def bars(
     labels: Sequence[str],
     values: Sequence[float],
     *,
-    colours: Sequence[str] | None = None,
+    colours: Sequence[str] = PALETTE[:1],
     ylabel: str = "",
-    title: str = "",
 ) -> None:
     """Draw one bar for each label.
 
@@ -122,13 +158,12 @@ def bars(
         axis: Where to draw.
         labels: Names under the bars.
         values: Heights.
-        colours: One colour for each bar; the first of the palette by default.
+        colours: One colour for each bar, or for all.
         ylabel: Label of the vertical axis.
-        title: Title of the chart.
     """
-    axis.bar(range(len(values)), values, color=list(colours) if colours else PALETTE[0], width=0.7)
+    axis.bar(range(len(values)), values, color=list(colours), width=0.7)
     axis.set_xticks(range(len(labels)), labels)
-    _label(axis, "", ylabel, title, legend=False)
+    describe_axes(axis, ylabel=ylabel)
 
 
 def stacked_bars(
@@ -137,9 +172,7 @@ def stacked_bars(
     series: Mapping[str, Sequence[float]],
     *,
     colours: Sequence[str] = PALETTE,
-    xlabel: str = "",
     ylabel: str = "",
-    title: str = "",
 ) -> None:
     """Draw one bar for each label, made of one piece for each name.
 
@@ -148,22 +181,30 @@ def stacked_bars(
         labels: Names under the bars.
         series: Heights of the pieces by name, the lowest first.
         colours: One colour for each name.
-        xlabel: Label of the horizontal axis.
         ylabel: Label of the vertical axis.
-        title: Title of the chart.
     """
     base = [0.0] * len(labels)
     for colour, (name, values) in zip(colours, series.items(), strict=False):
         axis.bar(range(len(labels)), values, bottom=base, label=name, color=colour, width=0.8)
         base = [low + value for low, value in zip(base, values, strict=True)]
     axis.set_xticks(range(len(labels)), labels)
-    _label(axis, xlabel, ylabel, title, legend=len(series) > 1)
+    describe_axes(axis, ylabel=ylabel)
+    _legend(axis, series)
 
 
-def _label(axis: Axes, xlabel: str, ylabel: str, title: str, *, legend: bool) -> None:
+def describe_axes(axis: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+    """Say what an axis shows: beside it, below it and above it."""
     axis.set_xlabel(xlabel, fontsize=9)
     axis.set_ylabel(ylabel, fontsize=9)
     if title:
         axis.set_title(title, loc="left", fontsize=10)
-    if legend:
-        axis.legend(frameon=False, fontsize=9, labelcolor=_INK)
+
+
+def with_gaps(values: Iterable[float | None]) -> list[float]:
+    """Return values for drawing; NaN, which leaves a gap, where there is none."""
+    return [float("nan") if value is None else float(value) for value in values]
+
+
+def _legend(axis: Axes, series: Mapping[str, Sequence[float]]) -> None:
+    if len(series) > 1:
+        axis.legend(frameon=False, fontsize=9, labelcolor=INK)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medloom.extras import require
-from medloom.reports.charts import PALETTE, figure_uri, new_figure
+from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels, with_gaps
 from medloom.reports.html import number
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ __all__ = ["calibration_chart", "confusion_chart", "ranking_chart", "value_chart
 
 Facts = Mapping[str, Any]
 
-_INK = "#3c4450"
-_GUIDE: dict[str, Any] = {"color": PALETTE[5], "linestyle": "--", "linewidth": 1}
 _WRITTEN_CLASSES = 12
 _DARK = 0.55
 
@@ -35,19 +33,19 @@ def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, f
     """
     figure, (left, right) = new_figure(9.0, 4.2, columns=2)
     roc, ranked = curves["roc"], curves["precision_recall"]
-    left.plot([0, 1], [0, 1], **_GUIDE)
+    left.plot([0, 1], [0, 1], **GUIDE)
     _band(left, roc["band"]["false_positive_rate"], roc["band"], PALETTE[0])
     left.plot(roc["false_positive_rate"], roc["sensitivity"], color=PALETTE[0], linewidth=1.6)
     _unit_square(left, "False alarms (1 − specificity)", "Sensitivity", "ROC curve")
-    right.axhline(prevalence, **_GUIDE)
+    right.axhline(prevalence, **GUIDE)
     _band(right, ranked["band"]["recall"], ranked["band"], PALETTE[0])
-    right.plot(_floats(ranked["recall"]), _floats(ranked["precision"]), color=PALETTE[0], linewidth=1.6)
+    right.plot(with_gaps(ranked["recall"]), with_gaps(ranked["precision"]), color=PALETTE[0], linewidth=1.6)
     _unit_square(right, "Recall (sensitivity)", "Precision", "Precision and recall")
     if point:
         mark: dict[str, Any] = {"color": PALETTE[1], "s": 55, "zorder": 3}
         left.scatter([1 - point[1]], [point[0]], label="operating point", **mark)
         right.scatter([point[0]], [point[2]], label="operating point", **mark)
-        left.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=_INK)
+        left.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=INK)
     return figure_uri(figure)
 
 
@@ -66,12 +64,12 @@ def calibration_chart(reliability: Facts, curves: Facts, threshold: float | None
     drawn = bool(curves) and threshold is not None
     figure, axes = new_figure(9.0 if drawn else 4.6, 4.2, columns=2 if drawn else 1)
     left = axes[0]
-    left.plot([0, 1], [0, 1], **_GUIDE)
+    left.plot([0, 1], [0, 1], **GUIDE)
     for kind, colour, label in (("width", PALETTE[0], "equal width"), ("mass", PALETTE[1], "equally many cases")):
         _reliability(left, reliability[kind], colour, label)
     title = "Reliability" if ece is None else f"Reliability: calibration error {number(ece)}"
     _unit_square(left, "Probability given", "Share that was positive", title)
-    left.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=_INK)
+    left.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=INK)
     if drawn:
         _thresholds(axes[1], curves["thresholds"], threshold)
     return figure_uri(figure)
@@ -96,14 +94,13 @@ def confusion_chart(confusion: Facts, *, unit: str = "cases") -> str:
     if len(names) <= _WRITTEN_CLASSES:
         for row, counts in enumerate(matrix):
             for column, count in enumerate(counts):
-                colour = "white" if shares[row][column] > _DARK else _INK
+                colour = "white" if shares[row][column] > _DARK else INK
                 text = f"{count:,}\n{100 * shares[row][column]:.0f} %"
                 axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
     short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
     axis.set_xticks(range(len(names)), short, rotation=0 if len(names) <= 3 else 90)
     axis.set_yticks(range(len(names)), short)
-    axis.set_xlabel(f"Decided ({unit})", fontsize=9)
-    axis.set_ylabel("True", fontsize=9)
+    describe_axes(axis, f"Decided ({unit})", "True")
     return figure_uri(figure)
 
 
@@ -116,29 +113,24 @@ def value_chart(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
     Returns:
         A data URI.
     """
-    figure, axes = new_figure(
-        4.4 * min(len(pairs), 2), 4.0 * -(-len(pairs) // 2), rows=-(-len(pairs) // 2), columns=min(len(pairs), 2)
-    )
-    for axis, (name, (truth, predicted)) in zip(axes, pairs.items(), strict=False):
+    columns = min(len(pairs), 2)
+    figure, axes = new_panels(len(pairs), 4.4 * columns, 4.0, columns=columns)
+    for axis, (name, (truth, predicted)) in zip(axes, pairs.items(), strict=True):
         low, high = min([*truth, *predicted], default=0.0), max([*truth, *predicted], default=1.0)
-        axis.plot([low, high], [low, high], **_GUIDE)
+        axis.plot([low, high], [low, high], **GUIDE)
         axis.scatter(truth, predicted, s=10, alpha=0.5, color=PALETTE[0], linewidths=0)
-        axis.set_title(name, loc="left", fontsize=10)
-        axis.set_xlabel("True", fontsize=9)
-        axis.set_ylabel("Predicted", fontsize=9)
-    for axis in axes[len(pairs) :]:
-        axis.set_visible(False)
+        describe_axes(axis, "True", "Predicted", name)
     return figure_uri(figure, format="png")
 
 
 def _thresholds(axis: Axes, facts: Facts, threshold: float | None) -> None:
     for name, colour in (("sensitivity", PALETTE[0]), ("specificity", PALETTE[2])):
         _band(axis, facts["threshold"], facts[f"{name}_band"], colour)
-        axis.plot(facts["threshold"], _floats(facts[name]), color=colour, linewidth=1.6, label=name)
+        axis.plot(facts["threshold"], with_gaps(facts[name]), color=colour, linewidth=1.6, label=name)
     if threshold is not None:
-        axis.axvline(threshold, label=f"operating point {threshold:.3g}", **{**_GUIDE, "color": PALETTE[1]})
+        axis.axvline(threshold, label=f"operating point {threshold:.3g}", **{**GUIDE, "color": PALETTE[1]})
     _unit_square(axis, "Threshold", "", "Sensitivity and specificity")
-    axis.legend(frameon=False, fontsize=9, loc="best", labelcolor=_INK)
+    axis.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)
 
 
 def _reliability(axis: Axes, bins: Facts, colour: str, label: str) -> None:
@@ -154,20 +146,14 @@ def _reliability(axis: Axes, bins: Facts, colour: str, label: str) -> None:
 
 
 def _band(axis: Axes, x: Sequence[float | None], band: Facts, colour: str) -> None:
-    low, high = _floats(band["low"]), _floats(band["high"])
+    low, high = with_gaps(band["low"]), with_gaps(band["high"])
     if any(value == value for value in low):  # NaN everywhere without resamples
-        axis.fill_between(_floats(x), low, high, color=colour, alpha=0.18, linewidth=0)
+        axis.fill_between(with_gaps(x), low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _unit_square(axis: Axes, xlabel: str, ylabel: str, title: str) -> None:
     axis.set_xlim(-0.02, 1.02)
     axis.set_ylim(-0.02, 1.02)
-    axis.set_xlabel(xlabel, fontsize=9)
-    axis.set_ylabel(ylabel, fontsize=9)
-    axis.set_title(title, loc="left", fontsize=10)
+    describe_axes(axis, xlabel, ylabel, title)
     axis.set_aspect("equal", adjustable="box")
     axis.xaxis.set_major_locator(require("matplotlib.ticker", "train").MultipleLocator(0.2))
-
-
-def _floats(values: Sequence[float | None]) -> list[float]:
-    return [float("nan") if value is None else value for value in values]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports.charts import PALETTE, SPLIT_COLOURS, bars, figure_uri, lines, new_figure, stacked_bars
 from medloom.reports.html import data_uri, number, percent, render
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["write_data_report"]
 
@@ -122,7 +125,7 @@ def _patients_chart(patients: list[dict[str, Any]]) -> str:
     return figure_uri(figure)
 
 
-def _split_legend(axis: Any) -> None:  # noqa: ANN401 - Matplotlib's types are not there at run time
+def _split_legend(axis: Axes) -> None:
     legend = axis.get_legend()
     if legend is not None:
         legend.remove()

@@ -7,7 +7,17 @@ from itertools import chain
 from typing import Any
 
 from medloom.extras import require
-from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure
+from medloom.reports.charts import (
+    GUIDE,
+    PALETTE,
+    SPLIT_COLOURS,
+    describe_axes,
+    figure_uri,
+    lines,
+    new_figure,
+    new_panels,
+    with_gaps,
+)
 
 __all__ = ["curves", "patient_chart", "point_chart"]
 
@@ -30,13 +40,13 @@ def point_chart(search: Mapping[str, Any]) -> str:
         A data URI.
     """
     figure, (left, right) = new_figure(9.0, 3.2, columns=2)
-    dice, alarms = (_numbers(search[name]) for name in ("dice_lesion", "false_alarm_rate"))
+    dice, alarms = ([with_gaps(row) for row in search[name]] for name in ("dice_lesion", "false_alarm_rate"))
     column = search["min_lesions_px"].index(search["min_lesion_px"])
     row = search["thresholds"].index(search["threshold"])
     series = {"Dice with a lesion": [line[column] for line in dice], "False alarms": [line[column] for line in alarms]}
     title = f"Smallest lesion {search['min_lesion_px']} px"
     lines(left, search["thresholds"], series, xlabel="Threshold", title=title)
-    left.axvline(search["threshold"], color=PALETTE[5], linestyle="--", linewidth=1)
+    left.axvline(search["threshold"], **GUIDE)
     left.set_ylim(-0.03, 1.03)
     right.scatter(
         list(chain.from_iterable(alarms)),
@@ -47,9 +57,7 @@ def point_chart(search: Mapping[str, Any]) -> str:
         linewidths=0,
     )
     right.scatter([alarms[row][column]], [dice[row][column]], s=70, color=PALETTE[1], zorder=3, label="chosen")
-    right.set_xlabel("False alarms on empty slices", fontsize=9)
-    right.set_ylabel("Dice with a lesion", fontsize=9)
-    right.set_title("Every point that was tried", loc="left", fontsize=10)
+    describe_axes(right, "False alarms on empty slices", "Dice with a lesion", "Every point that was tried")
     right.legend(frameon=False, fontsize=9)
     return figure_uri(figure)
 
@@ -65,20 +73,18 @@ def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
         A data URI.
     """
     panels = _panels(epochs)
-    figure, axes = new_figure(9.0, 2.7 * -(-len(panels) // 2), rows=-(-len(panels) // 2), columns=2)
+    figure, axes = new_panels(len(panels), 9.0, 2.7)
     locator = require("matplotlib.ticker", "train").MaxNLocator
     x = [line["epoch"] for line in epochs]
-    for axis, (title, names) in zip(axes, panels.items(), strict=False):
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
         series = {label: _column(epochs, key) for key, label in names.items()}
         lines(axis, x, {label: values for label, values in series.items() if values}, title=title)
         axis.xaxis.set_major_locator(locator(integer=True))
         if best_epoch:
-            axis.axvline(best_epoch, color=PALETTE[5], linestyle="--", linewidth=1)
+            axis.axvline(best_epoch, **GUIDE)
         if title not in ("Loss", "Learning rate"):
             axis.set_ylim(-0.03, 1.03)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    for axis in axes[max(0, len(panels) - 2) : len(panels)]:
+    for axis in axes[-2:]:
         axis.set_xlabel("Epoch", fontsize=9)
     return figure_uri(figure)
 
@@ -114,13 +120,7 @@ def patient_chart(rows: Sequence[Mapping[str, str]]) -> str:
     return figure_uri(figure)
 
 
-def _numbers(grid: Sequence[Sequence[float | None]]) -> list[list[float]]:
-    return [[float("nan") if value is None else value for value in row] for row in grid]
-
-
 def _column(epochs: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     """Values of a key, NaN where an epoch has none; nothing if no epoch has one."""
     values = [line.get(key) for line in epochs]
-    if all(value is None for value in values):
-        return []
-    return [float("nan") if value is None else float(value) for value in values]
+    return [] if all(value is None for value in values) else with_gaps(values)
