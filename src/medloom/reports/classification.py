@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from medloom.files import read_json
 from medloom.reports.classification_charts import calibration_chart, confusion_chart, ranking_chart, value_chart
+from medloom.reports.facts import Facts, few_patients_warning, read_test_rows
 from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
 from medloom.reports.html import data_uri, number, percent
 
 __all__ = ["classification_context", "classification_warnings"]
 
-Facts = dict[str, Any]
-
 _PER_TARGET = ("roc_auc", "average_precision", "sensitivity", "specificity", "precision", "f1", "ece")
-_FEW_PATIENTS = 10
 _FEW_POSITIVES = 10
 
 
@@ -63,9 +59,7 @@ def classification_warnings(summary: Facts) -> list[str]:
                 f"Only {positive['patients']} test patients are positive for {name}: its sensitivity and precision are "
                 "uncertain beyond their intervals."
             )
-    if counts["patients"] < _FEW_PATIENTS:
-        warnings.append(f"Only {counts['patients']} test patients: the intervals are wide and themselves uncertain.")
-    return warnings + list(summary["operating_point"].get("notes", ()))
+    return [*warnings, *few_patients_warning(counts["patients"]), *summary["operating_point"].get("notes", ())]
 
 
 def _prevalence_rows(test: Facts) -> list[list[str]]:
@@ -130,10 +124,9 @@ def _question(title: str, facts: Facts, positive: Facts, threshold: float | None
 
 def _values(path: Path, summary: Facts) -> str:
     """Chart of predicted over true values, where values were predicted."""
-    if not summary or summary["target"]["kind"] != "real" or not path.is_file():
+    if not summary or summary["target"]["kind"] != "real":
         return ""
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
+    rows = read_test_rows(path)
     if not rows:
         return ""
     return value_chart(

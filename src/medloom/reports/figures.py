@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medloom.reports.facts import Facts
 from medloom.reports.html import number
 
 __all__ = ["figure_rows", "interval_text", "tiles", "value_text", "with_interval"]
-
-Facts = dict[str, Any]
 
 _LENGTHS = ("px", "mm")
 
@@ -79,8 +78,7 @@ def interval_text(figure: Mapping[str, Any], unit: str = "share") -> str:
     return f"{number(figure['low'], digits)} to {number(figure['high'], digits)}"
 
 
-def with_interval(figure: Mapping[str, Any], unit: str = "share") -> str:
+def with_interval(figure: Mapping[str, Any]) -> str:
     """Return a figure with its interval in brackets."""
-    interval = interval_text(figure, unit)
-    value = value_text(figure.get("value"), unit)
+    interval, value = interval_text(figure), value_text(figure.get("value"))
     return value if interval == "–" else f"{value} ({interval})"

@@ -15,13 +15,13 @@ import yaml
 from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports.classification import classification_context, classification_warnings
+from medloom.reports.facts import Facts, read_facts
 from medloom.reports.html import data_uri, megabytes, number, percent, render
 from medloom.reports.run_charts import curves
 from medloom.reports.segmentation import segmentation_context, segmentation_warnings
 
 __all__ = ["write_evaluation_report", "write_run_report"]
 
-Facts = dict[str, Any]
 Rows = list[dict[str, Any]]
 
 _SPLITS = ("train", "validation", "test")
@@ -45,7 +45,7 @@ def write_run_report(run_dir: Path) -> Path:
         The path of the page.
     """
     prepared = read_json(run_dir / "prepare.json")
-    training, summary = _facts(run_dir / "training.json"), _facts(run_dir / "evaluation" / "summary.json")
+    training, summary = read_facts(run_dir / "training.json"), read_facts(run_dir / "evaluation" / "summary.json")
     recipe, epochs = _recipe(run_dir / "recipe.yaml"), _lines(run_dir / "metrics.jsonl")
     task: str = summary.get("task") or recipe.get("task", "segmentation")
     return _write(
@@ -65,7 +65,7 @@ def write_run_report(run_dir: Path) -> Path:
         training=_training_rows(training),
         progress=_progress(run_dir / "progress"),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
-        environment=_environment_rows(_facts(run_dir / "run.json")),
+        environment=_environment_rows(read_facts(run_dir / "run.json")),
     )
 
 
@@ -104,12 +104,6 @@ def write_evaluation_report(folder: Path) -> Path:
 def _write(path: Path, task: str, measured: Facts, **common: object) -> Path:
     write_text(path, render(f"{task}_report.html", version=__version__, task=task, **measured, **common))
     return path
-
-
-def _facts(path: Path) -> Facts:
-    """Facts of a stage, or nothing if it has not run."""
-    facts: Facts = read_json(path) if path.is_file() else {}
-    return facts
 
 
 def _lines(path: Path) -> Rows:
@@ -178,7 +172,7 @@ def _training_rows(training: Facts) -> list[list[str]]:
 
 def _progress(folder: Path) -> Facts:
     """Pictures of the fixed validation slices: the first, the last and a few epochs evenly between."""
-    facts = _facts(folder / "progress.json")
+    facts = read_facts(folder / "progress.json")
     epochs = [entry for entry in facts.get("epochs", []) if (folder / entry["file"]).is_file()]
     last = len(epochs) - 1
     shown = sorted({round(index * last / (_SHOWN_EPOCHS - 1)) for index in range(_SHOWN_EPOCHS)}) if epochs else []

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
-from medloom.files import read_json
 from medloom.reports.classification_charts import confusion_chart
+from medloom.reports.facts import Facts, few_patients_warning, read_facts, read_test_rows
 from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
 from medloom.reports.html import data_uri, number
 from medloom.reports.run_charts import patient_chart, point_chart
 
 __all__ = ["segmentation_context", "segmentation_warnings"]
 
-Facts = dict[str, Any]
-
 _HEADLINES = ("dice_lesion", "false_alarm_rate", "patient_dice_lesion", "lesion_sensitivity")
 _PER_CLASS = ("dice_lesion", "iou_lesion", "false_alarm_rate", "patient_dice_lesion", "lesion_sensitivity")
-_FEW_PATIENTS = 10
 
 
 def segmentation_context(folder: Path, summary: Facts) -> Facts:
@@ -53,8 +48,8 @@ def segmentation_warnings(summary: Facts) -> list[str]:
         warnings.append("There is no test slice: nothing says how good this model is on new patients.")
     elif not counts["slices_with_lesion"]:
         warnings.append("No test slice holds a lesion: Dice and sensitivity are not defined.")
-    elif counts["patients"] < _FEW_PATIENTS:
-        warnings.append(f"Only {counts['patients']} test patients: the intervals are wide and themselves uncertain.")
+    else:
+        warnings += few_patients_warning(counts["patients"])
     if not summary.get("within_limit", True):
         warnings.append("No operating point kept to the largest share of false alarms on the validation slices.")
     if summary.get("validation", {}).get("figures", {}).get("dice_lesion", {}).get("value") == 0.0:
@@ -90,8 +85,7 @@ def _point(folder: Path, summary: Facts) -> Facts:
     """The operating point, how it was chosen, and a chart of what else there was."""
     if not summary.get("operating_point"):
         return {}
-    path = folder / "operating_point.json"
-    search = read_json(path) if path.is_file() else {}
+    search = read_facts(folder / "operating_point.json")
     searched = any(value is not None for row in search.get("dice_lesion", []) for value in row)
     chart = point_chart(search) if searched else ""
     return {**summary["operating_point"], "rule": summary["rule"], "chart": chart}
@@ -99,11 +93,7 @@ def _point(folder: Path, summary: Facts) -> Facts:
 
 def _patients(path: Path) -> Facts:
     """Chart and table of the test patients, the worst first."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["split"] == "test"]
-    rows.sort(key=lambda row: (float(row["dice"]), row["patient_id"]))
+    rows = sorted(read_test_rows(path), key=lambda row: (float(row["dice"]), row["patient_id"]))
     several = len({row["class"] for row in rows}) > 1
     table = [
         [
@@ -122,8 +112,7 @@ def _patients(path: Path) -> Facts:
 
 def _gallery(folder: Path) -> Facts:
     """Pictures with their captions, group by group; a group without a picture is left out."""
-    path = folder / "gallery.json"
-    facts = read_json(path) if path.is_file() else {}
+    facts = read_facts(folder / "gallery.json")
     groups = [
         {
             "title": group["title"],
