@@ -50,11 +50,11 @@ def write_evaluation(folder, target, cases=None, resamples=30, **more):
 
 def write_gallery(folder):
     picture = encode_png(np.zeros((8, 8, 3), np.uint8))
-    item = {"sample_id": "P-007", "truth": 0, "decision": 1, "score": 0.987, "file": "gallery/P-007.png"}
+    item = {"sample_id": "P-007", "truth": BINARY.names[0], "decision": BINARY.names[1], "score": 0.987}
+    item |= {"file": "gallery/P-007.png", "heatmap": "gallery/P-007-heat.png"}
     for name in ("gallery/P-007.png", "gallery/P-007-heat.png"):
         write_bytes(folder / name, picture)
-    items = [item | {"heatmap": "gallery/P-007-heat.png"}]
-    write_json(folder / "gallery.json", {"groups": [{"title": "Most confident mistakes", "items": items}]})
+    write_json(folder / "gallery.json", [item])
 
 
 @pytest.fixture(scope="module")

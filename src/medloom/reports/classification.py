@@ -41,7 +41,7 @@ def classification_context(folder: Path, summary: Facts) -> Facts:
         "folds": _fold_rows(summary),
         "groups": _group_rows(summary),
         "per_patient": _per_patient(summary),
-        "gallery": _gallery(folder, summary),
+        "gallery": _gallery(folder),
     }
 
 
@@ -203,32 +203,18 @@ def _labels(summary: Facts, names: Iterable[str]) -> list[str]:
     return [summary["meanings"][name]["label"] for name in names]
 
 
-def _gallery(folder: Path, summary: Facts) -> list[Facts]:
-    """Pictures with their heat maps and captions, group by group; a group without a picture is left out."""
+def _gallery(folder: Path) -> list[Facts]:
+    """The most confident mistakes: pictures with their heat maps and captions; nothing without a mistake."""
     path = folder / "gallery.json"
-    facts = read_json(path) if path.is_file() else {}
-    groups = facts if isinstance(facts, list) else facts.get("groups", facts.get("items", []))
-    if groups and "items" not in groups[0]:
-        groups = [{"title": "Most confident mistakes", "items": groups}]
-    names = summary.get("target", {}).get("names", [])
-    return [
-        {"title": group["title"], "items": [_picture(folder, item, names) for item in group["items"]]}
-        for group in groups
-        if group["items"]
-    ]
+    items = read_json(path) if path.is_file() else []
+    return [{"title": "Most confident mistakes", "items": [_picture(folder, item) for item in items]}] if items else []
 
 
-def _picture(folder: Path, item: Facts, names: list[str]) -> Facts:
+def _picture(folder: Path, item: Facts) -> Facts:
     heatmap = item.get("heatmap")
-    truth, decision = (_named(item.get(key), names) for key in ("truth", "decision"))
     return {
         "uri": data_uri(folder / item["file"]),
         "heatmap": data_uri(folder / heatmap) if heatmap else "",
-        "caption": f"{item['sample_id']}: true {truth}, decided {decision}, score {number(item.get('score'))}",
+        "caption": f"{item['sample_id']}: true {item['truth']}, decided {item['decision']}, "
+        f"score {number(item['score'])}",
     }
-
-
-def _named(value: object, names: list[str]) -> str:
-    """The name of a class index; anything else as it is."""
-    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names)
-    return names[value] if known and isinstance(value, int) else str(value)
