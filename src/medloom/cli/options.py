@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "DataOption",
+    "JobsOption",
     "JsonOption",
     "RecipeArgument",
     "RunArgument",
@@ -34,5 +35,15 @@ SetOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes that read images; default: one a core.")
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Folds to train at a time; they share the cores or take the GPUs in turn. Default: as many as there are "
+        "GPUs for, else one.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from medloom import pipeline
 from medloom.cli import stages
-from medloom.cli.options import DataOption, JsonOption, RecipeArgument, RunOption, RunsOption, SetOption, WorkersOption
-from medloom.cli.output import print_result, say, table
+from medloom.cli.fold import fold_command
+from medloom.cli.options import (
+    DataOption,
+    JobsOption,
+    JsonOption,
+    RecipeArgument,
+    RunOption,
+    RunsOption,
+    SetOption,
+    WorkersOption,
+)
+from medloom.cli.output import ExitCode, print_result, say, table
+from medloom.errors import MedloomError, TrainingError, UserError
 from medloom.pipeline import Run
 
 __all__ = ["command"]
@@ -23,6 +36,7 @@ def command(
     name: RunOption = None,
     overrides: SetOption = None,
     workers: WorkersOption = None,
+    jobs: JobsOption = None,
     runs: RunsOption = stages.RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,36 +44,19 @@ def command(
 
     Without images the recipe's data set is downloaded from Kaggle if credentials are there; otherwise
     phantom images are made, and every output says so. Stopped at any moment, the same command goes on.
+
+    With split.folds several folds train at a time where there are GPUs for them, or with --jobs. A fold that fails
+    leaves the others alone, and the same command does only what is left.
     """
     run, where = stages.start_run(recipe, name, runs, overrides, data)
     folds = pipeline.fold_runs(run)
-    value = _in_folds(run, folds, where, workers) if folds else _once(run, where, workers)
+    value = _in_folds(run, folds, where, workers, jobs) if folds else _once(run, where, workers)
     print_result(value, _closing(value), as_json=as_json)
     stages.exit_if_set_aside(value["prepared"])
 
 
 def _once(run: Run, where: Path, workers: int | None) -> dict[str, Any]:
     """All stages of one split."""
-    run, prepared, trained, summary = _measured(run, where, workers)
-    say("4/5 package")
-    pipeline.package(run)
-    return _reported(run, prepared, trained, summary)
-
-
-def _in_folds(run: Run, folds: list[Run], where: Path, workers: int | None) -> dict[str, Any]:
-    """Every fold in turn, then what they say together. A fold that is measured is not done again."""
-    for number, fold in enumerate(folds):
-        say(f"fold {number + 1} of {len(folds)}")
-        if not pipeline.is_measured(fold):
-            pipeline.mark_measured(_measured(fold, where, workers)[0])
-    say("4/5 package the ensemble")
-    summary = pipeline.finish_folds(run, folds)
-    whole = Run.open(run.folder)
-    return _reported(whole, whole.facts("prepare.json", "prepare"), whole.facts("training.json", "train"), summary)
-
-
-def _measured(run: Run, where: Path, workers: int | None) -> tuple[Run, dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The run, and the facts of preparing, training and evaluating it."""
     say(f"1/5 prepare: {run.folder}")
     run, prepared = stages.prepare_stage(run, where, workers)
     say(stages.prepared_text(prepared))
@@ -67,7 +64,77 @@ def _measured(run: Run, where: Path, workers: int | None) -> tuple[Run, dict[str
     trained = stages.train_stage(run)
     say(stages.trained_text(trained))
     say("3/5 evaluate")
-    return run, prepared, trained, stages.evaluate_stage(run)
+    summary = stages.evaluate_stage(run)
+    say("4/5 package")
+    pipeline.package(run)
+    return _reported(run, prepared, trained, summary)
+
+
+def _in_folds(run: Run, folds: list[Run], where: Path, workers: int | None, jobs: int | None) -> dict[str, Any]:
+    """Every fold, then what they say together. A fold that is measured is not done again."""
+    left = [number for number, fold in enumerate(folds) if not pipeline.is_measured(fold)]
+    slots = pipeline.plan_slots(run.recipe, len(left), jobs) if len(left) > 1 and jobs != 1 else []
+    if len(slots) > 1:
+        _side_by_side(folds, left, slots, where, workers)
+    else:
+        _in_turn(folds, left, where, workers)
+    say("4/5 package the ensemble")
+    summary = pipeline.finish_folds(run, folds)
+    whole = Run.open(run.folder)
+    return _reported(whole, whole.facts("prepare.json", "prepare"), whole.facts("training.json", "train"), summary)
+
+
+def _in_turn(folds: list[Run], left: list[int], where: Path, workers: int | None) -> None:
+    """One fold after another, in this process."""
+    for number in left:
+        say(f"fold {number + 1} of {len(folds)}")
+        stages.measure_fold(_prepared_fold(folds[number], where, workers))
+
+
+def _prepared_fold(fold: Run, where: Path, workers: int | None) -> Run:
+    say(f"1/5 prepare: {fold.folder}")
+    fold, prepared = stages.prepare_stage(fold, where, workers)
+    say(stages.prepared_text(prepared))
+    return fold
+
+
+def _side_by_side(
+    folds: list[Run], left: list[int], slots: list[pipeline.Slot], where: Path, workers: int | None
+) -> None:
+    """Several folds at a time, each in a process of its own; only this one prepares, so nobody builds a store twice.
+
+    Raises:
+        MedloomError: If a fold failed; each has said why.
+        typer.Exit: With code 0 if they were asked to stop; they have saved where they stand.
+    """
+    names = [f"fold {number + 1}/{len(folds)}" for number in left]
+    runs = []
+    for number, name in zip(left, names, strict=True):
+        say(name)
+        runs.append(_prepared_fold(folds[number], where, workers))
+    say(f"{len(slots)} folds at a time, each {_share(slots[0])}")
+    commands = [fold_command(run) for run in runs]
+    ending = pipeline.run_in_slots(commands, slots, lambda place, line: say(f"{names[place]}  {line}"))
+    if ending.failed:
+        raise _failure({names[place]: code for place, code in ending.failed.items()})
+    if not all(pipeline.is_measured(run) for run in runs):
+        say("stopped and saved; the same command goes on from here")
+        raise typer.Exit
+
+
+def _share(slot: pipeline.Slot) -> str:
+    gpus = f"on {len(slot.gpus)} GPU(s) " if slot.gpus else ""
+    return f"{gpus}with {slot.threads} core(s)"
+
+
+def _failure(codes: Mapping[str, int]) -> MedloomError:
+    """The error for folds that failed, with the exit code of a wrong input if that is what it was."""
+    ends = [
+        f"{name} was killed by signal {-code}" if code < 0 else f"{name} failed, see above"
+        for name, code in codes.items()
+    ]
+    text = f"{', '.join(ends)}; the same command does what is left"
+    return UserError(text) if ExitCode.WRONG_INPUT in codes.values() else TrainingError(text)
 
 
 def _reported(

@@ -20,6 +20,7 @@ __all__ = [
     "evaluate_stage",
     "exit_if_set_aside",
     "figure_rows",
+    "measure_fold",
     "open_run",
     "operating_point_text",
     "prepare_stage",
@@ -104,6 +105,20 @@ def evaluate_stage(run: Run) -> dict[str, Any]:
     """Measure the best weights and return the summary."""
     with progress("evaluate") as update:
         return pipeline.evaluate(run, progress=update)
+
+
+def measure_fold(fold: Run) -> None:
+    """Train and measure a prepared fold; alone, should a process of an earlier command still be at work on it.
+
+    Raises:
+        typer.Exit: With code 0 if the training was asked to stop; it has saved where it stands.
+    """
+    with pipeline.sole(fold.folder, lambda: say("waiting: another process is at work on this fold")):
+        say("2/5 train")
+        say(trained_text(train_stage(fold)))
+        say("3/5 evaluate")
+        evaluate_stage(fold)
+        pipeline.mark_measured(fold)
 
 
 def report_stage(run: Run) -> list[str]:

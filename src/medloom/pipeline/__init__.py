@@ -25,11 +25,15 @@ from __future__ import annotations
 
 from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, mark_measured
 from medloom.pipeline.runs import Run, cache_dir, environment, resolve_data
+from medloom.pipeline.side_by_side import Ending, Slot, end_with_parent, plan_slots, run_in_slots, sole
 from medloom.pipeline.stages import evaluate, package, prepare, report, train
 
 __all__ = [
+    "Ending",
     "Run",
+    "Slot",
     "cache_dir",
+    "end_with_parent",
     "environment",
     "evaluate",
     "finish_folds",
@@ -37,8 +41,11 @@ __all__ = [
     "is_measured",
     "mark_measured",
     "package",
+    "plan_slots",
     "prepare",
     "report",
     "resolve_data",
+    "run_in_slots",
+    "sole",
     "train",
 ]

@@ -89,8 +89,8 @@ def _refuse_every_fold(recipe: Recipe) -> None:
     """One run directory has one split; ``fold_runs`` makes one for each fold."""
     if recipe.split.folds is not None and recipe.split.fold is None:
         raise RecipeError(
-            f"split.folds is {recipe.split.folds}, and this command does one split: `medloom run` does every fold in "
-            "turn; for one of them say which, such as --set split.fold=0"
+            f"split.folds is {recipe.split.folds}, and this command does one split: `medloom run` does every fold and "
+            "their ensemble; for one of them say which, such as --set split.fold=0"
         )
 
 
@@ -225,12 +225,19 @@ def build_run_predictor(
         table_features=sum(len(table.names) for table in encodings),
         examples=_examples(run),
     )
-    around = (build_runtime("onnx", path), Preprocess(recipe.preprocess), recipe.classes, recipe.data.channels)
+    runtime = build_runtime("onnx", path, threads=_threads())
+    around = (runtime, Preprocess(recipe.preprocess), recipe.classes, recipe.data.channels)
     kind = label_kind_of(recipe)
     if kind is None:
         return Predictor(*around, operating_point=OperatingPoint(), flips=recipe.evaluate.flips)
     targets, rounds = recipe.data.labels.targets, recipe.evaluate.rounds
     return LabelPredictor(*around, kind=kind, targets=targets, rounds=rounds, tables=encodings)
+
+
+def _threads() -> int | None:
+    """As many as for training, where someone has said so: folds that run at a time share the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) > 0 else None
 
 
 def _examples(run: Run) -> NDArray[np.float32]:
