@@ -12,10 +12,11 @@ from medloom.evaluation.classification import (
     decide,
     summarise_classification,
 )
+from medloom.evaluation.figures import Figure
 from medloom.evaluation.label_run import evaluate_labels, target_of
 from medloom.evaluation.operating_point import Choice, choose_operating_point
 from medloom.evaluation.run import evaluate
-from medloom.evaluation.summary import FIGURES, Figure, patient_table, summarise
+from medloom.evaluation.summary import FIGURES, patient_table, summarise
 
 __all__ = [
     "CASE_COLUMNS",

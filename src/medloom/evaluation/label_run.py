@@ -19,8 +19,9 @@ from medloom.evaluation.classification import (
     classification_summary,
     decide,
 )
+from medloom.evaluation.figures import write_table
 from medloom.evaluation.label_gallery import Heatmap, choose_mistakes, write_label_gallery
-from medloom.files import write_json, write_text
+from medloom.files import write_json
 from medloom.imaging import Image
 from medloom.inference import LabelPredictor
 from medloom.recipe import EvaluateConfig, Recipe
@@ -98,7 +99,7 @@ def write_measured(
 ) -> dict[str, Any]:
     """Write ``cases.csv``, ``operating_point.json`` and ``summary.json`` of a table with decisions."""
     summary = classification_summary(table, target, choice, config.bootstrap)
-    write_text(folder / "cases.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_table(folder / "cases.csv", table)
     write_json(folder / "operating_point.json", choice.plain())
     write_json(folder / "summary.json", summary)
     return summary

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 
 from medloom.data import Source
 from medloom.evaluation.cases import Case, evaluate_cases
+from medloom.evaluation.figures import interval_facts, meanings, write_table
 from medloom.evaluation.gallery import choose_cases, draw_case, shown_channel, write_gallery
 from medloom.evaluation.operating_point import RULE, Choice, choose_operating_point
 from medloom.evaluation.reading import Answer, answers
 from medloom.evaluation.summary import FIGURES, patient_table, summarise
-from medloom.files import write_json, write_text
+from medloom.files import write_json
 from medloom.inference import Predictor
 from medloom.recipe import EvaluateConfig, Recipe
 
@@ -71,8 +71,8 @@ def evaluate(
     chosen = predictor.at(choice.point)
     cases = (answer.case(chosen) for part in parts.values() for answer in report(run(part, chosen)))
     table = evaluate_cases(cases, recipe.data.classes)
-    _write_csv(table, folder / "cases.csv")
-    _write_csv(patient_table(table), folder / "patients.csv")
+    write_table(folder / "cases.csv", table)
+    write_table(folder / "patients.csv", patient_table(table))
     summary = _summary(table, choice, config)
     write_json(folder / "summary.json", summary)
     _gallery(folder, table, parts, recipe, lambda rows: run(rows, chosen), chosen)
@@ -91,10 +91,10 @@ def _summary(table: pd.DataFrame, choice: Choice, config: EvaluateConfig) -> dic
         "operating_point": {"threshold": choice.point.threshold, "min_lesion_px": choice.point.min_lesion_px},
         "rule": _rule(config),
         "within_limit": choice.within_limit,
-        "interval": {"level": 0.95, "resamples": config.bootstrap, "over": "patients", "method": "percentile"},
+        "interval": interval_facts(config.bootstrap),
         "validation": summarise(table[table["split"] == "validation"], config.bootstrap),
         "test": summarise(table[table["split"] == "test"], config.bootstrap),
-        "meanings": {name: asdict(figure) for name, figure in FIGURES.items()},
+        "meanings": meanings(FIGURES),
     }
 
 
@@ -125,10 +125,6 @@ def _gallery(
             yield case, draw_case(case, answer.sample.image.pixels, channel)
 
     write_gallery(folder, groups, drawn(), table, recipe.data.channels[channel])
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 class _Counter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medloom.evaluation.cases import CONFUSED
+from medloom.evaluation.figures import Figure
 from medloom.metrics import (
     Estimate,
     average_precision,
@@ -22,28 +23,11 @@ from medloom.metrics import (
     roc_auc,
 )
 
-__all__ = ["FIGURES", "Figure", "patient_table", "summarise"]
+__all__ = ["FIGURES", "patient_table", "summarise"]
 
 _SEED = 0
 Table = pd.DataFrame
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure: what it is called and what it says in one line.
-
-    Args:
-        label: Short name for people.
-        meaning: One sentence.
-        unit: ``share`` (0 to 1), ``px``, ``mm`` or ``count``.
-        better: ``higher`` or ``lower``.
-    """
-
-    label: str
-    meaning: str
-    unit: str = "share"
-    better: str = "higher"
 
 
 FIGURES: dict[str, Figure] = {

@@ -7,7 +7,6 @@ learnt nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from medloom.evaluation.classification.statistics import (
     value_measure,
 )
 from medloom.evaluation.classification.target import TargetInfo, View, check_cases, views
-from medloom.evaluation.summary import Figure
+from medloom.evaluation.figures import Figure, interval_facts, meanings
 from medloom.metrics import Resampled, confusion_matrix, resample
 
 __all__ = ["CLASSIFICATION_FIGURES", "classification_summary", "summarise_classification"]
@@ -105,10 +104,10 @@ def classification_summary(
         "target": target.plain(),
         "operating_point": {"thresholds": list(choice.thresholds), "notes": list(choice.notes)},
         "rule": choice.rule,
-        "interval": {"level": 0.95, "resamples": resamples, "over": over, "method": "percentile"},
+        "interval": interval_facts(resamples, over),
         "headlines": list(_HEADLINES[target.kind]),
         **{split: summarise_classification(cases[splits == split], target, resamples) for split in parts},
-        "meanings": {name: asdict(figure) for name, figure in CLASSIFICATION_FIGURES.items()},
+        "meanings": meanings(CLASSIFICATION_FIGURES),
     }
 
 

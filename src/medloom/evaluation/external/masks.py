@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,8 +15,9 @@ from medloom.data import Source, open_source
 from medloom.errors import DataError, DecodeError, UserError
 from medloom.evaluation.cases import Case, evaluate_cases
 from medloom.evaluation.external.scores import NO_PATIENTS
+from medloom.evaluation.figures import interval_facts, meanings, write_table
 from medloom.evaluation.summary import FIGURES, patient_table, summarise
-from medloom.files import write_json, write_text
+from medloom.files import write_json
 from medloom.imaging import FORMATS_BY_SUFFIX, decode
 
 __all__ = ["evaluate_masks"]
@@ -88,18 +89,17 @@ def evaluate_masks(
     for figures in (test["figures"], *test["per_class"].values()):
         for name in _NEED_PROBABILITIES:
             figures.pop(name, None)
-    over = "patients" if patient_pattern else "images"
     summary = {
         "task": "segmentation",
         "operating_point": {},
         "rule": "as the masks say",
-        "interval": {"level": 0.95, "resamples": resamples, "over": over, "method": "percentile"},
+        "interval": interval_facts(resamples, "patients" if patient_pattern else "images"),
         "test": test,
-        "meanings": {name: asdict(figure) for name, figure in FIGURES.items()},
+        "meanings": meanings(FIGURES),
         "warnings": [] if patient_pattern else [NO_PATIENTS],
     }
-    write_text(folder / "cases.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "patients.csv", patient_table(table).to_csv(index=False, lineterminator="\n"))
+    write_table(folder / "cases.csv", table)
+    write_table(folder / "patients.csv", patient_table(table))
     write_json(folder / "summary.json", summary)
     return summary
 

@@ -22,7 +22,8 @@ from medloom.evaluation.classification import (
 )
 from medloom.evaluation.classification.target import Kind
 from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
-from medloom.files import write_json, write_text
+from medloom.evaluation.figures import write_table
+from medloom.files import write_json
 
 __all__ = ["NO_PATIENTS", "ScoreOptions", "evaluate_scores"]
 
@@ -96,7 +97,7 @@ def evaluate_scores(
     patients = reading.patient_column is not None
     summary = classification_summary(cases, target, choice, resamples, over="patients" if patients else "images")
     summary["warnings"] = [*([] if patients else [NO_PATIENTS]), *reading.notes()]
-    write_text(folder / "cases.csv", cases.to_csv(index=False, lineterminator="\n"))
+    write_table(folder / "cases.csv", cases)
     write_json(folder / "summary.json", summary)
     return summary
 
