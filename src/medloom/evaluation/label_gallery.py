@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from medloom.data import PageReader, Source, image_files, meta_of, read_image
+from medloom.data import Source
 from medloom.evaluation.classification import TargetInfo
+from medloom.evaluation.label_reading import Floats, read_inputs
 from medloom.files import write_bytes, write_json
 from medloom.imaging import encode_png
 from medloom.inference import LabelPredictor
@@ -21,7 +22,6 @@ from medloom.recipe import Recipe
 
 __all__ = ["Heatmap", "choose_mistakes", "write_label_gallery"]
 
-Floats = NDArray[np.float32]
 Heatmap = Callable[[Floats, Floats | None, int], Floats | None]
 """From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1, or None."""
 
@@ -84,25 +84,16 @@ def write_label_gallery(
         recipe: Says how to read the files.
         heatmap: Shows where the network looked; None for the images alone.
     """
-    known = rows.set_index("sample_id")
+    known = rows.set_index("sample_id").loc[list(chosen["sample_id"])]
+    inputs = read_inputs(known, source, predictor, recipe.data, batch_size=1)
     items = []
-    for case in chosen.to_dict("records"):
-        row = known.loc[[case["sample_id"]]]
-        files, page, convert = (
-            image_files(row["image"].iloc[0]),
-            int(row["frame"].iloc[0]),
-            predictor.preprocess.to_input,
-        )
-        image = read_image(PageReader(source.read), files, recipe.data, convert, page, predictor.at_least)
-        prepared = predictor.prepare(image, converted=True)
-        shown = _shown(prepared.network_input)
+    for case, (image, encoded) in zip(chosen.to_dict("records"), inputs, strict=True):
+        shown = _shown(image[0])
         item: dict[str, Any] = {key: case[key] for key in ("sample_id", "truth", "decision", "score")}
         item["file"] = _write(folder, f"gallery/{case['sample_id']}.png", shown)
-        if heatmap is not None:
-            meta = {name: meta_of(row)[0].get(name, "") for name in predictor.metadata_columns}
-            heat = heatmap(prepared.network_input[None], predictor.encode([meta]), int(case["output"]))
-            if heat is not None:
-                item["heatmap"] = _write(folder, f"gallery/{case['sample_id']}_heat.png", _heated(shown, heat))
+        heat = heatmap(image, encoded, int(case["output"])) if heatmap else None
+        if heat is not None:
+            item["heatmap"] = _write(folder, f"gallery/{case['sample_id']}_heat.png", _heated(shown, heat))
         items.append(item)
     write_json(folder / "gallery.json", items)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from medloom.data import PageReader, Source, image_files, labels_of, meta_of, read_image
+from medloom.data import Source, labels_of, meta_of
 from medloom.evaluation.classification import (
     GROUP_PREFIX,
     TargetInfo,
@@ -21,15 +19,14 @@ from medloom.evaluation.classification import (
 )
 from medloom.evaluation.figures import write_table
 from medloom.evaluation.label_gallery import Heatmap, choose_mistakes, write_label_gallery
+from medloom.evaluation.label_reading import Floats, read_inputs
 from medloom.files import write_json
-from medloom.imaging import Image
 from medloom.inference import LabelPredictor
 from medloom.recipe import EvaluateConfig, Recipe
 
 __all__ = ["evaluate_labels", "measure_labels", "target_of"]
 
 Progress = Callable[[int, int], None]
-Floats = NDArray[np.float32]
 
 _SPLITS = ("validation", "test")
 
@@ -120,40 +117,19 @@ def _scored(
 ) -> pd.DataFrame:
     """The per-case table without decisions."""
     target = target_of(recipe)
-    scores = np.concatenate([*_batches(recipe, rows, source, predictor, progress)])
+    scores: list[Floats] = []
+    for images, encoded in read_inputs(rows, source, predictor, recipe.data, recipe.evaluate.batch_size):
+        scores.extend(predictor.run(images, encoded))
+        if progress:
+            progress(len(scores), len(rows))
     table = rows[["sample_id", "patient_id", "split"]].reset_index(drop=True)
     truth = labels_of(rows)
     whole = target.kind != "real"
     for index, name in enumerate(target.truth_columns):
         table[name] = truth[:, index].astype(int) if whole else truth[:, index]
     for index, name in enumerate(target.score_columns):
-        table[name] = scores[:, index].astype(float)
+        table[name] = [float(score[index]) for score in scores]
     meta = meta_of(rows)
     for group in recipe.data.labels.groups:
         table[f"{GROUP_PREFIX}{group}"] = [row.get(group, "") for row in meta]
     return table
-
-
-def _batches(
-    recipe: Recipe, rows: pd.DataFrame, source: Source, predictor: LabelPredictor, progress: Progress | None
-) -> Iterator[Floats]:
-    meta, places = meta_of(rows), list(zip(rows["image"], rows["frame"], strict=True))
-    size, reader = recipe.evaluate.batch_size, PageReader(source.read)
-
-    def read(cell: str, page: int) -> Image:
-        files = image_files(cell)
-        reader.only(files)
-        return read_image(reader, files, recipe.data, predictor.preprocess.to_input, page, predictor.at_least)
-
-    for start in range(0, len(rows), size):
-        images = [read(*place) for place in places[start : start + size]]
-        batch = np.stack([predictor.prepare(image, converted=True).network_input for image in images])
-        table = predictor.encode([_columns(row, predictor) for row in meta[start : start + size]])
-        yield predictor.run(batch, table)
-        if progress:
-            progress(min(start + size, len(rows)), len(rows))
-
-
-def _columns(row: dict[str, str], predictor: LabelPredictor) -> dict[str, str]:
-    """What the model takes of a sample's metadata; columns for groups alone stay out."""
-    return {name: row.get(name, "") for name in predictor.metadata_columns}
