@@ -48,7 +48,6 @@ CONFUSED = "predicted_as_"
 
 _TEXT = ("sample_id", "patient_id", "split", "class", "hd95_unit")
 _REAL = ("dice", "iou", "hd95", "false_alarm", "probability")
-_TWO = 2
 _TYPES = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_REAL, "float64")
 
 
@@ -89,7 +88,7 @@ def evaluate_cases(cases: Iterable[Case], classes: Sequence[str]) -> pd.DataFram
         ValueError: If truth and prediction of a case differ in size.
     """
     rows = [row for case in cases for row in _rows(case, classes)]
-    columns = [*CASE_COLUMNS, *(f"{CONFUSED}{name}" for name in classes if len(classes) > _TWO)]
+    columns = [*CASE_COLUMNS, *(f"{CONFUSED}{name}" for name in classes if len(classes) > 2)]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({name: _TYPES.get(name, "int64") for name in columns})
 
@@ -114,7 +113,7 @@ def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
 
 def _confused(case: Case, index: int, classes: Sequence[str]) -> Row:
     """What the pixels of a class were taken for; with one class, the other columns say it."""
-    if len(classes) == _TWO:
+    if len(classes) == 2:
         return {}
     counts = np.bincount(case.predicted[case.truth == index], minlength=len(classes))
     return {f"{CONFUSED}{name}": int(count) for name, count in zip(classes, counts, strict=True)}

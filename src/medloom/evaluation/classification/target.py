@@ -19,8 +19,6 @@ Floats = NDArray[np.float64]
 GROUP_PREFIX = "group_"
 """Columns of the per-case table by which figures are also taken."""
 
-_TWO = 2
-
 
 @dataclass(frozen=True)
 class TargetInfo:
@@ -46,7 +44,7 @@ class TargetInfo:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        fits = {"binary": len(self.names) == _TWO, "multi-class": len(self.names) >= _TWO}
+        fits = {"binary": len(self.names) == 2, "multi-class": len(self.names) >= 2}
         if not fits.get(self.kind, bool(self.names)):
             raise ValueError(f"a {self.kind} target with {len(self.names)} names")
 
@@ -156,6 +154,6 @@ def _wrong(column: pd.Series[Any], name: str, target: TargetInfo) -> list[str]:
     if name.startswith("score"):
         outside = np.count_nonzero((values < 0) | (values > 1))
         return [f"column {name} has {outside} values outside 0 to 1; expected probabilities"] if outside else []
-    classes = len(target.names) if target.kind == "multi-class" else _TWO
+    classes = len(target.names) if target.kind == "multi-class" else 2
     strange = np.count_nonzero(~np.isin(values, np.arange(classes)))
     return [f"column {name} has {strange} values other than 0 to {classes - 1}"] if strange else []

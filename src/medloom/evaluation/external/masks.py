@@ -27,7 +27,6 @@ Mask = NDArray[np.uint8]
 
 _SUFFIXES = ("_mask", "-mask", "_seg", "_label", "_labels")
 _MOST_CLASSES = 255
-_TWO = 2
 _NEED_PROBABILITIES = ("roc_auc", "average_precision")
 
 
@@ -186,7 +185,7 @@ def _class_maps(
 def _maps(
     values: tuple[set[int], set[int]], classes: tuple[str, ...]
 ) -> tuple[dict[int, int], dict[int, int], tuple[str, ...]]:
-    if len(classes) in (0, _TWO) and all(len(seen - {0}) <= 1 for seen in values):
+    if len(classes) in (0, 2) and all(len(seen - {0}) <= 1 for seen in values):
         first, second = ({value: int(value != 0) for value in seen | {0}} for seen in values)
         return first, second, classes or ("background", "lesion")
     largest = max(values[0] | values[1])
@@ -231,7 +230,7 @@ def _cases(
             for source, name, values in ((true, pair.truth, maps[0]), (guessed, pair.predicted, maps[1]))
         )
         each = np.eye(len(maps[2]), dtype=np.float32)[predicted].transpose(2, 0, 1)
-        probabilities = each[1:] if len(maps[2]) == _TWO else each
+        probabilities = each[1:] if len(maps[2]) == 2 else each
         yield Case(f"{pair.patient}-{done:03d}", pair.patient, "test", truth, predicted, probabilities)
         if progress:
             progress(done, len(pairs))
