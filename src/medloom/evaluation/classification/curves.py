@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from medloom.evaluation.classification.target import View
 from medloom.metrics import Resampled, calibration_bins, counts_at, reliability
 
-__all__ = ["MOST_POINTS", "curve_facts", "curve_thresholds", "curves", "plain_numbers", "reliability_facts"]
+__all__ = ["MOST_POINTS", "bin_edges", "curve_facts", "curve_thresholds", "curves", "reliability_facts"]
 
 Floats = NDArray[np.float64]
 Facts = dict[str, Any]
@@ -19,6 +20,7 @@ MOST_POINTS = 200
 """Most points of a curve."""
 
 _GRID = np.linspace(0.0, 1.0, 101)
+_BINS = 10
 _KINDS: tuple[Literal["width", "mass"], ...] = ("width", "mass")
 
 
@@ -30,6 +32,11 @@ def curve_thresholds(view: View) -> Floats:
     shares = np.linspace(0.0, 1.0, MOST_POINTS // 2)
     parts = [view.score[view.truth == side] for side in (True, False)]
     return np.unique(np.concatenate([np.quantile(part, shares, method="nearest") for part in parts if len(part)]))
+
+
+def bin_edges(view: View) -> dict[str, Floats]:
+    """Return the edges of the bins that reliability is taken by: of equal ``width``, and of equal ``mass``."""
+    return {kind: calibration_bins(view.score, _BINS, kind) for kind in _KINDS}
 
 
 def curves(view: View, weights: Floats) -> dict[str, Floats]:
@@ -49,10 +56,8 @@ def curves(view: View, weights: Floats) -> dict[str, Floats]:
     found = {"sensitivity": recall, "false_positive_rate": false, "precision": precision, "specificity": 1.0 - false}
     found["roc_band"] = np.array([_roc_at_grid(*row) for row in zip(false, recall, strict=True)])
     found["pr_band"] = np.array([_precision_at_grid(*row) for row in zip(recall, precision, strict=True)])
-    for kind in _KINDS:
-        _, _, found[f"observed_{kind}"] = reliability(
-            view.truth, view.score, calibration_bins(view.score, 10, kind), weights
-        )
+    for kind, edges in bin_edges(view).items():
+        _, _, found[f"observed_{kind}"] = reliability(view.truth, view.score, edges, weights)
     return found
 
 
@@ -72,27 +77,27 @@ def curve_facts(view: View, found: Resampled) -> Facts:
     (roc_low, roc_high), (pr_low, pr_high) = found.band("roc_band"), found.band("pr_band")
     (sens_low, sens_high), (spec_low, spec_high) = found.band("sensitivity"), found.band("specificity")
     backwards = {name: point[name][::-1] for name in ("sensitivity", "false_positive_rate", "precision")}
-    facts = {
-        "roc": {
-            "false_positive_rate": [0.0, *backwards["false_positive_rate"], 1.0],
-            "sensitivity": [0.0, *backwards["sensitivity"], 1.0],
-            "band": {"false_positive_rate": _GRID, "low": roc_low, "high": roc_high},
-        },
-        "precision_recall": {
-            "recall": backwards["sensitivity"],
-            "precision": backwards["precision"],
-            "band": {"recall": _GRID, "low": pr_low, "high": pr_high},
-        },
-        "thresholds": {
-            "threshold": curve_thresholds(view),
-            "sensitivity": point["sensitivity"],
-            "specificity": point["specificity"],
-            "sensitivity_band": {"low": sens_low, "high": sens_high},
-            "specificity_band": {"low": spec_low, "high": spec_high},
-        },
-    }
-    plain: Facts = plain_numbers(facts)
-    return plain
+    return _plain_facts(
+        {
+            "roc": {
+                "false_positive_rate": [0.0, *backwards["false_positive_rate"], 1.0],
+                "sensitivity": [0.0, *backwards["sensitivity"], 1.0],
+                "band": {"false_positive_rate": _GRID, "low": roc_low, "high": roc_high},
+            },
+            "precision_recall": {
+                "recall": backwards["sensitivity"],
+                "precision": backwards["precision"],
+                "band": {"recall": _GRID, "low": pr_low, "high": pr_high},
+            },
+            "thresholds": {
+                "threshold": curve_thresholds(view),
+                "sensitivity": point["sensitivity"],
+                "specificity": point["specificity"],
+                "sensitivity_band": {"low": sens_low, "high": sens_high},
+                "specificity_band": {"low": spec_low, "high": spec_high},
+            },
+        }
+    )
 
 
 def reliability_facts(view: View, found: Resampled) -> Facts:
@@ -106,8 +111,7 @@ def reliability_facts(view: View, found: Resampled) -> Facts:
         For each kind of bins the edges, counts, mean scores and shares of positive cases with their intervals.
     """
     facts = {}
-    for kind in _KINDS:
-        edges = calibration_bins(view.score, 10, kind)
+    for kind, edges in bin_edges(view).items():
         count, said, seen = (row[0] for row in reliability(view.truth, view.score, edges))
         low, high = found.band(f"observed_{kind}")
         facts[kind] = {
@@ -118,19 +122,22 @@ def reliability_facts(view: View, found: Resampled) -> Facts:
             "low": low,
             "high": high,
         }
-    plain: Facts = plain_numbers(facts)
-    return plain
+    return _plain_facts(facts)
 
 
-def plain_numbers(value: Any) -> Any:  # noqa: ANN401 - any nesting of arrays, numbers and text
+def _plain_facts(facts: Mapping[str, object]) -> Facts:
     """Return arrays as lists, NaN as None, and six decimals at most: a chart needs no more."""
+    return {name: _plain(value) for name, value in facts.items()}
+
+
+def _plain(value: object) -> object:
     if isinstance(value, dict):
-        return {key: plain_numbers(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain_numbers(one) for one in value]
+        return _plain_facts(value)
+    if isinstance(value, (list, np.ndarray)):
+        return [_plain(one) for one in value]
     if isinstance(value, (float, np.floating)):
         return None if np.isnan(value) else round(float(value), 6)
-    return int(value) if isinstance(value, np.integer) else value
+    return value
 
 
 def _roc_at_grid(false: Floats, recall: Floats) -> Floats:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medloom import metrics
+from medloom.evaluation.classification.curves import bin_edges
 from medloom.evaluation.classification.target import TargetInfo, View, views
 
 __all__ = ["Measure", "question_measure", "table_measure"]
@@ -34,7 +35,7 @@ _MEANS = (
 
 def question_measure(view: View) -> Measure:
     """Return all figures of a yes-or-no question."""
-    edges = {kind: metrics.calibration_bins(view.score, 10, kind) for kind in ("width", "mass")}
+    calibration = _calibration_measure(view)
 
     def measure(weights: Floats) -> dict[str, Floats]:
         matrix = metrics.confusion_matrix(view.truth, view.decision, 2, weights)
@@ -45,13 +46,10 @@ def question_measure(view: View) -> Measure:
             "specificity": metrics.specificity(matrix)[:, 1],
             "precision": metrics.precision(matrix)[:, 1],
             "f1": metrics.f1_score(matrix)[:, 1],
-            "accuracy": metrics.accuracy(matrix),
-            "balanced_accuracy": metrics.balanced_accuracy(matrix),
-            "mcc": metrics.matthews(matrix),
+            **_decisions(matrix),
             "brier": metrics.brier_score(view.truth, view.score, weights),
             "log_loss": metrics.log_loss(view.truth, view.score, weights),
-            "ece": metrics.expected_calibration_error(view.truth, view.score, edges["width"], weights),
-            "ece_mass": metrics.expected_calibration_error(view.truth, view.score, edges["mass"], weights),
+            **calibration(weights),
         }
 
     return measure
@@ -75,10 +73,31 @@ def top_class(cases: pd.DataFrame, target: TargetInfo) -> View:
     return View("most probable class", right, scores.max(axis=1), np.ones(len(truth), bool))
 
 
+def _decisions(matrix: Floats) -> dict[str, Floats]:
+    """What confusion matrices (B, K, K) say of all classes together."""
+    return {
+        "accuracy": metrics.accuracy(matrix),
+        "balanced_accuracy": metrics.balanced_accuracy(matrix),
+        "mcc": metrics.matthews(matrix),
+    }
+
+
+def _calibration_measure(view: View) -> Measure:
+    edges = bin_edges(view)
+
+    def measure(weights: Floats) -> dict[str, Floats]:
+        return {
+            name: metrics.expected_calibration_error(view.truth, view.score, edges[kind], weights)
+            for name, kind in (("ece", "width"), ("ece_mass", "mass"))
+        }
+
+    return measure
+
+
 def _classes_measure(cases: pd.DataFrame, target: TargetInfo) -> Measure:
     truth, decision = (cases[name].to_numpy().astype(np.int64) for name in ("truth", "decision"))
-    scores, questions, top = cases[target.score_columns].to_numpy(float), views(cases, target), top_class(cases, target)
-    edges = {kind: metrics.calibration_bins(top.score, 10, kind) for kind in ("width", "mass")}
+    scores, questions = cases[target.score_columns].to_numpy(float), views(cases, target)
+    calibration = _calibration_measure(top_class(cases, target))
     present = [view for view in questions if view.truth.any()]
 
     def measure(weights: Floats) -> dict[str, Floats]:
@@ -90,13 +109,10 @@ def _classes_measure(cases: pd.DataFrame, target: TargetInfo) -> Measure:
             "roc_auc": _mean(areas, len(weights)),
             "average_precision": _mean(precisions, len(weights)),
             "f1": _mean(list(metrics.f1_score(matrix)[:, seen].T), len(weights)),
-            "accuracy": metrics.accuracy(matrix),
-            "balanced_accuracy": metrics.balanced_accuracy(matrix),
-            "mcc": metrics.matthews(matrix),
+            **_decisions(matrix),
             "brier": metrics.brier_score(truth, scores, weights),
             "log_loss": metrics.log_loss(truth, scores, weights),
-            "ece": metrics.expected_calibration_error(top.truth, top.score, edges["width"], weights),
-            "ece_mass": metrics.expected_calibration_error(top.truth, top.score, edges["mass"], weights),
+            **calibration(weights),
         }
 
     return measure

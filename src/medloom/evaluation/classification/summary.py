@@ -196,9 +196,10 @@ def _question_sizes(view: View) -> dict[str, int]:
 
 
 def _question(view: View, sampler: _Sampler) -> Facts:
+    constant = view.constant()
     return {
         "figures": sampler.figures(question_measure(view), _question_sizes(view)),
-        "baseline": {"figures": sampler.figures(question_measure(view.constant()), _question_sizes(view.constant()))},
+        "baseline": {"figures": sampler.figures(question_measure(constant), _question_sizes(constant))},
         "confusion": _matrix(view.truth, view.decision, ("no", "yes")),
         **_drawn(view, sampler),
     }
