@@ -25,12 +25,18 @@ from medloom.evaluation.classification.target import TargetInfo
 from medloom.metrics import counts_at
 from medloom.recipe import EvaluateConfig
 
-__all__ = ["PLAIN_THRESHOLD", "ThresholdChoice", "choose_threshold", "choose_thresholds", "decide"]
+__all__ = ["PLAIN_THRESHOLD", "WITHOUT_THRESHOLD", "ThresholdChoice", "choose_threshold", "choose_thresholds", "decide"]
 
 Floats = NDArray[np.float64]
 
 PLAIN_THRESHOLD = 0.5
 """What is taken where validation holds no choice."""
+
+WITHOUT_THRESHOLD: dict[str, str] = {
+    "multi-class": "the most probable class; of equally probable ones the first",
+    "real": "the predicted value",
+}
+"""By which rule the kinds are answered that have no threshold."""
 
 _CLOSE = 1e-9
 
@@ -66,10 +72,8 @@ def choose_thresholds(cases: pd.DataFrame, target: TargetInfo, config: EvaluateC
     Returns:
         One threshold for ``binary``, one a target for ``multi-label``, none otherwise.
     """
-    if target.kind == "multi-class":
-        return ThresholdChoice((), "the most probable class; of equally probable ones the first")
-    if target.kind == "real":
-        return ThresholdChoice((), "the predicted value")
+    if target.kind in WITHOUT_THRESHOLD:
+        return ThresholdChoice((), WITHOUT_THRESHOLD[target.kind])
     pairs = list(zip(target.truth_columns, target.score_columns, strict=True))
     if config.threshold != "auto":
         return ThresholdChoice((config.threshold,) * len(pairs), "fixed in the recipe: threshold")

@@ -20,6 +20,7 @@ from medloom.evaluation.classification import (
     classification_summary,
     decide,
 )
+from medloom.evaluation.classification.operating_point import WITHOUT_THRESHOLD
 from medloom.evaluation.classification.target import Kind
 from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
 from medloom.evaluation.figures import write_table
@@ -121,7 +122,9 @@ class _Reading:
         pairs = join(self.labels, self.predictions, self.label_id, self.prediction_id)
         columns = self._score_columns()
         decided = self._decision_columns()
-        truth = {name: self._truths(column) for name, column in zip(self._truth_names(), self.targets, strict=True)}
+        truth = {
+            name: self._truths(column) for name, column in zip(self.target.truth_columns, self.targets, strict=True)
+        }
         score: dict[str, list[float]] = {
             name: self._numbers(self.predictions, column)
             for name, column in zip(self.target.score_columns, columns, strict=True)
@@ -160,10 +163,8 @@ class _Reading:
         kind = self.target.kind
         if given:
             self.choice = ThresholdChoice((), "as the predictions say")
-        elif kind == "multi-class":
-            self.choice = ThresholdChoice((), "the most probable class; of equally probable ones the first")
-        elif kind == "real":
-            self.choice = ThresholdChoice((), "the predicted value")
+        elif kind in WITHOUT_THRESHOLD:
+            self.choice = ThresholdChoice((), WITHOUT_THRESHOLD[kind])
         else:
             thresholds = (self.options.threshold,) * len(self.target.score_columns)
             self.choice = ThresholdChoice(thresholds, "given, and not chosen on these cases")
@@ -232,9 +233,6 @@ class _Reading:
         whole = all(re.fullmatch(r"-?\d+", cell) for cell in every)
         numeric = all(_number(cell) is not None for cell in every)
         return "real" if numeric and not whole else "multi-class"
-
-    def _truth_names(self) -> list[str]:
-        return self.target.truth_columns
 
     def _truths(self, column: str) -> list[float]:
         if self.target.kind == "real":
