@@ -7,7 +7,7 @@ all.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medloom.data.archive import safe_extract_zip
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medloom.data.page_reader import PageReader
     from medloom.data.phantom import PHANTOM_FILE, is_phantom, make_phantom
     from medloom.data.preparation import Prepared, prepare
+    from medloom.data.pseudonyms import patient_pseudonyms
     from medloom.data.sources import Source, open_source
     from medloom.data.splits import SPLITS, split_patients
     from medloom.data.store import PixelStore, StoreWriter
@@ -45,6 +46,7 @@ _HOMES = {
     "make_phantom": "phantom",
     "meta_of": "catalogue",
     "open_source": "sources",
+    "patient_pseudonyms": "pseudonyms",
     "prepare": "preparation",
     "read_catalogue": "catalogue",
     "read_image": "checks",
@@ -76,6 +78,7 @@ __all__ = [
     "make_phantom",
     "meta_of",
     "open_source",
+    "patient_pseudonyms",
     "prepare",
     "read_catalogue",
     "read_image",
@@ -87,7 +90,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"medloom.data.{_HOMES[name]}"), name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from medloom.data.layouts import Item
 
-__all__ = ["Entry", "with_pseudonyms"]
+__all__ = ["Entry", "patient_pseudonyms", "with_pseudonyms"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,24 @@ class Entry:
         return next(filter(None, self.item.images), self.item.mask)
 
 
+def patient_pseudonyms(names: Iterable[str]) -> dict[str, str]:
+    """Number patients in the order they come in.
+
+    Args:
+        names: The real name of each sample's patient.
+
+    Returns:
+        The pseudonym of each name; all are of one length, so that they sort as text.
+
+    Example:
+        >>> patient_pseudonyms(["Smith", "Jones", "Smith"])
+        {'Smith': 'P001', 'Jones': 'P002'}
+    """
+    distinct = list(dict.fromkeys(names))
+    width = max(3, len(str(len(distinct))))
+    return {name: f"P{number:0{width}d}" for number, name in enumerate(distinct, start=1)}
+
+
 def with_pseudonyms(items: Iterable[Item]) -> list[Entry]:
     """Number patients and their samples in the order they come in.
 
@@ -41,14 +59,13 @@ def with_pseudonyms(items: Iterable[Item]) -> list[Entry]:
         One entry an item, in the same order.
     """
     listed = list(items)
-    patients = {name: number for number, name in enumerate(dict.fromkeys(item.patient for item in listed), start=1)}
-    width = max(3, len(str(len(patients))))
+    patients = patient_pseudonyms(item.patient for item in listed)
     most = max(Counter(item.patient for item in listed).values(), default=0)
-    sample_width = max(3, len(str(most)))  # so that they sort as text, also where a volume has a thousand slices
+    width = max(3, len(str(most)))  # so that they sort as text, also where a volume has a thousand slices
     counts = dict.fromkeys(patients, 0)
     entries = []
     for item in listed:
         counts[item.patient] += 1
-        patient_id = f"P{patients[item.patient]:0{width}d}"
-        entries.append(Entry(item, patient_id, f"{patient_id}-{counts[item.patient]:0{sample_width}d}"))
+        patient_id = patients[item.patient]
+        entries.append(Entry(item, patient_id, f"{patient_id}-{counts[item.patient]:0{width}d}"))
     return entries

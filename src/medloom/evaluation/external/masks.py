@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.data import Source, open_source
+from medloom.data import Source, open_source, patient_pseudonyms
 from medloom.errors import DataError, DecodeError, UserError
 from medloom.evaluation.cases import Case, evaluate_cases
 from medloom.evaluation.external.scores import NO_PATIENTS
@@ -123,9 +123,8 @@ def _pairs(true: Source, guessed: Source, pattern: str | None) -> list[_Pair]:
     patients = {key: _patient(name, pattern, problems) for key, name in first.items()}
     if problems or not first:
         raise DataError("true and predicted masks do not fit together", problems or ["there is no true mask"])
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(patients.values()), start=1)}
-    width = max(3, len(str(len(numbers))))
-    return [_Pair(name, second[key], f"P{numbers[patients[key]]:0{width}d}") for key, name in first.items()]
+    pseudonyms = patient_pseudonyms(patients.values())
+    return [_Pair(name, second[key], pseudonyms[patients[key]]) for key, name in first.items()]
 
 
 def _masks(source: Source) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from medloom.data import patient_pseudonyms
 from medloom.errors import DataError
 from medloom.evaluation.classification import (
     GROUP_PREFIX,
@@ -329,9 +330,8 @@ class _Reading:
         for row, cell in enumerate(cells):
             if not cell:
                 self.labels.report(row, f"nothing in column {self.patient_column}; expected the patient")
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(cells), start=1)}
-        width = max(3, len(str(len(numbers))))
-        return [f"P{numbers[cell]:0{width}d}" for cell in cells]
+        pseudonyms = patient_pseudonyms(cells)
+        return [pseudonyms[cell] for cell in cells]
 
     def _group_columns(self) -> list[str]:
         taken = (self.label_id, self.patient_column, *self.targets)
