@@ -39,7 +39,16 @@ __all__ = [
 ]
 
 DecodeCode = Literal[
-    "empty", "corrupt", "truncated", "too_large", "unsupported", "mismatch", "non_finite", "page_required"
+    "empty",
+    "corrupt",
+    "truncated",
+    "too_large",
+    "unsupported",
+    "mismatch",
+    "non_finite",
+    "page_required",
+    "too_slow",
+    "decoder_failed",
 ]
 
 _HTTP_OF_CODE: dict[str, int] = {"too_large": 413, "mismatch": 415, "unsupported": 415}
@@ -108,7 +117,8 @@ class DecodeError(UserError):
 
     Args:
         code: What is wrong: ``empty``, ``corrupt``, ``truncated``, ``too_large``, ``unsupported``,
-            ``mismatch`` (content differs from the declared type), ``non_finite``, ``page_required``.
+            ``mismatch`` (content differs from the declared type), ``non_finite``, ``page_required``; and where
+            decoding is fenced (`medloom.imaging.fence`) ``too_slow`` and ``decoder_failed``.
         message: What came and what was expected.
         field: The header field concerned, such as ``ImageWidth``.
         hint: What to do about it.

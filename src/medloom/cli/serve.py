@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -34,8 +35,9 @@ def command(
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")
+    from medloom.imaging.fence import DecodeFence
     from medloom.packaging import read_bundle
-    from medloom.serving import create_app
+    from medloom.serving import Limits, create_app
     from medloom.serving.server import listen, serve
 
     with read_bundle(bundle) as opened:
@@ -45,7 +47,8 @@ def command(
         warn("this model learned from phantoms; it must not be used on people")
     if host not in _LOCAL:
         warn(f"everyone who reaches {host}:{port} can use this server; it asks for no password")
-    with listen(host, port) as listener:
+    limits = Limits()
+    with listen(host, port) as listener, DecodeFence(limits.concurrency) as fence:
         port = listener.getsockname()[1]
         say(f"serving {manifest.name} with {predictor.runtime.name} on http://{host}:{port} (Ctrl-C stops)")
-        serve(create_app(predictor, manifest), listener)
+        serve(create_app(replace(predictor, decoder=fence.decode), manifest, limits), listener)

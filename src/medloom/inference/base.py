@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,26 @@ from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
 from medloom.inference.runtimes import Runtime
 from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["Input", "PredictorBase", "Prepared", "finite"]
+__all__ = ["Decoder", "Input", "PredictorBase", "Prepared", "finite"]
 
 Floats = NDArray[np.float32]
 Input = bytes | Image | NDArray[Any]
+
+
+class Decoder(Protocol):
+    """What turns bytes into an image: `medloom.imaging.decode`, or it behind a fence."""
+
+    def __call__(
+        self,
+        data: bytes,
+        /,
+        *,
+        content_type: str | None = None,
+        page: int | None = None,
+        budget: Budget = DEFAULT_BUDGET,
+        at_least: tuple[int, int] | None = None,
+    ) -> Image:
+        """Return the image, or raise a `DecodeError`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +59,14 @@ class PredictorBase:
         preprocess: The deterministic steps before and after it.
         classes: Names of the classes in order.
         channels: Names of the channels that an image must have, in order.
+        decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
     """
 
     runtime: Runtime
     preprocess: Preprocess
     classes: tuple[str, ...]
     channels: tuple[str, ...]
+    decoder: Decoder = field(default=decode, kw_only=True)
 
     @property
     def limits(self) -> Budget:
@@ -76,7 +94,9 @@ class PredictorBase:
             InputError: If the image is sound but not what this model takes.
         """
         if isinstance(image, bytes):
-            image = decode(image, content_type=content_type, page=page, budget=self.limits, at_least=self.at_least)
+            image = self.decoder(
+                image, content_type=content_type, page=page, budget=self.limits, at_least=self.at_least
+            )
         given = image if isinstance(image, Image) else Image(np.atleast_3d(image), "array")
         if given.pixels.ndim == 3 and not converted:
             given = self.preprocess.to_input(given)

@@ -63,6 +63,7 @@ class LabelPredictor(PredictorBase):
         rounds: Views that are averaged: the image, its mirror image, and both moved to each side in turn.
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
         budget: Limits for the bytes of one image.
+        decoder: What decodes bytes.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP

@@ -60,6 +60,7 @@ class Predictor(PredictorBase):
         operating_point: Threshold and smallest lesion.
         flips: Average over the image and its mirror image; doubles the time.
         budget: Limits for the bytes of one image.
+        decoder: What decodes bytes.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP

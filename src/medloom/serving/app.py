@@ -38,11 +38,13 @@ class Limits:
 
     Args:
         max_body_bytes: Largest body.
+        header_timeout_s: Headers must have arrived by then; looked at by ``medloom.serving.server``.
         body_timeout_s: A body must have arrived by then.
         concurrency: Predictions at the same time; the others wait.
     """
 
     max_body_bytes: int = 25 * 2**20
+    header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
     concurrency: int = 2
 
@@ -74,14 +76,16 @@ def create_app(predictor: Predictor | LabelPredictor, manifest: Manifest, limits
     """Make the application.
 
     Args:
-        predictor: What answers.
+        predictor: What answers. Where strangers send images, its ``decoder`` is one of `medloom.imaging.fence`.
         manifest: The bundle's manifest.
         limits: How much a client may ask for.
 
     Returns:
-        An ASGI application; ``app.state.gate`` tells its server how many requests are inside.
+        An ASGI application; ``app.state`` has for its server the ``limits``, and the ``gate`` that counts the requests
+        inside.
     """
-    service = _Service(predictor, manifest, limits or Limits())
+    limits = limits or Limits()
+    service = _Service(predictor, manifest, limits)
     routes = [
         Route("/ping", service.ping, methods=["GET"]),
         Route("/invocations", service.invoke, methods=["POST"]),
@@ -89,6 +93,7 @@ def create_app(predictor: Predictor | LabelPredictor, manifest: Manifest, limits
     handlers = {Problem: _answer_problem, HTTPException: _answer_http, Exception: _answer_crash}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.state.gate = service.gate
+    app.state.limits = limits
     return app
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
 from medloom.serving.app import Gate
+from medloom.serving.connection import Connection
 
 __all__ = ["listen", "serve"]
 
@@ -45,6 +47,7 @@ def serve(app: Starlette, listener: socket.socket) -> None:
     """
     config = uvicorn.Config(
         app,
+        http=partial(Connection, header_timeout_s=app.state.limits.header_timeout_s),  # type: ignore[arg-type]
         log_level="warning",
         access_log=False,
         server_header=False,

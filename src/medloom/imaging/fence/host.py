@@ -1,0 +1,134 @@
+"""The process from which a fence's workers are forked: it has imported every decoder and reads nothing from outside.
+
+Run as ``python -m medloom.imaging.fence.host CONTROL TARGET GROWTH``. It has one thread, so forking it is safe, and
+takes milliseconds. It knows its workers as their parent, so that none is ever mistaken for another process, and
+takes them with it when the fence is gone, however that ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from medloom.errors import DecodeError
+from medloom.imaging.fence.wire import BEGIN, ORDER, REPLY, Wire, error_header, image_header
+from medloom.imaging.registry import available_codecs
+from medloom.imaging.types import Budget, Image
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+
+Decode = Callable[..., Image]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Start and end workers as ordered, until the other end of the control socket is closed.
+
+    Args:
+        arguments: Number of the control socket, ``module:function`` that decodes, and by how many bytes a
+            worker's address space may grow.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to a whole group; the fence's owner says when to end
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=int(arguments[0]))
+    decode = _load(arguments[1])
+    available_codecs()  # loads the native libraries, once for all workers
+    gc.freeze()
+    workers: set[int] = set()
+    with contextlib.suppress(ConnectionError):
+        while (order := _receive(control)) is not None:
+            what, process, ends = order
+            if what == BEGIN:
+                process = _fork(control, ends, decode, int(arguments[2]))
+                workers.add(process)
+            elif process in workers:
+                workers.remove(process)
+                _end(process)
+            control.sendall(REPLY.pack(process))
+    for process in workers - {0}:
+        _end(process)
+
+
+def _load(target: str) -> Decode:
+    module, _, name = target.partition(":")
+    return cast(Decode, getattr(importlib.import_module(module), name))
+
+
+def _receive(control: socket.socket) -> tuple[bytes, int, list[int]] | None:
+    data, ends, _, _ = socket.recv_fds(control, ORDER.size, 1)
+    while data and len(data) < ORDER.size:
+        data += control.recv(ORDER.size - len(data))
+    return (*ORDER.unpack(data), ends) if data else None
+
+
+def _fork(control: socket.socket, ends: Sequence[int], decode: Decode, growth_bytes: int) -> int:
+    """Start a worker at the other end of a socket; 0 if the system refuses."""
+    try:
+        process = os.fork()
+    except OSError:
+        process = -1
+    if process == 0:
+        control.close()
+        _work(Wire(socket.socket(fileno=ends[0])), decode, growth_bytes)
+    for end in ends:
+        os.close(end)
+    return max(process, 0)
+
+
+def _end(process: int) -> None:
+    os.kill(process, signal.SIGKILL)  # its number is taken until it has been waited for
+    os.waitpid(process, 0)
+
+
+def _work(wire: Wire, decode: Decode, growth_bytes: int) -> NoReturn:
+    """Answer until the other end is closed, and end without running anything that the host has set up."""
+    try:
+        _fence_in(growth_bytes)
+        while True:
+            header, length = wire.receive_header()
+            data = bytearray(length)
+            wire.receive_into(memoryview(data))
+            wire.send(*_answer(decode, bytes(data), header))
+    finally:
+        os._exit(0)
+
+
+def _answer(decode: Decode, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
+    options["budget"] = Budget(**options["budget"])
+    options["at_least"] = options["at_least"] and tuple(options["at_least"])
+    try:
+        image = decode(data, **options)
+        return image_header(image), image.pixels.reshape(-1).view("u1").data
+    except DecodeError as error:
+        return error_header(error), memoryview(b"")
+    except MemoryError:
+        return error_header(DecodeError("too_large", "there is not enough memory to decode it")), memoryview(b"")
+
+
+def _fence_in(growth_bytes: int) -> None:
+    """Limit memory, leave no core dump, and end with the host."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_DUMPABLE, 0)  # RLIMIT_CORE is not asked where dumps are piped to a program
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + growth_bytes
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,212 @@
+"""What passes between a fence, its host and its workers. Nothing is ever unpickled.
+
+A fence and a worker exchange messages: two lengths, a JSON header, raw bytes. A fence gives its host orders.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from medloom.errors import DecodeCode, DecodeError
+from medloom.imaging.types import Image, Pixels, Reduction
+
+__all__ = [
+    "BEGIN",
+    "END",
+    "ORDER",
+    "REPLY",
+    "Wire",
+    "error_header",
+    "error_of",
+    "image_header",
+    "image_of",
+    "new_pixels",
+]
+
+ORDER = struct.Struct("<ci")
+"""What a host is to do, and with which worker's process; a socket for the worker comes along with ``BEGIN``."""
+
+REPLY = struct.Struct("<i")
+"""The worker's process, 0 if there is none."""
+
+BEGIN, END = b"+", b"-"
+
+_LENGTHS = struct.Struct("<IQ")
+_MAX_HEADER_BYTES = 2**20
+_KINDS = "biuf"
+"""Kinds of dtype that pixels may have; above all no objects, which would be addresses."""
+
+
+class Wire:
+    """One end of a connection between a fence and a worker.
+
+    Args:
+        end: A connected socket; closed with this object.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def send(self, header: Mapping[str, Any], body: memoryview, deadline: float = math.inf) -> None:
+        """Send a message.
+
+        Args:
+            header: What JSON can hold.
+            body: Bytes, one-dimensional.
+            deadline: Time of ``time.monotonic`` at which to give up.
+
+        Raises:
+            TimeoutError: At the deadline.
+            OSError: If the other end is gone.
+        """
+        text = json.dumps(header).encode()
+        for piece in (_LENGTHS.pack(len(text), len(body)) + text, body):
+            self._end.settimeout(_left(deadline))
+            self._end.sendall(piece)
+
+    def receive_header(self, deadline: float = math.inf) -> tuple[dict[str, Any], int]:
+        """Receive the beginning of a message; the body must be received next.
+
+        Returns:
+            The header, and the length of the body in bytes.
+
+        Raises:
+            TimeoutError: At the deadline.
+            EOFError: If the other end is gone.
+            ValueError: If it is no such message.
+        """
+        header_bytes, body_bytes = _LENGTHS.unpack(self._receive(_LENGTHS.size, deadline))
+        if header_bytes > _MAX_HEADER_BYTES:
+            raise ValueError("a header is too long")
+        header = json.loads(self._receive(header_bytes, deadline))
+        if not isinstance(header, dict):
+            raise ValueError("a header is no object")
+        return header, body_bytes
+
+    def receive_into(self, body: memoryview, deadline: float = math.inf) -> None:
+        """Receive as many bytes as ``body`` holds, into it.
+
+        Raises:
+            TimeoutError: At the deadline.
+            EOFError: If the other end is gone.
+        """
+        got = 0
+        while got < len(body):
+            self._end.settimeout(_left(deadline))
+            count = self._end.recv_into(body[got:])
+            if not count:
+                raise EOFError("the other end is gone")
+            got += count
+
+    @property
+    def silent(self) -> bool:
+        """Whether the other end is there and has nothing to say, as it should be between messages."""
+        self._end.settimeout(0)
+        try:
+            self._end.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Close this end; the other end sees it."""
+        self._end.close()
+
+    def _receive(self, count: int, deadline: float) -> bytes:
+        body = bytearray(count)
+        self.receive_into(memoryview(body), deadline)
+        return bytes(body)
+
+
+def _left(deadline: float) -> float | None:
+    """Seconds to a deadline; None if there is none."""
+    if deadline == math.inf:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def image_header(image: Image) -> dict[str, Any]:
+    """Return everything about an image but the values of its pixels."""
+    reduction = image.reduction
+    return {
+        "dtype": image.pixels.dtype.str,
+        "shape": image.pixels.shape,
+        "format": image.format,
+        "spacing_mm": image.spacing_mm,
+        "notes": image.notes,
+        "window": image.window,
+        "reduction": reduction and [reduction.height, reduction.width, reduction.box],
+    }
+
+
+def new_pixels(header: Mapping[str, Any], body_bytes: int, most_bytes: int) -> Pixels:
+    """Return an array for the pixels that a header announces, to be filled.
+
+    Raises:
+        ValueError: If the header is no image's, the length is not its own, or it is over ``most_bytes``.
+    """
+    dtype = np.dtype(str(header["dtype"]))
+    shape = [int(side) for side in header["shape"]]
+    length = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in _KINDS or len(shape) != 3 or min(shape) < 1 or not length == body_bytes <= most_bytes:
+        raise ValueError("a header is no image's")
+    return np.empty(shape, dtype)
+
+
+def image_of(header: Mapping[str, Any], pixels: Pixels) -> Image:
+    """Put an image together again.
+
+    Raises:
+        ValueError: If the header is no image's.
+    """
+    reduction = header["reduction"]
+    return Image(
+        pixels,
+        str(header["format"]),
+        spacing_mm=_pair(header["spacing_mm"]),
+        notes=tuple(map(str, header["notes"])),
+        window=_pair(header["window"]),
+        reduction=None if reduction is None else _reduction(*reduction),
+    )
+
+
+def _pair(values: list[Any] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    first, second = map(float, values)
+    return first, second
+
+
+def _reduction(height: int, width: int, box: list[float]) -> Reduction:
+    left, top, right, bottom = map(float, box)
+    return Reduction(int(height), int(width), (left, top, right, bottom))
+
+
+def error_header(error: DecodeError) -> dict[str, Any]:
+    """Return a refusal as a header; what caused it stays behind."""
+    return {"code": error.code, "message": error.message, "field": error.field, "hint": error.hint}
+
+
+def error_of(header: Mapping[str, Any]) -> DecodeError:
+    """Put a refusal together again.
+
+    Raises:
+        ValueError: If there is no such code.
+    """
+    if header["code"] not in get_args(DecodeCode):
+        raise ValueError("a header has no code that there is")
+    field, hint = (None if header[key] is None else str(header[key]) for key in ("field", "hint"))
+    return DecodeError(header["code"], str(header["message"]), field=field, hint=hint)
