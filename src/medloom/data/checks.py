@@ -29,6 +29,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "reducible",
+    "value_plane",
 ]
 
 Convert = Callable[[Image], Image]
@@ -164,11 +165,16 @@ def mask_classes(image: Image, classes: ClassMap) -> Mask:
     Raises:
         UnfitError: If it has another value or real colours.
     """
+    return classes(value_plane(image))
+
+
+def value_plane(image: Image) -> NDArray[Any]:
+    """Return the pixel values ``(H, W)`` of a decoded mask; see ``mask_classes``."""
     pixels = image.pixels
-    plane = pixels[..., 0]
+    plane: NDArray[Any] = pixels[..., 0]
     if pixels.shape[2] > 1 and (pixels[..., :3] != plane[..., None]).any():
         raise UnfitError("values", f"mask has {pixels.shape[2]} channels that differ; expected one of class values")
-    return classes(plane)
+    return plane
 
 
 def reducible(files: Sequence[str], at_least: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.data import Source, open_source, patient_pseudonyms
-from medloom.errors import DataError, DecodeError, UserError
+from medloom.data.checks import FILE_ERRORS, UnfitError, explain, value_plane
+from medloom.errors import DataError, UserError
 from medloom.evaluation.cases import Case, evaluate_cases
 from medloom.evaluation.external.scores import NO_PATIENTS
 from medloom.evaluation.figures import interval_facts, meanings, write_table
@@ -43,6 +44,21 @@ class _Pair:
     truth: str
     predicted: str
     patient: str
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """What pixel values mean.
+
+    Args:
+        names: Names of the classes, the background first.
+        true: Class index of each value in the true masks.
+        predicted: The same for the predicted ones.
+    """
+
+    names: tuple[str, ...]
+    true: dict[int, int]
+    predicted: dict[int, int]
 
 
 def evaluate_masks(
@@ -79,10 +95,8 @@ def evaluate_masks(
     _check_pattern(patient_pattern)
     with open_source(labels) as true, open_source(predictions) as guessed:
         pairs = _pairs(true, guessed, patient_pattern)
-        maps = _class_maps(pairs, true, guessed, tuple(classes))
-        names = maps[2]
-        cases = _cases(pairs, true, guessed, maps, progress)
-        table = evaluate_cases(cases, names)
+        meaning = _understood(pairs, true, guessed, tuple(classes))
+        table = evaluate_cases(_cases(pairs, true, guessed, meaning, progress), meaning.names)
     test = summarise(table, resamples)
     del test["plain"]  # there are no probabilities
     for figures in (test["figures"], *test["per_class"].values()):
@@ -163,10 +177,8 @@ def _patient(name: str, pattern: str | None, problems: list[str]) -> str:
     return str(found[1])
 
 
-def _class_maps(
-    pairs: Sequence[_Pair], true: Source, guessed: Source, classes: tuple[str, ...]
-) -> tuple[dict[int, int], dict[int, int], tuple[str, ...]]:
-    """From pixel values to class indices for either side, and the names; reads everything once and reports."""
+def _understood(pairs: Sequence[_Pair], true: Source, guessed: Source, classes: tuple[str, ...]) -> _Classes:
+    """What the pixel values of either side mean; reads everything once and reports."""
     problems: list[str] = []
     values: tuple[set[int], set[int]] = (set(), set())
     for pair in pairs:
@@ -178,58 +190,48 @@ def _class_maps(
             problems.append(f"{pair.truth}: {a.shape[0]}x{a.shape[1]}, its prediction {b.shape[0]}x{b.shape[1]}")
     if problems:
         raise DataError(f"{len(problems)} masks cannot be measured", problems)
-    return _maps(values, classes)
+    return _meaning(values, classes)
 
 
-def _maps(
-    values: tuple[set[int], set[int]], classes: tuple[str, ...]
-) -> tuple[dict[int, int], dict[int, int], tuple[str, ...]]:
+def _meaning(values: tuple[set[int], set[int]], classes: tuple[str, ...]) -> _Classes:
     if len(classes) in (0, 2) and all(len(seen - {0}) <= 1 for seen in values):
         first, second = ({value: int(value != 0) for value in seen | {0}} for seen in values)
-        return first, second, classes or ("background", "lesion")
+        return _Classes(classes or ("background", "lesion"), first, second)
     largest = max(values[0] | values[1])
     if min(values[0] | values[1]) < 0 or largest > _MOST_CLASSES or (classes and largest >= len(classes)):
         wanted = f"0 to {(len(classes) or _MOST_CLASSES + 1) - 1}"
         raise DataError(f"masks hold values other than the class indices {wanted}; name the classes with --classes")
     names = classes or ("background", *(f"class {index}" for index in range(1, largest + 1)))
     identity = {value: value for value in range(len(names))}
-    return identity, identity, names
+    return _Classes(names, identity, identity)
 
 
 def _try(source: Source, name: str, problems: list[str]) -> NDArray[np.int64] | None:
     try:
         return _read(source, name)
-    except (DataError, DecodeError, OSError) as error:
-        reason = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
-        problems.append(reason if reason.startswith(name) else f"{name}: {reason}")
+    except FILE_ERRORS as error:
+        problems.append(f"{name}: {explain(error, name)[1]}")
         return None
 
 
 def _read(source: Source, name: str) -> NDArray[np.int64]:
-    pixels = decode(source.read(name)).pixels
-    plane = pixels[..., 0]
-    if pixels.shape[2] > 1 and (pixels[..., :3] != plane[..., None]).any():
-        raise DataError(f"{name}: {pixels.shape[2]} channels that differ; expected one of class values")
+    plane = value_plane(decode(source.read(name)))
     whole = plane.astype(np.int64)
     if (whole != plane).any():
-        raise DataError(f"{name}: fractions; expected class values")
+        raise UnfitError("values", "fractions; expected class values")
     return whole
 
 
 def _cases(
-    pairs: Sequence[_Pair],
-    true: Source,
-    guessed: Source,
-    maps: tuple[dict[int, int], dict[int, int], tuple[str, ...]],
-    progress: Progress | None,
+    pairs: Sequence[_Pair], true: Source, guessed: Source, meaning: _Classes, progress: Progress | None
 ) -> Iterator[Case]:
     for done, pair in enumerate(pairs, start=1):
         truth, predicted = (
             _as_classes(_read(source, name), values)
-            for source, name, values in ((true, pair.truth, maps[0]), (guessed, pair.predicted, maps[1]))
+            for source, name, values in ((true, pair.truth, meaning.true), (guessed, pair.predicted, meaning.predicted))
         )
-        each = np.eye(len(maps[2]), dtype=np.float32)[predicted].transpose(2, 0, 1)
-        probabilities = each[1:] if len(maps[2]) == 2 else each
+        each = np.eye(len(meaning.names), dtype=np.float32)[predicted].transpose(2, 0, 1)
+        probabilities = each[1:] if len(meaning.names) == 2 else each
         yield Case(f"{pair.patient}-{done:03d}", pair.patient, "test", truth, predicted, probabilities)
         if progress:
             progress(done, len(pairs))
