@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medloom.data.layouts.base import Problem, Read
@@ -12,7 +12,7 @@ from medloom.data.layouts.labels import clean
 from medloom.errors import DataError
 from medloom.recipe.library import nearest
 
-__all__ = ["Row", "Table", "find_table", "read_table"]
+__all__ = ["Row", "Table", "find_table", "numbered_records", "read_table"]
 
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
@@ -116,7 +116,7 @@ def read_table(name: str, read: Read) -> Table:
     if "\0" in text:
         raise DataError(f"{short} holds NUL characters and is no CSV in UTF-8")
     try:
-        lines = _lines(text)
+        lines = list(numbered_records(text, strict=True))
     except csv.Error as error:
         raise DataError(f"{short} is no CSV that can be read: {error}") from error
     if not lines:
@@ -133,15 +133,23 @@ def read_table(name: str, read: Read) -> Table:
     return Table(short, columns, tuple(rows), tuple(problems))
 
 
-def _lines(text: str) -> list[tuple[int, list[str]]]:
-    """Each record that is not blank, with the line on which it begins."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found, begins = [], 1
+def numbered_records(text: str, *, delimiter: str = ",", strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record of a CSV that is not blank, with the line on which it begins, counted from 1.
+
+    Args:
+        text: The CSV.
+        delimiter: What stands between cells.
+        strict: Whether quotes in the wrong place are an error.
+
+    Raises:
+        csv.Error: If it is no CSV.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+    begins = 1
     for cells in reader:
         if any(cell.strip() for cell in cells):
-            found.append((begins, cells))
+            yield begins, cells
         begins = reader.line_num + 1
-    return found
 
 
 def _check_header(name: str, columns: tuple[str, ...]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from medloom.data.layouts.table import numbered_records
 from medloom.errors import DataError
 from medloom.imaging import FORMATS_BY_SUFFIX
 
@@ -71,15 +70,16 @@ def read_table(path: Path, what: str) -> Table:
         raise DataError(f"the {what} are no UTF-8 text; save the CSV as UTF-8") from error
     first = text.partition("\n")[0]
     delimiter = next((mark for mark in (",", ";", "\t") if mark in first), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = tuple(cell.strip() for cell in next(reader, []))
-    if not any(header):
+    records = numbered_records(text, delimiter=delimiter)
+    line, names = next(records, (1, []))
+    if line > 1 or not names:
         raise DataError(f"the {what} are empty: expected a CSV with a header line")
+    header = tuple(name.strip() for name in names)
     table = Table(what, header, [], [])
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         table.problems.append(f"{what} line 1: {len(twice)} column names come twice")
-    _read_rows(reader, table)
+    _read_rows(records, table)
     return table
 
 
@@ -197,12 +197,8 @@ def _rows_by_id(table: Table, ids: Sequence[str], key: Callable[[str], str]) -> 
     return found
 
 
-def _read_rows(reader: csv._reader, table: Table) -> None:  # type: ignore[name-defined]
-    begins = reader.line_num + 1
-    for cells in reader:
-        line, begins = begins, reader.line_num + 1
-        if not any(cell.strip() for cell in cells):
-            continue
+def _read_rows(records: Iterable[tuple[int, list[str]]], table: Table) -> None:
+    for line, cells in records:
         if len(cells) != len(table.columns):
             expected = f"{len(cells)} cells; expected {len(table.columns)} as in the header"
             table.problems.append(f"{table.what} line {line}: {expected}")
