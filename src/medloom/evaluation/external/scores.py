@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medloom.data import patient_pseudonyms
+from medloom.data.metadata import as_number
 from medloom.errors import DataError
 from medloom.evaluation.classification import (
     GROUP_PREFIX,
@@ -232,7 +232,7 @@ class _Reading:
         if every <= _BINARY or len(every) == 2:
             return "binary"
         whole = all(re.fullmatch(r"-?\d+", cell) for cell in every)
-        numeric = all(_number(cell) is not None for cell in every)
+        numeric = all(as_number(cell) is not None for cell in every)
         return "real" if numeric and not whole else "multi-class"
 
     def _truths(self, column: str) -> list[float]:
@@ -246,7 +246,7 @@ class _Reading:
         names = ("0", "1") if self.target.kind == "multi-label" else self.target.names
         if cell in names:
             return names.index(cell)
-        number = _number(cell)
+        number = as_number(cell)
         if number is not None and number.is_integer():  # 1.0, or the index of a class in the predictions
             text = str(int(number))
             if text in names:
@@ -260,7 +260,7 @@ class _Reading:
     def _numbers(self, table: Table, column: str) -> list[float]:
         found = []
         for row, cell in enumerate(table.column(column)):
-            number = _number(cell)
+            number = as_number(cell)
             if number is None:
                 table.report(row, f"no finite number in column {column}")
             elif self.target.kind != "real" and not 0 <= number <= 1:
@@ -347,14 +347,6 @@ class _Reading:
             raise DataError("labels and predictions do not fit together", problems)
 
 
-def _number(cell: str) -> float | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _natural(cell: str) -> tuple[int, float, str]:
-    number = _number(cell)
+    number = as_number(cell)
     return (1, 0.0, cell) if number is None else (0, number, cell)
