@@ -28,8 +28,9 @@ def command(
     """Remove who the patient is from DICOM files, by the Basic Profile of PS3.15.
 
     Names, dates, identifiers, free text and private attributes go; UIDs and patient IDs become pseudonyms that are the
-    same in all files of one call. Pixels are not changed: images that may have text burned in are withheld. Files are
-    named by their number in the order of their paths. The exit code is 3 if some were not exported.
+    same in all files of one call. Pixels are not changed: images that may have text burned in, by what they say or by
+    what is seen in their pixels, are withheld. Files are named by their number in the order of their paths. The exit
+    code is 3 if some were not exported.
     """
     from medloom.imaging.deidentify import deidentify_files
 
@@ -38,10 +39,15 @@ def command(
     bad = [outcome for outcome in outcomes if outcome.reason]
     for outcome in bad[:_SHOWN]:
         warn(f"file {outcome.number}: {outcome.reason}")
+    unseen = [outcome.number for outcome in outcomes if outcome.unseen]
+    if unseen:
+        numbers = ", ".join(map(str, unseen[:_SHOWN])) + (" …" if len(unseen) > _SHOWN else "")
+        warn(f"exported though their pixels cannot be decoded, so nothing looked for text in them: files {numbers}")
     value = {
         "files": len(outcomes),
         "exported": len(outcomes) - len(bad),
         "withheld": len(bad),
+        "unseen": len(unseen),
         "reasons": Counter(outcome.reason for outcome in bad),
         "results": [asdict(outcome) for outcome in outcomes],
     }

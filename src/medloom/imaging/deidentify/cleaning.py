@@ -17,13 +17,15 @@ from typing import Any
 
 from medloom.errors import DecodeError, UserError
 from medloom.imaging.checks import check_encoded, guard
+from medloom.imaging.decoding import decode, inspect
+from medloom.imaging.deidentify.burned_in import has_text
 from medloom.imaging.deidentify.profile import action_of, known_vr
 from medloom.imaging.types import Budget
 
 __all__ = ["DEFAULT_FILE_BUDGET", "Cleaned", "Deidentifier", "quiet_pydicom", "transfer_syntax"]
 
-DEFAULT_FILE_BUDGET = Budget(max_bytes=512 * 2**20)
-"""Files are copied, not decoded, so they may be longer than an image that is decoded."""
+DEFAULT_FILE_BUDGET = Budget(max_bytes=512 * 2**20, max_frames=1_000_000)
+"""Of a file at most three frames are decoded, one after the other, so it may be longer than one that is read whole."""
 
 _DEFLATED = ("1.2.840.10008.1.2.1.99",)
 _MAX_DEPTH = 16
@@ -47,6 +49,9 @@ _DUMMIES: dict[str, object] = {
     "UC": _WORD, "UN": b"\0\0", "UR": _WORD, "US": 0, "UL": 0, "UT": _WORD,
 }  # fmt: skip
 _UNEXPORTED = "it is not exported, because nobody looked at its pixels; clean them, or allow it with --allow-burned-in"
+_SEEN = (
+    "text seems to be burned in: it is not exported; look at its pixels, clean them, or allow it with --allow-burned-in"
+)
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,12 @@ class Cleaned:
     Args:
         data: The file's bytes.
         name: Relative path to write it to, made of pseudonyms: ``PATIENT/INSTANCE.dcm``.
+        unseen: Whether its pixels cannot be decoded, so that nothing looked for text in them.
     """
 
     data: bytes
     name: str
+    unseen: bool = False
 
 
 class Deidentifier:
@@ -69,9 +76,11 @@ class Deidentifier:
     find out an original by trying, and two exports cannot be joined.
 
     Args:
-        allow_burned_in: Export also images that may have text in their pixels. Pixels are never changed.
+        allow_burned_in: Export also images that may have text in their pixels, and look at none. Pixels are never
+            changed.
         key: 32 secret bytes; drawn at random if None, which is what a user wants.
-        budget: ``max_bytes`` and ``max_decoded_bytes`` limit a file and what it inflates to.
+        budget: ``max_bytes`` and ``max_decoded_bytes`` limit a file and what it inflates to; all limits hold for the
+            frames that are looked at.
 
     Example:
         >>> cleaned = Deidentifier().clean(data)  # doctest: +SKIP
@@ -97,7 +106,7 @@ class Deidentifier:
 
         Raises:
             DecodeError: If it is no sound DICOM image.
-            UserError: If it may have text burned into its pixels.
+            UserError: If it may have text burned into its pixels, by what it says about itself or by what it shows.
         """
         check_encoded(data, self._budget)
         with guard("dicom"), quiet_pydicom():
@@ -130,16 +139,29 @@ class Deidentifier:
 
         dataset = dcmread(io.BytesIO(data))
         _check_image(dataset)
-        withheld = "" if self._allow_burned_in else _burned_in(dataset)
-        if withheld:
-            return withheld
+        unseen = False
+        if not self._allow_burned_in:
+            withheld = _burned_in(dataset)
+            seen = None if withheld else self._sees_text(data)
+            if withheld or seen:
+                return withheld or _SEEN
+            unseen = seen is None
         self._clean(dataset, depth=0)
         if any(tag not in dataset for tag in _NEEDED) or not any(tag in dataset for tag in _PIXELS):
             raise DecodeError("corrupt", "an attribute that every image has is missing or of another type")
         _check_pixels(dataset)
         _say_so(dataset)
         patient = _text(dataset, _PATIENT_ID) or "unknown"
-        return Cleaned(_written(dataset), f"{patient}/{_text(dataset, _SOP_INSTANCE)}.dcm")
+        return Cleaned(_written(dataset), f"{patient}/{_text(dataset, _SOP_INSTANCE)}.dcm", unseen)
+
+    def _sees_text(self, data: bytes) -> bool | None:
+        """Look at the first, the middle and the last frame; None if they cannot be decoded."""
+        try:
+            frames = inspect(data, budget=self._budget).pages
+            numbers = sorted({0, frames // 2, frames - 1})
+            return any(has_text(decode(data, page=number, budget=self._budget).pixels) for number in numbers)
+        except DecodeError:
+            return None
 
     def _clean(self, dataset: Any, depth: int) -> None:  # noqa: ANN401 - pydicom is an import of this module's functions
         if depth > _MAX_DEPTH:

@@ -22,11 +22,13 @@ class Outcome:
             Paths often name patients, so they are not repeated.
         output: Path below the output folder; "" if it was not exported.
         reason: Why it was not exported; "" if it was.
+        unseen: Whether it was exported although its pixels cannot be decoded, so that nothing looked for text in them.
     """
 
     number: int
     output: str = ""
     reason: str = ""
+    unseen: bool = False
 
 
 def deidentify_files(
@@ -43,7 +45,7 @@ def deidentify_files(
     Args:
         source: A file or a folder; links are not followed.
         output: A folder that is empty or does not exist, outside ``source``.
-        allow_burned_in: Export also images that may have text in their pixels.
+        allow_burned_in: Export also images that may have text in their pixels, and look at none.
         progress: Called with how many are done and how many there are.
 
     Returns:
@@ -73,7 +75,7 @@ def _one(cleaner: Deidentifier, path: Path, output: Path, number: int, taken: se
         return Outcome(number, reason="another file has the same instance UID; the first one was exported")
     taken.add(cleaned.name)
     write_bytes(output / cleaned.name, cleaned.data)
-    return Outcome(number, output=cleaned.name)
+    return Outcome(number, output=cleaned.name, unseen=cleaned.unseen)
 
 
 def _read(path: Path) -> bytes:
