@@ -10,7 +10,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 import difflib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -19,11 +19,14 @@ from torch import Tensor, nn
 from torchvision.models import AlexNet_Weights, alexnet
 
 from medloom.errors import RecipeError
+from medloom.models.probing import probe
 from medloom.models.registry import BACKBONES, check_name
 from medloom.models.weights import fit_weights, read_weights
 from medloom.recipe import ModelConfig
 
 __all__ = ["AlexNetFeatures", "Summary", "blocks", "build_backbone", "check_backbone_name", "feature_width"]
+
+T = TypeVar("T")
 
 THUMBNAIL = 16
 """Height and width in pixels to which ``perceptron`` reduces an image."""
@@ -116,15 +119,7 @@ def feature_width(backbone: nn.Module, name: str, in_channels: int, size: tuple[
     Raises:
         RecipeError: If it does not.
     """
-    was_training = backbone.training
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            features = backbone(torch.zeros(1, in_channels, *size))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise RecipeError(f"preprocess.size: the network {name!r} cannot take {size[0]}x{size[1]}: {error}") from error
-    finally:
-        backbone.train(was_training)
+    features = probe(backbone, name, in_channels, size)
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise RecipeError(f"model.name: {name!r} does not turn an image into one row of features; take another")
     return int(features.shape[1])
@@ -203,7 +198,7 @@ _BUILDERS: dict[str, Callable[[ModelConfig, int, tuple[int, int]], nn.Module]] =
 }
 
 
-def _from_hub(name: str, load: Callable[[], Any]) -> Any:  # noqa: ANN401 - a network or its weights, as `load` gives
+def _from_hub(name: str, load: Callable[[], T]) -> T:
     """Fetch pretrained weights from where their library keeps them, or from its cache."""
     try:
         return load()

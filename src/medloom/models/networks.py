@@ -10,13 +10,13 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
-import torch
 from monai.networks import nets
-from torch import nn
+from torch import Tensor, nn
 
 from medloom.errors import RecipeError
+from medloom.models.probing import probe
 from medloom.models.registry import check_name
 from medloom.recipe import ModelConfig
 
@@ -135,17 +135,9 @@ def _use_spatial_dropout(network: nn.Module) -> None:
 
 def _check_size(network: nn.Module, name: str, in_channels: int, size: tuple[int, int]) -> None:
     """Find out now whether the network takes this size, not in the first step of the training."""
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            out = network(torch.zeros(1, in_channels, *size))
-    except (RuntimeError, ValueError) as error:
-        raise RecipeError(f"preprocess.size: the network {name!r} cannot take {size[0]}x{size[1]}: {error}") from error
-    finally:
-        network.train(was_training)
-    if tuple(out.shape[2:]) != size:
+    logits = cast("Tensor", probe(network, name, in_channels, size))
+    if tuple(logits.shape[2:]) != size:
         raise RecipeError(
             f"preprocess.size: the network {name!r} turns {size[0]}x{size[1]} into "
-            f"{out.shape[2]}x{out.shape[3]}; take a multiple of 32"
+            f"{logits.shape[2]}x{logits.shape[3]}; take a multiple of 32"
         )

@@ -1,0 +1,34 @@
+"""Finding out what a network does with images of a size before anything is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from medloom.errors import RecipeError
+
+__all__ = ["probe"]
+
+
+def probe(network: nn.Module, name: str, in_channels: int, size: tuple[int, int]) -> object:
+    """Return what a network gives for one blank image; its mode and its weights stay as they are.
+
+    Args:
+        network: Takes images ``(N, C, H, W)``.
+        name: The network's name, for the message.
+        in_channels: C of the images.
+        size: Height and width of the images in pixels.
+
+    Raises:
+        RecipeError: If the network cannot take images of this size.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            answer: object = network(torch.zeros(1, in_channels, *size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise RecipeError(f"preprocess.size: the network {name!r} cannot take {size[0]}x{size[1]}: {error}") from error
+    finally:
+        network.train(was_training)
+    return answer
