@@ -7,7 +7,6 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 
 import torch
 from monai.visualize.class_activation_maps import GradCAM, ModelWithHooks
@@ -67,13 +66,13 @@ class _Hooked(ModelWithHooks):
         super().__init__(network, name, register_forward=True, register_backward=True)
 
     def forward_hook(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, given: Any, output: Tensor) -> None:  # noqa: ANN401 - torch's signature
+        def hook(module: nn.Module, given: object, output: Tensor) -> None:
             self.activations[name] = self._to_map(output)
 
         return hook
 
     def backward_hook(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, towards_input: Any, from_output: tuple[Tensor, ...]) -> None:  # noqa: ANN401
+        def hook(module: nn.Module, towards_input: object, from_output: tuple[Tensor, ...]) -> None:
             self.gradients[name] = self._to_map(from_output[0])
 
         return hook

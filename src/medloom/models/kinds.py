@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,12 @@ def label_kind(recipe: Recipe) -> LabelKind:
     Raises:
         RecipeError: If it is still ``auto``.
     """
-    for kind in get_args(LabelKind):
-        if recipe.data.labels.kind == kind:
-            found: LabelKind = kind
-            return found
-    raise RecipeError("data.labels.kind is auto: run `medloom prepare`, which finds out, or say what the labels are")
+    kind = recipe.data.labels.kind
+    if kind == "auto":
+        raise RecipeError(
+            "data.labels.kind is auto: run `medloom prepare`, which finds out, or say what the labels are"
+        )
+    return kind
 
 
 def label_kind_of(recipe: Recipe) -> LabelKind | None:

@@ -6,11 +6,11 @@ those of ``BACKBONES`` come from elsewhere.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Literal
 
 from medloom.errors import RecipeError
+from medloom.recipe.library import nearest
 
 __all__ = ["BACKBONES", "IMAGE_LOSSES", "LOSSES", "NETWORKS", "LabelKind", "check_name"]
 
@@ -54,6 +54,4 @@ def check_name(kind: str, name: str, valid: Iterable[str]) -> None:
     """
     names = list(valid)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise RecipeError(f"there is no {kind} {name!r}{hint}; valid: {', '.join(names)}")
+        raise RecipeError(f"there is no {kind} {name!r}{nearest(name, names)}; valid: {', '.join(names)}")

@@ -110,9 +110,7 @@ def _converted(state: State, backbone: nn.Module) -> State | None:
         return None
     try:
         result: State = convert(dict(state), backbone)
-    except (
-        Exception
-    ):  # it was written for files of that network, and this may be any other; the caller says what misfits
+    except Exception:  # written for files of that network, and this may be any other; the caller says what misfits
         return None
     return result
 
