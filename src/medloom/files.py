@@ -1,18 +1,28 @@
-"""Files that are either whole or not there: write beside, fsync, rename."""
+"""Files that are either whole or not there (write beside, fsync, rename), and folders that go with their process.
+
+What is only there for a while is locked by the process that needs it. The lock ends with the process, however that
+ends, so whoever comes next in the same place can tell what was left behind, and removes it.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "TemporaryFolder",
     "read_json",
+    "remove_abandoned",
     "replacing",
     "sha256_bytes",
     "sha256_file",
@@ -21,6 +31,92 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+
+_PART_PREFIX = ".medloom-"
+
+
+class TemporaryFolder:
+    """A folder of mode 0700 for what must not outlive the process that needs it.
+
+    Making one removes those with the same prefix in the same place whose processes were killed.
+
+    Args:
+        prefix: What its name begins with, and those of its kind alone.
+        parent: Where it lies; the system's place for temporary files by default.
+    """
+
+    def __init__(self, prefix: str, parent: Path | None = None) -> None:
+        parent = parent or Path(tempfile.gettempdir())
+        remove_abandoned(prefix, parent)
+        self._lock: int | None = None
+        while self._lock is None:  # another process that cleans up may come between the two and take it for abandoned
+            self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            self._lock = _lock(self.path)
+
+    def remove(self) -> None:
+        """Remove it with everything in it, unless it has another name by now."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove_abandoned(prefix: str, parent: Path | None = None) -> None:
+    """Remove files and folders that processes of this user left behind when they were killed.
+
+    Args:
+        prefix: What their names begin with.
+        parent: Where they lie; the system's place for temporary files by default.
+    """
+    with suppress(OSError), os.scandir(parent or tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix):
+                with suppress(OSError):  # it is in use, or another process was faster
+                    _remove_if_abandoned(Path(entry.path))
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    status = path.lstat()
+    ours = status.st_uid == os.geteuid() and (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode))
+    lock = _lock(path, needed=True) if ours else None
+    if lock is not None:
+        try:
+            if stat.S_ISDIR(status.st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        finally:
+            os.close(lock)
+
+
+def _lock(path: Path, *, needed: bool = False) -> int | None:
+    """Lock a file or folder of ours until the number that is returned is closed.
+
+    Returns:
+        None if another process has it or has just removed it, or if it cannot be locked there but ``needed`` to be.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(number), path.lstat()):
+            return number
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # a file system without locks: nobody will take it for abandoned there
+        if not needed:
+            return number
+    os.close(number)
+    return None
+
+
+@functools.cache
+def _tidy(folder: Path) -> None:
+    """Remove once, before this process first writes there, what killed ones had begun to write."""
+    remove_abandoned(_PART_PREFIX, folder)
 
 
 @contextmanager
@@ -37,9 +133,8 @@ def replacing(path: Path) -> Iterator[Path]:
         A path in the same folder, to be written by the caller.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
+    _tidy(path.parent.absolute())
+    beside, lock = _new_part(path)
     try:
         yield beside
         beside.chmod(0o644)
@@ -49,6 +144,17 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _new_part(path: Path) -> tuple[Path, int]:
+    """An empty file of mode 0600 beside a path, and its lock."""
+    while True:
+        number, name = tempfile.mkstemp(prefix=f"{_PART_PREFIX}{path.name}.", suffix=".part", dir=path.parent)
+        os.close(number)
+        lock = _lock(Path(name))
+        if lock is not None:
+            return Path(name), lock
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import struct
-import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -23,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medloom.errors import DataError
-from medloom.files import sync_folder
+from medloom.files import TemporaryFolder, sync_folder
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "ZipReader", "safe_extract_zip"]
 
@@ -156,7 +154,8 @@ def safe_extract_zip(archive: Path, destination: Path, limits: Limits = DEFAULT_
         raise DataError(f"{destination} is not an empty folder; remove it or name another")
     with ZipReader(archive, limits) as reader:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
+        temporary = TemporaryFolder(f".medloom-unpacking-{destination.name}.", destination.parent)
+        beside = temporary.path
         try:
             for name in reader.names():
                 target = beside / name
@@ -166,7 +165,7 @@ def safe_extract_zip(archive: Path, destination: Path, limits: Limits = DEFAULT_
             beside.replace(destination)
             sync_folder(destination.parent)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            temporary.remove()
 
 
 def _directory(path: Path) -> tuple[list[zipfile.ZipInfo], int]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from medloom.errors import BundleError
-from medloom.files import sha256_bytes, sha256_file
+from medloom.files import TemporaryFolder, remove_abandoned, sha256_bytes, sha256_file
 from medloom.inference import LabelPredictor, Predictor, Runtime, build_runtime
 from medloom.inference.runtimes import WEIGHTS_RUNTIMES
 from medloom.packaging.archive import extract
@@ -24,6 +22,7 @@ CHECKSUM = "bundle.json.sha256"
 GRAPH = "model.onnx"
 WEIGHTS = "model.safetensors"
 
+_UNPACKED = "medloom-bundle-"
 _MAX_MANIFEST_BYTES = 8 * 2**20
 
 
@@ -34,12 +33,12 @@ class Bundle:
     Args:
         folder: Where its files lie.
         manifest: What ``bundle.json`` says.
-        temporary: Whether ``folder`` is ours to remove.
+        temporary: ``folder``, if it is ours to remove.
     """
 
     folder: Path
     manifest: Manifest
-    temporary: bool = False
+    temporary: TemporaryFolder | None = None
 
     def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor | LabelPredictor:
         """Build the predictor; it needs the bundle's files no more.
@@ -64,8 +63,8 @@ class Bundle:
 
     def close(self) -> None:
         """Remove what was unpacked."""
-        if self.temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.temporary is not None:
+            self.temporary.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -107,19 +106,21 @@ def read_bundle(path: str | Path) -> Bundle:
         BundleError: If it is missing, damaged, tampered with or of another format.
     """
     path = Path(path)
+    remove_abandoned(_UNPACKED)
     if path.is_dir():
         return Bundle(path, _checked(path))
     if not path.is_file():
         raise BundleError(f"there is no bundle at {path}; expected a model.tar.gz or its folder")
-    folder = Path(tempfile.mkdtemp(prefix="medloom-bundle-"))
+    temporary = TemporaryFolder(_UNPACKED)
+    folder = temporary.path
     try:
         names = extract(path, folder)
         manifest = _checked(folder)
         _refuse_strangers(names, manifest)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        temporary.remove()
         raise
-    return Bundle(folder, manifest, temporary=True)
+    return Bundle(folder, manifest, temporary)
 
 
 def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor | LabelPredictor:
