@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,9 @@ from medloom.cli import stages
 from medloom.cli.options import JsonOption, RunsOption, SetOption
 from medloom.cli.output import print_result, progress, table, warn
 from medloom.errors import UserError
+from medloom.models import LabelKind
 
 __all__ = ["command"]
-
-Kinds = Literal["binary", "multi-class", "multi-label", "real"]
 
 _Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run, or its folder.")]
 _Labels = Annotated[
@@ -50,7 +49,7 @@ _Classes = Annotated[
     str | None,
     typer.Option("--classes", metavar="A,B,...", help="Classes in order; of two, the second is the positive one."),
 ]
-_Kind = Annotated[Kinds | None, typer.Option("--kind", help="What the labels are; found out by default.")]
+_Kind = Annotated[LabelKind | None, typer.Option("--kind", help="What the labels are; found out by default.")]
 _Threshold = Annotated[
     float, typer.Option("--threshold", min=0.0, max=1.0, help="Probability from which a case is positive.")
 ]

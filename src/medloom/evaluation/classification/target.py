@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
+from medloom.models import LabelKind
 
-__all__ = ["GROUP_PREFIX", "Kind", "TargetInfo", "View", "check_cases", "views"]
+__all__ = ["GROUP_PREFIX", "TargetInfo", "View", "check_cases", "views"]
 
-Kind = Literal["binary", "multi-class", "multi-label", "real"]
 Floats = NDArray[np.float64]
 
 GROUP_PREFIX = "group_"
@@ -40,7 +40,7 @@ class TargetInfo:
         ValueError: If the number of names does not fit the kind.
     """
 
-    kind: Kind
+    kind: LabelKind
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -73,11 +73,6 @@ class TargetInfo:
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {"kind": self.kind, "names": list(self.names)}
-
-    @classmethod
-    def from_plain(cls, facts: dict[str, Any]) -> Self:
-        """Read what ``plain`` wrote."""
-        return cls(cast("Kind", facts["kind"]), tuple(facts["names"]))
 
     def _numbered(self, name: str) -> list[str]:
         return [f"{name}_{index}" for index in range(len(self.names))]

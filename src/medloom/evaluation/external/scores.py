@@ -22,10 +22,10 @@ from medloom.evaluation.classification import (
     decide,
 )
 from medloom.evaluation.classification.operating_point import WITHOUT_THRESHOLD
-from medloom.evaluation.classification.target import Kind
 from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
 from medloom.evaluation.figures import write_table
 from medloom.files import write_json
+from medloom.models import LabelKind
 
 __all__ = ["NO_PATIENTS", "ScoreOptions", "evaluate_scores"]
 
@@ -66,7 +66,7 @@ class ScoreOptions:
     patient: str | None = None
     groups: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    kind: Kind | None = None
+    kind: LabelKind | None = None
     threshold: float = 0.5
 
 
@@ -223,7 +223,7 @@ class _Reading:
             )
         return TargetInfo(kind, classes)
 
-    def _kind(self, values: Sequence[Sequence[str]]) -> Kind:
+    def _kind(self, values: Sequence[Sequence[str]]) -> LabelKind:
         every = {cell for one in values for cell in one}
         if len(self.targets) > 1:
             return "multi-label" if every <= _BINARY else "real"
