@@ -155,8 +155,8 @@ def build_store(
     if known and (known[0] == stamps or _unchanged(source, entries, known[2])):
         write_json(memo, {"stamps": stamps, "key": known[1].key})
         return known[1], known[2], True
-    reader = _Reader(recipe, source, preprocess)
-    store, samples = _build(reader, settings, entries, cache, workers, progress)
+    builder = _Builder(_Reader(recipe, source, preprocess), settings, entries, cache, workers, progress)
+    store, samples = builder.build()
     write_json(memo, {"stamps": stamps, "key": store.key})
     return store, samples, False
 
@@ -206,49 +206,44 @@ def _digest(value: object) -> str:
     return sha256_bytes(json.dumps(value, sort_keys=True).encode())
 
 
-def _build(
-    read: _Reader,
-    settings: dict[str, Any],
-    entries: Sequence[Entry],
-    cache: Path,
-    workers: int,
-    progress: Progress | None,
-) -> tuple[PixelStore, list[Sample]]:
-    """Fill a store; once more with a wider dtype in the rare case that the first image's cannot hold another."""
-    dtype = _first_dtype(read, entries)
-    while True:
-        try:
-            return _fill(read, settings, entries, cache, workers, progress, dtype)
-        except _Wider as wider:
-            dtype = np.promote_types(dtype, str(wider))
+@dataclass(frozen=True)
+class _Builder:
+    """Fills a store that is not there yet; the arguments are those of ``build_store``."""
 
+    read: _Reader
+    settings: dict[str, Any]
+    entries: Sequence[Entry]
+    cache: Path
+    workers: int
+    progress: Progress | None
 
-def _fill(
-    read: _Reader,
-    settings: dict[str, Any],
-    entries: Sequence[Entry],
-    cache: Path,
-    workers: int,
-    progress: Progress | None,
-    dtype: np.dtype[Any],
-) -> tuple[PixelStore, list[Sample]]:
-    samples: list[Sample] = []
-    with StoreWriter(cache, len(entries), read.shape, dtype, masks=read.with_masks) as writer:
-        for done, sample in enumerate(_in_order(_Work(read, writer), entries, workers), start=1):
-            samples.append(sample)
-            if progress:
-                progress(done, len(entries))
-        found = [sample.as_json() for sample in samples]
-        ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
-        hashes = [(facts["sha256"], facts["mask_sha256"], facts["flaws"]) for facts in found]
-        key = _digest([settings, ids, hashes])[:32]
-        return PixelStore(writer.publish(key, ids, {"samples": found})), samples
+    def build(self) -> tuple[PixelStore, list[Sample]]:
+        """Fill a store; once more with a wider dtype in the rare case that the first image's cannot hold another."""
+        dtype = self._first_dtype()
+        while True:
+            try:
+                return self._fill(dtype)
+            except _Wider as wider:
+                dtype = np.promote_types(dtype, str(wider))
 
+    def _fill(self, dtype: np.dtype[Any]) -> tuple[PixelStore, list[Sample]]:
+        entries, read = self.entries, self.read
+        samples: list[Sample] = []
+        with StoreWriter(self.cache, len(entries), read.shape, dtype, masks=read.with_masks) as writer:
+            for done, sample in enumerate(_in_order(_Work(read, writer), entries, self.workers), start=1):
+                samples.append(sample)
+                if self.progress:
+                    self.progress(done, len(entries))
+            found = [sample.as_json() for sample in samples]
+            ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
+            hashes = [(facts["sha256"], facts["mask_sha256"], facts["flaws"]) for facts in found]
+            key = _digest([self.settings, ids, hashes])[:32]
+            return PixelStore(writer.publish(key, ids, {"samples": found})), samples
 
-def _first_dtype(read: _Reader, entries: Sequence[Entry]) -> np.dtype[Any]:
-    """The dtype of the first image that can be used; the others nearly always have the same."""
-    pixels = next((pixels for entry in entries if (pixels := read(entry)[1]) is not None), None)
-    return np.dtype(np.uint8) if pixels is None else pixels.image.dtype
+    def _first_dtype(self) -> np.dtype[Any]:
+        """The dtype of the first image that can be used; the others nearly always have the same."""
+        pixels = next((pixels for entry in self.entries if (pixels := self.read(entry)[1]) is not None), None)
+        return np.dtype(np.uint8) if pixels is None else pixels.image.dtype
 
 
 def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[Sample]:
