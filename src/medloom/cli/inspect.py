@@ -31,10 +31,11 @@ def command(
     Prints format, size, type, pages, range of values, spacing, modality and series, and no name, identifier, date or
     path. The exit code is 3 if something would be refused.
     """
+    from medloom.data.sources import is_zip
     from medloom.imaging.inspection import inspect_data
 
     name = path.resolve().name
-    if path.is_file() and not _is_zip(path):
+    if path.is_file() and not is_zip(path):
         facts = inspect_data(_read(path))
         text = f"{name}: {'refused: ' + facts.reason if facts.refused else 'decodes'}"
         print_result({"name": name, **asdict(facts)}, "\n".join([text, *_file_lines(facts)]), as_json=as_json)
@@ -46,11 +47,6 @@ def command(
         refused = bool(found.refused)
     if refused:
         raise typer.Exit(ExitCode.SET_ASIDE)
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def _read(path: Path) -> bytes:

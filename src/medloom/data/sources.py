@@ -11,7 +11,7 @@ from medloom.data.archive import DEFAULT_LIMITS, Limits, ZipReader
 from medloom.errors import DataError
 from medloom.imaging import DEFAULT_BUDGET
 
-__all__ = ["FolderSource", "Source", "ZipSource", "open_source"]
+__all__ = ["FolderSource", "Source", "ZipSource", "is_zip", "open_source"]
 
 _MOST_BYTES = DEFAULT_BUDGET.max_bytes + 1
 _JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
@@ -54,7 +54,7 @@ class FolderSource:
 
     def names(self) -> list[str]:
         """Return the relative POSIX paths of all files, sorted."""
-        return sorted(name for name in self._below("", set()) if not is_litter(name))
+        return sorted(name for name in self._below("", set()) if not _is_litter(name))
 
     def _below(self, folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
         state = (self._root / folder).stat()
@@ -108,7 +108,7 @@ class ZipSource:
 
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""
-        return sorted(name for name in self._reader.names() if not is_litter(name))
+        return sorted(name for name in self._reader.names() if not _is_litter(name))
 
     def stamp(self, name: str) -> str:
         """Return size and CRC as the archive states them."""
@@ -150,14 +150,18 @@ def open_source(location: str | Path) -> Source:
         return FolderSource(path)
     if not path.exists():
         raise DataError(f"{location} does not exist; --data takes a folder or a zip file")
-    with path.open("rb") as handle:
-        magic = handle.read(4)
-    if magic not in (b"PK\x03\x04", b"PK\x05\x06"):
+    if not is_zip(path):
         raise DataError(f"{location} is neither a folder nor a zip file; unpack it and name the folder")
     return ZipSource(path)
 
 
-def is_litter(name: str) -> bool:
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip archive does."""
+    with path.open("rb") as handle:
+        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _is_litter(name: str) -> bool:
     """Whether a path is a hidden file or left by an operating system, and never data."""
     *folders, file = name.split("/")
     if file in _JUNK_FILES or file.startswith(".") or _JUNK_FOLDERS.intersection(folders):

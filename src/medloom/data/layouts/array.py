@@ -100,9 +100,7 @@ class ArrayLabels:
                 items.append(replace(item, labels=meaning.numbers(words)))
             except LabelError as error:
                 problems.append(Problem("label", item.images[0], str(error)))
-        return Listing(
-            tuple(items), tuple(problems), listing.notes, meaning.kind, meaning.classes, meaning.targets
-        )  # fmt: skip
+        return meaning.listing(items, problems, listing.notes)
 
 
 def read_vector(data: bytes, count: int) -> list[float]:

@@ -82,9 +82,7 @@ class CsvLabels:
         found.sort(key=lambda problem: natural_key(problem.file))
         if self._patient is None:
             notes = (*notes, *self._pattern.notes(item.images[0] for item in items))
-        return Listing(
-            tuple(items), (*found, *missing), notes, meaning.kind, meaning.classes, meaning.targets
-        )  # fmt: skip
+        return meaning.listing(items, [*found, *missing], notes)
 
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""

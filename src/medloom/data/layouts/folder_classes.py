@@ -99,10 +99,7 @@ class FolderClasses:
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
         paths = [item.images[0] for item in items]
         notes = (*_count_notes(len(images) - len(inside), copies), *notes, *self._patient.notes(paths))
-        return Listing(
-            tuple(items), tuple(wrong), (*notes, *_shared_notes(items, meaning)), meaning.kind, meaning.classes,
-            meaning.targets,
-        )  # fmt: skip
+        return meaning.listing(items, wrong, (*notes, *_shared_notes(items, meaning)))
 
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""

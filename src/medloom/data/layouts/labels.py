@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from medloom.data.layouts.base import Item, Listing, Problem
 from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError, RecipeError
 from medloom.recipe import LabelsConfig
@@ -58,6 +59,10 @@ class Meaning:
         if self.kind in _SINGLE:
             return (float(self._index(words[0])),)
         return tuple(self._number(word, target) for word, target in zip(words, self.targets, strict=True))
+
+    def listing(self, items: Iterable[Item], problems: Iterable[Problem], notes: Iterable[str]) -> Listing:
+        """Return what a layout found, with what its labels mean."""
+        return Listing(tuple(items), tuple(problems), tuple(notes), self.kind, self.classes, self.targets)
 
     def _index(self, word: str) -> int:
         if word in self.classes:
