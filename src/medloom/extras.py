@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from typing import Any
+from types import ModuleType
 
 from medloom.errors import MissingExtraError
 
@@ -18,7 +18,7 @@ def find_compiler() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-def require(module: str, extra: str) -> Any:  # noqa: ANN401 - a module has no better type
+def require(module: str, extra: str) -> ModuleType:
     """Import an optional module or say which extra brings it.
 
     Args:

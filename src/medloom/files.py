@@ -177,7 +177,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
+def write_json(path: Path, value: object) -> None:
     """Write ``value`` to ``path`` atomically, as indented JSON. NaN and infinity are refused.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from medloom import __version__
 from medloom.cli.options import JsonOption
@@ -32,6 +32,14 @@ _PACKAGES = (
     "imagecodecs",
     "simplejpeg",
 )
+
+
+class _Gpu(Protocol):
+    """What torch says of a GPU; it keeps the type private."""
+
+    name: str
+    total_memory: int
+    major: int
 
 
 def command(as_json: JsonOption = False) -> None:
@@ -85,7 +93,7 @@ def _devices() -> dict[str, Any]:
     return facts
 
 
-def _gpu(properties: Any) -> dict[str, Any]:  # noqa: ANN401 - torch keeps the type private
+def _gpu(properties: _Gpu) -> dict[str, Any]:
     return {
         "name": properties.name,
         "memory_gib": round(properties.total_memory / _GIB, 1),

@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
 
 from medloom.errors import MedloomError
 
@@ -63,7 +62,7 @@ def fail(error: BaseException) -> ExitCode:
     return ExitCode(error.exit_code) if isinstance(error, MedloomError) else ExitCode.FAILED
 
 
-def print_result(value: Any, text: str, *, as_json: bool) -> None:  # noqa: ANN401 - anything JSON can hold
+def print_result(value: object, text: str, *, as_json: bool) -> None:
     """Print what a command found to stdout.
 
     Args:

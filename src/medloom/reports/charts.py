@@ -110,7 +110,7 @@ def figure_uri(figure: Figure, *, format: Literal["svg", "png"] = "svg") -> str:
     Returns:
         The URI; the same figure gives the same bytes.
     """
-    matplotlib: Any = require("matplotlib", "train")
+    matplotlib = require("matplotlib", "train")
     # Naming the canvas keeps ``savefig`` from asking pyplot for one.
     canvas = {"svg": "matplotlib.backends.backend_svg", "png": "matplotlib.backends.backend_agg"}[format]
     require(canvas, "train").FigureCanvas(figure)

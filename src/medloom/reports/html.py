@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medloom.extras import require
 
@@ -79,7 +79,7 @@ def megabytes(value: float | None) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    jinja: Any = require("jinja2", "train")
+    jinja = require("jinja2", "train")
     environment: jinja2.Environment = jinja.Environment(
         loader=jinja.FileSystemLoader(_TEMPLATES),
         autoescape=True,
