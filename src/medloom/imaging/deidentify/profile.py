@@ -37,7 +37,7 @@ _REPEATING = (
 def profile_actions() -> dict[str, str]:
     """Return Table E.1-1: action by tag, such as ``{"00100010": "Z", "60XX3000": "X", …}``.
 
-    Source: PS3.15 2024b, Table E.1-1, column "Basic Prof.".
+    Source: PS3.15 2024b, Table E.1-1, column "Basic Prof."; the attributes that editions up to 2026c added.
     """
     return {row["tag"]: row["action"] for row in _rows("profile.csv")}
 
