@@ -185,6 +185,13 @@ def test_workers_import_no_torch_and_leave_no_core_dump(make_fence):
     assert (core, torch) == ("(0, 0)", "False")
 
 
+def test_a_worker_is_replaced_after_many_images_lest_it_leaks(make_fence, monkeypatch):
+    monkeypatch.setattr("medloom.imaging.fence.pool._MOST_ANSWERS", 2)
+    fence = make_fence("who", workers=1)
+    first, second, third, fourth = (fence.decode(b"").notes[0] for _ in range(4))
+    assert first == second != third == fourth
+
+
 def test_threads_share_a_fence_and_each_gets_its_own_image(fence):
     files = [_png((20 + number, 30, 3)) for number in range(24)]
     with ThreadPoolExecutor(6) as pool:

@@ -67,9 +67,7 @@ def _load(target: str) -> Decode:
 
 def _receive(control: socket.socket) -> tuple[bytes, int, list[int]] | None:
     data, ends, _, _ = socket.recv_fds(control, ORDER.size, 1)
-    while data and len(data) < ORDER.size:
-        data += control.recv(ORDER.size - len(data))
-    return (*ORDER.unpack(data), ends) if data else None
+    return (*ORDER.unpack(data), ends) if len(data) == ORDER.size else None
 
 
 def _fork(control: socket.socket, ends: Sequence[int], decode: Decode, growth_bytes: int) -> int:
