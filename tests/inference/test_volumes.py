@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medloom.imaging import decode, nifti
+from medloom.imaging import decode, nifti_file
 from medloom.imaging.nifti import read_nifti_volume, write_nifti
 from medloom.inference import OperatingPoint
 from medloom.inference.files import predict_files
@@ -92,14 +92,14 @@ def test_slices_of_a_volume_are_the_pages_of_its_file(predictor):
 def test_a_compressed_volume_is_inflated_once_and_not_once_a_slice(predictor, tmp_path, monkeypatch):
     data = _nifti(np.random.default_rng(0).normal(size=(64, 64, 40)).astype(np.float32))
     inflated = []
-    original = nifti._inflated
+    original = nifti_file._inflated
 
     def counted(*given, **options):
         for piece in original(*given, **options):
             inflated.append(len(piece))
             yield piece
 
-    monkeypatch.setattr(nifti, "_inflated", counted)
+    monkeypatch.setattr(nifti_file, "_inflated", counted)
     (result,) = predict_files(predictor, [ImageFile("a.nii.gz", lambda: data)], tmp_path)
     assert result.slices == 40
     assert sum(inflated) < 1.1 * len(gzip.decompress(data))

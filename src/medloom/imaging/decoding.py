@@ -48,7 +48,7 @@ def decode(
     failure is a `DecodeError`.
 
     Args:
-        data: The encoded image: TIFF, PNG, JPEG or NPY.
+        data: The encoded image, in any format of the registry.
         content_type: Declared media type, to be compared with the content; None if nothing was declared.
         page: Page counted from 0; needed where a file has several.
         nan_policy: ``reject`` refuses NaN and infinite pixels, ``allow`` returns them.

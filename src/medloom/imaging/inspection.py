@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from medloom.errors import DecodeError, UserError
+from medloom.imaging import nifti
 from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.decoding import decode
+from medloom.imaging.dicom import open_image
 from medloom.imaging.registry import FORMATS, sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image
 
@@ -221,19 +223,14 @@ def _with_header(facts: FileFacts, header: Header) -> FileFacts:
 def _images(data: bytes, header: Header, budget: Budget) -> Iterator[Image]:
     """Decode every page; a compressed volume is inflated once, not once for each slice."""
     if header.format == "nifti":
-        from medloom.imaging.nifti import read_nifti_volume
-
-        volume = read_nifti_volume(data, budget=budget)
-        spacing = decode(data, page=0, budget=budget).spacing_mm
-        yield Image(volume.voxels, "nifti", spacing, volume.notes)
+        volume = nifti.read_nifti_volume(data, budget=budget)
+        yield Image(volume.voxels, "nifti", nifti.plane_spacing(data, budget), volume.notes)
         return
     for page in range(header.pages):
         yield decode(data, page=page, budget=budget)
 
 
 def _look_at_series(data: bytes, budget: Budget, found: _Found) -> None:
-    from medloom.imaging.dicom import open_image
-
     file = open_image(data, budget).file
     modality = file.data_set.text("Modality")
     found.series = file.data_set.text("SeriesInstanceUID")

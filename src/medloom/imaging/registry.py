@@ -27,7 +27,7 @@ def sniff(data: bytes) -> str:
         data: The encoded image, or at least its beginning.
 
     Returns:
-        ``tiff``, ``png``, ``jpeg`` or ``npy``.
+        A name of ``FORMATS``, such as ``tiff`` or ``dicom``.
 
     Raises:
         DecodeError: ``empty``, ``truncated`` in the signature, or ``unsupported``.
