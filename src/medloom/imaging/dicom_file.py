@@ -77,8 +77,6 @@ class DicomFile:
 
     data_set: DataSet
     syntax: Syntax
-    uid: str
-    encoded_bytes: int
 
 
 def transfer_syntaxes() -> dict[str, str]:
@@ -126,7 +124,7 @@ def open_file(data: bytes, check_pixels: Callable[[DataSet], int]) -> DicomFile:
         at = 0
     data_set = DataSet(reader, Span(at, len(reader.data)), _implicit(reader.data[at : at + 6], syntax))
     _check_image(data_set, stored_class)
-    return DicomFile(data_set, syntax, uid, len(data))
+    return DicomFile(data_set, syntax)
 
 
 def _meta(data: bytes, start: int) -> tuple[str, str, int]:

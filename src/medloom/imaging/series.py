@@ -18,7 +18,7 @@ from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels
 from medloom.imaging.volume import Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "read_series", "slices_of_series"]
+__all__ = ["MOST_VOLUME_BYTES", "read_series"]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
@@ -51,21 +51,6 @@ class _Slice:
     @property
     def size(self) -> tuple[int, int]:
         return self.opened.module.rows, self.opened.module.columns
-
-
-def slices_of_series(
-    files: Mapping[str, bytes] | Iterable[bytes], *, budget: Budget = DEFAULT_BUDGET
-) -> tuple[int, ...]:
-    """Return how many slices each series in a set of files has; the position is the index that `read_series` takes.
-
-    Args:
-        files: DICOM files; the keys of a mapping are not used.
-        budget: What each file may cost.
-
-    Raises:
-        DataError: If a file is no DICOM image; lists every such file by its number, counted from 0.
-    """
-    return tuple(sum(item.module.frames for item in opened) for opened in _by_series(files, budget).values())
 
 
 def read_series(
