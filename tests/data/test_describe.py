@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medloom.data.describe import add_preview, describe
+from medloom.data.describe import describe
 from medloom.data.describe.flair import flair_facts
 from medloom.data.phantom import phantom_patient
 from medloom.recipe.schema import PhantomConfig
@@ -148,12 +148,8 @@ def test_the_preview_shows_the_views_of_a_slice_with_a_lesion(data: tuple[pd.Dat
     describe(catalogue, store, tmp_path / "a", channels=CHANNELS, preview=preview)
     describe(catalogue, store, tmp_path / "b", channels=CHANNELS)
     assert not (tmp_path / "b/data_report/augmentation.png").exists()
-    add_preview(tmp_path / "b", store, preview)
-    pictures = [(tmp_path / folder / "data_report/augmentation.png").read_bytes() for folder in "ab"]
-    assert pictures[0] == pictures[1]
-    assert asked[0] == asked[1]
     assert store.masks[asked[0]].any()
-    width, height = Image.open(io.BytesIO(pictures[0])).size
+    width, height = Image.open(io.BytesIO((tmp_path / "a/data_report/augmentation.png").read_bytes())).size
     assert width > 2 * height
 
 

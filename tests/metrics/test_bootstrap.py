@@ -89,6 +89,7 @@ def test_several_statistics_of_one_pass_are_those_taken_alone():
         return {
             "area": roc_auc(truth, values[::-1], weights),
             "means": np.stack([weights @ values, weights @ truth], 1),
+            "second": weights @ truth,
         }
 
     found = resample(patients, both, n=100, seed=3)
@@ -96,7 +97,7 @@ def test_several_statistics_of_one_pass_are_those_taken_alone():
     alone = bootstrap_interval(pairs, patients, lambda v, w: roc_auc(v[:, 0], v[:, 1], w), n=100, seed=3)
     assert found.estimate("area", len(values)) == alone
     low, high = found.band("means")
-    second = found.estimate("means", len(values), 1)
+    second = found.estimate("second", len(values))
     assert (second.low, second.high) == (low[1], high[1])
     assert low[0] < found.point["means"][0] < high[0]
 

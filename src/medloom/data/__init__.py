@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from medloom.data.audit import audit_leakage
     from medloom.data.catalogue import COLUMNS, image_files, labels_of, meta_of, read_catalogue, write_catalogue
     from medloom.data.checks import ClassMap, read_image, read_mask
-    from medloom.data.describe import add_preview
     from medloom.data.kaggle import fetch_kaggle, kaggle_credentials, store_kaggle_credentials
     from medloom.data.metadata import TableEncoding
     from medloom.data.page_reader import PageReader
@@ -36,7 +35,6 @@ _HOMES = {
     "Source": "sources",
     "StoreWriter": "store",
     "TableEncoding": "metadata",
-    "add_preview": "describe",
     "audit_leakage": "audit",
     "fetch_kaggle": "kaggle",
     "image_files": "catalogue",
@@ -68,7 +66,6 @@ __all__ = [
     "Source",
     "StoreWriter",
     "TableEncoding",
-    "add_preview",
     "audit_leakage",
     "fetch_kaggle",
     "image_files",

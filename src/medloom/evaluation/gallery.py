@@ -24,6 +24,7 @@ PREDICTED = (240, 60, 60)
 BOTH = (255, 225, 60)
 """Colour where the two outlines coincide."""
 
+_COUNT = 3  # cases in each group
 _SIDE_PX = 512  # small images are enlarged to about this, so that an outline hides little of them
 
 GROUPS = {
@@ -33,7 +34,7 @@ GROUPS = {
 }
 
 
-def choose_cases(table: pd.DataFrame, count: int = 3) -> dict[str, list[str]]:
+def choose_cases(table: pd.DataFrame) -> dict[str, list[str]]:
     """Choose what the gallery shows.
 
     Cases are ordered by Dice; of equal ones, that with the most wrong pixels is the worst and that with the
@@ -41,7 +42,6 @@ def choose_cases(table: pd.DataFrame, count: int = 3) -> dict[str, list[str]]:
 
     Args:
         table: Rows of ``cases.csv``, of one split.
-        count: Cases in each group.
 
     Returns:
         Sample ids by group: ``worst``, ``worst_lesion``, ``best``.
@@ -51,9 +51,9 @@ def choose_cases(table: pd.DataFrame, count: int = 3) -> dict[str, list[str]]:
     worst = sums[sums["dice"] < 1.0].sort_values(["dice", "wrong_px"], ascending=[True, False], kind="stable")
     best = sums.sort_values(["dice", "truth_px"], ascending=False, kind="stable")
     return {
-        "worst": list(worst.index[:count]),
-        "worst_lesion": list(worst.index[worst["truth_px"] > 0][:count]),
-        "best": list(best.index[(best["truth_px"] > 0) & (best["dice"] > 0)][:count]),
+        "worst": list(worst.index[:_COUNT]),
+        "worst_lesion": list(worst.index[worst["truth_px"] > 0][:_COUNT]),
+        "best": list(best.index[(best["truth_px"] > 0) & (best["dice"] > 0)][:_COUNT]),
     }
 
 

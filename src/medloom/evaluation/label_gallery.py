@@ -30,13 +30,12 @@ _SIDE_PX = 320
 _HEAT = np.array([255, 40, 0], np.float32)
 
 
-def choose_mistakes(table: pd.DataFrame, target: TargetInfo, count: int = _COUNT) -> pd.DataFrame:
+def choose_mistakes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
     """Choose the cases that were decided wrongly with the most confidence.
 
     Args:
         table: Rows of ``cases.csv``, of one split.
         target: What is predicted.
-        count: How many at most.
 
     Returns:
         ``sample_id, truth, decision, score, output``: names of the true and the decided class, the probability of
@@ -61,7 +60,7 @@ def choose_mistakes(table: pd.DataFrame, target: TargetInfo, count: int = _COUNT
         },
         columns=columns,
     )
-    return found.sort_values("score", ascending=False, kind="stable").head(count)
+    return found.sort_values("score", ascending=False, kind="stable").head(_COUNT)
 
 
 def write_label_gallery(

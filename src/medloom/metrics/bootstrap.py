@@ -70,17 +70,14 @@ class Resampled:
     draws: dict[str, Floats]
     patients: int
 
-    def estimate(self, name: str, n: int, index: int | tuple[int, ...] = ()) -> Estimate:
-        """Return a statistic, or one entry of it, with its 95 % interval.
+    def estimate(self, name: str, n: int) -> Estimate:
+        """Return a statistic that is one number with its 95 % interval.
 
         Args:
             name: The statistic.
             n: Number of cases that count in it.
-            index: Which entry, where the statistic is an array.
         """
-        where = index if isinstance(index, tuple) else (index,)
-        drawn = np.moveaxis(self.draws[name], 0, -1)[where]
-        return _estimate(self.point[name][where], drawn, n, self.patients)
+        return _estimate(float(self.point[name]), self.draws[name], n, self.patients)
 
     def band(self, name: str) -> tuple[Floats, Floats]:
         """Return the 2.5th and the 97.5th percentile of every entry of a statistic, NaN where there is none."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from medloom.data.describe.report import FACTS_FILE, REPORT_FOLDER, Preview, add_preview, describe
+from medloom.data.describe.report import FACTS_FILE, REPORT_FOLDER, Preview, describe
 
-__all__ = ["FACTS_FILE", "REPORT_FOLDER", "Preview", "add_preview", "describe"]
+__all__ = ["FACTS_FILE", "REPORT_FOLDER", "Preview", "describe"]

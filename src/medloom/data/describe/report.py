@@ -16,9 +16,9 @@ from medloom.data.describe.intensities import blank_facts, channel_facts, extrem
 from medloom.data.describe.pictures import Stack, animation, augmentation, class_gallery, gallery
 from medloom.data.splits import SPLITS
 from medloom.data.stored import StoredPixels, evenly
-from medloom.files import read_json, write_bytes, write_json
+from medloom.files import write_bytes, write_json
 
-__all__ = ["FACTS_FILE", "REPORT_FOLDER", "Preview", "add_preview", "describe"]
+__all__ = ["FACTS_FILE", "REPORT_FOLDER", "Preview", "describe"]
 
 REPORT_FOLDER = "data_report"
 """Folder of the facts and pictures in a run directory."""
@@ -90,23 +90,6 @@ def describe(
     }
     write_json(folder / FACTS_FILE, facts)
     return facts
-
-
-def add_preview(run_dir: Path, store: StoredPixels, preview: Preview) -> None:
-    """Draw the augmentation preview of a run that was described without one.
-
-    For a preparation that must do without torch: what comes above it adds the picture afterwards.
-
-    Args:
-        run_dir: The run directory with ``data_report/facts.json``.
-        store: The pixels of the run.
-        preview: As for ``describe``.
-    """
-    folder = run_dir / REPORT_FOLDER
-    pictures = read_json(folder / FACTS_FILE)["pictures"]
-    row = int(store.rows([pictures["largest_lesion"]])[0])
-    channel = None if pictures.get("colour") else pictures["channel_index"]
-    write_bytes(folder / AUGMENTATION_FILE, augmentation(preview(row), channel))
 
 
 def _splits(catalogue: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ __all__ = ["encode_jpeg", "grid", "smooth_field", "soft"]
 
 FloatArray = npt.NDArray[np.floating]
 
+_JPEG_QUALITY = 92
+
 
 def grid(height: int, width: int) -> tuple[FloatArray, FloatArray]:
     """Return x and y of each pixel, (height, width) each, from -1 to 1."""
@@ -32,8 +34,8 @@ def soft(distance: FloatArray, edge: float) -> FloatArray:
     return np.asarray(1.0 / (1.0 + np.exp(np.clip(distance / np.float32(edge), -30, 30))), np.float32)
 
 
-def encode_jpeg(pixels: npt.NDArray[np.uint8], quality: int = 92) -> bytes:
+def encode_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
     """Return pixels (H, W) or (H, W, 3) as a baseline JPEG."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=_JPEG_QUALITY)
     return stream.getvalue()
