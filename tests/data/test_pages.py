@@ -14,7 +14,7 @@ from medloom.data.layouts import Item, Listing, natural_key
 from medloom.data.pages import with_pages
 from medloom.data.pseudonyms import with_pseudonyms
 from medloom.errors import DataError, DecodeError, RecipeError
-from medloom.imaging import decode
+from medloom.imaging import DEFAULT_BUDGET, decode
 from medloom.recipe import Recipe, parse_recipe
 from medloom.transforms import Preprocess
 
@@ -178,7 +178,7 @@ def test_a_compressed_volume_is_read_and_inflated_once_for_all_its_slices(tmp_pa
     inflated, read = [], []
     real = page_reader.gzip.decompress
     monkeypatch.setattr(page_reader.gzip, "decompress", lambda data: (inflated.append(1), real(data))[1])
-    monkeypatch.setattr(page_reader, "inspect", lambda data: read.append(1))
+    monkeypatch.setattr(page_reader, "inspect", lambda data, **_: read.append(1))
     assert len(run(tmp_path / "set", tmp_path, volumes()).catalogue) == 300
     # Once more for the first file of all, whose type the store takes.
     assert len(inflated) == len(read) <= len(files) + 2
@@ -214,6 +214,15 @@ def test_a_page_is_what_decode_returns_for_it(data, page):
     np.testing.assert_array_equal(found.pixels, expected.pixels)
     assert found.pixels.dtype == expected.pixels.dtype
     assert (found.spacing_mm, found.notes, found.format) == (expected.spacing_mm, expected.notes, expected.format)
+
+
+def test_a_volume_may_be_longer_than_a_request():
+    large = np.zeros((1024, 1024, 14), np.int16)
+    large[5, 3, 13] = 7
+    data = nibabel.Nifti1Image(large, np.eye(4)).to_bytes()
+    assert len(data) > DEFAULT_BUDGET.max_bytes
+    pixels = PageReader(lambda name: data).decode("a", 13).pixels
+    assert (pixels.max(), pixels[3, 5, 0]) == (7, 7)
 
 
 GOOD = nifti(voxels(0, 3))
@@ -333,7 +342,7 @@ def test_the_second_time_no_file_is_read_and_a_changed_one_alone_is_counted_agai
 ):
     asked = []
     real = pages.inspect
-    monkeypatch.setattr(pages, "inspect", lambda data: (asked.append(1), real(data))[1])
+    monkeypatch.setattr(pages, "inspect", lambda data, **options: (asked.append(1), real(data, **options))[1])
     first = run(folder, tmp_path, volumes(suffix))
     assert len(asked) == 8
     second = run(folder, tmp_path, volumes(suffix))

@@ -7,6 +7,7 @@ import pytest
 
 from medloom.data import read_catalogue
 from medloom.data.phantom import phantom_patient
+from medloom.imaging import DEFAULT_BUDGET
 from medloom.imaging.nifti import read_nifti_volume
 from medloom.inference.volumes import predict_volume
 from medloom.packaging import load, read_bundle
@@ -62,3 +63,11 @@ def test_volumes_run_to_a_bundle_that_predicts_them_as_they_were_measured(volume
         found = predict_volume(predictor, read_nifti_volume((volumes / file).read_bytes())).mask
         measured = slices.sort_values("frame")["predicted_px"].tolist()
         assert (found > 0).sum(axis=(1, 2)).tolist() == measured
+
+    large = nibabel.Nifti1Image(np.zeros((1024, 1024, 14), np.int16), np.eye(4))
+    nibabel.save(large, volumes / "large.nii")
+    assert (volumes / "large.nii").stat().st_size > DEFAULT_BUDGET.max_bytes
+    output = medloom.folder / "predicted"
+    code, _, err = medloom("predict", str(run / "model.tar.gz"), str(volumes / "large.nii"), "-o", str(output))
+    assert code == 0, err
+    assert nibabel.load(output / "masks" / "large.nii.gz").shape == large.shape

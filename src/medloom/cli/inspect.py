@@ -32,11 +32,12 @@ def command(
     path. The exit code is 3 if something would be refused.
     """
     from medloom.data.sources import is_zip
+    from medloom.imaging import FILE_BUDGET
     from medloom.imaging.inspection import inspect_data
 
     name = path.resolve().name
     if path.is_file() and not is_zip(path):
-        facts = inspect_data(_read(path))
+        facts = inspect_data(_read(path, FILE_BUDGET.max_bytes), budget=FILE_BUDGET)
         text = f"{name}: {'refused: ' + facts.reason if facts.refused else 'decodes'}"
         print_result({"name": name, **asdict(facts)}, "\n".join([text, *_file_lines(facts)]), as_json=as_json)
         refused = bool(facts.refused)
@@ -49,15 +50,14 @@ def command(
         raise typer.Exit(ExitCode.SET_ASIDE)
 
 
-def _read(path: Path) -> bytes:
-    from medloom.imaging import DEFAULT_BUDGET
-
+def _read(path: Path, most: int) -> bytes:
     with path.open("rb") as handle:
-        return handle.read(DEFAULT_BUDGET.max_bytes + 1)
+        return handle.read(most + 1)
 
 
 def _collection(path: Path) -> CollectionFacts:
     from medloom.data.sources import open_source
+    from medloom.imaging import FILE_BUDGET
     from medloom.imaging.inspection import inspect_many
 
     try:
@@ -67,7 +67,7 @@ def _collection(path: Path) -> CollectionFacts:
     with source, progress("inspect") as update:
         names = source.names()
         readers = (partial(source.read, name) for name in names)
-        return inspect_many(readers, progress=lambda done: update(done, len(names)))
+        return inspect_many(readers, budget=FILE_BUDGET, progress=lambda done: update(done, len(names)))
 
 
 def _file_lines(facts: FileFacts) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +61,7 @@ def command(
 
     A bad file is reported and the rest go on; the exit code is then 3.
     """
+    from medloom.imaging import FILE_BUDGET
     from medloom.inference.inputs import open_images
     from medloom.packaging import read_bundle
 
@@ -68,7 +69,7 @@ def command(
         raise UserError("--series takes every slice and --page takes one page; give one of them")
     with read_bundle(bundle) as opened:
         manifest = opened.manifest
-        predictor = opened.predictor(runtime=runtime, threads=threads)
+        predictor = replace(opened.predictor(runtime=runtime, threads=threads), budget=FILE_BUDGET)
     page = manifest.input.page if page is None else page
     with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
         if not images:

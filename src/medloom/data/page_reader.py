@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from medloom.files import sha256_bytes
-from medloom.imaging import DEFAULT_BUDGET, Image, decode, inspect
+from medloom.imaging import FILE_BUDGET, Image, decode, inspect
 
 __all__ = ["PageReader"]
 
@@ -74,11 +74,11 @@ class PageReader:
         """
         file = self._file(name)
         if page is None or not file.data.startswith(_GZIP):
-            return decode(file.data, page=page, at_least=at_least)
+            return decode(file.data, page=page, budget=FILE_BUDGET, at_least=at_least)
         if not file.inflated:
-            inspect(file.data)  # compares with the budget what it inflates to, and finds it whole
+            inspect(file.data, budget=FILE_BUDGET)  # compares with the budget what it inflates to, and finds it whole
             file.inflated = gzip.decompress(file.data)
-        return decode(file.inflated, page=page, budget=replace(DEFAULT_BUDGET, max_bytes=len(file.inflated)))
+        return decode(file.inflated, page=page, budget=replace(FILE_BUDGET, max_bytes=len(file.inflated)))
 
     def _file(self, name: str) -> _File:
         if name not in self._files:

@@ -11,7 +11,7 @@ from medloom.data.checks import FILE_ERRORS, explain
 from medloom.data.layouts import Item, Listing, Problem
 from medloom.data.sources import Source
 from medloom.files import read_json, sha256_bytes, write_json
-from medloom.imaging import inspect
+from medloom.imaging import FILE_BUDGET, inspect
 
 __all__ = ["PageRule", "spoken_pages", "with_pages"]
 
@@ -120,6 +120,6 @@ def _stamp(source: Source, name: str) -> str:
 
 def _inspected(source: Source, name: str) -> int | str:
     try:
-        return inspect(source.read(name)).pages
+        return inspect(source.read(name), budget=FILE_BUDGET).pages
     except FILE_ERRORS as error:
         return explain(error, name)[1]

@@ -9,11 +9,11 @@ from typing import Protocol, Self
 
 from medloom.data.archive import DEFAULT_LIMITS, Limits, ZipReader
 from medloom.errors import DataError
-from medloom.imaging import DEFAULT_BUDGET
+from medloom.imaging import FILE_BUDGET
 
 __all__ = ["FolderSource", "Source", "ZipSource", "is_zip", "open_source"]
 
-_MOST_BYTES = DEFAULT_BUDGET.max_bytes + 1
+_MOST_BYTES = FILE_BUDGET.max_bytes + 1
 _JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
 _JUNK_FILES = frozenset({"Thumbs.db", "desktop.ini"})
 

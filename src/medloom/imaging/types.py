@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_BUDGET", "Budget", "Format", "Header", "Image", "NanPolicy", "Pixels", "Reduction"]
+__all__ = ["DEFAULT_BUDGET", "FILE_BUDGET", "Budget", "Format", "Header", "Image", "NanPolicy", "Pixels", "Reduction"]
 
 Pixels = NDArray[Any]
 NanPolicy = Literal["reject", "allow"]
@@ -36,6 +36,9 @@ class Budget:
 
 
 DEFAULT_BUDGET = Budget()
+
+FILE_BUDGET = Budget(max_bytes=512 * 2**20)
+"""For a file that its user named on this machine: volumes are longer than what a server takes from anybody."""
 
 
 @dataclass(frozen=True)

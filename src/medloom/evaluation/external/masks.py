@@ -19,7 +19,7 @@ from medloom.evaluation.external.scores import NO_PATIENTS
 from medloom.evaluation.figures import interval_facts, meanings, write_table
 from medloom.evaluation.summary import FIGURES, patient_table, summarise
 from medloom.files import write_json
-from medloom.imaging import FORMATS_BY_SUFFIX, decode
+from medloom.imaging import FILE_BUDGET, FORMATS_BY_SUFFIX, decode
 
 __all__ = ["evaluate_masks"]
 
@@ -215,7 +215,7 @@ def _try(source: Source, name: str, problems: list[str]) -> NDArray[np.int64] | 
 
 
 def _read(source: Source, name: str) -> NDArray[np.int64]:
-    plane = value_plane(decode(source.read(name)))
+    plane = value_plane(decode(source.read(name), budget=FILE_BUDGET))
     whole = plane.astype(np.int64)
     if (whole != plane).any():
         raise UnfitError("values", "fractions; expected class values")
