@@ -33,16 +33,6 @@ FORBIDDEN = {
 }
 
 
-@pytest.fixture
-def modules_after():
-    def run(code: str) -> set[str]:
-        code += "\nimport sys; print('\\nMODULES', *{name.partition('.')[0] for name in sys.modules})"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        return set(done.stdout.rpartition("MODULES ")[2].split())
-
-    return run
-
-
 def test_importing_medloom_imports_nothing_heavy(modules_after):
     assert modules_after("import medloom").isdisjoint(HEAVY)
 

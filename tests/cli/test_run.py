@@ -87,17 +87,6 @@ def dicoms(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """The working directory, with runs and a cache, shared by the tests of a recipe."""
-    patch = pytest.MonkeyPatch()
-    folder = tmp_path_factory.mktemp("place")
-    patch.setenv("MEDLOOM_CACHE", str(folder / "cache"))
-    patch.chdir(folder)
-    yield folder
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
 def finished():
     return {}
 

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import random
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,22 +17,6 @@ from medloom.packaging import read_bundle, verify, write_bundle
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import checksum_line
 from medloom.packaging.testing import tiny_graph, tiny_recipe, write_tiny_bundle
-
-
-@pytest.fixture
-def folder(bundle_path, tmp_path):
-    with read_bundle(bundle_path) as bundle:
-        shutil.copytree(bundle.folder, tmp_path / "bundle")
-    return tmp_path / "bundle"
-
-
-def _rewrite(folder, change):
-    """Edit the manifest as an attacker who knows the format would."""
-    manifest = json.loads((folder / "bundle.json").read_text())
-    change(manifest)
-    data = json.dumps(manifest).encode()
-    (folder / "bundle.json").write_bytes(data)
-    (folder / "bundle.json.sha256").write_bytes(checksum_line(data))
 
 
 def test_a_bundle_gives_a_predictor_that_finds_what_it_was_made_to_find(bundle_path):
@@ -107,12 +90,12 @@ def test_another_runtime_gives_the_golden_answer(bundle_path):
     assert verify(bundle_path, runtime="openvino").max_difference < 1e-5
 
 
-def test_verify_says_when_the_model_answers_differently(folder):
+def test_verify_says_when_the_model_answers_differently(folder, rewrite):
     expected = np.load(folder / "golden/probabilities.npy")
     expected[0, 3, 3] += 0.01
     np.save(folder / "golden/probabilities.npy", expected)
     digest = hashlib.sha256((folder / "golden/probabilities.npy").read_bytes()).hexdigest()
-    _rewrite(folder, lambda manifest: manifest["files"].update({"golden/probabilities.npy": digest}))
+    rewrite(lambda manifest: manifest["files"].update({"golden/probabilities.npy": digest}))
     with pytest.raises(VerifyError, match=r"off by 0\.01"):
         verify(folder)
 
@@ -170,8 +153,8 @@ def test_a_file_that_the_bundle_does_not_list_is_refused(folder, tmp_path):
         (lambda m: m["golden"].update(input="/etc/hostname"), "/etc/hostname"),
     ],
 )
-def test_a_manifest_that_is_wrong_is_refused_by_the_field(folder, change, message):
-    _rewrite(folder, change)
+def test_a_manifest_that_is_wrong_is_refused_by_the_field(folder, change, message, rewrite):
+    rewrite(change)
     with pytest.raises(BundleError, match=message):
         read_bundle(folder)
 

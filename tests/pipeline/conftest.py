@@ -15,17 +15,6 @@ from medloom.recipe import Recipe
 SIZE = 24
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """The working directory, with a cache, shared by the tests of a module."""
-    patch = pytest.MonkeyPatch()
-    folder = tmp_path_factory.mktemp("place")
-    patch.setenv("MEDLOOM_CACHE", str(folder / "cache"))
-    patch.chdir(folder)
-    yield folder
-    patch.undo()
-
-
 def write_set(folder, levels) -> None:
     """Three pictures of each of 14 patients: noise, brighter with the level; a CSV with age and site."""
     rng = np.random.default_rng(0)
