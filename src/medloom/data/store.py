@@ -225,10 +225,13 @@ class StoreWriter:
         index = json.dumps(facts, allow_nan=False)
         write_text(self._beside / "index.json", index)
         path = self._folder / key
-        if not path.exists():
-            self._beside.chmod(0o755)
+        self._beside.chmod(0o755)
+        try:
             self._beside.rename(path)
-            sync_folder(self._folder)
+        except OSError:
+            if not (path / "index.json").is_file():
+                raise
+        sync_folder(self._folder)
         return path
 
 
