@@ -153,7 +153,7 @@ class SplitConfig(Config):
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
     """Number of folds for cross-validation; replaces the shares. A fold is the test set once."""
     fold: Annotated[int, Field(ge=0)] | None = None
-    """Which fold is the test set; the next one validates. Empty: every fold in turn, and their ensemble."""
+    """Which fold is the test set; the next one validates. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
     """What a split that the files come in (`train`, `val`, `test` folders) is worth: `respect` it, `repair` its
     validation part by drawing patients from train and none from test, or `ignore` it."""
