@@ -72,16 +72,7 @@ def run_dir(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def page(run_dir):
-    return write_run_report(run_dir).read_text()
-
-
-def visible(page):
-    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
-
-
-def test_the_headlines_come_with_interval_number_and_the_constant_answer(page, run_dir):
+def test_the_headlines_come_with_interval_number_and_the_constant_answer(page, run_dir, visible):
     test = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]
     figure, text = test["figures"]["roc_auc"], visible(page)
     assert f"ROC AUC {figure['value']:.3f} {figure['low']:.3f} to {figure['high']:.3f} n = {figure['n']}" in text
@@ -96,14 +87,14 @@ def test_every_chart_is_there(page):
         assert words in alternatives
 
 
-def test_the_operating_point_and_its_notes_are_told(page):
+def test_the_operating_point_and_its_notes_are_told(page, visible):
     text = visible(page)
     assert "Rule: the best of them." in text
     assert "0.3700" in text
     assert "a note of the choice" in text
 
 
-def test_groups_patients_and_classes_of_the_parts_have_tables(page):
+def test_groups_patients_and_classes_of_the_parts_have_tables(page, visible):
     text = visible(page)
     assert "sex: F" in text
     assert "Per patient" in text
@@ -126,7 +117,7 @@ def test_the_same_facts_give_the_same_page(run_dir, page):
 
 
 @pytest.mark.parametrize("target", [BINARY, CLASSES, LABELS, VALUES], ids=lambda target: target.kind)
-def test_every_kind_of_target_has_a_page(tmp_path, target):
+def test_every_kind_of_target_has_a_page(tmp_path, target, visible):
     write_evaluation(tmp_path, target)
     text = visible(write_evaluation_report(tmp_path).read_text())
     assert not re.search(r"\b(nan|None|undefined)\b", text)
@@ -144,14 +135,14 @@ def test_every_kind_of_target_has_a_page(tmp_path, target):
         (lambda cases: cases.assign(patient_id="P001"), "Only 1 test patients"),
     ],
 )
-def test_missing_facts_are_named_and_do_no_harm(tmp_path, change, warning):
+def test_missing_facts_are_named_and_do_no_harm(tmp_path, change, warning, visible):
     write_evaluation(tmp_path, BINARY, change(made_up(BINARY)))
     text = visible(write_evaluation_report(tmp_path).read_text())
     assert warning in text
     assert not re.search(r"\b(nan|None|undefined)\b", text)
 
 
-def test_folds_are_shown_beside_the_figures_of_all(tmp_path):
+def test_folds_are_shown_beside_the_figures_of_all(tmp_path, visible):
     figure = {"value": 0.8125, "low": 0.7, "high": 0.9, "n": 10, "patients": 5}
     folds = [{"fold": index, "figures": {"roc_auc": figure}} for index in range(3)]
     write_evaluation(tmp_path, BINARY, folds=folds)
@@ -159,7 +150,7 @@ def test_folds_are_shown_beside_the_figures_of_all(tmp_path):
     assert text.count("0.812 (0.700 to 0.900)") == 3
 
 
-def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(run_dir, tmp_path):
+def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(run_dir, tmp_path, visible):
     for name in ("prepare.json", "recipe.yaml"):
         write_text(tmp_path / name, (run_dir / name).read_text())
     assert "has not been measured yet" in visible(write_run_report(tmp_path).read_text())

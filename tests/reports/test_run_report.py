@@ -115,17 +115,7 @@ def run_dir(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def page(run_dir):
-    return write_run_report(run_dir).read_text()
-
-
-def visible(page):
-    """Text of the page without tags, styles and pictures."""
-    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
-
-
-def test_the_headlines_come_first_with_interval_and_number(page, run_dir):
+def test_the_headlines_come_first_with_interval_and_number(page, run_dir, visible):
     figure = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]["figures"]["dice_lesion"]
     text = visible(page)
     headline = f"{figure['value']:.3f} {figure['low']:.3f} to {figure['high']:.3f} n = {figure['n']}"
@@ -136,7 +126,7 @@ def test_the_headlines_come_first_with_interval_and_number(page, run_dir):
     assert page.index(f"{figure['value']:.3f}") < positions[0]
 
 
-def test_every_figure_says_what_it_means(page):
+def test_every_figure_says_what_it_means(page, visible):
     text = visible(page)
     for name in ("dice_lesion", "false_alarm_rate", "dice_all", "hd95_px", "roc_auc"):
         assert FIGURES[name].meaning.replace("'", "&#39;") in text
@@ -152,7 +142,7 @@ def test_pictures_carry_pseudonym_and_dice(page):
     assert "Epoch 15: dice_balanced 0.750" in page
 
 
-def test_only_a_few_epochs_are_shown_the_first_and_the_last_among_them(page):
+def test_only_a_few_epochs_are_shown_the_first_and_the_last_among_them(page, visible):
     shown = [int(number) for number in re.findall(r"<figcaption>Epoch (\d+)", page)]
     assert (len(shown), shown[0], shown[-1]) == (6, 1, 15)
     assert "6 of 15 epochs shown" in visible(page)
@@ -178,7 +168,7 @@ def test_the_same_facts_give_the_same_page(run_dir, page):
     assert write_run_report(run_dir).read_text() == page
 
 
-def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(tmp_path):
+def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(tmp_path, visible):
     write_prepared(tmp_path)
     text = visible(write_run_report(tmp_path).read_text())
     assert "has not been measured yet" in text
@@ -194,7 +184,7 @@ def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(tmp_path):
         (cases("test", 12), 0, "No intervals were taken"),
     ],
 )
-def test_missing_facts_are_named_and_do_no_harm(tmp_path, test, resamples, warning):
+def test_missing_facts_are_named_and_do_no_harm(tmp_path, test, resamples, warning, visible):
     write_prepared(tmp_path)
     write_evaluation(tmp_path / "evaluation", test, resamples)
     text = visible(write_run_report(tmp_path).read_text())

@@ -56,3 +56,18 @@ def served_labels(label_bundle_path):
     """Predictor and manifest of a bundle for classification."""
     with read_bundle(label_bundle_path) as bundle:
         return bundle.predictor(threads=1), bundle.manifest
+
+
+@pytest.fixture(scope="session")
+def assert_problem():
+    """Check that a response is a problem with this status and code; returns its body."""
+
+    def check(response, status, code):
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+        body = response.json()
+        assert (body["status"], body["code"]) == (status, code)
+        assert len(body["message"]) > 10
+        return body
+
+    return check

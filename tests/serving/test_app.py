@@ -43,15 +43,6 @@ def _post(client, body=PNG, kind="image/png", accept=None, **headers):
     )
 
 
-def _assert_problem(response, status, code):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert (body["status"], body["code"]) == (status, code)
-    assert len(body["message"]) > 10
-    return body
-
-
 def test_ping_says_that_the_model_is_up(client):
     response = client.get("/ping")
     assert response.status_code == 200
@@ -98,22 +89,22 @@ def test_parameters_and_case_of_the_content_type_do_not_matter(client):
 @pytest.mark.parametrize(
     "kind", [None, "", "text/plain", "multipart/form-data; boundary=x", "application/pdf", "image/*", "png"]
 )
-def test_an_unknown_or_missing_content_type_is_415_and_lists_what_is_taken(client, kind):
-    body = _assert_problem(_post(client, kind=kind), 415, "unsupported_type")
+def test_an_unknown_or_missing_content_type_is_415_and_lists_what_is_taken(client, kind, assert_problem):
+    body = assert_problem(_post(client, kind=kind), 415, "unsupported_type")
     assert set(body["accepted"]) >= ACCEPTED
 
 
-def test_content_that_is_not_what_it_is_declared_to_be_is_415(client):
-    _assert_problem(_post(client, kind="image/tiff"), 415, "mismatch")
+def test_content_that_is_not_what_it_is_declared_to_be_is_415(client, assert_problem):
+    assert_problem(_post(client, kind="image/tiff"), 415, "mismatch")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
-def test_a_content_encoding_is_415(client, encoding):
-    _assert_problem(_post(client, **{"Content-Encoding": encoding}), 415, "unsupported_encoding")
+def test_a_content_encoding_is_415(client, encoding, assert_problem):
+    assert_problem(_post(client, **{"Content-Encoding": encoding}), 415, "unsupported_encoding")
 
 
-def test_an_accept_that_takes_no_answer_is_406_and_lists_the_answers(client):
-    body = _assert_problem(_post(client, accept="text/html"), 406, "not_acceptable")
+def test_an_accept_that_takes_no_answer_is_406_and_lists_the_answers(client, assert_problem):
+    body = assert_problem(_post(client, accept="text/html"), 406, "not_acceptable")
     assert body["accepted"] == ["application/json", "image/png", "application/x-npy"]
 
 
@@ -124,13 +115,13 @@ def test_a_bad_image_is_refused_with_the_reason(client, body):
     assert {"code", "message"} <= response.json().keys()
 
 
-def test_a_truncated_image_is_400(client):
-    _assert_problem(_post(client, PNG[: len(PNG) // 2]), 400, "truncated")
+def test_a_truncated_image_is_400(client, assert_problem):
+    assert_problem(_post(client, PNG[: len(PNG) // 2]), 400, "truncated")
 
 
-def test_an_npy_whose_shape_lies_is_422(client):
+def test_an_npy_whose_shape_lies_is_422(client, assert_problem):
     lie = _encoded(_pixels(), "npy").replace(b"(48, 40, 3)", b"(99, 40, 3)")
-    _assert_problem(_post(client, lie, "application/x-npy"), 422, "truncated")
+    assert_problem(_post(client, lie, "application/x-npy"), 422, "truncated")
 
 
 def test_an_npy_of_objects_is_refused_and_nothing_in_it_runs(client, tmp_path):
@@ -144,20 +135,20 @@ def test_an_npy_of_objects_is_refused_and_nothing_in_it_runs(client, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_sound_image_with_the_wrong_channels_is_422_and_names_them(client):
-    body = _assert_problem(_post(client, _encoded(_pixels()[..., 0], "png")), 422, "wrong_input")
+def test_a_sound_image_with_the_wrong_channels_is_422_and_names_them(client, assert_problem):
+    body = assert_problem(_post(client, _encoded(_pixels()[..., 0], "png")), 422, "wrong_input")
     assert "pre, FLAIR, post" in body["message"]
 
 
-def test_not_finite_pixels_are_refused(client):
+def test_not_finite_pixels_are_refused(client, assert_problem):
     body = _encoded(np.full((8, 8, 3), np.nan, np.float32), "npy")
-    _assert_problem(_post(client, body, "application/x-npy"), 400, "non_finite")
+    assert_problem(_post(client, body, "application/x-npy"), 400, "non_finite")
 
 
-def test_a_body_over_the_limit_is_413_by_its_header_and_by_its_bytes(served, make_client):
+def test_a_body_over_the_limit_is_413_by_its_header_and_by_its_bytes(served, make_client, assert_problem):
     client = make_client(create_app(*served, Limits(max_body_bytes=1000)))
     declared = client.post("/invocations", content=bytes(1001), headers={"Content-Type": "image/png"})
-    _assert_problem(declared, 413, "too_large")
+    assert_problem(declared, 413, "too_large")
     assert declared.headers["connection"] == "close"
 
     async def endless():
@@ -165,7 +156,7 @@ def test_a_body_over_the_limit_is_413_by_its_header_and_by_its_bytes(served, mak
             yield bytes(100)
 
     streamed = client.post("/invocations", content=endless(), headers={"Content-Type": "image/png"})
-    _assert_problem(streamed, 413, "too_large")
+    assert_problem(streamed, 413, "too_large")
 
 
 @pytest.mark.parametrize(
@@ -177,8 +168,8 @@ def test_a_body_over_the_limit_is_413_by_its_header_and_by_its_bytes(served, mak
         ("x", 400, "bad_length"),
     ],
 )
-def test_a_length_that_cannot_be_is_refused_before_the_body_is_read(client, length, status, code):
-    _assert_problem(_post(client, b"", **{"Content-Length": length}), status, code)
+def test_a_length_that_cannot_be_is_refused_before_the_body_is_read(client, length, status, code, assert_problem):
+    assert_problem(_post(client, b"", **{"Content-Length": length}), status, code)
 
 
 @pytest.mark.parametrize(("query", "status"), [("page=0", 200), ("page=-1", 400), ("page=x", 400), ("page=1e9", 400)])
@@ -196,11 +187,11 @@ def test_the_page_of_a_tiff_can_be_asked_for(client, query, status):
         ("POST", "/ping", 405, "method_not_allowed"),
     ],
 )
-def test_other_paths_and_methods_say_what_there_is(client, method, path, status, code):
-    _assert_problem(client.request(method, path), status, code)
+def test_other_paths_and_methods_say_what_there_is(client, method, path, status, code, assert_problem):
+    assert_problem(client.request(method, path), status, code)
 
 
-def test_a_crash_is_a_500_that_tells_nothing_of_the_inside(served, make_client):
+def test_a_crash_is_a_500_that_tells_nothing_of_the_inside(served, make_client, assert_problem):
     class Broken:
         name = "broken"
 
@@ -209,7 +200,7 @@ def test_a_crash_is_a_500_that_tells_nothing_of_the_inside(served, make_client):
 
     app = create_app(replace(served[0], runtime=Broken()), served[1])
     response = _post(make_client(app))
-    _assert_problem(response, 500, "internal")
+    assert_problem(response, 500, "internal")
     assert "secret" not in response.text
 
 
@@ -225,13 +216,13 @@ def test_a_good_image_gets_the_same_answer_after_bad_ones(client):
     assert _post(client).content == before
 
 
-def test_nothing_new_is_taken_while_going_down(served, make_client):
+def test_nothing_new_is_taken_while_going_down(served, make_client, assert_problem):
     app = create_app(*served)
     client = make_client(app)
     app.state.gate.draining = True
     assert client.get("/ping").status_code == 503
     response = _post(client)
-    _assert_problem(response, 503, "going_down")
+    assert_problem(response, 503, "going_down")
     assert int(response.headers["retry-after"]) >= 1
 
 

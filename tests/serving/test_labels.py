@@ -68,15 +68,6 @@ def _asked(**parts):
     return json.dumps({"image": image, **parts}).encode()
 
 
-def _assert_problem(response, status, code):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert (body["status"], body["code"]) == (status, code)
-    assert len(body["message"]) > 10
-    return body
-
-
 def test_an_image_alone_is_answered_with_the_predictors_own_probabilities(client, served_labels):
     expected = served_labels[0].predict(_png())
     answer = _post(client, _png(), "image/png").json()
@@ -124,25 +115,25 @@ def test_metadata_change_the_answer(client):
     ],
     ids=["png", "dicom", "nifti", "nifti.gz"],
 )
-def test_every_format_is_taken_under_its_own_type_sniffed_and_inside_json(client, body, kind):
+def test_every_format_is_taken_under_its_own_type_sniffed_and_inside_json(client, body, kind, assert_problem):
     wanted = _post(client, _png(), "image/png").json()["probabilities"]
     inside = json.dumps({"image": base64.b64encode(body).decode()}).encode()
     for response in (_post(client, body, kind), _post(client, body, "application/octet-stream"), _post(client, inside)):
         assert response.status_code == 200, response.text
         assert response.json()["probabilities"] == wanted
-    _assert_problem(_post(client, body, "image/tiff"), 415, "mismatch")
+    assert_problem(_post(client, body, "image/tiff"), 415, "mismatch")
     declared = json.dumps({"image": base64.b64encode(body).decode(), "content_type": "image/tiff"}).encode()
-    _assert_problem(_post(client, declared), 415, "mismatch")
+    assert_problem(_post(client, declared), 415, "mismatch")
 
 
-def test_dicom_and_nifti_are_segmented_too(segmenter):
+def test_dicom_and_nifti_are_segmented_too(segmenter, assert_problem):
     for body, kind in ((_dicom(), "application/dicom"), (_nifti(), "application/octet-stream")):
-        problem = _assert_problem(_post(segmenter, body, kind), 422, "wrong_input")  # sound, but one channel
+        problem = assert_problem(_post(segmenter, body, kind), 422, "wrong_input")  # sound, but one channel
         assert "1 channel; this model takes 3" in problem["message"]
 
 
-def test_a_page_of_a_volume_must_be_named(client):
-    _assert_problem(_post(client, _nifti(3), "application/x-nifti"), 400, "page_required")
+def test_a_page_of_a_volume_must_be_named(client, assert_problem):
+    assert_problem(_post(client, _nifti(3), "application/x-nifti"), 400, "page_required")
     assert _post(client, _nifti(3), "application/x-nifti", "?page=2").status_code == 200
     inside = json.dumps({"image": base64.b64encode(_nifti(3)).decode()}).encode()
     assert _post(client, inside, query="?page=1").status_code == 200
@@ -201,9 +192,9 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_json_that_is_no_such_request_is_400_for_both_tasks(client, segmenter, name):
+def test_json_that_is_no_such_request_is_400_for_both_tasks(client, segmenter, name, assert_problem):
     for one in (client, segmenter):
-        _assert_problem(_post(one, MALFORMED[name]), 400, "bad_json")
+        assert_problem(_post(one, MALFORMED[name]), 400, "bad_json")
 
 
 def test_no_mutant_of_a_request_crashes(client):
@@ -228,31 +219,33 @@ def test_no_mutant_of_a_request_crashes(client):
         ({"age": True}, "bool"),
     ],
 )
-def test_sound_json_with_metadata_that_do_not_fit_is_422_and_does_not_repeat_them(client, metadata, reason):
-    body = _assert_problem(_post(client, _asked(metadata=metadata)), 422, "wrong_input")
+def test_sound_json_with_metadata_that_do_not_fit_is_422_and_does_not_repeat_them(
+    client, metadata, reason, assert_problem
+):
+    body = assert_problem(_post(client, _asked(metadata=metadata)), 422, "wrong_input")
     assert reason in body["message"]
     assert "sixty" not in body["message"]
 
 
-def test_numbers_beyond_what_floats_hold_are_422(client):
+def test_numbers_beyond_what_floats_hold_are_422(client, assert_problem):
     for number in (b"1e999", b"-1e999", b"9" * 4000):
         body = b'{"image": "' + IMAGE + b'", "metadata": {"age": ' + number + b"}}"
-        _assert_problem(_post(client, body), 422, "wrong_input")
+        assert_problem(_post(client, body), 422, "wrong_input")
 
 
-def test_metadata_for_a_model_that_takes_none_are_422(segmenter, make_client, tmp_path):
+def test_metadata_for_a_model_that_takes_none_are_422(segmenter, make_client, tmp_path, assert_problem):
     with read_bundle(write_tiny_label_bundle(tmp_path / "m.tar.gz", tiny_label_recipe())) as bundle:
         plain = make_client(create_app(bundle.predictor(threads=1), bundle.manifest))
     for one in (plain, segmenter):
-        body = _assert_problem(_post(one, _asked(metadata={"age": 61})), 422, "wrong_input")
+        body = assert_problem(_post(one, _asked(metadata={"age": 61})), 422, "wrong_input")
         assert "takes no metadata" in body["message"]
     assert _post(plain, _asked(metadata={})).status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["image/png", "application/x-npy", "image/*"])
-def test_a_classifier_answers_in_json_only(client, accept):
+def test_a_classifier_answers_in_json_only(client, accept, assert_problem):
     for body, kind in ((_png(), "image/png"), (_asked(), "application/json")):
-        problem = _assert_problem(_post(client, body, kind, Accept=accept), 406, "not_acceptable")
+        problem = assert_problem(_post(client, body, kind, Accept=accept), 406, "not_acceptable")
         assert problem["accepted"] == ["application/json"]
     assert _post(client, _png(), "image/png", Accept=f"{accept}, */*;q=0.1").status_code == 200
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from medloom.data.store import PixelStore, StoreWriter
 from medloom.recipe import Recipe
@@ -148,3 +149,12 @@ def make_label_recipe():
         )
 
     return make
+
+
+@pytest.fixture
+def one_thread():
+    """Compute with one thread: the sums of several depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

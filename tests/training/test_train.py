@@ -24,13 +24,7 @@ from medloom.training.scores import Scores
 from medloom.training.tree import read_tree
 from medloom.transforms.augment import normalise
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lines_of(run_dir) -> list[dict]:
