@@ -46,7 +46,7 @@ class Header:
     """What a file says about itself: the geometry that `decode` returns, known without decoding.
 
     Args:
-        format: ``tiff``, ``png``, ``jpeg`` or ``npy``.
+        format: ``tiff``, ``png``, ``jpeg``, ``npy``, ``dicom`` or ``nifti``.
         height: Rows, after the file's orientation is applied.
         width: Columns, after the file's orientation is applied.
         channels: Channels after palettes are expanded and CMYK is converted.

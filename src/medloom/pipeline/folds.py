@@ -87,6 +87,7 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
 
     from medloom.evaluation import FIGURES, TargetInfo, summarise, target_of
     from medloom.evaluation.classification import ThresholdChoice
+    from medloom.evaluation.figures import meanings, write_table
     from medloom.evaluation.label_run import write_measured
 
     tables = [_test_cases(fold).assign(fold=number) for number, fold in enumerate(folds)]
@@ -106,10 +107,10 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
             "operating_point": _mean_point([one["operating_point"] for one in found]),
             "rule": f"{found[0]['rule']}; each fold has its own, the bundle the middle one",
             "test": summarise(table, config.bootstrap),
-            "meanings": {name: vars(figure) for name, figure in FIGURES.items()},
+            "meanings": meanings(FIGURES),
         }
         summary.pop("validation", None)
-        write_text(folder / "cases.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_table(folder / "cases.csv", table)
     summary["folds"] = [{"fold": number, "figures": one["test"]["figures"]} for number, one in enumerate(found)]
     write_json(folder / "summary.json", summary)
     write_json(folder / "gallery.json", [] if whole.recipe.task == "classification" else {"channel": "", "groups": []})
