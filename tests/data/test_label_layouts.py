@@ -115,13 +115,48 @@ def test_image_and_level_need_no_configuration():
         " image , level \n a.png , 0\n b , 1 \n",
         "image,level\ndeep/er/a.png,0\nset\\b,1.0\n",
         "image,level\nother/a.tif,0\nb.jpg,1\n",
+        "\ufeffimage;level\r\na;0\r\nb;1\r\n",
+        'note\timage\tlevel\n"x, y; z"\ta\t0\n\tb\t1\n',
+        '"note, or none"|image|level\n|a|0\n|b|1\n',
     ],
-    ids=["bom", "crlf", "quoted", "blanks", "folders", "extensions"],
+    ids=["bom", "crlf", "quoted", "blanks", "folders", "extensions", "semicolons", "tabs", "bars"],
 )
 def test_a_file_is_read_as_it_was_meant(text):
     listing = table(text, "set/a.png", "set/b.png")
     assert found(listing) == {"set/a.png": (0.0,), "set/b.png": (1.0,)}
     assert listing.problems == ()
+
+
+def test_a_decimal_comma_is_one_where_semicolons_divide_the_cells():
+    text = "image;level;age\na;0,5;61\nb;-1,25;n/a\n"
+    listing = table(text, "a.png", "b.png", metadata={"numeric": ("age",)})
+    assert (listing.kind, found(listing)) == ("real", {"a.png": (0.5,), "b.png": (-1.25,)})
+    with pytest.raises(DataError, match="different words"):  # 1,234 of a table with tabs may as well be a thousand
+        table("image\tlevel\n" + "".join(f"{n}\t1,{n}\n" for n in range(25)), *(f"{n}.png" for n in range(25)))
+
+
+def test_a_table_with_tabs_may_be_called_so():
+    held = {"labels.tsv": b"image\tlevel\na\t0\nb\t1\n"}
+    listing = CsvLabels(LabelsConfig()).find([*held, "a.png", "b.png"], held.__getitem__)
+    assert found(listing) == {"a.png": (0.0,), "b.png": (1.0,)}
+
+
+def test_words_that_differ_in_case_are_one_class_and_that_is_said():
+    text = "image,level\na,benign\nb,Malignant\nc,malignant\nd,malignant\n"
+    files = ["a.png", "b.png", "c.png", "d.png"]
+    listing = table(text, *files)
+    assert (listing.kind, listing.classes) == ("binary", ("benign", "malignant"))
+    assert [item.labels for item in listing.items] == [(0.0,), (1.0,), (1.0,), (1.0,)]
+    assert any(note.startswith("'Malignant' (1 images) is taken for the class 'malignant'") for note in listing.notes)
+    assert table(text, *files, classes=("BENIGN", "Malignant")).classes == ("BENIGN", "Malignant")
+    assert table(text, *files, classes=("benign", "malignant", "Malignant")).items[1].labels == (2.0,)
+
+
+def test_a_number_that_lost_its_leading_zeros_is_pointed_out_and_never_guessed():
+    listing = table("image,level\n1,0\n2.0,1\n7,1\n003,0\n", "001.png", "002.png", "003.png")
+    assert found(listing) == {"003.png": (0.0,)}
+    said = [problem.detail for problem in listing.problems if problem.kind == "missing_image"]
+    assert [("'001'" in text, "'002'" in text) for text in said] == [(True, False), (False, True), (False, False)]
 
 
 def test_accents_in_either_form_name_the_same_file():
@@ -187,8 +222,7 @@ def test_metadata_and_groups_are_kept_as_text_with_their_blanks():
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("image;level\na;0\n", "separated by semicolons"),
-        ("image\tlevel\na\t0\n", "separated by tabs"),
+        ("image level\na 0\n", "no column 'image'"),
         ("", "is empty"),
         ("image,level,image\na,0,b\n", "image twice"),
         ("name,level\na,0\n", "no column 'image'"),

@@ -132,7 +132,6 @@ def test_a_column_that_names_no_image_is_said_in_a_message_that_can_be_read(read
     ("text", "reason"),
     [
         (b"", "empty"),
-        (b"image;age;sex\na;1;2\n", "semicolons"),
         (b"image,age,sex\n\xff,1,2\n", "UTF-8"),
         (b"image,weight\na,1\n", "none of the metadata columns that the model takes: age, sex"),
         (b"image,age,age\na,1,2\n", "twice"),
@@ -146,6 +145,10 @@ def test_a_table_that_cannot_be_meant_is_refused(read, text, reason):
 def test_a_table_from_a_spreadsheet_with_a_mark_and_its_line_ends_is_read(read):
     found = read("image,age,sex\r\na,61,male\r\n".encode("utf-8-sig"), _images("a.png"))
     assert found.rows == ({"age": "61", "sex": "male"},)
+
+
+def test_a_table_with_semicolons_and_decimal_commas_is_read(read):
+    assert read("image;age;sex\na;61,5;male\n", _images("a.png")).rows == ({"age": "61.5", "sex": "male"},)
 
 
 def test_a_table_that_is_not_there_and_a_model_without_metadata_are_refused(tmp_path, read):

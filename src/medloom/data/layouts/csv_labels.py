@@ -115,7 +115,8 @@ class CsvLabels:
             elif not value:
                 problems.append(Problem("missing_image", where, f"nothing in the column {self._image}"))
             else:
-                problems.append(Problem("missing_image", where, f"no file is called {value!r}"))
+                hint = files.padded(value)
+                problems.append(Problem("missing_image", where, f"no file is called {value!r}{hint}"))
         return matches, problems
 
     def _items(self, table: Table, matches: Sequence[_Match], meaning: Meaning) -> tuple[list[Item], list[Problem]]:
@@ -181,6 +182,7 @@ class _Files:
             name = clean(path).rpartition("/")[2]
             self._by_name[name].append(path)
             self._by_stem[_stem(name)].append(path)
+        self._by_number = {_digits(stem): stem for stem in self._by_stem if _digits(stem)}
 
     def named(self, value: str) -> list[str]:
         """Return the files that a cell may mean: with its extension if one has it, in its folder if one is there."""
@@ -191,6 +193,12 @@ class _Files:
         chosen = inside if folder and inside else found
         self._taken.update(chosen)
         return chosen if name else []
+
+    def padded(self, value: str) -> str:
+        """Say so where a number misses its leading zeros, which spreadsheets take away."""
+        number = _digits(value.removesuffix(".0"))
+        stem = self._by_number.get(number) if number else None
+        return f"; one is called {stem!r}: write the column as text, so that it keeps its leading zeros" if stem else ""
 
     def without_row(self) -> tuple[list[Problem], tuple[str, ...]]:
         """Return the images that no row named: problems beside images that one did, counted in a note elsewhere."""
@@ -207,6 +215,11 @@ def _stem(name: str) -> str:
     """A file's name without the suffix of an image; the dots of ``1.2.840.1`` are part of the name."""
     suffix = max((end for end in IMAGE_SUFFIXES if name.lower().endswith(end)), key=len, default="")
     return name[: len(name) - len(suffix)] or name
+
+
+def _digits(name: str) -> str:
+    """A number without its leading zeros; empty for any other name."""
+    return (name.lstrip("0") or "0") if name.isascii() and name.isdecimal() else ""
 
 
 def _double(table: Table, match: _Match, detail: str) -> Problem:

@@ -8,8 +8,8 @@ folder deeper; such a copy is left out.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,47 +87,30 @@ class FolderClasses:
         chosen, copies = _without_copies(inside)
         if not chosen:
             return Listing((), notes=_count_notes(len(images), 0))
-        spelling, notes = self._spelling(chosen)
         divided = any(found.part for found in chosen)
         problems = [_problem(found, divided=divided) for found in chosen]
         whole = [found for found, problem in zip(chosen, problems, strict=True) if problem is None]
-        meaning = understand([[spelling[found.folder]] for found in whole], self._config, ("class",))
+        meaning = understand([[clean(found.folder)] for found in whole], self._config, ("class",))
         items: list[Item] = []
         wrong = [problem for problem in problems if problem is not None]
         for found in whole:
-            self._take(found, spelling[found.folder], meaning, items, wrong)
+            self._take(found, meaning, items, wrong)
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
         paths = [item.images[0] for item in items]
-        notes = (*_count_notes(len(images) - len(inside), copies), *notes, *self._patient.notes(paths))
+        notes = (*_count_notes(len(images) - len(inside), copies), *self._patient.notes(paths))
         return meaning.listing(items, wrong, (*notes, *_shared_notes(items, meaning)))
 
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""
         return {"layout": "folder-classes", "version": 1}
 
-    def _take(self, found: _Found, name: str, meaning: Meaning, items: list[Item], problems: list[Problem]) -> None:
+    def _take(self, found: _Found, meaning: Meaning, items: list[Item], problems: list[Problem]) -> None:
         try:
-            labels = meaning.numbers([name])
+            labels = meaning.numbers([clean(found.folder)])
         except LabelError as error:
             problems.append(Problem("label", found.path, f"in a folder of an {error}; see data.labels.classes"))
             return
         items.append(Item(self._patient(found.path), found.path, (found.path,), "", labels, published=found.part))
-
-    def _spelling(self, files: Iterable[_Found]) -> tuple[dict[str, str], tuple[str, ...]]:
-        """The class of each folder's name; names that differ in case or accents only are one class."""
-        counts = Counter(found.folder for found in files)
-        wanted = {clean(name).casefold(): clean(name) for name in self._config.classes}
-        groups: dict[str, list[str]] = defaultdict(list)
-        for folder in sorted(counts, key=lambda folder: (-counts[folder], folder)):
-            groups[clean(folder).casefold()].append(folder)
-        spelling = {folder: wanted.get(key, clean(group[0])) for key, group in groups.items() for folder in group}
-        other = [folder for folder in sorted(counts) if clean(folder) != spelling[folder]]
-        notes = tuple(
-            f"The folder {folder!r} ({counts[folder]} images) is taken for the class {spelling[folder]!r}: the names "
-            "differ in case only."
-            for folder in other
-        )
-        return spelling, notes
 
 
 def _locate(path: str) -> _Found | None:

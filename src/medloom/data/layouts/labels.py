@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from medloom.data.layouts.base import Item, Listing, Problem
 from medloom.data.metadata import as_number, is_blank
@@ -38,11 +39,13 @@ class Meaning:
         kind: ``binary``, ``multi-class``, ``multi-label`` or ``real``.
         classes: In order; of two, the second is the positive one. The targets for ``multi-label``, none for ``real``.
         targets: Names of the columns or of the vector's entries.
+        notes: Which words were taken for a class that is written otherwise.
     """
 
     kind: str
     classes: tuple[str, ...]
     targets: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     def numbers(self, words: Sequence[str]) -> tuple[float, ...]:
         """Return the label of one sample.
@@ -62,16 +65,16 @@ class Meaning:
 
     def listing(self, items: Iterable[Item], problems: Iterable[Problem], notes: Iterable[str]) -> Listing:
         """Return what a layout found, with what its labels mean."""
-        return Listing(tuple(items), tuple(problems), tuple(notes), self.kind, self.classes, self.targets)
+        return Listing(tuple(items), tuple(problems), (*notes, *self.notes), self.kind, self.classes, self.targets)
 
     def _index(self, word: str) -> int:
         if word in self.classes:
             return self.classes.index(word)
         if is_blank(word):
             raise LabelError(f"no label in {self.targets[0]}")
-        for index, name in enumerate(self.classes):
-            if _plain(name) == _plain(word):
-                return index
+        name = _class_of(word, self.classes)
+        if name is not None:
+            return self.classes.index(name)
         expected = ", ".join(self.classes[:_SHOWN])
         raise LabelError(f"unknown class {word!r}; expected one of {expected}{nearest(word, self.classes)}")
 
@@ -91,7 +94,8 @@ def understand(rows: Sequence[Sequence[str]], config: LabelsConfig, targets: Seq
 
     The recipe's ``labels.kind`` decides where it says something. With ``auto``, one target with two different whole
     numbers or words is binary; with up to 20 different ones it is multi-class; other numbers are real. Several
-    targets of 0 and 1 are multi-label, other numbers real. Blanks do not count.
+    targets of 0 and 1 are multi-label, other numbers real. Blanks do not count. Words that differ in case only are
+    one class, in the spelling of the recipe or the most frequent one, and a note says so.
 
     Args:
         rows: The words of each sample, one for each target.
@@ -113,13 +117,14 @@ def understand(rows: Sequence[Sequence[str]], config: LabelsConfig, targets: Seq
     if kind in _SINGLE and len(targets) > 1:
         raise RecipeError(f"data.labels.kind: {kind} takes one target; data.labels.targets has {len(targets)}")
     words = [[word for word in row if not is_blank(word)] for row in rows]
-    different = {word for row in words for word in row}
-    if not different:
+    counts = Counter(word for row in words for word in row)
+    if not counts:
         raise DataError("no sample has a label; look at data.labels.targets")
     if kind == "auto":
-        kind = _kind_of_one(different, config) if len(targets) == 1 else _kind_of_several(different)
+        kind = _kind_of_one(set(counts), config) if len(targets) == 1 else _kind_of_several(set(counts))
     if kind in _SINGLE:
-        return Meaning(kind, _classes(kind, different, config), tuple(targets))
+        classes = _classes(kind, counts, config)
+        return Meaning(kind, classes, tuple(targets), tuple(_spelling_notes(counts, classes)))
     return Meaning(kind, tuple(targets) if kind == "multi-label" else (), tuple(targets))
 
 
@@ -135,7 +140,7 @@ def _kind_of_one(different: set[str], config: LabelsConfig) -> str:
     finite = [number for number in numbers if number is not None]
     if len(finite) == len(different) and not all(number.is_integer() for number in finite):
         return "real"
-    classes = {_plain(word) for word in different}
+    classes = {_folded(word) for word in different}
     if len(classes) <= _MOST_CLASSES:
         return "binary" if len(classes) == 2 else "multi-class"
     # A typing error among many numbers is a problem of its line and makes no classes of the others.
@@ -151,19 +156,46 @@ def _kind_of_several(different: set[str]) -> str:
     return "multi-label" if {as_number(word) for word in different} <= {0.0, 1.0} else "real"
 
 
-def _classes(kind: str, different: set[str], config: LabelsConfig) -> tuple[str, ...]:
+def _classes(kind: str, counts: Mapping[str, int], config: LabelsConfig) -> tuple[str, ...]:
     if config.classes:
         classes = tuple(clean(name) for name in config.classes)
         if len(set(map(_plain, classes))) != len(classes):
             raise RecipeError("data.labels.classes: a class is there twice")
     else:
-        classes = tuple(sorted({_plain(word) for word in different}, key=_order))
+        classes = tuple(sorted(_spellings(counts), key=_order))
     named = ", ".join(classes[:_SHOWN]) + (" and more" if len(classes) > _SHOWN else "")
     if len(classes) < 2:
         raise DataError(f"there is one class only ({named}); a classifier needs two")
     if kind == "binary" and len(classes) != 2:
         raise DataError(f"data.labels.kind is binary and there are {len(classes)} classes: {named}")
     return classes
+
+
+def _spellings(counts: Mapping[str, int]) -> list[str]:
+    """The most frequent spelling of each class."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for word, count in counts.items():
+        found[_folded(word)][_plain(word)] += count
+    return [min(spelt, key=lambda name: (-spelt[name], name)) for spelt in found.values()]
+
+
+def _class_of(word: str, classes: Sequence[str]) -> str | None:
+    """The class that a word means: the one that is written so, or the only one that differs in case alone."""
+    same = [name for name in classes if _plain(name) == _plain(word)]
+    alike = same or [name for name in classes if _folded(name) == _folded(word)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _spelling_notes(counts: Mapping[str, int], classes: Sequence[str]) -> Iterator[str]:
+    plain = {_plain(name) for name in classes}
+    for word, count in sorted(counts.items()):
+        name = _class_of(word, classes)
+        if name is not None and _plain(word) not in plain:
+            yield f"{word!r} ({count} images) is taken for the class {name!r}: the names differ in case only."
+
+
+def _folded(word: str) -> str:
+    return _plain(word).casefold()
 
 
 def _plain(word: str) -> str:

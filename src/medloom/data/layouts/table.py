@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ from medloom.recipe.library import nearest
 
 __all__ = ["Row", "Table", "find_table", "numbered_records", "read_table"]
 
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SUFFIXES = (".csv", ".tsv")
+_SEPARATORS = (",", ";", "\t", "|")
+_DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+)")
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,12 @@ def find_table(names: Sequence[str], wanted: str | None) -> str:
 
     Args:
         names: All files.
-        wanted: The recipe's ``labels.file``: a path, or its end; None: the only CSV.
+        wanted: The recipe's ``labels.file``: a path, or its end; None: the only CSV or TSV.
 
     Raises:
         DataError: If it is not there, or there are several.
     """
-    tables = [name for name in names if name.lower().endswith(".csv")]
+    tables = [name for name in names if name.lower().endswith(_SUFFIXES)]
     if wanted is not None:
         found = [name for name in names if name == wanted] or [name for name in names if name.endswith(f"/{wanted}")]
     else:
@@ -98,6 +101,9 @@ def find_table(names: Sequence[str], wanted: str | None) -> str:
 def read_table(name: str, read: Read) -> Table:
     """Read a label file in UTF-8, with or without a byte-order mark, with either line end.
 
+    Cells are separated by what divides the header: commas, semicolons, tabs or vertical bars. Where semicolons do,
+    ``0,5`` is the number 0.5, for so spreadsheets write it in countries with a decimal comma.
+
     Args:
         name: Its path.
         read: Gives its bytes.
@@ -106,7 +112,7 @@ def read_table(name: str, read: Read) -> Table:
         The table; rows with another number of cells are in its problems.
 
     Raises:
-        DataError: If it is no such CSV: another encoding or separator, no header, a column twice.
+        DataError: If it is no such CSV: another encoding, no header, a column twice.
     """
     short = name.rpartition("/")[2]
     try:
@@ -116,7 +122,8 @@ def read_table(name: str, read: Read) -> Table:
     if "\0" in text:
         raise DataError(f"{short} holds NUL characters and is no CSV in UTF-8")
     try:
-        lines = list(numbered_records(text, strict=True))
+        separator = _separator(text)
+        lines = list(numbered_records(text, delimiter=separator, strict=True))
     except csv.Error as error:
         raise DataError(f"{short} is no CSV that can be read: {error}") from error
     if not lines:
@@ -124,7 +131,8 @@ def read_table(name: str, read: Read) -> Table:
     columns = tuple(clean(cell) for cell in lines[0][1])
     _check_header(short, columns)
     whole = [(line, cells) for line, cells in lines[1:] if len(cells) == len(columns)]
-    rows = [Row(line, dict(zip(columns, map(clean, cells), strict=True))) for line, cells in whole]
+    meant = _with_decimal_point if separator == ";" else clean
+    rows = [Row(line, dict(zip(columns, map(meant, cells), strict=True))) for line, cells in whole]
     problems = [
         Problem("row", f"{short} line {line}", f"{len(cells)} cells; expected {len(columns)}, as the first line has")
         for line, cells in lines[1:]
@@ -152,11 +160,19 @@ def numbered_records(text: str, *, delimiter: str = ",", strict: bool = False) -
         begins = reader.line_num + 1
 
 
+def _separator(text: str) -> str:
+    """What divides the header into the most columns; a comma where nothing does."""
+    headers = {mark: next(numbered_records(text, delimiter=mark), (1, []))[1] for mark in _SEPARATORS}
+    return max(_SEPARATORS, key=lambda mark: len(headers[mark]))
+
+
+def _with_decimal_point(cell: str) -> str:
+    word = clean(cell)
+    number = _DECIMAL_COMMA.fullmatch(word)
+    return f"{number[1]}.{number[2]}" if number else word
+
+
 def _check_header(name: str, columns: tuple[str, ...]) -> None:
-    if len(columns) == 1:
-        for separator, word in _OTHER_SEPARATORS.items():
-            if separator in columns[0]:
-                raise DataError(f"{name} is separated by {word}; expected commas: save it as CSV with commas")
     twice = sorted({column for column in columns if columns.count(column) > 1 and column})
     if twice:
         raise DataError(f"{name} has the column {', '.join(twice)} twice")
