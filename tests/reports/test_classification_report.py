@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 
@@ -87,6 +88,17 @@ def test_every_chart_is_there(page):
         assert words in alternatives
 
 
+def drawings(page):
+    """The source of each chart by its alternative text."""
+    found = re.findall(r'<img class="chart" src="data:image/svg\+xml;base64,([^"]*)" alt="([^"]*)"', page)
+    return {alternative: base64.b64decode(source).decode() for source, alternative in found}
+
+
+def test_the_monitored_area_is_drawn_over_the_epochs(page):
+    (curves,) = (drawing for name, drawing in drawings(page).items() if "Loss" in name)
+    assert ">Areas on validation: ROC AUC<" in curves
+
+
 def test_the_operating_point_and_its_notes_are_told(page, visible):
     text = visible(page)
     assert "Rule: the best of them." in text
@@ -102,8 +114,9 @@ def test_groups_patients_and_classes_of_the_parts_have_tables(page, visible):
 
 
 def test_mistakes_are_shown_with_their_heat_maps(page):
-    assert "P-007: true NORMAL, decided PNEUMONIA &lt;b&gt;, score 0.987" in page
+    assert "P-007: true NORMAL, decided PNEUMONIA &lt;b&gt; of probability 0.987" in page
     assert 'alt="Heat map: P-007' in page
+    assert "The heat map shows what speaks for PNEUMONIA &lt;b&gt;" in page
 
 
 def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(page):
@@ -124,6 +137,23 @@ def test_every_kind_of_target_has_a_page(tmp_path, target, visible):
     assert "Evaluation report" in text
     for name in target.names if target.kind not in ("binary",) else ():
         assert name in text
+
+
+def test_the_page_of_numbers_does_not_speak_of_probabilities_or_decisions(tmp_path, visible):
+    write_evaluation(tmp_path, VALUES)
+    text = visible(write_evaluation_report(tmp_path).read_text())
+    assert "always the mean." in text
+    assert not re.search(r"Operating point|operating point|Rule:|as probability", text)
+
+
+def test_each_of_several_labels_has_a_confusion_matrix_with_its_counts(tmp_path):
+    summary = write_evaluation(tmp_path, LABELS)
+    charts = drawings(write_evaluation_report(tmp_path).read_text())
+    for name, facts in summary["test"]["per_target"].items():
+        (drawing,) = (
+            drawing for alternative, drawing in charts.items() if f"Confusion matrix of {name}" in alternative
+        )
+        assert all(f">{count}<" in drawing for row in facts["confusion"]["matrix"] for count in row)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from medloom.files import read_json
 from medloom.reports.classification_charts import calibration_chart, confusion_chart, ranking_chart, value_chart
@@ -42,6 +43,7 @@ def classification_context(folder: Path, summary: Facts) -> Facts:
         "groups": _group_rows(summary),
         "per_patient": _per_patient(summary),
         "gallery": _gallery(folder),
+        "speaks_for": _speaks_for(summary),
     }
 
 
@@ -71,8 +73,8 @@ def _prevalence_rows(test: Facts) -> list[list[str]]:
 
 
 def _point(summary: Facts) -> Facts:
-    """The operating point in words: a threshold for each question, or the rule alone."""
-    if not summary:
+    """The operating point in words: a threshold for each question, or the rule alone; nothing for numbers."""
+    if not summary or summary["target"]["kind"] == "real":
         return {}
     names = summary["target"]["names"]
     asked = names[1:] if summary["target"]["kind"] == "binary" else names
@@ -81,7 +83,7 @@ def _point(summary: Facts) -> Facts:
     return {"rule": summary["rule"], "rows": rows}
 
 
-def _questions(summary: Facts) -> list[Facts]:
+def _questions(summary: Facts) -> list[dict[str, Any]]:
     """The charts of each question; the only one, or those of every class or target, and of the probable class."""
     if not summary or summary["target"]["kind"] == "real":
         return []
@@ -97,8 +99,14 @@ def _questions(summary: Facts) -> list[Facts]:
     ]
     if kind == "multi-class":
         ece = test["figures"]["ece"]["value"]
-        chart = calibration_chart(test["reliability"], {}, None, ece) if test["counts"]["cases"] else ""
-        asked.insert(0, {"title": "Most probable class", "ranking": "", "calibration": chart, "open": True})
+        some = test["counts"]["cases"]
+        chart = calibration_chart(test["reliability"], {}, None, ece, observed="Share that was right") if some else ""
+        asked.insert(
+            0, {"title": "Most probable class", "ranking": "", "calibration": chart, "confusion": "", "open": True}
+        )
+    if kind == "multi-label":
+        for question, facts in zip(asked, test["per_target"].values(), strict=True):
+            question["confusion"] = confusion_chart(facts["confusion"])
     return asked
 
 
@@ -107,7 +115,7 @@ def _positive(test: Facts) -> Facts:
     return positive
 
 
-def _question(title: str, facts: Facts, positive: Facts, threshold: float | None) -> Facts:
+def _question(title: str, facts: Facts, positive: Facts, threshold: float | None) -> dict[str, Any]:
     figures = {name: figure["value"] for name, figure in facts["figures"].items()}
     at = tuple(figures[name] for name in ("sensitivity", "specificity", "precision"))
     point = None if any(value is None for value in at) else at
@@ -118,6 +126,7 @@ def _question(title: str, facts: Facts, positive: Facts, threshold: float | None
         "calibration": calibration_chart(facts["reliability"], facts["curves"], threshold, figures["ece"])
         if some
         else "",
+        "confusion": "",
         "open": not title,
     }
 
@@ -210,11 +219,18 @@ def _gallery(folder: Path) -> list[Facts]:
     return [{"title": "Most confident mistakes", "items": [_picture(folder, item) for item in items]}] if items else []
 
 
+def _speaks_for(summary: Facts) -> str:
+    """What a heat map shows: of two classes there is one output, that of the second."""
+    if summary and summary["target"]["kind"] == "binary":
+        return str(summary["target"]["names"][1])
+    return "the decided class"
+
+
 def _picture(folder: Path, item: Facts) -> Facts:
     heatmap = item.get("heatmap")
     return {
         "uri": data_uri(folder / item["file"]),
         "heatmap": data_uri(folder / heatmap) if heatmap else "",
-        "caption": f"{item['sample_id']}: true {item['truth']}, decided {item['decision']}, "
-        f"score {number(item['score'])}",
+        "caption": f"{item['sample_id']}: true {item['truth']}, decided {item['decision']} "
+        f"of probability {number(item['score'])}",
     }

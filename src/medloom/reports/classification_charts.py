@@ -18,6 +18,7 @@ Facts = Mapping[str, Any]
 
 _WRITTEN_CLASSES = 12
 _DARK = 0.55
+_DRAWN_MARKS = 2000
 
 
 def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, float] | None) -> str:
@@ -49,7 +50,14 @@ def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, f
     return figure_uri(figure)
 
 
-def calibration_chart(reliability: Facts, curves: Facts, threshold: float | None, ece: float | None) -> str:
+def calibration_chart(
+    reliability: Facts,
+    curves: Facts,
+    threshold: float | None,
+    ece: float | None,
+    *,
+    observed: str = "Share that was positive",
+) -> str:
     """Draw the reliability diagram, and where there is one the threshold against sensitivity and specificity.
 
     Args:
@@ -57,6 +65,7 @@ def calibration_chart(reliability: Facts, curves: Facts, threshold: float | None
         curves: ``curves`` of the question; nothing leaves the second chart out.
         threshold: The operating point, to be marked, or None.
         ece: Expected calibration error, for the title.
+        observed: What the share of a bin counts.
 
     Returns:
         A data URI.
@@ -68,8 +77,8 @@ def calibration_chart(reliability: Facts, curves: Facts, threshold: float | None
     for kind, colour, label in (("width", PALETTE[0], "equal width"), ("mass", PALETTE[1], "equally many cases")):
         _reliability(left, reliability[kind], colour, label)
     title = "Reliability" if ece is None else f"Reliability: calibration error {number(ece)}"
-    _unit_square(left, "Probability given", "Share that was positive", title)
-    left.legend(frameon=False, fontsize=9, loc="upper left", labelcolor=INK)
+    _unit_square(left, "Probability given", observed, title)
+    left.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)
     if drawn:
         _thresholds(axes[1], curves["thresholds"], threshold)
     return figure_uri(figure)
@@ -120,13 +129,18 @@ def value_chart(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
         axis.plot([low, high], [low, high], **GUIDE)
         axis.scatter(truth, predicted, s=10, alpha=0.5, color=PALETTE[0], linewidths=0)
         describe_axes(axis, "True", "Predicted", name)
-    return figure_uri(figure, format="png")
+    few = sum(len(truth) for truth, _ in pairs.values()) <= _DRAWN_MARKS
+    return figure_uri(figure, format="svg" if few else "png")
 
 
 def _thresholds(axis: Axes, facts: Facts, threshold: float | None) -> None:
-    for name, colour in (("sensitivity", PALETTE[0]), ("specificity", PALETTE[2])):
+    """Both figures from 0 to 1: up to the lowest score everything is called, above the highest nothing."""
+    low, high = facts["threshold"][0], facts["threshold"][-1]
+    before, after = ([0.0] if low > 0 else []), ([high, 1.0] if high < 1 else [])
+    for name, colour, first in (("sensitivity", PALETTE[0], 1.0), ("specificity", PALETTE[2], 0.0)):
         _band(axis, facts["threshold"], facts[f"{name}_band"], colour)
-        axis.plot(facts["threshold"], with_gaps(facts[name]), color=colour, linewidth=1.6, label=name)
+        y = [*(first for _ in before), *with_gaps(facts[name]), *(1.0 - first for _ in after)]
+        axis.plot([*before, *facts["threshold"], *after], y, color=colour, linewidth=1.6, label=name)
     if threshold is not None:
         axis.axvline(threshold, label=f"operating point {threshold:.3g}", **{**GUIDE, "color": PALETTE[1]})
     _unit_square(axis, "Threshold", "", "Sensitivity and specificity")

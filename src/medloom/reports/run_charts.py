@@ -24,10 +24,10 @@ __all__ = ["curves", "patient_chart", "point_chart"]
 _MEASURED = {
     "Dice on validation": {"dice_lesion": "with a lesion", "dice_all": "all", "dice_balanced": "balanced"},
     "False alarms on validation": {"false_alarm_rate": "share of empty slices"},
-    "Areas on validation": {"auc": "ROC AUC", "roc_auc": "ROC AUC", "average_precision": "average precision"},
+    "Areas on validation": {"auc": "ROC AUC", "average_precision": "average precision"},
 }
 _NO_FIGURES = ("epoch", "step", "train_loss", "val_loss", "loss", "lr", "seconds", "images_per_s")
-_NAMED_PATIENTS, _UPRIGHT_NAMES = 40, 12
+_NAMED_PATIENTS, _UPRIGHT_LETTERS = 40, 60
 
 
 def point_chart(search: Mapping[str, Any]) -> str:
@@ -77,8 +77,9 @@ def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
     locator = require("matplotlib.ticker", "train").MaxNLocator
     x = [line["epoch"] for line in epochs]
     for axis, (title, names) in zip(axes, panels.items(), strict=True):
-        series = {label: _column(epochs, key) for key, label in names.items()}
-        lines(axis, x, {label: values for label, values in series.items() if values}, title=title)
+        series = {label: values for key, label in names.items() if (values := _column(epochs, key))}
+        alone = len(series) < len(names) and len(series) == 1  # then there is no legend
+        lines(axis, x, series, title=f"{title}: {next(iter(series))}" if alone else title)
         axis.xaxis.set_major_locator(locator(integer=True))
         if best_epoch:
             axis.axvline(best_epoch, **GUIDE)
@@ -99,11 +100,12 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     return {"Loss": {"train_loss": "training", "val_loss": "validation"}, **measured, "Learning rate": {"lr": "rate"}}
 
 
-def patient_chart(rows: Sequence[Mapping[str, str]]) -> str:
+def patient_chart(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> str:
     """Draw the Dice of each patient; the size of a dot says how much lesion there is.
 
     Args:
         rows: Rows of ``patients.csv`` in the order to draw.
+        names: What stands under each dot, where there is room.
 
     Returns:
         A data URI.
@@ -115,8 +117,9 @@ def patient_chart(rows: Sequence[Mapping[str, str]]) -> str:
     axis.scatter(range(len(rows)), dice, s=sizes, color=SPLIT_COLOURS["test"], alpha=0.8)
     axis.set_ylim(-0.06, 1.06)
     axis.set_ylabel("Dice of the volume", fontsize=9)
-    labels = [row["patient_id"] for row in rows] if len(rows) <= _NAMED_PATIENTS else []
-    axis.set_xticks(range(len(labels)), labels, rotation=0 if len(labels) <= _UPRIGHT_NAMES else 90)
+    labels = names if len(rows) <= _NAMED_PATIENTS else []
+    room = sum(map(len, labels)) <= _UPRIGHT_LETTERS
+    axis.set_xticks(range(len(labels)), labels, rotation=0 if room else 90)
     return figure_uri(figure)
 
 

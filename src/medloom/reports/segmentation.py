@@ -107,7 +107,8 @@ def _patients(path: Path) -> Facts:
         ]
         for row in rows
     ]
-    return {"table": table, "chart": patient_chart(rows) if rows else ""}
+    chart = patient_chart(rows, [row[0] for row in table]) if rows else ""
+    return {"table": table, "chart": chart, "several": several}
 
 
 def _gallery(folder: Path) -> Facts:

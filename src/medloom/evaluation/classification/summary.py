@@ -60,7 +60,8 @@ CLASSIFICATION_FIGURES: dict[str, Figure] = {
     "ece": Figure(
         "Calibration error",
         "Expected calibration error: mean distance between probability and share of positive cases in ten bins of "
-        "equal width; for several classes, of the most probable one.",
+        "equal width; for several classes, of the most probable one. Chance raises it, and resampling "
+        "adds chance: its interval lies high.",
         better="lower",
     ),
     "ece_mass": Figure(
