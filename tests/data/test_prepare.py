@@ -227,6 +227,20 @@ def test_files_with_new_times_and_the_same_bytes_are_not_decoded_again(dataset, 
     assert len(decodes) == before
 
 
+def test_an_archive_that_was_damaged_and_is_fetched_again_is_read_again(dataset, tmp_path, make_recipe):
+    """A damaged copy has the same directory, sizes and checksums as a sound one."""
+    sound, fetched = tmp_path / "sound.zip", tmp_path / "fetched.zip"
+    shutil.make_archive(str(sound.with_suffix("")), "zip", dataset)
+    data = bytearray(sound.read_bytes())
+    data[len(data) // 3] ^= 255
+    fetched.write_bytes(data)
+    recipe = make_recipe(policy="quarantine", quarantine_limit=0.5)
+    assert len(run(fetched, tmp_path, recipe).set_aside) == 1
+    assert len(run(fetched, tmp_path, recipe).set_aside) == 1
+    shutil.copyfile(sound, fetched)
+    assert run(fetched, tmp_path, recipe).set_aside == ()
+
+
 def test_a_copy_of_the_set_elsewhere_is_not_decoded_again(dataset, tmp_path, make_recipe, decodes):
     first = run(dataset, tmp_path, make_recipe())
     before = len(decodes)

@@ -44,6 +44,8 @@ Progress = Callable[[int, int], None]
 
 Job = Sequence[tuple[int, Entry]]
 
+_Known = tuple[str, "PixelStore", "list[Sample]"]
+
 _PIECE = 16
 """Samples that a worker takes at a time."""
 
@@ -152,16 +154,27 @@ def build_store(
     stamps = _digest([[stamp.get(name, "") for name in files] for files in names])
     memo = cache / "stamps" / f"{same_files[:32]}.json"
     known = _known(memo, cache)
-    if known and (known[0] == stamps or _unchanged(source, entries, known[2])):
+    read = _Reader(recipe, source, preprocess)
+    if known and _holds(known, stamps, read, source, entries):
         write_json(memo, {"stamps": stamps, "key": known[1].key})
         return known[1], known[2], True
-    builder = _Builder(_Reader(recipe, source, preprocess), settings, entries, cache, workers, progress)
+    builder = _Builder(read, settings, entries, cache, workers, progress)
     store, samples = builder.build()
     write_json(memo, {"stamps": stamps, "key": store.key})
     return store, samples, False
 
 
-def _known(memo: Path, cache: Path) -> tuple[str, PixelStore, list[Sample]] | None:
+def _holds(known: _Known, stamps: str, read: _Reader, source: Source, entries: Sequence[Entry]) -> bool:
+    """Whether a store still holds what the files do."""
+    last_stamps, _, samples = known
+    if last_stamps != stamps:
+        return _unchanged(source, entries, samples)
+    # What was wrong is looked at again: a file can be mended under the stamp that it had, such as an archive that
+    # was damaged on its way and fetched once more, or a file that nobody was allowed to read.
+    return all(read(entry)[0] == sample for entry, sample in zip(entries, samples, strict=True) if sample.flaws)
+
+
+def _known(memo: Path, cache: Path) -> _Known | None:
     """Stamps, store and findings of the last call with these files and settings."""
     if not memo.is_file():
         return None
