@@ -204,6 +204,24 @@ def test_a_split_file_without_the_columns_or_that_is_no_text_is_an_error(tmp_pat
         read_given_split(tmp_path / "missing.csv")
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("counts", [(12, 6, 6), (6, 6, 6, 6), (30, 6, 6, 6), (40, 10, 2), (100, 30, 1), (20, 3)])
+def test_a_rare_class_makes_no_part_tiny(counts: tuple[int, ...], seed: int) -> None:
+    strata = np.repeat(np.arange(len(counts)), counts)
+    frame = pd.DataFrame(
+        {
+            "sample_id": [f"S{number}" for number in range(len(strata))],
+            "patient_id": [f"P{number}" for number in range(len(strata))],
+            "lesion_px": 0,
+            "stratum": strata,
+        }
+    )
+    result = split_patients(frame, SplitConfig(seed=seed))
+    shares = result["split"].value_counts(normalize=True)
+    assert shares["train"] < 0.85
+    assert min(shares["validation"], shares["test"]) > 0.08
+
+
 def test_a_thousand_patients_are_split_evenly() -> None:
     result = split_patients(patients(1000, low=2, high=9), SplitConfig())
     assert np.abs(sample_shares(result)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.001

@@ -1,8 +1,8 @@
 """Divide units of very different size into parts of wanted shares: a seeded search on small arrays.
 
 With eight to thirty patients of 20 to 88 slices, a random or greedy division misses the wanted shares by far
-more than one that is searched for. A greedy start is improved by moving and swapping units until nothing
-helps; the best of a few starts is taken.
+more than one that is searched for. Greedy starts, and one that deals out stratum after stratum, are improved by
+moving and swapping units until nothing helps; the best is taken.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _GOOD_ENOUGH = 1e-7
 _PAIRS = 20_000
 _CONTRAST_WEIGHT = 2.0
 _UNIT_WEIGHT = 0.2
+_EVEN_WEIGHT = 0.1
 
 
 def balanced_parts(sizes: IntArray, strata: IntArray, shares: FloatArray, rng: np.random.Generator) -> IntArray:
@@ -28,8 +29,9 @@ def balanced_parts(sizes: IntArray, strata: IntArray, shares: FloatArray, rng: n
 
     What is made small is, over all parts and relative to their shares, the squared deviation of the share of
     samples, of the share of each stratum beyond that of samples (weighted double, because a part that is a
-    little small does less harm than one with too few lesions), and a little of the share of units.
-    No part stays empty.
+    little small does less harm than one with too few lesions), and a little of the share of units. A stratum in so
+    few units that the smallest part is due less than one of them weighs less: it cannot be divided by the shares,
+    and must not make the parts tiny. No part stays empty.
 
     Args:
         sizes: Samples of each unit (U,).
@@ -40,18 +42,22 @@ def balanced_parts(sizes: IntArray, strata: IntArray, shares: FloatArray, rng: n
     Returns:
         The part of each unit (U,), from 0 to P - 1.
     """
-    features = _features(sizes, strata)
+    features = _features(sizes, strata, shares)
     starts = _STARTS if len(sizes) <= _FEW_UNITS else 1
-    found = [_improve(features, _greedy(features, sizes, shares, rng), shares, rng) for _ in range(starts)]
+    begun = [_greedy(features, sizes, shares, rng) for _ in range(starts)]
+    if len(sizes) <= _FEW_UNITS:
+        begun += [parts for parts in [_dealt(strata, shares)] if len(np.unique(parts)) == len(shares)]
+    found = [_improve(features, parts, shares, rng) for parts in begun]
     costs = [_cost(features, parts, shares) for parts in found]
     return found[int(np.argmin(costs))]
 
 
-def _features(sizes: IntArray, strata: IntArray) -> FloatArray:
+def _features(sizes: IntArray, strata: IntArray, shares: FloatArray) -> FloatArray:
     """Columns that a perfect division splits exactly by the shares (U, 2 + K)."""
     samples = sizes / max(int(sizes.sum()), 1)
     counts = np.maximum(strata.sum(axis=0), 1)
-    contrast = _CONTRAST_WEIGHT * (strata / counts - samples[:, None]) * (strata.sum(axis=0) > 0)
+    due = (strata > 0).sum(axis=0) * float(shares.min())
+    contrast = _CONTRAST_WEIGHT * (strata / counts - samples[:, None]) * np.minimum(due, 1.0)
     units = np.full(len(sizes), _UNIT_WEIGHT / len(sizes))
     return np.column_stack([samples, units, contrast])
 
@@ -85,6 +91,26 @@ def _greedy(features: FloatArray, sizes: IntArray, shares: FloatArray, rng: np.r
             change = np.where(empty, change, np.inf)
         parts[unit] = int(np.argmin(change))
         excess[parts[unit]] += features[unit]
+    return parts
+
+
+def _dealt(strata: IntArray, shares: FloatArray) -> IntArray:
+    """Stratum after stratum, each unit to the part that lacks most of it; a part may stay empty.
+
+    From a part with one unit of the first stratum no single move is an improvement, though one unit more of each
+    stratum would be: where strata are small, greedy starts may all end there.
+    """
+    label = strata.argmax(axis=1) if strata.shape[1] else np.zeros(len(strata), dtype=np.int64)
+    parts = np.zeros(len(label), dtype=np.int64)
+    lacking = np.zeros(len(shares))
+    for value in np.unique(label):
+        lacking_here = np.zeros(len(shares))
+        for unit in np.flatnonzero(label == value):
+            lacking, lacking_here = lacking + shares, lacking_here + shares
+            part = int(np.argmax(lacking_here + _EVEN_WEIGHT * lacking))
+            lacking[part] -= 1
+            lacking_here[part] -= 1
+            parts[unit] = part
     return parts
 
 
