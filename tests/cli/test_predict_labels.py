@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 
 import medloom
 from medloom.cli.main import main
+from medloom.inference.encoding import labels_plain
 from medloom.packaging.testing import tiny_label_recipe, tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 
@@ -64,8 +65,16 @@ def test_a_bad_file_is_named_the_rest_go_on_and_the_exit_code_is_3(classifier, i
     result = json.loads(captured.out)
     assert (result["images"], result["failed"]) == (3, 1)
     assert result["decisions"] == {"benign": 1, "malignant": 1}
-    assert [one["decision"] for one in result["results"]] == [["malignant"], ["benign"], []]
+    assert [one.get("decision") for one in result["results"]] == ["malignant", "benign", None]
     assert "bad.png" in captured.err
+
+
+def test_the_json_of_an_image_has_the_keys_of_a_servers_answer(classifier, images, tmp_path, capsys):
+    assert main(["predict", str(classifier), str(images), "-o", str(tmp_path / "out"), "--json"]) == 0
+    first, *_ = json.loads(capsys.readouterr().out)["results"]
+    expected = medloom.load(classifier).predict((images / "001.png").read_bytes())
+    assert first == {"file": first["file"], "page": None, "error": "", **labels_plain(expected)}
+    assert {"probabilities", "decision", "operating_point"} <= first.keys()
 
 
 def test_metadata_of_the_table_reach_the_model_and_what_is_missing_is_said(with_metadata, images, tmp_path, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,7 +131,7 @@ def _report(
         "failed": len(bad),
         "phantom": phantom,
         "table": str(table),
-        "results": [asdict(result) for result in results],
+        "results": [result.plain() for result in results],
     }
     text = f"{len(results) - len(bad)} of {len(results)} images predicted{said}; see {table}"
     if phantom:

@@ -60,6 +60,10 @@ class FileResult:
     overlay: str = ""
     error: str = ""
 
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self)
+
 
 def predict_files(
     predictor: Predictor,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medloom.errors import UserError
 from medloom.imaging import Image, Volume, decode, inspect
+from medloom.inference.encoding import labels_plain
 from medloom.inference.files import TABLE, write_rows
 from medloom.inference.inputs import Entry, read_input
-from medloom.inference.labels import LabelPredictor
+from medloom.inference.labels import LabelPrediction, LabelPredictor
 from medloom.inference.volumes import slices_of
 
 __all__ = ["LabelResult", "predict_label_files"]
@@ -27,16 +28,30 @@ class LabelResult:
     Args:
         file: Name of the image.
         page: Which page of a file that has several, or slice of a volume, counted from 0; else None.
-        scores: Probability of each class or label, or the number of each target; empty if there is an error.
-        decision: The class, or the labels that are on; empty for numbers.
+        prediction: What the model says; None if there is an error.
         error: Why there is no prediction.
     """
 
     file: str
     page: int | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    decision: tuple[str, ...] = ()
+    prediction: LabelPrediction | None = None
     error: str = ""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Probability of each class or label, or the number of each target; empty if there is an error."""
+        found = self.prediction
+        return {} if found is None else {n: round(s, 6) for n, s in zip(found.names, found.scores, strict=True)}
+
+    @property
+    def decision(self) -> tuple[str, ...]:
+        """The class, or the labels that are on; empty for numbers and if there is an error."""
+        return () if self.prediction is None else self.prediction.decision
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types, a prediction with the keys of a server's answer."""
+        said = {} if self.prediction is None else labels_plain(self.prediction)
+        return {"file": self.file, "page": self.page, **said, "error": self.error}
 
 
 def predict_label_files(
@@ -112,8 +127,7 @@ def _predict_page(
         found = predictor.predict(load(), metadata=metadata)
     except UserError as error:
         return LabelResult(file, page, error=str(error))
-    scores = {name: round(score, 6) for name, score in zip(found.names, found.scores, strict=True)}
-    return LabelResult(file, page, scores, found.decision)
+    return LabelResult(file, page, found)
 
 
 def _write(path: Path, predictor: LabelPredictor, results: Sequence[LabelResult]) -> None:

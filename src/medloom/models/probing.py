@@ -28,7 +28,8 @@ def probe(network: nn.Module, name: str, in_channels: int, size: tuple[int, int]
         with torch.no_grad():
             answer: object = network(torch.zeros(1, in_channels, *size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise RecipeError(f"preprocess.size: the network {name!r} cannot take {size[0]}x{size[1]}: {error}") from error
+        text = f"preprocess.size, or preprocess.crop: the network {name!r} cannot take {size[0]}x{size[1]}: {error}"
+        raise RecipeError(text) from error
     finally:
         network.train(was_training)
     return answer

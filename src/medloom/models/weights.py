@@ -44,7 +44,8 @@ def read_weights(path: str) -> State:
     if file.suffix.lower() != ".safetensors":
         raise RecipeError(f"model.weights: expected none, imagenet or a .safetensors file; got {file.name!r}")
     if not file.is_file():
-        raise RecipeError(f"model.weights: there is no file {file.name}, looked for from the working directory")
+        where = "" if file.is_absolute() else ", looked for from the working directory"
+        raise RecipeError(f"model.weights: there is no file {file.name}{where}")
     try:
         state: State = load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
