@@ -81,8 +81,26 @@ def test_a_folder_and_a_zip_are_summarised_without_names_or_identifiers(folder, 
         assert facts["files"] == 6
         assert [item["code"] for item in facts["refused"]][-1:] == ["unsupported"]
         if "dicom" in FORMATS:
-            assert facts["series"] == [3, 1]
+            assert [item["slices"] for item in facts["series"]] == [3, 1]
             assert (facts["kinds"][0]["count"], facts["kinds"][0]["facts"]["modality"]) == (4, "CT")
+
+
+def test_a_series_with_a_gap_is_said_to_be_no_volume_before_it_is_refused_as_one(tmp_path, capsys):
+    for series, places in enumerate([(0, 1, 2, 3), (0, 1, 3, 4, 5)], start=1):
+        for place in places:
+            position = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 2.5 * place]}
+            save_slice(tmp_path / f"{series}-{9 - place}", place, series, **position)
+    assert main(["inspect", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "between slices 1 and 2 there are 5.000 mm; elsewhere 2.500 mm" in shown
+    assert main(["inspect", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["series"]
+    assert [(item["slices"], bool(item["no_volume"])) for item in found] == [(5, True), (4, False)]
+
+
+def test_a_folder_without_files_is_an_error(tmp_path, capsys):
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "no files" in capsys.readouterr().err
 
 
 def test_an_unsafe_zip_is_refused_without_the_names_in_it(tmp_path, capsys):

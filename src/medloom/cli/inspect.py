@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -28,8 +29,8 @@ def command(
 ) -> None:
     """Say what images are, and what would be refused and why.
 
-    Prints format, size, type, pages, range of values, spacing, modality and series, and no name, identifier, date or
-    path. The exit code is 3 if something would be refused.
+    Prints format, size, type, pages, range of values, spacing and modality, and whether the slices of each DICOM series
+    make a volume; and no name, identifier, date or path. The exit code is 3 if a file would be refused.
     """
     from medloom.data.sources import is_zip
     from medloom.imaging import FILE_BUDGET
@@ -66,6 +67,8 @@ def _collection(path: Path) -> CollectionFacts:
         raise DataError(error.summary) from error
     with source, progress("inspect") as update:
         names = source.names()
+        if not names:
+            raise DataError("there are no files in it; expected images")
         readers = (partial(source.read, name) for name in names)
         return inspect_many(readers, budget=FILE_BUDGET, progress=lambda done: update(done, len(names)))
 
@@ -101,8 +104,12 @@ def _collection_lines(found: CollectionFacts) -> Iterator[str]:
         rows = [_kind_row(kind.count, kind.facts) for kind in found.kinds]
         yield table([head, *rows])
     if found.series:
-        shown = ", ".join(map(str, found.series[:_SHOWN_SERIES])) + (" …" if len(found.series) > _SHOWN_SERIES else "")
-        yield f"{len(found.series)} DICOM series with {shown} slices"
+        yield f"{len(found.series)} DICOM series"
+        alike = Counter((item.slices, item.no_volume or "yes") for item in found.series)
+        rows = [(str(count), str(slices), volume) for (slices, volume), count in alike.items()]
+        yield table([("series", "slices", "a volume"), *rows[:_SHOWN_SERIES]])
+        if len(rows) > _SHOWN_SERIES:
+            yield f"  and {len(rows) - _SHOWN_SERIES} more kinds of series"
     if found.refused:
         yield f"{sum(item.count for item in found.refused)} would be refused"
         yield table([(str(item.count), item.code, item.reason) for item in found.refused])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -14,9 +14,10 @@ from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.decoding import decode
 from medloom.imaging.dicom import open_image
 from medloom.imaging.registry import FORMATS, sniff
+from medloom.imaging.series import Place, frame_places, why_no_volume
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image
 
-__all__ = ["CollectionFacts", "FileFacts", "Kind", "Refusal", "inspect_data", "inspect_many"]
+__all__ = ["CollectionFacts", "FileFacts", "Kind", "Refusal", "SeriesFacts", "inspect_data", "inspect_many"]
 
 _MODALITIES = frozenset({
     "BI", "BMD", "CR", "CT", "DG", "DMS", "DX", "ES", "GM", "IO", "IVOCT", "IVUS", "KER", "LEN", "LS", "MG", "MR", "NM",
@@ -81,6 +82,19 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class SeriesFacts:
+    """A DICOM series.
+
+    Args:
+        slices: How many there are.
+        no_volume: Why they make no volume, such as a gap; empty where they do.
+    """
+
+    slices: int
+    no_volume: str
+
+
+@dataclass(frozen=True)
 class CollectionFacts:
     """Many files together.
 
@@ -88,13 +102,13 @@ class CollectionFacts:
         files: How many there are.
         kinds: Those that decode, the most frequent kind first.
         refused: Those that do not, the most frequent reason first.
-        series: Slices of each DICOM series, the longest first.
+        series: Each DICOM series, the longest first.
     """
 
     files: int
     kinds: tuple[Kind, ...]
     refused: tuple[Refusal, ...]
-    series: tuple[int, ...]
+    series: tuple[SeriesFacts, ...]
 
 
 @dataclass
@@ -103,6 +117,31 @@ class _Found:
 
     facts: FileFacts = field(default_factory=FileFacts)
     series: str = ""
+    places: list[Place] = field(default_factory=list)
+    no_place: str = ""
+
+
+@dataclass
+class _Series:
+    """What is known of a series so far."""
+
+    slices: int = 0
+    refused: int = 0
+    places: list[Place] = field(default_factory=list)
+    no_place: str = ""
+
+    def add(self, found: _Found) -> None:
+        """Count the slices of a file."""
+        self.slices += max(found.facts.pages, 1)
+        self.refused += bool(found.facts.refused)
+        self.places += found.places
+        self.no_place = self.no_place or found.no_place
+
+    def facts(self) -> SeriesFacts:
+        """Return what may be said of it."""
+        if self.refused:
+            return SeriesFacts(self.slices, f"{self.refused} of its files would be refused")
+        return SeriesFacts(self.slices, self.no_place or why_no_volume(self.places))
 
 
 def inspect_data(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> FileFacts:
@@ -140,12 +179,13 @@ def inspect_many(
     Returns:
         Kinds, refusals and series with their counts.
     """
-    kinds, refusals, series, files = dict[FileFacts, Kind](), Counter[tuple[str, str]](), Counter[str](), 0
+    kinds, refusals, files = dict[FileFacts, Kind](), Counter[tuple[str, str]](), 0
+    series: dict[str, _Series] = defaultdict(_Series)
     for files, read in enumerate(readers, start=1):
         found = _read(read, budget)
         facts = found.facts
         if found.series:
-            series[found.series] += max(facts.pages, 1)
+            series[found.series].add(found)
         if facts.refused:
             refusals[facts.refused, facts.reason] += 1
         else:
@@ -157,7 +197,7 @@ def inspect_many(
         files,
         tuple(sorted(kinds.values(), key=lambda kind: -kind.count)),
         tuple(Refusal(count, code, reason) for (code, reason), count in refusals.most_common()),
-        tuple(sorted(series.values(), reverse=True)),
+        tuple(sorted((item.facts() for item in series.values()), key=lambda item: -item.slices)),
     )
 
 
@@ -192,7 +232,7 @@ def _found(data: bytes, budget: Budget) -> _Found:
         with guard(name):
             _look(data, name, budget, found)
     except DecodeError as error:
-        reason = error.message + (f" {error.hint}" if error.hint else "")
+        reason = error.message + (f". {error.hint}" if error.hint else "")
         found.facts = replace(found.facts, refused=error.code, reason=reason)
     return found
 
@@ -231,12 +271,17 @@ def _images(data: bytes, header: Header, budget: Budget) -> Iterator[Image]:
 
 
 def _look_at_series(data: bytes, budget: Budget, found: _Found) -> None:
-    file = open_image(data, budget).file
+    opened = open_image(data, budget)
+    file = opened.file
     modality = file.data_set.text("Modality")
     found.series = file.data_set.text("SeriesInstanceUID")
     found.facts = replace(
         found.facts, modality=modality if modality in _MODALITIES else "", transfer_syntax=file.syntax.name
     )
+    try:
+        found.places = frame_places(opened)
+    except DecodeError as error:
+        found.no_place = f"a slice cannot be placed in the patient: {error.message}"
 
 
 def _rounded(spacing: tuple[float, float] | None) -> tuple[float, float] | None:

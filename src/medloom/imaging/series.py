@@ -5,7 +5,8 @@ Source: DICOM PS3.3, sections C.7.6.2 (Image Plane) and C.7.6.16.2.3 (Plane Posi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels
 from medloom.imaging.volume import Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "read_series"]
+__all__ = ["MOST_VOLUME_BYTES", "Place", "frame_places", "read_series", "why_no_volume"]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
@@ -28,16 +29,25 @@ _EVEN_STEPS = 0.02  # share of a step: scanners write positions with few digits
 _LEAST_MM = 0.01
 _MAX_SHEAR = 0.01  # sideways over forwards, 0.6 degrees
 _MOST_LISTED = 20
+_MOST_IN_A_SENTENCE = 3
 
 _Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Slice:
-    """One frame of one file, and where it lies."""
+class Place:
+    """Where a frame lies in the patient; holds no pixels and nothing that says whose they are.
 
-    opened: OpenImage
-    frame: int
+    Args:
+        size: Rows and columns.
+        row_cosines: Direction in which columns are counted.
+        column_cosines: Direction in which rows are counted.
+        position: Of the first pixel, in millimetres.
+        spacing_mm: Between rows and between columns.
+        thickness_mm: Distance to the next slice, or thickness of this one, as the file says; None if it does not.
+    """
+
+    size: tuple[int, int]
     row_cosines: _Vector
     column_cosines: _Vector
     position: _Vector
@@ -46,11 +56,17 @@ class _Slice:
 
     @property
     def normal(self) -> _Vector:
+        """Direction in which slices are counted."""
         return np.cross(self.row_cosines, self.column_cosines)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.opened.module.rows, self.opened.module.columns
+
+@dataclass(frozen=True)
+class _Slice:
+    """One frame of one file, and where it lies."""
+
+    opened: OpenImage
+    frame: int
+    place: Place
 
 
 def read_series(
@@ -87,13 +103,42 @@ def read_series(
     Source: DICOM PS3.3, section C.7.6.2.1.1.
     """
     slices = _located(_chosen(_by_series(files, budget), series))
-    _check_alike(slices)
-    slices = sorted(slices, key=lambda item: float(item.position @ slices[0].normal))
-    step = _step(slices)
-    first = slices[0]
+    places = [item.place for item in slices]
+    _check_alike(places)
+    slices = sorted(slices, key=lambda item: _height(item.place, places[0]))
+    step = _step([item.place for item in slices])
+    first = slices[0].place
     spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
     voxels, notes = _stacked(slices, most_bytes)
     return Volume(voxels, spacing_mm, _affine(first, step), "dicom", notes)
+
+
+def frame_places(opened: OpenImage) -> list[Place]:
+    """Return where each frame of a file lies.
+
+    Raises:
+        DecodeError: If the file does not say, or has colours.
+    """
+    return [_place(opened, frame) for frame in range(opened.module.frames)]
+
+
+def why_no_volume(places: Sequence[Place]) -> str:
+    """Say why `read_series` would refuse slices that lie there, in any order; empty where they are a volume.
+
+    Args:
+        places: At least one.
+    """
+    try:
+        _check_alike(places)
+        _step(sorted(places, key=lambda place: _height(place, places[0])))
+    except DataError as error:
+        said = _few(list(error.problems), _MOST_IN_A_SENTENCE)
+        return error.summary + (f": {'; '.join(said)}" if said else "")
+    return ""
+
+
+def _height(place: Place, first: Place) -> float:
+    return float(place.position @ first.normal)
 
 
 def _by_series(files: Mapping[str, bytes] | Iterable[bytes], budget: Budget) -> dict[str, list[OpenImage]]:
@@ -142,7 +187,7 @@ def _located(opened: list[OpenImage]) -> list[_Slice]:
     for number, item in enumerate(opened):
         for frame in range(item.module.frames):
             try:
-                found.append(_slice(item, frame))
+                found.append(_Slice(item, frame, _place(item, frame)))
             except DecodeError as error:
                 problems.append(f"slice {number}, frame {frame}: {error.message}")
     if problems:
@@ -150,7 +195,7 @@ def _located(opened: list[OpenImage]) -> list[_Slice]:
     return found
 
 
-def _slice(opened: OpenImage, frame: int) -> _Slice:
+def _place(opened: OpenImage, frame: int) -> Place:
     if not opened.module.grey:
         raise DecodeError("unsupported", "it has colours; a volume has levels of grey")
     groups = opened.groups(frame)
@@ -164,8 +209,8 @@ def _slice(opened: OpenImage, frame: int) -> _Slice:
     thickness = groups.decimals("PixelMeasuresSequence", "SpacingBetweenSlices") or groups.decimals(
         "PixelMeasuresSequence", "SliceThickness"
     )
-    spacing_mm = float(row_mm), float(column_mm)
-    return _Slice(opened, frame, row_cosines, column_cosines, position, spacing_mm, thickness[0] if thickness else None)
+    size, spacing_mm = (opened.module.rows, opened.module.columns), (float(row_mm), float(column_mm))
+    return Place(size, row_cosines, column_cosines, position, spacing_mm, thickness[0] if thickness else None)
 
 
 def _numbers(found: tuple[float, ...], count: int, what: str) -> _Vector:
@@ -174,7 +219,7 @@ def _numbers(found: tuple[float, ...], count: int, what: str) -> _Vector:
     return np.array(found)
 
 
-def _check_alike(slices: list[_Slice]) -> None:
+def _check_alike(slices: Sequence[Place]) -> None:
     """Refuse slices of several sizes, spacings or orientations."""
     first, problems = slices[0], list[str]()
     sizes = {item.size for item in slices}
@@ -193,7 +238,7 @@ def _check_alike(slices: list[_Slice]) -> None:
         raise DataError("the slices of the series do not fit together", problems)
 
 
-def _step(slices: list[_Slice]) -> _Vector:
+def _step(slices: Sequence[Place]) -> _Vector:
     """Return the vector from one slice to the next, after the slices were found to be equally far apart.
 
     Raises:
@@ -238,7 +283,7 @@ def _check_straight(positions: _Vector, step: _Vector, normal: _Vector) -> None:
         raise DataError("the slices of the series are shifted against each other: they do not lie on one line")
 
 
-def _affine(first: _Slice, step: _Vector) -> NDArray[np.float64]:
+def _affine(first: Place, step: _Vector) -> NDArray[np.float64]:
     """Return the matrix from (column, row, slice) to millimetres; DICOM's x and y grow to the left and the back."""
     row_mm, column_mm = first.spacing_mm
     affine = np.eye(4)
@@ -253,8 +298,8 @@ def _affine(first: _Slice, step: _Vector) -> NDArray[np.float64]:
 def _stacked(slices: list[_Slice], most_bytes: int) -> tuple[Pixels, tuple[str, ...]]:
     """Decode every slice into its place."""
     dtype = np.result_type(*{item.opened.header(item.frame).dtype for item in slices})
-    shape = (len(slices), *slices[0].size)
-    needed = len(slices) * slices[0].size[0] * slices[0].size[1] * dtype.itemsize
+    shape = (len(slices), *slices[0].place.size)
+    needed = math.prod(shape) * dtype.itemsize
     if needed > most_bytes:
         raise DataError(f"the series would decode to {needed} bytes; the limit is {most_bytes}")
     voxels, notes = np.empty(shape, dtype), dict[str, None]()
@@ -276,7 +321,7 @@ def _decoded(slices: list[_Slice]) -> Iterator[Image]:
         yield image
 
 
-def _few(problems: list[str]) -> list[str]:
+def _few(problems: list[str], most: int = _MOST_LISTED) -> list[str]:
     """Return the first problems, and how many more there are."""
-    rest = len(problems) - _MOST_LISTED
-    return [*problems[:_MOST_LISTED], f"and {rest} more"] if rest > 0 else problems
+    rest = len(problems) - most
+    return [*problems[:most], f"and {rest} more"] if rest > 0 else problems
