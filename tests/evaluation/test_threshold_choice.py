@@ -100,3 +100,24 @@ def test_of_several_classes_the_first_of_the_most_probable_is_decided_for():
     target = TargetInfo("multi-class", ("a", "b", "c"))
     assert choose_thresholds(cases, target, EvaluateConfig()).thresholds == ()
     assert decide(cases, target, ())["decision"].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("config", "which"),
+    [
+        (EvaluateConfig(rule="sensitivity", min_sensitivity=1.0), "every"),
+        (EvaluateConfig(rule="cost", cost_ratio=0.01), "no"),
+    ],
+)
+def test_a_rule_that_calls_all_or_nobody_says_so(config, which):
+    cases = pd.DataFrame({"truth": [1, 0, 0, 1, 0, 0], "score": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    choice = choose_thresholds(cases, TargetInfo("binary", ("healthy", "ill")), config)
+    (note,) = choice.notes
+    assert f"ill: by this rule {which} validation case is called positive" in note
+    called = decide(
+        cases.assign(sample_id="a", patient_id="a"), TargetInfo("binary", ("healthy", "ill")), choice.thresholds
+    )
+    assert called["decision"].nunique() == 1
+    assert (
+        choose_thresholds(cases.assign(truth=[0, 0, 0, 1, 1, 1]), TargetInfo("binary", ("a", "b")), config).notes == ()
+    )

@@ -80,10 +80,14 @@ def choose_thresholds(cases: pd.DataFrame, target: TargetInfo, config: EvaluateC
     names = target.names[1:] if target.kind == "binary" else target.names
     chosen, notes = [], []
     for name, (truth, score) in zip(names, pairs, strict=True):
-        values = cases[truth].to_numpy(float)
-        chosen.append(choose_threshold(values, cases[score].to_numpy(float), config))
+        values, scores = cases[truth].to_numpy(float), cases[score].to_numpy(float)
+        chosen.append(choose_threshold(values, scores, config))
+        called = int((scores >= chosen[-1]).sum())
         if not 0 < values.sum() < len(values):
             notes.append(f"{name}: validation holds one class only, so {PLAIN_THRESHOLD} was taken")
+        elif called in (0, len(scores)):
+            which = "no" if called == 0 else "every"
+            notes.append(f"{name}: by this rule {which} validation case is called positive, so nothing is told apart")
     return ThresholdChoice(tuple(chosen), describe_rule(config), tuple(notes))
 
 
