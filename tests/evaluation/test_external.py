@@ -94,6 +94,29 @@ def test_decisions_of_the_predictions_are_taken_as_they_are(files):
     assert summary["rule"] == "as the predictions say"
 
 
+def test_a_threshold_that_is_named_decides_instead(files):
+    labels, scores = "image,truth\na,1\nb,0\nc,1\n", "image,score,decision\na,0.1,1\nb,0.2,0\nc,0.3,1\n"
+    assert values(files(labels, scores, ScoreOptions(threshold=0.25)))["sensitivity"] == 0.5
+    assert values(files(labels, scores))["sensitivity"] == 1.0
+
+
+def test_the_id_column_may_have_its_name_in_one_file_only(files):
+    labels, scores = "who,code,truth\nx,a,1\ny,b,0\n", "file,score\nb.png,0.2\na.png,0.9\n"
+    assert values(files(labels, scores, ScoreOptions(id_column="code", targets=("truth",))))["roc_auc"] == 1.0
+    with pytest.raises(DataError, match="no column nowhere"):
+        files(labels, scores, ScoreOptions(id_column="nowhere", targets=("truth",)))
+
+
+def test_what_is_wrong_with_many_rows_is_said_once(files):
+    rows = range(300)
+    labels = "image,truth\n" + "".join(f"{row},{row % 2}\n" for row in rows)
+    with pytest.raises(DataError) as caught:
+        files(labels, "image,score\n" + "".join(f"{row},1.5\n" for row in rows))
+    assert caught.value.problems == (
+        "predictions lines 2-301: a value outside 0 to 1 in column score; expected a probability",
+    )
+
+
 def test_which_class_is_positive_is_said_where_it_was_guessed(files):
     labels, scores = "image,truth\na,ill\nb,well\n", "image,score\na,0.9\nb,0.2\n"
     summary = files(labels, scores)
@@ -135,9 +158,8 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_line_and_without_name
         "labels line 8: nothing in column patient",
         "labels line 9: no id",
         "labels line 13: 2 cells; expected 3",
-        "predictions line 3: no finite number in column score",
+        "predictions lines 3, 5: no finite number in column score",
         "predictions line 4: a value outside 0 to 1",
-        "predictions line 5: no finite number",
         "predictions line 6: same id as line 2",
         "predictions line 7: no label of this id",
     ):

@@ -51,7 +51,13 @@ _Classes = Annotated[
 ]
 _Kind = Annotated[LabelKind | None, typer.Option("--kind", help="What the labels are; found out by default.")]
 _Threshold = Annotated[
-    float, typer.Option("--threshold", min=0.0, max=1.0, help="Probability from which a case is positive.")
+    float | None,
+    typer.Option(
+        "--threshold",
+        min=0.0,
+        max=1.0,
+        help="Probability from which a case is positive. Default: the column decision of the predictions, or 0.5.",
+    ),
 ]
 _Resamples = Annotated[int, typer.Option("--resamples", min=0, help="Resamples for the 95 % intervals.")]
 
@@ -71,7 +77,7 @@ def command(
     group: _Groups = None,
     classes: _Classes = None,
     kind: _Kind = None,
-    threshold: _Threshold = 0.5,
+    threshold: _Threshold = None,
     resamples: _Resamples = 1000,
     as_json: JsonOption = False,
 ) -> None:
@@ -81,6 +87,9 @@ def command(
         return
     if run is not None or labels is None or predictions is None or output is None:
         raise UserError("--labels, --predictions and -o DIR go together, without the name of a run")
+    for what, path in (("--labels", labels), ("--predictions", predictions)):
+        if not path.exists():
+            raise UserError(f"{what}: there is no {path}")
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     if labels.is_file() and labels.suffix.lower() != ".zip":
         from medloom.evaluation.external import ScoreOptions, evaluate_scores

@@ -21,7 +21,7 @@ from medloom.evaluation.classification import (
     classification_summary,
     decide,
 )
-from medloom.evaluation.classification.operating_point import WITHOUT_THRESHOLD
+from medloom.evaluation.classification.operating_point import PLAIN_THRESHOLD, WITHOUT_THRESHOLD
 from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
 from medloom.evaluation.figures import write_table
 from medloom.files import write_json
@@ -50,14 +50,15 @@ class ScoreOptions:
     """How the two files are to be read; what is empty is found by common names.
 
     Args:
-        id_column: Column with the image's id, in both files.
+        id_column: Column with the image's id, in both files or in the one that has it.
         targets: Columns with the labels.
         scores: Columns with the scores, in the order of the classes or targets.
         patient: Column of the labels with the patient.
         groups: Columns of the labels by which figures are also taken.
         classes: Names of the classes in order, as the labels have them; of two, the second is the positive one.
         kind: What the labels are.
-        threshold: From which probability on a case is called positive, unless the predictions say what was decided.
+        threshold: From which probability on a case is called positive; None for what the predictions say was
+            decided, or else 0.5.
     """
 
     id_column: str | None = None
@@ -67,7 +68,7 @@ class ScoreOptions:
     groups: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     kind: LabelKind | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
 
 
 def evaluate_scores(
@@ -167,7 +168,8 @@ class _Reading:
         elif kind in WITHOUT_THRESHOLD:
             self.choice = ThresholdChoice((), WITHOUT_THRESHOLD[kind])
         else:
-            thresholds = (self.options.threshold,) * len(self.target.score_columns)
+            threshold = PLAIN_THRESHOLD if self.options.threshold is None else self.options.threshold
+            thresholds = (threshold,) * len(self.target.score_columns)
             self.choice = ThresholdChoice(thresholds, "given, and not chosen on these cases")
         made = cases if given else decide(cases, self.target, self.choice.thresholds)
         groups = [name for name in made.columns if str(name).startswith(GROUP_PREFIX)]
@@ -175,10 +177,9 @@ class _Reading:
 
     def _id(self, table: Table) -> str:
         wanted = self.options.id_column
-        found = find_column(table, [wanted] if wanted else _IDS)
-        if found is None and wanted:
+        if wanted and not any(find_column(one, [wanted]) for one in (self.labels, self.predictions)):
             raise DataError(f"the {table.what} have no column {wanted}; they have {', '.join(table.columns)}")
-        return found or table.columns[0]
+        return find_column(table, [*([wanted] if wanted else []), *_IDS]) or table.columns[0]
 
     def _require(self, table: Table, names: Sequence[str | None]) -> None:
         missing = [name for name in names if name and name not in table.columns]
@@ -199,7 +200,7 @@ class _Reading:
             return found or others[0]
         raise DataError(
             f"which column of the labels is the target? They have {', '.join(self.labels.columns)}; name it "
-            "with --target"
+            "with --target, several with --target each"
         )
 
     def _target(self) -> TargetInfo:
@@ -312,8 +313,8 @@ class _Reading:
         )
 
     def _decision_columns(self) -> list[str]:
-        """Columns that say what was decided; none unless they are complete."""
-        if self.target.kind == "real":
+        """Columns that say what was decided; none unless they are complete, and where a threshold is to decide."""
+        if self.target.kind == "real" or (self.options.threshold is not None and self.target.kind != "multi-class"):
             return []
         if self.target.kind != "multi-label":
             found = [find_column(self.predictions, ["decision"])]
@@ -340,7 +341,7 @@ class _Reading:
         ]
 
     def _raise(self) -> None:
-        problems = [*self.labels.problems, *self.predictions.problems]
+        problems = [*self.labels.all_problems(), *self.predictions.all_problems()]
         if not problems and not self.labels.rows:
             problems = ["labels: no row below the header"]
         if problems:

@@ -29,8 +29,9 @@ class Table:
         columns: Names of the columns.
         rows: Cells by column, without blanks around them.
         lines: Line of the file on which each row begins, counted from 1.
-        problems: What is wrong so far.
+        problems: What is wrong with the file.
         by_position: Whether rows have no ids and stand in the order of the labels.
+        reported: Lines of the rows with which the same is wrong.
     """
 
     what: str
@@ -39,10 +40,16 @@ class Table:
     lines: list[int]
     problems: list[str] = field(default_factory=list)
     by_position: bool = False
+    reported: dict[str, list[int]] = field(default_factory=dict)
 
     def report(self, row: int, text: str) -> None:
         """Add a problem of a row."""
-        self.problems.append(f"{self.what} line {self.lines[row]}: {text}")
+        self.reported.setdefault(text, []).append(self.lines[row])
+
+    def all_problems(self) -> list[str]:
+        """Return everything that is wrong; what is wrong with many rows is said once, with their lines."""
+        of_rows = [f"{self.what} {line_list(lines)}: {text}" for text, lines in self.reported.items()]
+        return [*self.problems, *of_rows]
 
     def column(self, name: str) -> list[str]:
         """Return the cells of a column."""
