@@ -177,7 +177,44 @@ def test_folds_are_shown_beside_the_figures_of_all(tmp_path, visible):
     folds = [{"fold": index, "figures": {"roc_auc": figure}} for index in range(3)]
     write_evaluation(tmp_path, BINARY, folds=folds)
     text = visible(write_evaluation_report(tmp_path).read_text())
-    assert text.count("0.812 (0.700 to 0.900)") == 3
+    assert re.findall(r"(\d) 0\.812 \(0\.700 to 0\.900\)", text) == ["1", "2", "3"]  # counted as the command does
+
+
+def test_the_split_is_said_to_be_the_first_folds_and_each_fold_tells_its_training(run_dir, tmp_path, visible):
+    for name in ("prepare.json", "recipe.yaml"):
+        write_text(tmp_path / name, (run_dir / name).read_text())
+    summary = write_evaluation(
+        tmp_path / "evaluation", BINARY, folds=[{"fold": number, "figures": {}} for number in (0, 1)]
+    )
+    write_json(
+        tmp_path / "evaluation/summary.json", {k: v for k, v in summary.items() if k != "validation"} | {"folds": []}
+    )
+    folds = [{"epochs": 9, "best_epoch": 4}, {"epochs": 7, "best_epoch": 3, "stopped_early": True}]
+    write_json(tmp_path / "training.json", {**folds[0], "folds": folds})
+    text = visible(write_run_report(tmp_path).read_text())
+    assert "Split of the first fold" in text
+    assert "Training Fold 1 Fold 2 Epochs 9 7, stopped early Best epoch 4 3" in text
+    assert "Constant answer Validation" not in text
+
+
+def test_the_parts_of_numbers_have_their_mean_and_range(run_dir, tmp_path, visible):
+    counts = {"patients": 2, "samples": 4, "lesion_samples": 0, "lesion_share": 0.0}
+    counts["targets"] = {"age": {"mean": 41.25, "std": 9.0, "min": 20.0, "max": 63.5}}
+    parts = dict.fromkeys(("train", "validation", "test"), counts)
+    write_json(tmp_path / "prepare.json", {"phantom": False, "counts": parts, "warnings": [], "set_aside": []})
+    write_text(tmp_path / "recipe.yaml", (run_dir / "recipe.yaml").read_text())
+    text = visible(write_run_report(tmp_path).read_text())
+    assert "Part Patients Images age: mean (range) train 2 4 41.2 (20 to 63.5)" in text
+
+
+def test_the_recipe_is_shown_without_where_data_and_weights_are(run_dir, tmp_path):
+    write_text(tmp_path / "prepare.json", (run_dir / "prepare.json").read_text())
+    recipe = {"name": "chest", "task": "classification", "data": {"path": "/home/jane/scans"}}
+    recipe |= {"split": {"file": "/home/jane/split.csv"}, "model": {"weights": "/home/jane/start.safetensors"}}
+    write_text(tmp_path / "recipe.yaml", yaml.safe_dump(recipe))
+    page = write_run_report(tmp_path).read_text()
+    assert "jane" not in page
+    assert "weights: start.safetensors" in page
 
 
 def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(run_dir, tmp_path, visible):

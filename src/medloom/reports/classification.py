@@ -161,7 +161,9 @@ def _fold_rows(summary: Facts) -> Facts:
     """Figures of each fold beside those of all, where there was a cross-validation."""
     folds = summary.get("folds", [])
     names = summary.get("headlines", [])
-    rows = [[str(fold["fold"]), *(with_interval(fold["figures"].get(name, {})) for name in names)] for fold in folds]
+    rows = [
+        [number(fold["fold"] + 1), *(with_interval(fold["figures"].get(name, {})) for name in names)] for fold in folds
+    ]
     return {"head": ["Fold", *_labels(summary, names)], "rows": rows} if rows else {}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports.charts import PALETTE, SPLIT_COLOURS, bars, figure_uri, lines, new_figure, stacked_bars
+from medloom.reports.figures import mean_range
 from medloom.reports.html import data_uri, number, percent, render
 
 if TYPE_CHECKING:
@@ -96,16 +97,10 @@ def _label_rows(prepared: dict[str, Any]) -> list[list[str]]:
     else:
         head = ["Split", "Patients", "Samples", *(f"{name}: mean (range)" for name in labels["targets"])]
         cells = {
-            split: [_mean_range(row["targets"][name]) for name in labels["targets"]] for split, row in counts.items()
+            split: [mean_range(row["targets"][name]) for name in labels["targets"]] for split, row in counts.items()
         }
     rows = [[split, number(row["patients"]), number(row["samples"]), *cells[split]] for split, row in counts.items()]
     return [head, *rows]
-
-
-def _mean_range(facts: dict[str, float | None]) -> str:
-    if facts["mean"] is None:
-        return "none"
-    return f"{facts['mean']:.3g} ({facts['min']:.3g} to {facts['max']:.3g})"
 
 
 def _patients_chart(patients: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from medloom.reports.facts import Facts
 from medloom.reports.html import number
 
-__all__ = ["figure_rows", "interval_text", "tiles", "value_text", "with_interval"]
+__all__ = ["figure_rows", "interval_text", "mean_range", "tiles", "value_text", "with_interval"]
 
 _LENGTHS = ("px", "mm")
 
@@ -82,3 +82,10 @@ def with_interval(figure: Mapping[str, Any]) -> str:
     """Return a figure with its interval in brackets."""
     interval, value = interval_text(figure), value_text(figure.get("value"))
     return value if interval == "–" else f"{value} ({interval})"
+
+
+def mean_range(facts: Mapping[str, float | None]) -> str:
+    """Return ``mean``, ``min`` and ``max`` of numbers as text."""
+    if facts["mean"] is None:
+        return "none"
+    return f"{facts['mean']:.3g} ({facts['min']:.3g} to {facts['max']:.3g})"

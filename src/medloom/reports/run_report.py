@@ -16,6 +16,7 @@ from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports.classification import classification_context, classification_warnings
 from medloom.reports.facts import Facts, read_facts
+from medloom.reports.figures import mean_range
 from medloom.reports.html import data_uri, megabytes, number, percent, render
 from medloom.reports.run_charts import curves
 from medloom.reports.segmentation import segmentation_context, segmentation_warnings
@@ -58,11 +59,12 @@ def write_run_report(run_dir: Path) -> Path:
         phantom=bool(prepared["phantom"]),
         warnings=_warnings(prepared, training, summary, task),
         interval=summary.get("interval"),
-        several_parts=True,
+        several_parts="folds" not in summary,  # each fold has a validation part of its own
         split=_split_table(prepared, task),
+        first_fold="folds" in summary,
         set_aside=prepared.get("set_aside", []),
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
-        training=_training_rows(training),
+        training=_training_table(training),
         progress=_progress(run_dir / "progress"),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(read_facts(run_dir / "run.json")),
@@ -92,9 +94,10 @@ def write_evaluation_report(folder: Path) -> Path:
         interval=summary["interval"],
         several_parts="validation" in summary,
         split={},
+        first_fold=False,
         set_aside=[],
         curves="",
-        training=[],
+        training={},
         progress={"epochs": []},
         recipe="",
         environment=[],
@@ -111,10 +114,12 @@ def _lines(path: Path) -> Rows:
 
 
 def _recipe(path: Path) -> Facts:
-    """The recipe without the place of the data, which may say whose they are."""
+    """The recipe without the places of data and weights, which may say whose they are."""
     recipe: Facts = yaml.safe_load(path.read_text()) if path.is_file() else {}
     recipe.get("data", {}).pop("path", None)
     recipe.get("split", {}).pop("file", None)
+    if "weights" in recipe.get("model", {}):
+        recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
     return recipe
 
 
@@ -147,6 +152,11 @@ def _split_table(prepared: Facts, task: str) -> Facts:
         for row, one in zip(rows, counts.values(), strict=True):
             row.extend(number(one.get("classes", {}).get(name, 0)) for name in names)
         return {"head": [*head, *names], "rows": rows}
+    if all(one.get("targets") for one in counts.values()):
+        for row, one in zip(rows, counts.values(), strict=True):
+            row.extend(mean_range(facts) for facts in one["targets"].values())
+        names = [f"{name}: mean (range)" for name in counts["train"]["targets"]]
+        return {"head": [*head, *names], "rows": rows}
     if all("lesion_samples" in one for one in counts.values()):
         for row, one in zip(rows, counts.values(), strict=True):
             row.extend([number(one["lesion_samples"]), percent(one["lesion_share"])])
@@ -154,12 +164,21 @@ def _split_table(prepared: Facts, task: str) -> Facts:
     return {"head": head, "rows": rows}
 
 
-def _training_rows(training: Facts) -> list[list[str]]:
+def _training_table(training: Facts) -> Facts:
+    """How the training went; of folds, how that of each did."""
     if not training:
-        return []
+        return {}
+    folds = [_training_rows(one) for one in training.get("folds", [training])]
+    rows = [[name, *(fold[name] for fold in folds)] for name in folds[0]]
+    head = [f"Fold {number}" for number in range(1, len(folds) + 1)] if "folds" in training else [""]
+    return {"head": ["Training", *head], "rows": rows}
+
+
+def _training_rows(training: Facts) -> dict[str, str]:
+    early = ", stopped early" if training.get("stopped_early") else ""
     seconds, rate = training.get("seconds"), training.get("images_per_s")
-    rows = {
-        "Epochs": number(training.get("epochs")),
+    return {
+        "Epochs": f"{number(training.get('epochs'))}{early}",
         "Best epoch": number(training.get("best_epoch")),
         f"Best {training.get('monitor', 'metric')} on validation": number(training.get("best_metric")),
         "Device and precision": f"{training.get('device', '–')}, {training.get('precision', '–')}",
@@ -167,7 +186,6 @@ def _training_rows(training: Facts) -> list[list[str]]:
         "Training images a second": number(rate, 1),
         "Peak memory": megabytes(training.get("peak_rss_bytes")),
     }
-    return [[name, value] for name, value in rows.items()]
 
 
 def _progress(folder: Path) -> Facts:
