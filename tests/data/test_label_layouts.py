@@ -16,7 +16,7 @@ CHEST = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
 def folders(names, **labels):
-    return FolderClasses(LabelsConfig(**labels)).find(names)
+    return FolderClasses(LabelsConfig(**labels)).find(names, dict.fromkeys(names, b"").__getitem__)
 
 
 def test_folders_are_classes_and_the_folder_above_is_the_published_part():
@@ -82,6 +82,19 @@ def test_patients_come_from_the_first_group_wherever_the_file_lies():
 def test_a_pattern_that_gives_one_patient_several_classes_is_pointed_out():
     listing = folders(["N/IM-83.jpeg", "P/person83.jpeg"], patient_pattern=r"(?:person|IM-)(\d+)")
     assert any(note.startswith("1 patients have images of several classes") for note in listing.notes)
+
+
+def test_dicom_files_without_a_suffix_are_images_and_notes_without_one_are_not():
+    dicom, note = bytes(128) + b"DICM", b"Exported on a Monday."
+    held = {
+        "a/IM0001": dicom, "a/1.2.840.113619.7": dicom, "b/x.dcm": dicom, "b/README": note, "b/DICOMDIR": dicom,
+        "b/notes.txt": note,
+    }  # fmt: skip
+    listing = FolderClasses(LabelsConfig()).find(list(held), held.__getitem__)
+    assert [item.images[0] for item in listing.items] == ["a/1.2.840.113619.7", "a/IM0001", "b/x.dcm"]
+    held["labels.csv"] = b"image,level\nIM0001,0\nx,1\n"
+    listing = CsvLabels(LabelsConfig()).find(list(held), held.__getitem__)
+    assert [(problem.kind, problem.file) for problem in listing.problems] == [("missing_row", "a/1.2.840.113619.7")]
 
 
 def test_one_class_is_no_task_and_folders_are_no_numbers():
@@ -228,6 +241,8 @@ def test_metadata_and_groups_are_kept_as_text_with_their_blanks():
         ("name,level\na,0\n", "no column 'image'"),
         ("image,level\na,0\nb,0\n", "one class only"),
         ("image,level\na,\nb,nan\n", "no sample has a label"),
+        ("image,level\n", "no row that can be used"),
+        ("image,level\na,0,\nb,1,\n", "line 2: 3 cells; expected 2"),
         ('image,level\n"a,0\n', "no CSV that can be read"),
         ("image,level\na,0\n".encode("utf-16"), "not in UTF-8"),
     ],

@@ -42,8 +42,8 @@ def test_an_image_does_not_depend_on_the_number_of_patients(config, tmp_path):
 
 
 def test_radiographs_lie_as_the_published_ones_do(tmp_path):
-    names = list(content(make_phantom(CHEST, tmp_path)))
-    listing = FolderClasses(LabelsConfig(patient_pattern=r"(person\d+|IM-\d+)")).find(names)
+    held = content(make_phantom(CHEST, tmp_path))
+    listing = FolderClasses(LabelsConfig(patient_pattern=r"(person\d+|IM-\d+)")).find(list(held), held.__getitem__)
     assert (listing.kind, listing.classes, listing.problems) == ("binary", ("NORMAL", "PNEUMONIA"), ())
     assert len({item.patient for item in listing.items}) == 12
     parts = {part: {item.labels for item in listing.items if item.published == part} for part in ("train", "test")}

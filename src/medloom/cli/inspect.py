@@ -105,7 +105,7 @@ def _collection_lines(found: CollectionFacts) -> Iterator[str]:
         yield table([head, *rows])
     if found.series:
         yield f"{len(found.series)} DICOM series"
-        alike = Counter((item.slices, item.no_volume or "yes") for item in found.series)
+        alike = Counter((item.slices, f"no: {item.no_volume}" if item.no_volume else "yes") for item in found.series)
         rows = [(str(count), str(slices), volume) for (slices, volume), count in alike.items()]
         yield table([("series", "slices", "a volume"), *rows[:_SHOWN_SERIES]])
         if len(rows) > _SHOWN_SERIES:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from medloom.imaging import FORMATS_BY_SUFFIX
+from medloom.errors import DataError, DecodeError
+from medloom.imaging import FORMATS_BY_SUFFIX, sniff
 
-__all__ = ["IMAGE_SUFFIXES", "Item", "Layout", "Listing", "Problem", "Read", "is_image", "natural_key"]
+__all__ = ["IMAGE_SUFFIXES", "Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_images", "natural_key"]
 
 IMAGE_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
 
@@ -17,6 +18,7 @@ Read = Callable[[str], bytes]
 """Gives the bytes of a name, such as ``source.read``."""
 
 _DIGITS = re.compile(r"(\d+)")
+_DICOM_INDEX = "DICOMDIR"
 
 
 @dataclass(frozen=True)
@@ -117,3 +119,32 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 def is_image(name: str) -> bool:
     """Whether a file's suffix is one of an image format that can be read."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def list_images(names: Iterable[str], read: Read) -> list[str]:
+    """Return the files that are images: by their suffix, or where they have none, as scanners write DICOM, by content.
+
+    Args:
+        names: Relative POSIX paths.
+        read: Gives the bytes of a file without a suffix.
+
+    Example:
+        >>> list_images(["a.png", "IM0001", "1.2.840.7", "README"], lambda name: b"text")
+        ['a.png']
+    """
+    return [name for name in names if is_image(name) or (_lacks_suffix(name) and _holds_image(name, read))]
+
+
+def _lacks_suffix(name: str) -> bool:
+    """Whether a name ends without a dot, or with the last number of a UID."""
+    file = name.rpartition("/")[2]
+    return file.upper() != _DICOM_INDEX and ("." not in file or file.rpartition(".")[2].isdecimal())
+
+
+def _holds_image(name: str, read: Read) -> bool:
+    try:
+        return bool(sniff(read(name)))
+    except DecodeError:
+        return False
+    except (DataError, OSError):
+        return True  # what cannot be read is said where it is decoded

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medloom.data.layouts.base import IMAGE_SUFFIXES, Item, Listing, Problem, Read, is_image, natural_key
+from medloom.data.layouts.base import IMAGE_SUFFIXES, Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
 from medloom.data.layouts.patients import PatientPattern
 from medloom.data.layouts.table import Row, Table, find_table, read_table
 from medloom.data.metadata import as_number, is_blank
+from medloom.errors import DataError
 from medloom.recipe import LabelsConfig
 
 __all__ = ["CsvLabels"]
@@ -71,12 +72,14 @@ class CsvLabels:
         file = find_table(names, self._config.file)
         table = read_table(file, read)
         self._check_columns(table)
+        if not table.rows:
+            raise DataError(f"{table.name} has no row that can be used", [str(problem) for problem in table.problems])
         files = _Files(name for name in names if name != file)
         matches, problems = self._matched(table, files)
         single, doubles = self._without_doubles(table, matches)
         meaning = understand([self._words(row) for row in table.rows], self._config, self._targets)
         items, flawed = self._items(table, single, meaning)
-        missing, notes = files.without_row()
+        missing, notes = files.without_row(read)
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
         found = [*table.problems, *problems, *doubles, *flawed]
         found.sort(key=lambda problem: natural_key(problem.file))
@@ -200,9 +203,9 @@ class _Files:
         stem = self._by_number.get(number) if number else None
         return f"; one is called {stem!r}: write the column as text, so that it keeps its leading zeros" if stem else ""
 
-    def without_row(self) -> tuple[list[Problem], tuple[str, ...]]:
+    def without_row(self, read: Read) -> tuple[list[Problem], tuple[str, ...]]:
         """Return the images that no row named: problems beside images that one did, counted in a note elsewhere."""
-        left = [path for path in self._images if path not in self._taken and is_image(path)]
+        left = list_images((path for path in self._images if path not in self._taken), read)
         folders = {path.rpartition("/")[0] for path in self._taken}
         missing = [path for path in left if path.rpartition("/")[0] in folders]
         others = len(left) - len(missing)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
+from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
 from medloom.data.layouts.patients import PatientPattern
 from medloom.errors import RecipeError
@@ -55,7 +55,7 @@ class FolderClasses:
 
     Example:
         >>> layout = FolderClasses(LabelsConfig(patient_pattern=r"p(\\d+)"))
-        >>> items = layout.find(["train/cat/p1_1.png", "train/dog/p2_1.png"]).items
+        >>> items = layout.find(["train/cat/p1_1.png", "train/dog/p2_1.png"], open).items
         >>> [(item.patient, item.labels, item.published) for item in items]
         [('1', (0.0,), 'train'), ('2', (1.0,), 'train')]
     """
@@ -68,12 +68,12 @@ class FolderClasses:
         self._config = config
         self._patient = PatientPattern(config.patient_pattern)
 
-    def find(self, names: Sequence[str], read: Read | None = None) -> Listing:
+    def find(self, names: Sequence[str], read: Read) -> Listing:
         """Return the images in class folders.
 
         Args:
             names: Relative POSIX paths.
-            read: Not used: the names say all.
+            read: Gives the bytes of a file without a suffix.
 
         Returns:
             The samples. Images in folders of no known class, straight in a part's folder, or outside every part where
@@ -82,7 +82,7 @@ class FolderClasses:
         Raises:
             DataError: If there is one class only.
         """
-        images = [name for name in names if is_image(name)]
+        images = list_images(names, read)
         inside = [found for name in images if (found := _locate(name)) is not None]
         chosen, copies = _without_copies(inside)
         if not chosen:
