@@ -162,3 +162,13 @@ def test_phantom_images_are_made_where_asked(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["patients"] == 3
     assert len({path.parent for path in folder.rglob("*_mask.tif")}) == 3
     assert main(["data", "phantom", str(folder), "--patients", "2"]) == 2
+
+
+def test_numbers_are_said_with_their_mean_and_deviation_and_not_as_lesions():
+    from medloom.cli.stages import prepared_text
+
+    age = {"mean": 61.25, "std": 8.5, "min": 40.0, "max": 80.0}
+    counts = {"patients": 2, "samples": 3, "lesion_samples": 0, "lesion_share": 0.0, "targets": {"age": age}}
+    said = prepared_text({"task": "classification", "counts": {"train": counts}})
+    assert "age 61.25 ± 8.5" in said
+    assert "%" not in said

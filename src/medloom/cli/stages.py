@@ -136,9 +136,12 @@ def prepared_text(facts: Mapping[str, Any]) -> str:
 
 
 def _labelled(counts: Mapping[str, Any]) -> str:
-    """Samples with a lesion, or of each class or with each label."""
+    """Samples with a lesion, or of each class or with each label; of numbers their mean and deviation."""
     if "classes" in counts:
         return ", ".join(f"{name} {count}" for name, count in counts["classes"].items())
+    if "targets" in counts:
+        known = {name: facts for name, facts in counts["targets"].items() if facts["mean"] is not None}
+        return ", ".join(f"{name} {facts['mean']:.4g} ± {facts['std']:.2g}" for name, facts in known.items())
     return f"{counts['lesion_samples']} ({counts['lesion_share']:.0%})"
 
 
