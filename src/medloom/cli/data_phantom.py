@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medloom.cli.options import JsonOption
+from medloom.cli.options import JsonOption, SetOption
 from medloom.cli.output import print_result, progress
 
 __all__ = ["command"]
@@ -19,19 +19,21 @@ def command(
     patients: Annotated[int | None, typer.Option("--patients", help="Number of patients.")] = None,
     size: Annotated[int | None, typer.Option("--size", help="Height and width of a slice in pixels.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the generator.")] = None,
+    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make synthetic images in a recipe's own layout.
 
     They look and behave like the real ones as far as the software is concerned; a model trained on them
-    means nothing for people. The same seed makes the same images.
+    means nothing for people. The same seed makes the same images. How many images a patient has and how many are
+    positive is set as in a recipe: --set data.phantom.slices=[1,4] --set data.phantom.prevalence=0.02
     """
     from medloom.data import make_phantom
     from medloom.recipe import load_recipe
 
     given = {"patients": patients, "size": size, "seed": seed}
-    overrides = [f"data.phantom.{key}={value}" for key, value in given.items() if value is not None]
-    data = load_recipe(recipe, overrides).data
+    chosen = [f"data.phantom.{key}={value}" for key, value in given.items() if value is not None]
+    data = load_recipe(recipe, [*(overrides or ()), *chosen]).data
     with progress("phantoms") as update:
         made = make_phantom(data.phantom, folder, layout=data.layout, progress=update)
     text = f"{made}\nNext:\n  medloom run {recipe} --data {made}"

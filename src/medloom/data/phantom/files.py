@@ -83,7 +83,10 @@ def make_phantom(
     """
     own, write = _KINDS[config.kind]
     if layout not in (None, own):
-        raise DataError(f"{config.kind} phantoms come in the layout {own}, not {layout!r}; set data.layout to {own}")
+        raise DataError(
+            f"{config.kind} phantoms come in the layout {own}, not {layout}; take images of your own, or a recipe with "
+            f"the layout {own}"
+        )
     facts = {"phantom": True, "generator": _GENERATOR, "layout": own, "config": config.model_dump(mode="json")}
     if _present(destination, facts):
         return destination
