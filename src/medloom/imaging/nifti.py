@@ -178,7 +178,7 @@ def _written(voxels: Pixels, affine: NDArray[np.float64]) -> bytes:
         affine = affine.astype(np.float32).astype(np.float64)  # as it is stored; else the qform is of another matrix
     else:
         kind = nibabel.Nifti2Image
-    image = kind(voxels.T, affine)
+    image = kind(voxels.T, affine, dtype=voxels.dtype)  # nibabel asks for the 64-bit types by name
     header = image.header
     header.set_xyzt_units("mm")
     header.set_sform(affine, code=1)

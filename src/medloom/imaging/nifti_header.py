@@ -19,8 +19,13 @@ __all__ = ["AGREE_MM", "DTYPES", "MAGICS", "MOST_HEADER_BYTES", "Layout", "read_
 MAGICS: tuple[tuple[int, bytes], ...] = ((344, b"n+1\0"), (4, b"n+2\0\r\n\x1a\n"))
 """Where the two versions say what they are."""
 
-DTYPES = {2: "uint8", 4: "int16", 8: "int32", 16: "float32", 64: "float64", 256: "int8", 512: "uint16"}
+DTYPES = {
+    2: "uint8", 4: "int16", 8: "int32", 16: "float32", 64: "float64", 256: "int8", 512: "uint16", 768: "uint32",
+    1024: "int64", 1280: "uint64",
+}  # fmt: skip
 """Types of voxels that are read and written, by the standard's code."""
+
+_UNREAD = {1: "binary", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2304: "RGBA"}
 
 MOST_HEADER_BYTES = 544
 """Bytes of a file that are enough for any header."""
@@ -174,8 +179,8 @@ def _stored(fields: np.void, order: _Order) -> np.dtype[Any]:
     code = int(fields["datatype"])
     if code not in DTYPES:
         raise DecodeError(
-            "unsupported", f"data type {code} is not read; expected one of {', '.join(DTYPES.values())}",
-            field="datatype",
+            "unsupported", f"data type {_UNREAD.get(code, code)} is not read; expected one of "
+            f"{', '.join(DTYPES.values())}", field="datatype",
         )  # fmt: skip
     dtype = np.dtype(DTYPES[code]).newbyteorder(order)
     if int(fields["bitpix"]) != 8 * dtype.itemsize:
