@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,19 @@ def test_every_kind_of_label_is_learned(labelled, learn, make_label_recipe, tmp_
         assert result.best_metric < 0.7 * truth.var()
     else:
         assert result.best_metric > 0.85
+
+
+@pytest.mark.parametrize(
+    "model", [{"name": "test_efficientnet"}, {}, {"metadata": "only"}], ids=["image", "perceptron", "table"]
+)
+def test_numbers_begin_at_the_mean_of_the_training_samples(labelled, learn, make_label_recipe, tmp_path, model):
+    recipe = make_label_recipe("real", model=model, epochs=1, optimizer={"lr": 1e-9})
+    table = labelled.table("real", metadata=recipe.model.metadata != "none")
+    table = replace(table, labels=table.labels + np.float32(500))
+    learn(recipe, table)
+    rows = np.flatnonzero(labelled.catalogue["split"] == "train")
+    answers, _ = validated(labelled, recipe, tmp_path / "run")
+    assert answers.mean(axis=0) == pytest.approx(table.labels[rows].mean(axis=0), abs=5)
 
 
 def test_the_loss_of_validation_is_the_mean_over_images_whatever_the_batches_are(learn, make_label_recipe):

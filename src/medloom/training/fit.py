@@ -11,7 +11,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from medloom.models.kinds import class_counts
+from medloom.models.classifier import Classifier
+from medloom.models.kinds import class_counts, label_kind
 from medloom.recipe import Recipe
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.batches import Rows
@@ -79,7 +80,10 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
     torch.manual_seed(recipe.train.seed)
     samples = data.samples
     network = build_task_network(recipe, samples.images.shape[1], samples.table.shape[1])
-    loss = build_task_loss(recipe, class_counts(recipe, samples.truth[data.train_rows]))
+    truth = samples.truth[data.train_rows]
+    if isinstance(network, Classifier) and label_kind(recipe) == "real":
+        network.begin_at(torch.from_numpy(truth.mean(axis=0)))
+    loss = build_task_loss(recipe, class_counts(recipe, truth))
     task = build_task(recipe, len(data.validation_rows))
     augment = Augment(recipe.augment, recipe.preprocess.crop)
     return TaskModule(network, loss, task, augment, recipe.train, data.steps_per_epoch, precision, compiled=compiled)
