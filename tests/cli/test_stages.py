@@ -172,3 +172,25 @@ def test_numbers_are_said_with_their_mean_and_deviation_and_not_as_lesions():
     said = prepared_text({"task": "classification", "counts": {"train": counts}})
     assert "age 61.25 ± 8.5" in said
     assert "%" not in said
+
+
+def test_an_early_stop_is_said():
+    from medloom.cli.stages import trained_text
+
+    facts = {"best_epoch": 3, "epochs": 8, "monitor": "auc", "best_metric": 0.5, "device": "cpu", "precision": "32"}
+    assert "best epoch 3 of 8, stopped early by auc" in trained_text({**facts, "seconds": 2.0, "stopped_early": True})
+    assert "early" not in trained_text({**facts, "seconds": 2.0, "stopped_early": False})
+
+
+def test_the_operating_point_comes_with_its_notes_and_numbers_have_none():
+    from medloom.cli.stages import operating_point_text
+
+    target = {"kind": "binary", "names": ["well", "ill"]}
+    point = {"thresholds": [0.25], "notes": ["ill: by this rule every validation case is called positive"]}
+    text = operating_point_text({"operating_point": point, "target": target, "rule": "a rule"})
+    assert (
+        text
+        == "ill from probability 0.25 on: a rule.\nNote: ill: by this rule every validation case is called positive."
+    )
+    numbers = {"operating_point": {"thresholds": []}, "target": {"kind": "real", "names": ["age"]}, "rule": "a rule"}
+    assert operating_point_text(numbers) == ""

@@ -147,9 +147,10 @@ def _labelled(counts: Mapping[str, Any]) -> str:
 
 def trained_text(facts: Mapping[str, Any]) -> str:
     """Say which epoch was best and by which metric."""
+    early = ", stopped early" if facts.get("stopped_early") else ""
     return (
-        f"best epoch {facts['best_epoch']} of {facts['epochs']} by {facts['monitor']} {facts['best_metric']:.4f}, "
-        f"on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
+        f"best epoch {facts['best_epoch']} of {facts['epochs']}{early} "
+        f"by {facts['monitor']} {facts['best_metric']:.4f}, on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
     )
 
 
@@ -171,14 +172,17 @@ def operating_point_text(summary: Mapping[str, Any]) -> str:
     point = summary["operating_point"]
     if "min_lesion_px" in point:
         return f"Lesion from probability {point['threshold']:.3g} on, and from {point['min_lesion_px']} pixels on."
+    if summary["target"]["kind"] == "real":
+        return ""
+    notes = "".join(f"\nNote: {note}." for note in point.get("notes", ()))
     if not point["thresholds"]:
-        return f"Decided by {summary['rule']}."
+        return f"Decided by {summary['rule']}.{notes}"
     names = summary["target"]["names"]
     called = names[1:] if summary["target"]["kind"] == "binary" else names
     limits = ", ".join(
         f"{name} from probability {at:.3g} on" for name, at in zip(called, point["thresholds"], strict=True)
     )
-    return f"{limits}: {summary['rule']}."
+    return f"{limits}: {summary['rule']}.{notes}"
 
 
 def _figure(figure: Mapping[str, Any], unit: str) -> str:
