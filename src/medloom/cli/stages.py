@@ -150,7 +150,8 @@ def trained_text(facts: Mapping[str, Any]) -> str:
     early = ", stopped early" if facts.get("stopped_early") else ""
     return (
         f"best epoch {facts['best_epoch']} of {facts['epochs']}{early} "
-        f"by {facts['monitor']} {facts['best_metric']:.4f}, on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
+        f"by {facts['monitor']} {facts['best_metric']:.4f}, "
+        f"on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
     )
 
 
