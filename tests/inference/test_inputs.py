@@ -48,6 +48,14 @@ def test_a_folder_and_a_zip_of_it_list_the_same_images_and_volumes_without_masks
         assert len(found) == len(FOUND) + 1
 
 
+def test_dicom_as_scanners_write_it_is_found_without_a_suffix(tmp_path, write_series):
+    for name, data in zip(("IM0001", "1.2.840.7"), write_series(np.zeros((2, 4, 6), np.int16)), strict=True):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "README").write_text("no image")
+    with open_images([tmp_path]) as found:
+        assert [one.name for one in found] == ["1.2.840.7", "IM0001"]
+
+
 def test_a_missing_path_is_an_error(tmp_path):
     with pytest.raises(DataError), open_images([tmp_path / "nothing"]):
         pass

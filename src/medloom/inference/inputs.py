@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from medloom.data.layouts.base import list_images
 from medloom.data.sources import Source, open_source
 from medloom.errors import DataError, DecodeError
 from medloom.imaging import FORMATS_BY_SUFFIX, Budget, Volume, read_series, sniff
@@ -60,7 +61,8 @@ def open_images(
 ) -> Iterator[list[Entry]]:
     """List the images in files, folders and zips, to be read inside the ``with`` block.
 
-    A file that is named is always listed, whatever its suffix; in a folder or zip, only images are.
+    A file that is named is always listed, whatever its suffix; in a folder or zip, only images are: by their
+    suffix, or where they have none, as scanners write DICOM, by content.
 
     Args:
         paths: Files, folders and zips.
@@ -84,8 +86,7 @@ def open_images(
             else:
                 images += (
                     ImageFile(name, partial(source.read, name), f"{without_suffix(place.as_posix())}/{name}")
-                    for name in names
-                    if name.lower().endswith(_SUFFIXES)
+                    for name in list_images(names, source.read)
                 )
         yield images
 
