@@ -13,7 +13,7 @@ from medloom.data.layouts.labels import clean
 from medloom.errors import DataError
 from medloom.recipe.library import nearest
 
-__all__ = ["Row", "Table", "find_table", "numbered_records", "read_table"]
+__all__ = ["Row", "Table", "find_table", "numbered_records", "read_table", "separator"]
 
 _SUFFIXES = (".csv", ".tsv")
 _SEPARATORS = (",", ";", "\t", "|")
@@ -122,8 +122,8 @@ def read_table(name: str, read: Read) -> Table:
     if "\0" in text:
         raise DataError(f"{short} holds NUL characters and is no CSV in UTF-8")
     try:
-        separator = _separator(text)
-        lines = list(numbered_records(text, delimiter=separator, strict=True))
+        delimiter = separator(text)
+        lines = list(numbered_records(text, delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise DataError(f"{short} is no CSV that can be read: {error}") from error
     if not lines:
@@ -131,7 +131,7 @@ def read_table(name: str, read: Read) -> Table:
     columns = tuple(clean(cell) for cell in lines[0][1])
     _check_header(short, columns)
     whole = [(line, cells) for line, cells in lines[1:] if len(cells) == len(columns)]
-    meant = _with_decimal_point if separator == ";" else clean
+    meant = _with_decimal_point if delimiter == ";" else clean
     rows = [Row(line, dict(zip(columns, map(meant, cells), strict=True))) for line, cells in whole]
     problems = [
         Problem("row", f"{short} line {line}", f"{len(cells)} cells; expected {len(columns)}, as the first line has")
@@ -160,7 +160,7 @@ def numbered_records(text: str, *, delimiter: str = ",", strict: bool = False) -
         begins = reader.line_num + 1
 
 
-def _separator(text: str) -> str:
+def separator(text: str) -> str:
     """What divides the header into the most columns; a comma where nothing does."""
     headers = {mark: next(numbered_records(text, delimiter=mark), (1, []))[1] for mark in _SEPARATORS}
     return max(_SEPARATORS, key=lambda mark: len(headers[mark]))

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from medloom.data.layouts.table import numbered_records
+from medloom.data.layouts.table import numbered_records, separator
 from medloom.errors import DataError
 from medloom.imaging import FORMATS_BY_SUFFIX
 
@@ -57,7 +57,7 @@ class Table:
 
 
 def read_table(path: Path, what: str) -> Table:
-    """Read a CSV file; a byte-order mark, CRLF and quoted commas are understood, as are ``;`` and tabs.
+    """Read a CSV file; a byte-order mark, CRLF and quoted commas are understood, as are ``;``, ``|`` and tabs.
 
     Args:
         path: The file.
@@ -75,9 +75,7 @@ def read_table(path: Path, what: str) -> Table:
         text = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"the {what} are no UTF-8 text; save the CSV as UTF-8") from error
-    first = text.partition("\n")[0]
-    delimiter = next((mark for mark in (",", ";", "\t") if mark in first), ",")
-    records = numbered_records(text, delimiter=delimiter)
+    records = numbered_records(text, delimiter=separator(text))
     line, names = next(records, (1, []))
     if line > 1 or not names:
         raise DataError(f"the {what} are empty: expected a CSV with a header line")
