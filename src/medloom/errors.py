@@ -129,7 +129,7 @@ class DecodeError(UserError):
         self.field = field
         self.hint = hint
         self.message = message
-        super().__init__(f"{code}: {message}" + (f" {hint}" if hint else ""))
+        super().__init__(f"{code}: {message}" + (f". {hint}" if hint else ""))
 
     @property
     def http(self) -> int:

@@ -88,7 +88,9 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
         ("data.missing_channel=foo", "data.missing_channel: expected text (What a missing channel file gets: `refuse`"),
         ("data.missing_channel=copy:T1", "data.missing_channel: no channel 'T1' to copy; channels are grey"),
         ("data.mask_values={a: 1, b: 1}", "data.mask_values: two classes have the same pixel value"),
-        ("split.train=0.9", "split: train, validation and test must add up to 1"),
+        ("split.train=0.9", "split: train, validation and test must add up to 1; they make 1.2"),
+        ("split.fold=1", "split: fold says which of the folds is the test set, and folds is empty"),
+        ("split={folds: 5, file: a.csv}", "split: file is one given split and folds are several of their own"),
         ("data.phantom.slices=[9, 5]", "data.phantom.slices: the first number must not be above the second"),
         ("model.name=unnet", "got 'unnet', did you mean 'unet'?"),
         ("loss.name=dice_ce", "got 'dice_ce', did you mean 'dice-ce'?"),
@@ -115,6 +117,17 @@ def test_all_wrong_fields_are_named_at_once():
 @pytest.mark.parametrize("override", ["train.epochs", "=5", "", "train.epochs.x=[", "train.epochs=[1"])
 def test_an_override_that_is_not_one_is_shown(override):
     assert f"--set {override!r}" in message(override)
+
+
+@pytest.mark.parametrize("text", ["{patient}/{sample}.png", "*.png", "[a] b", "@x"])
+def test_what_is_no_yaml_is_text_where_the_recipe_wants_text(text):
+    assert parse_recipe("name: x", [f"data.image={text}", f"data.path={text}"]).data.image == text
+    assert "is not valid YAML" in message("train.epochs={sample}.png")
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment"])
+def test_an_empty_recipe_says_so(text):
+    assert message(text=text) == "the recipe is empty; `medloom init` writes one to edit"
 
 
 def test_an_override_below_a_value_is_refused():

@@ -60,7 +60,8 @@ def prepared(phantom: bool = True) -> dict:
             "identical": {"count": 1, "listed": [{"samples": ["P000-001", "P002-004"], "splits": ["train", "test"]}]},
             "near_identical": {"count": 0, "listed": []},
         },
-        "set_aside": [{"reason": "truncated", "count": 2}],
+        "found": 32,
+        "set_aside": [{"reason": "missing_mask", "count": 1}, {"reason": "unreadable", "count": 1}],
         "catalogue_sha256": "ab" * 32,
         "store": {"path": "x", "key": "k", "bytes": 30_000_000, "shape": [30, 3, 64, 64], "dtype": "uint8"},
         "seconds": 1.5,
@@ -134,7 +135,7 @@ def test_the_page_tells_what_was_found(page: str) -> None:
     assert "P000-001 (FLAIR)" in text
     assert "P002-003" in text
     assert "P000-001 and P002-004 (train, test)" in text
-    assert "2 samples were set aside : 2 × truncated" in text or "2 samples were set aside: 2 × truncated" in text
+    assert text.count("2 of 32 samples were set aside: 1 × without a mask; 1 × unreadable.") == 2
 
 
 def test_the_same_facts_give_the_same_page(run_dir: Path, page: str) -> None:

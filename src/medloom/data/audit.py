@@ -158,8 +158,9 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
     warnings = []
     if facts["shared_patients"]:
         warnings.append(f"{facts['shared_patients']} patients are in more than one split, because it is by sample.")
-    for key, word in (("identical", "identical"), ("near_identical", "nearly identical")):
-        if facts[key]["count"]:
+    for key, word, one in (("identical", "Identical", "group"), ("near_identical", "Nearly identical", "pair")):
+        if count := facts[key]["count"]:
             examples = "; ".join(" and ".join(entry["samples"][:2]) for entry in facts[key]["listed"][:3])
-            warnings.append(f"{facts[key]['count']} {word} images lie in different splits: {examples}.")
+            counted = f"{count} {one}{'s' if count > 1 else ''}"
+            warnings.append(f"{word} images lie in different splits: {counted}, such as {examples}.")
     return warnings

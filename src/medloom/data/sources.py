@@ -149,7 +149,7 @@ def open_source(location: str | Path) -> Source:
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
-        raise DataError(f"{location} does not exist; --data takes a folder or a zip file")
+        raise DataError(f"{location} does not exist")
     if not is_zip(path):
         raise DataError(f"{location} is neither a folder nor a zip file; unpack it and name the folder")
     return ZipSource(path)

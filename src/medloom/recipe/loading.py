@@ -85,8 +85,11 @@ def _read_yaml(text: str) -> dict[str, Any]:
         values = _plain_values(text)
     except _YAML_ERRORS as error:
         raise RecipeError(f"the recipe is not valid YAML: {_one_line(error)}") from error
+    if values is None:
+        raise RecipeError("the recipe is empty; `medloom init` writes one to edit")
     if not isinstance(values, dict):
-        raise RecipeError(f"a recipe is a mapping of keys to values; this one is a {type(values).__name__}")
+        kind = "list" if isinstance(values, list) else "single value"
+        raise RecipeError(f"a recipe is a mapping of keys to values; this one is a {kind}")
     return values
 
 
@@ -130,11 +133,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {override!r}: expected key=value, such as train.epochs=5")
-    try:
-        value = _plain_values(text)
-    except _YAML_ERRORS as error:
-        raise RecipeError(f"--set {override!r}: the value is not valid YAML: {_one_line(error)}") from error
     *path, last = key.strip().split(".")
+    value = _value_of(override, text, (*path, last))
     node = values
     for part in path:
         if node.get(part) is None:  # missing, or a group whose keys are all commented out
@@ -143,6 +143,19 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise RecipeError(f"--set {override!r}: {part} is a value, not a group of keys")
     node[last] = value
+
+
+def _value_of(override: str, text: str, place: tuple[str, ...]) -> object:
+    """The value of an override: YAML, or as it stands where the recipe wants text: ``{patient}/{sample}.png``."""
+    try:
+        return _plain_values(text)
+    except (*_YAML_ERRORS, RecipeError) as error:
+        node = allowed_at(place)
+        if any(kind.get("type") == "string" for kind in (node, *node.get("anyOf", ()))):
+            return text
+        if isinstance(error, RecipeError):
+            raise
+        raise RecipeError(f"--set {override!r}: the value is not valid YAML: {_one_line(error)}") from error
 
 
 def _explain(errors: Sequence[ErrorDetails]) -> str:

@@ -35,7 +35,8 @@ def read_given_split(path: Path) -> dict[str, str]:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
         rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read the split file {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error  # an OSError repeats the path
+        raise DataError(f"cannot read the split file {path}: {reason}") from error
     if not {"patient", "split"} <= set(reader.fieldnames or ()):
         raise DataError(f"the split file {path} needs the columns patient and split, found {reader.fieldnames or []}")
     given: dict[str, str] = {}

@@ -169,11 +169,18 @@ class SplitConfig(Config):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if abs(self.train + self.validation + self.test - 1.0) > 1e-6:
-            raise ValueError("train, validation and test must add up to 1")
+            total = self.train + self.validation + self.test
+            raise ValueError(f"train, validation and test must add up to 1; they make {total:.6g}")
         if min(self.train, self.validation, self.test) <= 0.0:
             raise ValueError("train, validation and test must each be more than 0")
         if self.folds is not None and self.folds < 3:
             raise ValueError("folds must be at least 3: one tests, one validates, the rest train")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be below folds={self.folds}, counted from 0")
+        if self.folds is None and self.fold is not None:
+            raise ValueError(
+                "fold says which of the folds is the test set, and folds is empty; set folds or leave it out"
+            )
+        if self.folds is not None and self.file is not None:
+            raise ValueError("file is one given split and folds are several of their own; leave one of them empty")
         return self
