@@ -49,6 +49,7 @@ def command(
     leaves the others alone, and the same command does only what is left.
     """
     run, where = stages.start_run(recipe, name, runs, overrides, data)
+    pipeline.check_network(run.recipe)
     folds = pipeline.fold_runs(run)
     value = _in_folds(run, folds, where, workers, jobs) if folds else _once(run, where, workers)
     print_result(value, _closing(value), as_json=as_json)

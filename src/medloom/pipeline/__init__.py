@@ -26,13 +26,14 @@ from __future__ import annotations
 from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, mark_measured
 from medloom.pipeline.runs import Run, cache_dir, environment, resolve_data
 from medloom.pipeline.side_by_side import Ending, Slot, end_with_parent, plan_slots, run_in_slots, sole
-from medloom.pipeline.stages import evaluate, package, prepare, report, train
+from medloom.pipeline.stages import check_network, evaluate, package, prepare, report, train
 
 __all__ = [
     "Ending",
     "Run",
     "Slot",
     "cache_dir",
+    "check_network",
     "end_with_parent",
     "environment",
     "evaluate",

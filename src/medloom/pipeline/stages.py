@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TABLE_FILE",
     "build_run_predictor",
+    "check_network",
     "evaluate",
     "package",
     "package_network",
@@ -44,6 +45,17 @@ __all__ = [
 TABLE_FILE = "table.json"
 
 _EXAMPLES = 3
+
+
+def check_network(recipe: Recipe) -> None:
+    """Find what is wrong with the recipe's network before hours are spent on the images.
+
+    Raises:
+        RecipeError: If it cannot be built.
+    """
+    from medloom import training
+
+    training.check_network(recipe)
 
 
 def prepare(run: Run, data: Path, *, workers: int | None = None, progress: Progress | None = None) -> Prepared:

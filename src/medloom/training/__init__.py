@@ -9,5 +9,6 @@ from medloom.training.heat import heatmap_of
 from medloom.training.loop import Network, load_best, train
 from medloom.training.progress import TrainProgress
 from medloom.training.result import TrainResult
+from medloom.training.tasks import check_network
 
-__all__ = ["Network", "TrainProgress", "TrainResult", "heatmap_of", "load_best", "train"]
+__all__ = ["Network", "TrainProgress", "TrainResult", "check_network", "heatmap_of", "load_best", "train"]

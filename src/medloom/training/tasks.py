@@ -11,19 +11,21 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from medloom.models.backbones import build_backbone, feature_width
 from medloom.models.classifier import build_classifier
 from medloom.models.image_losses import build_image_loss
 from medloom.models.kinds import label_kind, outputs_of, targets_of
 from medloom.models.losses import build_loss
 from medloom.models.networks import build_network
 from medloom.models.registry import LabelKind
+from medloom.models.weights import read_weights
 from medloom.recipe import Recipe
 from medloom.training.batches import Batch
 from medloom.training.image_scores import ImageScores
 from medloom.training.scores import Scores
 from medloom.transforms.augment import Augment, AugmentParameters, normalise
 
-__all__ = ["Network", "Task", "TaskScores", "build_task", "build_task_loss", "build_task_network"]
+__all__ = ["Network", "Task", "TaskScores", "build_task", "build_task_loss", "build_task_network", "check_network"]
 
 Network = Callable[..., Tensor]
 """A network, or its ``forward`` where it shall run uncompiled."""
@@ -167,6 +169,29 @@ def build_task_network(recipe: Recipe, channels: int, table_features: int, *, tr
     return build_classifier(
         model, in_channels=channels, outputs=outputs_of(recipe), size=size, table_features=table_features
     )
+
+
+def check_network(recipe: Recipe) -> None:
+    """Build the network once, so that a wrong name, argument or file of weights is found before any image is read.
+
+    Weights are not fetched, and the caller's random numbers stay as they are.
+
+    Args:
+        recipe: The recipe; the kind of its labels need not be known.
+
+    Raises:
+        RecipeError: If the network cannot be built.
+    """
+    channels, size, model = len(recipe.data.channels), recipe.preprocess.input_size, recipe.model
+    with torch.random.fork_rng():
+        if recipe.task == "segmentation":
+            build_network(model, channels, outputs_of(recipe), size)
+            build_loss(recipe.loss, outputs_of(recipe))
+        elif model.metadata != "only":
+            backbone = build_backbone(model.model_copy(update={"weights": "none"}), channels, size)
+            feature_width(backbone, model.name, channels, size)
+    if model.weights not in ("none", "imagenet"):
+        read_weights(model.weights)
 
 
 def build_task_loss(recipe: Recipe, class_counts: list[int] | None) -> nn.Module:
