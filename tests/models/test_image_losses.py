@@ -99,10 +99,14 @@ def test_focal_of_extreme_logits_and_its_gradient_are_finite(kind, gamma):
     assert torch.isfinite(logits.grad).all()
 
 
-def test_mse_is_of_the_numbers_as_they_are():
+def test_mse_is_of_the_numbers_in_the_unit_of_each():
     torch.manual_seed(0)
     values, targets = torch.randn(5, 2), 100 * torch.randn(5, 2)
     torch.testing.assert_close(build("mse", "real")(values, targets), functional.mse_loss(values, targets))
+    unit = [1.0 + number for number in range(values.shape[1])]
+    found = build_image_loss(LossConfig(name="mse"), "real", deviations=unit)(values, targets)
+    divided = torch.tensor(unit)
+    torch.testing.assert_close(found, functional.mse_loss(values / divided, targets / divided))
 
 
 def test_weights_of_classes_multiply_each_images_loss():

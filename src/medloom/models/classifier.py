@@ -51,6 +51,9 @@ class Classifier(nn.Module):
         outputs: K of the logits.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
         self,
         config: ModelConfig,
@@ -68,6 +71,8 @@ class Classifier(nn.Module):
         width = (image_width if backbone is not None else 0) + (config.table_width if table is not None else 0)
         self.dropout = nn.Dropout(config.dropout)
         self.head = _head(config, width, outputs)
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("deviation", torch.ones(outputs))
         self._limit = _most_trained(config, 0 if backbone is None else len(blocks(backbone)))
         self._trained = -1
         self.set_epoch(0)
@@ -80,7 +85,7 @@ class Classifier(nn.Module):
             table: ``(N, F)`` float, standardised columns; ignored with ``metadata: none``.
 
         Returns:
-            ``(N, outputs)``.
+            ``(N, outputs)`` float32.
 
         Raises:
             ValueError: If what the network needs is None.
@@ -95,19 +100,17 @@ class Classifier(nn.Module):
                 raise ValueError("this network needs the columns of data.labels.metadata beside the image")
             parts.append(self.table(table))
         logits: Tensor = self.head(self.dropout(torch.cat(parts, dim=1)))
-        return logits
+        return torch.addcmul(self.mean, self.deviation, logits.float())
 
-    def begin_at(self, values: Tensor) -> None:
-        """Let the first answers lie around these values, so that training need not find their size first.
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """Answer in the unit of these numbers, so that training need not find their size, whatever it is.
 
         Args:
-            values: ``(outputs,)``, such as the mean of each number over the training samples.
+            mean: ``(outputs,)``, of each number over the training samples.
+            deviation: ``(outputs,)``, above 0.
         """
-        last = self.head[-1]
-        if not isinstance(last, nn.Linear):
-            raise TypeError(f"the head ends in {type(last).__name__}; expected Linear")
-        with torch.no_grad():
-            last.bias.copy_(values)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
 
     def set_epoch(self, epoch: int) -> None:
         """Freeze and unfreeze the backbone's blocks as the recipe says for an epoch.

@@ -29,15 +29,16 @@ class ImageLoss(nn.Module):
     Cross-entropy is the focal loss with ``gamma`` 0 and without ``alpha``.
 
     Args:
-        kind: What a label is; ``real`` means the mean squared error of the numbers as they are, not standardised, so
-            a target with a large unit outweighs one with a small unit.
+        kind: What a label is; ``real`` means the mean squared error.
         weights: Weight of each class (``binary``: of 0 and of 1), or of each label (``multi-label``).
         smoothing: How much of each target is shared out evenly over the classes.
         gamma: How much the focal loss plays down what is already right (Lin et al. 2017, equation 5).
         alpha: Weight of positives, 1 - ``alpha`` that of negatives; binary and multi-label only.
+        deviations: Unit in which the errors of each number are taken, so that all count alike; ``real`` only.
     """
 
     weights: Tensor | None
+    deviations: Tensor | None
 
     def __init__(
         self,
@@ -47,12 +48,14 @@ class ImageLoss(nn.Module):
         smoothing: float = 0.0,
         gamma: float = 0.0,
         alpha: float | None = None,
+        deviations: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.kind: LabelKind = kind
         self.smoothing, self.gamma, self.alpha = smoothing, gamma, alpha
-        values = None if weights is None else torch.tensor(weights, dtype=torch.float32)
-        self.register_buffer("weights", values, persistent=False)
+        for name, given in (("weights", weights), ("deviations", deviations)):
+            values = None if given is None else torch.tensor(given, dtype=torch.float32)
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss.
@@ -104,7 +107,8 @@ def _two_sided(loss: ImageLoss, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _squared(loss: ImageLoss, logits: Tensor, targets: Tensor) -> Tensor:
-    return (logits - targets).square()
+    errors = logits - targets
+    return (errors if loss.deviations is None else errors / loss.deviations).square()
 
 
 _LOSSES: dict[str, Callable[[ImageLoss, Tensor, Tensor], Tensor]] = {
@@ -115,7 +119,12 @@ _LOSSES: dict[str, Callable[[ImageLoss, Tensor, Tensor], Tensor]] = {
 }
 
 
-def build_image_loss(config: LossConfig, kind: LabelKind, class_counts: Sequence[int] | None = None) -> ImageLoss:
+def build_image_loss(
+    config: LossConfig,
+    kind: LabelKind,
+    class_counts: Sequence[int] | None = None,
+    deviations: Sequence[float] | None = None,
+) -> ImageLoss:
     """Build a loss.
 
     Arguments: ``class_weights`` (``balanced``, or a list), ``label_smoothing``, and for ``focal`` also ``gamma``
@@ -127,6 +136,7 @@ def build_image_loss(config: LossConfig, kind: LabelKind, class_counts: Sequence
         kind: What a label is.
         class_counts: Training images of each class (``binary``: of 0 and of 1), or with each label
             (``multi-label``). Only ``balanced`` needs them; a list of weights is checked against them.
+        deviations: Of each number over the training images (``real``), the unit of its errors; None: as they are.
 
     Returns:
         The loss.
@@ -155,6 +165,7 @@ def build_image_loss(config: LossConfig, kind: LabelKind, class_counts: Sequence
         smoothing=_number(config.args, "label_smoothing", 0.0, below=1.0),
         gamma=_number(config.args, "gamma", 2.0 if config.name == "focal" else 0.0, below=math.inf),
         alpha=_number(config.args, "alpha", 0.0, below=1.0) if config.args.get("alpha") is not None else None,
+        deviations=deviations,
     )
 
 

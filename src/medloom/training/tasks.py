@@ -194,13 +194,14 @@ def check_network(recipe: Recipe) -> None:
         read_weights(model.weights)
 
 
-def build_task_loss(recipe: Recipe, class_counts: list[int] | None) -> nn.Module:
+def build_task_loss(recipe: Recipe, class_counts: list[int] | None, deviations: list[float] | None) -> nn.Module:
     """Build the loss of a recipe.
 
     Args:
         recipe: The recipe.
         class_counts: Training samples of each class, or with each label; for balanced class weights.
+        deviations: Of each number over the training samples; the unit of its errors.
     """
     if recipe.task == "segmentation":
         return build_loss(recipe.loss, outputs_of(recipe))
-    return build_image_loss(recipe.loss, label_kind(recipe), class_counts)
+    return build_image_loss(recipe.loss, label_kind(recipe), class_counts, deviations)
