@@ -162,7 +162,7 @@ def test_each_of_several_labels_has_a_confusion_matrix_with_its_counts(tmp_path)
         (lambda cases: cases[:0], "There is no test case"),
         (lambda cases: cases.assign(truth=0), "No test case is positive"),
         (lambda cases: cases.assign(truth=1), "Every test case is positive"),
-        (lambda cases: cases.assign(patient_id="P001"), "Only 1 test patients"),
+        (lambda cases: cases.assign(patient_id="P001"), "Only 1 test patient: there are no intervals"),
     ],
 )
 def test_missing_facts_are_named_and_do_no_harm(tmp_path, change, warning, visible):

@@ -202,7 +202,9 @@ def _refuse_changes(old: Recipe, new: Recipe, folder: Path) -> None:
         lines = "\n".join(
             f"{key}: is {after.get(key)!r}, was {before.get(key)!r} when training began" for key in refused
         )
-        raise RecipeError(f"{lines}\n{folder} cannot go on with another recipe; choose another name with --run NAME")
+        raise RecipeError(
+            f"{lines}\n{folder} cannot go on with another recipe; begin another: `medloom run RECIPE --run NAME`"
+        )
 
 
 def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

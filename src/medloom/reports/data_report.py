@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports.charts import PALETTE, SPLIT_COLOURS, bars, figure_uri, lines, new_figure, stacked_bars
+from medloom.reports.facts import set_aside_sentence
 from medloom.reports.figures import mean_range
 from medloom.reports.html import data_uri, number, percent, render
 
@@ -18,21 +19,6 @@ __all__ = ["write_data_report"]
 
 _LABELLED_PATIENTS = 40
 _UPRIGHT_LABELS = 16
-_REASONS = {
-    "ambiguous": "could be more than one file",
-    "channels": "other channels than the recipe's",
-    "duplicate": "there twice",
-    "label": "label not usable",
-    "missing_channel": "channel missing",
-    "missing_image": "without an image",
-    "missing_mask": "without a mask",
-    "missing_row": "without a row in the label file",
-    "pages": "pages do not fit",
-    "row": "row not usable",
-    "size": "image and mask of different size",
-    "split": "split not usable",
-    "values": "other values in the mask than the recipe's",
-}
 _PICTURES = ("gallery_plain.png", "gallery_mask.png", "animation.webp", "augmentation.png")
 
 
@@ -51,7 +37,7 @@ def write_data_report(run_dir: Path) -> Path:
         phantom=bool(prepared["phantom"]),
         version=__version__,
         prepared=prepared,
-        set_aside=_set_aside(prepared),
+        set_aside=set_aside_sentence(prepared),
         facts=facts,
         pictures=_pictures(run_dir / "data_report"),
         charts={
@@ -65,17 +51,6 @@ def write_data_report(run_dir: Path) -> Path:
     path = run_dir / "data_report.html"
     write_text(path, page)
     return path
-
-
-def _set_aside(prepared: dict[str, Any]) -> str:
-    """How many samples were found and set aside, and why; empty if none were."""
-    count = sum(entry["count"] for entry in prepared["set_aside"])
-    if not count:
-        return ""
-    reasons = (
-        f"{entry['count']} × {_REASONS.get(entry['reason'], entry['reason'])}" for entry in prepared["set_aside"]
-    )
-    return f"{number(count)} of {number(prepared['found'])} samples were set aside: {'; '.join(reasons)}."
 
 
 def _pictures(folder: Path) -> dict[str, str]:

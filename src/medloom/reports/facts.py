@@ -8,12 +8,27 @@ from typing import Any
 
 from medloom.files import read_json
 
-__all__ = ["Facts", "few_patients_warning", "read_facts", "read_test_rows"]
+__all__ = ["Facts", "few_patients_warning", "read_facts", "read_test_rows", "set_aside_sentence"]
 
 Facts = dict[str, Any]
 """Plain JSON types by name."""
 
 _FEW_PATIENTS = 10
+_REASONS = {
+    "ambiguous": "could be more than one file",
+    "channels": "other channels than the recipe's",
+    "duplicate": "there twice",
+    "label": "label not usable",
+    "missing_channel": "channel missing",
+    "missing_image": "without an image",
+    "missing_mask": "without a mask",
+    "missing_row": "without a row in the label file",
+    "pages": "pages do not fit",
+    "row": "row not usable",
+    "size": "image and mask of different size",
+    "split": "split not usable",
+    "values": "other values in the mask than the recipe's",
+}
 
 
 def read_facts(path: Path) -> Facts:
@@ -34,4 +49,15 @@ def few_patients_warning(patients: int) -> list[str]:
     """Return what a reader must know of figures on few test patients; nothing where there are enough."""
     if patients >= _FEW_PATIENTS:
         return []
+    if patients == 1:
+        return ["Only 1 test patient: there are no intervals, and the figures say little about other patients."]
     return [f"Only {patients} test patients: the intervals are wide and themselves uncertain."]
+
+
+def set_aside_sentence(prepared: Facts) -> str:
+    """Say how many samples were found and set aside, and why; empty if none were."""
+    entries = prepared.get("set_aside", ())
+    if not entries:
+        return ""
+    reasons = "; ".join(f"{entry['count']:,} × {_REASONS.get(entry['reason'], entry['reason'])}" for entry in entries)
+    return f"{sum(entry['count'] for entry in entries):,} of {prepared['found']:,} samples were set aside: {reasons}."

@@ -15,7 +15,7 @@ import yaml
 from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports.classification import classification_context, classification_warnings
-from medloom.reports.facts import Facts, read_facts
+from medloom.reports.facts import Facts, read_facts, set_aside_sentence
 from medloom.reports.figures import mean_range
 from medloom.reports.html import data_uri, megabytes, number, percent, render
 from medloom.reports.run_charts import curves
@@ -62,7 +62,7 @@ def write_run_report(run_dir: Path) -> Path:
         several_parts="folds" not in summary,  # each fold has a validation part of its own
         split=_split_table(prepared, task),
         first_fold="folds" in summary,
-        set_aside=prepared.get("set_aside", []),
+        set_aside=set_aside_sentence(prepared),
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
         training=_training_table(training),
         progress=_progress(run_dir / "progress"),
@@ -95,7 +95,7 @@ def write_evaluation_report(folder: Path) -> Path:
         several_parts="validation" in summary,
         split={},
         first_fold=False,
-        set_aside=[],
+        set_aside="",
         curves="",
         training={},
         progress={"epochs": []},
