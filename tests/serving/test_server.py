@@ -98,6 +98,14 @@ def test_a_request_without_a_length_is_411_and_a_length_given_twice_is_refused(s
         assert status in answer.split(b"\r\n")[0]
 
 
+def test_a_client_that_sends_all_before_it_listens_hears_why_it_was_refused(server):
+    _, port = server
+    for content_type, status, code in (("image/png", 413, b"too_large"), ("text/plain", 415, b"unsupported_type")):
+        found, body = _request(port, "POST", "/invocations", bytes(40 * 2**20), {"Content-Type": content_type})
+        assert found == status
+        assert code in body
+
+
 def test_an_endless_body_in_chunks_is_cut_off(server):
     _, port = server
     head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -106,10 +114,10 @@ def test_an_endless_body_in_chunks_is_cut_off(server):
         raw.sendall(head)
         sent = 0
         try:
-            while sent < 64:
+            while sent < 256:
                 raw.sendall(chunk)
                 sent += 1
         except (BrokenPipeError, ConnectionResetError):
             pass
-    assert sent < 64
+    assert sent < 256
     assert _request(port, "GET", "/ping")[0] == 200

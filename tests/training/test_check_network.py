@@ -15,6 +15,8 @@ from medloom.training import check_network
         ("chest-xray", ["model.name=alexnet", "preprocess.size=[40,40]", "preprocess.crop=null"], "40x40"),
         ("melanoma", ["model.name=resnet18", "model.weights=nothing.safetensors"], "no file nothing.safetensors"),
         ("brain-mri-small", ["model.args.chanels=[8,16]"], "channels"),
+        ("brain-mri-small", ["model.args={channels: 5}"], "cannot be built"),
+        ("brain-mri-small", ["model.args={channels: [a, b]}"], "cannot be built"),
         ("brain-mri-small", ["loss.args.foo=1"], "foo"),
     ],
 )

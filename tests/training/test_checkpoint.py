@@ -40,6 +40,12 @@ def test_a_tree_comes_back_as_it_was(tmp_path):
     assert back["state"][1] == TREE["state"][1]
 
 
+def test_the_same_tree_is_the_same_file(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        write_tree(tmp_path / name, TREE)
+    assert len({(tmp_path / name).read_bytes() for name in ("a", "b", "c", "d")}) == 1
+
+
 def test_tensors_that_share_memory_come_back_apart(tmp_path):
     tensor = torch.zeros(4)
     write_tree(tmp_path / "tree", {"one": tensor, "other": tensor[:2]})

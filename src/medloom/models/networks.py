@@ -50,7 +50,10 @@ def build_network(config: ModelConfig, in_channels: int, out_channels: int, size
     """
     common = {"in_channels": in_channels, "out_channels": out_channels}
     check_name("network", config.name, _BUILDERS)
-    network = _BUILDERS[config.name](config.args, common, size)
+    try:
+        network = _BUILDERS[config.name](config.args, common, size)
+    except (ValueError, TypeError, AssertionError, LookupError) as error:
+        raise RecipeError(f"model.args: the network {config.name!r} cannot be built: {error}") from error
     _use_spatial_dropout(network)
     _check_size(network, config.name, in_channels, size)
     return network
@@ -62,15 +65,12 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def _make(kind: Callable[..., nn.Module], name: str, arguments: Arguments) -> nn.Module:
-    """Call a constructor, turning what a user can get wrong into a ``RecipeError``."""
+    """Call a constructor with arguments that it has."""
     valid = [p for p in inspect.signature(kind).parameters if p not in ("in_channels", "out_channels", "spatial_dims")]
     for key in arguments:
         if key not in (*valid, "in_channels", "out_channels", "spatial_dims"):
             check_name(f"argument of network {name!r} named", key, valid)
-    try:
-        return kind(**arguments)
-    except (ValueError, TypeError, AssertionError, KeyError) as error:
-        raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
+    return kind(**arguments)
 
 
 def _unet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:

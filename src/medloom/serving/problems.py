@@ -5,11 +5,14 @@ Source: https://www.rfc-editor.org/rfc/rfc9457
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from medloom.errors import DecodeError, InputError
 from medloom.imaging import CONTENT_TYPES
@@ -20,6 +23,8 @@ JSON = "application/json"
 
 ACCEPTED = (*CONTENT_TYPES, "application/octet-stream", JSON)
 """Media types that a request may send: an image, bytes whose format is found out, or an image with metadata."""
+
+_LINGER_S, _LINGER_BYTES = 1.0, 64 * 2**20
 
 
 class Problem(Exception):
@@ -67,7 +72,32 @@ class Problem(Exception):
         headers = {"Connection": "close"} if self.close else {}
         if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "1"
-        return Response(content, self.status, headers, media_type="application/problem+json")
+        kind = _LastResponse if self.close else Response
+        return kind(content, self.status, headers, media_type="application/problem+json")
+
+
+class _LastResponse(Response):
+    """Answers, and then reads for a moment what the client still sends.
+
+    A connection that is closed with bytes unread is reset, and the client loses the answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await _drop(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drop(receive: Receive) -> None:
+    """Read what is left of a body, within reason."""
+    dropped, more = 0, True
+    while more and dropped < _LINGER_BYTES:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def of_decode_error(error: DecodeError, declared: str) -> Problem:

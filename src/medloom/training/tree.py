@@ -21,6 +21,7 @@ from torch import Tensor
 __all__ = ["DamagedTreeError", "read_tree", "tree_bytes", "write_tree"]
 
 _FORMAT = "medloom-tree-1"
+_FACTS = "medloom"
 _MARK = "$"
 
 
@@ -41,9 +42,9 @@ def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_encode(tree, tensors, "tree"), allow_nan=False)
-    metadata = {"format": _FORMAT, "tree": text, "sha256": _digest(text, tensors)}
+    facts = json.dumps({"format": _FORMAT, "tree": text, "sha256": _digest(text, tensors)})
     try:
-        save_file(tensors, path, metadata)
+        save_file(tensors, path, {_FACTS: facts})  # one entry, for safetensors writes several in any order
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
@@ -63,13 +64,13 @@ def read_tree(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            facts = dict(json.loads((file.metadata() or {}).get(_FACTS, "{}")))
             # copied, for what safetensors gives is a view of the file, which changes when the file does
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, TypeError) as error:
         raise DamagedTreeError(f"{path} is damaged: {error}") from error
-    text = metadata.get("tree", "")
-    if metadata.get("format") != _FORMAT or metadata.get("sha256") != _digest(text, tensors):
+    text = str(facts.get("tree"))
+    if facts.get("format") != _FORMAT or facts.get("sha256") != _digest(text, tensors):
         raise DamagedTreeError(f"{path} is damaged: its content does not match its checksum")
     tree: dict[str, Any] = _decode(json.loads(text), tensors)
     return tree
