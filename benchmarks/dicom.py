@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.pixels import apply_rescale
+from pydicom.pixels.processing import apply_rescale
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 from scipy.ndimage import zoom
 
@@ -49,7 +49,7 @@ READERS: dict[str, Callable[[bytes], np.ndarray]] = {"medloom": by_medloom, "pyd
 
 def make_file(side: int, syntax: str) -> bytes:
     """Return the CT slice of pydicom's test files at a size and in a transfer syntax."""
-    dataset = dcmread(get_testdata_file("CT_small.dcm"))
+    dataset = dcmread(str(get_testdata_file("CT_small.dcm")))
     if side != dataset.Rows:
         _enlarge(dataset, side)
     if syntax != ExplicitVRLittleEndian:

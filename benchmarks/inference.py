@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from machine import describe
-from medloom.inference import OperatingPoint, to_mask
+from medloom.inference import OperatingPoint, Predictor, to_mask
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.openvino import OpenVinoRuntime
 from medloom.models.networks import build_network
@@ -35,6 +35,8 @@ def main() -> None:
         path = options.bundle or _momentary_bundle(Path(scratch))
         with read_bundle(path) as bundle:
             reference = bundle.predictor(runtime="torch", threads=options.threads)
+            if not isinstance(reference, Predictor):
+                raise SystemExit("the bundle is for labels; expected one for masks")
             candidates = {
                 "torch f32": reference.runtime,
                 "onnx f32": bundle.predictor(runtime="onnx", threads=options.threads).runtime,
@@ -73,7 +75,7 @@ def _inputs(predictor, location):
         size, channels = predictor.preprocess.config.size, len(predictor.channels)
         pixels, _ = _discs(max(BATCHES), channels, size, seed=7)
         return np.stack([predictor.preprocess(np.moveaxis(one, 0, -1)) for one in pixels])
-    from medloom.inference.files import open_images
+    from medloom.inference.inputs import open_images
 
     with open_images([location], ["*_mask.*"]) as files:
         chosen = files[:: max(1, len(files) // max(BATCHES))][: max(BATCHES)]
@@ -84,7 +86,7 @@ def _compare(candidates, images, batch, rounds, threshold):
     """Time every candidate on the same images, taking turns, and compare its masks with torch's."""
     pieces = [images[start : start + batch] for start in range(0, len(images) - batch + 1, batch)]
     answers = {name: np.concatenate([run.run(piece) for piece in pieces]) for name, run in candidates.items()}
-    times = {name: [] for name in candidates}
+    times: dict[str, list[float]] = {name: [] for name in candidates}
     for round_ in range(rounds):
         piece = pieces[round_ % len(pieces)]
         for name, runtime in candidates.items():

@@ -28,7 +28,6 @@ from machine import describe
 from medloom.data.building import build_store
 from medloom.data.layouts import build_layout
 from medloom.data.phantom.chest import chest_image
-from medloom.data.phantom.texture import encode_jpeg
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source, open_source
 from medloom.imaging import decode
@@ -144,14 +143,15 @@ def make_radiographs(folder: Path) -> None:
     """Write phantom radiographs of one size, half of each class."""
     for number in range(IMAGES):
         drawn = Image.fromarray(chest_image(np.random.default_rng(number), HEIGHT, ill=number % 2 == 1))
-        data = encode_jpeg(np.asarray(drawn.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)), QUALITY)
+        stream = io.BytesIO()
+        drawn.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=QUALITY)
         for copy in range(1, COPIES + 1):
             ill = f"PNEUMONIA/person{number + 1}_virus_{copy}.jpeg"
             path = (
                 folder / "chest_xray" / "train" / (ill if number % 2 else f"NORMAL/IM-{number + 1:04d}-{copy:04d}.jpeg")
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            path.write_bytes(stream.getvalue())
 
 
 def main() -> None:

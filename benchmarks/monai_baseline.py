@@ -12,6 +12,9 @@ that of the last epoch over validation slices with a lesion.
 
 from __future__ import annotations
 
+import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
+
+# isort: split
 import argparse
 import json
 import statistics
@@ -111,7 +114,7 @@ def usual_way(recipe: Recipe, catalogue: pd.DataFrame, root: Path, workers: int)
     start = time.perf_counter()
     fixed, random = _fixed(recipe), _random(recipe)
     items = {
-        split: [{"image": root / row.image, "mask": root / row.mask} for row in rows.itertuples()]
+        split: [{"image": root / str(row.image), "mask": root / str(row.mask)} for row in rows.itertuples()]
         for split, rows in catalogue.groupby("split")
     }
     training = CacheDataset(items["train"], mt.Compose([*fixed, *random]), progress=False)

@@ -48,7 +48,7 @@ def prepare_all(source: Source, workers: int = 1) -> None:
     """Build a pixel store from nothing."""
     recipe = load_recipe("brain-mri")
     layout = build_layout(recipe.data)
-    entries = with_pseudonyms(layout.find(source.names()).items)
+    entries = with_pseudonyms(layout.find(source.names(), source.read).items)
     preprocess = Preprocess(recipe.preprocess)
     with tempfile.TemporaryDirectory() as cache:
         build_store(recipe, source, layout, entries, Path(cache), preprocess=preprocess, workers=workers)
@@ -65,7 +65,7 @@ def compare(folder: Path, title: str) -> None:
     """Print one table."""
     with open_source(folder) as source:
         layout = build_layout(load_recipe("brain-mri").data)
-        entries = with_pseudonyms(layout.find(source.names()).items)
+        entries = with_pseudonyms(layout.find(source.names(), source.read).items)
         works: dict[str, Callable[[], None]] = {
             "imagecodecs: read and decode": lambda: decode_all(source, entries),
             "the same and SHA-256": lambda: decode_all(source, entries, hashes=True),

@@ -9,7 +9,7 @@ import time
 
 from machine import describe
 
-COMMANDS = (("--help",), ("recipes",), ("run", "--help"))
+COMMANDS: tuple[tuple[str, ...], ...] = (("--help",), ("recipes",), ("run", "--help"))
 ROUNDS = 11
 GOAL_S = 0.3
 
@@ -25,7 +25,7 @@ def main() -> None:
     """Print the table."""
     for arguments in COMMANDS:
         seconds(arguments)  # fill the file cache
-    times = {arguments: [] for arguments in COMMANDS}
+    times: dict[tuple[str, ...], list[float]] = {arguments: [] for arguments in COMMANDS}
     for _ in range(ROUNDS):
         for arguments in COMMANDS:
             times[arguments].append(seconds(arguments))

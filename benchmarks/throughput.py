@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from medloom.training.schedule import build_optimizer
 from medloom.training.signals import StopRequest
 
 Clock = Callable[[], float]
+Device = Literal["cpu", "cuda"]
 
 IMAGES = 600
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -56,7 +58,7 @@ def main() -> None:
         measure(name, device, options)
 
 
-def measure(name: str, device: str, options: argparse.Namespace) -> None:
+def measure(name: str, device: Device, options: argparse.Namespace) -> None:
     """Measure one recipe and print."""
     recipe, clock = _recipe(name, device), CLOCKS[options.clock]
     precision = choose_precision("auto", device)
@@ -78,7 +80,7 @@ def measure(name: str, device: str, options: argparse.Namespace) -> None:
 
 
 def limit_step_s(
-    recipe: Recipe, store: PixelStore, device: str, precision: Precision, steps: int, clock: Clock
+    recipe: Recipe, store: PixelStore, device: Device, precision: Precision, steps: int, clock: Clock
 ) -> float:
     """Median seconds of a step over one fixed, normalised batch."""
     job = _job(recipe, store, device, precision, Path())
@@ -105,7 +107,7 @@ def limit_step_s(
 
 
 def training_step_s(
-    recipe: Recipe, store: PixelStore, device: str, precision: Precision, run_dir: Path, clock: Clock
+    recipe: Recipe, store: PixelStore, device: Device, precision: Precision, run_dir: Path, clock: Clock
 ) -> float:
     """Median seconds from one step of a training to the next."""
     at: list[float] = []
@@ -116,7 +118,7 @@ def training_step_s(
 
     with StopRequest() as stop:
         fit(_job(recipe, store, device, precision, run_dir), store, Ledger.of(recipe.train), stop, listen)
-    return statistics.median(np.diff(at)[1:].tolist())
+    return float(statistics.median(np.diff(at)[1:].tolist()))
 
 
 def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
@@ -134,7 +136,7 @@ def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
         return PixelStore.open(writer.publish("noise", [f"P{row:05d}" for row in range(count)], {}))
 
 
-def _job(recipe: Recipe, store: PixelStore, device: str, precision: Precision, run_dir: Path) -> Job:
+def _job(recipe: Recipe, store: PixelStore, device: Device, precision: Precision, run_dir: Path) -> Job:
     """Train on all rows but the last."""
     rows, last, compiled = np.arange(len(store) - 1), np.array([len(store) - 1]), bool(recipe.train.compile)
     labels = None if recipe.task == "segmentation" else _labels(recipe, store)
@@ -149,7 +151,7 @@ def _labels(recipe: Recipe, store: PixelStore) -> LabelTable:
     return label_table(store.sample_ids, np.repeat(values, targets_of(recipe), axis=1))
 
 
-def _recipe(name: str, device: str) -> Recipe:
+def _recipe(name: str, device: Device) -> Recipe:
     recipe = load_recipe(name)
     plain = recipe.plain()
     pixels = recipe.train.epochs * IMAGES * math.prod(recipe.preprocess.size)
