@@ -227,10 +227,25 @@ def test_the_heat_map_of_several_classes_is_that_of_the_class_decided_for(measur
     assert asked == wrong.loc[order, "decision"].tolist()
 
 
-@pytest.mark.parametrize("kind", ["multi-label", "real"])
-def test_several_labels_and_numbers_have_figures_and_an_empty_gallery(measure, kind, tmp_path):
-    _, summary, _, _, _ = measure(kind)
-    assert summary["target"]["kind"] == kind
+def test_the_gallery_of_several_labels_shows_each_label_that_was_wrong(measure, tmp_path):
+    asked = []
+    _, summary, cases, _, _ = measure("multi-label", heatmap=lambda image, table, output: asked.append(output))
+    test, sure = cases[cases["split"] == "test"], []
+    for index in range(len(summary["target"]["names"])):
+        wrong = test[test[f"truth_{index}"] != test[f"decision_{index}"]]
+        decided = wrong[f"decision_{index}"] == 1
+        sure += np.where(decided, wrong[f"score_{index}"], 1 - wrong[f"score_{index}"]).tolist()
+    shown = read_json(tmp_path / "run" / "evaluation" / "gallery.json")
+    assert shown
+    assert [item["score"] for item in shown] == pytest.approx(sorted(sure, reverse=True)[:8])
+    for item, output in zip(shown, asked, strict=True):
+        name = summary["target"]["names"][output]
+        assert {item["truth"], item["decision"]} == {name, f"not {name}"}
+
+
+def test_numbers_have_figures_and_an_empty_gallery(measure, tmp_path):
+    _, summary, _, _, _ = measure("real")
+    assert summary["target"]["kind"] == "real"
     assert summary["test"]["figures"]
     assert read_json(tmp_path / "run" / "evaluation" / "gallery.json") == []
 

@@ -26,6 +26,7 @@ Heatmap = Callable[[Floats, Floats | None, int], Floats | None]
 """From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1, or None."""
 
 _COUNT = 8
+_COLUMNS = ["sample_id", "truth", "decision", "score", "output"]
 _SIDE_PX = 320
 _HEAT = np.array([255, 40, 0], np.float32)
 
@@ -39,18 +40,27 @@ def choose_mistakes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
 
     Returns:
         ``sample_id, truth, decision, score, output``: names of the true and the decided class, the probability of
-        the decision, and the output that a heat map is made for. Empty for several labels and for numbers.
+        the decision, and the output that a heat map is made for. A case with several labels comes once for each that
+        is wrong. Empty for numbers.
     """
-    columns = ["sample_id", "truth", "decision", "score", "output"]
-    if target.kind not in ("binary", "multi-class"):
-        return pd.DataFrame(columns=columns)
+    if target.kind == "real":
+        return pd.DataFrame(columns=_COLUMNS)
+    if target.kind == "multi-label":
+        found = pd.concat([_of_label(table, *label) for label in enumerate(target.names)], ignore_index=True)
+    else:
+        found = _of_classes(table, target)
+    return found.sort_values("score", ascending=False, kind="stable").head(_COUNT)
+
+
+def _of_classes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
+    """Cases of another class than was decided."""
     wrong = table[table["truth"] != table["decision"]]
     decision = wrong["decision"].to_numpy(int)
     if target.kind == "binary":
         score = np.where(decision == 1, wrong["score"], 1.0 - wrong["score"])
     else:
         score = wrong[target.score_columns].to_numpy(float)[np.arange(len(wrong)), decision]
-    found = pd.DataFrame(
+    return pd.DataFrame(
         {
             "sample_id": wrong["sample_id"].to_numpy(),
             "truth": [target.names[index] for index in wrong["truth"].to_numpy(int)],
@@ -58,9 +68,25 @@ def choose_mistakes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
             "score": score,
             "output": np.zeros(len(wrong), int) if target.kind == "binary" else decision,
         },
-        columns=columns,
+        columns=_COLUMNS,
     )
-    return found.sort_values("score", ascending=False, kind="stable").head(_COUNT)
+
+
+def _of_label(table: pd.DataFrame, index: int, name: str) -> pd.DataFrame:
+    """Cases that have one of several labels and were not given it, or the reverse."""
+    wrong = table[table[f"truth_{index}"] != table[f"decision_{index}"]]
+    given = wrong[f"decision_{index}"].to_numpy(int) == 1
+    score = wrong[f"score_{index}"].to_numpy(float)
+    return pd.DataFrame(
+        {
+            "sample_id": wrong["sample_id"].to_numpy(),
+            "truth": np.where(given, f"not {name}", name),
+            "decision": np.where(given, name, f"not {name}"),
+            "score": np.where(given, score, 1.0 - score),
+            "output": index,
+        },
+        columns=_COLUMNS,
+    )
 
 
 def write_label_gallery(
@@ -92,7 +118,9 @@ def write_label_gallery(
         item["file"] = _write(folder, f"gallery/{case['sample_id']}.png", shown)
         heat = heatmap(image, encoded, int(case["output"])) if heatmap else None
         if heat is not None:
-            item["heatmap"] = _write(folder, f"gallery/{case['sample_id']}_heat.png", _heated(shown, heat))
+            item["heatmap"] = _write(
+                folder, f"gallery/{case['sample_id']}_heat_{case['output']}.png", _heated(shown, heat)
+            )
         items.append(item)
     write_json(folder / "gallery.json", items)
 

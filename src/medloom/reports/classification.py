@@ -223,9 +223,10 @@ def _gallery(folder: Path) -> list[Facts]:
 
 def _speaks_for(summary: Facts) -> str:
     """What a heat map shows: of two classes there is one output, that of the second."""
-    if summary and summary["target"]["kind"] == "binary":
+    kind = summary["target"]["kind"] if summary else ""
+    if kind == "binary":
         return str(summary["target"]["names"][1])
-    return "the decided class"
+    return "the label in question" if kind == "multi-label" else "the decided class"
 
 
 def _picture(folder: Path, item: Facts) -> Facts:
