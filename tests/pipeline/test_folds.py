@@ -148,6 +148,15 @@ def test_the_bundle_answers_with_the_mean_of_the_folds_each_with_its_own_encodin
     assert len(set(answers)) == len(people)
 
 
+def test_the_gallery_of_the_whole_holds_the_most_confident_mistakes_of_all_folds(crossed):
+    galleries = [read_json(crossed.fold(number).folder / "evaluation/gallery.json") for number in range(FOLDS)]
+    scores = sorted((item["score"] for gallery in galleries for item in gallery), reverse=True)
+    shown = read_json(crossed.folder / "evaluation/gallery.json")
+    assert [item["score"] for item in shown] == scores[:8]
+    assert all((crossed.folder / "evaluation" / item["file"]).is_file() for item in shown)
+    assert {item["sample_id"] for item in shown} - {item["sample_id"] for item in galleries[0]}
+
+
 @pytest.mark.parametrize("page", ["report.html", "data_report.html"])
 def test_the_pages_of_the_whole_are_written_and_say_phantom(crossed, page):
     assert "phantom" in (crossed.folder / page).read_text().lower()
@@ -215,3 +224,6 @@ def test_segmentation_is_cross_validated_too(place, capsys):
     expected = np.mean([part.predict(image).probabilities for part in parts], axis=0)
     np.testing.assert_allclose(whole.predict(image).probabilities, expected, atol=2e-6)
     assert main(["verify", made["bundle"]]) == 0
+    worst = read_json(folder / "evaluation/gallery.json")["groups"][0]["items"]
+    assert [item["dice"] for item in worst] == cases["dice"].sort_values().tolist()[:3]
+    assert all((folder / "evaluation" / item["file"]).is_file() for item in worst)

@@ -15,7 +15,7 @@ from medloom.files import write_bytes, write_json
 from medloom.imaging import encode_png
 from medloom.metrics import outline
 
-__all__ = ["BOTH", "PREDICTED", "TRUTH", "choose_cases", "draw_case", "write_gallery"]
+__all__ = ["BOTH", "PREDICTED", "SHOWN", "TRUTH", "choose_cases", "draw_case", "write_gallery"]
 
 TRUTH = (80, 220, 100)
 """Colour of the true outline."""
@@ -24,7 +24,7 @@ PREDICTED = (240, 60, 60)
 BOTH = (255, 225, 60)
 """Colour where the two outlines coincide."""
 
-_COUNT = 3  # cases in each group
+SHOWN = 3  # cases in each group
 _SIDE_PX = 512  # small images are enlarged to about this, so that an outline hides little of them
 
 GROUPS = {
@@ -51,9 +51,9 @@ def choose_cases(table: pd.DataFrame) -> dict[str, list[str]]:
     worst = sums[sums["dice"] < 1.0].sort_values(["dice", "wrong_px"], ascending=[True, False], kind="stable")
     best = sums.sort_values(["dice", "truth_px"], ascending=False, kind="stable")
     return {
-        "worst": list(worst.index[:_COUNT]),
-        "worst_lesion": list(worst.index[worst["truth_px"] > 0][:_COUNT]),
-        "best": list(best.index[(best["truth_px"] > 0) & (best["dice"] > 0)][:_COUNT]),
+        "worst": list(worst.index[:SHOWN]),
+        "worst_lesion": list(worst.index[worst["truth_px"] > 0][:SHOWN]),
+        "best": list(best.index[(best["truth_px"] > 0) & (best["dice"] > 0)][:SHOWN]),
     }
 
 

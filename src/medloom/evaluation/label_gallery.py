@@ -20,12 +20,12 @@ from medloom.inference import LabelPredictor
 from medloom.inference.encoding import to_grey
 from medloom.recipe import Recipe
 
-__all__ = ["Heatmap", "choose_mistakes", "write_label_gallery"]
+__all__ = ["SHOWN", "Heatmap", "choose_mistakes", "write_label_gallery"]
 
 Heatmap = Callable[[Floats, Floats | None, int], Floats | None]
 """From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1, or None."""
 
-_COUNT = 8
+SHOWN = 8
 _COLUMNS = ["sample_id", "truth", "decision", "score", "output"]
 _SIDE_PX = 320
 _HEAT = np.array([255, 40, 0], np.float32)
@@ -49,7 +49,7 @@ def choose_mistakes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
         found = pd.concat([_of_label(table, *label) for label in enumerate(target.names)], ignore_index=True)
     else:
         found = _of_classes(table, target)
-    return found.sort_values("score", ascending=False, kind="stable").head(_COUNT)
+    return found.sort_values("score", ascending=False, kind="stable").head(SHOWN)
 
 
 def _of_classes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:

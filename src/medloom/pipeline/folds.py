@@ -89,6 +89,7 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
     from medloom.evaluation.classification import ThresholdChoice
     from medloom.evaluation.figures import meanings, write_table
     from medloom.evaluation.label_run import write_measured
+    from medloom.pipeline.fold_gallery import gather_gallery
 
     tables = [_test_cases(fold).assign(fold=number) for number, fold in enumerate(folds)]
     table = pd.concat(tables, ignore_index=True)
@@ -113,7 +114,7 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
         write_table(folder / "cases.csv", table)
     summary["folds"] = [{"fold": number, "figures": one["test"]["figures"]} for number, one in enumerate(found)]
     write_json(folder / "summary.json", summary)
-    write_json(folder / "gallery.json", [] if whole.recipe.task == "classification" else {"channel": "", "groups": []})
+    gather_gallery(whole, folds)
     return summary
 
 
