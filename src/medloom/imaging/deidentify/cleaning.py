@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medloom.errors import DecodeError, UserError
 from medloom.imaging.checks import check_encoded, guard
@@ -21,6 +21,9 @@ from medloom.imaging.decoding import decode, inspect
 from medloom.imaging.deidentify.burned_in import has_text
 from medloom.imaging.deidentify.profile import action_of, known_vr
 from medloom.imaging.types import Budget
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 __all__ = ["DEFAULT_FILE_BUDGET", "Cleaned", "Deidentifier", "quiet_pydicom", "transfer_syntax"]
 
@@ -163,7 +166,7 @@ class Deidentifier:
         except DecodeError:
             return None
 
-    def _clean(self, dataset: Any, depth: int) -> None:  # noqa: ANN401 - pydicom is an import of this module's functions
+    def _clean(self, dataset: Dataset, depth: int) -> None:
         if depth > _MAX_DEPTH:
             raise DecodeError("unsupported", f"sequences are nested more than {_MAX_DEPTH} deep")
         for tag in list(dataset.keys()):
@@ -177,7 +180,7 @@ class Deidentifier:
             elif action != "keep":
                 _put(dataset, int(tag), self._replacement(dataset, int(tag), action))
 
-    def _replacement(self, dataset: Any, tag: int, action: str) -> object:  # noqa: ANN401
+    def _replacement(self, dataset: Dataset, tag: int, action: str) -> object:
         from pydicom import Dataset
 
         if action == "empty":
@@ -258,7 +261,7 @@ def _check_inflated(data: bytes, syntax: str, budget: Budget) -> None:
             raise DecodeError("too_large", f"{len(data)} bytes would inflate to more than {found}")
 
 
-def _text(dataset: Any, tag: int) -> str:  # noqa: ANN401
+def _text(dataset: Dataset, tag: int) -> str:
     """Return a value as text without asking pydicom to understand it."""
     if tag not in dataset:
         return ""
@@ -268,7 +271,7 @@ def _text(dataset: Any, tag: int) -> str:  # noqa: ANN401
     return "\\".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value or "")
 
 
-def _check_image(dataset: Any) -> None:  # noqa: ANN401
+def _check_image(dataset: Dataset) -> None:
     from pydicom._uid_dict import UID_dictionary
 
     if not any(tag in dataset for tag in _PIXELS):
@@ -281,7 +284,7 @@ def _check_image(dataset: Any) -> None:  # noqa: ANN401
         raise DecodeError("corrupt", "the image has no instance UID", field="SOPInstanceUID")
 
 
-def _check_pixels(dataset: Any) -> None:  # noqa: ANN401
+def _check_pixels(dataset: Dataset) -> None:
     """Refuse pixels that are not all there, or that something else follows, which nobody would look at."""
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated or _PIXELS[0] not in dataset:
         return
@@ -297,7 +300,7 @@ def _check_pixels(dataset: Any) -> None:  # noqa: ANN401
         raise DecodeError("corrupt", f"{expected} bytes of pixels are announced; {have} are there", field="PixelData")
 
 
-def _burned_in(dataset: Any) -> str:  # noqa: ANN401
+def _burned_in(dataset: Dataset) -> str:
     """Return why an image may have text in its pixels; "" if nothing says so."""
     stated = _text(dataset, _BURNED_IN).upper()
     if stated == "YES":
@@ -312,14 +315,14 @@ def _burned_in(dataset: Any) -> str:  # noqa: ANN401
     return ""
 
 
-def _put(dataset: Any, tag: int, value: object) -> None:  # noqa: ANN401
+def _put(dataset: Dataset, tag: int, value: object) -> None:
     from pydicom.dataelem import DataElement
 
     vr = known_vr(tag).split(" or ")[0]
     dataset[tag] = DataElement(tag, vr, [] if value is None and vr == "SQ" else value)
 
 
-def _say_so(dataset: Any) -> None:  # noqa: ANN401
+def _say_so(dataset: Dataset) -> None:
     """State what was done, as the profile asks."""
     from pydicom import Dataset
 
@@ -333,7 +336,7 @@ def _say_so(dataset: Any) -> None:  # noqa: ANN401
     dataset.LongitudinalTemporalInformationModified = "REMOVED"
 
 
-def _written(dataset: Any) -> bytes:  # noqa: ANN401
+def _written(dataset: Dataset) -> bytes:
     """Write with a preamble of zeros and file meta information of our own."""
     from pydicom.dataset import FileMetaDataset
 
