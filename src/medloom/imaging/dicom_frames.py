@@ -270,15 +270,22 @@ def _rle(frame: bytes, module: PixelModule) -> Pixels:
     width, count = module.allocated // 8, module.rows * module.columns
     if module.allocated == 1:
         raise DecodeError("unsupported", "RLE with 1 bit is not read", field="BitsAllocated")
-    segments = _rle_segments(frame, module.samples * width, count)
-    planes = np.empty((module.samples, width, count), np.uint8)
-    for number, segment in enumerate(segments):
-        unpacked = imagecodecs.packbits_decode(segment, out=count)
-        if len(unpacked) != count:
-            raise DecodeError("corrupt", f"an RLE segment has {len(unpacked)} of {count} bytes", field="PixelData")
-        planes[number // width, number % width] = np.frombuffer(unpacked, np.uint8)
-    samples = np.ascontiguousarray(np.moveaxis(planes, 1, 2)).view(f">u{width}")
+    segments = iter(_rle_segments(frame, module.samples * width, count))
+    samples = np.empty((module.samples, count), f"uint{module.allocated}")
+    for sample in samples:  # shifting whole planes is several times as fast as writing every other byte
+        sample[:] = _unpacked(next(segments), count)
+        for _ in range(width - 1):
+            sample <<= 8
+            sample |= _unpacked(next(segments), count)
     return np.moveaxis(samples.reshape(module.samples, module.rows, module.columns), 0, -1)
+
+
+def _unpacked(segment: bytes, count: int) -> Pixels:
+    unpacked = imagecodecs.packbits_decode(segment, out=count)
+    if len(unpacked) != count:
+        raise DecodeError("corrupt", f"an RLE segment has {len(unpacked)} of {count} bytes", field="PixelData")
+    plane: Pixels = np.frombuffer(unpacked, np.uint8)
+    return plane
 
 
 def _rle_segments(frame: bytes, expected: int, count: int) -> list[bytes]:
