@@ -14,6 +14,7 @@ import imagecodecs
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -33,7 +34,7 @@ KINDS = [
     "tiff-lzw", "tiff-big", "tiff-jpeg-tiles", "png-palette", "png-16", "jpeg", "jpeg-cmyk", "npy", "nifti", "nifti-2",
     "nifti-gz", "dicom-raw", "dicom-rgb", "dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-j2k", "dicom-deflated",
     "dicom-palette", "dicom-lossless", "dicom-extended", "dicom-htj2k", "dicom-enhanced", "dicom-implicit",
-    "dicom-big-endian",
+    "dicom-big-endian", "png-exif",
 ]  # fmt: skip
 
 
@@ -55,8 +56,14 @@ def enhanced(write_dicom, make_pixels):
     )  # fmt: skip
 
 
+def turned_png(write_pillow, pixels):
+    exif = Image.Exif()
+    exif[274] = 6
+    return write_pillow(Image.fromarray(pixels), "PNG", exif=exif)
+
+
 @pytest.fixture(scope="module")
-def files(corpus, write_dicom, make_pixels):
+def files(corpus, write_dicom, write_pillow, make_pixels):
     """Good files by kind."""
     deep, rgb = make_pixels((40, 48), "uint16"), make_pixels((40, 48, 3))
     volume = nibabel.Nifti1Image(make_pixels((6, 7, 8), "int16"), np.diag([1, 2, 3, 1]))
@@ -73,6 +80,7 @@ def files(corpus, write_dicom, make_pixels):
                 "WindowWidth": "80", "PixelPaddingValue": 0}  # fmt: skip
     return {
         **{name: data for name, data in corpus.items() if name in KINDS},
+        "png-exif": turned_png(write_pillow, rgb),
         "nifti": volume.to_bytes(),
         "nifti-2": volume_2.to_bytes(),
         "nifti-gz": gzip.compress(volume.to_bytes()),

@@ -1,11 +1,13 @@
 """PNG: against Pillow and libspng."""
 
 import io
+import struct
+import zlib
 
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from medloom.errors import DecodeError
 from medloom.imaging import decode, encode_png, inspect
@@ -75,6 +77,55 @@ def test_grey_of_few_bits_is_scaled_to_255(png_of_header, depth, row):
     np.testing.assert_array_equal(decode(data).pixels.ravel(), np.array(levels) * 255 // (2**depth - 1))
     np.testing.assert_array_equal(decode(data).pixels[..., 0], pillow_pixels(data, "L"))
     assert decode(data).notes == (f"{depth}-bit grey scaled to 0–255",)
+
+
+def exif_chunk(body):
+    return struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16", "P"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(make_pixels, write_pillow, orientation, mode):
+    if mode == "I;16":
+        image = Image.fromarray(make_pixels((9, 16), "uint16"))
+    else:
+        image = Image.fromarray(make_pixels((9, 16, 3))).convert(mode)
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = write_pillow(image, "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as opened:
+        transposed = ImageOps.exif_transpose(opened)
+        expected = np.asarray(transposed.convert("RGB") if mode == "P" else transposed)
+    found = decode(data)
+    np.testing.assert_array_equal(found.pixels.squeeze(), expected)
+    assert inspect(data).shape == found.pixels.shape
+    assert ("EXIF orientation applied" in found.notes) == (orientation > 1)
+
+
+def test_an_exif_chunk_may_come_after_the_pixels(corpus):
+    exif = Image.Exif()
+    exif[274] = 6
+    chunk = exif_chunk(exif.tobytes().removeprefix(b"Exif\0\0"))
+    data = corpus["png-rgb"]
+    late = decode(data[:-12] + chunk + data[-12:])
+    np.testing.assert_array_equal(late.pixels, np.rot90(decode(data).pixels, -1))
+
+
+def test_unreadable_exif_is_ignored_and_said(corpus):
+    data = corpus["png-rgb"]
+    for body in (b"MM\0*\xff\xff\xff\xff", b"nothing", b"II"):
+        image = decode(data[:-12] + exif_chunk(body) + data[-12:])
+        assert image.notes == ("unreadable EXIF was ignored",)
+        np.testing.assert_array_equal(image.pixels, decode(data).pixels)
+
+
+def test_exif_chunks_that_are_damaged_or_come_twice_are_refused(corpus):
+    data, chunk = corpus["png-rgb"], exif_chunk(b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    assert decode(data[:33] + chunk + data[33:]).notes == ()
+    for chunks in (chunk + chunk, chunk[:-1] + bytes([chunk[-1] ^ 1])):
+        with pytest.raises(DecodeError) as caught:
+            decode(data[:33] + chunks + data[33:])
+        assert (caught.value.code, caught.value.field) == ("corrupt", "eXIf")
 
 
 def interlaced(pixels):

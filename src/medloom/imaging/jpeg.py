@@ -20,9 +20,8 @@ import numpy as np
 import simplejpeg
 
 from medloom.errors import DecodeError
-from medloom.imaging import tiff_ifd
 from medloom.imaging.checks import check_header, choose_page
-from medloom.imaging.orientation import ORIENTATION_TAG, flips, orient, swaps_axes
+from medloom.imaging.orientation import exif_orientation, flips, orient, swaps_axes
 from medloom.imaging.types import Budget, Header, Image, Pixels, Reduction
 
 __all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "decode_reduced", "inspect"]
@@ -213,20 +212,7 @@ def _frame(
 def _layout(frame: tuple[int, int, int] | None, exif: bytes, scans: int) -> _Layout:
     if frame is None or not scans:
         raise DecodeError("corrupt", "the file ends before an image came", field="SOF")
-    orientation, notes = _orientation(exif)
+    orientation, notes = exif_orientation(exif)
     if frame[2] == 4:
         notes = (*notes, "CMYK converted to RGB")
     return _Layout(*frame, orientation, notes)
-
-
-def _orientation(exif: bytes) -> tuple[int, tuple[str, ...]]:
-    if not exif:
-        return 1, ()
-    try:
-        file = tiff_ifd.open_file(exif)
-        orientation = tiff_ifd.read_tags(file, file.first).integer(ORIENTATION_TAG, 1)
-    except DecodeError:
-        return 1, ("unreadable EXIF was ignored",)
-    if 2 <= orientation <= 8:
-        return orientation, ("EXIF orientation applied",)
-    return 1, ()

@@ -1,8 +1,8 @@
 """PNG, unpacked by Pillow after every chunk was accounted for.
 
 Pillow sees a file of the header and the pixel chunks alone; palettes, transparency and 16 bits, which it would
-narrow, are dealt with here. (imagecodecs is as fast, but each PNG that it refuses costs a reference to ``None``,
-and a process of Python 3.11 ends when these run out.)
+narrow, are dealt with here, and so is the orientation that an eXIf chunk says. (imagecodecs is as fast, but each PNG
+that it refuses costs a reference to ``None``, and a process of Python 3.11 ends when these run out.)
 
 Source: PNG specification, third edition, sections 5 and 11.
 """
@@ -20,6 +20,7 @@ from PIL import PngImagePlugin
 
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
+from medloom.imaging.orientation import exif_orientation, orient, swaps_axes
 from medloom.imaging.types import Budget, Header, Image, Pixels
 
 __all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
@@ -35,7 +36,8 @@ _HEADER_END = 8 + _CHUNK.size + _IHDR.size + 4
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _RGB: (8, 16), _PALETTE: (1, 2, 4, 8), _GREY_ALPHA: (8, 16), _RGBA: (8, 16)}
-_USED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+_USED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf")
+_ANYWHERE = (b"IDAT", b"eXIf")
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PIECE_BYTES = 2**20
 _MAX_CHUNKS = 100_000  # 25 MiB in 8 KiB chunks are 3,200
@@ -61,6 +63,8 @@ class _Layout:
     transparency: bytes
     pixel_chunks: tuple[slice, ...]
     animated: bool
+    orientation: int
+    exif_notes: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -70,7 +74,7 @@ class _Layout:
             (self.head.colour == _GREY and self.head.depth < 8, f"{self.head.depth}-bit grey scaled to 0–255"),
             (self.animated, "animated: only the first image was read"),
         )
-        return tuple(text for there, text in found if there)
+        return (*(text for there, text in found if there), *self.exif_notes)
 
 
 def codec() -> str:
@@ -94,21 +98,24 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     else:
         scale = 255 // (2**layout.head.depth - 1) if layout.head.depth < 8 else 1
         pixels = _with_alpha(levels, layout, scale)
-    if pixels.shape != header.shape or pixels.dtype != header.dtype:
+    height, width, channels = header.shape
+    stored = (width, height, channels) if swaps_axes(layout.orientation) else header.shape
+    if pixels.shape != stored or pixels.dtype != header.dtype:
         raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
-    return Image(np.ascontiguousarray(pixels), "png", notes=layout.notes)
+    return Image(orient(pixels, layout.orientation), "png", notes=layout.notes)
 
 
 def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:
     head = _head(data)
-    check_header(_header(head, b""), len(data), budget)
+    check_header(_header(head, b"", 1), len(data), budget)
     layout = _walk(data, head)
-    return layout, check_header(_header(head, layout.transparency), len(data), budget)
+    return layout, check_header(_header(head, layout.transparency, layout.orientation), len(data), budget)
 
 
-def _header(head: _Head, transparency: bytes) -> Header:
+def _header(head: _Head, transparency: bytes, orientation: int) -> Header:
+    height, width = (head.width, head.height) if swaps_axes(orientation) else (head.height, head.width)
     channels = (3 if head.colour == _PALETTE else _SAMPLES[head.colour]) + bool(transparency)
-    return Header("png", head.height, head.width, channels, "uint16" if head.depth == 16 else "uint8")
+    return Header("png", height, width, channels, "uint16" if head.depth == 16 else "uint8")
 
 
 def _head(data: bytes) -> _Head:
@@ -148,7 +155,7 @@ def _walk(data: bytes, head: _Head) -> _Layout:
             body = _body(data, position, length, kind)
             if kind == b"IDAT":
                 pixel_chunks.append(slice(position, end))
-            elif bodies.setdefault(kind, body) is not body or pixel_chunks:
+            elif bodies.setdefault(kind, body) is not body or (pixel_chunks and kind not in _ANYWHERE):
                 raise DecodeError("corrupt", "a chunk comes twice or too late", field=kind.decode())
         elif not kind[0] & 0x20:
             raise DecodeError("unsupported", "the file needs a chunk that is not known")
@@ -167,7 +174,8 @@ def _layout(head: _Head, bodies: dict[bytes, bytes], pixel_chunks: list[slice], 
         raise DecodeError("corrupt", f"the palette has {len(colours)} bytes", field="PLTE")
     if not pixel_chunks:
         raise DecodeError("corrupt", "the file has no pixels", field="IDAT")
-    return _Layout(head, colours, transparency, tuple(pixel_chunks), animated)
+    orientation, notes = exif_orientation(bodies.get(b"eXIf", b""))
+    return _Layout(head, colours, transparency, tuple(pixel_chunks), animated, orientation, notes)
 
 
 def _check_complete(data: bytes, layout: _Layout) -> None:
