@@ -14,7 +14,8 @@ from medloom.data import COLUMNS, open_source
 from medloom.data.catalogue import join_labels, join_meta
 from medloom.data.metadata import TableEncoding
 from medloom.errors import DataError
-from medloom.evaluation import evaluate_labels
+from medloom.evaluation import TargetInfo, evaluate_labels
+from medloom.evaluation.label_gallery import choose_errors
 from medloom.files import read_json, write_bytes
 from medloom.imaging import encode_png
 from medloom.inference import LabelPredictor
@@ -243,11 +244,50 @@ def test_the_gallery_of_several_labels_shows_each_label_that_was_wrong(measure, 
         assert {item["truth"], item["decision"]} == {name, f"not {name}"}
 
 
-def test_numbers_have_figures_and_an_empty_gallery(measure, tmp_path):
-    _, summary, _, _, _ = measure("real")
-    assert summary["target"]["kind"] == "real"
+def test_the_gallery_of_numbers_shows_the_largest_errors_with_what_raises_them(measure, tmp_path):
+    asked = []
+
+    def heatmap(image, table, output):
+        asked.append(output)
+        return np.ones((SIZE, SIZE), np.float32)
+
+    catalogue, summary, cases, _, _ = measure("real", heatmap=heatmap)
     assert summary["test"]["figures"]
-    assert read_json(tmp_path / "run" / "evaluation" / "gallery.json") == []
+    test = cases[cases["split"] == "test"].set_index("sample_id")
+    error = test["score_0"] - test["truth_0"]
+    worst = error[error.abs().sort_values(ascending=False, kind="stable").index[:8]]
+    folder = tmp_path / "run" / "evaluation"
+    shown = read_json(folder / "gallery.json")
+    assert [item["sample_id"] for item in shown] == list(worst.index)
+    assert [item["error"] for item in shown] == pytest.approx(worst.to_list())
+    spread = np.std([json.loads(cell)[0] for cell in catalogue["labels"]])
+    for item in shown:
+        row = test.loc[item["sample_id"]]
+        assert (item["target"], item["truth"], item["predicted"]) == ("dose", row["truth_0"], row["score_0"])
+        assert item["spreads"] == pytest.approx(abs(item["error"]) / spread)
+        assert {(folder / item[key]).is_file() for key in ("file", "heatmap")} == {True}
+    assert asked == [0] * len(shown)
+
+
+def test_errors_of_several_numbers_are_compared_by_the_spread_of_each():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(20, 2)) * [1000.0, 0.01] + [5000.0, 0.0]
+    guess = truth + rng.normal(size=(20, 2)) * [300.0, 0.02]
+    columns = {f"truth_{i}": truth[:, i] for i in range(2)} | {f"score_{i}": guess[:, i] for i in range(2)}
+    table = pd.DataFrame({"sample_id": [f"S{n}" for n in range(20)], **columns})
+    chosen = choose_errors(table, TargetInfo("real", ("volume", "dose")), truth)
+    size = np.abs(guess - truth) / truth.std(axis=0)
+    order = np.argsort(-size, axis=None)[:8]
+    assert list(zip(chosen["sample_id"], chosen["output"], strict=True)) == [(f"S{n // 2}", n % 2) for n in order]
+    assert list(chosen["spreads"]) == pytest.approx(size.flat[order])
+    assert chosen["target"].tolist() == [("volume", "dose")[n % 2] for n in order]
+
+
+def test_a_number_that_is_always_the_same_and_found_exactly_is_no_error():
+    table = pd.DataFrame({"sample_id": ["S0", "S1"], "truth_0": [0.1, 0.1], "score_0": [0.1, 0.35]})
+    chosen = choose_errors(table, TargetInfo("real", ("dose",)), table[["truth_0"]])
+    assert list(chosen["sample_id"]) == ["S1"]
+    assert list(chosen["spreads"]) == pytest.approx([0.25])
 
 
 def test_a_file_that_cannot_be_read_any_more_is_an_error(measure):

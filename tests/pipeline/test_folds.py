@@ -17,8 +17,9 @@ from medloom.cli.main import main
 from medloom.data import open_source, read_catalogue
 from medloom.errors import RecipeError
 from medloom.evaluation.classification.groups import groups
-from medloom.files import read_json, sha256_file, write_text
+from medloom.files import read_json, sha256_file, write_json, write_text
 from medloom.pipeline import Run, folds
+from medloom.pipeline.fold_gallery import gather_gallery
 
 FOLDS = 3
 TINY = [
@@ -155,6 +156,27 @@ def test_the_gallery_of_the_whole_holds_the_most_confident_mistakes_of_all_folds
     assert [item["score"] for item in shown] == scores[:8]
     assert all((crossed.folder / "evaluation" / item["file"]).is_file() for item in shown)
     assert {item["sample_id"] for item in shown} - {item["sample_id"] for item in galleries[0]}
+
+
+def test_the_gallery_of_numbers_over_the_folds_begins_with_the_largest_errors_in_their_own_spread(
+    make_recipe, tmp_path
+):
+    labels = {"kind": "real", "targets": ["volume", "dose"]}
+    recipe = make_recipe(labels, loss={"name": "mse"}, train={"monitor": "loss"})
+    runs = [Run.start(recipe, tmp_path / name) for name in ("whole", "fold-0", "fold-1")]
+    for number, sizes in enumerate([(3.0, 0.5), (4.0, 2.0)]):
+        folder = runs[number + 1].folder / "evaluation"
+        items = [
+            {"sample_id": f"S{number}{place}", "error": -100.0 * place, "spreads": size, "file": f"{number}{place}.png"}
+            for place, size in enumerate(sizes)
+        ]
+        for item in items:
+            write_text(folder / item["file"], "a picture")
+        write_json(folder / "gallery.json", items)
+    gather_gallery(runs[0], runs[1:])
+    shown = read_json(runs[0].folder / "evaluation" / "gallery.json")
+    assert [item["sample_id"] for item in shown] == ["S10", "S00", "S11", "S01"]
+    assert all((runs[0].folder / "evaluation" / item["file"]).is_file() for item in shown)
 
 
 @pytest.mark.parametrize("page", ["report.html", "data_report.html"])

@@ -119,6 +119,29 @@ def test_mistakes_are_shown_with_their_heat_maps(page):
     assert "The heat map shows what speaks for PNEUMONIA &lt;b&gt;" in page
 
 
+def test_the_largest_errors_of_numbers_are_shown_with_their_columns(tmp_path, visible):
+    write_evaluation(tmp_path, VALUES)
+    item = {"sample_id": "P-003", "target": "dose", "truth": 12345.6, "predicted": 12001.2, "error": -344.4}
+    item |= {"spreads": 2.25, "file": "gallery/P-003.png", "heatmap": "gallery/P-003.png"}
+    write_bytes(tmp_path / "gallery/P-003.png", encode_png(np.zeros((8, 8, 3), np.uint8)))
+    write_json(tmp_path / "gallery.json", [item])
+    text = visible(write_evaluation_report(tmp_path).read_text())
+    assert "Largest errors" in text
+    assert "P-003: dose true 12,346, predicted 12,001, error -344.4, 2.2 standard deviations" in text
+    assert "The heat map shows what raises the predicted number" in text
+
+
+def test_a_gallery_without_heat_maps_does_not_speak_of_them(tmp_path, visible):
+    write_evaluation(tmp_path, BINARY)
+    write_gallery(tmp_path)
+    (item,) = json.loads((tmp_path / "gallery.json").read_text())
+    del item["heatmap"]
+    write_json(tmp_path / "gallery.json", [item])
+    text = visible(write_evaluation_report(tmp_path).read_text())
+    assert "Most confident mistakes" in text
+    assert "heat map" not in text
+
+
 def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(page):
     assert "PNEUMONIA <b>" not in page
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)

@@ -1,4 +1,4 @@
-"""The error gallery of labels: the most confident mistakes, with what the network looked at."""
+"""The error gallery of labels: the most confident mistakes, or largest errors, with what the network looked at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image as PillowImage
 
 from medloom.data import Source
@@ -20,12 +20,17 @@ from medloom.inference import LabelPredictor
 from medloom.inference.encoding import to_grey
 from medloom.recipe import Recipe
 
-__all__ = ["SHOWN", "Heatmap", "choose_mistakes", "write_label_gallery"]
+__all__ = ["SHOWN", "WORST_BY", "Heatmap", "choose_errors", "choose_mistakes", "write_label_gallery"]
 
 Heatmap = Callable[[Floats, Floats | None, int], Floats | None]
 """From ``(1, C, h, w)``, encoded metadata and an output's number to ``(h, w)`` in 0..1, or None."""
 
 SHOWN = 8
+"""Most items of a gallery."""
+
+WORST_BY = {"real": "spreads"}
+"""Entry of an item by which the worst comes first, where it is not ``score``."""
+
 _COLUMNS = ["sample_id", "truth", "decision", "score", "output"]
 _SIDE_PX = 320
 _HEAT = np.array([255, 40, 0], np.float32)
@@ -36,20 +41,61 @@ def choose_mistakes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
 
     Args:
         table: Rows of ``cases.csv``, of one split.
-        target: What is predicted.
+        target: What is predicted: classes or labels.
 
     Returns:
         ``sample_id, truth, decision, score, output``: names of the true and the decided class, the probability of
         the decision, and the output that a heat map is made for. A case with several labels comes once for each that
-        is wrong. Empty for numbers.
+        is wrong.
     """
-    if target.kind == "real":
-        return pd.DataFrame(columns=_COLUMNS)
     if target.kind == "multi-label":
         found = pd.concat([_of_label(table, *label) for label in enumerate(target.names)], ignore_index=True)
     else:
         found = _of_classes(table, target)
-    return found.sort_values("score", ascending=False, kind="stable").head(SHOWN)
+    return _worst(found, target)
+
+
+def choose_errors(table: pd.DataFrame, target: TargetInfo, known: ArrayLike) -> pd.DataFrame:
+    """Choose the predicted numbers that are furthest from the true ones.
+
+    Args:
+        table: Rows of ``cases.csv``, of one split.
+        target: What is predicted: numbers.
+        known: True values of all samples, shape (N, targets). An error is as large as it is in standard deviations
+            of its target there, so that targets of different units can be compared, and folds with each other.
+
+    Returns:
+        ``sample_id, target, truth, predicted, error, spreads, output``: the error is predicted minus true, in the
+        unit of the target; ``spreads`` is its size in standard deviations; and the output that a heat map is made
+        for. A case with several targets comes once for each that is among the worst.
+    """
+    values = np.asarray(known, float)
+    spread, size = values.std(axis=0), np.abs(values).max(axis=0)
+    units = np.where(spread > 1e-12 * size, spread, 1.0)  # a constant has no spread
+    parts = [_of_number(table, index, name, float(units[index])) for index, name in enumerate(target.names)]
+    return _worst(pd.concat(parts, ignore_index=True), target)
+
+
+def _worst(found: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
+    by = WORST_BY.get(target.kind, "score")
+    return found.sort_values(by, ascending=False, kind="stable").head(SHOWN)
+
+
+def _of_number(table: pd.DataFrame, index: int, name: str, spread: float) -> pd.DataFrame:
+    """Cases whose number was not predicted exactly."""
+    truth, predicted = table[f"truth_{index}"].to_numpy(float), table[f"score_{index}"].to_numpy(float)
+    found = pd.DataFrame(
+        {
+            "sample_id": table["sample_id"].to_numpy(),
+            "target": name,
+            "truth": truth,
+            "predicted": predicted,
+            "error": predicted - truth,
+            "spreads": np.abs(predicted - truth) / spread,
+            "output": index,
+        }
+    )
+    return found[found["error"] != 0.0]
 
 
 def _of_classes(table: pd.DataFrame, target: TargetInfo) -> pd.DataFrame:
@@ -102,7 +148,7 @@ def write_label_gallery(
 
     Args:
         folder: The run's ``evaluation`` folder.
-        chosen: From ``choose_mistakes``.
+        chosen: From ``choose_mistakes`` or ``choose_errors``.
         rows: Rows of the catalogue that hold them.
         source: Where the files are.
         predictor: What was measured.
@@ -114,7 +160,7 @@ def write_label_gallery(
     items = []
     for case, (image, encoded) in zip(chosen.to_dict("records"), inputs, strict=True):
         shown = _shown(image[0])
-        item: dict[str, Any] = {key: case[key] for key in ("sample_id", "truth", "decision", "score")}
+        item: dict[str, Any] = {str(key): value for key, value in case.items() if key != "output"}
         item["file"] = _write(folder, f"gallery/{case['sample_id']}.png", shown)
         heat = heatmap(image, encoded, int(case["output"])) if heatmap else None
         if heat is not None:

@@ -18,7 +18,7 @@ from medloom.evaluation.classification import (
     decide,
 )
 from medloom.evaluation.figures import write_table
-from medloom.evaluation.label_gallery import Heatmap, choose_mistakes, write_label_gallery
+from medloom.evaluation.label_gallery import Heatmap, choose_errors, choose_mistakes, write_label_gallery
 from medloom.evaluation.label_reading import Floats, read_inputs
 from medloom.files import write_json
 from medloom.inference import LabelPredictor
@@ -64,8 +64,13 @@ def evaluate_labels(
     """
     rows = catalogue[catalogue["split"].isin(_SPLITS)]
     scored = _scored(recipe, rows, source, predictor, progress)
-    table, summary = measure_labels(scored, target_of(recipe), recipe.evaluate, run_dir / "evaluation")
-    chosen = choose_mistakes(table[table["split"] == "test"], target_of(recipe))
+    target = target_of(recipe)
+    table, summary = measure_labels(scored, target, recipe.evaluate, run_dir / "evaluation")
+    test = table[table["split"] == "test"]
+    if target.kind == "real":
+        chosen = choose_errors(test, target, labels_of(catalogue))
+    else:
+        chosen = choose_mistakes(test, target)
     write_label_gallery(run_dir / "evaluation", chosen, rows, source, predictor, recipe, heatmap)
     return summary
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from medloom.evaluation.gallery import SHOWN as SLICES_SHOWN
 from medloom.evaluation.label_gallery import SHOWN as MISTAKES_SHOWN
+from medloom.evaluation.label_gallery import WORST_BY
 from medloom.files import read_json, write_bytes, write_json
 from medloom.pipeline.runs import Run
 
@@ -25,7 +26,8 @@ def gather_gallery(whole: Run, folds: Sequence[Run]) -> None:
     """
     found = [read_json(fold.folder / "evaluation" / "gallery.json") for fold in folds]
     if whole.recipe.task == "classification":
-        gallery: Any = _first(whole, folds, found, lambda item: (-item["score"],), MISTAKES_SHOWN)
+        by = WORST_BY.get(whole.recipe.data.labels.kind, "score")
+        gallery: Any = _first(whole, folds, found, lambda item: (-item[by],), MISTAKES_SHOWN)
     else:
         groups = []
         for place, group in enumerate(found[0]["groups"]):

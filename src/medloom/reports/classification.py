@@ -10,7 +10,8 @@ from medloom.files import read_json
 from medloom.reports.classification_charts import calibration_chart, confusion_chart, ranking_chart, value_chart
 from medloom.reports.facts import Facts, few_patients_warning, read_test_rows
 from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
-from medloom.reports.html import data_uri, number, percent
+from medloom.reports.html import data_uri, number, percent, quantity
+from medloom.wording import counted
 
 __all__ = ["classification_context", "classification_warnings"]
 
@@ -28,7 +29,7 @@ def classification_context(folder: Path, summary: Facts) -> Facts:
     test = summary.get("test", {})
     counts = test.get("counts")
     return {
-        "measured": f"{number(counts['cases'])} images" if counts else "",
+        "measured": counted(counts["cases"], "image") if counts else "",
         "counts": counts,
         "tiles": tiles(summary, summary.get("headlines", ())),
         "figures": figure_rows(summary),
@@ -42,8 +43,7 @@ def classification_context(folder: Path, summary: Facts) -> Facts:
         "folds": _fold_rows(summary),
         "groups": _group_rows(summary),
         "per_patient": _per_patient(summary),
-        "gallery": _gallery(folder),
-        "speaks_for": _speaks_for(summary),
+        "gallery": _gallery(folder, summary),
     }
 
 
@@ -57,9 +57,9 @@ def classification_warnings(summary: Facts) -> list[str]:
             which = "No" if positive["cases"] == 0 else "Every"
             warnings.append(f"{which} test case is positive for {name}: its curves and areas are not defined.")
         elif positive["patients"] < _FEW_POSITIVES:
+            few = counted(positive["patients"], "test patient is", "test patients are")
             warnings.append(
-                f"Only {positive['patients']} test patients are positive for {name}: its sensitivity and precision are "
-                "uncertain beyond their intervals."
+                f"Only {few} positive for {name}: its sensitivity and precision are uncertain beyond their intervals."
             )
     return [*warnings, *few_patients_warning(counts["patients"]), *summary["operating_point"].get("notes", ())]
 
@@ -214,26 +214,52 @@ def _labels(summary: Facts, names: Iterable[str]) -> list[str]:
     return [summary["meanings"][name]["label"] for name in names]
 
 
-def _gallery(folder: Path) -> list[Facts]:
-    """The most confident mistakes: pictures with their heat maps and captions; nothing without a mistake."""
+def _gallery(folder: Path, summary: Facts) -> Facts:
+    """The worst cases: pictures with their heat maps and captions; nothing without a mistake."""
     path = folder / "gallery.json"
     items = read_json(path) if path.is_file() else []
-    return [{"title": "Most confident mistakes", "items": [_picture(folder, item) for item in items]}] if items else []
+    if not items:
+        return {}
+    numbers = "error" in items[0]
+    several = numbers and len(summary["target"]["names"]) > 1
+    notes = ["Test cases, the worst first."]
+    if several:
+        notes.append("The targets have different units, so an error counts in standard deviations of its target.")
+    if any("heatmap" in item for item in items):
+        shown = _heat_shows(summary)
+        notes.append(f"The heat map shows {shown}; it does not say that the network was right to look there.")
+    return {
+        "title": "Largest errors" if numbers else "Most confident mistakes",
+        "note": " ".join(notes),
+        "pictures": [_picture(folder, item, several) for item in items],
+    }
 
 
-def _speaks_for(summary: Facts) -> str:
+def _heat_shows(summary: Facts) -> str:
     """What a heat map shows: of two classes there is one output, that of the second."""
-    kind = summary["target"]["kind"] if summary else ""
+    kind = summary["target"]["kind"]
+    if kind == "real":
+        return "what raises the predicted number"
     if kind == "binary":
-        return str(summary["target"]["names"][1])
-    return "the label in question" if kind == "multi-label" else "the decided class"
+        return f"what speaks for {summary['target']['names'][1]}"
+    return f"what speaks for {'the label in question' if kind == 'multi-label' else 'the decided class'}"
 
 
-def _picture(folder: Path, item: Facts) -> Facts:
+def _picture(folder: Path, item: Facts, several: bool) -> Facts:
     heatmap = item.get("heatmap")
     return {
         "uri": data_uri(folder / item["file"]),
         "heatmap": data_uri(folder / heatmap) if heatmap else "",
-        "caption": f"{item['sample_id']}: true {item['truth']}, decided {item['decision']} "
-        f"of probability {number(item['score'])}",
+        "caption": _error_caption(item, several) if "error" in item else _mistake_caption(item),
     }
+
+
+def _mistake_caption(item: Facts) -> str:
+    decided = f"decided {item['decision']} of probability {number(item['score'])}"
+    return f"{item['sample_id']}: true {item['truth']}, {decided}"
+
+
+def _error_caption(item: Facts, several: bool) -> str:
+    true, guess, error = quantity(item["truth"]), quantity(item["predicted"]), quantity(item["error"], sign=True)
+    size = f", {number(item['spreads'], 1)} standard deviations" if several else ""
+    return f"{item['sample_id']}: {item['target']} true {true}, predicted {guess}, error {error}{size}"

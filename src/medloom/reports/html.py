@@ -12,9 +12,10 @@ from medloom.extras import require
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["data_uri", "megabytes", "number", "percent", "render"]
+__all__ = ["data_uri", "megabytes", "number", "percent", "quantity", "render"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_MOST_WRITTEN_OUT = 1e9
 _MAGIC = {
     b"\x89PNG": "image/png",
     b"GIF8": "image/gif",
@@ -65,6 +66,24 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
+
+
+def quantity(value: float, digits: int = 4, *, sign: bool = False) -> str:
+    """Return a measured value of any size for reading: ``digits`` digits that count, and every one before the point.
+
+    Args:
+        value: The value, in a unit of its own.
+        digits: Digits that count.
+        sign: Whether a plus is written too.
+
+    Example:
+        >>> quantity(12345.67), quantity(0.0123456), quantity(2.5, sign=True)
+        ('12,346', '0.01235', '+2.5')
+    """
+    plus = "+" if sign else ""
+    if 10**digits <= abs(value) < _MOST_WRITTEN_OUT:
+        return f"{value:{plus},.0f}"
+    return f"{value:{plus},.{digits}g}"
 
 
 def percent(value: float | None) -> str:
