@@ -203,9 +203,10 @@ class StoreWriter:
         self._files["normalisation"].put(row, np.stack([offset, scale]))
         if ("masks" in self._files) != (mask is not None):
             raise ValueError("a store has a mask for every sample or for none")
-        if mask is not None:
+        # The room that was reserved reads as zeros: a blank mask, and most are, is there already.
+        if mask is not None and (lesion_px := np.count_nonzero(mask)):
             self._files["masks"].put(row, mask)
-            self._files["lesion"].put(row, np.array(np.count_nonzero(mask)))
+            self._files["lesion"].put(row, np.array(lesion_px))
 
     def publish(self, key: str, sample_ids: Sequence[str], found: dict[str, Any]) -> Path:
         """Flush everything to the disk and give the store its name.
