@@ -8,10 +8,10 @@ from medloom.packaging.testing import tiny_label_recipe, write_tiny_bundle, writ
 
 
 class Client:
-    """Asks the application itself, without a socket."""
+    """Asks the application itself, without a socket. What it raises, a server would log."""
 
     def __init__(self, app):
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._transport = httpx.ASGITransport(app)
 
     def request(self, method, path, content=None, headers=None):
         async def ask():

@@ -191,7 +191,7 @@ def test_other_paths_and_methods_say_what_there_is(client, method, path, status,
     assert_problem(client.request(method, path), status, code)
 
 
-def test_a_crash_is_a_500_that_tells_nothing_of_the_inside(served, make_client, assert_problem):
+def test_a_crash_is_a_500_that_tells_and_logs_nothing_of_the_inside(served, make_client, assert_problem, caplog):
     class Broken:
         name = "broken"
 
@@ -202,6 +202,8 @@ def test_a_crash_is_a_500_that_tells_nothing_of_the_inside(served, make_client, 
     response = _post(make_client(app))
     assert_problem(response, 500, "internal")
     assert "secret" not in response.text
+    assert caplog.messages == ["a prediction failed: RuntimeError"]
+    assert caplog.records[0].exc_info is None
 
 
 def test_a_good_image_gets_the_same_answer_after_bad_ones(client):

@@ -90,8 +90,7 @@ def create_app(predictor: Predictor | LabelPredictor, manifest: Manifest, limits
         Route("/ping", service.ping, methods=["GET"]),
         Route("/invocations", service.invoke, methods=["POST"]),
     ]
-    handlers = {Problem: _answer_problem, HTTPException: _answer_http, Exception: _answer_crash}
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _answer_no_route})
     app.state.gate = service.gate
     app.state.limits = limits
     return app
@@ -115,28 +114,39 @@ class _Service:
         )
 
     async def invoke(self, request: Request) -> Response:
-        """Answer one image with one prediction."""
-        with self.gate.enter():
-            declared = _declared_type(request)
-            accept = _accept(request, self.manifest)
-            page = _page(request, self.manifest.input.page)
-            body = await self._body(request)
-            work = partial(self._predict, body, declared, page, accept)
-            content, media_type = await to_thread.run_sync(work, limiter=self._threads)
+        """Answer one image with one prediction, or say why not."""
+        try:
+            with self.gate.enter():
+                content, media_type = await self._answer(request)
+        except Problem as problem:
+            return problem.response()
+        except Exception as error:
+            # Not left to Starlette, which raises it again: its message, which uvicorn would log, might hold what a
+            # client sent.
+            _log.error("a prediction failed: %s", type(error).__name__)
+            return Problem(500, "internal", "the prediction failed").response()
         headers = {"X-Medloom-Model": self.manifest.name, "X-Medloom-Phantom": str(self.manifest.phantom).lower()}
         return Response(content, headers=headers, media_type=media_type)
+
+    async def _answer(self, request: Request) -> tuple[bytes, str]:
+        declared = _declared_type(request)
+        accept = _accept(request, self.manifest)
+        page = _page(request, self.manifest.input.page)
+        body = await self._body(request)
+        work = partial(self._predict, body, declared, page, accept)
+        return await to_thread.run_sync(work, limiter=self._threads)
 
     def _predict(self, body: bytes, declared: str, page: int | None, accept: str) -> tuple[bytes, str]:
         asked = read_request(body, declared)
         try:
-            prediction = self._answer(asked, page)
+            prediction = self._prediction(asked, page)
         except DecodeError as error:
             raise of_decode_error(error, asked.content_type) from error
         except InputError as error:
             raise of_input_error(error) from error
         return encode_prediction(prediction, self.manifest, accept)
 
-    def _answer(self, asked: ImageRequest, page: int | None) -> Prediction | LabelPrediction:
+    def _prediction(self, asked: ImageRequest, page: int | None) -> Prediction | LabelPrediction:
         if isinstance(self.predictor, LabelPredictor):
             return self.predictor.predict(
                 asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page
@@ -214,26 +224,10 @@ def _page(request: Request, default: int | None) -> int | None:
     return int(text)
 
 
-async def _answer_problem(request: Request, problem: Exception) -> Response:
-    del request
-    return problem.response() if isinstance(problem, Problem) else _crash()
-
-
-async def _answer_http(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        return _crash()
+async def _answer_no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # Starlette's own, for a path or a method that is not there
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
     hint = "There are GET /ping and POST /invocations."
     response = Problem(error.status_code, code, f"{request.method} is not answered at this path", hint).response()
     response.headers.update(error.headers or {})
     return response
-
-
-async def _answer_crash(request: Request, error: Exception) -> Response:
-    del request
-    _log.error("a prediction failed: %s", type(error).__name__)  # its message might hold what a client sent
-    return _crash()
-
-
-def _crash() -> Response:
-    return Problem(500, "internal", "the prediction failed").response()
