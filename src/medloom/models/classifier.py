@@ -176,6 +176,7 @@ def build_classifier(
     if config.metadata != "only":
         backbone = build_backbone(config, in_channels, size)
         width = feature_width(backbone, config.name, in_channels, size)
+        _check_blocks(config, len(blocks(backbone)))
     table = None if config.metadata == "none" else TableBranch(table_features, config.table_width)
     return Classifier(config, backbone, table, width, outputs)
 
@@ -208,7 +209,7 @@ def parameter_groups(classifier: Classifier, lr: float) -> list[dict[str, Any]]:
 
 def _most_trained(config: ModelConfig, count: int) -> int:
     """Return how many of the last blocks are trained at most, in any epoch."""
-    return {"all": count, "head": 0, "blocks": min(config.blocks, count)}[config.tune]
+    return {"all": count, "head": 0, "blocks": config.blocks}[config.tune]
 
 
 def _head(config: ModelConfig, width: int, outputs: int) -> nn.Sequential:
@@ -236,6 +237,15 @@ def _three_layers(config: ModelConfig, width: int, outputs: int) -> Iterator[nn.
 
 
 _HEADS = {"alexnet": _three_layers, "perceptron": _hidden}
+
+
+def _check_blocks(config: ModelConfig, count: int) -> None:
+    if config.tune == "blocks" and config.blocks > count:
+        ways = "take tune: head" if count == 0 else f"take at most {count}, or tune: all"
+        raise RecipeError(
+            f"model.blocks: {config.blocks} of the blocks of {config.name!r} were to be trained, and it has {count}; "
+            f"{ways}"
+        )
 
 
 def _check(config: ModelConfig, table_features: int) -> None:

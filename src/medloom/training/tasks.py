@@ -11,15 +11,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from medloom.models.backbones import build_backbone, feature_width
 from medloom.models.classifier import build_classifier
 from medloom.models.image_losses import build_image_loss
 from medloom.models.kinds import label_kind, outputs_of, targets_of
 from medloom.models.losses import build_loss
 from medloom.models.networks import build_network
 from medloom.models.registry import LabelKind
-from medloom.models.weights import read_weights
-from medloom.recipe import Recipe
+from medloom.recipe import ModelConfig, Recipe
 from medloom.training.batches import Batch
 from medloom.training.image_scores import ImageScores
 from medloom.training.scores import Scores
@@ -165,16 +163,20 @@ def build_task_network(recipe: Recipe, channels: int, table_features: int, *, tr
     size = recipe.preprocess.input_size
     if recipe.task == "segmentation":
         return build_network(recipe.model, channels, outputs_of(recipe), size)
-    model = recipe.model.model_copy(update={"weights": "none"}) if trained else recipe.model
+    model = _without_weights(recipe.model) if trained else recipe.model
     return build_classifier(
         model, in_channels=channels, outputs=outputs_of(recipe), size=size, table_features=table_features
     )
 
 
+def _without_weights(model: ModelConfig) -> ModelConfig:
+    return model.model_copy(update={"weights": "none"})
+
+
 def check_network(recipe: Recipe) -> None:
     """Build the network once, so that a wrong name, argument or file of weights is found before any image is read.
 
-    Weights are not fetched, and the caller's random numbers stay as they are.
+    Nothing is fetched from a hub, and the caller's random numbers stay as they are.
 
     Args:
         recipe: The recipe; the kind of its labels need not be known.
@@ -182,16 +184,16 @@ def check_network(recipe: Recipe) -> None:
     Raises:
         RecipeError: If the network cannot be built.
     """
-    channels, size, model = len(recipe.data.channels), recipe.preprocess.input_size, recipe.model
+    channels, size = len(recipe.data.channels), recipe.preprocess.input_size
     with torch.random.fork_rng():
         if recipe.task == "segmentation":
-            build_network(model, channels, outputs_of(recipe), size)
+            build_network(recipe.model, channels, outputs_of(recipe), size)
             build_loss(recipe.loss, outputs_of(recipe))
-        elif model.metadata != "only":
-            backbone = build_backbone(model.model_copy(update={"weights": "none"}), channels, size)
-            feature_width(backbone, model.name, channels, size)
-    if model.weights not in ("none", "imagenet"):
-        read_weights(model.weights)
+            return
+        model = _without_weights(recipe.model) if recipe.model.weights == "imagenet" else recipe.model
+        metadata = recipe.data.labels.metadata
+        columns = len(metadata.numeric) + len(metadata.categorical)  # whatever numbers they are going to make
+        build_classifier(model, in_channels=channels, outputs=1, size=size, table_features=columns)
 
 
 def build_task_loss(recipe: Recipe, class_counts: list[int] | None, deviations: list[float] | None) -> nn.Module:
