@@ -41,8 +41,8 @@ def test_the_grid_says_what_post_processing_would_give(make):
                 for index in range(1, max(2, len(probabilities))):
                     if (truth == index).any():
                         dices.append(dice(truth == index, mask == index))
-                    else:
-                        alarms.append((mask == index).any())
+                if not truth.any():
+                    alarms.append(mask.any())
             assert choice.dice_lesion[i, j] == pytest.approx(np.mean(dices))
             assert choice.false_alarm_rate[i, j] == pytest.approx(np.mean(alarms))
 
@@ -59,6 +59,17 @@ EMPTY = np.zeros((40, 40), np.uint8)
 def of_one(found):
     """The same cases, all of one patient: there is no other to doubt them by."""
     return [(*case, "P001") for case in found]
+
+
+def test_a_class_taken_for_another_does_not_make_the_point_refuse_every_lesion():
+    truth = (square(20)[0] > 0).astype(np.uint8)  # of two classes, and the rim is taken for the other
+    inner, whole = square(16, 0.9, at=4), square(20, 0.9)
+    probabilities = np.concatenate([1 - whole, inner, whole - inner])
+    empty = np.concatenate([np.ones((1, 40, 40), np.float32), np.zeros((2, 40, 40), np.float32)])
+    choice = choose_operating_point(of_one([(truth, probabilities), (EMPTY, empty)]), EvaluateConfig())
+    assert choice.point == OperatingPoint(0.5, 0)
+    assert choice.within_limit
+    assert (choice.lesion_cases, choice.empty_cases) == (1, 1)
 
 
 def test_small_false_alarms_are_kept_out_by_the_smallest_lesion():

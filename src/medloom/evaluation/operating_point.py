@@ -12,6 +12,9 @@ error, as pruning does it (Breiman et al., Classification and Regression Trees, 
 the best pair of a grid of hundreds is otherwise that of these patients' chance. A value that the recipe fixes is not
 searched.
 
+With several classes, Dice is that of each class that a case holds, and an empty case holds none: a point decides what
+is lesion, not which, so it cannot help that a class is taken for another, and must not be chosen as if it could.
+
 Every case is seen once and forgotten: what is kept is one sum for each patient and pair.
 """
 
@@ -61,13 +64,13 @@ class Choice:
 
     Args:
         point: The operating point.
-        dice_lesion: Mean Dice over cases with a lesion, (thresholds, sizes); NaN without such a case.
+        dice_lesion: Mean Dice over cases with a lesion and their classes, (thresholds, sizes); NaN without such a case.
         false_alarm_rate: Share of empty cases with a prediction, same shape; NaN without an empty case.
         thresholds: Thresholds of the rows.
         min_lesions_px: Smallest lesions of the columns.
         within_limit: Whether the point keeps to the largest share of false alarms.
-        lesion_cases: Number of cases with a lesion.
-        empty_cases: Number of empty cases.
+        lesion_cases: Number of cases with a lesion; each class of a case counts.
+        empty_cases: Number of cases without a lesion of any class.
     """
 
     point: OperatingPoint
@@ -160,9 +163,9 @@ class PointSearch:
             if truth_px:
                 sums.dice += dice_from_counts(overlap[index], truth_px, predicted[index])
                 sums.lesion_cases += 1
-            else:
-                sums.alarms += predicted[index] > 0
-                sums.empty_cases += 1
+        if not truth_hw.any():
+            sums.alarms += predicted.any(axis=0)
+            sums.empty_cases += 1
 
     def best(self, max_false_alarms: float) -> Choice:
         """Choose by the rule of this module.
