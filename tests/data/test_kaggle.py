@@ -1,8 +1,16 @@
 """Credentials are asked for once and kept safe; a data set that is there is not fetched again."""
 
+import base64
+import hashlib
+import importlib
+import io
 import json
 import os
+import random
 import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,3 +104,68 @@ def test_a_name_without_owner_is_refused(home, hub):
     with pytest.raises(DataError, match="owner/name"):
         fetch_kaggle("brains", home / "cache")
     assert hub == []
+
+
+class _Kaggle(BaseHTTPRequestHandler):
+    """Speaks as much of Kaggle's protocol as a download needs; breaks off in the middle of the first one."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.seen.append((self.path.rpartition("/")[2], self.headers["Authorization"]))
+        if self.path.endswith("/GetDataset"):
+            body = b'{"currentVersionNumber": 3}'
+            self._head(200, {"Content-Type": "application/json", "Content-Length": len(body)})
+            self.wfile.write(body)
+        else:
+            self._head(302, {"Location": "/files/archive.zip", "Content-Length": 0})
+
+    def do_GET(self):
+        whole, wanted = self.server.archive, self.headers["Range"]
+        first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        self.server.seen.append(("file", first))
+        digest = base64.b64encode(hashlib.md5(whole, usedforsecurity=False).digest()).decode()
+        headers = {"Accept-Ranges": "bytes", "Content-Length": len(whole) - first, "x-goog-hash": f"md5={digest}"}
+        self._head(206 if wanted else 200, headers)
+        half = len(whole) // 2
+        self.wfile.write(whole[first:half] if self.server.breaks else whole[first:])
+        self.server.breaks = False
+
+    def _head(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+
+@pytest.fixture
+def kaggle(monkeypatch):
+    """A server on this machine that the real kagglehub takes for Kaggle."""
+    stream, generator = io.BytesIO(), random.Random(0)
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("kaggle_3m/a.tif", generator.randbytes(3_000_000))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Kaggle) as server:
+        server.archive, server.breaks, server.seen = stream.getvalue(), True, []
+        environment = importlib.import_module("kagglesdk.kaggle_env")
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setitem(environment._env_to_endpoint, environment.KaggleEnv.PROD, address)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_download_that_broke_off_goes_on_where_it_stopped(home, kaggle):
+    store_kaggle_credentials("ann", "secret")
+    with pytest.raises(DataError, match="Kaggle did not give ann/brains"):
+        fetch_kaggle("ann/brains", home / "cache")
+    folder = fetch_kaggle("ann/brains", home / "cache")
+    assert (folder / "kaggle_3m/a.tif").read_bytes() == random.Random(0).randbytes(3_000_000)
+    starts = [first for what, first in kaggle.seen if what == "file"]
+    assert starts[0] == 0
+    assert starts[-1] > 1_000_000, "what had come was not fetched again"
+    assert all(key == "Basic YW5uOnNlY3JldA==" for what, key in kaggle.seen if what != "file")
+    asked = len(kaggle.seen)
+    assert fetch_kaggle("ann/brains", home / "cache") == folder
+    assert len(kaggle.seen) == asked, "what is there is not asked for again"
