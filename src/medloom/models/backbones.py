@@ -203,9 +203,10 @@ def _from_hub(name: str, load: Callable[[], T]) -> T:
     try:
         return load()
     except Exception as error:  # the hub, the transport, the cache and the libraries share no base
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+        reason = " ".join(str(error).split()) or "no reason given"
         raise RecipeError(
-            f"model.weights: the pretrained weights of {name!r} could not be loaded from the hub "
-            f"({type(error).__name__}: {reason}). Name a local .safetensors file in model.weights, or set it to none, "
-            "or fetch them once where there is a network and point HF_HOME (TORCH_HOME for alexnet) to that cache."
+            f"model.weights: the pretrained weights of {name!r} could not be loaded from the hub. Name a local "
+            ".safetensors file in model.weights, or set it to none, or fetch them once where there is a network and "
+            "point HF_HOME (TORCH_HOME for alexnet) to that cache. What the library said: "
+            f"{type(error).__name__}: {reason}"
         ) from error
