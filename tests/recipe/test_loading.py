@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -34,6 +36,13 @@ def message(*overrides: str, text: str = "name: x") -> str:
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_built_in_recipe_loads_under_its_own_name(name):
     assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_the_description_of_a_built_in_recipe_stays_true_with_another_network(name):
+    recipe = load_recipe(name)
+    described, network = (re.sub(r"[\W_]", "", text.lower()) for text in (recipe.description, recipe.model.name))
+    assert network not in described
 
 
 def test_every_boolean_of_the_schema_is_in_the_table_below():
