@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -90,6 +93,7 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
         ("evaluate.threshold=2", "evaluate.threshold: expected a number from 0 to 1 or auto; got 2"),
         ("train.clip=a", "train.clip: expected a number above 0 or empty; got 'a'"),
         ("train.epochs=0", "train.epochs: expected a whole number of at least 1; got 0"),
+        (f"train.seed={2**64}", "train.seed: expected a whole number from 0 to 18446744073709551615; got 184467440737"),
         ("train.epochs=nan", "train.epochs: expected a whole number of at least 1; got 'nan'"),
         ("train.optimizer.lr=.inf", "train.optimizer.lr: expected a number above 0; got inf"),
         ("train=3", "train: expected a group of keys; got 3"),
@@ -192,6 +196,17 @@ def test_a_file_that_is_too_large_or_binary_is_refused(tmp_path):
     for path, word in ((large, "at most"), (binary, "UTF-8"), (tmp_path / "none.yaml", "no recipe file")):
         with pytest.raises(RecipeError, match=word):
             load_recipe(path)
+
+
+def test_a_recipe_is_utf_8_whatever_the_locale_is(tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text("name: x\ndescription: Größe\n", encoding="utf-8")
+    code = "import sys; from medloom.recipe import load_recipe; print(ascii(load_recipe(sys.argv[1]).description))"
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, file], env=ascii_only, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ascii("Größe")
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -64,7 +64,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if path.stat().st_size > _MAX_RECIPE_BYTES:
         raise RecipeError(f"{text} has {path.stat().st_size} bytes; a recipe has at most {_MAX_RECIPE_BYTES}")
     try:
-        return parse_recipe(path.read_text(), overrides)
+        return parse_recipe(path.read_text(encoding="utf-8"), overrides)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{text} is not UTF-8 text; a recipe is a YAML file") from error
 
