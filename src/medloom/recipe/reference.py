@@ -31,7 +31,7 @@ A key or a value that is not listed here is an error.
 Editors complete and check recipes that begin with `# yaml-language-server: $schema=recipe.schema.json`
 beside a copy of [recipe.schema.json](recipe.schema.json).
 
-This page is written by `make docs` from `src/medloom/recipe/schema.py`.
+This page is written by `make docs` from `src/medloom/recipe/schema.py` and the sections beside it.
 """
 
 
@@ -140,14 +140,18 @@ def _describe_list(node: Mapping[str, Any]) -> str:
 def _limits(node: Mapping[str, Any]) -> str:
     low, high = node.get("minimum"), node.get("maximum")
     if low is not None and high is not None:
-        return f"from {low:g} to {high:g}"
+        return f"from {_number(low)} to {_number(high)}"
     words = {
         "minimum": "of at least",
         "exclusiveMinimum": "above",
         "maximum": "of at most",
         "exclusiveMaximum": "below",
     }
-    return " and ".join(f"{word} {node[key]:g}" for key, word in words.items() if key in node)
+    return " and ".join(f"{word} {_number(node[key])}" for key, word in words.items() if key in node)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"  # all digits of a large whole number
 
 
 def _sections(path: str, node: Mapping[str, Any]) -> Iterator[str]:

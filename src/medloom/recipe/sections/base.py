@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["Bool", "Config", "Positive", "Probability", "Switch", "as_word", "low_first"]
+__all__ = ["Bool", "Config", "Positive", "Probability", "Seed", "Switch", "as_word", "low_first"]
 
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
@@ -47,6 +47,7 @@ Bool = Annotated[bool, BeforeValidator(_boolean)]
 Switch = Annotated[bool | Literal["auto"], BeforeValidator(_switch)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]  # what torch's generators take
 
 
 class Config(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from medloom.recipe.sections.base import Bool, Config, Probability, low_first
+from medloom.recipe.sections.base import Bool, Config, Probability, Seed, low_first
 
 __all__ = ["DataConfig", "LabelsConfig", "MetadataConfig", "PhantomConfig", "SplitConfig"]
 
@@ -27,7 +27,7 @@ class PhantomConfig(Config):
     """Fewest and most slices of a patient; images of a patient for the other kinds."""
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of positive images; empty: that of the data set. Brain MRI has its own."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the generator."""
 
     @field_validator("slices")
@@ -163,7 +163,7 @@ class SplitConfig(Config):
     """`sample` only for data without a patient: the report warns that patients may be shared."""
     stratify: Bool = True
     """Keep the share of samples with a lesion alike in every part."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the split."""
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from medloom.recipe.sections.base import Config, Positive, Probability, Switch, as_word
+from medloom.recipe.sections.base import Config, Positive, Probability, Seed, Switch, as_word
 
 __all__ = ["EarlyStoppingConfig", "LossConfig", "ModelConfig", "OptimizerConfig", "ScheduleConfig", "TrainConfig"]
 
@@ -124,5 +124,5 @@ class TrainConfig(Config):
     `average_precision` are for classification, means over the classes where there are several; `loss` is for all."""
     checkpoint_minutes: Positive | None = 10.0
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the weights, the order and the augmentation."""
