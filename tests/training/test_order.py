@@ -80,7 +80,7 @@ def test_pixels_are_the_same_from_the_files_and_from_the_device(dtype):
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-@pytest.mark.parametrize(("count", "first"), [(10, 0), (10, 2), (9, 2), (3, 0)])
+@pytest.mark.parametrize(("count", "first"), [(10, 0), (10, 2), (9, 2), (3, 0), (10, 3)])
 def test_a_loader_goes_on_at_its_batch_and_keeps_the_incomplete_last_one(count, first, ahead):
     pixels = HostPixels(fake_store(np.uint8), torch.device("cpu"))
     loader = Loader(pixels, lambda epoch: np.arange(count) + epoch, count, 4, Shard(), lambda: (7, first))

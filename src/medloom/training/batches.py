@@ -8,6 +8,7 @@ cut the same batch into shards.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -202,10 +203,8 @@ class Loader:
     def _load_ahead(self, batches: Sequence[Rows]) -> Iterator[Batch]:
         """Copy the next batch in a thread while the device computes."""
         with ThreadPoolExecutor(1) as thread:
-            coming = [thread.submit(self.load, rows) for rows in batches[:1]]
-            for rows in [*batches[1:], None]:
-                ready = coming.pop()
-                batch = ready.result()
-                if rows is not None:
-                    coming.append(thread.submit(self.load, rows))
-                yield batch
+            coming = deque(thread.submit(self.load, rows) for rows in batches[:1])
+            for rows in batches[1:]:
+                coming.append(thread.submit(self.load, rows))
+                yield coming.popleft().result()
+            yield from (last.result() for last in coming)
