@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import multiprocessing
 import resource
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import nn
 from torch.optim import swa_utils
 
 from medloom.data.store import PixelStore, StoreWriter
-from medloom.errors import DataError, NonFiniteLossError, RecipeError, TrainingError
+from medloom.errors import DataError, NonFiniteLossError, RecipeError, TrainingError, UserError
 from medloom.recipe import TrainConfig
 from medloom.training import TrainProgress, load_best, precision, train
 from medloom.training import fit as fit_file
@@ -340,6 +341,15 @@ def test_a_loss_that_is_not_finite_is_named_from_several_processes_too(poisoned,
     with pytest.raises(NonFiniteLossError) as caught:
         train(make_recipe(devices=2), catalogue, poisoned, tmp_path / "run")
     assert "P013-001" in caught.value.sample_ids
+
+
+@pytest.mark.slow
+def test_what_several_processes_cannot_train_is_the_users_mistake_as_in_one(store, catalogue, make_recipe, tmp_path):
+    empty = np.asarray(store.lesion_px) == 0
+    catalogue.loc[(catalogue["split"] == "validation") & ~empty, "split"] = "test"
+    with pytest.raises(UserError, match="no validation sample"):
+        train(make_recipe(devices=2, monitor="dice_lesion"), catalogue, store, tmp_path)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
 from medloom.data.store import PixelStore
-from medloom.errors import MedloomError, TrainingError
+from medloom.errors import MedloomError, TrainingError, UserError
 from medloom.training.fit import Job, fit
 from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
@@ -51,6 +51,7 @@ def fit_in_processes(job: Job, store_path: Path, ledger: Ledger, listener: Liste
 
     Raises:
         NonFiniteStep: If a loss or gradient is NaN or infinite.
+        UserError: If the recipe or the data cannot be trained, as a process found.
         TrainingError: If a process failed.
     """
     messages: Queue[Any] = get_context("spawn").Queue()
@@ -63,6 +64,8 @@ def fit_in_processes(job: Job, store_path: Path, ledger: Ledger, listener: Liste
     finally:
         for process in context.processes:
             process.kill()
+            process.join()
+        messages.close()
 
 
 def _follow(context: ProcessContext, messages: Queue[Any], listener: Listener) -> None:
@@ -90,7 +93,7 @@ def _process(rank: int, job: Job, store_path: Path, ledger: dict[str, Any], port
         messages.put({"step": found.step, "rows": found.rows.tolist()})
         raise
     except MedloomError as error:
-        messages.put({"error": str(error)})
+        messages.put({"error": str(error), "users": isinstance(error, UserError)})
         raise
 
 
@@ -106,7 +109,7 @@ def _hand_on(messages: Queue[Any], listener: Listener) -> None:
         elif "rows" in message:
             raise NonFiniteStep(message["step"], np.array(message["rows"], np.int64))
         else:
-            raise TrainingError(message["error"])
+            raise (UserError if message["users"] else TrainingError)(message["error"])
 
 
 def _pass_on(processes: list[Any]) -> None:
