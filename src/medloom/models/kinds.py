@@ -48,13 +48,13 @@ def targets_of(recipe: Recipe) -> int:
 
 
 def class_counts(recipe: Recipe, truth: NDArray[Any]) -> list[int] | None:
-    """Return how many samples there are of each class, or with each label; None for masks and numbers.
+    """Return how many samples there are of each class, or with each label; None for numbers.
 
     Args:
-        recipe: The recipe.
+        recipe: The recipe, whose labels are of whole images.
         truth: ``(N, T)`` labels.
     """
-    if recipe.task == "segmentation" or label_kind(recipe) == "real":
+    if label_kind(recipe) == "real":
         return None
     if label_kind(recipe) == "multi-label":
         counts: list[int] = (truth > 0).sum(axis=0).tolist()

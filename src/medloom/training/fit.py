@@ -80,12 +80,14 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
     torch.manual_seed(recipe.train.seed)
     samples = data.samples
     network = build_task_network(recipe, samples.images.shape[1], samples.table.shape[1])
-    truth = samples.truth[data.train_rows]
-    deviations = None
-    if isinstance(network, Classifier) and label_kind(recipe) == "real":
-        deviations = [float(value) or 1.0 for value in truth.std(axis=0)]
-        network.standardise(torch.from_numpy(truth.mean(axis=0)), torch.tensor(deviations))
-    loss = build_task_loss(recipe, class_counts(recipe, truth), deviations)
+    counts, deviations = None, None
+    if isinstance(network, Classifier):  # masks are not counted, and all of them would have to be read
+        truth = samples.truth[data.train_rows]
+        counts = class_counts(recipe, truth)
+        if label_kind(recipe) == "real":
+            deviations = [float(value) or 1.0 for value in truth.std(axis=0)]
+            network.standardise(torch.from_numpy(truth.mean(axis=0)), torch.tensor(deviations))
+    loss = build_task_loss(recipe, counts, deviations)
     task = build_task(recipe, len(data.validation_rows))
     augment = Augment(recipe.augment, recipe.preprocess.crop)
     return TaskModule(network, loss, task, augment, recipe.train, data.steps_per_epoch, precision, compiled=compiled)
