@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from medloom.metrics.ranking import average_precision, roc_auc
@@ -75,8 +76,7 @@ class ImageScores:
 
 def _one_against_rest(logits: Floats, truth: Floats, kind: LabelKind) -> list[tuple[NDArray[np.int64], Floats]]:
     if kind == "multi-class":
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = shifted / shifted.sum(axis=1, keepdims=True)
+        shares = softmax(logits, axis=1)
         return [((truth[:, 0] == index).astype(np.int64), shares[:, index]) for index in range(logits.shape[1])]
     return [(truth[:, index].astype(np.int64), logits[:, index]) for index in range(logits.shape[1])]
 
