@@ -11,9 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["METRICS", "Scores", "larger_is_better", "sample_scores"]
-
-METRICS = ("val_loss", "dice_lesion", "dice_all", "false_alarm_rate", "dice_balanced")
+__all__ = ["Scores", "larger_is_better", "sample_scores"]
 
 
 def larger_is_better(monitor: str) -> bool:
