@@ -1,5 +1,6 @@
 import http.client
 import io
+import json
 import signal
 import socket
 import subprocess
@@ -58,7 +59,9 @@ def _wait_for_ping(port, status):
 @pytest.fixture
 def server(bundle_path):
     command = [sys.executable, "-c", SERVER, str(bundle_path)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
     try:
         yield process, int(process.stdout.readline())
     finally:
@@ -88,14 +91,35 @@ def test_sigterm_turns_ping_to_503_answers_all_that_is_inside_and_ends_with_0(se
     assert process.wait(timeout=25) == 0
 
 
-def test_a_request_without_a_length_is_411_and_a_length_given_twice_is_refused(server):
+def test_a_request_without_a_length_or_with_two_is_told_why_it_is_refused(server):
     _, port = server
     head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
-    for more, status in ((b"", b" 411 "), (b"Content-Length: 1\r\nContent-Length: 2\r\n", b" 400 ")):
+    for more, status, code in (
+        (b"", b" 411 ", "length_required"),
+        (b"Content-Length: 1\r\nContent-Length: 2\r\n", b" 400 ", "bad_request"),
+        (b"Content-Length: -1\r\n", b" 400 ", "bad_request"),
+    ):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
             raw.sendall(head + more + b"\r\n")
             answer = b"".join(iter(lambda raw=raw: raw.recv(65536), b""))
-        assert status in answer.split(b"\r\n")[0]
+        given, _, body = answer.partition(b"\r\n\r\n")
+        assert status in given.split(b"\r\n")[0]
+        assert b"application/problem+json" in given
+        assert json.loads(body)["code"] == code
+
+
+def test_a_body_that_breaks_off_its_chunks_after_the_answer_is_cut_without_a_fault(server):
+    process, port = server
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(head)
+        answer = raw.recv(65536)
+        raw.sendall(b"no chunk\r\n")
+        answer += b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    process.kill()
+    assert "Traceback" not in process.stderr.read()
 
 
 def test_a_client_that_sends_all_before_it_listens_hears_why_it_was_refused(server):

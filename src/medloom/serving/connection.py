@@ -1,16 +1,26 @@
-"""One HTTP connection, which is cut when the headers of a request do not arrive in time."""
+"""One HTTP connection: cut when the headers of a request do not arrive in time; what is no HTTP gets a reason, too."""
 
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import h11
+from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from medloom.serving.problems import Problem
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Settings"]
+
+
+class Settings(Config):
+    """Uvicorn's settings with one more for ``Connection``."""
+
+    header_timeout_s = 10.0
+    """Headers must have arrived by then."""
 
 
 class Connection(H11Protocol):
@@ -20,16 +30,24 @@ class Connection(H11Protocol):
     uvicorn's own limit holds.
 
     Args:
-        header_timeout_s: Headers must have arrived by then.
-        options: For uvicorn.
+        config: With the limit.
+        server_state: Of uvicorn.
+        app_state: Of uvicorn.
+        _loop: The running one.
     """
 
-    def __init__(self, *, header_timeout_s: float, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(**options)
-        self._header_timeout_s = header_timeout_s
+    def __init__(
+        self,
+        config: Settings,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._header_timeout_s = config.header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own, too
         """Let the time run."""
         super().connection_made(transport)
         self._watch()
@@ -44,6 +62,11 @@ class Connection(H11Protocol):
         self._unwatch()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        del msg
+        self._refuse(Problem(400, "bad_request", "the request is not sound HTTP", close=True))
+
     def _watch(self) -> None:
         """Let the time run while headers are awaited; what has come of them does not stop it."""
         if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
@@ -57,11 +80,16 @@ class Connection(H11Protocol):
             self._header_timer = None
 
     def _cut(self) -> None:
-        if self.transport.is_closing():
-            return
-        message = f"the headers did not arrive within {self._header_timeout_s:g} s"
-        answer = Problem(408, "too_slow", message, close=True).response()
-        head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=b"Request Timeout")
-        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
+        if not self.transport.is_closing():
+            message = f"the headers did not arrive within {self._header_timeout_s:g} s"
+            self._refuse(Problem(408, "too_slow", message, close=True))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Say why, unless an answer was begun already, and close."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = problem.response()
+            reason = HTTPStatus(answer.status_code).phrase.encode()
+            head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=reason)
+            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

@@ -24,7 +24,8 @@ JSON = "application/json"
 ACCEPTED = (*CONTENT_TYPES, "application/octet-stream", JSON)
 """Media types that a request may send: an image, bytes whose format is found out, or an image with metadata."""
 
-_LINGER_S, _LINGER_BYTES = 1.0, 64 * 2**20
+_LINGER_S, _LINGER_BYTES = 0.8, 64 * 2**20
+"""How long, and how much of it, is read of what a client still sends: a second after its answer it is cut at last."""
 
 
 class Problem(Exception):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from functools import partial
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
 from medloom.serving.app import Gate
-from medloom.serving.connection import Connection
+from medloom.serving.connection import Connection, Settings
 
 __all__ = ["listen", "serve"]
 
@@ -45,9 +44,9 @@ def serve(app: Starlette, listener: socket.socket) -> None:
         app: From ``create_app``.
         listener: From ``listen``; closed at the end.
     """
-    config = uvicorn.Config(
+    config = Settings(
         app,
-        http=partial(Connection, header_timeout_s=app.state.limits.header_timeout_s),  # type: ignore[arg-type]
+        http=Connection,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -55,6 +54,7 @@ def serve(app: Starlette, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=5,
     )
+    config.header_timeout_s = app.state.limits.header_timeout_s
     _DrainingServer(config, app.state.gate).run(sockets=[listener])
 
 
