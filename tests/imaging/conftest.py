@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
@@ -73,6 +74,30 @@ def _dicom(pixels, syntax=ExplicitVRLittleEndian, frames=None, sop_class="1.2.84
     stream = io.BytesIO()
     dataset.save_as(stream, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=little, enforce_file_format=True)
     return stream.getvalue()
+
+
+def _float_dicom(pixels, syntax=ExplicitVRLittleEndian, **attributes):
+    """Write floating-point pixels, (H, W) or frames (N, H, W), of 32 or 64 bits."""
+    syntax, single = str(syntax), pixels.dtype == np.float32
+    little = syntax != "1.2.840.10008.1.2.2"
+    dataset = dcmread(io.BytesIO(_dicom(np.zeros(pixels.shape, "u2"), ExplicitVRLittleEndian if little else syntax)))
+    for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(dataset, keyword)
+    dataset.BitsAllocated = 32 if single else 64
+    dataset.file_meta.TransferSyntaxUID = syntax
+    stored = pixels.astype(pixels.dtype.newbyteorder("<" if little else ">")).tobytes()
+    setattr(dataset, "FloatPixelData" if single else "DoubleFloatPixelData", stored)
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    stream = io.BytesIO()
+    dataset.save_as(stream, implicit_vr=syntax == "1.2.840.10008.1.2", little_endian=little, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def write_float_dicom():
+    """Write DICOM bytes of floating-point pixels: ``write_float_dicom(pixels, syntax, **attributes)``."""
+    return _float_dicom
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ KINDS = [
     "tiff-lzw", "tiff-big", "tiff-jpeg-tiles", "png-palette", "png-16", "jpeg", "jpeg-cmyk", "npy", "nifti", "nifti-2",
     "nifti-gz", "dicom-raw", "dicom-rgb", "dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-j2k", "dicom-deflated",
     "dicom-palette", "dicom-lossless", "dicom-extended", "dicom-htj2k", "dicom-enhanced", "dicom-implicit",
-    "dicom-big-endian", "png-exif",
+    "dicom-big-endian", "png-exif", "dicom-modality-lut", "dicom-segments", "dicom-float", "dicom-double-deflated",
 ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def turned_png(write_pillow, pixels):
 
 
 @pytest.fixture(scope="module")
-def files(corpus, write_dicom, write_pillow, make_pixels):
+def files(corpus, write_dicom, write_float_dicom, write_pillow, make_pixels):
     """Good files by kind."""
     deep, rgb = make_pixels((40, 48), "uint16"), make_pixels((40, 48, 3))
     volume = nibabel.Nifti1Image(make_pixels((6, 7, 8), "int16"), np.diag([1, 2, 3, 1]))
@@ -75,6 +75,18 @@ def files(corpus, write_dicom, write_pillow, make_pixels):
         **{f"{colour}PaletteColorLookupTableDescriptor": [256, 0, 16] for colour in colours},
         **{f"{colour}PaletteColorLookupTableData": table for colour in colours},
     }
+    modality = Dataset()
+    modality.add_new("LUTDescriptor", "US", [400, 20, 16])
+    modality.add_new("LUTData", "OW", np.arange(400, dtype="<u2").tobytes())
+    segments = {
+        "PhotometricInterpretation": "PALETTE COLOR",
+        **{f"{colour}PaletteColorLookupTableDescriptor": [256, 0, 8] for colour in colours},
+        **{
+            f"Segmented{colour}PaletteColorLookupTableData": bytes([0, 3, 1, 2, 3, 1, 250, 90, 2, 1, 0, 0, 0, 0])
+            for colour in colours
+        },
+    }
+    real = make_pixels((40, 48), "float32")
     twelve = deep >> 4
     rescaled = {"RescaleSlope": "0.5", "RescaleIntercept": "-10", "PixelSpacing": ["1", "1"], "WindowCenter": "40",
                 "WindowWidth": "80", "PixelPaddingValue": 0}  # fmt: skip
@@ -86,6 +98,10 @@ def files(corpus, write_dicom, write_pillow, make_pixels):
         "nifti-gz": gzip.compress(volume.to_bytes()),
         "dicom-deflated": write_dicom(deep, "1.2.840.10008.1.2.1.99"),
         "dicom-palette": write_dicom(make_pixels((40, 48)), **palette),
+        "dicom-modality-lut": write_dicom(deep, ModalityLUTSequence=Sequence([modality]), PixelPaddingValue=30),
+        "dicom-segments": write_dicom(make_pixels((40, 48)), **segments),
+        "dicom-float": write_float_dicom(real, FloatPixelPaddingValue=float(real[0, 0]), RescaleSlope="2"),
+        "dicom-double-deflated": write_float_dicom(real.astype(float), "1.2.840.10008.1.2.1.99"),
         "dicom-lossless": write_dicom(
             deep, "1.2.840.10008.1.2.4.70", [
                 imagecodecs.jpeg8_encode(deep, lossless=True, predictor=1, bitspersample=16),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from medloom.errors import DecodeError
-from medloom.imaging.types import Budget, Header
+import numpy as np
 
-__all__ = ["check_encoded", "check_header", "choose_page", "guard"]
+from medloom.errors import DecodeError
+from medloom.imaging.types import Budget, Header, Pixels
+
+__all__ = ["check_encoded", "check_finite", "check_header", "choose_page", "guard"]
 
 
 def check_encoded(data: bytes, budget: Budget) -> None:
@@ -60,6 +62,16 @@ def _check_pages(pages: int, budget: Budget) -> None:
 
 def _size(header: Header) -> str:
     return f"{header.height}×{header.width}×{header.channels}"
+
+
+def check_finite(pixels: Pixels) -> None:
+    """Refuse NaN and infinite pixels.
+
+    Raises:
+        DecodeError: ``non_finite``.
+    """
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DecodeError("non_finite", "the image holds NaN or infinite pixels", hint="Replace them by a number.")
 
 
 def choose_page(page: int | None, pages: int) -> int:

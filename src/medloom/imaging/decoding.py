@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from medloom.errors import DecodeError
 from medloom.imaging import jpeg
-from medloom.imaging.checks import check_encoded, guard
+from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.registry import FORMATS, check_declared, sniff
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Pixels
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy
 
 __all__ = ["decode", "inspect"]
 
@@ -77,10 +74,5 @@ def decode(
         else:
             image = FORMATS[name].decode(data, page, budget)
         if nan_policy == "reject":
-            _check_finite(image.pixels)
+            check_finite(image.pixels)
     return image
-
-
-def _check_finite(pixels: Pixels) -> None:
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DecodeError("non_finite", "the image holds NaN or infinite pixels", hint="Replace them by a number.")

@@ -2,18 +2,18 @@
 
 What comes out: stored bits that are unused are gone and signs are extended. MONOCHROME1, where large is dark, is
 inverted within the stored bits, so that it equals the MONOCHROME2 image of the same scene. A rescale slope and
-intercept are applied (float32; an identity keeps the stored type). Pixels that are padding become the smallest value of
-those that are not, so that they neither stretch the range nor fall out of it. Palettes are expanded and YBR becomes
-RGB. No window is applied; what the file suggests is in `Image.window`, for `medloom.imaging.apply_window`.
+intercept are applied (float32, or float64 to pixels of float64; an identity keeps the stored type), or a modality
+lookup table (then MONOCHROME1 is inverted within the bits of its entries). Pixels that are padding become the smallest
+value of those that are not, so that they neither stretch the range nor fall out of it. Palettes are expanded and YBR
+becomes RGB. No window is applied; what the file suggests is in `Image.window`, for `medloom.imaging.apply_window`.
 
-Source: DICOM PS3.3, sections C.7.6.3 (Image Pixel), C.7.6.16 (functional groups), C.7.5.1.1.2 (padding), C.11.1
-(Modality LUT) and 10.7.1.3 (spacing).
+Source: DICOM PS3.3, sections C.7.6.3 (Image Pixel), C.7.6.24 and C.7.6.25 (floating-point pixels), C.7.6.16 (functional
+groups), C.7.5.1.1.2 (padding), C.11.1 (Modality LUT) and 10.7.1.3 (spacing).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -24,6 +24,7 @@ from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.dicom_elements import TAGS, DataSet
 from medloom.imaging.dicom_file import META_WITHOUT_PREAMBLE, DicomFile, open_file, transfer_syntaxes
 from medloom.imaging.dicom_frames import PixelModule, check_length, read_frame, read_pixel_module
+from medloom.imaging.dicom_lut import Lut, apply_lut, read_modality_lut, read_palette
 from medloom.imaging.types import Budget, Header, Image, Pixels
 
 __all__ = [
@@ -35,17 +36,8 @@ MAGICS: tuple[tuple[int, bytes], ...] = ((128, b"DICM"), (0, META_WITHOUT_PREAMB
 SUFFIXES: tuple[str, ...] = (".dcm", ".dicom")
 CONTENT_TYPES: tuple[str, ...] = ("application/dicom",)
 
-_LUTS = tuple(f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue"))
-_PIXEL_DATA = TAGS["PixelData"]
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_A_TIME = 256
-
-
-class _Lut(NamedTuple):
-    """A palette: colours (n, 3), and the stored value of the first."""
-
-    colours: Pixels
-    first: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,8 @@ class OpenImage:
 
     file: DicomFile
     module: PixelModule
-    palette: _Lut | None
+    palette: Lut | None
+    modality: Lut | None
     frames: tuple[DataSet, ...]
     shared: DataSet | None
 
@@ -93,7 +86,7 @@ class OpenImage:
         """Return slope and intercept of a frame.
 
         Raises:
-            DecodeError: ``non_finite``, or ``corrupt`` for a slope of 0.
+            DecodeError: ``non_finite``, or ``corrupt`` for a slope of 0 or one beside a modality lookup table.
         """
         if not self.module.grey:
             return 1.0, 0.0
@@ -104,15 +97,29 @@ class OpenImage:
         )
         if slope == 0:
             raise DecodeError("corrupt", "the rescale slope is 0: every pixel would be the same", field="RescaleSlope")
-        if abs(slope) * 2.0**self.module.allocated + abs(intercept) > _LARGEST:
+        if self.modality and (slope, intercept) != (1.0, 0.0):
+            raise DecodeError(
+                "corrupt", "the file has a modality lookup table and a rescale slope; expected one of them",
+                field="ModalityLUTSequence",
+            )  # fmt: skip
+        if not self.module.real and abs(slope) * 2.0**self.module.allocated + abs(intercept) > _LARGEST:
             raise DecodeError("non_finite", "the rescale slope makes pixels infinite", field="RescaleSlope")
         return slope, intercept
 
+    @property
+    def total(self) -> int:
+        """A level of grey and its inverse added up, before a rescale."""
+        if self.modality:
+            return int(np.iinfo(self.modality.entries.dtype).max)
+        return -1 if self.module.signed else 2**self.module.stored - 1
+
     def header(self, number: int) -> Header:
         """Return the geometry and type that decoding a frame will give."""
-        dtype = self.module.dtype if self.rescale(number) == (1.0, 0.0) else "float32"
-        if self.palette:
-            dtype = self.palette.colours.dtype.name
+        table, dtype = self.palette or self.modality, self.module.dtype
+        if self.rescale(number) != (1.0, 0.0):
+            dtype = "float64" if dtype == "float64" else "float32"
+        if table:
+            dtype = table.entries.dtype.name
         channels = 1 if self.module.grey else 3
         return Header("dicom", self.module.rows, self.module.columns, channels, dtype, self.module.frames)
 
@@ -140,31 +147,35 @@ def open_image(data: bytes, budget: Budget) -> OpenImage:
         DecodeError: If it is cut, damaged, over the budget, or not read.
     """
 
-    def check_pixels(before: DataSet) -> int:
-        module = _checked_module(before, len(data), budget)
+    def check_pixels(before: DataSet, keyword: str) -> int:
+        module = _checked_module(before, keyword, len(data), budget)
         return -(-module.frame_bits * module.frames // 8)
 
     file = open_file(data, check_pixels)
     data_set = file.data_set
-    module = _checked_module(data_set, len(data), budget)
-    if data_set.items("ModalityLUTSequence"):
-        raise DecodeError("unsupported", "a modality lookup table is not read", field="ModalityLUTSequence")
+    module = _checked_module(data_set, file.pixels, len(data), budget)
     shared = data_set.items("SharedFunctionalGroupsSequence")
     frames = data_set.items("PerFrameFunctionalGroupsSequence")
     if frames and len(frames) != module.frames:
         raise DecodeError(
             "corrupt", f"{len(frames)} frames are described; the header says {module.frames}", field="NumberOfFrames"
         )
-    palette = _palette(data_set) if module.photometric == "PALETTE COLOR" else None
-    opened = OpenImage(file, module, palette, frames, shared[0] if shared else None)
+    palette = read_palette(data_set) if module.photometric == "PALETTE COLOR" else None
+    modality = read_modality_lut(data_set, signed=module.signed) if module.grey else None
+    if modality and module.real:
+        raise DecodeError(
+            "corrupt", "the file has a lookup table for pixels of floating-point numbers", field="ModalityLUTSequence"
+        )
+    opened = OpenImage(file, module, palette, modality, frames, shared[0] if shared else None)
     check_header(opened.header(0), len(data), budget)
-    if file.syntax.kind == "raw":
-        check_length(module, max(data_set.elements[_PIXEL_DATA].end - data_set.elements[_PIXEL_DATA].start, 0))
+    if file.syntax.kind == "raw" or module.real:
+        stored = data_set.elements[TAGS[module.keyword]]
+        check_length(module, max(stored.end - stored.start, 0))
     return opened
 
 
-def _checked_module(data_set: DataSet, encoded_bytes: int, budget: Budget) -> PixelModule:
-    module = read_pixel_module(data_set)
+def _checked_module(data_set: DataSet, keyword: str, encoded_bytes: int, budget: Budget) -> PixelModule:
+    module = read_pixel_module(data_set, keyword)
     stored = Header("dicom", module.rows, module.columns, module.samples, module.dtype, module.frames)
     check_header(stored, encoded_bytes, budget)
     return module
@@ -201,81 +212,70 @@ def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) ->
     """Turn stored levels of grey into the values that they stand for."""
     padding = _padding(stored, opened)
     slope, intercept = opened.rescale(number)
+    if opened.modality:
+        stored = apply_lut(stored, opened.modality)
+        notes.append("modality lookup table applied")
     if opened.module.photometric == "MONOCHROME1":
-        stored = _inverted(stored, opened.module)
+        stored = _inverted(stored, opened)
         notes.append("MONOCHROME1 inverted")
     pixels = stored
     if (slope, intercept) != (1.0, 0.0):
         pixels = _rescaled(stored, slope, intercept)
         notes.append("rescaled by slope and intercept")
     if padding is not None and padding.any() and not padding.all():
-        pixels[padding] = pixels[~padding].min()
+        pixels[padding] = np.fmin.reduce(pixels[~padding])
         notes.append("padding set to the smallest value")
     return pixels
 
 
 def _padding(stored: Pixels, opened: OpenImage) -> NDArray[np.bool_] | None:
     """Return where pixels are padding, or None where the file names no padding value."""
-    data_set, signed = opened.file.data_set, opened.module.signed
-    value = data_set.integers("PixelPaddingValue", signed=signed)
+    value, limit = (_padding_value(opened, kind) for kind in ("Value", "RangeLimit"))
     if len(value) != 1:
         return None
-    limit = data_set.integers("PixelPaddingRangeLimit", signed=signed) or value
-    found: NDArray[np.bool_] = (stored >= min(value[0], limit[0])) & (stored <= max(value[0], limit[0]))
+    low, high = sorted((value[0], (limit or value)[0]))
+    found: NDArray[np.bool_] = (stored >= low) & (stored <= high) if value[0] == value[0] else np.isnan(stored)
     return found
 
 
-def _inverted(stored: Pixels, module: PixelModule) -> Pixels:
+def _padding_value(opened: OpenImage, kind: str) -> tuple[float, ...]:
+    """Return an attribute of padding in the type that pixels have."""
+    data_set, module = opened.file.data_set, opened.module
+    if not module.real:
+        return data_set.integers(f"PixelPadding{kind}", signed=module.signed)
+    prefix = module.keyword.removesuffix("PixelData")
+    return data_set.reals(f"{prefix}PixelPadding{kind}", module.allocated)
+
+
+def _inverted(stored: Pixels, opened: OpenImage) -> Pixels:
+    module = opened.module
     largest = 2 ** (module.stored - module.signed) - 1
-    if int(stored.max()) > largest or int(stored.min()) < (-largest - 1 if module.signed else 0):
+    if not opened.modality and (
+        int(stored.max()) > largest or int(stored.min()) < (-largest - 1 if module.signed else 0)
+    ):
         raise DecodeError("corrupt", f"a pixel needs more than {module.stored} bits", field="BitsStored")
-    total = -1 if module.signed else largest
-    inverted: Pixels = stored.dtype.type(total) - stored
+    inverted: Pixels = stored.dtype.type(opened.total) - stored
     return inverted
 
 
 def _rescaled(stored: Pixels, slope: float, intercept: float) -> Pixels:
     """Compute in float64 and round once; by rows, so that the wide numbers take little memory."""
-    pixels = np.empty(stored.shape, np.float32)
+    pixels = np.empty(stored.shape, np.float64 if stored.dtype == np.float64 else np.float32)
     for top in range(0, len(stored), _ROWS_AT_A_TIME):
         rows = slice(top, top + _ROWS_AT_A_TIME)
-        pixels[rows] = stored[rows] * np.float64(slope) + np.float64(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # of floating-point pixels; infinity is dealt with as such
+            pixels[rows] = stored[rows] * np.float64(slope) + np.float64(intercept)
     return pixels
 
 
-def _palette(data_set: DataSet) -> _Lut:
-    """Return the three lookup tables as one; uint8 where their entries have 8 bits."""
-    described = {data_set.integers(f"{lut}Descriptor") for lut in _LUTS}
-    values = [data_set.bytes_of(f"{lut}Data") for lut in _LUTS]
-    if len(described) != 1 or len(next(iter(described))) != 3:
-        raise DecodeError("corrupt", "the palette is not described, or not the same for its colours", field=_LUTS[0])
-    entries, first, bits = next(iter(described))
-    entries = entries or 2**16
-    if bits not in (8, 16) or not all(values):
-        raise DecodeError("unsupported", f"a palette of {bits} bits, or in segments, is not read", field=_LUTS[0])
-    order = "<" if data_set.reader.little else ">"
-    colours = [_entries(value, entries, bits, order) for value in values]
-    return _Lut(np.stack(colours, axis=1).astype(np.uint8 if bits == 8 else np.uint16), first)
-
-
-def _entries(value: bytes, entries: int, bits: int, order: str) -> Pixels:
-    """Return one lookup table; entries of 8 bits come as bytes, or each in a word of its own."""
-    if bits == 8 and len(value) in (entries, entries + entries % 2):
-        packed = np.frombuffer(value, np.uint8)
-        return (packed if order == "<" else packed.reshape(-1, 2)[:, ::-1].reshape(-1))[:entries]
-    if len(value) != 2 * entries:
-        raise DecodeError("corrupt", f"a palette has {len(value)} bytes for {entries} entries", field=_LUTS[0])
-    table = np.frombuffer(value, f"{order}u2")
-    return table & 0xFF if bits == 8 else table
-
-
-def _expanded(stored: Pixels, palette: _Lut) -> Pixels:
+def _expanded(stored: Pixels, palette: Lut) -> Pixels:
     lowest, highest = int(stored.min()) - palette.first, int(stored.max()) - palette.first
-    if lowest < 0 or highest >= len(palette.colours):
+    if lowest < 0 or highest >= len(palette.entries):
         raise DecodeError(
-            "corrupt", f"a pixel has no colour: the palette has {len(palette.colours)}", field=f"{_LUTS[0]}Descriptor"
-        )
-    colours: Pixels = palette.colours[stored[..., 0] - stored.dtype.type(palette.first)]
+            "corrupt", f"a pixel has no colour: the palette has {len(palette.entries)}",
+            field="RedPaletteColorLookupTableDescriptor",
+        )  # fmt: skip
+    colours: Pixels = palette.entries[stored[..., 0] - stored.dtype.type(palette.first)]
     return colours
 
 
@@ -318,9 +318,12 @@ def _spacing_mm(groups: FrameGroups, notes: list[str]) -> tuple[float, float] | 
 
 def _window(opened: OpenImage, number: int, notes: list[str]) -> tuple[float, float] | None:
     """Return the first window of the file as centre and width of a LINEAR one, in the values that come out."""
-    group = opened.groups(number).find("FrameVOILUTSequence", "WindowCenter")
+    groups = opened.groups(number)
+    group = groups.find("FrameVOILUTSequence", "WindowCenter")
     centres, widths, kind = group.decimals("WindowCenter"), group.decimals("WindowWidth"), group.text("VOILUTFunction")
     if not centres or not widths:
+        if "VOILUTSequence" in groups.find("FrameVOILUTSequence", "VOILUTSequence"):
+            notes.append("the file suggests a lookup table to show it, which is not read, and no window")
         return None
     centre, width = centres[0], widths[0]
     if kind == "LINEAR_EXACT":
@@ -330,6 +333,5 @@ def _window(opened: OpenImage, number: int, notes: list[str]) -> tuple[float, fl
         return None
     if opened.module.photometric == "MONOCHROME1":
         slope, intercept = opened.rescale(number)
-        total = -1 if opened.module.signed else 2**opened.module.stored - 1
-        centre = slope * total + 2 * intercept + 1 - centre
+        centre = slope * opened.total + 2 * intercept + 1 - centre
     return centre, width

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from medloom.errors import DecodeError
 
-__all__ = ["TAGS", "DataSet", "Element", "Reader", "Span"]
+__all__ = ["PIXELS", "TAGS", "DataSet", "Element", "Reader", "Span"]
 
 TAGS: dict[str, int] = {
     "MediaStorageSOPClassUID": 0x00020002,
@@ -48,6 +48,10 @@ TAGS: dict[str, int] = {
     "PixelRepresentation": 0x00280103,
     "PixelPaddingValue": 0x00280120,
     "PixelPaddingRangeLimit": 0x00280121,
+    "FloatPixelPaddingValue": 0x00280122,
+    "DoubleFloatPixelPaddingValue": 0x00280123,
+    "FloatPixelPaddingRangeLimit": 0x00280124,
+    "DoubleFloatPixelPaddingRangeLimit": 0x00280125,
     "WindowCenter": 0x00281050,
     "WindowWidth": 0x00281051,
     "RescaleIntercept": 0x00281052,
@@ -59,7 +63,13 @@ TAGS: dict[str, int] = {
     "RedPaletteColorLookupTableData": 0x00281201,
     "GreenPaletteColorLookupTableData": 0x00281202,
     "BluePaletteColorLookupTableData": 0x00281203,
+    "SegmentedRedPaletteColorLookupTableData": 0x00281221,
+    "SegmentedGreenPaletteColorLookupTableData": 0x00281222,
+    "SegmentedBluePaletteColorLookupTableData": 0x00281223,
     "ModalityLUTSequence": 0x00283000,
+    "LUTDescriptor": 0x00283002,
+    "LUTData": 0x00283006,
+    "VOILUTSequence": 0x00283010,
     "PixelMeasuresSequence": 0x00289110,
     "FrameVOILUTSequence": 0x00289132,
     "PixelValueTransformationSequence": 0x00289145,
@@ -72,6 +82,8 @@ TAGS: dict[str, int] = {
 }
 _KEPT = frozenset(TAGS.values())
 _PIXELS = TAGS["PixelData"]
+PIXELS: dict[int, str] = {TAGS[keyword]: keyword for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")}
+"""The elements that hold pixels; a file has one of them."""
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS = 0xFFFE
 _UNDEFINED = 0xFFFFFFFF
@@ -249,18 +261,18 @@ class DataSet:
                 raise DecodeError("corrupt", "an element comes twice", field=_keyword(element.tag))
         return found
 
-    def before_pixels(self) -> DataSet:
-        """Return this data set up to its pixels, which may go on past the end of the bytes.
+    def before_pixels(self) -> tuple[DataSet, str]:
+        """Return this data set up to its pixels, which may go on past the end of the bytes, and their keyword.
 
         Raises:
-            DecodeError: As `elements` does.
+            DecodeError: As `elements` does; ``truncated`` where no pixels come.
         """
         at = self.span.start
-        while at < self.span.end and self.reader.tag(at) != _PIXELS:
+        while (tag := self.reader.tag(at)) not in PIXELS:
             at = self.reader.after(
                 self.reader.element(at, self.span.end, implicit=self.implicit), implicit=self.implicit
             )
-        return DataSet(self.reader, Span(self.span.start, at), self.implicit)
+        return DataSet(self.reader, Span(self.span.start, at), self.implicit), PIXELS[tag]
 
     def __contains__(self, keyword: str) -> bool:
         element = self.elements.get(TAGS[keyword])
@@ -335,6 +347,22 @@ class DataSet:
             if not _DECIMAL.fullmatch(part):
                 raise DecodeError("corrupt", f"{keyword} is not a number", field=keyword)
         return tuple(float(part) for part in parts)
+
+    def reals(self, keyword: str, bits: int) -> tuple[float, ...]:
+        """Return a value of floating-point numbers of 32 or 64 bits, which may be NaN; empty where it is not there.
+
+        Raises:
+            DecodeError: ``corrupt`` if it is of another type.
+        """
+        value, element = self.bytes_of(keyword), self.elements.get(TAGS[keyword])
+        vr, width = element.vr if element else b"", bits // 8
+        if vr not in (b"", b"FL" if bits == 32 else b"FD", b"UN") or len(value) % width:
+            raise DecodeError(
+                "corrupt", f"{keyword} is {len(value)} bytes of type {vr.decode('ascii')}; expected {bits}-bit numbers",
+                field=keyword,
+            )  # fmt: skip
+        order = "<" if self.reader.little else ">"
+        return struct.unpack(f"{order}{len(value) // width}{'f' if bits == 32 else 'd'}", value)
 
     def items(self, keyword: str) -> tuple[DataSet, ...]:
         """Return the items of a sequence; empty where it is not there."""

@@ -14,7 +14,7 @@ from typing import Literal
 import imagecodecs
 
 from medloom.errors import DecodeError
-from medloom.imaging.dicom_elements import TAGS, DataSet, Reader, Span
+from medloom.imaging.dicom_elements import PIXELS, DataSet, Reader, Span
 
 __all__ = ["META_WITHOUT_PREAMBLE", "SYNTAXES", "DicomFile", "Syntax", "open_file", "transfer_syntaxes"]
 
@@ -73,10 +73,11 @@ _NOT_IMAGES = (
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A file whose elements all lie within it, with its transfer syntax."""
+    """A file whose elements all lie within it, with its transfer syntax and the keyword of what holds its pixels."""
 
     data_set: DataSet
     syntax: Syntax
+    pixels: str = "PixelData"
 
 
 def transfer_syntaxes() -> dict[str, str]:
@@ -99,13 +100,13 @@ def transfer_syntaxes() -> dict[str, str]:
     return found
 
 
-def open_file(data: bytes, check_pixels: Callable[[DataSet], int]) -> DicomFile:
+def open_file(data: bytes, check_pixels: Callable[[DataSet, str], int]) -> DicomFile:
     """Find the elements of a file.
 
     Args:
         data: The file.
-        check_pixels: Called with a deflated data set up to its pixels, before these are inflated; returns how many
-            bytes they have, or raises.
+        check_pixels: Called with a deflated data set up to its pixels, before these are inflated, and the keyword of
+            what holds them; returns how many bytes they have, or raises.
 
     Raises:
         DecodeError: If it is cut or damaged, no image, or in a transfer syntax that is not read.
@@ -123,8 +124,7 @@ def open_file(data: bytes, check_pixels: Callable[[DataSet], int]) -> DicomFile:
         reader = Reader(_inflated(data[at:], check_pixels), syntax.little)
         at = 0
     data_set = DataSet(reader, Span(at, len(reader.data)), _implicit(reader.data[at : at + 6], syntax))
-    _check_image(data_set, stored_class)
-    return DicomFile(data_set, syntax)
+    return DicomFile(data_set, syntax, _pixels(data_set, stored_class))
 
 
 def _meta(data: bytes, start: int) -> tuple[str, str, int]:
@@ -155,30 +155,32 @@ def _implicit(head: bytes, syntax: Syntax) -> bool:
     return not (head[4:6].isalpha() and head[4:6].isupper()) if syntax.little else False
 
 
-def _check_image(data_set: DataSet, stored_class: str) -> None:
-    if TAGS["PixelData"] in data_set.elements:
-        return
+def _pixels(data_set: DataSet, stored_class: str) -> str:
+    """Return the keyword of what holds the pixels."""
+    found = [keyword for tag, keyword in PIXELS.items() if tag in data_set.elements]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DecodeError("corrupt", "the file has pixels of several types; expected one", field="PixelData")
     sop_class = data_set.text("SOPClassUID") or stored_class
     if sop_class.startswith(_NOT_IMAGES):
         shown = sop_class if _UID.fullmatch(sop_class) else "not a UID"
         raise DecodeError("unsupported", f"the file is no image: its SOP class is {shown}", field="SOPClassUID")
-    if "FloatPixelData" in data_set or "DoubleFloatPixelData" in data_set:
-        raise DecodeError("unsupported", "floating-point pixel data is not read", field="FloatPixelData")
     raise DecodeError("truncated", "the file ends before any pixels; it was cut, or holds no image", field="PixelData")
 
 
-def _inflated(deflated: bytes, check_pixels: Callable[[DataSet], int]) -> bytes:
+def _inflated(deflated: bytes, check_pixels: Callable[[DataSet, str], int]) -> bytes:
     """Inflate what comes before the pixels, find out how long these may be, then inflate the rest and no more."""
     head, complete = _inflate(deflated, _MOST_HEADER_BYTES)
     if complete:
         return head
     try:
-        before = DataSet(Reader(head, little=True), Span(0, len(head)), implicit=False).before_pixels()
+        before, keyword = DataSet(Reader(head, little=True), Span(0, len(head)), implicit=False).before_pixels()
     except DecodeError as error:
         if error.code != "truncated":
             raise
         raise DecodeError("too_large", f"more than {_MOST_HEADER_BYTES} bytes come before the pixels") from error
-    whole, complete = _inflate(deflated, before.span.end + check_pixels(before) + _MOST_TRAILER_BYTES)
+    whole, complete = _inflate(deflated, before.span.end + check_pixels(before, keyword) + _MOST_TRAILER_BYTES)
     if not complete:
         raise DecodeError("corrupt", "the file inflates to more than its header says", field="PixelData")
     return whole

@@ -49,10 +49,18 @@ class PixelModule:
     high: int
     signed: bool
     frames: int
+    keyword: str = "PixelData"
+
+    @property
+    def real(self) -> bool:
+        """Whether samples are floating-point numbers."""
+        return self.keyword != "PixelData"
 
     @property
     def dtype(self) -> str:
         """NumPy name of the type that holds a sample."""
+        if self.real:
+            return f"float{self.allocated}"
         return f"{'' if self.signed else 'u'}int{max(self.allocated, 8)}"
 
     @property
@@ -83,13 +91,19 @@ class _Stream(NamedTuple):
     signed: bool = False
 
 
-def read_pixel_module(data_set: DataSet) -> PixelModule:
+def read_pixel_module(data_set: DataSet, keyword: str = "PixelData") -> PixelModule:
     """Read how samples are stored, or say what about it is not read.
+
+    Args:
+        data_set: What holds the pixels.
+        keyword: Which element holds them.
 
     Raises:
         DecodeError: ``corrupt`` or ``unsupported``.
     """
     allocated = data_set.integer("BitsAllocated")
+    if keyword != "PixelData":
+        return _real_module(data_set, keyword, allocated)
     stored = data_set.integer("BitsStored", allocated)
     representation = data_set.integer("PixelRepresentation", 0)
     module = PixelModule(
@@ -106,6 +120,23 @@ def read_pixel_module(data_set: DataSet) -> PixelModule:
     )
     _check_module(module, representation)
     return module
+
+
+def _real_module(data_set: DataSet, keyword: str, allocated: int) -> PixelModule:
+    """Read the module of floating-point pixels: one sample a pixel, and all of its bits are stored."""
+    samples, photometric = data_set.integer("SamplesPerPixel", 1), data_set.text("PhotometricInterpretation")
+    if allocated != (32 if keyword == "FloatPixelData" else 64):
+        raise DecodeError("corrupt", f"{keyword} has {allocated} bits a sample", field="BitsAllocated")
+    if (samples, photometric) != (1, "MONOCHROME2"):
+        raise DecodeError(
+            "unsupported", "floating-point pixels are read as one sample of MONOCHROME2 only",
+            field="PhotometricInterpretation",
+        )  # fmt: skip
+    rows, columns, frames = data_set.integer("Rows"), data_set.integer("Columns"), data_set.count("NumberOfFrames")
+    return PixelModule(
+        rows, columns, samples, photometric, planar=False, allocated=allocated, stored=allocated, high=allocated - 1,
+        signed=False, frames=frames, keyword=keyword,
+    )  # fmt: skip
 
 
 def _check_module(module: PixelModule, representation: int) -> None:
@@ -139,7 +170,7 @@ def check_length(module: PixelModule, length: int) -> None:
     expected = -(-module.frame_bits * module.frames // 8)
     if length not in (expected, expected + expected % 2):
         raise DecodeError(
-            "corrupt", f"there are {length} bytes of pixels; the header says {expected}", field="PixelData",
+            "corrupt", f"there are {length} bytes of pixels; the header says {expected}", field=module.keyword,
             hint="Rows, Columns, NumberOfFrames or BitsAllocated may be wrong. Export it again.",
         )  # fmt: skip
 
@@ -159,6 +190,8 @@ def read_frame(file: DicomFile, module: PixelModule, number: int) -> tuple[Pixel
         DecodeError: If the frame is damaged, incomplete, or not what the header says.
     """
     kind = file.syntax.kind
+    if module.real:  # compressed transfer syntaxes compress pixels of whole numbers only
+        return _raw(file, module, number).astype(module.dtype), module.photometric
     if kind == "raw":
         return _settled(_raw(file, module, number), module), module.photometric
     frame = _encoded(file, module, number)
@@ -188,9 +221,9 @@ def _settled(samples: Pixels, module: PixelModule, stored: int = 0, high: int = 
 
 
 def _raw(file: DicomFile, module: PixelModule, number: int) -> Pixels:
-    value = file.data_set.elements[TAGS["PixelData"]]
+    value = file.data_set.elements[TAGS[module.keyword]]
     if value.end < 0:
-        raise DecodeError("corrupt", "the pixels are encapsulated; their transfer syntax is not", field="PixelData")
+        raise DecodeError("corrupt", "the pixels are encapsulated; their transfer syntax is not", field=module.keyword)
     check_length(module, value.end - value.start)
     data, little = file.data_set.reader.data, file.syntax.little
     swapped = not little and value.vr == b"OW" and module.allocated <= 8
@@ -205,7 +238,7 @@ def _raw(file: DicomFile, module: PixelModule, number: int) -> Pixels:
         frame = np.unpackbits(frame, bitorder="little")[first - 8 * start :][: last - first]
     else:
         frame = frame[first // 8 - start :][: (last - first) // 8].view(
-            f"{'<' if little else '>'}u{module.allocated // 8}"
+            f"{'<' if little else '>'}{'f' if module.real else 'u'}{module.allocated // 8}"
         )
     return _shaped(frame, module)
 

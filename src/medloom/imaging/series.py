@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import DataError, DecodeError
-from medloom.imaging.checks import check_encoded, guard
+from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.dicom import OpenImage, decode_frame, open_image
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels
@@ -314,6 +314,7 @@ def _decoded(slices: list[_Slice]) -> Iterator[Image]:
         try:
             with guard("dicom"):
                 image = decode_frame(item.opened, item.frame)
+                check_finite(image.pixels)
         except DecodeError as error:
             raise DataError(
                 f"slice {number} (counted from 0 along the normal) cannot be decoded", [str(error)]
