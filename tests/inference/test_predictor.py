@@ -87,6 +87,7 @@ def test_area_in_mm2_follows_the_spacing_and_is_unknown_without(make_predictor):
     assert known.area_px == 64
     assert known.area_mm2 == pytest.approx(64 * 1.25)
     assert predictor.predict(pixels).area_mm2 is None
+    assert predictor.predict(Image(pixels, "dicom", spacing_mm=(1e200, 1e200))).area_mm2 is None
 
 
 def test_small_lesions_leave_the_mask_but_not_the_probability(make_predictor):

@@ -6,6 +6,7 @@ are reported are the figures that are served.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -140,16 +141,21 @@ class Predictor(PredictorBase):
         kept = restored if erased is probabilities_khw else self.preprocess.restore(erased, height, width)
         mask = to_mask(kept, point.threshold)
         area_px = int(np.count_nonzero(mask))
-        spacing = prepared.spacing_mm
         return Prediction(
             probabilities=restored,
             mask=mask,
             probability=float(lesion_probability(restored).max()),
             area_px=area_px,
-            area_mm2=None if spacing is None else area_px * spacing[0] * spacing[1],
+            area_mm2=_area_mm2(area_px, prepared.spacing_mm),
             operating_point=point,
         )
 
     def at(self, operating_point: OperatingPoint) -> Predictor:
         """Return the same predictor at another operating point."""
         return replace(self, operating_point=operating_point)
+
+
+def _area_mm2(area_px: int, spacing_mm: tuple[float, float] | None) -> float | None:
+    """None also for a spacing so large that it says nothing; JSON has no number for the area."""
+    area = math.inf if spacing_mm is None else area_px * spacing_mm[0] * spacing_mm[1]
+    return area if math.isfinite(area) else None
