@@ -7,6 +7,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 from collections.abc import Callable
 from copy import deepcopy
+from typing import TYPE_CHECKING, cast
 
 import torch
 from monai.visualize.class_activation_maps import GradCAM, ModelWithHooks
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from medloom.errors import UserError
 from medloom.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from timm.models import VisionTransformer
 
 __all__ = ["grad_cam"]
 
@@ -83,7 +87,7 @@ def _prepared(classifier: Classifier) -> Classifier:
     network = deepcopy(classifier).eval().requires_grad_(requires_grad=True)
     for module in network.modules():
         if getattr(module, "inplace", False):  # the output of a layer with a hook must not be written over
-            module.inplace = False  # type: ignore[assignment]
+            cast("nn.ReLU", module).inplace = False
     return network
 
 
@@ -91,21 +95,21 @@ def _target(network: Classifier, images: Tensor, table: Tensor | None) -> tuple[
     """Return the layer to look at, and what turns its output into ``(N, C, h, w)``."""
     backbone = network.backbone
     if backbone is not None and hasattr(backbone, "num_prefix_tokens") and hasattr(backbone, "blocks"):
-        height, width = _grid(backbone, images)
-        prefix = int(backbone.num_prefix_tokens)  # type: ignore[arg-type]
-        last = f"backbone.blocks.{len(backbone.blocks) - 1}.norm1"  # type: ignore[arg-type]
-        return last, lambda x: x[:, prefix:].transpose(1, 2).unflatten(2, (height, width)).contiguous()
-    last = _last_map(network, images, table) or ""
-    if not last:
+        return _patches(cast("VisionTransformer", backbone), images)
+    last = _last_map(network, images, table)
+    if last is None:
         raise UserError(f"there is no heat map for the network {network.config.name!r}: it has no feature map")
     if getattr(backbone, "output_fmt", "NCHW") == "NHWC":
         return last, lambda x: x.permute(0, 3, 1, 2).contiguous()
     return last, lambda x: x
 
 
-def _grid(transformer: nn.Module, images: Tensor) -> tuple[int, int]:
-    size = transformer.patch_embed.dynamic_feat_size(images.shape[2:])  # type: ignore[union-attr, operator]
-    return int(size[0]), int(size[1])
+def _patches(transformer: VisionTransformer, images: Tensor) -> tuple[str, _ToMap]:
+    """Return the first norm of the last layer, and what lays its tokens out as the patches lie in the image."""
+    height, width = transformer.patch_embed.dynamic_feat_size((images.shape[2], images.shape[3]))
+    prefix = transformer.num_prefix_tokens
+    last = f"backbone.blocks.{len(transformer.blocks) - 1}.norm1"
+    return last, lambda x: x[:, prefix:].transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
 
 def _last_map(network: Classifier, images: Tensor, table: Tensor | None) -> str | None:
