@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medloom.recipe import AugmentConfig
+from medloom.transforms.preprocess import middle
 
 __all__ = ["Augment", "AugmentParameters", "normalise"]
 
@@ -162,8 +163,7 @@ def normalise(images: Tensor, offset: Tensor, scale: Tensor, crop: tuple[int, in
         ``(N, C, H, W)`` float32.
     """
     if crop is not None:
-        top, left = (images.shape[2] - crop[0]) // 2, (images.shape[3] - crop[1]) // 2
-        images = images[:, :, top : top + crop[0], left : left + crop[1]]
+        images = images[:, :, middle(images.shape[2], crop[0]), middle(images.shape[3], crop[1])]
     return (images.float() - offset[:, :, None, None]) * scale[:, :, None, None]
 
 

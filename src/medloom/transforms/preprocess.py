@@ -19,7 +19,7 @@ from medloom.errors import InputError
 from medloom.imaging import Image, apply_window
 from medloom.recipe import NormaliseConfig, PreprocessConfig
 
-__all__ = ["Preprocess", "centre_crop"]
+__all__ = ["Preprocess", "centre_crop", "middle"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -217,8 +217,13 @@ def centre_crop(images: Array, size: tuple[int, int] | None) -> Array:
     """Return the middle of the last two axes; everything if ``size`` is None."""
     if size is None:
         return images
-    top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
-    return images[..., top : top + size[0], left : left + size[1]]
+    return images[..., middle(images.shape[-2], size[0]), middle(images.shape[-1], size[1])]
+
+
+def middle(whole: int, part: int) -> slice:
+    """Return where the middle ``part`` of ``whole`` pixels lies; of two middles the first, in training and after."""
+    first = (whole - part) // 2
+    return slice(first, first + part)
 
 
 @cache
