@@ -137,3 +137,8 @@ def test_an_unpacked_bundle_of_a_killed_process_goes_when_the_next_bundle_is_ope
     with pytest.raises(BundleError):
         read_bundle(path)
     assert list(place.iterdir()) == []
+
+
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path):
+    write_text(tmp_path / ("x" * 255), "whole")
+    assert (tmp_path / ("x" * 255)).read_text() == "whole"

@@ -34,6 +34,8 @@ __all__ = [
 
 
 _PART_PREFIX = ".medloom-"
+_PART_NAME = 40
+"""Characters of a file's name in that of its part: all of a long one, and more, may be too long for the file system."""
 
 
 class TemporaryFolder:
@@ -150,7 +152,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _new_part(path: Path) -> tuple[Path, int]:
     """An empty file of mode 0600 beside a path, and its lock."""
     while True:
-        number, name = tempfile.mkstemp(prefix=f"{_PART_PREFIX}{path.name}.", suffix=".part", dir=path.parent)
+        number, name = tempfile.mkstemp(prefix=f"{_PART_PREFIX}{path.name[:_PART_NAME]}.", suffix=".part", dir=path.parent)
         os.close(number)
         lock = _lock(Path(name))
         if lock is not None:

@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -79,6 +80,17 @@ def test_a_bad_file_is_reported_and_the_rest_go_on(tmp_path, predictor):
     assert "truncated" in results[0].error
     assert [row["error"] != "" for row in _rows(tmp_path)] == [True, True, False]
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_file_whose_name_is_no_utf8_is_predicted_and_named_in_the_table(tmp_path, predictor):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(_png())
+    with open_images([folder]) as found:
+        predict_files(predictor, found, out)
+    (row,) = _rows(out)
+    assert (row["file"], row["error"]) == ("caf\\udce9.png", "")
+    assert (out / "masks" / os.fsdecode(b"caf\xe9.png")).is_file()
 
 
 def test_names_that_collide_or_climb_get_files_of_their_own_below_the_output(tmp_path, predictor):

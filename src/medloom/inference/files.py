@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import UserError
-from medloom.files import write_text
+from medloom.files import write_bytes
 from medloom.imaging import Volume, encode_png
 from medloom.imaging.nifti import write_nifti
 from medloom.inference.base import Prepared
@@ -100,12 +100,12 @@ def predict_files(
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV atomically; None becomes an empty cell."""
+    """Write a CSV atomically; None becomes an empty cell, and a byte of a file's name that is no UTF-8 ``\\udcXX``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _predict_file(
@@ -143,8 +143,8 @@ def _write_volume(
 
 def _write(prediction: Prediction, prepared: Prepared, file: str, folder: Path, name: str) -> FileResult:
     mask, drawn = f"masks/{name}", f"overlays/{name}"
-    _put(folder / mask, mask_png(prediction))
-    _put(folder / drawn, encode_png(overlay(prepared.pixels, prediction.mask)))
+    write_bytes(folder / mask, mask_png(prediction))
+    write_bytes(folder / drawn, encode_png(overlay(prepared.pixels, prediction.mask)))
     return FileResult(
         file=file,
         area_px=prediction.area_px,
@@ -154,11 +154,6 @@ def _write(prediction: Prediction, prepared: Prepared, file: str, folder: Path, 
         mask=mask,
         overlay=drawn,
     )
-
-
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
 
 
 class _OutputNames:
