@@ -23,13 +23,10 @@ from medloom.training.image_scores import ImageScores
 from medloom.training.scores import Scores
 from medloom.transforms.augment import Augment, AugmentParameters, normalise
 
-__all__ = ["Network", "Task", "TaskScores", "build_task", "build_task_loss", "build_task_network", "check_network"]
+__all__ = ["Forward", "Task", "TaskScores", "build_task", "build_task_loss", "build_task_network", "check_network"]
 
-Network = Callable[..., Tensor]
+Forward = Callable[..., Tensor]
 """A network, or its ``forward`` where it shall run uncompiled."""
-
-Learned = tuple[Tensor, Tensor]
-"""Logits, and the truth that goes with them."""
 
 
 class TaskScores(Protocol):
@@ -46,12 +43,12 @@ class Task(Protocol):
     """What a task does with a batch."""
 
     def learn(
-        self, network: Network, augment: Augment, batch: Batch, params: AugmentParameters
+        self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
     ) -> tuple[Tensor, Tensor]:
         """Return logits of the augmented batch and the truth that goes with them."""
         ...
 
-    def answer(self, network: Network, batch: Batch) -> Tensor:
+    def answer(self, network: Forward, batch: Batch) -> Tensor:
         """Return logits of the batch as validation sees it."""
         ...
 
@@ -71,13 +68,13 @@ class SegmentationTask:
         self._scores = Scores(torch.device("cpu"))
 
     def learn(
-        self, network: Network, augment: Augment, batch: Batch, params: AugmentParameters
+        self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
     ) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, K, H, W)`` and the moved masks ``(N, H, W)``."""
         images, masks = augment.apply(batch.images, batch.truth, batch.offset, batch.scale, params)
         return network(images), masks
 
-    def answer(self, network: Network, batch: Batch) -> Tensor:
+    def answer(self, network: Forward, batch: Batch) -> Tensor:
         """Return logits ``(N, K, H, W)``."""
         return network(normalise(batch.images, batch.offset, batch.scale))
 
@@ -114,12 +111,12 @@ class ImageTask:
         self._scores = self._fresh(torch.device("cpu"))
 
     def learn(
-        self, network: Network, augment: Augment, batch: Batch, params: AugmentParameters
+        self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
     ) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, K)`` and labels ``(N, T)``."""
         return network(augment.apply_image(batch.images, batch.offset, batch.scale, params), batch.table), batch.truth
 
-    def answer(self, network: Network, batch: Batch) -> Tensor:
+    def answer(self, network: Forward, batch: Batch) -> Tensor:
         """Return logits ``(N, K)`` of the middle of the images."""
         return network(normalise(batch.images, batch.offset, batch.scale, self.crop), batch.table)
 
