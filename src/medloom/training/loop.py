@@ -78,12 +78,14 @@ def train(
         DataError: If the samples do not suffice, or differ from those the run began with.
     """
     identity = run_identity(recipe, catalogue, store, labels)
+    resume, ledger = None, Ledger.of(recipe.train)
     newest = newest_checkpoint(run_dir)
     if newest is not None:
-        check_identity(newest[1]["run"]["identity"], identity)
-    clean_up(run_dir, None if newest is None else newest[0])
-    ledger = Ledger.of(recipe.train) if newest is None else Ledger.from_state(newest[1]["run"]["ledger"])
-    job = _job(recipe, catalogue, store, run_dir, identity, None if newest is None else newest[0], labels)
+        resume, saved = newest[0], newest[1]["run"]
+        check_identity(saved["identity"], identity)
+        ledger = Ledger.from_state(saved["ledger"])
+    clean_up(run_dir, resume)
+    job = _job(recipe, catalogue, store, run_dir, identity, resume, labels)
     if not _is_finished(ledger, recipe):
         with show(progress) as listener:
             _fit_guarded(job, store, ledger, Throttle(listener))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -91,7 +92,7 @@ class TaskModule(LightningModule):
         self._scores = task.begin(torch.device("cpu"))
         self._train_sums = torch.zeros(2, dtype=torch.float64)
         self._step_loss = torch.zeros(())
-        self._rows: Rows | None = None
+        self._rows: Rows = np.zeros(0, np.int64)
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
         if compiled:
@@ -166,7 +167,7 @@ class TaskModule(LightningModule):
         """Clip the gradients and stop before the weights change if anything is not finite."""
         norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
         suspect = self._step_loss if self.precision == "fp16" else self._step_loss + norm
-        if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0) and self._rows is not None:
+        if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0):
             raise NonFiniteStep(self.step, self._rows)
         if self.config.clip is not None and norm > self.config.clip:
             clip_grads_with_norm_(self._weights, self.config.clip, norm)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from medloom.recipe.schema import OptimizerConfig, ScheduleConfig
+from medloom.recipe.sections.training import OptimizerConfig, ScheduleConfig
 
 __all__ = ["build_optimizer", "build_plateau", "cosine_factor"]
 
