@@ -57,7 +57,7 @@ class TemporaryFolder:
             self._lock = _lock(self.path)
 
     def remove(self) -> None:
-        """Remove it with everything in it, unless it has another name by now."""
+        """Remove it with everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
@@ -151,8 +151,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _new_part(path: Path) -> tuple[Path, int]:
     """An empty file of mode 0600 beside a path, and its lock."""
+    prefix = f"{_PART_PREFIX}{path.name[:_PART_NAME]}."
     while True:
-        number, name = tempfile.mkstemp(prefix=f"{_PART_PREFIX}{path.name[:_PART_NAME]}.", suffix=".part", dir=path.parent)
+        number, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
         os.close(number)
         lock = _lock(Path(name))
         if lock is not None:

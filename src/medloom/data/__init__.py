@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medloom.data.archive import safe_extract_zip
     from medloom.data.audit import audit_leakage
     from medloom.data.catalogue import COLUMNS, image_files, labels_of, meta_of, read_catalogue, write_catalogue
     from medloom.data.checks import ClassMap, read_image, read_mask
@@ -49,7 +48,6 @@ _HOMES = {
     "read_catalogue": "catalogue",
     "read_image": "checks",
     "read_mask": "checks",
-    "safe_extract_zip": "archive",
     "split_patients": "splits",
     "store_kaggle_credentials": "kaggle",
     "write_catalogue": "catalogue",
@@ -80,7 +78,6 @@ __all__ = [
     "read_catalogue",
     "read_image",
     "read_mask",
-    "safe_extract_zip",
     "split_patients",
     "store_kaggle_credentials",
     "write_catalogue",

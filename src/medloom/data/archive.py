@@ -2,8 +2,8 @@
 
 An archive is checked as a whole before a byte of it is used, and every problem is named at once: names that
 lead outside, links and devices, encryption, names that differ in case only, entries that overlap, too many
-entries, too many bytes. What an entry says about its size counts for nothing: unpacking stops at the declared
-size and the result must have exactly that size and the CRC of the archive.
+entries, too many bytes. What an entry says about its size counts for nothing: inflating stops at the declared
+size and the result must have exactly that size and the CRC of the archive. Nothing is written to the disk.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medloom.errors import DataError
-from medloom.files import TemporaryFolder, sync_folder
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "ZipReader", "safe_extract_zip"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "ZipReader"]
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _LOCAL_MAGIC = b"PK\x03\x04"
@@ -134,38 +133,6 @@ class ZipReader:
         if len(data) != info.compress_size:
             raise DataError(f"{info.filename}: the archive ends inside this entry")
         return data
-
-
-def safe_extract_zip(archive: Path, destination: Path, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Unpack a zip archive into a new folder: all of it, or nothing.
-
-    Only regular files and folders are made, with ordinary permissions. Everything is written beside the
-    destination and takes its place at the end, so after an error or a crash the destination is as before.
-
-    Args:
-        archive: The zip file.
-        destination: A folder that is empty or does not exist.
-        limits: What the archive may hold at most.
-
-    Raises:
-        DataError: If the archive is unsafe or damaged, or the destination holds something.
-    """
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise DataError(f"{destination} is not an empty folder; remove it or name another")
-    with ZipReader(archive, limits) as reader:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = TemporaryFolder(f".medloom-unpacking-{destination.name}.", destination.parent)
-        beside = temporary.path
-        try:
-            for name in reader.names():
-                target = beside / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(reader.read(name))
-            beside.chmod(0o755)
-            beside.replace(destination)
-            sync_folder(destination.parent)
-        finally:
-            temporary.remove()
 
 
 def _directory(path: Path) -> tuple[list[zipfile.ZipInfo], int]:
