@@ -6,9 +6,12 @@ import pytest
 
 from medloom.data import open_source
 from medloom.errors import DataError
-from medloom.evaluation import evaluate, summarise
+from medloom.evaluation import Case, Choice, evaluate, summarise
+from medloom.evaluation.gallery import BOTH, TRUTH, draw_case
+from medloom.evaluation.run import _notes
 from medloom.files import read_json, write_bytes
 from medloom.imaging import decode, encode_png
+from medloom.inference import OperatingPoint
 
 
 @pytest.fixture
@@ -77,6 +80,33 @@ def test_the_gallery_shows_outlines_on_the_image_and_names_nobody(run, tmp_path)
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.suffix in (".json", ".csv"))
     assert b"s1.npy" not in written
     assert str(tmp_path).encode() not in written
+
+
+def test_the_gallery_outlines_each_class():
+    truth, predicted = np.zeros((2, 64, 64), np.uint8)
+    truth[8:56, 8:56], truth[24:40, 24:40] = 1, 2
+    predicted[8:56, 8:56] = 1
+    case = Case("S", "P", "test", truth, predicted, np.zeros((3, 64, 64), np.float32))
+    picture = draw_case(case, np.zeros((64, 64, 1), np.uint8), 0)
+    green, yellow = ((picture == colour).all(axis=-1) for colour in (TRUTH, BOTH))
+    assert yellow[8 * 8, 8 * 8 : 8 * 56].all()
+    assert green[8 * 24, 8 * 24 : 8 * 40].all()
+
+
+def test_notes_say_what_the_operating_point_cost():
+    def notes(found, plain=0.8, within_limit=True, tried=(0.5, 0.9)):
+        size = len(tried), 1
+        grid = np.zeros(size)
+        choice = Choice(OperatingPoint(), grid, grid, tried, (0,), within_limit, 1, 1)
+        parts = {"figures": found, "plain": plain}
+        return _notes(choice, {part: {"dice_lesion": {"value": value}} for part, value in parts.items()})
+
+    assert notes(0.75) == []
+    assert "from 0.800 (at 0.5) to 0.050" in notes(0.05)[0]
+    assert notes(0.05, tried=(0.9,)) == []
+    assert "finds no validation lesion" in notes(0.0)[0]
+    assert "no validation slice holds a lesion" in notes(None, None)[0]
+    assert "kept to the largest share" in notes(0.75, within_limit=False)[0]
 
 
 def test_no_test_patient_gives_a_summary_without_figures(run, data):

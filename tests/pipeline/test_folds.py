@@ -220,6 +220,32 @@ def test_groups_are_called_over_the_folds_as_in_each_of_them(make_recipe, tmp_pa
     assert list(cases["score"]) == [0.5, 0.25, 0.125]
 
 
+def test_notes_of_the_operating_point_say_of_which_folds_they_are():
+    found = [["a: too few", "of all"], ["of all"], ["of all", "a: too few"], ["of all", "b: nothing"]]
+    expected = ["Folds 1 and 3: a: too few", "Every fold: of all", "Fold 4: b: nothing"]
+    assert folds._of_folds(found) == expected
+    assert folds._of_folds([["x"], ["x"], ["x"], []]) == ["Folds 1, 2 and 3: x"]
+    assert folds._of_folds([[], []]) == []
+
+
+def test_a_rule_without_a_threshold_does_not_speak_of_the_folds_own():
+    whole = {"rule": "the most probable class", "operating_point": {"thresholds": [], "notes": []}}
+    own = [{"rule": "youden", "operating_point": {"thresholds": [at], "notes": []}} for at in (0.25, 0.5)]
+    assert folds._rule([whole, whole], "their mean") == "the most probable class"
+    assert folds._rule(own, "their mean") == "youden; each fold has its own, the bundle their mean"
+
+
+def test_the_whole_and_its_report_have_the_notes_and_thresholds_of_every_fold(crossed):
+    summary = read_json(crossed.folder / "evaluation" / "summary.json")
+    own = [read_json(crossed.fold(number).folder / "evaluation" / "summary.json") for number in range(FOLDS)]
+    points = [one["operating_point"] for one in own]
+    assert [fold["operating_point"] for fold in summary["folds"]] == points
+    assert summary["operating_point"]["notes"] == folds._of_folds([point["notes"] for point in points])
+    page = (crossed.folder / "report.html").read_text()
+    assert all(f"{point['thresholds'][0]:.3f}" in page for point in points)
+    assert all(note in page for note in summary["operating_point"]["notes"])
+
+
 @pytest.mark.slow
 def test_segmentation_is_cross_validated_too(place, capsys):
     tiny = [
@@ -249,3 +275,11 @@ def test_segmentation_is_cross_validated_too(place, capsys):
     worst = read_json(folder / "evaluation/gallery.json")["groups"][0]["items"]
     assert [item["dice"] for item in worst] == cases["dice"].sort_values().tolist()[:3]
     assert all((folder / "evaluation" / item["file"]).is_file() for item in worst)
+    summary, page = read_json(folder / "evaluation/summary.json"), (folder / "report.html").read_text()
+    own = [read_json(folder / f"fold-{number}/evaluation/summary.json") for number in range(FOLDS)]
+    assert summary["notes"] == folds._of_folds([one["notes"] for one in own])
+    assert [fold["operating_point"] for fold in summary["folds"]] == [one["operating_point"] for one in own]
+    patients = pd.read_csv(folder / "evaluation/patients.csv")
+    assert sorted(patients["patient_id"]) == sorted(set(rows["patient_id"]))
+    for title in ("Folds", "Test patients"):
+        assert f"<h2>{title}</h2>" in page

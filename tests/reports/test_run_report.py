@@ -56,6 +56,7 @@ def write_evaluation(folder, test, resamples=50):
         "operating_point": {"threshold": 0.55, "min_lesion_px": 20},
         "rule": "the best of them",
         "within_limit": True,
+        "notes": ["no point was good enough"],
         "interval": {"level": 0.95, "resamples": resamples, "over": "patients", "method": "percentile"},
         "validation": summarise(validation, resamples),
         "test": summarise(test, resamples),
@@ -151,6 +152,7 @@ def test_only_a_few_epochs_are_shown_the_first_and_the_last_among_them(page, vis
 def test_warnings_of_the_preparation_are_shown_and_escaped(page):
     assert "2 images are nearly the same &lt;b&gt;" in page
     assert "Only 5 test patients" in page
+    assert "No point was good enough." in page
 
 
 def test_where_the_images_lie_is_not_told(page):

@@ -61,7 +61,7 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
     """Draw the true and the predicted outline on one channel of the image.
 
     Args:
-        case: Truth and prediction; all classes are outlined together.
+        case: Truth and prediction; each class is outlined.
         pixels_hwc: The image as decoded.
         channel: The channel to show.
 
@@ -70,7 +70,7 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
     """
     factor = max(1, _SIDE_PX // max(case.truth.shape))
     picture = np.repeat(_enlarge(_grey(pixels_hwc[..., channel]), factor)[..., None], 3, axis=2)
-    true, guess = (_line(_enlarge(mask > 0, factor), factor) for mask in (case.truth, case.predicted))
+    true, guess = (_lines(_enlarge(mask, factor), factor) for mask in (case.truth, case.predicted))
     for where, colour in ((true, TRUTH), (guess, PREDICTED), (true & guess, BOTH)):
         picture[where] = colour
     return picture
@@ -93,7 +93,7 @@ def write_gallery(
         channel: Name of the channel that the pictures show.
     """
     items: dict[str, dict[str, Any]] = {}
-    sums = _by_sample(table)
+    sums, dice = _by_sample(table), _dice_by_class(table)
     for case, picture in drawn:
         file = f"gallery/{case.sample_id}.png"
         write_bytes(folder / file, encode_png(picture))
@@ -101,6 +101,7 @@ def write_gallery(
             "file": file,
             "sample_id": case.sample_id,
             **{name: sums[name].to_dict()[case.sample_id] for name in ("dice", "truth_px", "predicted_px")},
+            "classes": dice.get(case.sample_id, {}),
         }
     facts = [
         {"name": name, "title": GROUPS[name], "items": [items[sample] for sample in samples if sample in items]}
@@ -124,6 +125,17 @@ def _by_sample(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _dice_by_class(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Dice of each class of each sample that holds it or was given it, where there are several classes."""
+    there = table[(table["truth_px"] > 0) | (table["predicted_px"] > 0)]
+    if table["class"].nunique() < 2:
+        return {}
+    return {
+        str(sample): dict(zip(rows["class"], rows["dice"].tolist(), strict=True))
+        for sample, rows in there.groupby("sample_id", sort=True)
+    }
+
+
 def _grey(plane: NDArray[Any]) -> NDArray[np.uint8]:
     values = plane.astype(np.float32)
     inside = values[values > 0]
@@ -131,6 +143,14 @@ def _grey(plane: NDArray[Any]) -> NDArray[np.uint8]:
     share = np.clip((values - low) / max(float(high - low), 1e-6), 0.0, 1.0)
     grey: NDArray[np.uint8] = (share * 255.0).astype(np.uint8)
     return grey
+
+
+def _lines(mask: NDArray[np.uint8], factor: int) -> NDArray[np.bool_]:
+    """The outline of every class."""
+    drawn = np.zeros(mask.shape, bool)
+    for index in np.unique(mask[mask > 0]):
+        drawn |= _line(mask == index, factor)
+    return drawn
 
 
 def _line(mask: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ __all__ = ["evaluate"]
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
+_MOST_LOST = 0.5  # share of the Dice at threshold 0.5
 _OnGrid = tuple[NDArray[np.uint8], NDArray[np.float32], str]
 
 
@@ -87,15 +88,35 @@ def _on_grid(found: Iterable[Answer], predictor: Predictor) -> Iterator[_OnGrid]
 
 
 def _summary(table: pd.DataFrame, choice: Choice, config: EvaluateConfig) -> dict[str, Any]:
+    validation = summarise(table[table["split"] == "validation"], config.bootstrap)
     return {
         "operating_point": {"threshold": choice.point.threshold, "min_lesion_px": choice.point.min_lesion_px},
         "rule": _rule(config),
         "within_limit": choice.within_limit,
+        "notes": _notes(choice, validation),
         "interval": interval_facts(config.bootstrap),
-        "validation": summarise(table[table["split"] == "validation"], config.bootstrap),
+        "validation": validation,
         "test": summarise(table[table["split"] == "test"], config.bootstrap),
         "meanings": meanings(FIGURES),
     }
+
+
+def _notes(choice: Choice, validation: dict[str, Any]) -> list[str]:
+    """What a reader should know of the operating point."""
+    notes = []
+    if not choice.within_limit:
+        notes.append("no operating point kept to the largest share of false alarms on the validation slices")
+    found, plain = (validation[part]["dice_lesion"]["value"] for part in ("figures", "plain"))
+    if found is None:
+        notes.append("no validation slice holds a lesion to choose the operating point by")
+    elif found == 0.0:
+        notes.append("the operating point finds no validation lesion: the model cannot tell lesions from the rest")
+    elif found < _MOST_LOST * plain and len(choice.thresholds) * len(choice.min_lesions_px) > 1:
+        notes.append(
+            f"the operating point takes Dice on validation slices with a lesion from {plain:.3f} (at 0.5) "
+            f"to {found:.3f}; with a larger evaluate.max_false_alarms more lesions are kept"
+        )
+    return notes
 
 
 def _rule(config: EvaluateConfig) -> str:

@@ -85,7 +85,7 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
     """Figures over the test cases of all folds."""
     import pandas as pd
 
-    from medloom.evaluation import FIGURES, TargetInfo, summarise, target_of
+    from medloom.evaluation import FIGURES, TargetInfo, patient_table, summarise, target_of
     from medloom.evaluation.classification import ThresholdChoice
     from medloom.evaluation.figures import meanings, write_table
     from medloom.evaluation.label_run import write_measured
@@ -97,22 +97,30 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
     folder, config = whole.folder / "evaluation", whole.recipe.evaluate
     if whole.recipe.task == "classification":
         target: TargetInfo = target_of(whole.recipe)
+        points = [one["operating_point"] for one in found]
         choice = ThresholdChoice(
-            _mean_thresholds([one["operating_point"]["thresholds"] for one in found]),
-            f"{found[0]['rule']}; each fold has its own, the bundle their mean",
+            _mean_thresholds([point["thresholds"] for point in points]),
+            _rule(found, "their mean"),
+            tuple(_of_folds([point.get("notes", []) for point in points])),
         )
         summary = write_measured(table, target, choice, config, folder)
     else:
         summary = {
             **found[0],
             "operating_point": _mean_point([one["operating_point"] for one in found]),
-            "rule": f"{found[0]['rule']}; each fold has its own, the bundle the middle one",
+            "rule": _rule(found, "the middle one"),
+            "within_limit": all(one["within_limit"] for one in found),
+            "notes": _of_folds([one.get("notes", []) for one in found]),
             "test": summarise(table, config.bootstrap),
             "meanings": meanings(FIGURES),
         }
         summary.pop("validation", None)
         write_table(folder / "cases.csv", table)
-    summary["folds"] = [{"fold": number, "figures": one["test"]["figures"]} for number, one in enumerate(found)]
+        write_table(folder / "patients.csv", patient_table(table))
+    summary["folds"] = [
+        {"fold": number, "figures": one["test"]["figures"], "operating_point": one["operating_point"]}
+        for number, one in enumerate(found)
+    ]
     write_json(folder / "summary.json", summary)
     gather_gallery(whole, folds)
     return summary
@@ -128,6 +136,28 @@ def _test_cases(fold: Run) -> pd.DataFrame:
     # a group may be called 1 or NA, and is called so over the folds too
     cases = pd.read_csv(path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""])
     return cases[cases["split"] == "test"]
+
+
+def _rule(found: list[dict[str, Any]], bundled: str) -> str:
+    """The rule of every fold, and where their points differ, what the bundle has."""
+    rule, points = found[0]["rule"], [{**one["operating_point"], "notes": None} for one in found]
+    differ = any(point != points[0] for point in points)
+    return f"{rule}; each fold has its own, the bundle {bundled}" if differ else str(rule)
+
+
+def _of_folds(notes: list[list[str]]) -> list[str]:
+    """The notes of all folds, each once, with the folds that it is of."""
+    where: dict[str, list[str]] = {}
+    for number, found in enumerate(notes, start=1):
+        for note in found:
+            where.setdefault(note, []).append(str(number))
+    return [f"{_named(numbers, len(notes))}: {note}" for note, numbers in where.items()]
+
+
+def _named(numbers: list[str], count: int) -> str:
+    if len(numbers) == count:
+        return "Every fold"
+    return f"Fold {numbers[0]}" if len(numbers) == 1 else f"Folds {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
 def _mean_thresholds(found: list[list[float]]) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from medloom.files import read_json
 from medloom.reports.classification_charts import calibration_chart, confusion_chart, ranking_chart, value_chart
 from medloom.reports.facts import Facts, few_patients_warning, read_test_rows
-from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
+from medloom.reports.figures import figure_rows, fold_table, tiles, value_text, with_interval
 from medloom.reports.html import data_uri, number, percent, quantity
 from medloom.wording import counted
 
@@ -40,7 +40,7 @@ def classification_context(folder: Path, summary: Facts) -> Facts:
         "questions": _questions(summary),
         "values": _values(folder / "cases.csv", summary),
         "classes": _target_rows(summary),
-        "folds": _fold_rows(summary),
+        "folds": fold_table(summary, summary.get("headlines", ())),
         "groups": _group_rows(summary),
         "per_patient": _per_patient(summary),
         "gallery": _gallery(folder, summary),
@@ -61,7 +61,11 @@ def classification_warnings(summary: Facts) -> list[str]:
             warnings.append(
                 f"Only {few} positive for {name}: its sensitivity and precision are uncertain beyond their intervals."
             )
-    return [*warnings, *few_patients_warning(counts["patients"]), *summary["operating_point"].get("notes", ())]
+    return [
+        *warnings,
+        *few_patients_warning(counts["patients"]),
+        *(f"{note}." for note in summary["operating_point"].get("notes", ())),
+    ]
 
 
 def _prevalence_rows(test: Facts) -> list[list[str]]:
@@ -153,18 +157,12 @@ def _target_rows(summary: Facts) -> Facts:
         return {}
     first = next(iter(targets.values()))["figures"]
     names = [name for name in _PER_TARGET if name in first] or list(first)
-    rows = [[title, *(with_interval(facts["figures"][name]) for name in names)] for title, facts in targets.items()]
-    return {"head": ["", *_labels(summary, names)], "rows": rows}
-
-
-def _fold_rows(summary: Facts) -> Facts:
-    """Figures of each fold beside those of all, where there was a cross-validation."""
-    folds = summary.get("folds", [])
-    names = summary.get("headlines", [])
+    units = {name: summary["meanings"][name]["unit"] for name in names}
     rows = [
-        [number(fold["fold"] + 1), *(with_interval(fold["figures"].get(name, {})) for name in names)] for fold in folds
+        [title, *(with_interval(facts["figures"][name], units[name]) for name in names)]
+        for title, facts in targets.items()
     ]
-    return {"head": ["Fold", *_labels(summary, names)], "rows": rows} if rows else {}
+    return {"head": ["", *_labels(summary, names)], "rows": rows}
 
 
 def _group_rows(summary: Facts) -> Facts:
@@ -173,18 +171,23 @@ def _group_rows(summary: Facts) -> Facts:
     if not groups:
         return {}
     names = [name for name in summary["headlines"] if any(name in (group["figures"] or {}) for group in groups)]
+    units = {name: summary["meanings"][name]["unit"] for name in names}
+    asked = summary["target"]["kind"] != "real"
     rows = [
         [
             f"{group['column']}: {group['value']}",
             number(group["cases"]),
             number(group["patients"]),
-            _positives(group["positives"]),
-            *((with_interval(group["figures"][name]) if group["figures"] else "") for name in names),
+            *([_positives(group["positives"])] if asked else ()),
+            *((with_interval(group["figures"][name], units[name]) if group["figures"] else "") for name in names),
             group["note"],
         ]
         for group in groups
     ]
-    return {"head": ["Group", "Cases", "Patients", "Positive", *_labels(summary, names), ""], "rows": rows}
+    return {
+        "head": ["Group", "Cases", "Patients", *(["Positive"] if asked else ()), *_labels(summary, names), ""],
+        "rows": rows,
+    }
 
 
 def _positives(positives: Mapping[str, Facts]) -> str:
@@ -207,7 +210,7 @@ def _per_patient(summary: Facts) -> Facts:
         for name, figure in pooled["figures"].items()
         if figure["value"] is not None
     ]
-    return {"rows": rows, "patients": number(pooled["counts"]["cases"])}
+    return {"rows": rows, "patients": counted(pooled["counts"]["cases"], "patient")}
 
 
 def _labels(summary: Facts, names: Iterable[str]) -> list[str]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from medloom.reports.classification_charts import confusion_chart
 from medloom.reports.facts import Facts, few_patients_warning, read_facts, read_test_rows
-from medloom.reports.figures import figure_rows, tiles, value_text, with_interval
+from medloom.reports.figures import figure_rows, fold_table, tiles, value_text, with_interval
 from medloom.reports.html import data_uri, number
 from medloom.reports.run_charts import patient_chart, point_chart
+from medloom.wording import counted
 
 __all__ = ["segmentation_context", "segmentation_warnings"]
 
@@ -27,7 +28,7 @@ def segmentation_context(folder: Path, summary: Facts) -> Facts:
     confusion = summary.get("test", {}).get("pixel_confusion")
     several = bool(confusion) and len(confusion["classes"]) > 2
     return {
-        "measured": f"{number(counts['slices'])} slices" if counts else "",
+        "measured": counted(counts["slices"], "slice") if counts else "",
         "counts": counts,
         "tiles": tiles(summary, _HEADLINES),
         "figures": figure_rows(summary),
@@ -36,6 +37,7 @@ def segmentation_context(folder: Path, summary: Facts) -> Facts:
         "confusion": summary.get("test", {}).get("confusion"),
         "pixel_confusion": confusion_chart(confusion, unit="pixels") if several else "",
         "point": _point(folder, summary),
+        "folds": fold_table(summary, _HEADLINES),
         "patients": _patients(folder / "patients.csv"),
         "gallery": _gallery(folder),
     }
@@ -50,11 +52,7 @@ def segmentation_warnings(summary: Facts) -> list[str]:
         warnings.append("No test slice holds a lesion: Dice and sensitivity are not defined.")
     else:
         warnings += few_patients_warning(counts["patients"])
-    if not summary.get("within_limit", True):
-        warnings.append("No operating point kept to the largest share of false alarms on the validation slices.")
-    if summary.get("validation", {}).get("figures", {}).get("dice_lesion", {}).get("value") == 0.0:
-        warnings.append("The operating point finds no validation lesion: the model cannot tell lesions from the rest.")
-    return warnings
+    return [*warnings, *(f"{note[:1].upper()}{note[1:]}." for note in summary.get("notes", ()))]
 
 
 def _comparison(summary: Facts) -> Facts:
@@ -120,8 +118,7 @@ def _gallery(folder: Path) -> Facts:
             "items": [
                 {
                     "uri": data_uri(folder / item["file"]),
-                    "caption": f"{item['sample_id']}: Dice {number(item['dice'])}, "
-                    f"true {number(item['truth_px'])} px, predicted {number(item['predicted_px'])} px",
+                    "caption": _caption(item),
                 }
                 for item in group["items"]
             ],
@@ -130,3 +127,10 @@ def _gallery(folder: Path) -> Facts:
         if group["items"]
     ]
     return {"channel": facts.get("channel", ""), "groups": groups}
+
+
+def _caption(item: Facts) -> str:
+    found = f"true {number(item['truth_px'])} px, predicted {number(item['predicted_px'])} px"
+    classes = ", ".join(f"{name} {number(dice)}" for name, dice in item.get("classes", {}).items())
+    dice = f"mean Dice of the classes {number(item['dice'])} ({classes})" if classes else f"Dice {number(item['dice'])}"
+    return f"{item['sample_id']}: {dice}, {found}"
