@@ -99,6 +99,16 @@ def test_without_a_table_the_columns_are_named_that_count_as_blank(with_metadata
     assert "the model also takes age, sex" in capsys.readouterr().err
 
 
+def test_categories_that_training_never_saw_are_said(with_metadata, images, tmp_path, capsys):
+    (tmp_path / "people.csv").write_text("image,age,sex\n001,30,male\n002,30,diverse\n")
+    command = ["predict", str(with_metadata), str(images), "-o", str(tmp_path / "out"), "--json"]
+    assert main([*command, "--metadata", str(tmp_path / "people.csv")]) == 0
+    captured = capsys.readouterr()
+    assert "metadata column sex holds a category that training never saw, for 1 of 2 images" in captured.err
+    found = [result["metadata"] for result in json.loads(captured.out)["results"]]
+    assert found == [{"missing": [], "unknown": []}, {"missing": [], "unknown": ["sex"]}]
+
+
 def test_a_value_that_is_no_number_is_an_error_of_its_image_alone(with_metadata, images, tmp_path, capsys):
     (tmp_path / "people.csv").write_text("image,age,sex\n001,old,\n002,30,\n")
     command = ["predict", str(with_metadata), str(images), "-o", str(tmp_path / "out")]

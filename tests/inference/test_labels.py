@@ -166,6 +166,13 @@ def test_each_member_of_an_ensemble_gets_metadata_in_its_own_units(make_labels, 
     np.testing.assert_allclose(runtime.calls[0][1], [[1, 0, 0, 1, 0, 0, 0.2, 0, 0, 1]], atol=1e-6)
 
 
+def test_a_category_is_unknown_only_if_no_member_of_an_ensemble_saw_it(make_labels, linear_runtime, table):
+    other = TableEncoding.fit([{"sex": "other"}], MetadataConfig(numeric=("age",), categorical=("sex",)))
+    predictor = make_labels(linear_runtime(), tables=(table, other))
+    found = predictor.predict_batch([_pixels()] * 3, [{"age": 1, "sex": word} for word in ("male", "other", "third")])
+    assert [one.gaps.unknown for one in found] == [(), (), ("sex",)]
+
+
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [

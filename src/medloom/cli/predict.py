@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,6 +123,8 @@ def _report(
     bad = [result for result in results if result.error]
     for result in bad[:_SHOWN_ERRORS]:
         warn(f"{result.file}: {result.error}")
+    for text in _unknown(results):
+        warn(text)
     table = output / "predictions.csv"
     counts, said = _summary(results)
     value = {
@@ -139,6 +141,16 @@ def _report(
     print_result(value, text, as_json=as_json)
     if bad:
         raise typer.Exit(ExitCode.SET_ASIDE)
+
+
+def _unknown(results: Sequence[FileResult] | Sequence[LabelResult]) -> Iterator[str]:
+    """Say which metadata columns held categories that training never saw."""
+    from medloom.inference.label_files import LabelResult
+
+    predictions = [result.prediction for result in results if isinstance(result, LabelResult)]
+    found = Counter(name for one in predictions if one and one.gaps for name in one.gaps.unknown)
+    for name, count in found.items():
+        yield f"metadata column {name} holds a category that training never saw, for {count} of {len(results)} images"
 
 
 def _summary(results: Sequence[FileResult] | Sequence[LabelResult]) -> tuple[dict[str, Any], str]:

@@ -31,7 +31,8 @@ def command(
 
     GET /ping says whether the server is up. POST /invocations takes the bytes of one image (DICOM, NIfTI, TIFF,
     PNG, JPEG, NPY), or JSON with an image in base64 and metadata, and answers, by the Accept header, JSON, a PNG
-    mask or NPY probabilities; labels of a whole image come as JSON.
+    mask or NPY probabilities; labels of a whole image come as JSON, which also names the metadata columns that were
+    missing and those with a category that training never saw.
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medloom.inference.base import Prepared
-from medloom.inference.labels import LabelPrediction, LabelPredictor
+from medloom.inference.labels import LabelPrediction, LabelPredictor, MetadataGaps
 from medloom.inference.postprocess import OperatingPoint, erase_small, lesion_probability, postprocess, to_mask
 from medloom.inference.predictor import Prediction, Predictor
 from medloom.inference.runtimes import RUNTIMES, NetworkSpec, Runtime, build_runtime
@@ -12,6 +12,7 @@ __all__ = [
     "RUNTIMES",
     "LabelPrediction",
     "LabelPredictor",
+    "MetadataGaps",
     "NetworkSpec",
     "OperatingPoint",
     "Prediction",

@@ -84,16 +84,22 @@ def labels_json(prediction: LabelPrediction, **more: Any) -> bytes:  # noqa: ANN
 
 
 def labels_plain(prediction: LabelPrediction) -> dict[str, Any]:
-    """Return labels of a whole image as plain JSON types."""
+    """Return labels of a whole image as plain JSON types.
+
+    Of a model that takes metadata they say as well which columns were ``missing`` (left out or blank) and which had a
+    category ``unknown`` to it.
+    """
     scores = {name: round(score, 6) for name, score in zip(prediction.names, prediction.scores, strict=True)}
+    gaps = {} if prediction.gaps is None else {"metadata": {k: list(v) for k, v in vars(prediction.gaps).items()}}
     if prediction.kind == "real":
-        return {"values": scores}
+        return {"values": scores, **gaps}
     one = prediction.kind != "multi-label"
     return {
         "probabilities": scores,
         "decision": prediction.decision[0] if one else list(prediction.decision),
         "operating_point": {"thresholds": list(prediction.thresholds)},
         "classes": list(prediction.names),
+        **gaps,
     }
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.data.layouts.labels import clean
+from medloom.data.metadata import is_blank
 from medloom.errors import InputError
 from medloom.imaging import DEFAULT_BUDGET, Budget
 from medloom.inference.base import Input, PredictorBase, Prepared, finite
@@ -23,13 +25,26 @@ from medloom.models.registry import LabelKind
 if TYPE_CHECKING:
     from medloom.data.metadata import TableEncoding
 
-__all__ = ["LabelPrediction", "LabelPredictor"]
+__all__ = ["LabelPrediction", "LabelPredictor", "MetadataGaps"]
 
 Floats = NDArray[np.float32]
 Metadata = Mapping[str, Any]
 
 _STEP = 0.1
 """How far a further view is moved, as a share of half the side."""
+
+
+@dataclass(frozen=True)
+class MetadataGaps:
+    """Metadata columns that told the model nothing about an image.
+
+    Args:
+        missing: Columns that were left out or blank.
+        unknown: Columns with a category that no member of the model saw in training.
+    """
+
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,7 @@ class LabelPrediction:
         decision: Name of the decided class; names of the labels that are on; empty for numbers.
         thresholds: Probability from which the positive class, or each label, is decided; empty for several
             classes, of which the likeliest is taken, and for numbers.
+        gaps: What the metadata left open; None if the model takes none.
     """
 
     kind: LabelKind
@@ -50,6 +66,7 @@ class LabelPrediction:
     scores: tuple[float, ...]
     decision: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
+    gaps: MetadataGaps | None = None
 
 
 @dataclass(frozen=True)
@@ -118,8 +135,10 @@ class LabelPredictor(PredictorBase):
             DecodeError: If the bytes are not an acceptable image.
             InputError: If the image is sound but not what this model takes, or so for the metadata.
         """
+        given = metadata or {}
         prepared = self.prepare(image, content_type=content_type, page=page)
-        return self.finish(self.run(prepared.network_input[None], self.encode([metadata or {}]))[0])
+        found = self.finish(self.run(prepared.network_input[None], self.encode([given]))[0])
+        return replace(found, gaps=self._gaps(given))
 
     def predict_batch(self, images: Sequence[Input], metadata: Sequence[Metadata] = ()) -> list[LabelPrediction]:
         """Predict several images, which may differ in size, in one call of the network."""
@@ -127,7 +146,9 @@ class LabelPredictor(PredictorBase):
             return []
         prepared: list[Prepared] = [self.prepare(image) for image in images]
         batch = np.stack([one.network_input for one in prepared])
-        return [self.finish(scores) for scores in self.run(batch, self.encode(metadata or [{}] * len(images)))]
+        given = metadata or [{}] * len(images)
+        answers = zip(self.run(batch, self.encode(given)), given, strict=True)
+        return [replace(self.finish(scores), gaps=self._gaps(row)) for scores, row in answers]
 
     def encode(self, metadata: Sequence[Metadata]) -> Floats | None:
         """Return ``(N, F)`` of the metadata of N images; None if the model takes none.
@@ -170,6 +191,16 @@ class LabelPredictor(PredictorBase):
     def at(self, thresholds: Sequence[float]) -> LabelPredictor:
         """Return the same predictor with other thresholds."""
         return replace(self, thresholds=tuple(thresholds))
+
+    def _gaps(self, metadata: Metadata) -> MetadataGaps | None:
+        if not self.tables:
+            return None
+        words = {name: clean(text) for name, text in _row(metadata, self.metadata_columns).items()}
+        missing = tuple(name for name, word in words.items() if is_blank(word))
+        parts = [part for table in self.tables for part in table.categorical]
+        seen = {part.column for part in parts if words[part.column] in part.categories}
+        columns = dict.fromkeys(part.column for part in parts)
+        return MetadataGaps(missing, tuple(name for name in columns if name not in seen and name not in missing))
 
     def _decide(self, scores: Sequence[float]) -> tuple[str, ...]:
         if self.kind == "real":
