@@ -118,6 +118,14 @@ def test_colours_become_what_pillow_makes_of_them(mode):
         preprocess.to_colour(np.zeros((4, 4, 5), np.uint8))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize("mode", ["grey", "rgb"])
+def test_colours_keep_their_dtype(mode, dtype):
+    preprocess = Preprocess(PreprocessConfig(colour=mode))
+    for channels in (1, 3):
+        assert preprocess.to_colour(np.ones((4, 4, channels), dtype)).dtype == dtype
+
+
 def test_imagenet_normalisation_is_that_of_torchvision():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     preprocess = Preprocess(PreprocessConfig(size=(16, 16), normalise={"method": "imagenet"}))

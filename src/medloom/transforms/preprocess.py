@@ -241,7 +241,7 @@ def _imagenet(dtype: np.dtype[Any], channels: int) -> tuple[Floats, Floats]:
 
 def _to_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f":
-        return values
+        return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
     rounded = np.rint(values)
     return np.clip(rounded, limits.min, limits.max, out=rounded).astype(dtype)
