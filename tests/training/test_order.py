@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medloom.recipe.schema import OptimizerConfig
+from medloom.recipe.sections.training import OptimizerConfig
 from medloom.training.batches import DevicePixels, HostPixels, Loader, Shard
 from medloom.training.schedule import build_optimizer, cosine_factor
 from medloom.training.seeds import epoch_order, step_generator, step_seed

@@ -14,55 +14,27 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from medloom.recipe.library import nearest
-from medloom.recipe.sections.base import Bool, Config, Switch
+from medloom.recipe.sections.base import Config
 from medloom.recipe.sections.data import DataConfig, LabelsConfig, MetadataConfig, PhantomConfig, SplitConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig, PackageConfig
-from medloom.recipe.sections.images import (
-    AugmentConfig,
-    CropConfig,
-    FlipConfig,
-    NoiseConfig,
-    NormaliseConfig,
-    PreprocessConfig,
-    RotateConfig,
-    ScaleConfig,
-    ShiftConfig,
-)
-from medloom.recipe.sections.training import (
-    EarlyStoppingConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TrainConfig,
-)
+from medloom.recipe.sections.images import AugmentConfig, NormaliseConfig, PreprocessConfig
+from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
 
 __all__ = [
     "SEGMENTATION_NETWORKS",
     "AugmentConfig",
-    "Bool",
-    "CropConfig",
     "DataConfig",
-    "EarlyStoppingConfig",
     "EvaluateConfig",
-    "FlipConfig",
     "LabelsConfig",
     "LossConfig",
     "MetadataConfig",
     "ModelConfig",
-    "NoiseConfig",
     "NormaliseConfig",
-    "OptimizerConfig",
     "PackageConfig",
     "PhantomConfig",
     "PreprocessConfig",
     "Recipe",
-    "RotateConfig",
-    "ScaleConfig",
-    "ScheduleConfig",
-    "ShiftConfig",
     "SplitConfig",
-    "Switch",
     "TrainConfig",
 ]
 
