@@ -1,7 +1,10 @@
 import asyncio
+import io
 
 import httpx
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.packaging import read_bundle
 from medloom.packaging.testing import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
@@ -71,3 +74,25 @@ def assert_problem():
         return body
 
     return check
+
+
+@pytest.fixture(scope="session")
+def make_dicom():
+    """Make an uncompressed DICOM file of grey pixels of one byte."""
+
+    def make(pixels):
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3.4"
+        data.Rows, data.Columns = pixels.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+        data.PixelData = pixels.tobytes()
+        data["PixelData"].VR = "OB"
+        buffer = io.BytesIO()
+        data.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue()
+
+    return make

@@ -10,8 +10,6 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.packaging import read_bundle
 from medloom.packaging.testing import tiny_label_recipe, write_tiny_label_bundle
@@ -34,22 +32,6 @@ PIXELS = np.tile(np.arange(0, 200, 5, dtype=np.uint8), (48, 1))
 def _png(pixels=PIXELS):
     buffer = io.BytesIO()
     PillowImage.fromarray(pixels).save(buffer, "png")
-    return buffer.getvalue()
-
-
-def _dicom(pixels=PIXELS):
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3.4"
-    data.Rows, data.Columns = pixels.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
-    data.PixelData = pixels.tobytes()
-    data["PixelData"].VR = "OB"
-    buffer = io.BytesIO()
-    data.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
@@ -100,6 +82,24 @@ def test_slashes_may_be_escaped_and_pairs_of_surrogates_are_text(client):
     assert _post(client, escaped).json() == answer.json()
 
 
+@pytest.mark.parametrize(
+    ("metadata", "missing", "unknown"),
+    [
+        ({}, ["age", "sex"], []),
+        ({"age": 61, "sex": " male "}, [], []),
+        ({"age": "NaN", "sex": "other"}, ["age"], ["sex"]),
+        ({"sex": None, "age": 0}, ["sex"], []),
+    ],
+)
+def test_the_answer_names_metadata_that_were_missing_or_never_seen_in_training(client, metadata, missing, unknown):
+    answer = _post(client, _asked(metadata=metadata)).json()
+    assert answer["metadata"] == {"missing": missing, "unknown": unknown}
+
+
+def test_the_answer_to_an_image_alone_says_that_all_metadata_were_missing(client):
+    assert _post(client, _png(), "image/png").json()["metadata"]["missing"] == ["age", "sex"]
+
+
 def test_metadata_change_the_answer(client):
     young, old = (_post(client, _asked(metadata={"age": age})).json()["probabilities"] for age in (20, 80))
     assert old["malignant"] > young["malignant"]
@@ -109,13 +109,16 @@ def test_metadata_change_the_answer(client):
     ("body", "kind"),
     [
         (_png(), "image/png"),
-        (_dicom(), "application/dicom"),
+        ("dicom", "application/dicom"),
         (_nifti(), "application/x-nifti"),
         (gzip.compress(_nifti()), "application/gzip"),
     ],
     ids=["png", "dicom", "nifti", "nifti.gz"],
 )
-def test_every_format_is_taken_under_its_own_type_sniffed_and_inside_json(client, body, kind, assert_problem):
+def test_every_format_is_taken_under_its_own_type_sniffed_and_inside_json(
+    client, body, kind, make_dicom, assert_problem
+):
+    body = make_dicom(PIXELS) if body == "dicom" else body
     wanted = _post(client, _png(), "image/png").json()["probabilities"]
     inside = json.dumps({"image": base64.b64encode(body).decode()}).encode()
     for response in (_post(client, body, kind), _post(client, body, "application/octet-stream"), _post(client, inside)):
@@ -126,8 +129,8 @@ def test_every_format_is_taken_under_its_own_type_sniffed_and_inside_json(client
     assert_problem(_post(client, declared), 415, "mismatch")
 
 
-def test_dicom_and_nifti_are_segmented_too(segmenter, assert_problem):
-    for body, kind in ((_dicom(), "application/dicom"), (_nifti(), "application/octet-stream")):
+def test_dicom_and_nifti_are_segmented_too(segmenter, make_dicom, assert_problem):
+    for body, kind in ((make_dicom(PIXELS), "application/dicom"), (_nifti(), "application/octet-stream")):
         problem = assert_problem(_post(segmenter, body, kind), 422, "wrong_input")  # sound, but one channel
         assert "1 channel; this model takes 3" in problem["message"]
 
