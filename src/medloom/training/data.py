@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -65,8 +66,9 @@ class StoreData(LightningDataModule):
         """Return the batch as it is: the loader has put it onto the device."""
         return batch
 
+    @cached_property
     def shown_rows(self) -> Rows:
-        """Return the few validation slices of the progress pictures, the same in every epoch."""
+        """The few validation slices of the progress pictures, the same in every epoch."""
         areas = np.count_nonzero(self.samples.truth[self.validation_rows], axis=(1, 2))
         return self.validation_rows[choose_slices(areas)]
 

@@ -195,7 +195,7 @@ class Keeper(Callback):
         write_checkpoint(self.run_dir / BEST, tree)
 
     def _write_picture(self) -> None:
-        rows = self.data.shown_rows()
+        rows = self.data.shown_rows
         name = f"epoch_{self.ledger.best_epoch:04d}.png"
         entry = {"epoch": self.ledger.best_epoch, "metric": self.ledger.best_metric, "file": name}
         self.ledger.pictures.append(entry)
