@@ -26,6 +26,9 @@ __all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "Shard", "
 Rows = NDArray[np.int64]
 Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
+_PIECE = 256
+"""Rows that are copied to the device at once: as many as need not much memory beside the store."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -131,12 +134,13 @@ class DevicePixels:
         return shown, self._truth[index], self._table[index], self._offset[index], self._scale[index]
 
 
-def _upload(array: NDArray[np.generic], device: torch.device, piece: int = 256) -> Tensor:
+def _upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     """Copy an array piece by piece; torch cannot index uint16, so that goes as the int16 of the same bits."""
     source = array.view(np.int16) if array.dtype == np.uint16 else array
     whole = torch.empty(source.shape, dtype=torch.from_numpy(source[:1].copy()).dtype, device=device)
-    for first in range(0, len(source), piece):
-        whole[first : first + piece] = torch.from_numpy(source[first : first + piece].copy()).to(device)
+    for first in range(0, len(source), _PIECE):
+        piece = slice(first, first + _PIECE)
+        whole[piece] = torch.from_numpy(source[piece].copy()).to(device)
     return whole
 
 

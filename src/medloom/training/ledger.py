@@ -9,7 +9,7 @@ from typing import Any
 from medloom.recipe import TrainConfig
 from medloom.training.scores import larger_is_better
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "Line"]
 
 Line = dict[str, float | int | None]
 

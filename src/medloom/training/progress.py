@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medloom.training.ledger import Line
 
-__all__ = ["Listener", "TrainProgress", "describe_line", "show"]
+__all__ = ["Listener", "Throttle", "TrainProgress", "describe_line", "show"]
 
 _INTERVAL_S = 0.2
 
