@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.errors import DataError
-from medloom.imaging import DEFAULT_BUDGET
+from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET
 from medloom.inference.inputs import open_images, read_input, without_suffix
 
 
@@ -46,6 +46,24 @@ def test_a_folder_and_a_zip_of_it_list_the_same_images_and_volumes_without_masks
             assert found[0].read() == _png()
     with open_images([images]) as found:
         assert len(found) == len(FOUND) + 1
+
+
+def test_a_zip_among_the_images_is_listed_and_refused_unless_it_is_skipped(images, tmp_path):
+    _zip(images, images / "more.ZIP")
+    for path in (images, _zip(images, tmp_path / "images.zip")):
+        with open_images([path], ["*_mask.*"]) as found:
+            assert [one.name for one in found] == sorted([*FOUND, "more.ZIP"])
+            with pytest.raises(DataError, match="name it by itself"):
+                next(one for one in found if one.name == "more.ZIP").read()
+        with open_images([path], ["*_mask.*", "*.ZIP"]) as found:
+            assert [one.name for one in found] == FOUND
+
+
+def test_of_a_named_file_that_is_far_too_large_not_all_is_read(tmp_path):
+    with (tmp_path / "huge.tif").open("wb") as file:
+        file.truncate(FILE_BUDGET.max_bytes + 2**30)
+    with open_images([tmp_path / "huge.tif"]) as (image,):
+        assert len(image.read()) == FILE_BUDGET.max_bytes + 1
 
 
 def test_dicom_as_scanners_write_it_is_found_without_a_suffix(tmp_path, write_series):

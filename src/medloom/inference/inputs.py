@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from medloom.data.layouts.base import list_images
-from medloom.data.sources import Source, open_source
+from medloom.data.sources import FolderSource, Source, open_source
 from medloom.errors import DataError, DecodeError
 from medloom.imaging import FORMATS_BY_SUFFIX, Budget, Volume, read_series, sniff
 from medloom.imaging.nifti import read_nifti_volume
@@ -20,6 +20,7 @@ __all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input", "w
 _SUFFIXES = tuple(FORMATS_BY_SUFFIX)
 _DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
 _DICOM_INDEX = "DICOMDIR"
+_ZIP = ".zip"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def open_images(
     """List the images in files, folders and zips, to be read inside the ``with`` block.
 
     A file that is named is always listed, whatever its suffix; in a folder or zip, only images are: by their
-    suffix, or where they have none, as scanners write DICOM, by content.
+    suffix, or where they have none, as scanners write DICOM, by content. A zip in there is listed as well, and
+    refuses to be read: nobody shall think that its images were predicted.
 
     Args:
         paths: Files, folders and zips.
@@ -76,8 +78,9 @@ def open_images(
         images: list[Entry] = []
         for path in map(Path, paths):
             place = path.expanduser().resolve()
-            if path.is_file() and path.suffix.lower() != ".zip":
-                images.append(ImageFile(path.name, path.read_bytes, place.as_posix()))
+            if path.is_file() and path.suffix.lower() != _ZIP:
+                read = partial(FolderSource(path.parent).read, path.name)  # bounded, as in a folder
+                images.append(ImageFile(path.name, read, place.as_posix()))
                 continue
             source = stack.enter_context(open_source(path))
             names = [name for name in sorted(source.names()) if not any(fnmatch(name, one) for one in skip)]
@@ -85,10 +88,23 @@ def open_images(
                 images.append(SeriesFolder(place.name, partial(_dicom_files, source, names), place.as_posix()))
             else:
                 images += (
-                    ImageFile(name, partial(source.read, name), f"{without_suffix(place.as_posix())}/{name}")
-                    for name in list_images(names, source.read)
+                    ImageFile(name, read, f"{without_suffix(place.as_posix())}/{name}")
+                    for name, read in _readers(source, names)
                 )
         yield images
+
+
+def _readers(source: Source, names: Sequence[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    images = set(list_images(names, source.read))
+    for name in names:
+        if name in images:
+            yield name, partial(source.read, name)
+        elif name.lower().endswith(_ZIP):
+            yield name, _refuse_zip
+
+
+def _refuse_zip() -> bytes:
+    raise DataError("a zip inside a folder or zip is not opened; name it by itself, or leave it out with --skip")
 
 
 def read_input(image: Entry, *, page: int | None, budget: Budget) -> Volume | bytes:
@@ -113,7 +129,7 @@ def read_input(image: Entry, *, page: int | None, budget: Budget) -> Volume | by
 
 def without_suffix(name: str) -> str:
     """Return a name without the suffix of an image or zip; the dots of ``1.2.840.1`` are part of the name."""
-    suffix = max((end for end in (*_SUFFIXES, ".zip") if name.lower().endswith(end)), key=len, default="")
+    suffix = max((end for end in (*_SUFFIXES, _ZIP) if name.lower().endswith(end)), key=len, default="")
     return name[: len(name) - len(suffix)] or name
 
 
