@@ -25,6 +25,8 @@ _VIEWS = 4
 def augmented_views(config: AugmentConfig, store: PixelStore, seed: int) -> Callable[[int], list[View]]:
     """Return a function that shows a row of the store as it is and as training may see it.
 
+    The whole image is shown: what ``preprocess.crop`` cuts out of it in each step is not.
+
     Args:
         config: The recipe's ``augment``.
         store: The pixels.
