@@ -105,6 +105,15 @@ def test_extended_headers_are_not_read(tmp_path, format):
         extract(archive, destination)
 
 
+def test_a_name_that_is_no_utf8_is_refused(tmp_path):
+    tar = bytearray(_tar(_entry("abc")))
+    tar[0] = 0xFF
+    tar[148:156] = b"%06o\0 " % (sum(tar[:148]) + 8 * ord(" ") + sum(tar[156:512]))
+    archive, destination = _place(tmp_path, bytes(tar))
+    with pytest.raises(BundleError, match="not a sound"):
+        extract(archive, destination)
+
+
 def test_set_user_id_is_not_kept(tmp_path):
     archive, destination = _place(tmp_path, _tar(_entry("tool", mode=0o6777)))
     extract(archive, destination)

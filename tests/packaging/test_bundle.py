@@ -141,6 +141,13 @@ def test_a_file_that_the_bundle_does_not_list_is_refused(folder, tmp_path):
         read_bundle(tmp_path / "more.tar.gz")
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, "../up", "/etc/passwd", ".hidden", "a\\b", ""])
+def test_a_manifest_that_lists_a_file_whose_name_is_not_plain_is_refused(folder, name, rewrite):
+    rewrite(lambda manifest: manifest["files"].update({name: "0" * 64}))
+    with pytest.raises(BundleError):
+        read_bundle(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

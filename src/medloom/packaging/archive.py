@@ -20,11 +20,14 @@ from typing import BinaryIO
 from medloom.errors import BundleError
 from medloom.files import replacing
 
-__all__ = ["ArchiveLimits", "extract", "pack"]
+__all__ = ["PLAIN_NAME", "ArchiveLimits", "extract", "pack"]
+
+PLAIN_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+"""What files of a bundle may be called."""
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 20
-_NAME = re.compile(r"(?:\./)?[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_NAME = re.compile(rf"(\./)?{PLAIN_NAME}")
 _REPACK = "; pack bundles with `medloom package` or `tar --format=ustar`"
 
 
@@ -88,7 +91,7 @@ def extract(archive: Path, destination: Path, limits: ArchiveLimits = ArchiveLim
     try:
         with gzip.open(archive) as unzipped:
             return _extract_all(_Counted(unzipped, allowed), destination, limits)
-    except (OSError, EOFError, zlib.error, tarfile.HeaderError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, tarfile.HeaderError) as error:
         raise BundleError(f"{archive.name} is not a sound .tar.gz ({error})") from error
 
 

@@ -11,6 +11,7 @@ from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
 from medloom.inference import NetworkSpec, OperatingPoint
 from medloom.models.registry import LabelKind
+from medloom.packaging.archive import PLAIN_NAME
 from medloom.recipe import PreprocessConfig
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 FORMAT: Final = 1
+FileName = Annotated[str, Field(pattern=rf"^{PLAIN_NAME}$", max_length=255)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -137,7 +139,7 @@ class Manifest(_Entry):
     runtime: str
     versions: dict[str, str]
     golden: Golden
-    files: dict[str, Sha256]
+    files: dict[FileName, Sha256]
 
     @model_validator(mode="after")
     def _answers(self) -> Self:
