@@ -1,5 +1,6 @@
 """One suite for every runtime: a new one is a line in ``RUNTIMES`` and is tested here without a new test."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from medloom.errors import BundleError, UserError
+from medloom.errors import BundleError, MissingExtraError, UserError
 from medloom.inference import RUNTIMES, NetworkSpec, build_runtime
 from medloom.models.networks import build_network
 from medloom.packaging.export import export_onnx
@@ -107,6 +108,12 @@ def test_torch_refuses_the_weights_of_another_network(files):
 def test_torch_refuses_a_network_that_it_does_not_know(files):
     with pytest.raises(BundleError, match="'vnet' of this bundle cannot be built here"):
         build_runtime("torch", files["torch"], network=NetworkSpec("vnet", 3, 1, (32, 32)))
+
+
+def test_without_torch_its_runtime_names_the_extra_that_brings_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="train"):
+        build_runtime("torch", tmp_path / "model.safetensors")
 
 
 def test_an_unknown_runtime_names_the_nearest_and_all(tmp_path):

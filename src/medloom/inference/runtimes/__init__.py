@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import UserError
+from medloom.extras import require
 from medloom.models.registry import LabelKind
 
 __all__ = ["RUNTIMES", "WEIGHTS_RUNTIMES", "NetworkSpec", "Runtime", "build_runtime"]
@@ -96,6 +97,8 @@ def build_runtime(
         near = difflib.get_close_matches(name, RUNTIMES, n=1)
         hint = f", did you mean {near[0]!r}?" if near else ""
         raise UserError(f"there is no runtime {name!r}{hint}; valid: {', '.join(RUNTIMES)}")
+    if name in WEIGHTS_RUNTIMES:
+        require("torch", "train")  # their modules are built on it, and cannot say themselves that it is missing
     module, _, attribute = RUNTIMES[name].partition(":")
     runtime_class = getattr(importlib.import_module(module), attribute)
     runtime: Runtime = runtime_class.open(model_path, threads=threads, network=network)
