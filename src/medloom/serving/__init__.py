@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medloom.serving.answers import ANSWERS, NotAcceptableError, encode_prediction
 from medloom.serving.app import Limits, create_app
-from medloom.serving.requests import ImageRequest, read_request
+from medloom.serving.requests import ImageRequest, predict, read_request
 
 __all__ = [
     "ANSWERS",
@@ -13,5 +13,6 @@ __all__ = [
     "NotAcceptableError",
     "create_app",
     "encode_prediction",
+    "predict",
     "read_request",
 ]

@@ -9,10 +9,10 @@ from medloom.inference import LabelPrediction, Prediction
 from medloom.inference.encoding import labels_json, mask_png, probabilities_npy, to_json
 from medloom.packaging import Manifest
 from medloom.serving.negotiation import choose
+from medloom.serving.problems import JSON
 
-__all__ = ["ANSWERS", "JSON", "NotAcceptableError", "check_accept", "encode_prediction"]
+__all__ = ["ANSWERS", "NotAcceptableError", "check_accept", "encode_prediction"]
 
-JSON = "application/json"
 PNG = "image/png"
 NPY = "application/x-npy"
 ANSWERS = (JSON, PNG, NPY)

@@ -21,11 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from medloom.errors import DecodeError, InputError
-from medloom.inference import LabelPrediction, LabelPredictor, Prediction, Predictor
+from medloom.inference import LabelPredictor, Predictor
 from medloom.packaging import Manifest
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
 from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
-from medloom.serving.requests import ImageRequest, read_request
+from medloom.serving.requests import predict, read_request
 
 __all__ = ["Gate", "Limits", "create_app"]
 
@@ -139,21 +139,12 @@ class _Service:
     def _predict(self, body: bytes, declared: str, page: int | None, accept: str) -> tuple[bytes, str]:
         asked = read_request(body, declared)
         try:
-            prediction = self._prediction(asked, page)
+            prediction = predict(self.predictor, asked, page)
         except DecodeError as error:
             raise of_decode_error(error, asked.content_type) from error
         except InputError as error:
             raise of_input_error(error) from error
         return encode_prediction(prediction, self.manifest, accept)
-
-    def _prediction(self, asked: ImageRequest, page: int | None) -> Prediction | LabelPrediction:
-        if isinstance(self.predictor, LabelPredictor):
-            return self.predictor.predict(
-                asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page
-            )
-        if asked.metadata:
-            raise InputError("this model takes no metadata; send the image alone")
-        return self.predictor.predict(asked.image, content_type=asked.content_type, page=page)
 
     async def _body(self, request: Request) -> bytes:
         _check_length(request, self.limits.max_body_bytes)

@@ -1,4 +1,4 @@
-"""A request that carries an image and metadata together: one JSON object."""
+"""What a request asks for: an image alone, or with metadata in one JSON object."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from medloom.errors import InputError
+from medloom.inference import LabelPrediction, LabelPredictor, Prediction, Predictor
 from medloom.serving.problems import JSON, Problem
 
-__all__ = ["ImageRequest", "read_request"]
+__all__ = ["ImageRequest", "predict", "read_request"]
 
 _KEYS = ("image", "content_type", "metadata")
 _MAX_DEPTH = 32
@@ -61,6 +63,27 @@ def read_request(body: bytes, content_type: str) -> ImageRequest:
     if not isinstance(declared, str) or not isinstance(metadata, dict):
         raise _bad("content_type must be text and metadata an object of values by column")
     return ImageRequest(_image(plain["image"]), declared, metadata)
+
+
+def predict(
+    predictor: Predictor | LabelPredictor, asked: ImageRequest, page: int | None
+) -> Prediction | LabelPrediction:
+    """Answer a request.
+
+    Args:
+        predictor: The model.
+        asked: The image with its metadata.
+        page: Page of a file that has several.
+
+    Raises:
+        DecodeError: If the bytes are not an acceptable image.
+        InputError: If the image is sound but not what this model takes, or so for the metadata.
+    """
+    if isinstance(predictor, LabelPredictor):
+        return predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
+    if asked.metadata:
+        raise InputError("this model takes no metadata; send the image alone")
+    return predictor.predict(asked.image, content_type=asked.content_type, page=page)
 
 
 def _image(text: str) -> bytes:

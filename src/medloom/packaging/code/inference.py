@@ -7,7 +7,7 @@ from typing import Any
 
 from medloom.inference import LabelPrediction, LabelPredictor, Prediction, Predictor
 from medloom.packaging import Manifest, read_bundle
-from medloom.serving import encode_prediction, read_request
+from medloom.serving import encode_prediction, predict, read_request
 
 Model = tuple[Predictor | LabelPredictor, Manifest]
 Answer = tuple[Prediction | LabelPrediction, Manifest]
@@ -24,17 +24,10 @@ def input_fn(request_body: bytes | bytearray, content_type: str, context: Any = 
     return bytes(request_body), content_type
 
 
-def predict_fn(
-    data: tuple[bytes, str], model: Model, context: Any = None
-) -> Answer:
+def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer:
     """Predict in the geometry of the image that came in."""
-    asked = read_request(*data)
     predictor, manifest = model
-    page = manifest.input.page
-    if isinstance(predictor, LabelPredictor):
-        found = predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
-        return found, manifest
-    return predictor.predict(asked.image, content_type=asked.content_type, page=page), manifest
+    return predict(predictor, read_request(*data), manifest.input.page), manifest
 
 
 def output_fn(result: Answer, accept: str, context: Any = None) -> tuple[bytes, str]:
