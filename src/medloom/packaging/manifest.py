@@ -63,7 +63,6 @@ class ModelEntry(_Entry):
             kind=kind,
             options=self.options,
             table_features=self.table_features,
-            members=len(self.table_features),
         )
 
 

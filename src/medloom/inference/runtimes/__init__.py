@@ -62,8 +62,7 @@ class NetworkSpec:
         args: Arguments that replace the network's defaults.
         kind: What a label is, for labels of the whole image; None for masks.
         options: The other keys of the recipe's ``model`` that decide the network's shape.
-        table_features: Columns of encoded metadata of each member.
-        members: Networks whose answers are averaged.
+        table_features: Columns of encoded metadata of each member; the answers of several members are averaged.
     """
 
     name: str
@@ -74,7 +73,6 @@ class NetworkSpec:
     kind: LabelKind | None = None
     options: dict[str, Any] = field(default_factory=dict)
     table_features: tuple[int, ...] = (0,)
-    members: int = 1
 
 
 def build_runtime(

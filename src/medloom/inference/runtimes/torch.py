@@ -76,7 +76,7 @@ def _rebuild(network: NetworkSpec) -> nn.Module:
         members = [_member(config, network, features) for features in network.table_features]
     except RecipeError as error:
         raise BundleError(f"the network {network.name!r} of this bundle cannot be built here: {error}") from error
-    return members[0] if network.members == 1 else Ensemble(members, network.kind, network.table_features)
+    return members[0] if len(members) == 1 else Ensemble(members, network.kind, network.table_features)
 
 
 def _member(config: ModelConfig, network: NetworkSpec, features: int) -> nn.Module:
