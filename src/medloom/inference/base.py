@@ -59,6 +59,7 @@ class PredictorBase:
         preprocess: The deterministic steps before and after it.
         classes: Names of the classes in order.
         channels: Names of the channels that an image must have, in order.
+        budget: Limits for the bytes of one image.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
     """
 
@@ -66,12 +67,8 @@ class PredictorBase:
     preprocess: Preprocess
     classes: tuple[str, ...]
     channels: tuple[str, ...]
+    budget: Budget = field(default=DEFAULT_BUDGET, kw_only=True)
     decoder: Decoder = field(default=decode, kw_only=True)
-
-    @property
-    def limits(self) -> Budget:
-        """Limits for the bytes of one image."""
-        return DEFAULT_BUDGET
 
     @property
     def at_least(self) -> tuple[int, int] | None:
@@ -95,7 +92,7 @@ class PredictorBase:
         """
         if isinstance(image, bytes):
             image = self.decoder(
-                image, content_type=content_type, page=page, budget=self.limits, at_least=self.at_least
+                image, content_type=content_type, page=page, budget=self.budget, at_least=self.at_least
             )
         given = image if isinstance(image, Image) else Image(np.atleast_3d(image), "array")
         if given.pixels.ndim == 3 and not converted:

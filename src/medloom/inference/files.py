@@ -112,7 +112,7 @@ def _predict_file(
     predictor: Predictor, image: Entry, folder: Path, names: _OutputNames, page: int | None
 ) -> FileResult:
     try:
-        given = read_input(image, page=page, budget=predictor.limits)
+        given = read_input(image, page=page, budget=predictor.budget)
         if isinstance(given, Volume):
             found = predict_volume(predictor, given)
         else:

@@ -92,7 +92,7 @@ def _predict_file(
     predictor: LabelPredictor, image: Entry, metadata: Mapping[str, Any], page: int | None
 ) -> list[LabelResult]:
     try:
-        pages = list(_pages(read_input(image, page=page, budget=predictor.limits), page, predictor))
+        pages = list(_pages(read_input(image, page=page, budget=predictor.budget), page, predictor))
     except (UserError, OSError) as error:
         return [LabelResult(image.name, page, error=str(error))]
     return [_predict_page(predictor, image.name, number, load, metadata) for number, load in pages]
@@ -106,10 +106,10 @@ def _pages(
         for number, image in enumerate(slices_of(given)):
             yield (number if len(given.voxels) > 1 else None), partial(_same, image)
         return
-    count = inspect(given, budget=predictor.limits).pages if page is None else 1
+    count = inspect(given, budget=predictor.budget).pages if page is None else 1
     for number in range(count):
         chosen = page if count == 1 else number
-        yield chosen, partial(decode, given, page=chosen, budget=predictor.limits, at_least=predictor.at_least)
+        yield chosen, partial(decode, given, page=chosen, budget=predictor.budget, at_least=predictor.at_least)
 
 
 def _same(image: Image) -> Image:

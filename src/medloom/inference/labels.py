@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from medloom.data.layouts.labels import clean
 from medloom.data.metadata import is_blank
 from medloom.errors import InputError
-from medloom.imaging import DEFAULT_BUDGET, Budget
 from medloom.inference.base import Input, PredictorBase, Prepared, finite
 from medloom.models.registry import LabelKind
 
@@ -93,12 +92,6 @@ class LabelPredictor(PredictorBase):
     thresholds: tuple[float, ...] = ()
     rounds: int = 1
     tables: tuple[TableEncoding, ...] = ()
-    budget: Budget = DEFAULT_BUDGET
-
-    @property
-    def limits(self) -> Budget:
-        """Limits for the bytes of one image."""
-        return self.budget
 
     @property
     def at_least(self) -> tuple[int, int] | None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.imaging import DEFAULT_BUDGET, Budget
 from medloom.inference.base import Input, PredictorBase, Prepared, finite
 from medloom.inference.postprocess import OperatingPoint, erase_small, lesion_probability, to_mask
 
@@ -71,7 +70,6 @@ class Predictor(PredictorBase):
 
     operating_point: OperatingPoint
     flips: bool = False
-    budget: Budget = DEFAULT_BUDGET
 
     def predict(self, image: Input, *, content_type: str | None = None, page: int | None = None) -> Prediction:
         """Predict one image.
@@ -103,11 +101,6 @@ class Predictor(PredictorBase):
         prepared = [self.prepare(image) for image in images]
         probabilities = self.run(np.stack([one.network_input for one in prepared]))
         return [self.finish(one, source) for one, source in zip(probabilities, prepared, strict=True)]
-
-    @property
-    def limits(self) -> Budget:
-        """Limits for the bytes of one image."""
-        return self.budget
 
     def run(self, batch_nchw: Floats) -> Floats:
         """Run the network, and the mirror image if ``flips``.
