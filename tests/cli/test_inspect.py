@@ -133,6 +133,6 @@ def test_burned_in_text_can_be_allowed_and_a_used_folder_cannot(tmp_path, capsys
     call = ["deidentify", str(tmp_path / "in" / "us.dcm"), "-o", str(tmp_path / "out")]
     assert main(call) == 3
     assert main([*call, "--allow-burned-in"]) == 0
-    assert "1 of 1 files exported" in capsys.readouterr().out
+    assert "1 of 1 file exported" in capsys.readouterr().out
     assert main([*call, "--allow-burned-in"]) == 2
     assert main(["deidentify", str(tmp_path / "nothing"), "-o", str(tmp_path / "more")]) == 2

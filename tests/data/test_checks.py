@@ -92,7 +92,7 @@ def test_the_damaged_one_of_several_channel_files_is_named():
 
 
 def test_a_wrong_number_of_channels_says_which_were_expected():
-    with pytest.raises(DataError, match=r"^a: image has 1 channels.*2 \(t1, flair\)"):
+    with pytest.raises(DataError, match=r"^a: image has 1 channel;.*2 \(t1, flair\)"):
         read_image(PageReader(lambda name: tiff(np.zeros((8, 8), np.uint8))), ["a"], CHANNELS)
 
 
@@ -112,5 +112,5 @@ def test_fail_names_every_problem_and_quarantine_has_a_limit():
     assert caught.value.problems == tuple(problems)
     quarantine = DataConfig(policy="quarantine", quarantine_limit=0.01)
     check_quarantine(problems, 10, 1000, quarantine)
-    with pytest.raises(DataError, match="11 of 1000"):
+    with pytest.raises(DataError, match="11 of 1,000"):
         check_quarantine(problems, 11, 1000, quarantine)

@@ -51,7 +51,7 @@ def test_folders_that_the_recipe_does_not_name_are_problems_for_each_image():
 def test_folders_that_differ_in_case_are_one_class_and_that_is_said():
     listing = folders(["train/NORMAL/1.png", "train/NORMAL/2.png", "test/Normal/3.png", "test/SICK/4.png"])
     assert listing.classes == ("NORMAL", "SICK")
-    assert any("'Normal' (1 images)" in note for note in listing.notes)
+    assert any("'Normal' (1 image)" in note for note in listing.notes)
 
 
 def test_images_without_a_class_or_outside_the_parts_are_said():
@@ -59,7 +59,7 @@ def test_images_without_a_class_or_outside_the_parts_are_said():
     assert {(problem.kind, problem.file) for problem in listing.problems} == {
         ("label", "train/x.png"), ("split", "a/9.png")
     }  # fmt: skip
-    assert listing.notes[0].startswith("1 images are in no folder")
+    assert listing.notes[0].startswith("1 image is in no folder")
 
 
 def test_the_copy_in_the_published_archive_is_left_out_and_other_roots_are_not():
@@ -81,7 +81,7 @@ def test_patients_come_from_the_first_group_wherever_the_file_lies():
 
 def test_a_pattern_that_gives_one_patient_several_classes_is_pointed_out():
     listing = folders(["N/IM-83.jpeg", "P/person83.jpeg"], patient_pattern=r"(?:person|IM-)(\d+)")
-    assert any(note.startswith("1 patients have images of several classes") for note in listing.notes)
+    assert any(note.startswith("1 patient has images of several classes") for note in listing.notes)
 
 
 def test_dicom_files_without_a_suffix_are_images_and_notes_without_one_are_not():
@@ -160,7 +160,7 @@ def test_words_that_differ_in_case_are_one_class_and_that_is_said():
     listing = table(text, *files)
     assert (listing.kind, listing.classes) == ("binary", ("benign", "malignant"))
     assert [item.labels for item in listing.items] == [(0.0,), (1.0,), (1.0,), (1.0,)]
-    assert any(note.startswith("'Malignant' (1 images) is taken for the class 'malignant'") for note in listing.notes)
+    assert any(note.startswith("'Malignant' (1 image) is taken for the class 'malignant'") for note in listing.notes)
     assert table(text, *files, classes=("BENIGN", "Malignant")).classes == ("BENIGN", "Malignant")
     assert table(text, *files, classes=("benign", "malignant", "Malignant")).items[1].labels == (2.0,)
 

@@ -80,7 +80,7 @@ def test_a_name_that_comes_twice_in_a_pattern_must_match_the_same():
     layout = ImageMask("{patient}/{patient}_{sample}.png", "{patient}/{patient}_{sample}_m.png", ("grey",), "refuse")
     listing = layout.find(["a/a_1.png", "a/a_1_m.png", "a/b_2.png"])
     assert len(listing.items) == 1
-    assert "1 images fit neither" in listing.notes[0]
+    assert "1 image fits neither" in listing.notes[0]
 
 
 def test_images_and_masks_without_partner_are_problems():
@@ -126,7 +126,7 @@ def test_a_copy_of_a_sequence_that_is_missing_too_is_refused():
 
 
 def test_sequences_that_the_recipe_does_not_name_are_left_out_and_counted():
-    assert any(note.startswith("1 images") for note in sequences("zeros").notes)
+    assert any(note.startswith("1 image fits") for note in sequences("zeros").notes)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def spoil(dataset):
         f"{name}_3.tif": "truncated",
         f"{name}_3_mask.tif": "values 7",
         f"{name}_4.tif": "image is 32x32, its mask 16x32",
-        f"{name}_5.tif": "1 channels",
+        f"{name}_5.tif": "1 channel;",
     }
 
 
@@ -204,7 +204,7 @@ def test_a_set_with_nothing_usable_names_every_file(dataset, tmp_path, make_reci
 def test_a_folder_of_another_layout_says_what_was_expected(tmp_path, make_recipe):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match="no sample found among 1 files; the layout lgg-mri expects"):
+    with pytest.raises(DataError, match="no sample found among 1 file; the layout lgg-mri expects"):
         run(tmp_path / "set", tmp_path, make_recipe())
 
 

@@ -147,7 +147,7 @@ def test_a_published_leak_is_dropped_and_counted(tmp_path):
     assert facts["dropped"] == [{"reason": "shared_patient", "count": 1}]
     assert facts["counts"]["test"]["samples"] == 10
     assert facts["audit"]["shared_patients"] == 0
-    assert any("1 samples of 1 patients were dropped" in text for text in facts["warnings"])
+    assert any("1 sample of 1 patient was dropped" in text for text in facts["warnings"])
 
 
 def test_numbers_are_labels_too(tabled, tmp_path):

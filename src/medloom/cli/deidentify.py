@@ -11,6 +11,7 @@ import typer
 
 from medloom.cli.options import JsonOption
 from medloom.cli.output import ExitCode, print_result, progress, warn
+from medloom.wording import counted
 
 __all__ = ["command"]
 
@@ -51,7 +52,7 @@ def command(
         "reasons": Counter(outcome.reason for outcome in bad),
         "results": [asdict(outcome) for outcome in outcomes],
     }
-    text = f"{len(outcomes) - len(bad)} of {len(outcomes)} files exported to {output}; look at their pixels"
+    text = f"{len(outcomes) - len(bad)} of {counted(len(outcomes), 'file')} exported to {output}; look at their pixels"
     print_result(value, text, as_json=as_json)
     if bad:
         raise typer.Exit(ExitCode.SET_ASIDE)

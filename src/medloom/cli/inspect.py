@@ -14,6 +14,7 @@ import typer
 from medloom.cli.options import JsonOption
 from medloom.cli.output import ExitCode, print_result, progress, table
 from medloom.errors import DataError
+from medloom.wording import counted
 
 if TYPE_CHECKING:
     from medloom.imaging.inspection import CollectionFacts, FileFacts
@@ -44,7 +45,7 @@ def command(
         refused = bool(facts.refused)
     else:
         found = _collection(path)
-        text = "\n".join([f"{name}: {found.files} files", *_collection_lines(found)])
+        text = "\n".join([f"{name}: {counted(found.files, 'file')}", *_collection_lines(found)])
         print_result({"name": name, **asdict(found)}, text, as_json=as_json)
         refused = bool(found.refused)
     if refused:

@@ -24,6 +24,7 @@ from medloom.cli.options import (
 from medloom.cli.output import ExitCode, print_result, say, table
 from medloom.errors import MedloomError, TrainingError, UserError
 from medloom.pipeline import Run
+from medloom.wording import counted
 
 __all__ = ["command"]
 
@@ -124,8 +125,8 @@ def _side_by_side(
 
 
 def _share(slot: pipeline.Slot) -> str:
-    gpus = f"on {len(slot.gpus)} GPU(s) " if slot.gpus else ""
-    return f"{gpus}with {slot.threads} core(s)"
+    gpus = f"on {counted(len(slot.gpus), 'GPU')} " if slot.gpus else ""
+    return f"{gpus}with {counted(slot.threads, 'core')}"
 
 
 def _failure(codes: Mapping[str, int]) -> MedloomError:

@@ -14,6 +14,7 @@ from medloom.cli.output import ExitCode, progress, say, table, warn
 from medloom.errors import UserError
 from medloom.pipeline import Run
 from medloom.recipe import load_recipe
+from medloom.wording import counted
 
 __all__ = [
     "RUNS",
@@ -172,7 +173,8 @@ def operating_point_text(summary: Mapping[str, Any]) -> str:
     """Say from where on something is called."""
     point = summary["operating_point"]
     if "min_lesion_px" in point:
-        return f"Lesion from probability {point['threshold']:.3g} on, and from {point['min_lesion_px']} pixels on."
+        smallest = counted(point["min_lesion_px"], "pixel")
+        return f"Lesion from probability {point['threshold']:.3g} on, and from {smallest} on."
     if summary["target"]["kind"] == "real":
         return ""
     notes = "".join(f"\nNote: {note}." for note in point.get("notes", ()))
@@ -199,5 +201,5 @@ def exit_if_set_aside(facts: Mapping[str, Any]) -> None:
     """Leave with exit code 3 if inputs were set aside."""
     count = sum(int(entry.get("count", 1)) for entry in facts.get("set_aside", ()))
     if count:
-        say(f"{count} inputs were set aside; the data report names the reasons")
+        say(f"{counted(count, 'input was', 'inputs were')} set aside; the data report names the reasons")
         raise typer.Exit(ExitCode.SET_ASIDE)

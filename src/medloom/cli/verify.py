@@ -10,6 +10,7 @@ import typer
 
 from medloom.cli.options import JsonOption
 from medloom.cli.output import print_result
+from medloom.wording import counted
 
 __all__ = ["BundleArgument", "RuntimeOption", "command"]
 
@@ -30,9 +31,10 @@ def command(bundle: BundleArgument, runtime: RuntimeOption = None, as_json: Json
 
     report = verify(bundle, runtime=runtime)
     phantom = " (learned from phantoms)" if report.phantom else ""
+    files = counted(report.files, "file matches its checksum", "files match their checksums")
     text = (
-        f"{report.name}{phantom}: sound. {report.files} files match their checksums; with {report.runtime} the golden "
+        f"{report.name}{phantom}: sound. {files}; with {report.runtime} the golden "
         f"example is off by {report.max_difference:.1g} in probability (at most {report.tolerance:g}) and in "
-        f"{report.differing_px} pixels of the mask."
+        f"{counted(report.differing_px, 'pixel')} of the mask."
     )
     print_result(asdict(report), text, as_json=as_json)

@@ -13,6 +13,7 @@ from medloom.data.catalogue import labels_of
 from medloom.data.layouts import Listing
 from medloom.data.pseudonyms import Entry
 from medloom.data.splits import SPLITS, label_counts
+from medloom.wording import counted
 
 __all__ = ["accounting", "concerns", "label_facts", "lesion_facts"]
 
@@ -91,5 +92,5 @@ def concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping
         found.append(f"The images do not all have the same dtype: {counts}.")
     unknown = len(given.keys() - {entry.item.patient for entry in entries})
     if unknown:
-        found.append(f"{unknown} patient(s) in split.file are not in the data.")
+        found.append(f"{counted(unknown, 'patient in split.file is', 'patients in split.file are')} not in the data.")
     return found

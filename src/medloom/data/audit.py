@@ -20,6 +20,7 @@ import pandas as pd
 from medloom.data.splits import SPLITS
 from medloom.data.stored import StoredPixels, blocks
 from medloom.errors import DataError
+from medloom.wording import counted
 
 __all__ = ["audit_leakage", "perceptual_hashes"]
 
@@ -54,7 +55,7 @@ def audit_leakage(catalogue: pd.DataFrame, store: StoredPixels, *, by_sample: bo
     shared = _shared_patients(catalogue)
     if shared and not by_sample:
         raise DataError(
-            f"{len(shared)} patients are in more than one split; correct the given split",
+            f"{counted(len(shared), 'patient is', 'patients are')} in more than one split; correct the given split",
             [f"patient {patient}: {', '.join(splits)}" for patient, splits in shared.items()],
         )
     hashes = perceptual_hashes(store.images, store.rows(catalogue["sample_id"].tolist()))
@@ -157,10 +158,11 @@ def _nearest(hashes: FloatArray, asking: IntArray, answering: IntArray) -> Itera
 def _warnings(facts: dict[str, Any]) -> list[str]:
     warnings = []
     if facts["shared_patients"]:
-        warnings.append(f"{facts['shared_patients']} patients are in more than one split, because it is by sample.")
+        shared = counted(facts["shared_patients"], "patient is", "patients are")
+        warnings.append(f"{shared} in more than one split, because it is by sample.")
     for key, word, one in (("identical", "Identical", "group"), ("near_identical", "Nearly identical", "pair")):
         if count := facts[key]["count"]:
             examples = "; ".join(" and ".join(entry["samples"][:2]) for entry in facts[key]["listed"][:3])
-            counted = f"{count} {one}{'s' if count > 1 else ''}"
-            warnings.append(f"{word} images lie in different splits: {counted}, such as {examples}.")
+            found = counted(count, one)
+            warnings.append(f"{word} images lie in different splits: {found}, such as {examples}.")
     return warnings

@@ -16,6 +16,7 @@ from medloom.data.page_reader import PageReader
 from medloom.errors import DataError, DecodeError, InputError
 from medloom.imaging import Image
 from medloom.recipe import DataConfig
+from medloom.wording import counted
 
 __all__ = [
     "FILE_ERRORS",
@@ -124,9 +125,8 @@ def join_channels(decoded: Sequence[Image | None], config: DataConfig, convert: 
     image = image if convert is None else _converted(image, convert)
     if image.pixels.shape[2] != len(config.channels):
         wanted = f"{len(config.channels)} ({', '.join(config.channels)})"
-        raise UnfitError(
-            "channels", f"image has {image.pixels.shape[2]} channels; the recipe's data.channels has {wanted}"
-        )
+        found = counted(image.pixels.shape[2], "channel")
+        raise UnfitError("channels", f"image has {found}; the recipe's data.channels has {wanted}")
     return image
 
 
@@ -142,7 +142,7 @@ def _stack(decoded: Sequence[Image | None], first: Image, config: DataConfig) ->
         if image is not None and image.pixels.shape != (*first.pixels.shape[:2], 1):
             raise UnfitError(
                 "channels",
-                f"channel {channel} is {_size(image.pixels)} with {image.pixels.shape[2]} planes; "
+                f"channel {channel} is {_size(image.pixels)} with {counted(image.pixels.shape[2], 'plane')}; "
                 f"expected {_size(first.pixels)} with one",
             )
         if image is not None and image.pixels.dtype != first.pixels.dtype:
@@ -258,13 +258,13 @@ def check_quarantine(problems: Sequence[str], bad: int, total: int, config: Data
         return
     if config.policy == "fail":
         raise DataError(
-            f"{bad} of {total} samples cannot be used. Mend or remove these files, or set them aside with "
+            f"{bad} of {counted(total, 'sample')} cannot be used. Mend or remove these files, or set them aside with "
             f"--set data.policy=quarantine",
             problems,
         )
     if bad > config.quarantine_limit * total:
         raise DataError(
-            f"{bad} of {total} samples cannot be used, more than data.quarantine_limit="
+            f"{bad} of {counted(total, 'sample')} cannot be used, more than data.quarantine_limit="
             f"{config.quarantine_limit:g} allows. Mend these files, or raise the limit",
             problems,
         )

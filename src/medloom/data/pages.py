@@ -12,6 +12,7 @@ from medloom.data.layouts import Item, Listing, Problem
 from medloom.data.sources import Source
 from medloom.files import read_json, sha256_bytes, write_json
 from medloom.imaging import FILE_BUDGET, inspect
+from medloom.wording import counted
 
 __all__ = ["PageRule", "spoken_pages", "with_pages"]
 
@@ -91,7 +92,8 @@ def _problem(item: Item, counts: Mapping[str, int | str]) -> Problem | None:
     if not differing:
         return None
     said = " and ".join(f"{name} has {counts[name]}" for name in differing)
-    return Problem("pages", first, f"the file has {counts[first]} pages, and {said}; expected the same number")
+    pages = counted(int(counts[first]), "page")
+    return Problem("pages", first, f"the file has {pages}, and {said}; expected the same number")
 
 
 def _count_pages(names: Sequence[str], source: Source, cache: Path) -> dict[str, int | str]:

@@ -27,6 +27,7 @@ from medloom.errors import DataError, RecipeError
 from medloom.files import sha256_file, write_json
 from medloom.recipe import Recipe
 from medloom.transforms import Preprocess
+from medloom.wording import counted
 
 __all__ = ["Prepared", "prepare"]
 
@@ -130,8 +131,9 @@ def prepare(
 def _entries(listing: Listing, recipe: Recipe, files: int) -> list[Entry]:
     if listing.items:
         return with_pseudonyms(listing.items)
+    expected = f"the layout {recipe.data.layout} expects {expected_files(recipe.data)}"
     raise DataError(
-        f"no sample found among {files} files; the layout {recipe.data.layout} expects {expected_files(recipe.data)}",
+        f"no sample found among {counted(files, 'file')}; {expected}",
         [str(problem) for problem in listing.problems],
     )
 
@@ -143,7 +145,7 @@ def _judged(recipe: Recipe, listing: Listing, entries: Sequence[Entry], samples:
     bad, total = len(listing.problems) + len(flawed), len(entries) + len(listing.problems)
     check_quarantine(problems, bad, total, recipe.data)
     if bad == total:
-        raise DataError(f"none of {total} samples can be used", problems)
+        raise DataError(f"none of {counted(total, 'sample')} can be used", problems)
     return problems
 
 

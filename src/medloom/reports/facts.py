@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medloom.files import read_json
+from medloom.wording import counted
 
 __all__ = ["Facts", "few_patients_warning", "read_facts", "read_test_rows", "set_aside_sentence"]
 
@@ -60,4 +61,6 @@ def set_aside_sentence(prepared: Facts) -> str:
     if not entries:
         return ""
     reasons = "; ".join(f"{entry['count']:,} × {_REASONS.get(entry['reason'], entry['reason'])}" for entry in entries)
-    return f"{sum(entry['count'] for entry in entries):,} of {prepared['found']:,} samples were set aside: {reasons}."
+    count = sum(entry["count"] for entry in entries)
+    were = "was" if count == 1 else "were"
+    return f"{count:,} of {counted(prepared['found'], 'sample')} {were} set aside: {reasons}."

@@ -20,6 +20,7 @@ from medloom.reports.figures import mean_range
 from medloom.reports.html import data_uri, megabytes, number, percent, render
 from medloom.reports.run_charts import curves
 from medloom.reports.segmentation import segmentation_context, segmentation_warnings
+from medloom.wording import counted
 
 __all__ = ["write_evaluation_report", "write_run_report"]
 
@@ -129,7 +130,7 @@ def _warnings(prepared: Facts, training: Facts, summary: Facts, task: str) -> li
     if not summary:
         warnings.append("This model has not been measured yet; run `medloom evaluate`.")
     if training and not training.get("finished", True):
-        warnings.append(f"Training was stopped after {training['epochs']} epochs and can be continued.")
+        warnings.append(f"Training was stopped after {counted(training['epochs'], 'epoch')} and can be continued.")
     if summary:
         warnings += _evaluation_warnings(summary, task)
     return warnings + list(prepared.get("warnings", []))

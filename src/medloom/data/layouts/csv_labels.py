@@ -18,6 +18,7 @@ from medloom.data.layouts.table import Row, Table, find_table, read_table
 from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError
 from medloom.recipe import LabelsConfig
+from medloom.wording import counted
 
 __all__ = ["CsvLabels"]
 
@@ -210,7 +211,8 @@ class _Files:
         missing = [path for path in left if path.rpartition("/")[0] in folders]
         others = len(left) - len(missing)
         problems = [Problem("missing_row", path, "an image without a row in the label file") for path in missing]
-        note = f"{others} images are in folders of which the label file names none, and are left out"
+        elsewhere = counted(others, "image is in a folder", "images are in folders")
+        note = f"{elsewhere} of which the label file names none: left out"
         return problems, (note,) if others else ()
 
 

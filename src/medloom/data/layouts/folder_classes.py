@@ -18,6 +18,7 @@ from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
 from medloom.data.layouts.patients import PatientPattern
 from medloom.errors import RecipeError
 from medloom.recipe import LabelsConfig
+from medloom.wording import counted
 
 __all__ = ["FolderClasses"]
 
@@ -147,9 +148,11 @@ def _problem(found: _Found, *, divided: bool) -> Problem | None:
 
 
 def _count_notes(outside: int, copies: int) -> tuple[str, ...]:
-    notes = [f"{outside} images are in no folder, so of no class, and are left out"] if outside else []
+    alone = counted(outside, "image is", "images are")
+    notes = [f"{alone} in no folder, so of no class: left out"] if outside else []
     if copies:
-        notes.append(f"{copies} files are there twice in a folder further down; the second copies are left out")
+        twice = counted(copies, "file is there twice", "files are there twice")
+        notes.append(f"{twice} in a folder further down; the second copies are left out")
     return tuple(notes)
 
 
@@ -161,7 +164,8 @@ def _shared_notes(items: Sequence[Item], meaning: Meaning) -> tuple[str, ...]:
     several = sum(len(found) > 1 for found in classes.values())
     if not several:
         return ()
+    have = counted(several, "patient has", "patients have")
     return (
-        f"{several} patients have images of several classes. If the numbers in the file names begin anew in each "
+        f"{have} images of several classes. If the numbers in the file names begin anew in each "
         "class, these are different people: take what tells them apart into the group of data.labels.patient_pattern.",
     )

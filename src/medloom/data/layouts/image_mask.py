@@ -14,6 +14,7 @@ from typing import Any
 
 from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
 from medloom.errors import RecipeError
+from medloom.wording import counted
 
 __all__ = ["ImageMask"]
 
@@ -114,7 +115,8 @@ class ImageMask:
         return "", {}
 
     def _notes(self, others: int) -> tuple[str, ...]:
-        notes = [f"{others} images fit neither data.image nor data.mask and are left out"] if others else []
+        fit = counted(others, "image fits", "images fit")
+        notes = [f"{fit} neither data.image nor data.mask: left out"] if others else []
         if "patient" not in self._image.fields:
             notes.append(
                 "data.image has no {patient}: every sample counts as a patient of its own, and images of one "

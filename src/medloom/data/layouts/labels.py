@@ -17,6 +17,7 @@ from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError, RecipeError
 from medloom.recipe import LabelsConfig
 from medloom.recipe.library import nearest
+from medloom.wording import counted
 
 __all__ = ["LabelError", "Meaning", "clean", "understand"]
 
@@ -191,7 +192,8 @@ def _spelling_notes(counts: Mapping[str, int], classes: Sequence[str]) -> Iterat
     for word, count in sorted(counts.items()):
         name = _class_of(word, classes)
         if name is not None and _plain(word) not in plain:
-            yield f"{word!r} ({count} images) is taken for the class {name!r}: the names differ in case only."
+            images = counted(count, "image")
+            yield f"{word!r} ({images}) is taken for the class {name!r}: the names differ in case only."
 
 
 def _folded(word: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
+from medloom.wording import counted
 
 __all__ = ["LggMri"]
 
@@ -35,10 +36,12 @@ class LggMri:
         """
         slices = [name for name in names if name.lower().endswith(_SUFFIXES) and "/" in name]
         chosen, copies = _without_copies(slices)
-        notes = [f"{copies} files are there twice in other folders; the second copies are left out"] if copies else []
+        twice = counted(copies, "file is there twice", "files are there twice")
+        notes = [f"{twice} in other folders; the second copies are left out"] if copies else []
         others = sum(is_image(name) for name in names) - len(slices)
         if others:
-            notes.append(f"{others} images are outside a patient's folder or no TIFF, and are left out")
+            outside = counted(others, "image is", "images are")
+            notes.append(f"{outside} outside a patient's folder or no TIFF: left out")
         return _pair(chosen, tuple(notes))
 
     def rules(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 from medloom.data.splits.assign import divide, split_patients
 from medloom.data.splits.given import SPLITS
 from medloom.errors import DataError
+from medloom.wording import counted
 
 if TYPE_CHECKING:
     from medloom.recipe.schema import SplitConfig
@@ -65,7 +66,7 @@ def _respected(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, 
     notes = []
     if validation < _SMALL_VALIDATION:
         notes.append(
-            f"The published validation part has {validation} samples only, too few to choose anything by; "
+            f"The published validation part has {counted(validation, 'sample')} only, too few to choose anything by; "
             "split.published=repair draws another from train."
         )
     return frame.assign(split=frame["published"], fold=-1), frame[:0], notes
@@ -77,12 +78,15 @@ def _repaired(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, p
     if config.by == "sample":
         leaking &= False
     moved = int((frame["published"] == "validation").sum())
-    notes = [f"The published validation part ({moved} samples) was joined to train and another drawn by patients."]
+    notes = [
+        f"The published validation part ({counted(moved, 'sample')}) was joined to train and another drawn by patients."
+    ]
     if leaking.any():
-        patients = frame.loc[leaking, "patient_id"].nunique()
+        dropped, patients = int(leaking.sum()), frame.loc[leaking, "patient_id"].nunique()
         notes.append(
-            f"{int(leaking.sum())} samples of {patients} patients were dropped from train and validation, because the "
-            "published test part has samples of these patients."
+            f"{counted(dropped, 'sample')} of {counted(patients, 'patient')} "
+            f"{'was' if dropped == 1 else 'were'} dropped from train and validation, because the published "
+            "test part has samples of the same people."
         )
     return _drawn(frame[~leaking], config), frame[leaking], notes
 
@@ -110,8 +114,9 @@ def _refuse_shared(frame: pd.DataFrame) -> None:
         where = ", ".join(f"{count} in {split}" for split, count in counts if count)
         examples = rows.sort_values("image").groupby("published")["image"].first()
         problems.append(f"patient {patient}: {where}; such as {' and '.join(examples)}")
+    found = counted(len(shared), "patient is", "patients are")
     raise DataError(
-        f"{len(shared)} patients are in more than one published part; set split.published=repair, which keeps test as "
-        "it is and drops their other images, or split.published=ignore, which draws a new split",
+        f"{found} in more than one published part; set split.published=repair, which keeps test as it is and drops "
+        "their other images, or split.published=ignore, which draws a new split",
         problems,
     )
