@@ -142,6 +142,21 @@ def test_a_gallery_without_heat_maps_does_not_speak_of_them(tmp_path, visible):
     assert "heat map" not in text
 
 
+def test_one_image_of_one_patient_is_said_in_the_singular(tmp_path, visible):
+    cases = made_up(VALUES)
+    write_evaluation(tmp_path, VALUES, pd.concat([cases[cases["split"] == "validation"], cases.iloc[1:2]]))
+    assert "Measured on 1 image of 1 patient." in visible(write_evaluation_report(tmp_path).read_text())
+
+
+def test_classes_with_few_positive_patients_share_one_warning(tmp_path, visible):
+    cases = made_up(CLASSES, n=30)
+    summary = write_evaluation(tmp_path, CLASSES, cases)
+    counts = {name: one["patients"] for name, one in summary["test"]["counts"]["positives"].items()}
+    few = ", ".join(f"{name} ({count})" for name, count in counts.items() if count < 10)
+    assert few
+    assert f"Few test patients are positive for {few}: " in visible(write_evaluation_report(tmp_path).read_text())
+
+
 def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(page):
     assert "PNEUMONIA <b>" not in page
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)

@@ -49,7 +49,7 @@ def classification_context(folder: Path, summary: Facts) -> Facts:
 
 def classification_warnings(summary: Facts) -> list[str]:
     """Say what a reader must know before believing a figure."""
-    counts, warnings = summary["test"]["counts"], []
+    counts, warnings, few = summary["test"]["counts"], [], []
     if not counts["cases"]:
         return ["There is no test case: nothing says how good this model is on new patients."]
     for name, positive in counts["positives"].items():
@@ -57,10 +57,12 @@ def classification_warnings(summary: Facts) -> list[str]:
             which = "No" if positive["cases"] == 0 else "Every"
             warnings.append(f"{which} test case is positive for {name}: its curves and areas are not defined.")
         elif positive["patients"] < _FEW_POSITIVES:
-            few = counted(positive["patients"], "test patient is", "test patients are")
-            warnings.append(
-                f"Only {few} positive for {name}: its sensitivity and precision are uncertain beyond their intervals."
-            )
+            few.append(f"{name} ({positive['patients']})")
+    if few:
+        warnings.append(
+            f"Few test patients are positive for {', '.join(few)}: sensitivity and precision are uncertain there "
+            "beyond their intervals."
+        )
     return [
         *warnings,
         *few_patients_warning(counts["patients"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medloom.extras import require
+from medloom.wording import counted
 
 if TYPE_CHECKING:
     import jinja2
@@ -30,7 +31,7 @@ def render(template: str, **context: object) -> str:
     """Fill a template of ``reports/templates`` and return the HTML.
 
     Every value is escaped; a name that the template uses and ``context`` lacks is an error, never a blank.
-    The filters ``number``, ``percent`` and ``megabytes`` of this module are there.
+    The filters ``number``, ``percent`` and ``megabytes`` of this module are there, and ``counted``.
 
     Args:
         template: File name, such as ``data_report.html``.
@@ -106,5 +107,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent, megabytes=megabytes)
+    environment.filters.update(number=number, percent=percent, megabytes=megabytes, counted=counted)
     return environment
