@@ -15,6 +15,10 @@ from medloom.serving.problems import Problem
 
 __all__ = ["Connection", "Settings"]
 
+_PIECE = 16 * 2**10
+_MOST_FRAMING = 64 * 2**10
+"""Bytes around the chunks of a body, where they are more than what is in the chunks: each costs time to read."""
+
 
 class Settings(Config):
     """Uvicorn's settings with one more for ``Connection``."""
@@ -46,6 +50,7 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._header_timeout_s = config.header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
+        self._framing = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own, too
         """Let the time run."""
@@ -53,8 +58,10 @@ class Connection(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and see whether headers are still awaited."""
-        super().data_received(data)
+        """Take bytes, a few at a time, and see whether headers are still awaited."""
+        for start in range(0, len(data), _PIECE):
+            if not self.transport.is_closing():
+                self._take(data[start : start + _PIECE])
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,6 +73,17 @@ class Connection(H11Protocol):
         """Refuse what is no HTTP."""
         del msg
         self._refuse(Problem(400, "bad_request", "the request is not sound HTTP", close=True))
+
+    def _take(self, data: bytes) -> None:
+        """Take bytes, and refuse a body in chunks of next to nothing."""
+        cycle, known = self.cycle, len(self.cycle.body) if self.cycle else 0
+        super().data_received(data)
+        if self.cycle is not cycle or self.conn.their_state is not h11.SEND_BODY or cycle.response_complete:
+            self._framing = 0
+            return
+        self._framing = max(0, self._framing + len(data) - 2 * (len(cycle.body) - known))
+        if self._framing > _MOST_FRAMING and not self.transport.is_closing():
+            self._refuse(Problem(400, "bad_request", "the chunks of the body are too small", close=True))
 
     def _watch(self) -> None:
         """Let the time run while headers are awaited; what has come of them does not stop it."""
