@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
@@ -216,9 +217,9 @@ def _page(request: Request, default: int | None) -> int | None:
 
 
 async def _answer_no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # Starlette's own, for a path or a method that is not there
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    refusal = cast(HTTPException, error)  # the only kind that this is registered for
+    code = {404: "not_found", 405: "method_not_allowed"}.get(refusal.status_code, "refused")
     hint = "There are GET /ping and POST /invocations."
-    response = Problem(error.status_code, code, f"{request.method} is not answered at this path", hint).response()
-    response.headers.update(error.headers or {})
+    response = Problem(refusal.status_code, code, f"{request.method} is not answered at this path", hint).response()
+    response.headers.update(refusal.headers or {})
     return response
