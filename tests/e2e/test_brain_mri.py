@@ -114,3 +114,11 @@ def test_a_run_can_be_extended(finished, medloom):
     folder, _ = finished
     code, _, err = medloom("train", "first", "--set", "train.epochs=4")
     assert (code, len((folder / "metrics.jsonl").read_text().splitlines())) == (0, 4), err
+
+
+def test_blank_first_slices_do_not_stop_a_network_that_normalises_by_instance(medloom):
+    """What it makes of them are rounding errors, which no two runtimes share."""
+    few = {"data.phantom.slices": "[20, 22]", "data.phantom.seed": 3, "train.epochs": 1, "train.compile": "false"}
+    code, out, err = medloom("run", "brain-mri", "--run", "instance", **few, **{"model.args.norm": "INSTANCE"})
+    assert code == 0, err
+    assert "model.tar.gz" in out

@@ -46,6 +46,8 @@ TABLE_FILE = "table.json"
 
 _EXAMPLES = 3
 
+_LOOKED_AT = 24
+
 
 def check_network(recipe: Recipe) -> None:
     """Find what is wrong with the recipe's network before hours are spent on the images.
@@ -253,18 +255,24 @@ def _threads() -> int | None:
 
 
 def _examples(run: Run) -> NDArray[np.float32]:
-    """A few of the run's images as its network sees them."""
+    """A few of the run's images as its network sees them: from all over the run, those with the most contrast.
+
+    A blank image would not do: what a network that normalises by instance makes of it is rounding errors divided by
+    next to nothing, and they differ between runtimes.
+    """
     import numpy as np
 
     from medloom.data import read_catalogue
     from medloom.transforms.preprocess import centre_crop
 
     store = _store(run)
-    samples = read_catalogue(run.folder / "catalogue.csv")["sample_id"].tolist()[:_EXAMPLES]
-    rows = np.resize(store.rows(samples), _EXAMPLES)
+    samples = read_catalogue(run.folder / "catalogue.csv")["sample_id"]
+    spread = np.linspace(0, len(samples) - 1, _LOOKED_AT).round().astype(int)
+    rows = store.rows(samples.iloc[spread])
     images, offset, scale = store.images[rows].astype(np.float32), store.offset[rows], store.scale[rows]
     normalised = (images - offset[:, :, None, None]) * scale[:, :, None, None]
-    return np.ascontiguousarray(centre_crop(normalised, run.recipe.preprocess.crop))
+    chosen = np.argsort(-normalised.std(axis=(1, 2, 3)), kind="stable")[:_EXAMPLES]
+    return np.ascontiguousarray(centre_crop(normalised[chosen], run.recipe.preprocess.crop))
 
 
 def package(run: Run) -> Path:
