@@ -191,7 +191,7 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - anything JSON can hold
     """Read a JSON file."""
-    return json.loads(path.read_text())
+    return json.loads(path.read_text("utf-8"))
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -188,9 +188,12 @@ def test_the_operating_point_comes_with_its_notes_and_numbers_have_none():
     target = {"kind": "binary", "names": ["well", "ill"]}
     point = {"thresholds": [0.25], "notes": ["ill: by this rule every validation case is called positive"]}
     text = operating_point_text({"operating_point": point, "target": target, "rule": "a rule"})
-    assert (
-        text
-        == "ill from probability 0.25 on: a rule.\nNote: ill: by this rule every validation case is called positive."
+    assert text == (
+        "ill from probability 0.25 on: a rule.\nNote: ill: by this rule every validation case is called positive.\n"
+    )
+    masks = {"operating_point": {"threshold": 0.5, "min_lesion_px": 1}, "notes": ["it costs much Dice"]}
+    assert operating_point_text(masks) == (
+        "Lesion from probability 0.5 on, and from 1 pixel on.\nNote: it costs much Dice.\n"
     )
     numbers = {"operating_point": {"thresholds": []}, "target": {"kind": "real", "names": ["age"]}, "rule": "a rule"}
     assert operating_point_text(numbers) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from medloom.errors import RecipeError
+from medloom.errors import DataError, RecipeError
 from medloom.pipeline import Run, prepare, train
 
 FOUND = {"kind": "binary", "classes": ["0", "1"]}
@@ -70,3 +70,9 @@ def test_the_same_recipe_with_open_labels_goes_on_where_the_run_stands(pictures,
         prepare(run, pictures, workers=1)
         epochs.append(train(Run.open(run.folder)).epochs_done)
     assert epochs == [1, 2, 2]
+
+
+def test_facts_that_were_damaged_are_the_users_to_mend(begun):
+    (begun.folder / "prepare.json").write_bytes(b'{"counts": {')
+    with pytest.raises(DataError, match=r"prepare\.json is damaged; remove it and run `medloom prepare` again"):
+        begun.facts("prepare.json", "prepare")

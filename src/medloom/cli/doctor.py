@@ -115,7 +115,7 @@ def _memory() -> dict[str, float]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text("utf-8")
     except OSError:
         return ""
 

@@ -165,7 +165,7 @@ def _closing(value: Mapping[str, Any]) -> str:
     return (
         f"\nMade in {value['run']}:\n{made}\n\n"
         f"Figures {whom} (95 % interval over patients):\n{figures}\n"
-        f"{stages.operating_point_text(value['summary'])}\n"
+        f"{stages.operating_point_text(value['summary'])}"
         f"{phantom if value['phantom'] else ''}\n"
         f"Next:\n  medloom predict {bundle} IMAGES... -o predictions\n  medloom serve {bundle}"
     )

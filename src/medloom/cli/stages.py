@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,22 +170,27 @@ def figure_rows(summary: Mapping[str, Any], count: int | None = None) -> list[tu
 
 
 def operating_point_text(summary: Mapping[str, Any]) -> str:
-    """Say from where on something is called."""
+    """Say in whole lines from where on something is called; nothing for numbers."""
     point = summary["operating_point"]
     if "min_lesion_px" in point:
         smallest = counted(point["min_lesion_px"], "pixel")
-        return f"Lesion from probability {point['threshold']:.3g} on, and from {smallest} on."
+        notes = _notes(summary.get("notes", ()))
+        return f"Lesion from probability {point['threshold']:.3g} on, and from {smallest} on.\n{notes}"
     if summary["target"]["kind"] == "real":
         return ""
-    notes = "".join(f"\nNote: {note}." for note in point.get("notes", ()))
+    notes = _notes(point.get("notes", ()))
     if not point["thresholds"]:
-        return f"Decided by {summary['rule']}.{notes}"
+        return f"Decided by {summary['rule']}.\n{notes}"
     names = summary["target"]["names"]
     called = names[1:] if summary["target"]["kind"] == "binary" else names
     limits = ", ".join(
         f"{name} from probability {at:.3g} on" for name, at in zip(called, point["thresholds"], strict=True)
     )
-    return f"{limits}: {summary['rule']}.{notes}"
+    return f"{limits}: {summary['rule']}.\n{notes}"
+
+
+def _notes(notes: Iterable[str]) -> str:
+    return "".join(f"Note: {note}.\n" for note in notes)
 
 
 def _figure(figure: Mapping[str, Any], unit: str) -> str:

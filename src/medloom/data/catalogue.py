@@ -69,7 +69,7 @@ def read_catalogue(path: Path) -> pd.DataFrame:
         DataError: If the file is missing or lacks a column.
     """
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
     except OSError as error:
         raise DataError(f"cannot read the catalogue {path.name}: run `medloom prepare` first") from error
     catalogue = _with_late(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False))

@@ -12,7 +12,7 @@ from medloom.data.layouts.labels import clean
 from medloom.data.layouts.table import Row, Table, read_table
 from medloom.errors import DataError, InputError
 from medloom.inference.inputs import Entry, without_suffix
-from medloom.recipe.library import nearest
+from medloom.wording import nearest
 
 __all__ = ["MetadataRows", "read_metadata"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -78,4 +79,5 @@ def _volume_ml(volume: Volume, voxels: int) -> float | None:
     """The determinant is the volume of one voxel, also where the axes are sheared."""
     if _NO_SPACING in volume.notes:
         return None
-    return round(voxels * abs(float(np.linalg.det(volume.affine[:3, :3]))) / _MM3_PER_ML, 6)
+    volume_ml = voxels * abs(float(np.linalg.det(volume.affine[:3, :3]))) / _MM3_PER_ML
+    return round(volume_ml, 6) if math.isfinite(volume_ml) else None

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from medloom.errors import RecipeError
-from medloom.recipe.library import nearest
+from medloom.wording import nearest
 
 __all__ = ["BACKBONES", "IMAGE_LOSSES", "LOSSES", "NETWORKS", "LabelKind", "check_name"]
 

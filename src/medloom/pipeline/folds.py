@@ -173,7 +173,7 @@ def _mean_point(found: list[dict[str, Any]]) -> dict[str, Any]:
 def _gather_facts(whole: Run, folds: list[Run]) -> None:
     """What the bundle and the report of the whole say about its making: the first fold's, with all patients."""
     facts = folds[0].facts("prepare.json", "prepare")
-    catalogue = (folds[0].folder / "catalogue.csv").read_text()
+    catalogue = (folds[0].folder / "catalogue.csv").read_text("utf-8")
     write_text(whole.folder / "catalogue.csv", catalogue)
     write_json(whole.folder / "prepare.json", facts)
     shutil.copytree(folds[0].folder / "data_report", whole.folder / "data_report", dirs_exist_ok=True)

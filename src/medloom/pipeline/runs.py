@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from medloom import __version__
-from medloom.errors import RecipeError, UserError
+from medloom.errors import DataError, RecipeError, UserError
 from medloom.files import read_json, sha256_bytes, write_text
 from medloom.recipe import PhantomConfig, Recipe, parse_recipe
 
@@ -80,7 +80,7 @@ class Run:
         """
         known = folder / "recipe.yaml"
         if known.exists() and _has_begun(folder):
-            before = parse_recipe(known.read_text())
+            before = parse_recipe(known.read_text("utf-8"))
             recipe = _with_labels_of(recipe, before)
             _refuse_changes(before, recipe, folder)
         return cls(folder, recipe).save()
@@ -95,7 +95,7 @@ class Run:
         known = folder / "recipe.yaml"
         if not known.is_file():
             raise UserError(f"{folder} is not a run: it has no recipe.yaml; start one with `medloom run` or `prepare`")
-        return cls(folder, parse_recipe(known.read_text()))
+        return cls(folder, parse_recipe(known.read_text("utf-8")))
 
     def save(self) -> Run:
         """Write the recipe and return the run."""
@@ -113,7 +113,10 @@ class Run:
         path = self.folder / name
         if not path.is_file():
             raise UserError(f"{self.folder} has no {name} yet; run `medloom {command}` first")
-        facts: dict[str, Any] = read_json(path)
+        try:
+            facts: dict[str, Any] = read_json(path)
+        except ValueError as error:
+            raise DataError(f"{path} is damaged; remove it and run `medloom {command}` again") from error
         return facts
 
 

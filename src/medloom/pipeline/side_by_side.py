@@ -87,22 +87,18 @@ def plan_slots(recipe: Recipe, count: int, jobs: int | None = None) -> list[Slot
     Raises:
         RecipeError: If one training takes more GPUs than there are.
     """
+    from medloom.inference.runtimes.graph import available_threads
     from medloom.training.precision import choose_device
     from medloom.training.processes import visible_gpus
 
     each = recipe.train.devices
     gpus = visible_gpus() if choose_device(recipe.train.device, each) == "cuda" else []
     at_a_time = max(1, min(jobs or len(gpus) // each, count))
-    threads = max(1, _cores() // at_a_time)
+    threads = max(1, available_threads() // at_a_time)
     if not gpus:
         return [Slot(threads)] * at_a_time
     dealt = ([gpus[(slot * each + one) % len(gpus)] for one in range(each)] for slot in range(at_a_time))
     return [Slot(threads, tuple(names)) for names in dealt]
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_in_slots(commands: Sequence[Sequence[str]], slots: Sequence[Slot], say: Say) -> Ending:

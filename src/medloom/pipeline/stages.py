@@ -146,7 +146,7 @@ def _preview(recipe: Recipe) -> Callable[[PixelStore], Preview] | None:
         return None
     from medloom.training.preview import augmented_views
 
-    return lambda store: augmented_views(recipe.augment, store, recipe.train.seed)
+    return lambda store: augmented_views(recipe.augment, store, recipe.train.seed, recipe.preprocess.crop)
 
 
 def train(run: Run, *, progress: bool = False) -> TrainResult:
@@ -268,7 +268,7 @@ def _examples(run: Run) -> NDArray[np.float32]:
     store = _store(run)
     samples = read_catalogue(run.folder / "catalogue.csv")["sample_id"]
     spread = np.linspace(0, len(samples) - 1, _LOOKED_AT).round().astype(int)
-    rows = store.rows(samples.iloc[spread])
+    rows = store.rows(samples.iloc[spread].tolist())
     images, offset, scale = store.images[rows].astype(np.float32), store.offset[rows], store.scale[rows]
     normalised = (images - offset[:, :, None, None]) * scale[:, :, None, None]
     chosen = np.argsort(-normalised.std(axis=(1, 2, 3)), kind="stable")[:_EXAMPLES]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 
 import yaml
 
 from medloom.errors import RecipeError
+from medloom.wording import nearest
 
-__all__ = ["builtin_names", "builtin_summaries", "builtin_text", "nearest"]
+__all__ = ["builtin_names", "builtin_summaries", "builtin_text"]
 
 
 def builtin_names() -> list[str]:
@@ -33,12 +32,6 @@ def builtin_text(name: str) -> str:
 def builtin_summaries() -> dict[str, str]:
     """Return the one-sentence description of each built-in recipe by its name."""
     return {name: str(yaml.safe_load(builtin_text(name)).get("description", "")) for name in builtin_names()}
-
-
-def nearest(word: str, valid: Sequence[str]) -> str:
-    """Return ``, did you mean 'x'?`` for the valid word nearest to ``word``, or nothing."""
-    match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
-    return f", did you mean {match[0]!r}?" if match else ""
 
 
 def _builtins() -> Traversable:

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from medloom.errors import RecipeError
-from medloom.recipe.library import builtin_names, builtin_text, nearest
+from medloom.recipe.library import builtin_names, builtin_text
 from medloom.recipe.reference import allowed_at, describe
 from medloom.recipe.schema import Recipe
+from medloom.wording import nearest
 
 __all__ = ["load_recipe", "parse_recipe"]
 

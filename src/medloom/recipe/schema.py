@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medloom.recipe.library import nearest
 from medloom.recipe.sections.base import Config
 from medloom.recipe.sections.data import DataConfig, LabelsConfig, MetadataConfig, PhantomConfig, SplitConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig, PackageConfig
 from medloom.recipe.sections.images import AugmentConfig, NormaliseConfig, PreprocessConfig
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.wording import nearest
 
 __all__ = [
     "SEGMENTATION_NETWORKS",

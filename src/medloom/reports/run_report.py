@@ -111,12 +111,12 @@ def _write(path: Path, task: str, measured: Facts, **common: object) -> Path:
 
 
 def _lines(path: Path) -> Rows:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
 def _recipe(path: Path) -> Facts:
     """The recipe without the places of data and weights, which may say whose they are."""
-    recipe: Facts = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    recipe: Facts = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
     recipe.get("data", {}).pop("path", None)
     recipe.get("split", {}).pop("file", None)
     if "weights" in recipe.get("model", {}):

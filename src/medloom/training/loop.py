@@ -216,7 +216,7 @@ def _peak_rss_bytes() -> int:
     """Largest resident memory of this process so far."""
     status = Path("/proc/self/status")
     if status.exists():  # what getrusage tells on Linux includes the process that this one was forked from
-        lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        lines = [line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM:")]
         return int(lines[0].split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -22,21 +22,22 @@ View = tuple[NDArray[Any], NDArray[np.uint8] | None]
 _VIEWS = 4
 
 
-def augmented_views(config: AugmentConfig, store: PixelStore, seed: int) -> Callable[[int], list[View]]:
+def augmented_views(
+    config: AugmentConfig, store: PixelStore, seed: int, crop: tuple[int, int] | None = None
+) -> Callable[[int], list[View]]:
     """Return a function that shows a row of the store as it is and as training may see it.
-
-    The whole image is shown: what ``preprocess.crop`` cuts out of it in each step is not.
 
     Args:
         config: The recipe's ``augment``.
         store: The pixels.
         seed: Of the views.
+        crop: The recipe's ``preprocess.crop``: the views are windows of that size; the original is shown whole.
 
     Returns:
         From a row to the original and four augmented views: image ``(C, h, w)`` in the store's grey levels and
         mask ``(h, w)``; None where the store has no masks.
     """
-    augment = Augment(config)
+    augment = Augment(config, crop)
 
     def views(row: int) -> list[View]:
         image = np.array(store.images[row])

@@ -16,8 +16,7 @@ from medloom.data.layouts.base import Item, Listing, Problem
 from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError, RecipeError
 from medloom.recipe import LabelsConfig
-from medloom.recipe.library import nearest
-from medloom.wording import counted
+from medloom.wording import counted, nearest
 
 __all__ = ["LabelError", "Meaning", "clean", "understand"]
 

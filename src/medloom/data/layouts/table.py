@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from medloom.data.layouts.base import Problem, Read
 from medloom.data.layouts.labels import clean
 from medloom.errors import DataError
-from medloom.recipe.library import nearest
+from medloom.wording import nearest
 
 __all__ = ["Row", "Table", "find_table", "numbered_records", "read_table", "separator"]
 
