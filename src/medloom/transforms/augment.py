@@ -9,6 +9,7 @@ outside the image means zero; intensities change after normalisation, where one 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -98,28 +99,39 @@ class Augment:
         Returns:
             Normalised images ``(N, C, H, W)`` float32, or of the crop's size, and masks ``(N, H, W)`` uint8.
         """
-        grid = self._grid(images, params)
-        moved = F.grid_sample(masks[:, None].float(), grid, "nearest", "zeros", align_corners=False)
-        return self._intensities(images, offset, scale, params, grid), moved[:, 0].to(masks.dtype)
+        moved = torch.empty((len(images), *self._size(images)), dtype=masks.dtype, device=masks.device)
+        return self._change(images, offset, scale, params, masks, moved), moved
 
     def apply_image(self, images: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters) -> Tensor:
         """Apply drawn parameters to images without masks; see ``apply``."""
-        return self._intensities(images, offset, scale, params, self._grid(images, params))
+        return self._change(images, offset, scale, params)
 
-    def _grid(self, images: Tensor, params: AugmentParameters) -> Tensor:
-        height, width = self.crop or images.shape[2:]
-        return _affine_grid(params.theta.to(images.device), height, width)
+    def _size(self, images: Tensor) -> tuple[int, int]:
+        return self.crop or (images.shape[2], images.shape[3])
 
-    def _intensities(
-        self, images: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters, grid: Tensor
+    def _change(
+        self,
+        images: Tensor,
+        offset: Tensor,
+        scale: Tensor,
+        params: AugmentParameters,
+        masks: Tensor | None = None,
+        moved: Tensor | None = None,
     ) -> Tensor:
-        """Warp, normalise, scale, shift, noise."""
-        device = images.device
-        warped = F.grid_sample(images.float(), grid, "bilinear", "zeros", align_corners=False)
-        gain = params.gain.to(device)
-        shift = params.shift.to(device) - offset * scale * gain
-        torch.addcmul(shift[:, :, None, None], warped, (scale * gain)[:, :, None, None], out=warped)
-        return self._add_noise(warped, params)
+        """Warp, normalise, scale, shift, noise; the masks, if there are some, go into ``moved``."""
+        device, size = images.device, self._size(images)
+        gain, theta = params.gain.to(device), params.theta.to(device)
+        shift = (params.shift.to(device) - offset * scale * gain)[:, :, None, None]
+        factor = (scale * gain)[:, :, None, None]
+        changed = torch.empty((*images.shape[:2], *size), device=device)
+        for piece in _pieces(images):
+            grid = _affine_grid(theta[piece], *size)
+            warped = F.grid_sample(images[piece].float(), grid, "bilinear", "zeros", align_corners=False)
+            torch.addcmul(shift[piece], warped, factor[piece], out=changed[piece])
+            if masks is not None and moved is not None:
+                nearest = F.grid_sample(masks[piece, None].float(), grid, "nearest", "zeros", align_corners=False)
+                moved[piece] = nearest[:, 0]
+        return self._add_noise(changed, params)
 
     def _add_noise(self, images: Tensor, params: AugmentParameters) -> Tensor:
         """Noise only for the images that drew some: most draw none."""
@@ -165,6 +177,16 @@ def normalise(images: Tensor, offset: Tensor, scale: Tensor, crop: tuple[int, in
     if crop is not None:
         images = images[:, :, middle(images.shape[2], crop[0]), middle(images.shape[3], crop[1])]
     return (images.float() - offset[:, :, None, None]) * scale[:, :, None, None]
+
+
+def _pieces(images: Tensor) -> Iterator[slice]:
+    """Parts of a batch that are worked on one after another.
+
+    On a CPU an image for each thread, whose pixels and coordinates stay in its cache: the whole batch
+    would go through the memory several times. On a GPU the whole batch.
+    """
+    step = torch.get_num_threads() if images.device.type == "cpu" else len(images)
+    yield from (slice(first, first + step) for first in range(0, len(images), step))
 
 
 def _cut(theta: Tensor, size: tuple[int, int], crop: tuple[int, int], generator: torch.Generator) -> Tensor:
