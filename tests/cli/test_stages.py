@@ -191,9 +191,11 @@ def test_the_operating_point_comes_with_its_notes_and_numbers_have_none():
     assert text == (
         "ill from probability 0.25 on: a rule.\nNote: ill: by this rule every validation case is called positive.\n"
     )
-    masks = {"operating_point": {"threshold": 0.5, "min_lesion_px": 1}, "notes": ["it costs much Dice"]}
+    masks = {"operating_point": {"threshold": 0.5, "min_lesion_px": 20}, "notes": ["it costs much Dice"]}
     assert operating_point_text(masks) == (
-        "Lesion from probability 0.5 on, and from 1 pixel on.\nNote: it costs much Dice.\n"
+        "Lesion from probability 0.5 on, and from 20 pixels on.\nNote: it costs much Dice.\n"
     )
+    any_size = {"operating_point": {"threshold": 0.5, "min_lesion_px": 0}}
+    assert operating_point_text(any_size) == "Lesion from probability 0.5 on.\n"
     numbers = {"operating_point": {"thresholds": []}, "target": {"kind": "real", "names": ["age"]}, "rule": "a rule"}
     assert operating_point_text(numbers) == ""

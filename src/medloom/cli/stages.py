@@ -173,9 +173,9 @@ def operating_point_text(summary: Mapping[str, Any]) -> str:
     """Say in whole lines from where on something is called; nothing for numbers."""
     point = summary["operating_point"]
     if "min_lesion_px" in point:
-        smallest = counted(point["min_lesion_px"], "pixel")
+        smallest = f", and from {counted(point['min_lesion_px'], 'pixel')} on" if point["min_lesion_px"] > 1 else ""
         notes = _notes(summary.get("notes", ()))
-        return f"Lesion from probability {point['threshold']:.3g} on, and from {smallest} on.\n{notes}"
+        return f"Lesion from probability {point['threshold']:.3g} on{smallest}.\n{notes}"
     if summary["target"]["kind"] == "real":
         return ""
     notes = _notes(point.get("notes", ()))
