@@ -27,10 +27,10 @@ SMALL = [
     "evaluate.bootstrap=50",
 ]
 SEGMENTATION = ["model.args={channels: [4, 8], num_res_units: 1}"]
-LABELS = ["preprocess.crop=null", "model.name=test_efficientnet", "data.phantom.size=32", "data.phantom.slices=[2, 3]"]
+LABELS = ["preprocess.crop=[24, 24]", "model.name=test_efficientnet", "data.phantom.size=32", "data.phantom.slices=[2, 3]"]
 SETTINGS = {
     "chest-xray": [*LABELS, "data.phantom.patients=24"],
-    "dicom-csv": ["model.name=perceptron"],
+    "dicom-csv": ["model.name=perceptron", "preprocess.crop=[24, 24]"],
     "melanoma": [*LABELS, "data.phantom.patients=16", "data.phantom.prevalence=0.4"],
 }
 QUICK = ("brain-mri-small", "dicom-csv")  # the others are left to `make test-slow`

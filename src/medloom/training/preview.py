@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medloom.recipe import AugmentConfig
 from medloom.transforms.augment import Augment
+from medloom.transforms.preprocess import centre_crop
 
 if TYPE_CHECKING:
     from medloom.data import PixelStore
@@ -31,7 +32,7 @@ def augmented_views(
         config: The recipe's ``augment``.
         store: The pixels.
         seed: Of the views.
-        crop: The recipe's ``preprocess.crop``: the views are windows of that size; the original is shown whole.
+        crop: The recipe's ``preprocess.crop``: views are windows of that size, of the original it is the middle.
 
     Returns:
         From a row to the original and four augmented views: image ``(C, h, w)`` in the store's grey levels and
@@ -52,8 +53,9 @@ def augmented_views(
         changed, moved = augment.apply(images, masks, offset, scale, drawn)
         levels = changed / scale.clamp_min(1e-12)[:, :, None, None] + offset[:, :, None, None]
         shown = levels.numpy().clip(0, image.max())
+        plain, truth = centre_crop(image, crop), centre_crop(mask, crop)
         if not store.has_masks:
-            return [(image, None), *((view, None) for view in shown)]
-        return [(image, mask), *zip(shown, moved.numpy(), strict=True)]
+            return [(plain, None), *((view, None) for view in shown)]
+        return [(plain, truth), *zip(shown, moved.numpy(), strict=True)]
 
     return views
