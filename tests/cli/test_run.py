@@ -27,7 +27,12 @@ SMALL = [
     "evaluate.bootstrap=50",
 ]
 SEGMENTATION = ["model.args={channels: [4, 8], num_res_units: 1}"]
-LABELS = ["preprocess.crop=[24, 24]", "model.name=test_efficientnet", "data.phantom.size=32", "data.phantom.slices=[2, 3]"]
+LABELS = [
+    "preprocess.crop=[24, 24]",
+    "model.name=test_efficientnet",
+    "data.phantom.size=32",
+    "data.phantom.slices=[2, 3]",
+]
 SETTINGS = {
     "chest-xray": [*LABELS, "data.phantom.patients=24"],
     "dicom-csv": ["model.name=perceptron", "preprocess.crop=[24, 24]"],

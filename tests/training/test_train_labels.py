@@ -263,3 +263,10 @@ def test_two_processes_give_the_figures_of_one_also_when_continued(labelled, lea
         )
     assert found[0][0] == found[-1][0]
     assert np.allclose(found[0][1:], found[-1][1:], rtol=0, atol=1e-5)
+
+
+def test_a_last_batch_of_one_small_image_is_said_with_what_to_do(labelled, learn, make_label_recipe):
+    count = int((labelled.catalogue["split"] == "train").sum())
+    recipe = make_label_recipe(model={"name": "resnet18"}, batch_size=count - 1)
+    with pytest.raises(RecipeError, match=rf"train\.batch_size: the last batch .* {count} images are trained on"):
+        learn(recipe)

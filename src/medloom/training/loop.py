@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "load_best", "train"]
 
+_ONE_VALUE = "Expected more than 1 value per channel"
+"""What torch says of a batch whose statistics would be those of one number."""
+
 Network = nn.Module
 """What a training gives; named here for rooms that do not import torch."""
 
@@ -166,6 +169,14 @@ def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener
         kept = None if newest is None else newest[0].relative_to(job.run_dir).as_posix()
         samples = [store.sample_ids[row] for row in found.rows]
         raise NonFiniteLossError(found.step, samples, kept) from None
+    except ValueError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+        raise RecipeError(
+            "train.batch_size: the last batch of an epoch has one image, and of one image this small the network "
+            f"cannot take the statistics it normalises by; {len(job.train_rows)} images are trained on: take a size "
+            "that leaves more than one over, or a larger preprocess.size"
+        ) from error
 
 
 def _conclude(job: Job) -> TrainResult:
