@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medloom.errors import DecodeError
 
@@ -297,15 +297,7 @@ class DataSet:
         Raises:
             DecodeError: ``corrupt`` if it is of another type.
         """
-        value, element = self.bytes_of(keyword), self.elements.get(TAGS[keyword])
-        vr = element.vr if element else b""
-        if vr not in (b"", b"US", b"SS", b"UN", b"OW") or len(value) % 2:
-            raise DecodeError(
-                "corrupt", f"{keyword} is {len(value)} bytes of type {vr.decode('ascii')}; expected 16-bit numbers",
-                field=keyword,
-            )  # fmt: skip
-        order = "<" if self.reader.little else ">"
-        return struct.unpack(f"{order}{len(value) // 2}{'h' if signed else 'H'}", value)
+        return self._numbers(keyword, (b"US", b"SS", b"OW"), "h" if signed else "H")
 
     def integer(self, keyword: str, default: int | None = None) -> int:
         """Return one 16-bit number without sign.
@@ -354,15 +346,19 @@ class DataSet:
         Raises:
             DecodeError: ``corrupt`` if it is of another type.
         """
-        value, element = self.bytes_of(keyword), self.elements.get(TAGS[keyword])
-        vr, width = element.vr if element else b"", bits // 8
-        if vr not in (b"", b"FL" if bits == 32 else b"FD", b"UN") or len(value) % width:
+        return self._numbers(keyword, (b"FL",), "f") if bits == 32 else self._numbers(keyword, (b"FD",), "d")
+
+    def _numbers(self, keyword: str, vrs: tuple[bytes, ...], code: str) -> tuple[Any, ...]:
+        """Unpack a value of one of these types, or of an unknown one, by a format character of ``struct``."""
+        value, element, width = self.bytes_of(keyword), self.elements.get(TAGS[keyword]), struct.calcsize(f"={code}")
+        vr = element.vr if element else b""
+        if vr not in (b"", b"UN", *vrs) or len(value) % width:
             raise DecodeError(
-                "corrupt", f"{keyword} is {len(value)} bytes of type {vr.decode('ascii')}; expected {bits}-bit numbers",
+                "corrupt",
+                f"{keyword} is {len(value)} bytes of type {vr.decode('ascii')}; expected {8 * width}-bit numbers",
                 field=keyword,
-            )  # fmt: skip
-        order = "<" if self.reader.little else ">"
-        return struct.unpack(f"{order}{len(value) // width}{'f' if bits == 32 else 'd'}", value)
+            )
+        return struct.unpack(f"{'<' if self.reader.little else '>'}{len(value) // width}{code}", value)
 
     def items(self, keyword: str) -> tuple[DataSet, ...]:
         """Return the items of a sequence; empty where it is not there."""

@@ -57,7 +57,7 @@ def to_plain(prediction: Prediction, classes: tuple[str, ...]) -> dict[str, Any]
     }
 
 
-def to_json(prediction: Prediction, classes: tuple[str, ...], **more: Any) -> bytes:  # noqa: ANN401 - JSON values
+def to_json(prediction: Prediction, classes: tuple[str, ...], **more: object) -> bytes:
     """Encode ``to_plain`` and any ``more`` keys as JSON."""
     return json.dumps({**to_plain(prediction, classes), **more}, allow_nan=False).encode()
 
@@ -78,7 +78,7 @@ def run_lengths(mask_hw: NDArray[np.bool_]) -> list[int]:
     return [0, *counts] if flat[0] else counts
 
 
-def labels_json(prediction: LabelPrediction, **more: Any) -> bytes:  # noqa: ANN401 - JSON values
+def labels_json(prediction: LabelPrediction, **more: object) -> bytes:
     """Encode labels of a whole image and any ``more`` keys as JSON."""
     return json.dumps({**labels_plain(prediction), **more}, allow_nan=False).encode()
 

@@ -85,44 +85,56 @@ def _measure(whole: Run, folds: list[Run]) -> dict[str, Any]:
     """Figures over the test cases of all folds."""
     import pandas as pd
 
-    from medloom.evaluation import FIGURES, TargetInfo, patient_table, summarise, target_of
-    from medloom.evaluation.classification import ThresholdChoice
-    from medloom.evaluation.figures import meanings, write_table
-    from medloom.evaluation.label_run import write_measured
     from medloom.pipeline.fold_gallery import gather_gallery
 
     tables = [_test_cases(fold).assign(fold=number) for number, fold in enumerate(folds)]
     table = pd.concat(tables, ignore_index=True)
     found = [read_json(fold.folder / "evaluation" / "summary.json") for fold in folds]
-    folder, config = whole.folder / "evaluation", whole.recipe.evaluate
-    if whole.recipe.task == "classification":
-        target: TargetInfo = target_of(whole.recipe)
-        points = [one["operating_point"] for one in found]
-        choice = ThresholdChoice(
-            _mean_thresholds([point["thresholds"] for point in points]),
-            _rule(found, "their mean"),
-            tuple(_of_folds([point.get("notes", []) for point in points])),
-        )
-        summary = write_measured(table, target, choice, config, folder)
-    else:
-        summary = {
-            **found[0],
-            "operating_point": _mean_point([one["operating_point"] for one in found]),
-            "rule": _rule(found, "the middle one"),
-            "within_limit": all(one["within_limit"] for one in found),
-            "notes": _of_folds([one.get("notes", []) for one in found]),
-            "test": summarise(table, config.bootstrap),
-            "meanings": meanings(FIGURES),
-        }
-        summary.pop("validation", None)
-        write_table(folder / "cases.csv", table)
-        write_table(folder / "patients.csv", patient_table(table))
+    measure = _measure_labels if whole.recipe.task == "classification" else _measure_masks
+    summary = measure(whole, table, found)
     summary["folds"] = [
         {"fold": number, "figures": one["test"]["figures"], "operating_point": one["operating_point"]}
         for number, one in enumerate(found)
     ]
-    write_json(folder / "summary.json", summary)
+    write_json(whole.folder / "evaluation" / "summary.json", summary)
     gather_gallery(whole, folds)
+    return summary
+
+
+def _measure_labels(whole: Run, table: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Summary and tables of labels, at the mean of the folds' thresholds."""
+    from medloom.evaluation import target_of
+    from medloom.evaluation.classification import ThresholdChoice
+    from medloom.evaluation.label_run import write_measured
+
+    points = [one["operating_point"] for one in found]
+    choice = ThresholdChoice(
+        _mean_thresholds([point["thresholds"] for point in points]),
+        _rule(found, "their mean"),
+        tuple(_of_folds([point.get("notes", []) for point in points])),
+    )
+    folder = whole.folder / "evaluation"
+    return write_measured(table, target_of(whole.recipe), choice, whole.recipe.evaluate, folder)
+
+
+def _measure_masks(whole: Run, table: pd.DataFrame, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Summary and tables of masks, each made at its own fold's operating point."""
+    from medloom.evaluation import FIGURES, patient_table, summarise
+    from medloom.evaluation.figures import meanings, write_table
+
+    folder = whole.folder / "evaluation"
+    write_table(folder / "cases.csv", table)
+    write_table(folder / "patients.csv", patient_table(table))
+    summary = {
+        **found[0],
+        "operating_point": _mean_point([one["operating_point"] for one in found]),
+        "rule": _rule(found, "the middle one"),
+        "within_limit": all(one["within_limit"] for one in found),
+        "notes": _of_folds([one.get("notes", []) for one in found]),
+        "test": summarise(table, whole.recipe.evaluate.bootstrap),
+        "meanings": meanings(FIGURES),
+    }
+    summary.pop("validation", None)
     return summary
 
 
