@@ -1,7 +1,7 @@
 """Decode alone, in images per second and core: 256×256×3 TIFF, raw and LZW.
 
 Run: ``python benchmarks/decode.py``. Every reader decodes the same files in turn, several rounds in one process, in
-CPU time, so that other work on the machine counts little; the figure is the median of the rounds.
+CPU time, so that other work on the machine counts little; the rate is the median of the rounds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 
 
 def make_files(count: int, compression: str | None) -> list[bytes]:
-    """Return TIFF files of smooth noisy slices in strips of 11 rows, as the LGG set has them."""
+    """Return TIFF files of smooth noisy images in strips of 11 rows, as the LGG set has them."""
     rng = np.random.default_rng(0)
     files = []
     for _ in range(count):

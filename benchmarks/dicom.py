@@ -3,7 +3,7 @@
 Run: ``python benchmarks/dicom.py``. The files are made from the CT slice that pydicom ships: as it is (128×128) and
 enlarged with noise to 512×512, each uncompressed and compressed by pydicom's encoders. pydicom reads, decodes and
 applies the rescale slope and intercept, with the plugin that it chooses; Medloom also checks the file against its
-budget and its own header. Both decode in turn, several rounds in one process, in CPU time on one thread; the figure is
+budget and its own header. Both decode in turn, several rounds in one process, in CPU time on one thread; the rate is
 the median of the rounds.
 """
 
@@ -97,8 +97,8 @@ def main() -> None:
             data = make_file(side, syntax)
             rates = measure(data)
             ratio = statistics.median(ours / theirs for ours, theirs in zip(*rates.values(), strict=True))
-            figures = "".join(f"{statistics.median(found):>10.0f}" for found in rates.values())
-            print(f"{f'{side}×{side} {name}':<24}{len(data):>9}{figures}{ratio:>8.2f}", flush=True)
+            medians = "".join(f"{statistics.median(found):>10.0f}" for found in rates.values())
+            print(f"{f'{side}×{side} {name}':<24}{len(data):>9}{medians}{ratio:>8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from machine import describe
-from medloom.inference import OperatingPoint, Predictor, to_mask
+from medloom.inference import MaskPoint, to_mask
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.openvino import OpenVinoRuntime
-from medloom.models.networks import build_network
+from medloom.models.kinds import build_network
 from medloom.packaging import read_bundle, write_bundle
 from medloom.packaging.export import export_onnx
 from medloom.recipe import load_recipe
@@ -35,7 +35,7 @@ def main() -> None:
         path = options.bundle or _momentary_bundle(Path(scratch))
         with read_bundle(path) as bundle:
             reference = bundle.predictor(runtime="torch", threads=options.threads)
-            if not isinstance(reference, Predictor):
+            if not reference.target.truth_is_mask:
                 raise SystemExit("the bundle is for labels; expected one for masks")
             candidates = {
                 "torch f32": reference.runtime,
@@ -46,7 +46,7 @@ def main() -> None:
     print(describe("torch", "onnxruntime", "openvino"))
     print(f"{'runtime':<16}{'batch':>6}{'ms/image':>10}{'x torch':>9}{'Dice':>8}{'max |dp|':>10}")
     for batch in BATCHES:
-        _compare(candidates, images, batch, options.rounds, reference.operating_point.threshold)
+        _compare(candidates, images, batch, options.rounds, MaskPoint.of(reference.point).threshold)
 
 
 def _options() -> argparse.Namespace:
@@ -72,7 +72,7 @@ def _openvino(graph, threads):
 
 def _inputs(predictor, location):
     if location is None:
-        size, channels = predictor.preprocess.config.size, len(predictor.channels)
+        size, channels = predictor.preprocess.size, len(predictor.channels)
         pixels, _ = _discs(max(BATCHES), channels, size, seed=7)
         return np.stack([predictor.preprocess(np.moveaxis(one, 0, -1)) for one in pixels])
     from medloom.inference.inputs import open_images
@@ -112,7 +112,7 @@ def _momentary_bundle(folder: Path) -> Path:
     recipe = load_recipe("brain-mri")
     size, channels = recipe.preprocess.size, len(recipe.data.channels)
     torch.manual_seed(0)
-    network = build_network(recipe.model, channels, 1, size)
+    network = build_network(recipe, channels, 0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for step in range(30):
         images, masks = _discs(8, channels, (128, 128), seed=100 + step)
@@ -121,13 +121,13 @@ def _momentary_bundle(folder: Path) -> Path:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    onnx = export_onnx(network.eval(), folder / "model.onnx", channels=channels, size=size)
+    onnx = export_onnx(network.eval(), folder / "model.onnx", channels=channels, size=size, target=recipe.predicts())
     return write_bundle(
         folder / "model.tar.gz",
         onnx=onnx,
         weights=network.state_dict(),
         recipe=recipe,
-        operating_point=OperatingPoint(0.5, 0),
+        point=MaskPoint(0.5, 0),
         metrics={},
         fingerprint="",
         phantom=True,

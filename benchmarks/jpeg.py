@@ -85,7 +85,7 @@ def read_all(read: Callable[[bytes], Bytes], source: Source, entries: list[Entry
 
 def prepare_all(recipe: Recipe, source: Source, entries: list[Entry], scratch: Path) -> None:
     """Build a pixel store from nothing, in a new folder of ``scratch``."""
-    layout, preprocess = build_layout(recipe.data, recipe.task), Preprocess(recipe.preprocess)
+    layout, preprocess = build_layout(recipe), Preprocess.of(recipe.preprocess)
     cache = Path(tempfile.mkdtemp(dir=scratch))
     build_store(recipe, source, layout, entries, cache, preprocess=preprocess, workers=1)
 
@@ -101,7 +101,7 @@ def compare(folder: Path) -> None:
     """Print the table."""
     recipe = grey_recipe()
     with open_source(folder) as source, tempfile.TemporaryDirectory() as scratch:
-        layout = build_layout(recipe.data, recipe.task)
+        layout = build_layout(recipe)
         entries = with_pseudonyms(layout.find(source.names(), source.read).items)
         works = {name: partial(read_all, read, source, entries) for name, read in READERS.items()}
         works["prepare"] = partial(prepare_all, recipe, source, entries, Path(scratch))
@@ -124,19 +124,19 @@ def compare(folder: Path) -> None:
 
 def change(data: bytes, recipe: Recipe) -> tuple[float, int]:
     """Return the mean and the largest difference, in grey levels, of what the store gets and the whole image shrunk."""
-    preprocess = Preprocess(recipe.preprocess)
+    preprocess = Preprocess.of(recipe.preprocess)
     images = (decode(data), decode(data, at_least=preprocess.at_least))
-    whole, reduced = (preprocess.resize_image(preprocess.to_input(image)).astype(int) for image in images)
+    whole, reduced = (
+        preprocess.resize_image(preprocess.to_input(image, recipe.data.channels)).astype(int) for image in images
+    )
     difference = np.abs(whole - reduced)
     return float(difference.mean()), int(difference.max())
 
 
 def grey_recipe() -> Recipe:
     """The chest X-ray recipe with one grey channel of 224×224."""
-    plain = load_recipe("chest-xray").plain()
-    plain["data"]["channels"] = ["grey"]
-    plain["preprocess"] |= {"size": [SIDE, SIDE], "crop": None, "colour": "grey"}
-    return Recipe.model_validate(plain)
+    size = f"preprocess.size=[{SIDE}, {SIDE}]"
+    return load_recipe("chest-xray", ["data.channels=[grey]", size, "preprocess.crop=null", "preprocess.colour=grey"])
 
 
 def make_radiographs(folder: Path) -> None:

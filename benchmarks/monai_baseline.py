@@ -7,7 +7,7 @@ does when nobody says otherwise: the usual way in Lightning's float32, ours in t
 best at, compiled where there is a compiler. The usual way caches what its deterministic transforms return and
 makes the random ones in DataLoader workers. Images/s are those of the training steps, medians over the epochs;
 filling the cache, preparing the store and the first epoch, in which ours is compiled, are printed beside. Dice is
-that of the last epoch over validation slices with a lesion.
+that of the last epoch over validation images with foreground.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from machine import describe
 from medloom.data import prepare
 from medloom.data.phantom import make_phantom
 from medloom.data.sources import open_source
+from medloom.events import BatchEnded, EpochEnded, Event, Events
 from medloom.extras import find_compiler
 from medloom.files import read_json
-from medloom.models.losses import build_loss
-from medloom.models.networks import build_network
+from medloom.models.losses import build_mask_loss
+from medloom.models.networks import build_mask_network
 from medloom.recipe import PhantomConfig, Recipe, load_recipe
 from medloom.training import train
+from medloom.training.mask_scores import MaskScores
 from medloom.training.precision import choose_device
-from medloom.training.progress import TrainProgress
 from medloom.training.quiet import quiet_lightning
 from medloom.training.schedule import cosine_factor
-from medloom.training.scores import Scores
 from medloom.transforms import Preprocess
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         start = time.perf_counter()
         with open_source(root) as source:
             prepared = prepare(
-                recipe, source, folder, folder, workers=options.workers, preprocess=Preprocess(recipe.preprocess)
+                recipe, source, folder, folder, workers=options.workers, preprocess=Preprocess.of(recipe.preprocess)
             )
         prepare_s = time.perf_counter() - start
         usual = usual_way(recipe, prepared.catalogue, Path(root), options.workers)
@@ -67,8 +67,8 @@ def main() -> None:
         precision = read_json(folder / "run" / "training.json")["precision"]
     counts = prepared.catalogue["split"].value_counts()
     print(describe("torch", "lightning", "monai"))
-    slices = f"{counts['train']} training and {counts['validation']} validation slices"
-    print(f"{recipe.name}, {slices}, {options.epochs} epochs")
+    images = f"{counts['train']} training and {counts['validation']} validation images"
+    print(f"{recipe.name}, {images}, {options.epochs} epochs")
     print(f"usual way  {usual.line()}, cache filled in {usual.ready_s:.1f} s, float32")
     print(f"medloom    {ours.line()}, store made in {prepare_s:.1f} s, {precision}, compiled: {options.compile}")
     print(f"ratio      {ours.images_per_s / usual.images_per_s:8.2f}")
@@ -89,7 +89,7 @@ class Way:
         return self.images / statistics.median(self.epoch_s)
 
     def line(self) -> str:
-        """Return the figures in words."""
+        """Return the metrics in words."""
         return f"{self.images_per_s:8.1f} images/s, Dice {self.dice:.3f}, first epoch {self.epoch_s[0]:.1f} s"
 
 
@@ -97,14 +97,14 @@ def our_way(recipe: Recipe, prepared, run_dir: Path) -> Way:
     """Train as users do, with a clock at the epochs' ends."""
     began, ended = [time.perf_counter()], []
 
-    def listen(progress: TrainProgress) -> None:
-        if progress.line is not None:
+    def listen(event: Event) -> None:
+        if isinstance(event, EpochEnded):
             began.append(time.perf_counter())
-        elif progress.step == progress.steps:
+        elif isinstance(event, BatchEnded) and event.step == event.steps:
             ended.append(time.perf_counter())
 
-    train(recipe, prepared.catalogue, prepared.store, run_dir, progress=listen)
-    dice = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])["dice_lesion"]
+    train(recipe, prepared.catalogue, prepared.store, run_dir, events=Events([listen]))
+    dice = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])["dice_foreground"]
     images = int((prepared.catalogue["split"] == "train").sum())
     return Way(images, [end - begin for begin, end in zip(began, ended, strict=False)], dice)
 
@@ -146,8 +146,9 @@ class UsualModule(LightningModule):
         super().__init__()
         torch.manual_seed(recipe.train.seed)
         self.recipe = recipe
-        self.network = build_network(recipe.model, len(recipe.data.channels), 1, recipe.preprocess.size)
-        self.loss = build_loss(recipe.loss, 1)
+        model = recipe.model
+        self.network = build_mask_network(model.name, len(recipe.data.channels), 1, recipe.preprocess.size, model.args)
+        self.loss = build_mask_loss(recipe.loss.name, 1, recipe.loss.args)
         self.steps = steps
         self.epoch_s: list[float] = []
         self.dice = float("nan")
@@ -169,7 +170,7 @@ class UsualModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.epoch_s.append(time.perf_counter() - self.start)
-        self.scores = Scores(self.device)
+        self.scores = MaskScores(self.device)
 
     def validation_step(self, batch, batch_idx: int) -> None:
         masks = batch["mask"].as_tensor()[:, 0]
@@ -177,7 +178,7 @@ class UsualModule(LightningModule):
         self.scores.add(self.loss(logits, masks), logits, masks)
 
     def on_validation_epoch_end(self) -> None:
-        self.dice = self.scores.figures()["dice_lesion"]
+        self.dice = self.scores.metrics()["dice_foreground"]
 
 
 def _fixed(recipe: Recipe) -> list[mt.Transform]:
@@ -207,10 +208,11 @@ def _random(recipe: Recipe) -> list[mt.Transform]:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """The recipe with the same last weights on both sides: no averaging."""
-    plain = load_recipe(options.recipe).plain()
+    recipe = load_recipe(options.recipe)
+    plain = recipe.plain()
     plain["train"] |= {"epochs": options.epochs, "averaging": "none", "device": "auto", "precision": "auto"}
     plain["train"]["compile"] = options.compile
-    return Recipe.model_validate(plain)
+    return recipe.model_validate(plain)
 
 
 def _options() -> argparse.Namespace:

@@ -4,7 +4,7 @@ Run: ``python benchmarks/prepare.py [FOLDER]``. Without a folder, phantom patien
 are made. A sample is an image with its mask. The decoder reads and decodes both files with imagecodecs and does
 nothing else; ``prepare`` reads, hashes, decodes, checks, resizes, takes the statistics and writes the pixel store.
 Both run on one thread and are measured in CPU time, in turn, so that other work on the machine counts little;
-figures are medians of the rounds. The second line of each table is the limit of a program that reads, hashes and
+rates are medians of the rounds. The second line of each table is the limit of a program that reads, hashes and
 decodes each file, the third of one that also keeps the pixels: it writes them, as they come, to one file and syncs it.
 Removing what was made is not counted.
 """
@@ -55,9 +55,9 @@ def decode_all(
 def prepare_all(source: Source, scratch: Path, workers: int = 1) -> None:
     """Build a pixel store from nothing."""
     recipe = load_recipe("brain-mri")
-    layout = build_layout(recipe.data)
+    layout = build_layout(recipe)
     entries = with_pseudonyms(layout.find(source.names(), source.read).items)
-    preprocess = Preprocess(recipe.preprocess)
+    preprocess = Preprocess.of(recipe.preprocess)
     build_store(recipe, source, layout, entries, scratch, preprocess=preprocess, workers=workers)
 
 
@@ -72,7 +72,7 @@ def rate(work: Callable[[Path], None], count: int, clock: Callable[[], float]) -
 def compare(folder: Path, title: str) -> None:
     """Print one table."""
     with open_source(folder) as source:
-        layout = build_layout(load_recipe("brain-mri").data)
+        layout = build_layout(load_recipe("brain-mri"))
         entries = with_pseudonyms(layout.find(source.names(), source.read).items)
         works: dict[str, Callable[[Path], None]] = {
             "imagecodecs: read and decode": partial(decode_all, source, entries),

@@ -3,8 +3,8 @@
 ``python benchmarks/recipe_choice.py --data lgg-mri-segmentation.zip [--folds 4] [--only NAME...] [--set key=value...]``
 
 Each variant changes the recipe that it names and nothing else. Fold k tests, fold k + 1 picks the epoch and the
-operating point, the rest train. The figures are over the slices of all test folds together, with 95 % intervals
-over patients; "plain" is threshold 0.5 without a smallest lesion, from the same predictions. Runs that are done
+operating point, the rest train. The metrics are over the images of all test folds together, with 95 % intervals
+over patients; "plain" is threshold 0.5 without a smallest region, from the same predictions. Runs that are done
 are not repeated, so the comparison can be stopped and continued.
 """
 
@@ -17,8 +17,9 @@ import pandas as pd
 
 from machine import describe
 from medloom import pipeline
-from medloom.evaluation import summarise
+from medloom.evaluation.masks.summary import summarise
 from medloom.recipe import load_recipe
+from medloom.wording import metric_text
 
 USUAL = [
     "loss.name=dice-focal",
@@ -26,17 +27,17 @@ USUAL = [
     "model.args.norm=INSTANCE",
     "train.averaging=none",
     "train.schedule.name=none",
-    "train.lesion_share=null",
-    "train.monitor=dice_lesion",
+    "train.positive_share=null",
+    "train.monitor=dice_foreground",
     "evaluate.threshold=0.5",
-    "evaluate.min_lesion_px=0",
-    "evaluate.flips=false",
+    "evaluate.min_region_px=0",
+    "evaluate.views=1",
 ]
 VARIANTS: dict[str, list[str]] = {
     "default": [],
     "usual": USUAL,
-    "as the data are": ["train.lesion_share=null"],
-    "instance norm, as the data are": ["train.lesion_share=null", "model.args.norm=INSTANCE"],
+    "as the data are": ["train.positive_share=null"],
+    "instance norm, as the data are": ["train.positive_share=null", "model.args.norm=INSTANCE"],
     "instance norm": ["model.args.norm=INSTANCE"],
     "Dice per image": ["loss.args.batch=false"],
     "Dice + focal": ["loss.name=dice-focal"],
@@ -46,8 +47,8 @@ VARIANTS: dict[str, list[str]] = {
     "constant rate": ["train.schedule.name=none"],
     "low rate": ["train.optimizer.lr=0.001"],
     "percentile": ["preprocess.normalise.method=percentile"],
-    "best by Dice on lesions": ["train.monitor=dice_lesion"],
-    "without flips": ["evaluate.flips=false"],
+    "best by Dice on foreground": ["train.monitor=dice_foreground"],
+    "one view": ["evaluate.views=1"],
 }
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     options = _options()
     print(describe("torch", "monai", "lightning"), flush=True)
     chosen = options.only or list(VARIANTS)
-    print("\n| variant | Dice, lesion | false alarms | Dice per patient | plain Dice | plain false alarms |")
+    print("\n| variant | Dice, foreground | false positives | Dice per patient | plain Dice | plain false positives |")
     print("|---|---|---|---|---|---|", flush=True)
     for name in chosen:
         tables = [_cases(name, fold, options) for fold in range(options.folds) if fold in options.run]
@@ -85,24 +86,18 @@ def _cases(name: str, fold: int, options: argparse.Namespace) -> pd.DataFrame:
     recipe = load_recipe(options.recipe, [*options.set, *split, *VARIANTS[name]])
     if not (folder / "evaluation" / "summary.json").exists():
         run = pipeline.Run.start(recipe, folder)
-        pipeline.prepare(run, pipeline.resolve_data(recipe, options.data))
-        pipeline.train(run, progress=False)
+        pipeline.prepare(run, pipeline.resolve_images(recipe, options.data))
+        pipeline.train(run)
         pipeline.evaluate(run)
     cases = pd.read_csv(folder / "evaluation" / "cases.csv", dtype={"sample_id": str, "patient_id": str})
     return cases[cases["split"] == "test"]
 
 
 def _row(name: str, found: dict) -> str:
-    figures, plain = found["figures"], found["plain"]
-    cells = [_cell(figures[key]) for key in ("dice_lesion", "false_alarm_rate", "patient_dice_lesion")]
-    cells += [f"{plain[key]['value']:.3f}" for key in ("dice_lesion", "false_alarm_rate")]
+    metrics, plain = found["metrics"], found["baselines"]["plain"]["metrics"]
+    cells = [metric_text(metrics[key]) for key in ("dice_foreground", "false_positive_rate", "patient_dice_foreground")]
+    cells += [f"{plain[key]['value']:.3f}" for key in ("dice_foreground", "false_positive_rate")]
     return f"| {name} | {' | '.join(cells)} |"
-
-
-def _cell(figure: dict) -> str:
-    if figure["low"] is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/throughput.py --recipe brain-mri --steps 20
     OMP_NUM_THREADS=1 python benchmarks/throughput.py --clock cpu       on a machine that others use as well
 
-Recipes of both tasks can be measured; where whole images have labels, the goal is 0.97 of the limit.
+Any recipe can be measured; where whole images have labels, the goal is 0.97 of the limit.
 
 What lies between the two is everything a training adds: reading the store, augmentation, the checks for
 numbers that are not finite, gradient clipping, averaging of the weights, Lightning. The two take turns step by step,
@@ -25,19 +25,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
 from machine import describe
 from medloom.data.store import PixelStore, StoreWriter
-from medloom.models.kinds import label_kind, targets_of
-from medloom.recipe import Recipe, load_recipe
+from medloom.errors import RecipeError
+from medloom.events import BatchEnded, Event
+from medloom.recipe import Recipe, load_recipe, resolve_target
+from medloom.targets import Target
 from medloom.training.allocator import keep_freed_memory
-from medloom.training.data import StoreData
-from medloom.training.fit import Job, build_module, fit
+from medloom.training.fit import Job, build_data, build_module, fit
+from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
 from medloom.training.precision import Precision, choose_compiling, choose_device, choose_precision
-from medloom.training.progress import TrainProgress
-from medloom.training.samples import LabelTable, label_table
 from medloom.training.schedule import build_optimizer
 from medloom.training.signals import StopRequest
 
@@ -82,22 +83,22 @@ class LimitStep:
 
     def __init__(self, job: Job, store: PixelStore) -> None:
         recipe = job.recipe
-        data = StoreData(job.samples(store), job.train_rows, job.validation_rows, recipe.train)
+        data = build_data(job, store)
         self._module = build_module(recipe, data, "32").to(job.device)
         self._network = torch.compile(self._module.network) if recipe.train.compile else self._module.network
-        self._optimizer = build_optimizer(self._module.network.parameters(), recipe.train.optimizer, fused=True)
+        settings = recipe.train.optimizer.model_dump()
+        self._optimizer = build_optimizer(self._module.network.parameters(), **settings, fused=True)
         self._device, self._dtype = job.device, AUTOCAST.get(job.precision)
         batch = recipe.train.batch_size
         self._images = torch.randn(batch, store.images.shape[1], *recipe.preprocess.input_size, device=job.device)
         self._truth = torch.from_numpy(np.array(data.samples.truth[:batch])).to(job.device)
-        table = data.samples.table[:batch]
-        self._table = () if job.labels is None else (torch.from_numpy(table).to(job.device),)
+        self._table = torch.from_numpy(np.array(data.samples.table[:batch])).to(job.device)
 
     def __call__(self) -> None:
         """Take it, and wait until it is done."""
         self._optimizer.zero_grad()
         with torch.autocast(self._device, dtype=self._dtype, enabled=self._dtype is not None):
-            loss = self._module.loss(self._network(self._images, *self._table), self._truth)
+            loss = self._module.loss(self._network(self._images, self._table), self._truth)
         loss.backward()
         self._optimizer.step()
         if self._device == "cuda":
@@ -114,9 +115,9 @@ def paired_steps_s(
     pairs: list[tuple[float, float]] = []
     began = clock()
 
-    def listen(progress: TrainProgress) -> None:
+    def listen(event: Event) -> None:
         nonlocal began
-        if progress.line is None:
+        if isinstance(event, BatchEnded):
             if device == "cuda":
                 torch.cuda.synchronize()
             ended = clock()
@@ -125,15 +126,15 @@ def paired_steps_s(
         began = clock()
 
     with StopRequest() as stop:
-        fit(job, store, Ledger.of(recipe.train), stop, listen)
+        fit(job, store, Ledger(recipe.train.monitor), stop, listen)
     return pairs[_WARM_UP:]
 
 
 def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
-    """A store of noise; for masks, with a square lesion in every second slice."""
+    """A store of noise; for masks, with a square in every second image."""
     generator = np.random.default_rng(0)
     shape = (len(recipe.data.channels), *recipe.preprocess.size)
-    with_masks = recipe.task == "segmentation"
+    with_masks = recipe.predicts().truth_is_mask
     with StoreWriter(folder, count, shape, np.uint8, masks=with_masks) as writer:
         for row in range(count):
             mask = np.zeros(shape[1:], np.uint8)
@@ -147,29 +148,33 @@ def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
 def _job(recipe: Recipe, store: PixelStore, device: Device, precision: Precision, run_dir: Path) -> Job:
     """Train on all rows but the last."""
     rows, last, compiled = np.arange(len(store) - 1), np.array([len(store) - 1]), bool(recipe.train.compile)
-    labels = None if recipe.task == "segmentation" else _labels(recipe, store)
-    return Job(recipe, rows, last, run_dir, {}, device, precision, compiled, None, labels)
+    truth = KINDS[recipe.target.kind].read_truth(_catalogue(recipe, store), None)
+    return Job(recipe, rows, last, run_dir, {}, device, precision, compiled, None, truth)
 
 
-def _labels(recipe: Recipe, store: PixelStore) -> LabelTable:
-    """The classes in turn, or 0 and 1 for every target."""
-    kind = label_kind(recipe)
-    classes = len(recipe.data.labels.classes) if kind == "multi-class" else 2
-    values = np.arange(len(store))[:, None] % classes
-    return label_table(store.sample_ids, np.repeat(values, targets_of(recipe), axis=1))
+def _catalogue(recipe: Recipe, store: PixelStore) -> pd.DataFrame:
+    """Every number of a label is 0 and 1 in turn."""
+    labels = [str([row % 2] * recipe.predicts().truth_width) for row in range(len(store))]
+    return pd.DataFrame({"sample_id": store.sample_ids, "labels": labels})
 
 
 def _recipe(name: str, device: Device) -> Recipe:
-    recipe = load_recipe(name)
+    recipe = _with_target(load_recipe(name))
     plain = recipe.plain()
     pixels = recipe.train.epochs * IMAGES * math.prod(recipe.preprocess.size)
     compiled = choose_compiling("auto", device, pixels)
     settings = {"epochs": 1, "device": device, "precision": "auto", "checkpoint_minutes": None, "compile": compiled}
-    plain["train"] |= settings
-    if recipe.task != "segmentation":  # what `prepare` finds out; one image of validation has no ranking
-        plain["train"]["monitor"] = "loss"
-        plain["data"]["labels"]["kind"] = plain["data"]["labels"].get("kind", "auto").replace("auto", "binary")
-    return Recipe.model_validate(plain)
+    plain["train"] |= {**settings, "monitor": "loss"}  # one image of validation has no ranking
+    return recipe.model_validate(plain)
+
+
+def _with_target(recipe: Recipe) -> Recipe:
+    """A recipe whose target is known; two classes where ``prepare`` would find them out."""
+    try:
+        recipe.predicts()
+    except RecipeError:
+        return resolve_target(recipe, Target("binary", ("no", "yes")))
+    return recipe
 
 
 def _options() -> argparse.Namespace:

@@ -9,7 +9,7 @@ import pytest
 from medloom.errors import BundleError
 from medloom.files import TemporaryFolder, remove_abandoned, replacing, write_text
 from medloom.packaging import read_bundle
-from medloom.packaging.testing import write_tiny_bundle
+from support.bundles import write_tiny_bundle
 
 PREFIX = "medloom-test-"
 

@@ -1,7 +1,7 @@
 """Files that are either whole or not there (write beside, fsync, rename), and folders that go with their process.
 
 What is only there for a while is locked by the process that needs it. The lock ends with the process, however that
-ends, so whoever comes next in the same place can tell what was left behind, and removes it.
+ends, so the next process in the same place can tell what was left behind, and removes it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _lock(path: Path, *, needed: bool = False) -> int | None:
             return number
     except (BlockingIOError, FileNotFoundError):
         pass
-    except OSError:  # a file system without locks: nobody will take it for abandoned there
+    except OSError:  # a file system without locks: it cannot be taken for abandoned there
         if not needed:
             return number
     os.close(number)
@@ -129,7 +129,7 @@ def replacing(path: Path) -> Iterator[Path]:
     ``path`` holds either the old content or the new one. If the block raises, ``path`` is untouched.
 
     Args:
-        path: Where the file shall be. Its folder is made if it is missing.
+        path: Where the file is written. Its folder is made if it is missing.
 
     Yields:
         A path in the same folder, to be written by the caller.

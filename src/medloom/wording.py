@@ -1,11 +1,16 @@
-"""How counts are said, one image and two images, and which word was probably meant."""
+"""How counts and metrics are said, and which word was probably meant."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-__all__ = ["counted", "nearest"]
+__all__ = ["NOT_DEFINED", "counted", "metric_text", "nearest"]
+
+NOT_DEFINED = "not defined here"
+"""What is said of a metric that the cases do not allow, such as a sensitivity without a positive case."""
+
+_LENGTHS = ("px", "mm")
 
 
 def counted(count: int, one: str, several: str = "") -> str:
@@ -27,3 +32,23 @@ def nearest(word: str, valid: Sequence[str]) -> str:
     """Return ``, did you mean 'x'?`` for the valid word nearest to ``word``, or nothing."""
     match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     return f", did you mean {match[0]!r}?" if match else ""
+
+
+def metric_text(metric: Mapping[str, float | int | None], unit: str = "share") -> str:
+    """Return a metric with its interval for a line of text.
+
+    Args:
+        metric: ``value``, and ``low`` and ``high`` where there is an interval.
+        unit: Its unit; lengths are followed by it.
+
+    Example:
+        >>> metric_text({"value": 0.8301, "low": 0.787, "high": 0.9163})
+        '0.830 (0.787 to 0.916)'
+        >>> metric_text({"value": 4.2}, "mm"), metric_text({"value": None})
+        ('4.200 mm', 'not defined here')
+    """
+    value, low, high = (metric.get(key) for key in ("value", "low", "high"))
+    if value is None:
+        return NOT_DEFINED
+    text = f"{value:.3f} {unit}" if unit in _LENGTHS else f"{value:.3f}"
+    return text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"

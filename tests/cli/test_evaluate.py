@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_scores_of_another_model_give_figures_a_table_and_a_report(folder, capsys):
+def test_scores_of_another_model_give_metrics_a_table_and_a_report(folder, capsys):
     assert evaluate("--resamples", "50") == 0
     shown = capsys.readouterr()
     assert re.search(r"ROC AUC +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\)", shown.out)
@@ -38,7 +38,7 @@ def test_scores_of_another_model_give_figures_a_table_and_a_report(folder, capsy
 def test_the_result_can_be_had_as_json(folder, capsys):
     assert evaluate("--resamples", "0", "--threshold", "0.4", "--json") == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["task"] == "classification"
+    assert summary["target"]["kind"] == "binary"
     assert summary["operating_point"]["thresholds"] == [0.4]
 
 
@@ -66,7 +66,7 @@ def test_masks_of_another_model_give_dice_and_a_report(folder, capsys):
         write_bytes(folder / "true" / f"{index}.png", encode_png(truth))
         write_bytes(folder / "said" / f"{index}.png", encode_png(np.roll(truth, index % 2, 0)))
     assert evaluate("--resamples", "10", "--classes", "none,core,rim", labels="true", predictions="said") == 0
-    assert "Dice, slices with a lesion" in capsys.readouterr().out
+    assert "Dice, images with foreground" in capsys.readouterr().out
     page = (folder / "out" / "report.html").read_text()
     assert "Which class was taken for which" in page
     assert "rim" in page

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import pty
 import subprocess
 import sys
 
 import pytest
 
-from medloom.cli import output
+from medloom.cli import display
+from medloom.cli.display import Display, epoch_line, progress
 from medloom.cli.main import COMMANDS, main
-from medloom.cli.output import ExitCode, fail, progress, table
+from medloom.cli.output import ExitCode, fail, table
 from medloom.errors import DataError, MedloomError, TrainingError, UserError
+from medloom.events import BatchEnded, EpochEnded, Events, Noted, StageBegun, Warned
+from medloom.pipeline.notices import SetAside
 
 
 def test_help_names_every_command_and_the_exit_codes(capsys):
@@ -19,6 +25,13 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
     assert all(name.split()[0] in shown for name in COMMANDS)
     assert "Exit codes" in shown
     assert "..." not in shown.replace("[ARGS]...", "")
+
+
+def test_commands_that_are_only_started_as_jobs_are_not_listed(capsys):
+    assert main(["--help"]) == 0
+    assert "\n  fold " not in capsys.readouterr().out
+    assert main(["fold", "nothing"]) == 2
+    assert "nothing is not a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -45,7 +58,11 @@ def test_every_command_is_a_module_with_a_command(name):
         (["prepare", "brain-mri", "--set", "train.epocs=3"], "train.epocs: unknown key, did you mean 'epochs'?"),
         (["prepare", "brain-mri", "--set", "train.epochs"], "expected key=value, such as train.epochs=5"),
         (["prepare", "brain-mri", "--set", "train.compile=junk"], "train.compile: expected auto, true, false, yes, no"),
-        (["prepare", "brain-mri", "--run", "../out"], "--run '../out'"),
+        (
+            ["prepare", "brain-mri", "--run", "two words"],
+            "--run 'two words': a name has letters, digits, dots, hyphens",
+        ),
+        (["run", "brain-mri", "--run", "-", "--dry-run"], "a path has a slash, such as ./brain-2"),
         (["prepare", "brain-mri", "--data", "nowhere"], "nowhere"),
         (["train", "nothing"], "there is no run 'nothing'"),
         (["evaluate", "nothing"], "there is no run 'nothing'"),
@@ -134,10 +151,10 @@ def test_the_traceback_can_be_asked_for(capsys, monkeypatch):
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, monkeypatch):
-    now = iter([0.0, 1.0, 11.0, 12.0, 13.0])
-    monkeypatch.setattr(output.time, "monotonic", lambda: next(now))
+    now = iter([1.0, 2.0, 11.5, 12.0, 13.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(now))
     with progress("read") as update:
-        for done in (1, 2, 3, 4):
+        for done in (0, 1, 2, 3, 4):
             update(done, 4)
     assert capsys.readouterr().err.splitlines() == ["read: 2 of 4", "read: 4 of 4"]
 
@@ -145,3 +162,57 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, monkeypatch)
 def test_a_table_lines_up():
     assert table([("a", "one"), ("bcd", "two")]) == "  a    one\n  bcd  two"
     assert table([]) == ""
+
+
+def test_events_are_said_on_stderr_and_an_epoch_has_one_line(capsys, tmp_path):
+    metrics = {"epoch": 1, "lr": 0.1, "train_loss": 0.5, "dice_all": 0.1, "val_loss": None, "auc": 0.75, "seconds": 2.0}
+    with Display() as shown:
+        events = Events([shown])
+        events.emit(StageBegun("train", tmp_path))
+        events.emit(BatchEnded(1, 2, 1, 3))
+        events.emit(EpochEnded(1, 2, metrics, best=True))
+        events.emit(Noted("as a note"))
+        events.emit(Warned("as a warning"))
+        events.emit(SetAside("a.tif: truncated"))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "epoch 1/2  train_loss 0.5000  auc 0.7500  2.0 s  best",
+        "as a note",
+        "warning: as a warning",
+        "warning: set aside: a.tif: truncated",
+    ]
+
+
+def test_a_metric_of_any_kind_is_shown():
+    assert (
+        epoch_line(EpochEnded(2, 2, {"epoch": 2, "circular_error": 3.25})) == "epoch 2/2  circular_error 3.2500  0.0 s"
+    )
+
+
+def test_on_a_terminal_there_is_one_bar_at_a_time_and_what_is_said_stands_above_it(tmp_path):
+    script = (
+        "from pathlib import Path\n"
+        "from medloom.cli.display import Display\n"
+        "from medloom.events import *\n"
+        "with Display() as shown:\n"
+        "    events = Events([shown])\n"
+        "    events.progress('prepare')(3, 4)\n"
+        "    events.emit(StageBegun('train', Path('x')))\n"
+        "    events.emit(BatchEnded(2, 4, 1, 10))\n"
+        "    events.emit(EpochEnded(2, 4, {'auc': 0.5}))\n"
+        "    events.progress('evaluate')(1, 9)\n"
+    )
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=terminal, env=environment)
+    os.close(terminal)
+    said = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(controller, 4096):
+            said += part
+    os.close(controller)
+    assert process.wait() == 0
+    text = said.decode()
+    for words in ("3/4", "epoch 2/4", "11/40", "epoch 2/4  auc 0.5000", "1/9"):
+        assert words in text

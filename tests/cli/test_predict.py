@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.cli.main import main
-from medloom.packaging.testing import write_tiny_bundle
+from support.bundles import write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_folder_is_segmented_in_the_size_of_its_images(bundle_path, images, tm
     out = tmp_path / "out"
     assert main(["predict", str(bundle_path), str(images), "-o", str(out)]) == 0
     text = capsys.readouterr().out
-    assert "2 of 2 images predicted, 1 with a lesion" in text
+    assert "2 of 2 images predicted, 1 with class1" in text
     assert "phantoms" in text
     for name in ("masks/lesion.png", "overlays/blank.png"):
         with PillowImage.open(out / name) as image:
@@ -42,7 +42,7 @@ def test_a_bad_file_is_named_the_rest_go_on_and_the_exit_code_is_3(bundle_path, 
     assert main(["predict", str(bundle_path), str(images), "-o", str(tmp_path / "out"), "--json"]) == 3
     captured = capsys.readouterr()
     result = json.loads(captured.out)
-    assert (result["images"], result["failed"], result["with_lesion"], result["phantom"]) == (3, 1, 1, True)
+    assert (result["images"], result["failed"], result["with_foreground"], result["phantom"]) == (3, 1, 1, True)
     assert "bad.png" in captured.err
 
 

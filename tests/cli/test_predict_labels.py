@@ -10,8 +10,7 @@ from PIL import Image as PillowImage
 
 import medloom
 from medloom.cli.main import main
-from medloom.inference.encoding import labels_plain
-from medloom.packaging.testing import tiny_label_recipe, tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
+from support.bundles import tiny_label_recipe, tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def test_the_json_of_an_image_has_the_keys_of_a_servers_answer(classifier, image
     assert main(["predict", str(classifier), str(images), "-o", str(tmp_path / "out"), "--json"]) == 0
     first, *_ = json.loads(capsys.readouterr().out)["results"]
     expected = medloom.load(classifier).predict((images / "001.png").read_bytes())
-    assert first == {"file": first["file"], "page": None, "error": "", **labels_plain(expected)}
+    assert first == {"file": first["file"], "page": None, "error": "", **expected.plain()}
     assert {"probabilities", "decision", "operating_point"} <= first.keys()
 
 
@@ -214,7 +213,7 @@ def test_folders_are_read_as_one_series_each_and_one_of_several_is_reported(segm
     captured = capsys.readouterr()
     assert "mixed: the files belong to 2 series" in captured.err
     good, mixed = _rows(tmp_path / "out")
-    assert (good["file"], good["slices"], good["lesion"], good["error"]) == ("good", "3", "yes", "")
+    assert (good["file"], good["slices"], good["foreground"], good["error"]) == ("good", "3", "yes", "")
     assert (mixed["file"], mixed["mask"]) == ("mixed", "")
     found = nibabel.load(tmp_path / "out" / good["mask"])
     assert found.shape == (24, 20, 3)

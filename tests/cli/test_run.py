@@ -12,11 +12,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
 import medloom
+from medloom import pipeline
 from medloom.cli.main import main
 from medloom.data import make_phantom, open_source, read_catalogue
 from medloom.data.catalogue import meta_of
-from medloom.files import read_json
-from medloom.inference import LabelPredictor
 from medloom.recipe import PhantomConfig, builtin_names
 
 SMALL = [
@@ -122,18 +121,18 @@ def test_every_built_in_recipe_runs_from_images_to_a_bundle_that_predicts(run, r
     result = run(recipe)
     assert len(result["pages"]) == 2
     assert all((place / page).is_file() for page in result["pages"])
-    for name in result["summary"].get("headlines", ["dice_lesion"]):
-        assert set(result["summary"]["test"]["figures"][name]) >= {"value", "low", "high", "n"}
+    for name in result["summary"]["headlines"]:
+        assert set(result["summary"]["test"]["metrics"][name]) >= {"value", "low", "high", "n"}
     rows = read_catalogue(place / result["run"] / "catalogue.csv")
-    with open_source(read_json(place / result["run"] / "run.json")["data"]) as source:
+    with open_source(pipeline.find_images(pipeline.Run.open(place / result["run"]))) as source:
         image = source.read(rows["image"][0])
     predictor = medloom.load(result["bundle"])
-    if isinstance(predictor, LabelPredictor):
-        prediction = predictor.predict(image)
-        assert sum(prediction.scores) == pytest.approx(1)
-        assert prediction.decision[0] in predictor.classes
+    plain = predictor.predict(image).plain()
+    if predictor.target.truth_is_mask:
+        assert (plain["height"], plain["width"]) == (32, 32)
     else:
-        assert predictor.predict(image).mask.shape == (32, 32)
+        assert sum(plain["probabilities"].values()) == pytest.approx(1)
+        assert plain["decision"] in predictor.target.names
     assert main(["verify", result["bundle"]]) == 0
 
 
@@ -141,7 +140,8 @@ def test_every_built_in_recipe_runs_from_images_to_a_bundle_that_predicts(run, r
 def test_predicting_the_test_images_gives_the_scores_that_were_measured(run, recipe, place, tmp_path):
     result = run(recipe)
     rows = read_catalogue(place / result["run"] / "catalogue.csv").query("split == 'test'")
-    data, columns = read_json(place / result["run"] / "run.json")["data"], medloom.load(result["bundle"]).tables
+    data = pipeline.find_images(pipeline.Run.open(place / result["run"]))
+    columns = medloom.load(result["bundle"]).tables
     words = []
     if columns:
         meta = [{"name": image, **row} for image, row in zip(rows["image"], meta_of(rows), strict=True)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from medloom.cli.main import main
-from medloom.packaging.testing import write_tiny_bundle
+from support.bundles import write_tiny_bundle
 
 
 @pytest.fixture(scope="module")

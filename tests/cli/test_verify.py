@@ -3,7 +3,7 @@ import json
 import pytest
 
 from medloom.cli.main import main
-from medloom.packaging.testing import write_tiny_bundle
+from support.bundles import write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def test_a_sound_bundle_is_said_to_be_sound_and_phantom(bundle_path, capsys):
     assert "6 files match" in text
 
 
-def test_json_gives_the_figures(bundle_path, capsys):
+def test_json_gives_the_numbers(bundle_path, capsys):
     assert main(["verify", str(bundle_path), "--json", "--runtime", "openvino"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["runtime"] == "openvino"

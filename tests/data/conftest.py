@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from medloom.recipe import Recipe
+from medloom.recipe import MasksRecipe, Recipe
 
 SIZE = 32
 
@@ -35,10 +35,11 @@ def write_set(root: Path, patients: int = 4, slices: int = 5) -> Path:
     return root
 
 
-def build_recipe(**data) -> Recipe:
-    return Recipe.model_validate(
+def build_recipe(*, mask_values=None, **data) -> Recipe:
+    return MasksRecipe.model_validate(
         {
             "name": "test",
+            "target": {} if mask_values is None else {"mask_values": mask_values},
             "data": {"layout": "lgg-mri", "channels": ["pre", "FLAIR", "post"], **data},
             "preprocess": {"size": [SIZE, SIZE]},
         }
@@ -53,5 +54,5 @@ def dataset(tmp_path) -> Path:
 
 @pytest.fixture
 def make_recipe():
-    """A recipe for such a set; arguments are keys of ``data``."""
+    """A recipe for such a set; arguments are keys of ``data``, and the values of its masks."""
     return build_recipe

@@ -13,7 +13,7 @@ from medloom.data.audit import audit_leakage, perceptual_hashes
 from medloom.data.phantom import phantom_patient
 from medloom.errors import DataError
 from medloom.files import sha256_bytes
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
 
 SIZE = 96
 

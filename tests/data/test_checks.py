@@ -7,11 +7,12 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
-from medloom.data.checks import ClassMap, UnfitError, check_quarantine, mask_classes, read_image, read_mask
+from medloom.data.assembly import assemble, read_sample_image
+from medloom.data.checks import ClassMap, UnfitError, check_quarantine, mask_classes, read_mask
 from medloom.data.page_reader import PageReader
 from medloom.errors import DataError
 from medloom.imaging import decode
-from medloom.recipe import DataConfig
+from medloom.transforms import Preprocess
 
 BINARY = {"background": 0, "lesion": 255}
 
@@ -61,14 +62,14 @@ def test_a_mask_saved_as_grey_rgb_is_accepted_and_one_in_colour_is_not():
         mask_classes(decode(tiff(mask)), ClassMap(BINARY))
 
 
-CHANNELS = DataConfig(channels=("t1", "flair"), image="{sample}_{channel}.tif", mask="{sample}.tif")
+CHANNELS = ("t1", "flair")
 
 
 def test_one_file_for_each_channel_makes_one_image():
     files = {"a": tiff(np.full((8, 8), 3, np.uint8)), "b": tiff(np.full((8, 8), 9, np.uint8))}
-    image = read_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
+    image = read_sample_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
     assert image.pixels[0, 0].tolist() == [3, 9]
-    assert read_image(PageReader(files.__getitem__), ["", "b"], CHANNELS).pixels[0, 0].tolist() == [0, 9]
+    assert read_sample_image(PageReader(files.__getitem__), ["", "b"], CHANNELS).pixels[0, 0].tolist() == [0, 9]
 
 
 @pytest.mark.parametrize(
@@ -82,18 +83,19 @@ def test_one_file_for_each_channel_makes_one_image():
 def test_channels_that_do_not_fit_together_are_named(other, match):
     files = {"a": tiff(np.zeros((8, 8), np.uint8)), "b": tiff(other)}
     with pytest.raises(DataError, match=match):
-        read_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
+        read_sample_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
 
 
 def test_the_damaged_one_of_several_channel_files_is_named():
     files = {"a": tiff(np.zeros((8, 8), np.uint8)), "b": b"II*\0 not really"}
     with pytest.raises(DataError, match=r"^b: "):
-        read_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
+        read_sample_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
 
 
 def test_a_wrong_number_of_channels_says_which_were_expected():
-    with pytest.raises(DataError, match=r"^a: image has 1 channel;.*2 \(t1, flair\)"):
-        read_image(PageReader(lambda name: tiff(np.zeros((8, 8), np.uint8))), ["a"], CHANNELS)
+    image = decode(tiff(np.zeros((8, 8), np.uint8)))
+    with pytest.raises(UnfitError, match=r"image has 1 channel; the recipe's data\.channels has 2: t1, flair"):
+        assemble([image], CHANNELS, Preprocess())
 
 
 def test_a_file_that_is_gone_is_named_without_its_folder(tmp_path):
@@ -108,9 +110,8 @@ def test_a_file_that_is_gone_is_named_without_its_folder(tmp_path):
 def test_fail_names_every_problem_and_quarantine_has_a_limit():
     problems = ["a: bad", "b: bad"]
     with pytest.raises(DataError) as caught:
-        check_quarantine(problems, 2, 1000, DataConfig())
+        check_quarantine(problems, 2, 1000, "fail", 0.01)
     assert caught.value.problems == tuple(problems)
-    quarantine = DataConfig(policy="quarantine", quarantine_limit=0.01)
-    check_quarantine(problems, 10, 1000, quarantine)
+    check_quarantine(problems, 10, 1000, "quarantine", 0.01)
     with pytest.raises(DataError, match="11 of 1,000"):
-        check_quarantine(problems, 11, 1000, quarantine)
+        check_quarantine(problems, 11, 1000, "quarantine", 0.01)

@@ -12,12 +12,20 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medloom.data.describe import describe
-from medloom.data.describe.flair import flair_facts
+from medloom.data import describe as room
+from medloom.data.describe.contrast import contrast_facts
+from medloom.data.kinds import KINDS
 from medloom.data.phantom import phantom_patient
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
+from medloom.targets import Target
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
+
+TARGET = Target("masks", ("background", "lesion"))
+
+
+def describe(catalogue, store, run_dir, **options):
+    return room.describe(catalogue, store, run_dir, target=TARGET, truth=KINDS[TARGET.kind], **options)
 
 
 @dataclass
@@ -37,7 +45,7 @@ def phantoms(size: int = 64) -> tuple[pd.DataFrame, Store]:
             images.append(image.transpose(2, 0, 1))
             masks.append((mask > 0).astype(np.uint8))
             rows.append((f"P{patient:03d}-{k:03d}", f"P{patient:03d}", split, int((mask > 0).sum())))
-    catalogue = pd.DataFrame(rows, columns=["sample_id", "patient_id", "split", "lesion_px"])
+    catalogue = pd.DataFrame(rows, columns=["sample_id", "patient_id", "split", "foreground_px"])
     return catalogue, Store(np.stack(images), np.stack(masks), catalogue["sample_id"].tolist())
 
 
@@ -56,7 +64,7 @@ def test_counts_are_those_of_the_catalogue(data: tuple[pd.DataFrame, Store], tmp
     facts = describe(catalogue, store, tmp_path, channels=CHANNELS)
     assert [row["split"] for row in facts["splits"]] == ["train", "validation", "test"]
     assert sum(row["samples"] for row in facts["splits"]) == len(catalogue)
-    assert sum(row["lesion_samples"] for row in facts["splits"]) == (catalogue["lesion_px"] > 0).sum()
+    assert sum(row["foreground_samples"] for row in facts["splits"]) == (catalogue["foreground_px"] > 0).sum()
     assert [row["patient_id"] for row in facts["patients"]] == ["P001", "P002", "P003", "P004"]
     assert json.loads((tmp_path / "data_report/facts.json").read_text()) == facts
 
@@ -105,17 +113,25 @@ def test_flair_is_found_wherever_it_is(data: tuple[pd.DataFrame, Store], place: 
     order = [0, 2]
     order.insert(place, 1)
     store.images = store.images[:, order]
-    facts = flair_facts(store, np.flatnonzero(catalogue["lesion_px"] > 0), CHANNELS)
+    facts = contrast_facts(store, np.flatnonzero(catalogue["foreground_px"] > 0), CHANNELS)
     assert facts["channel"] == place
     assert facts["named"] == 1
     assert facts["agrees"] is (place == 1)
+    assert "FLAIR" in facts["rule"]
 
 
-def test_with_one_channel_or_no_lesion_nothing_is_claimed(data: tuple[pd.DataFrame, Store]) -> None:
+def test_flair_is_spoken_of_only_where_a_channel_is_called_so(data: tuple[pd.DataFrame, Store]) -> None:
+    catalogue, store = data
+    facts = contrast_facts(store, np.flatnonzero(catalogue["foreground_px"] > 0), ("red", "green", "blue"))
+    assert (facts["channel"], facts["named"], facts["agrees"]) == (1, None, None)
+    assert not any(word in facts["rule"] for word in ("FLAIR", "brain", "lesion"))
+
+
+def test_with_one_channel_or_no_foreground_nothing_is_claimed(data: tuple[pd.DataFrame, Store]) -> None:
     _, store = data
-    assert flair_facts(store, np.zeros(0, dtype=int), CHANNELS)["channel"] is None
+    assert contrast_facts(store, np.zeros(0, dtype=int), CHANNELS)["channel"] is None
     single = Store(store.images[:, :1], store.masks, store.sample_ids)
-    assert flair_facts(single, np.arange(20), ("grey",))["agrees"] is None
+    assert contrast_facts(single, np.arange(20), ("grey",))["agrees"] is None
 
 
 def test_the_mask_is_red_and_the_plain_gallery_is_grey(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
@@ -128,16 +144,18 @@ def test_the_mask_is_red_and_the_plain_gallery_is_grey(data: tuple[pd.DataFrame,
     assert plain.shape == marked.shape
 
 
-def test_the_animation_runs_through_every_slice_of_the_patient(
+def test_the_animation_runs_through_every_image_of_the_patient(
     data: tuple[pd.DataFrame, Store], tmp_path: Path
 ) -> None:
     catalogue, store = data
     facts = describe(catalogue, store, tmp_path, channels=CHANNELS)["pictures"]
     with Image.open(tmp_path / "data_report/animation.webp") as film:
-        assert film.n_frames == facts["slices"] == (catalogue["patient_id"] == facts["patient_id"]).sum()
+        assert film.n_frames == facts["images"] == (catalogue["patient_id"] == facts["patient_id"]).sum()
 
 
-def test_the_preview_shows_the_views_of_a_slice_with_a_lesion(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+def test_the_preview_shows_the_views_of_an_image_with_foreground(
+    data: tuple[pd.DataFrame, Store], tmp_path: Path
+) -> None:
     catalogue, store = data
     asked: list[int] = []
 
@@ -153,9 +171,9 @@ def test_the_preview_shows_the_views_of_a_slice_with_a_lesion(data: tuple[pd.Dat
     assert width > 2 * height
 
 
-def test_a_set_without_any_lesion_is_described(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+def test_a_set_without_any_foreground_is_described(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
     catalogue, store = data
     store.masks[:] = 0
-    facts = describe(catalogue.assign(lesion_px=0), store, tmp_path, channels=CHANNELS)
-    assert facts["flair"]["scores"] == []
-    assert [row["lesion_share"] for row in facts["splits"]] == [0, 0, 0]
+    facts = describe(catalogue.assign(foreground_px=0), store, tmp_path, channels=CHANNELS)
+    assert facts["contrast"]["scores"] == []
+    assert [row["foreground_share"] for row in facts["splits"]] == [0, 0, 0]

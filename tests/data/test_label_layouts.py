@@ -6,22 +6,26 @@ import io
 import numpy as np
 import pytest
 
-from medloom.data.layouts import ArrayLabels, CsvLabels, FolderClasses
-from medloom.data.layouts.array import read_vector
-from medloom.data.layouts.labels import LabelError, understand
+from medloom.data.layouts.array import Arrays, ArrayVectors, read_vector
+from medloom.data.layouts.csv_labels import Columns, CsvLabels
+from medloom.data.layouts.folder_classes import FolderClasses
+from medloom.data.layouts.labels import LabelError, LabelRule, understand
 from medloom.errors import DataError, RecipeError
-from medloom.recipe import DataConfig, LabelsConfig
 
 CHEST = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
-def folders(names, **labels):
-    return FolderClasses(LabelsConfig(**labels)).find(names, dict.fromkeys(names, b"").__getitem__)
+def folders(names, patient_pattern=None, **rule):
+    return FolderClasses(patient_pattern, LabelRule(**rule)).find(names, dict.fromkeys(names, b"").__getitem__)
+
+
+def meant(listing):
+    return listing.target.kind, listing.target.names
 
 
 def test_folders_are_classes_and_the_folder_above_is_the_published_part():
     listing = folders(["x/set/train/NORMAL/1.jpeg", "x/set/val/NORMAL/2.jpeg", "x/set/Test/PNEUMONIA/3.jpeg"])
-    assert (listing.kind, listing.classes) == ("binary", ("NORMAL", "PNEUMONIA"))
+    assert meant(listing) == ("binary", ("NORMAL", "PNEUMONIA"))
     assert [(item.published, item.labels, item.mask) for item in listing.items] == [
         ("test", (1.0,), ""),
         ("train", (0.0,), ""),
@@ -31,7 +35,7 @@ def test_folders_are_classes_and_the_folder_above_is_the_published_part():
 
 def test_a_tree_without_parts_has_no_published_split_and_may_have_many_classes():
     listing = folders(["a/1.png", "b/1.png", "c/1.png"])
-    assert (listing.kind, listing.classes) == ("multi-class", ("a", "b", "c"))
+    assert meant(listing) == ("multi-class", ("a", "b", "c"))
     assert {item.published for item in listing.items} == {""}
 
 
@@ -50,7 +54,7 @@ def test_folders_that_the_recipe_does_not_name_are_problems_for_each_image():
 
 def test_folders_that_differ_in_case_are_one_class_and_that_is_said():
     listing = folders(["train/NORMAL/1.png", "train/NORMAL/2.png", "test/Normal/3.png", "test/SICK/4.png"])
-    assert listing.classes == ("NORMAL", "SICK")
+    assert listing.target.names == ("NORMAL", "SICK")
     assert any("'Normal' (1 image)" in note for note in listing.notes)
 
 
@@ -90,10 +94,10 @@ def test_dicom_files_without_a_suffix_are_images_and_notes_without_one_are_not()
         "a/IM0001": dicom, "a/1.2.840.113619.7": dicom, "b/x.dcm": dicom, "b/README": note, "b/DICOMDIR": dicom,
         "b/notes.txt": note,
     }  # fmt: skip
-    listing = FolderClasses(LabelsConfig()).find(list(held), held.__getitem__)
+    listing = FolderClasses().find(list(held), held.__getitem__)
     assert [item.images[0] for item in listing.items] == ["a/1.2.840.113619.7", "a/IM0001", "b/x.dcm"]
     held["labels.csv"] = b"image,level\nIM0001,0\nx,1\n"
-    listing = CsvLabels(LabelsConfig()).find(list(held), held.__getitem__)
+    listing = CsvLabels().find(list(held), held.__getitem__)
     assert [(problem.kind, problem.file) for problem in listing.problems] == [("missing_row", "a/1.2.840.113619.7")]
 
 
@@ -101,12 +105,12 @@ def test_one_class_is_no_task_and_folders_are_no_numbers():
     with pytest.raises(DataError, match="one class only"):
         folders(["a/1.png"])
     with pytest.raises(RecipeError, match="layout csv"):
-        folders([], kind="real")
+        folders([], kind="regression")
 
 
-def table(text, *files, **labels):
+def table(text, *files, classes=(), **columns):
     held = {"labels.csv": text.encode() if isinstance(text, str) else text}
-    return CsvLabels(LabelsConfig(**labels)).find(["labels.csv", *files], held.__getitem__)
+    return CsvLabels(LabelRule(classes=classes), Columns(**columns)).find(["labels.csv", *files], held.__getitem__)
 
 
 def found(listing):
@@ -116,7 +120,7 @@ def found(listing):
 def test_image_and_level_need_no_configuration():
     listing = table("image,level\n001,0\n002,3\n1,1\n", "a/001.png", "a/002.png", "a/1.png")
     assert found(listing) == {"a/001.png": (0.0,), "a/002.png": (2.0,), "a/1.png": (1.0,)}
-    assert (listing.kind, listing.classes, listing.problems) == ("multi-class", ("0", "1", "3"), ())
+    assert (*meant(listing), listing.problems) == ("multi-class", ("0", "1", "3"), ())
 
 
 @pytest.mark.parametrize(
@@ -142,15 +146,15 @@ def test_a_file_is_read_as_it_was_meant(text):
 
 def test_a_decimal_comma_is_one_where_semicolons_divide_the_cells():
     text = "image;level;age\na;0,5;61\nb;-1,25;n/a\n"
-    listing = table(text, "a.png", "b.png", metadata={"numeric": ("age",)})
-    assert (listing.kind, found(listing)) == ("real", {"a.png": (0.5,), "b.png": (-1.25,)})
+    listing = table(text, "a.png", "b.png", numeric=("age",))
+    assert (listing.target.kind, found(listing)) == ("regression", {"a.png": (0.5,), "b.png": (-1.25,)})
     with pytest.raises(DataError, match="different words"):  # 1,234 of a table with tabs may as well be a thousand
         table("image\tlevel\n" + "".join(f"{n}\t1,{n}\n" for n in range(25)), *(f"{n}.png" for n in range(25)))
 
 
 def test_a_table_with_tabs_may_be_called_so():
     held = {"labels.tsv": b"image\tlevel\na\t0\nb\t1\n"}
-    listing = CsvLabels(LabelsConfig()).find([*held, "a.png", "b.png"], held.__getitem__)
+    listing = CsvLabels().find([*held, "a.png", "b.png"], held.__getitem__)
     assert found(listing) == {"a.png": (0.0,), "b.png": (1.0,)}
 
 
@@ -158,10 +162,10 @@ def test_words_that_differ_in_case_are_one_class_and_that_is_said():
     text = "image,level\na,benign\nb,Malignant\nc,malignant\nd,malignant\n"
     files = ["a.png", "b.png", "c.png", "d.png"]
     listing = table(text, *files)
-    assert (listing.kind, listing.classes) == ("binary", ("benign", "malignant"))
+    assert meant(listing) == ("binary", ("benign", "malignant"))
     assert [item.labels for item in listing.items] == [(0.0,), (1.0,), (1.0,), (1.0,)]
     assert any(note.startswith("'Malignant' (1 image) is taken for the class 'malignant'") for note in listing.notes)
-    assert table(text, *files, classes=("BENIGN", "Malignant")).classes == ("BENIGN", "Malignant")
+    assert table(text, *files, classes=("BENIGN", "Malignant")).target.names == ("BENIGN", "Malignant")
     assert table(text, *files, classes=("benign", "malignant", "Malignant")).items[1].labels == (2.0,)
 
 
@@ -194,7 +198,7 @@ def test_everything_wrong_is_reported_in_one_pass_with_its_line():
         "twin,0,1,p4\n"
     )
     files = [f"set/{name}.png" for name in "abcdefgh"] + ["x/twin.png", "y/twin.png"]
-    listing = table(text, *files, classes=("0", "1"), patient="who", metadata={"numeric": ("age",)})
+    listing = table(text, *files, classes=("0", "1"), patient="who", numeric=("age",))
     assert [item.images[0] for item in listing.items] == ["set/a.png", "set/b.png"]
     expected = [
         ("missing_image", "line 4"), ("label", "line 5"), ("label", "line 6"), ("metadata", "line 7"),
@@ -224,7 +228,7 @@ def test_images_in_folders_without_any_labelled_image_are_counted_and_no_problem
 
 def test_metadata_and_groups_are_kept_as_text_with_their_blanks():
     text = "image,level,age,sex,site,patient\na,0,050.0,,x,001\nb,1,,m,y,1\n"
-    config = {"metadata": {"numeric": ("age",), "categorical": ("sex",)}, "groups": ("sex", "site")}
+    config = {"numeric": ("age",), "categorical": ("sex",), "groups": ("sex", "site")}
     listing = table(text, "a.png", "b.png", patient="patient", **config)
     assert {item.patient: dict(item.meta) for item in listing.items} == {
         "001": {"age": "050.0", "sex": "", "site": "x"},
@@ -256,10 +260,13 @@ def test_several_tables_need_a_choice_and_one_can_be_named_by_its_end():
     held = dict.fromkeys(["set/train.csv", "set/test.csv"], b"image,level\na,0\nb,1\n")
     names = [*held, "set/a.png", "set/b.png"]
     with pytest.raises(DataError, match=r"data\.labels\.file"):
-        CsvLabels(LabelsConfig()).find(names, held.__getitem__)
-    assert len(CsvLabels(LabelsConfig(file="train.csv")).find(names, held.__getitem__).items) == 2
+        CsvLabels().find(names, held.__getitem__)
+    assert len(CsvLabels(file="train.csv").find(names, held.__getitem__).items) == 2
     with pytest.raises(DataError, match=r"there is no trian\.csv"):
-        CsvLabels(LabelsConfig(file="trian.csv")).find(names, held.__getitem__)
+        CsvLabels(file="trian.csv").find(names, held.__getitem__)
+
+
+NAMES = ("as the columns",)
 
 
 @pytest.mark.parametrize(
@@ -268,41 +275,46 @@ def test_several_tables_need_a_choice_and_one_can_be_named_by_its_end():
         ([["0"], ["1"], ["1.0"], [""]], "binary", ("0", "1")),
         ([["benign"], ["malignant"]], "binary", ("benign", "malignant")),
         ([["10"], ["9"], ["2"]], "multi-class", ("2", "9", "10")),
-        ([["0.5"], ["1.5"]], "real", ()),
-        ([[str(number)] for number in range(30)], "real", ()),
-        ([*([str(number)] for number in range(30)), ["x"]], "real", ()),
+        ([["0.5"], ["1.5"]], "regression", NAMES),
+        ([[str(number)] for number in range(30)], "regression", NAMES),
+        ([*([str(number)] for number in range(30)), ["x"]], "regression", NAMES),
         ([["0", "1"], ["1", "1"]], "multi-label", ("t0", "t1")),
-        ([["0", "0.2"], ["1", "1"]], "real", ()),
+        ([["0", "0.2"], ["1", "1"]], "regression", NAMES),
     ],
 )
 def test_the_kind_of_label_is_found_out(words, kind, classes):
     targets = [f"t{place}" for place in range(len(words[0]))]
-    meaning = understand(words, LabelsConfig(), targets)
-    assert (meaning.kind, meaning.classes, meaning.targets) == (kind, classes, tuple(targets))
+    meaning = understand(words, LabelRule(tuple(targets)))
+    names = tuple(targets) if classes is NAMES else classes
+    assert (meaning.target.kind, meaning.target.names, meaning.columns) == (kind, names, tuple(targets))
 
 
 def test_many_words_are_not_taken_for_classes_unless_the_recipe_says_so():
     words = [[f"w{number:02d}"] for number in range(25)]
     with pytest.raises(DataError, match="25 different words"):
-        understand(words, LabelsConfig(), ("t",))
-    assert len(understand(words, LabelsConfig(kind="multi-class"), ("t",)).classes) == 25
+        understand(words, LabelRule(("t",)))
+    assert len(understand(words, LabelRule(("t",), "multi-class")).target.names) == 25
 
 
 @pytest.mark.parametrize(
     ("kind", "word", "match"),
-    [("real", "many", "no finite number"), ("real", "1e999", "no finite number"), ("multi-label", "2", "neither 0")],
+    [
+        ("regression", "many", "no finite number"),
+        ("regression", "1e999", "no finite number"),
+        ("multi-label", "2", "neither 0"),
+    ],
 )
 def test_a_number_that_is_none_is_refused(kind, word, match):
-    meaning = understand([["0"], ["1"]], LabelsConfig(kind=kind), ("t",))
+    meaning = understand([["0"], ["1"]], LabelRule(("t",), kind))
     with pytest.raises(LabelError, match=match):
         meaning.numbers([word])
 
 
 def test_a_kind_that_cannot_be_is_refused():
-    with pytest.raises(RecipeError, match="takes one target"):
-        understand([["0", "1"]], LabelsConfig(kind="binary"), ("a", "b"))
+    with pytest.raises(RecipeError, match="takes one column"):
+        understand([["0", "1"]], LabelRule(("a", "b"), "binary"))
     with pytest.raises(DataError, match="binary and there are 3 classes"):
-        understand([["a"], ["b"], ["c"]], LabelsConfig(kind="binary"), ("t",))
+        understand([["a"], ["b"], ["c"]], LabelRule(("t",), "binary"))
 
 
 def npy(values) -> bytes:
@@ -312,15 +324,15 @@ def npy(values) -> bytes:
 
 
 def arrays(held, targets):
-    config = DataConfig(layout="array", image="x/{sample}.png", mask="y/{sample}.npy", labels={"targets": targets})
+    layout = ArrayVectors("x/{sample}.png", "y/{sample}.npy", rule=LabelRule(tuple(targets)))
     names = [name for key in held for name in (f"x/{key}.png", f"y/{key}.npy")]
-    return ArrayLabels(config, "classification").find(names, lambda name: held[name[2:-4]])
+    return layout.find(names, lambda name: held[name[2:-4]])
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "i2", "u1", "?"])
 def test_vectors_of_any_number_type_are_labels(dtype):
     listing = arrays({"a": npy(np.array([0, 1], dtype)), "b": npy(np.array([1, 1], dtype))}, ["p", "q"])
-    assert (listing.kind, listing.classes) == ("multi-label", ("p", "q"))
+    assert meant(listing) == ("multi-label", ("p", "q"))
     assert found(listing) == {"x/a.png": (0.0, 1.0), "x/b.png": (1.0, 1.0)}
     assert {item.mask for item in listing.items} == {""}
 
@@ -347,8 +359,8 @@ def test_a_damaged_header_is_refused(cut):
 
 
 def test_class_maps_go_the_way_of_masks_and_need_an_array():
-    config = DataConfig(layout="array", image="x/{sample}.png", mask="y/{sample}.npy")
-    (item,) = ArrayLabels(config, "segmentation").find(["x/1.png", "y/1.npy"], lambda name: b"").items
+    layout = Arrays("x/{sample}.png", "y/{sample}.npy")
+    (item,) = layout.find(["x/1.png", "y/1.npy"], lambda name: b"").items
     assert (item.images, item.mask, item.labels) == (("x/1.png",), "y/1.npy", None)
     with pytest.raises(RecipeError, match=r"must end in \.npy"):
-        ArrayLabels(DataConfig(layout="array"), "segmentation")
+        Arrays("x/{sample}.png", "y/{sample}.png")

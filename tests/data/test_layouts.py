@@ -2,9 +2,13 @@
 
 import pytest
 
-from medloom.data.layouts import LAYOUTS, ImageMask, LggMri, build_layout, natural_key
+from medloom.data.layouts import build_layout, natural_key
+from medloom.data.layouts.image_mask import ImageMask
+from medloom.data.layouts.lgg_mri import LggMri
 from medloom.errors import RecipeError
-from medloom.recipe import DataConfig
+from medloom.recipe import parse_recipe
+from medloom.registry import LAYOUTS
+from medloom.targets import KINDS
 
 
 def lgg(*slices, root="", patient="TCGA_CS_1"):
@@ -149,12 +153,15 @@ def test_literal_characters_of_a_pattern_are_literal():
     assert layout.find(["aXb/1+.png", "m/1.png"]).items == ()
 
 
-@pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_every_layout_gives_nothing_for_nothing_and_states_its_rules(name):
-    layout = build_layout(DataConfig(layout=name, mask="{sample}.npy"))
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in LAYOUTS for kind in LAYOUTS[name].kinds or KINDS])
+def test_every_layout_gives_nothing_for_nothing_and_states_its_rules(name, kind):
+    pattern = {"masks": "mask"}.get(kind, "array")
+    data = f"{{layout: {name}, {pattern}: 'a/{{sample}}.npy'}}"
+    layout = build_layout(parse_recipe(f"name: test\ntarget: {{kind: {kind}}}\ndata: {data}"))
     if name != "csv":
         assert layout.find([], no_file).items == ()
     assert layout.rules()["layout"] == name
+    assert layout.expects()
 
 
 def no_file(name):

@@ -9,9 +9,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError, DataError, InputError
-from medloom.recipe import MetadataConfig
 
-CONFIG = MetadataConfig(numeric=("age", "size"), categorical=("sex", "site"))
+COLUMNS = {"numeric": ("age", "size"), "categorical": ("sex", "site")}
 RNG = np.random.default_rng(0)
 ROWS = [
     {
@@ -25,7 +24,7 @@ ROWS = [
 
 
 def test_the_numbers_are_those_of_scikit_learn():
-    encoding = TableEncoding.fit(ROWS, CONFIG)
+    encoding = TableEncoding.fit(ROWS, **COLUMNS)
     frame = pd.DataFrame(ROWS)
     scaled = StandardScaler().fit_transform(frame[["age", "size"]].astype(float))
     hot = OneHotEncoder(sparse_output=False).fit_transform(frame[["sex", "site"]])
@@ -40,32 +39,32 @@ def test_the_numbers_are_those_of_scikit_learn():
 
 
 def test_blanks_and_new_words_have_places_of_their_own():
-    encoding = TableEncoding.fit(ROWS, CONFIG)
+    encoding = TableEncoding.fit(ROWS, **COLUMNS)
     row = dict(zip(encoding.names, encoding.encode([{"age": " NaN ", "sex": "x", "other": "9"}])[0], strict=True))
     on = {name for name, value in row.items() if value}
     assert on == {"age: missing", "size: missing", "sex: unknown", "site: missing"}
 
 
 def test_other_rows_change_nothing():
-    before = TableEncoding.fit(ROWS, CONFIG)
+    before = TableEncoding.fit(ROWS, **COLUMNS)
     values = before.encode([{"age": "1000", "sex": "new"}, *ROWS])
     np.testing.assert_array_equal(values[1:], before.encode(ROWS))
 
 
 def test_blanks_in_training_do_not_move_the_mean():
     rows = [{"age": "40"}, {"age": ""}, {"age": "60"}]
-    found = TableEncoding.fit(rows, MetadataConfig(numeric=("age",))).encode(rows)
+    found = TableEncoding.fit(rows, numeric=("age",)).encode(rows)
     np.testing.assert_allclose(found, [[-1, 0], [0, 1], [1, 0]])
 
 
 @pytest.mark.parametrize("ages", [["7", "7"], ["", ""], ["1e300", "1e300"]])
 def test_a_column_without_spread_stays_finite(ages):
-    encoding = TableEncoding.fit([{"age": age} for age in ages], MetadataConfig(numeric=("age",)))
+    encoding = TableEncoding.fit([{"age": age} for age in ages], numeric=("age",))
     assert np.isfinite(encoding.encode([{"age": ages[0]}, {"age": ""}])).all()
 
 
 def test_it_survives_json_and_a_damaged_one_is_refused():
-    encoding = TableEncoding.fit(ROWS, CONFIG)
+    encoding = TableEncoding.fit(ROWS, **COLUMNS)
     plain = json.loads(json.dumps(encoding.plain(), allow_nan=False))
     assert TableEncoding.from_plain(plain) == encoding
     for damage in (
@@ -79,7 +78,7 @@ def test_it_survives_json_and_a_damaged_one_is_refused():
 
 @pytest.mark.parametrize("value", ["old", "inf", "1_000", "4,5"])
 def test_a_value_that_is_no_number_is_refused_and_not_repeated(value):
-    encoding = TableEncoding.fit(ROWS, CONFIG)
+    encoding = TableEncoding.fit(ROWS, **COLUMNS)
     with pytest.raises(InputError, match="metadata age: expected a number") as caught:
         encoding.encode([{"age": value}])
     assert value not in str(caught.value)
@@ -87,8 +86,8 @@ def test_a_value_that_is_no_number_is_refused_and_not_repeated(value):
 
 def test_a_column_of_names_is_not_taken_for_categories():
     with pytest.raises(DataError, match="101 categories"):
-        TableEncoding.fit([{"sex": f"name {k}"} for k in range(101)], MetadataConfig(categorical=("sex",)))
+        TableEncoding.fit([{"sex": f"name {k}"} for k in range(101)], categorical=("sex",))
 
 
 def test_without_columns_there_are_no_numbers():
-    assert TableEncoding.fit([{}], MetadataConfig()).encode([{}, {}]).shape == (2, 0)
+    assert TableEncoding.fit([{}]).encode([{}, {}]).shape == (2, 0)

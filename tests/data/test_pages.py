@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
+import yaml
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from medloom.data import PageReader, building, labels_of, meta_of, open_source, page_reader, pages, preparation, prepare
@@ -16,10 +17,12 @@ from medloom.data.pseudonyms import with_pseudonyms
 from medloom.errors import DataError, DecodeError, RecipeError
 from medloom.imaging import DEFAULT_BUDGET, decode
 from medloom.recipe import Recipe, parse_recipe
+from medloom.targets import Target
 from medloom.transforms import Preprocess
 
 SIZE = 16
 SPACING = (0.5, 2.0)  # row, column
+MASKS = {"mask_values": {"background": 0, "lesion": 1}}
 AFFINE = np.diag([SPACING[1], SPACING[0], 3.0, 1.0])
 
 
@@ -78,29 +81,23 @@ def write(folder, files):
     return folder
 
 
-def build_recipe(data, **groups) -> Recipe:
-    whole = {"name": "test", "data": data, "preprocess": {"size": [SIZE, SIZE + 2]}, **groups}
-    return Recipe.model_validate(whole)
+def build_recipe(data, target) -> Recipe:
+    whole = {"name": "test", "target": target, "data": data, "preprocess": {"size": [SIZE, SIZE + 2]}}
+    return parse_recipe(yaml.safe_dump(whole))
 
 
 def volumes(suffix=".nii.gz", **data) -> Recipe:
     patterns = {"layout": "image-mask", "image": f"images/{{sample}}{suffix}", "mask": f"masks/{{sample}}{suffix}"}
-    return build_recipe({**patterns, "mask_values": {"background": 0, "lesion": 1}, "page": "all", **data})
+    return build_recipe({**patterns, "page": "all", **data}, MASKS)
 
 
 def classes(data) -> Recipe:
-    rest = {
-        "task": "classification",
-        "model": {"name": "resnet18"},
-        "loss": {"name": "mse"},
-        "train": {"monitor": "loss"},
-    }
-    return build_recipe({"page": "all", **data}, **rest)
+    return build_recipe({"page": "all", **data}, {"kind": "auto"})
 
 
 def run(dataset, folder, recipe, *, workers=1):
     with open_source(dataset) as source:
-        work = Preprocess(recipe.preprocess)
+        work = Preprocess.of(recipe.preprocess)
         return prepare(recipe, source, folder / "run", folder / "cache", workers=workers, preprocess=work)
 
 
@@ -130,7 +127,7 @@ def check_slices(catalogue, store):
         image, mask = voxels(patient, DEPTHS[patient]), lesions(patient, DEPTHS[patient])
         np.testing.assert_array_equal(store.images[row, 0], image[sample.frame])
         np.testing.assert_array_equal(store.masks[row], mask[sample.frame])
-        assert sample.lesion_px == mask[sample.frame].sum()
+        assert sample.foreground_px == mask[sample.frame].sum()
 
 
 def test_every_slice_is_a_sample_with_the_same_slice_of_the_mask(folder, tmp_path, suffix):
@@ -260,7 +257,7 @@ def test_a_blank_slice_says_nothing_about_the_other_slices_of_the_same_bytes(tmp
     files |= {f"masks/p{patient}.nii": nifti(lesions(1, 6), ".nii") for patient in range(4)}
     catalogue = run(write(tmp_path / "set", files), tmp_path, volumes(".nii")).catalogue
     expected = lesions(1, 6).sum(axis=(1, 2)).tolist()
-    assert catalogue.groupby("image")["lesion_px"].apply(list).tolist() == [expected] * 4
+    assert catalogue.groupby("image")["foreground_px"].apply(list).tolist() == [expected] * 4
 
 
 def test_everything_about_pages_is_said_in_one_pass(folder, tmp_path, suffix):
@@ -408,7 +405,7 @@ def test_class_folders_and_vectors_know_every_suffix(tmp_path, suffix, make):
         stream = io.BytesIO()
         np.save(stream, np.array([n % 2]))
         files[f"v/p{n}.npy"] = stream.getvalue()
-    data = {"layout": "array", "image": f"i/{{sample}}{suffix}", "mask": "v/{sample}.npy"}
+    data = {"layout": "array", "image": f"i/{{sample}}{suffix}", "array": "v/{sample}.npy"}
     found = run(write(tmp_path / "b", files), tmp_path / "y", classes(data)).catalogue
     assert found["labels"].tolist() == [f"[{n % 2}]" for n in range(6) for _ in range(2)]
 
@@ -420,8 +417,8 @@ def test_stacks_in_the_layout_of_the_brain_set(tmp_path):
         files[f"T{patient}/s_1_mask.tif"] = tiff(lesions(patient, depth))
         files[f"T{patient}/s_2.tif"] = tiff(voxels(patient + 9, 1))
         files[f"T{patient}/s_2_mask.tif"] = tiff(lesions(patient, 2)[1:])
-    data = {"layout": "lgg-mri", "page": "all", "mask_values": {"background": 0, "lesion": 1}}
-    catalogue = run(write(tmp_path / "set", files), tmp_path, build_recipe(data)).catalogue
+    recipe = build_recipe({"layout": "lgg-mri", "page": "all"}, MASKS)
+    catalogue = run(write(tmp_path / "set", files), tmp_path, recipe).catalogue
     assert catalogue.groupby("patient_id").size().tolist() == [depth + 1 for depth in DEPTHS]
 
 
@@ -429,7 +426,9 @@ def test_listings_keep_their_order_and_labels(tmp_path):
     write(tmp_path, {"a.tif": tiff(voxels(0, 3)), "b.tif": tiff(voxels(0, 1))})
     items = (Item("p", "a", ("a.tif",), "", (1.0,), {"age": "3"}, "test"), Item("q", "b", ("b.tif",), "", (0.0,)))
     with open_source(tmp_path) as source:
-        found = with_pages(Listing(items, notes=("note",), kind="binary"), "all", source, tmp_path / "cache").items
+        found = with_pages(
+            Listing(items, notes=("note",), target=Target("binary", ("a", "b"))), "all", source, tmp_path / "cache"
+        ).items
     assert [(item.patient, item.page, item.labels, item.published) for item in found] == [
         ("p", 0, (1.0,), "test"), ("p", 1, (1.0,), "test"), ("p", 2, (1.0,), "test"), ("q", None, (0.0,), ""),
     ]  # fmt: skip

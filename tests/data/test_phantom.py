@@ -11,7 +11,7 @@ from PIL import Image
 
 from medloom.data.phantom import is_phantom, make_phantom, phantom_patient
 from medloom.errors import DataError
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
 
 SMALL = PhantomConfig(patients=3, size=64, slices=(6, 9), seed=4)
 

@@ -9,18 +9,20 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from medloom.data.layouts import CsvLabels, FolderClasses
+from medloom.data.layouts.csv_labels import Columns, CsvLabels
+from medloom.data.layouts.folder_classes import FolderClasses
+from medloom.data.layouts.labels import LabelRule
 from medloom.data.phantom import make_phantom
 from medloom.data.phantom.chest import chest_image
 from medloom.data.phantom.skin import skin_image
 from medloom.errors import DataError
 from medloom.imaging import inspect
-from medloom.recipe import LabelsConfig
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
+from medloom.targets import Target
 
 CHEST = PhantomConfig(kind="chest-xray", patients=12, size=48, slices=(4, 5), prevalence=0.5, seed=3)
 SKIN = PhantomConfig(kind="melanoma", patients=6, size=40, slices=(4, 8), prevalence=0.2, seed=3)
-SKIN_LABELS = LabelsConfig(image="image_name", targets=("target",), patient="patient_id", groups=("sex",))
+SKIN_COLUMNS = Columns(image="image_name", patient="patient_id", groups=("sex",))
 
 
 def content(folder):
@@ -43,8 +45,8 @@ def test_an_image_does_not_depend_on_the_number_of_patients(config, tmp_path):
 
 def test_radiographs_lie_as_the_published_ones_do(tmp_path):
     held = content(make_phantom(CHEST, tmp_path))
-    listing = FolderClasses(LabelsConfig(patient_pattern=r"(person\d+|IM-\d+)")).find(list(held), held.__getitem__)
-    assert (listing.kind, listing.classes, listing.problems) == ("binary", ("NORMAL", "PNEUMONIA"), ())
+    listing = FolderClasses(r"(person\d+|IM-\d+)").find(list(held), held.__getitem__)
+    assert (listing.target, listing.problems) == (Target("binary", ("NORMAL", "PNEUMONIA")), ())
     assert len({item.patient for item in listing.items}) == 12
     parts = {part: {item.labels for item in listing.items if item.published == part} for part in ("train", "test")}
     assert parts == {"train": {(0.0,), (1.0,)}, "test": {(0.0,), (1.0,)}}
@@ -60,8 +62,8 @@ def test_every_radiograph_is_grey_and_has_its_own_size(tmp_path):
 
 def test_the_skin_set_has_the_columns_of_the_published_one_and_is_read_by_them(tmp_path):
     files = content(make_phantom(SKIN, tmp_path))
-    listing = CsvLabels(SKIN_LABELS).find(sorted(files), files.__getitem__)
-    assert (listing.kind, listing.problems, len({item.patient for item in listing.items})) == ("binary", (), 6)
+    listing = CsvLabels(LabelRule(("target",)), SKIN_COLUMNS).find(sorted(files), files.__getitem__)
+    assert (listing.target.kind, listing.problems, len({item.patient for item in listing.items})) == ("binary", (), 6)
     header = files["melanoma/train.csv"].decode().splitlines()[0]
     assert header == (
         "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target"

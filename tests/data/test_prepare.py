@@ -27,7 +27,7 @@ def run(dataset, folder, recipe, *, workers=1, progress=None):
             folder / "run",
             folder / "cache",
             workers=workers,
-            preprocess=Preprocess(recipe.preprocess),
+            preprocess=Preprocess.of(recipe.preprocess),
             progress=progress,
         )
 
@@ -62,7 +62,7 @@ def test_catalogue_and_store_hold_what_the_files_hold(dataset, tmp_path, make_re
         mask = tifffile.imread(dataset / sample.mask)
         np.testing.assert_array_equal(prepared.store.images[row], image.transpose(2, 0, 1))
         np.testing.assert_array_equal(prepared.store.masks[row], mask == 255)
-        assert sample.lesion_px == (mask == 255).sum() == prepared.store.lesion_px[row]
+        assert sample.foreground_px == (mask == 255).sum() == prepared.store.foreground_px[row]
         assert sample.sha256 == sha256_bytes((dataset / sample.image).read_bytes())
         assert (sample.height, sample.width, sample.channels, sample.dtype) == (*image.shape, "uint8")
 
@@ -71,7 +71,7 @@ def test_the_stored_numbers_normalise_as_preprocessing_does(dataset, tmp_path, m
     recipe = make_recipe()
     store = run(dataset, tmp_path, recipe).store
     offset, scale = store.offset[:, :, None, None], store.scale[:, :, None, None]
-    expected = Preprocess(recipe.preprocess)(np.moveaxis(store.images[3], 0, -1))
+    expected = Preprocess.of(recipe.preprocess)(np.moveaxis(store.images[3], 0, -1))
     np.testing.assert_allclose(((store.images - offset) * scale)[3], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_many_processes_make_the_same_store(dataset, tmp_path, make_recipe, monk
         dataset = tmp_path / "set.zip"
     many = run(dataset, tmp_path / "b", make_recipe(), workers=2)
     assert one.store.key == many.store.key
-    for name in ("images", "masks", "normalisation", "lesion"):
+    for name in ("images", "masks", "normalisation", "foreground"):
         assert (one.store.path / f"{name}.npy").read_bytes() == (many.store.path / f"{name}.npy").read_bytes()
 
 

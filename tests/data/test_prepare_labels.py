@@ -5,36 +5,32 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from medloom.data import SPLITS, PixelStore, labels_of, meta_of, open_source, prepare, read_catalogue
 from medloom.data.phantom import make_phantom
 from medloom.errors import DataError, RecipeError
-from medloom.recipe import Recipe
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig, Recipe, parse_recipe
 from medloom.transforms import Preprocess
 
 SIZE = 24
 
 
-def recipe(data, split=None, **preprocess) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": "test",
-            "task": "classification",
-            "data": data,
-            "split": split or {},
-            "preprocess": {"size": [SIZE, SIZE], **preprocess},
-            "model": {"name": "resnet18"},
-            "loss": {"name": "mse"},
-            "train": {"monitor": "loss"},
-        }
-    )
+def recipe(data, split=None, target=None, **preprocess) -> Recipe:
+    whole = {
+        "name": "test",
+        "target": {"kind": "auto", **(target or {})},
+        "data": data,
+        "split": split or {},
+        "preprocess": {"size": [SIZE, SIZE], **preprocess},
+    }
+    return parse_recipe(yaml.safe_dump(whole))
 
 
 def run(dataset, folder, made):
     with open_source(dataset) as source:
-        work = Preprocess(made.preprocess)
+        work = Preprocess.of(made.preprocess)
         return prepare(made, source, folder / "run", folder / "cache", workers=1, preprocess=work)
 
 
@@ -70,9 +66,9 @@ def test_labels_and_metadata_come_out_of_the_catalogue_as_they_went_in(tabled, t
     ages = [meta["age"] for meta in meta_of(catalogue)]
     assert ages == ["" if number == 5 else str(20 + number) for number in numbers]
     assert set(catalogue["mask"]) == {""}
-    assert prepared.facts["labels"] == {"kind": "binary", "classes": ["0", "1"], "targets": ["level"]}
+    assert prepared.facts["target"] == {"kind": "binary", "names": ["0", "1"]} == prepared.target.plain()
     assert sum(sum(prepared.facts["counts"][split]["classes"].values()) for split in SPLITS) == 48
-    assert json.loads((tmp_path / "run" / "prepare.json").read_text())["labels"] == prepared.facts["labels"]
+    assert json.loads((tmp_path / "run" / "prepare.json").read_text())["target"] == prepared.facts["target"]
 
 
 def test_patients_are_not_divided_and_classes_are_balanced(tabled, tmp_path):
@@ -86,7 +82,7 @@ def test_a_store_without_masks_says_so_and_holds_none(tabled, tmp_path):
     assert not store.has_masks
     assert store.nbytes == store.images.nbytes
     assert not (store.path / "masks.npy").exists()
-    for name in ("masks", "lesion_px"):
+    for name in ("masks", "foreground_px"):
         with pytest.raises(DataError, match="no masks"):
             getattr(PixelStore.open(store.path), name)
 
@@ -151,12 +147,15 @@ def test_a_published_leak_is_dropped_and_counted(tmp_path):
 
 
 def test_numbers_are_labels_too(tabled, tmp_path):
-    data = {"layout": "csv", "labels": {"kind": "real", "targets": ["age"], "patient": "who"}}
+    data = {"layout": "csv", "labels": {"patient": "who"}}
+    target = {"kind": "regression", "columns": ["age"]}
     with pytest.raises(DataError, match="1 of 48") as caught:
-        run(tabled, tmp_path, recipe(data))
+        run(tabled, tmp_path, recipe(data, target=target))
     assert caught.value.problems == ("labels.csv line 7: no value for target age",)
-    facts = run(tabled, tmp_path, recipe({**data, "policy": "quarantine", "quarantine_limit": 0.1})).facts
-    assert facts["labels"] == {"kind": "real", "classes": [], "targets": ["age"]}
+    facts = run(
+        tabled, tmp_path, recipe({**data, "policy": "quarantine", "quarantine_limit": 0.1}, target=target)
+    ).facts
+    assert facts["target"] == {"kind": "regression", "names": ["age"]}
     assert facts["counts"]["train"]["targets"]["age"]["min"] >= 20
 
 
@@ -167,9 +166,9 @@ def test_vectors_beside_images_are_labels(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         np.save(tmp_path / "set" / "y" / f"{number}.npy", np.array([number % 2, number % 3 == 0], np.uint8))
-    data = {"layout": "array", "image": "x/{sample}.png", "mask": "y/{sample}.npy", "labels": {"targets": ["p", "q"]}}
-    prepared = run(tmp_path / "set", tmp_path, recipe(data))
-    assert prepared.facts["labels"] == {"kind": "multi-label", "classes": ["p", "q"], "targets": ["p", "q"]}
+    data = {"layout": "array", "image": "x/{sample}.png", "array": "y/{sample}.npy"}
+    prepared = run(tmp_path / "set", tmp_path, recipe(data, target={"columns": ["p", "q"]}))
+    assert prepared.facts["target"] == {"kind": "multi-label", "names": ["p", "q"]}
     numbers = [int(name[2:-4]) for name in prepared.catalogue["image"]]
     np.testing.assert_array_equal(labels_of(prepared.catalogue), [[n % 2, n % 3 == 0] for n in numbers])
 
@@ -177,8 +176,9 @@ def test_vectors_beside_images_are_labels(tmp_path):
 def test_no_name_reaches_a_file_but_the_catalogue(tmp_path):
     config = PhantomConfig(kind="melanoma", patients=8, size=32, slices=(4, 5), prevalence=0.4)
     make_phantom(config, tmp_path / "set")
-    labels = {"image": "image_name", "targets": ["target"], "patient": "patient_id"}
-    made = recipe({"layout": "csv", "channels": ["r", "g", "b"], "labels": labels})
+    labels = {"image": "image_name", "patient": "patient_id"}
+    data = {"layout": "csv", "channels": ["r", "g", "b"], "labels": labels}
+    made = recipe(data, target={"columns": ["target"]})
     prepared = run(tmp_path / "set", tmp_path, made)
     assert prepared.facts["phantom"] is True
     for path in (path for folder in ("run", "cache") for path in (tmp_path / folder).rglob("*") if path.is_file()):

@@ -4,9 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medloom.data.splits import label_counts, label_warnings, split_as_published, split_patients, strata
+from medloom.data.catalogue import join_labels
+from medloom.data.kinds import KINDS
+from medloom.data.splits import split_as_published, split_patients
 from medloom.errors import DataError
 from medloom.recipe import SplitConfig
+from medloom.targets import Target
+
+
+def labelled(labels, **columns):
+    return pd.DataFrame({"labels": [join_labels(row) for row in labels], **columns})
+
+
+def strata(labels, kind):
+    return KINDS[kind].strata(labelled(labels))
+
+
+def counts(labels, kind, *names):
+    return KINDS[kind].counts(labelled(labels), Target(kind, names))
 
 
 def frame(leak=True):
@@ -19,7 +34,7 @@ def frame(leak=True):
         rows += [("P50", "train", 0), ("P51", "train", 1), ("P51", "train", 1), ("P52", "validation", 0)]
     made = pd.DataFrame(rows, columns=["patient_id", "published", "stratum"])
     ids = [f"{patient}-{number:03d}" for number, patient in enumerate(made["patient_id"])]
-    return made.assign(sample_id=ids, image=[f"{name}.png" for name in ids], lesion_px=0, given_split="")
+    return made.assign(sample_id=ids, image=[f"{name}.png" for name in ids], foreground_px=0, given_split="")
 
 
 def test_a_leak_in_a_split_to_be_respected_is_named_with_the_way_out():
@@ -86,7 +101,7 @@ def test_strata_are_classes_rarest_labels_and_fifths():
     several = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 1], [0, 0, 0], [1, 1, 0]], float)
     assert strata(several, "multi-label") == ["1", "0", "2", "-1", "1"]
     values = np.random.default_rng(0).normal(size=(100, 1))
-    assert sorted(pd.Series(strata(values, "real")).value_counts()) == [20] * 5
+    assert sorted(pd.Series(strata(values, "regression")).value_counts()) == [20] * 5
 
 
 def test_rare_classes_are_spread_over_the_parts_by_patient():
@@ -94,15 +109,18 @@ def test_rare_classes_are_spread_over_the_parts_by_patient():
     rows = [(f"P{p:03d}", int(p % 12 == 0 and k == 0)) for p in range(72) for k in range(int(rng.integers(4, 12)))]
     made = pd.DataFrame(rows, columns=["patient_id", "label"])
     labels = made[["label"]].to_numpy(float)
-    made = made.assign(sample_id=[str(row) for row in range(len(made))], lesion_px=0, stratum=strata(labels, "binary"))
+    made = made.assign(
+        sample_id=[str(row) for row in range(len(made))], foreground_px=0, stratum=strata(labels, "binary")
+    )
     made = split_patients(made, SplitConfig())
     assert made.groupby("patient_id")["split"].nunique().max() == 1
     assert made[made["label"] == 1]["split"].value_counts().to_dict() == {"train": 4, "validation": 1, "test": 1}
 
 
 def test_thin_and_empty_parts_are_pointed_out():
-    made = pd.DataFrame({"patient_id": list("abcdef"), "split": ["train"] * 4 + ["test"] * 2})
-    warnings = label_warnings(made, np.array([[0.0], [0], [1], [1], [0], [0]]), "binary", ("well", "sick"))
+    split = ["train"] * 4 + ["test"] * 2
+    made = labelled(np.array([[0.0], [0], [1], [1], [0], [0]]), patient_id=list("abcdef"), split=split)
+    warnings = KINDS["binary"].warnings(made, Target("binary", ("well", "sick")))
     assert "No sample is in validation." in warnings
     assert any(text.startswith("No patient in test has the label sick") for text in warnings)
     assert "50% of the samples in train have the label sick, 33% of all." in warnings
@@ -110,10 +128,8 @@ def test_thin_and_empty_parts_are_pointed_out():
 
 
 def test_counts_are_by_class_label_or_number():
-    assert label_counts(np.array([[0.0], [1], [1]]), "binary", ("a", "b"), ("t",)) == {"classes": {"a": 1, "b": 2}}
-    assert label_counts(np.array([[0.0, 1], [1, 1]]), "multi-label", ("a", "b"), ("a", "b")) == {
-        "classes": {"a": 1, "b": 2}
-    }
-    real = label_counts(np.array([[1.0], [3.0]]), "real", (), ("age",))
-    assert real == {"targets": {"age": {"mean": 2.0, "std": 1.0, "min": 1.0, "max": 3.0}}}
-    assert label_counts(np.zeros((0, 1)), "real", (), ("age",))["targets"]["age"]["mean"] is None
+    assert counts([[0.0], [1], [1]], "binary", "a", "b") == {"classes": {"a": 1, "b": 2}}
+    assert counts([[0.0, 1], [1, 1]], "multi-label", "a", "b") == {"classes": {"a": 1, "b": 2}}
+    found = counts([[1.0], [3.0]], "regression", "age")
+    assert found == {"targets": {"age": {"mean": 2.0, "std": 1.0, "min": 1.0, "max": 3.0}}}
+    assert counts([], "regression", "age")["targets"]["age"]["mean"] is None

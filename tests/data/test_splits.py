@@ -10,24 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+from medloom.data.masks import MASKS
 from medloom.data.splits import SPLITS, read_given_split, split_patients, split_warnings
 from medloom.errors import DataError
-from medloom.recipe.schema import SplitConfig
+from medloom.recipe import SplitConfig
+from medloom.targets import Target
 
 
 def patients(count: int, seed: int = 0, low: int = 20, high: int = 88) -> pd.DataFrame:
-    """Patients as in the real set: 20 to 88 slices, 14 to 60 % of them with a lesion."""
+    """Patients as in the real set: 20 to 88 slices, 14 to 60 % of them with foreground."""
     rng = np.random.default_rng(seed)
     rows = []
     for patient in range(count):
         slices = int(rng.integers(low, high + 1))
         lesions = round(slices * rng.uniform(0.14, 0.6))
         rows += [(f"P{patient:03d}-{k:03d}", f"P{patient:03d}", 100 * (k < lesions)) for k in range(slices)]
-    return pd.DataFrame(rows, columns=["sample_id", "patient_id", "lesion_px"])
+    return pd.DataFrame(rows, columns=["sample_id", "patient_id", "foreground_px"])
 
 
-def lesion_shares(frame: pd.DataFrame, by: str = "split") -> pd.Series:
-    return (frame["lesion_px"] > 0).groupby(frame[by]).mean()
+def foreground_shares(frame: pd.DataFrame, by: str = "split") -> pd.Series:
+    return (frame["foreground_px"] > 0).groupby(frame[by]).mean()
 
 
 def sample_shares(frame: pd.DataFrame, by: str = "split") -> pd.Series:
@@ -47,14 +49,14 @@ def test_samples_and_lesions_are_shared_as_wanted_with_few_patients(count: int, 
     result = split_patients(patients(count, seed), SplitConfig(seed=seed))
     shares = sample_shares(result)
     assert np.abs(shares[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.04
-    assert np.ptp(lesion_shares(result)) < 0.06
+    assert np.ptp(foreground_shares(result)) < 0.06
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_with_eight_patients_hardly_any_division_is_better(seed: int) -> None:
     def miss(frame: pd.DataFrame) -> float:
         sizes = np.abs(sample_shares(frame)[list(SPLITS)] - [0.7, 0.15, 0.15]).max()
-        return float(sizes + np.ptp(lesion_shares(frame)))
+        return float(sizes + np.ptp(foreground_shares(frame)))
 
     frame = patients(8, seed)
     names = sorted(frame["patient_id"].unique())
@@ -69,13 +71,13 @@ def test_folds_are_more_even_than_those_of_scikit_learn() -> None:
     for seed in range(5):
         frame = patients(24, seed)
         result = split_patients(frame, SplitConfig(folds=5, seed=seed))
-        ours.append((np.ptp(sample_shares(result, "fold")), np.ptp(lesion_shares(result, "fold"))))
+        ours.append((np.ptp(sample_shares(result, "fold")), np.ptp(foreground_shares(result, "fold"))))
         folds = np.zeros(len(frame), int)
         splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
-        for fold, (_, test) in enumerate(splitter.split(frame, frame["lesion_px"] > 0, frame["patient_id"])):
+        for fold, (_, test) in enumerate(splitter.split(frame, frame["foreground_px"] > 0, frame["patient_id"])):
             folds[test] = fold
         other = frame.assign(fold=folds)
-        theirs.append((np.ptp(sample_shares(other, "fold")), np.ptp(lesion_shares(other, "fold"))))
+        theirs.append((np.ptp(sample_shares(other, "fold")), np.ptp(foreground_shares(other, "fold"))))
     assert (np.mean(ours, axis=0) < np.mean(theirs, axis=0)).all()
 
 
@@ -107,7 +109,7 @@ def test_several_classes_are_balanced_at_once() -> None:
     frame = patients(24)
     rng = np.random.default_rng(0)
     grade = dict(zip(frame["patient_id"].unique(), rng.choice(["a", "b", "c"], 24), strict=True))
-    frame["stratum"] = np.where(frame["lesion_px"] > 0, frame["patient_id"].map(grade), "none")
+    frame["stratum"] = np.where(frame["foreground_px"] > 0, frame["patient_id"].map(grade), "none")
     result = split_patients(frame, SplitConfig())
     table = pd.crosstab(result["split"], result["stratum"], normalize="index")
     assert np.ptp(table.to_numpy(), axis=0).max() < 0.1
@@ -126,7 +128,7 @@ def test_without_stratification_the_sizes_still_fit() -> None:
 )
 def test_every_part_has_a_patient_whatever_the_sizes(sizes: list[int], lesions: list[int], seed: int) -> None:
     rows = [(f"{p}-{k}", f"P{p}", int(k < lesions[p])) for p, size in enumerate(sizes) for k in range(size)]
-    frame = pd.DataFrame(rows, columns=["sample_id", "patient_id", "lesion_px"])
+    frame = pd.DataFrame(rows, columns=["sample_id", "patient_id", "foreground_px"])
     result = split_patients(frame, SplitConfig(seed=seed))
     assert set(result["split"]) == set(SPLITS)
     assert (result.groupby("patient_id")["split"].nunique() == 1).all()
@@ -143,19 +145,23 @@ def test_by_sample_is_exact_and_comes_with_a_warning() -> None:
     config = SplitConfig(by="sample")
     result = split_patients(patients(100), config)
     assert np.abs(sample_shares(result)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.002
-    assert np.ptp(lesion_shares(result)) < 0.005
+    assert np.ptp(foreground_shares(result)) < 0.005
     assert "by sample" in split_warnings(result, config)[0]
 
 
+TARGET = Target("masks", ("background", "lesion"))
+
+
 def test_a_fair_split_has_no_warnings() -> None:
-    assert split_warnings(split_patients(patients(24), SplitConfig()), SplitConfig()) == []
+    result = split_patients(patients(24), SplitConfig())
+    assert split_warnings(result, SplitConfig()) == MASKS.warnings(result, TARGET) == []
 
 
-def test_a_part_without_lesions_is_named() -> None:
+def test_a_part_without_foreground_is_named() -> None:
     frame = patients(3)
     frame["split"] = frame["patient_id"].map({"P000": "train", "P001": "validation", "P002": "test"})
-    frame.loc[frame["split"] == "test", "lesion_px"] = 0
-    assert any("No sample in test" in warning for warning in split_warnings(frame, SplitConfig()))
+    frame.loc[frame["split"] == "test", "foreground_px"] = 0
+    assert any("No sample in test" in warning for warning in MASKS.warnings(frame, TARGET))
 
 
 def test_a_given_split_is_kept() -> None:
@@ -212,7 +218,7 @@ def test_a_rare_class_makes_no_part_tiny(counts: tuple[int, ...], seed: int) -> 
         {
             "sample_id": [f"S{number}" for number in range(len(strata))],
             "patient_id": [f"P{number}" for number in range(len(strata))],
-            "lesion_px": 0,
+            "foreground_px": 0,
             "stratum": strata,
         }
     )
@@ -225,4 +231,4 @@ def test_a_rare_class_makes_no_part_tiny(counts: tuple[int, ...], seed: int) -> 
 def test_a_thousand_patients_are_split_evenly() -> None:
     result = split_patients(patients(1000, low=2, high=9), SplitConfig())
     assert np.abs(sample_shares(result)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.001
-    assert np.ptp(lesion_shares(result)) < 0.002
+    assert np.ptp(foreground_shares(result)) < 0.002

@@ -1,6 +1,6 @@
 """A store is whole or not there, and holds what was put into it."""
 
-import multiprocessing
+import pickle
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_what_was_put_comes_out_in_any_order_of_writing(tmp_path, dtype):
     store = PixelStore.open(path)
     for found, expected in zip((store.images, store.masks, store.offset, store.scale), arrays, strict=True):
         np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(store.lesion_px, np.count_nonzero(arrays[1], axis=(1, 2)))
+    np.testing.assert_array_equal(store.foreground_px, np.count_nonzero(arrays[1], axis=(1, 2)))
     assert store.images.dtype == dtype
     assert len(store) == 5
     assert store.rows(["e", "a"]).tolist() == [4, 0]
@@ -54,14 +54,19 @@ def test_an_unfinished_store_leaves_nothing(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_and_a_living_one_kept(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=int)
-    process.start()
-    process.join()
-    (tmp_path / f".building.{process.pid}.abc").mkdir()
+    abandoned = tmp_path / ".building.abc"
+    abandoned.mkdir()
     with StoreWriter(tmp_path, 1, (2, 8, 6), np.uint8), StoreWriter(tmp_path, 1, (2, 8, 6), np.uint8):
-        names = [path.name for path in tmp_path.iterdir()]
-        assert len(names) == 2
-        assert not any(name.startswith(f".building.{process.pid}.") for name in names)
+        assert len(list(tmp_path.iterdir())) == 2
+        assert not abandoned.exists()
+
+
+def test_the_folder_of_a_living_process_stays_while_a_worker_of_it_writes(tmp_path):
+    with StoreWriter(tmp_path, 1, (2, 8, 6), np.uint8) as writer:
+        copy = pickle.loads(pickle.dumps(writer))
+        with StoreWriter(tmp_path, 1, (2, 8, 6), np.uint8):
+            fill(copy, *rows(1, np.uint8))
+        assert PixelStore.open(writer.publish("key", ["a"], {})).images.any()
 
 
 def test_a_store_that_is_there_stays(tmp_path):

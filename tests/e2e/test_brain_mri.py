@@ -11,7 +11,8 @@ import pytest
 
 import medloom as package
 from medloom.data import open_source, read_catalogue
-from medloom.files import read_json, sha256_file
+from medloom.files import sha256_file
+from medloom.pipeline import Run, find_images
 
 
 def test_a_run_leaves_a_bundle_the_pages_and_the_facts(finished):
@@ -43,13 +44,13 @@ def test_the_bundle_predicts_what_was_measured(finished):
     cases = pd.read_csv(folder / "evaluation" / "cases.csv").query("split == 'test'").set_index("sample_id")
     catalogue = read_catalogue(folder / "catalogue.csv").set_index("sample_id")
     predictor = package.load(folder / "model.tar.gz")
-    with open_source(read_json(folder / "run.json")["data"]) as source:
+    with open_source(find_images(Run.open(folder))) as source:
         for sample in cases.index[:6]:
             prediction = predictor.predict(source.read(catalogue.loc[sample, "image"]))
             assert prediction.mask.shape == (64, 64)
             assert prediction.area_px == cases.loc[sample, "predicted_px"]
             assert prediction.probability == pytest.approx(cases.loc[sample, "probability"], abs=1e-4)
-    assert predictor.operating_point.threshold == said["summary"]["operating_point"]["threshold"]
+    assert predictor.point.threshold == said["summary"]["operating_point"]["threshold"]
 
 
 def test_the_three_runtimes_agree_on_a_trained_bundle(finished):
@@ -82,7 +83,7 @@ def test_another_recipe_under_the_same_name_is_refused_with_what_changed(finishe
 def test_no_name_of_a_patient_leaves_the_catalogue(finished):
     """Names are in the files' paths, so the catalogue has them; nothing else may."""
     folder, _ = finished
-    source = read_json(folder / "run.json")["data"]
+    source = find_images(Run.open(folder))
     names = {name.split("/")[-2] for name in open_source(source).names() if name.endswith(".tif")}
     assert len(names) == 7
     with tarfile.open(folder / "model.tar.gz") as bundle:
@@ -96,14 +97,14 @@ def test_no_name_of_a_patient_leaves_the_catalogue(finished):
 
 def test_predicting_with_a_bundle_needs_no_torch(finished):
     folder, _ = finished
-    with open_source(read_json(folder / "run.json")["data"]) as source:
+    with open_source(find_images(Run.open(folder))) as source:
         slice_ = next(name for name in source.names() if name.endswith("_1.tif"))
     script = (
         "import sys, medloom; from pathlib import Path; "
         "p = medloom.load(sys.argv[1]).predict(Path(sys.argv[2]).read_bytes()); "
         "print(p.mask.shape, 'torch' in sys.modules)"
     )
-    image = f"{read_json(folder / 'run.json')['data']}/{slice_}"
+    image = f"{find_images(Run.open(folder))}/{slice_}"
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder / "model.tar.gz"), image], capture_output=True, text=True, check=True
     )

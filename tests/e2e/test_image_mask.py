@@ -13,7 +13,7 @@ PATTERNS = {
     "data.image": "'images/{patient}/{sample}_{channel}.png'",
     "data.mask": "'masks/{patient}/{sample}.png'",
     "data.channels": "[t1, flair, t1c]",
-    "data.mask_values": "{background: 0, tumour: 1}",
+    "target.mask_values": "{background: 0, tumour: 1}",
 }
 
 

@@ -24,13 +24,12 @@ SIZE = 24
 
 RECIPE = f"""
 name: canaries
-task: classification
+target: {{kind: auto, classes: ['0', '1']}}
 data:
   layout: csv
   policy: quarantine
   quarantine_limit: 0.3
   labels:
-    classes: ['0', '1']
     patient: person
     metadata: {{numeric: [age], categorical: [site]}}
     groups: [site]

@@ -38,11 +38,11 @@ def test_volumes_run_to_a_bundle_that_predicts_them_as_they_were_measured(volume
     settings = {
         "data.image": "'imagesTr/{sample}.nii.gz'",
         "data.mask": "'labelsTr/{sample}.nii.gz'",
-        "data.mask_values": "{background: 0, tumour: 1}",
+        "target.mask_values": "{background: 0, tumour: 1}",
         "data.page": "all",
         "train.epochs": "1",
         "evaluate.threshold": "0.3",
-        "evaluate.min_lesion_px": "0",
+        "evaluate.min_region_px": "0",
     }
     code, _, err = medloom("run", "image-mask", "--data", str(volumes), "--run", "volumes", **settings)
     assert code == 0, err
@@ -51,7 +51,7 @@ def test_volumes_run_to_a_bundle_that_predicts_them_as_they_were_measured(volume
     assert catalogue.groupby("patient_id").size().tolist() == list(DEPTHS)
     cases = pd.read_csv(run / "evaluation/cases.csv").merge(catalogue, on="sample_id")
     assert len(cases) == (catalogue["split"] != "train").sum()
-    assert cases["truth_px"].tolist() == cases["lesion_px"].tolist()
+    assert cases["truth_px"].tolist() == cases["foreground_px"].tolist()
     assert set(cases["hd95_unit"]) == {"mm"}
     written = [path for path in run.rglob("*") if path.is_file() and path.name != "catalogue.csv"]
     assert not [path.name for path in written if b"CANARY" in path.read_bytes()]

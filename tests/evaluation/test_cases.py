@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from medloom.evaluation import CASE_COLUMNS, Case, evaluate_cases
+from medloom.evaluation.masks import CASE_COLUMNS, Case, evaluate_cases
 from medloom.metrics import hausdorff95
 
 BINARY = ("background", "lesion")
@@ -31,22 +31,22 @@ def test_a_row_agrees_with_scikit_learn_and_the_metrics():
     assert (row["overlap_px"], row["pixels"], row["hd95_unit"]) == ((truth & predicted).sum(), 480, "px")
 
 
-def test_empty_left_empty_is_perfect_and_no_false_alarm():
+def test_empty_left_empty_is_perfect_and_no_false_positive():
     row = only_row(case(np.zeros((4, 4)), np.zeros((4, 4))))
-    assert (row["dice"], row["iou"], row["false_alarm"]) == (1.0, 1.0, 0.0)
+    assert (row["dice"], row["iou"], row["false_positive"]) == (1.0, 1.0, 0.0)
     assert math.isnan(row["hd95"])
 
 
-def test_a_prediction_on_an_empty_slice_is_a_false_alarm():
+def test_a_prediction_on_an_empty_image_is_a_false_positive():
     row = only_row(case(np.zeros((4, 4)), np.eye(4)))
-    assert (row["dice"], row["false_alarm"], row["lesions_false"]) == (0.0, 1.0, 1)
+    assert (row["dice"], row["false_positive"], row["regions_false"]) == (0.0, 1.0, 1)
     assert math.isnan(row["hd95"])
 
 
-def test_a_missed_lesion_counts_zero_and_is_no_false_alarm():
+def test_a_missed_region_counts_zero_and_is_no_false_positive():
     row = only_row(case(np.eye(4), np.zeros((4, 4))))
-    assert (row["dice"], row["lesions"], row["lesions_found"]) == (0.0, 1, 0)
-    assert math.isnan(row["false_alarm"])
+    assert (row["dice"], row["regions"], row["regions_found"]) == (0.0, 1, 0)
+    assert math.isnan(row["false_positive"])
 
 
 def test_known_pixel_size_gives_the_distance_in_mm():

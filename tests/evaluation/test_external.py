@@ -6,8 +6,8 @@ import pytest
 from sklearn import metrics as theirs
 
 from medloom.errors import DataError, UserError
-from medloom.evaluation import summarise
 from medloom.evaluation.external import ScoreOptions, evaluate_masks, evaluate_scores
+from medloom.evaluation.masks import summarise
 from medloom.files import write_bytes
 from medloom.imaging import encode_png
 
@@ -29,7 +29,7 @@ def files(tmp_path):
 
 
 def values(summary):
-    return {name: figure["value"] for name, figure in summary["test"]["figures"].items()}
+    return {name: metric["value"] for name, metric in summary["test"]["metrics"].items()}
 
 
 def random_binary(n=80, seed=0):
@@ -80,7 +80,7 @@ def test_classes_labels_and_values_are_told_apart(files):
     labels = pd.DataFrame({"id": ids, "age": rng.normal(60, 9, 60).round(1)})
     scores = pd.DataFrame({"id": ids, "prediction": rng.normal(60, 9, 60)})
     summary = files(labels.to_csv(index=False), scores.to_csv(index=False), ScoreOptions(targets=("age",)))
-    assert summary["target"]["kind"] == "real"
+    assert summary["target"]["kind"] == "regression"
     assert values(summary)["mae"] == pytest.approx(theirs.mean_absolute_error(labels["age"], scores["prediction"]))
 
 
@@ -245,14 +245,14 @@ def test_folders_of_masks_are_measured_class_by_class(masks):
     truth, predicted = (np.concatenate([pair[side].ravel() for pair in pixels]) for side in (0, 1))
     assert summary["test"]["pixel_confusion"]["matrix"] == theirs.confusion_matrix(truth, predicted).tolist()
     per_image = [theirs.f1_score(a.ravel() == 2, b.ravel() == 2) for a, b in pixels]
-    assert summary["test"]["per_class"]["rim"]["dice_all"]["value"] == pytest.approx(np.mean(per_image))
+    assert summary["test"]["per_target"]["rim"]["metrics"]["dice_all"]["value"] == pytest.approx(np.mean(per_image))
     per_image = [theirs.jaccard_score(a.ravel() == 1, b.ravel() == 1) for a, b in pixels]
-    assert summary["test"]["per_class"]["core"]["iou_all"]["value"] == pytest.approx(np.mean(per_image))
+    assert summary["test"]["per_target"]["core"]["metrics"]["iou_all"]["value"] == pytest.approx(np.mean(per_image))
     assert summary["test"]["counts"]["patients"] == 3
-    assert "roc_auc" not in summary["test"]["figures"]
+    assert "roc_auc" not in summary["test"]["metrics"]
     assert "person" not in (folder / "out" / "cases.csv").read_text()
     table = pd.read_csv(folder / "out" / "cases.csv")
-    assert summarise(table, 20)["figures"]["dice_all"] == summary["test"]["figures"]["dice_all"]
+    assert summarise(table, 20)["metrics"]["dice_all"] == summary["test"]["metrics"]["dice_all"]
     assert json.loads((folder / "out" / "summary.json").read_text()) == summary
 
 
@@ -262,7 +262,7 @@ def test_one_class_may_have_any_value_on_either_side(tmp_path):
     write_bytes(tmp_path / "a" / "x.png", encode_png(mask * 255))
     write_bytes(tmp_path / "b" / "deep" / "x.png", encode_png(mask))
     summary = evaluate_masks(tmp_path / "a", tmp_path / "b", tmp_path / "out", resamples=0)
-    assert values(summary)["dice_lesion"] == 1.0
+    assert values(summary)["dice_foreground"] == 1.0
     assert "over images" in summary["warnings"][0]
 
 

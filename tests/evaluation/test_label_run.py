@@ -1,4 +1,4 @@
-"""Labels of whole images from files to figures: what is measured is what was asked, and mistakes are shown."""
+"""Labels of whole images from files to metrics: what is measured is what was asked, and mistakes are shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from sklearn import metrics as theirs
 
@@ -14,17 +15,19 @@ from medloom.data import COLUMNS, open_source
 from medloom.data.catalogue import join_labels, join_meta
 from medloom.data.metadata import TableEncoding
 from medloom.errors import DataError
-from medloom.evaluation import TargetInfo, evaluate_labels
-from medloom.evaluation.label_gallery import choose_errors
+from medloom.evaluation import evaluate
+from medloom.evaluation.labels import Regression
+from medloom.evaluation.labels.gallery import worst_first
 from medloom.files import read_json, write_bytes
 from medloom.imaging import encode_png
-from medloom.inference import LabelPredictor
-from medloom.recipe import MetadataConfig, Recipe
+from medloom.inference import Predictor, default_point
+from medloom.recipe import MetadataConfig, parse_recipe
+from medloom.targets import Target
 from medloom.transforms import Preprocess
 
 SIZE, COUNT = 16, 60
 CLASSES = {"binary": ("healthy", "ill"), "multi-class": ("none", "mild", "severe")}
-TARGETS = {"multi-label": ("left", "right"), "real": ("dose",)}
+TARGETS = {"multi-label": ("left", "right"), "regression": ("dose",)}
 
 
 class Brightness:
@@ -39,7 +42,7 @@ class Brightness:
     def run(self, batch, table=None):
         self.tables.append(table)
         grey = batch.mean(axis=(1, 2, 3)) / 255.0
-        if self.kind in ("binary", "real"):
+        if self.kind in ("binary", "regression"):
             return grey[:, None].astype(np.float32)
         if self.kind == "multi-label":
             return np.stack([grey, 1 - grey], axis=1).astype(np.float32)
@@ -77,7 +80,7 @@ def write_set(folder, kind: str) -> pd.DataFrame:
                 "channels": 1,
                 "dtype": "uint8",
                 "sha256": "",
-                "lesion_px": 0,
+                "foreground_px": 0,
                 "labels": join_labels(labels_of_kind(kind, grey, rng)),
                 "meta": join_meta({"sex": ("f", "m", "")[patient % 3], "age": str(20 + number), "note": "unused"}),
                 "split": ("train", "validation", "test", "test")[patient % 4],
@@ -91,29 +94,26 @@ def write_set(folder, kind: str) -> pd.DataFrame:
 def measure(tmp_path):
     """Measure a predictor of a kind; the result has the catalogue, the summary and the per-case table."""
 
-    def run(kind="binary", *, change=lambda rows: rows, heatmap=None, tables=(), **evaluate):
+    def run(kind="binary", *, change=lambda rows: rows, heatmap=None, tables=(), **settings):
         catalogue = change(write_set(tmp_path / "data", kind))
-        labels = {"kind": kind, "groups": ["sex", "age"]}
-        labels |= {"classes": CLASSES[kind]} if kind in CLASSES else {"targets": TARGETS[kind]}
-        real = kind == "real"
+        named = {"classes": CLASSES[kind]} if kind in CLASSES else {"columns": TARGETS[kind]}
         plain = {
             "name": "grey",
-            "task": "classification",
-            "data": {"layout": "csv", "labels": labels},
+            "target": {"kind": kind, **{key: list(names) for key, names in named.items()}},
+            "data": {"layout": "csv", "labels": {"groups": ["sex", "age"]}},
             "preprocess": {"size": [SIZE, SIZE], "normalise": {"method": "none"}},
             "model": {"name": "perceptron"},
-            "loss": {"name": "mse" if real else "cross-entropy"},
-            "train": {"monitor": "loss" if real else "auc"},
-            "evaluate": {"bootstrap": 0, **evaluate},
+            "evaluate": {"bootstrap": 0, **settings},
         }
-        recipe = Recipe.model_validate(plain)
-        predictor = LabelPredictor(
-            Brightness(kind), Preprocess(recipe.preprocess), recipe.classes, ("grey",),
-            kind=kind, targets=recipe.data.labels.targets, tables=tables,
+        recipe = parse_recipe(yaml.safe_dump(plain))
+        target = recipe.predicts()
+        predictor = Predictor(
+            Brightness(kind), Preprocess.of(recipe.preprocess), target, ("grey",),
+            point=default_point(target), tables=tables,
         )  # fmt: skip
         seen = []
         with open_source(tmp_path / "data") as source:
-            summary = evaluate_labels(
+            summary = evaluate(
                 recipe, catalogue, source, predictor, tmp_path / "run", heatmap=heatmap,
                 progress=lambda *counts: seen.append(counts),
             )  # fmt: skip
@@ -124,12 +124,23 @@ def measure(tmp_path):
     return run
 
 
+def shown_in(folder):
+    """What the only group of the gallery shows."""
+    (group,) = read_json(folder / "gallery.json")["groups"]
+    return group["items"]
+
+
+def scores_in(items):
+    """By what the items come, the largest first."""
+    return [-item["order"][0] for item in items]
+
+
 def truth_in(catalogue: pd.DataFrame, cases: pd.DataFrame) -> np.ndarray:
     known = catalogue.set_index("sample_id")["labels"]
     return np.array([json.loads(known[sample]) for sample in cases["sample_id"]])
 
 
-@pytest.mark.parametrize("kind", ["binary", "multi-class", "multi-label", "real"])
+@pytest.mark.parametrize("kind", ["binary", "multi-class", "multi-label", "regression"])
 def test_every_case_of_validation_and_test_has_its_score_and_truth(measure, kind, tmp_path):
     catalogue, _, cases, _, seen = measure(kind)
     rows = catalogue[catalogue["split"] != "train"]
@@ -146,15 +157,15 @@ def test_every_case_of_validation_and_test_has_its_score_and_truth(measure, kind
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
-def test_the_figures_are_those_of_scikit_learn_on_the_test_cases(measure):
+def test_the_metrics_are_those_of_scikit_learn_on_the_test_cases(measure):
     _, summary, cases, _, _ = measure()
-    test, figures = cases[cases["split"] == "test"], summary["test"]["figures"]
-    assert figures["roc_auc"]["value"] == pytest.approx(theirs.roc_auc_score(test["truth"], test["score"]))
-    assert figures["average_precision"]["value"] == pytest.approx(
+    test, metrics = cases[cases["split"] == "test"], summary["test"]["metrics"]
+    assert metrics["roc_auc"]["value"] == pytest.approx(theirs.roc_auc_score(test["truth"], test["score"]))
+    assert metrics["average_precision"]["value"] == pytest.approx(
         theirs.average_precision_score(test["truth"], test["score"])
     )
-    assert figures["sensitivity"]["value"] == pytest.approx(theirs.recall_score(test["truth"], test["decision"]))
-    assert figures["f1"]["value"] == pytest.approx(theirs.f1_score(test["truth"], test["decision"]))
+    assert metrics["sensitivity"]["value"] == pytest.approx(theirs.recall_score(test["truth"], test["decision"]))
+    assert metrics["f1"]["value"] == pytest.approx(theirs.f1_score(test["truth"], test["decision"]))
     assert {group["value"] for group in summary["test"]["groups"] if group["column"] == "sex"} == {"f", "m", "unknown"}
 
 
@@ -167,8 +178,8 @@ def test_the_threshold_is_chosen_on_validation_alone(measure):
     _, summary, cases, _, _ = measure()
     _, flipped, _, _, _ = measure(change=flip_test)
     assert flipped["operating_point"] == summary["operating_point"]
-    assert flipped["test"]["figures"]["roc_auc"]["value"] == pytest.approx(
-        1 - summary["test"]["figures"]["roc_auc"]["value"]
+    assert flipped["test"]["metrics"]["roc_auc"]["value"] == pytest.approx(
+        1 - summary["test"]["metrics"]["roc_auc"]["value"]
     )
     (threshold,) = summary["operating_point"]["thresholds"]
     chosen = cases[cases["split"] == "validation"]
@@ -199,11 +210,13 @@ def test_the_gallery_shows_the_most_confident_mistakes_with_where_the_network_lo
     folder = tmp_path / "run" / "evaluation"
     test = cases[(cases["split"] == "test") & (cases["truth"] != cases["decision"])]
     sure = np.where(test["decision"] == 1, test["score"], 1 - test["score"])
-    shown = read_json(folder / "gallery.json")
-    assert [item["score"] for item in shown] == pytest.approx(sorted(sure, reverse=True)[:8])
+    shown = shown_in(folder)
+    assert scores_in(shown) == pytest.approx(sorted(sure, reverse=True)[:8])
     for item in shown:
         row = test.set_index("sample_id").loc[item["sample_id"]]
-        assert (item["truth"], item["decision"]) == tuple(CLASSES["binary"][int(row[c])] for c in ("truth", "decision"))
+        truth, decision = (CLASSES["binary"][int(row[column])] for column in ("truth", "decision"))
+        said = f"true {truth}, decided {decision} of probability {-item['order'][0]:.3f}"
+        assert item["caption"] == f"{item['sample_id']}: {said}"
         plain, heated = (np.asarray(Image.open(folder / item[key])) for key in ("file", "heatmap"))
         assert plain.shape == heated.shape == (320, 320, 3)
         change = heated.astype(int) - plain
@@ -214,7 +227,7 @@ def test_the_gallery_shows_the_most_confident_mistakes_with_where_the_network_lo
 
 def test_a_network_without_a_feature_map_has_a_gallery_of_images_alone(measure, tmp_path):
     measure(heatmap=lambda *given: None)
-    shown = read_json(tmp_path / "run" / "evaluation" / "gallery.json")
+    shown = shown_in(tmp_path / "run" / "evaluation")
     assert shown
     assert not any("heatmap" in item for item in shown)
 
@@ -236,12 +249,13 @@ def test_the_gallery_of_several_labels_shows_each_label_that_was_wrong(measure, 
         wrong = test[test[f"truth_{index}"] != test[f"decision_{index}"]]
         decided = wrong[f"decision_{index}"] == 1
         sure += np.where(decided, wrong[f"score_{index}"], 1 - wrong[f"score_{index}"]).tolist()
-    shown = read_json(tmp_path / "run" / "evaluation" / "gallery.json")
+    shown = shown_in(tmp_path / "run" / "evaluation")
     assert shown
-    assert [item["score"] for item in shown] == pytest.approx(sorted(sure, reverse=True)[:8])
+    assert scores_in(shown) == pytest.approx(sorted(sure, reverse=True)[:8])
     for item, output in zip(shown, asked, strict=True):
         name = summary["target"]["names"][output]
-        assert {item["truth"], item["decision"]} == {name, f"not {name}"}
+        ways = (f"true {name}, decided not {name} of", f"true not {name}, decided {name} of")
+        assert any(way in item["caption"] for way in ways)
 
 
 def test_the_gallery_of_numbers_shows_the_largest_errors_with_what_raises_them(measure, tmp_path):
@@ -251,20 +265,20 @@ def test_the_gallery_of_numbers_shows_the_largest_errors_with_what_raises_them(m
         asked.append(output)
         return np.ones((SIZE, SIZE), np.float32)
 
-    catalogue, summary, cases, _, _ = measure("real", heatmap=heatmap)
-    assert summary["test"]["figures"]
+    catalogue, summary, cases, _, _ = measure("regression", heatmap=heatmap)
+    assert summary["test"]["metrics"]
     test = cases[cases["split"] == "test"].set_index("sample_id")
     error = test["score_0"] - test["truth_0"]
     worst = error[error.abs().sort_values(ascending=False, kind="stable").index[:8]]
     folder = tmp_path / "run" / "evaluation"
-    shown = read_json(folder / "gallery.json")
+    shown = shown_in(folder)
     assert [item["sample_id"] for item in shown] == list(worst.index)
-    assert [item["error"] for item in shown] == pytest.approx(worst.to_list())
     spread = np.std([json.loads(cell)[0] for cell in catalogue["labels"]])
     for item in shown:
         row = test.loc[item["sample_id"]]
-        assert (item["target"], item["truth"], item["predicted"]) == ("dose", row["truth_0"], row["score_0"])
-        assert item["spreads"] == pytest.approx(abs(item["error"]) / spread)
+        assert scores_in([item]) == pytest.approx([abs(row["score_0"] - row["truth_0"]) / spread])
+        said = f"dose true {row['truth_0']:.4g}, predicted {row['score_0']:.4g}, error {worst[item['sample_id']]:+.4g}"
+        assert item["caption"] == f"{item['sample_id']}: {said}"
         assert {(folder / item[key]).is_file() for key in ("file", "heatmap")} == {True}
     assert asked == [0] * len(shown)
 
@@ -275,19 +289,21 @@ def test_errors_of_several_numbers_are_compared_by_the_spread_of_each():
     guess = truth + rng.normal(size=(20, 2)) * [300.0, 0.02]
     columns = {f"truth_{i}": truth[:, i] for i in range(2)} | {f"score_{i}": guess[:, i] for i in range(2)}
     table = pd.DataFrame({"sample_id": [f"S{n}" for n in range(20)], **columns})
-    chosen = choose_errors(table, TargetInfo("real", ("volume", "dose")), truth)
+    chosen = worst_first(Regression(Target("regression", ("volume", "dose"))).errors(table, truth))
     size = np.abs(guess - truth) / truth.std(axis=0)
     order = np.argsort(-size, axis=None)[:8]
     assert list(zip(chosen["sample_id"], chosen["output"], strict=True)) == [(f"S{n // 2}", n % 2) for n in order]
-    assert list(chosen["spreads"]) == pytest.approx(size.flat[order])
-    assert chosen["target"].tolist() == [("volume", "dose")[n % 2] for n in order]
+    assert list(chosen["by"]) == pytest.approx(size.flat[order])
+    assert [text.split()[0] for text in chosen["caption"]] == [("volume", "dose")[n % 2] for n in order]
+    assert all(text.endswith("standard deviations") for text in chosen["caption"])
 
 
 def test_a_number_that_is_always_the_same_and_found_exactly_is_no_error():
     table = pd.DataFrame({"sample_id": ["S0", "S1"], "truth_0": [0.1, 0.1], "score_0": [0.1, 0.35]})
-    chosen = choose_errors(table, TargetInfo("real", ("dose",)), table[["truth_0"]])
+    chosen = worst_first(Regression(Target("regression", ("dose",))).errors(table, table[["truth_0"]]))
     assert list(chosen["sample_id"]) == ["S1"]
-    assert list(chosen["spreads"]) == pytest.approx([0.25])
+    assert list(chosen["by"]) == pytest.approx([0.25])
+    assert chosen["caption"].tolist() == ["dose true 0.1, predicted 0.35, error +0.25"]
 
 
 def test_a_file_that_cannot_be_read_any_more_is_an_error(measure):

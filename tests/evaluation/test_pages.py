@@ -13,9 +13,10 @@ from PIL import Image
 
 from medloom.data import COLUMNS, open_source
 from medloom.data.catalogue import join_labels
-from medloom.evaluation import evaluate, evaluate_labels
-from medloom.inference import LabelPredictor
-from medloom.recipe import Recipe
+from medloom.evaluation import evaluate
+from medloom.inference import Predictor, default_point
+from medloom.recipe import MasksRecipe
+from medloom.recipe.kinds.labels import BinaryRecipe
 from medloom.transforms import Preprocess
 
 SIZE = 32
@@ -32,7 +33,7 @@ def truth(depth=DEPTH):
 
 
 def shown(mask):
-    """What a network that follows brightness takes for the lesion: moved by three rows and a column."""
+    """What a network that follows brightness takes for foreground: moved by three rows and a column."""
     return np.roll(mask, (3, 1), axis=(1, 2)) * np.uint16(190)
 
 
@@ -61,15 +62,16 @@ def dicom(frames_dhw) -> bytes:
 
 def row(sample, split, **values):
     facts = {"sample_id": sample, "patient_id": sample[:4], "split": split, "fold": -1, "sha256": "", "mask": ""}
-    sizes = {"height": SIZE, "width": SIZE, "channels": 1, "dtype": "uint16", "lesion_px": 1}
+    sizes = {"height": SIZE, "width": SIZE, "channels": 1, "dtype": "uint16", "foreground_px": 1}
     return {**facts, **sizes, **values}
 
 
 @pytest.fixture
 def one_channel(recipe, predictor):
-    data = {"layout": "image-mask", "mask_values": {"background": 0, "lesion": 1}, "page": "all"}
-    point = {"bootstrap": 50, "threshold": 0.5, "min_lesion_px": 0}
-    changed = Recipe.model_validate({**recipe.plain(), "data": data, "evaluate": point})
+    target = {"kind": "masks", "mask_values": {"background": 0, "lesion": 1}}
+    data = {"layout": "image-mask", "page": "all"}
+    point = {"bootstrap": 50, "threshold": 0.5, "min_region_px": 0}
+    changed = MasksRecipe.model_validate({**recipe.plain(), "target": target, "data": data, "evaluate": point})
     return changed, replace(predictor, channels=changed.data.channels)
 
 
@@ -108,11 +110,11 @@ class Brightness:
 
 
 def test_labels_are_measured_on_the_frame_of_the_row(tmp_path):
-    recipe = Recipe.model_validate(
+    recipe = BinaryRecipe.model_validate(
         {
             "name": "frames",
-            "task": "classification",
-            "data": {"layout": "csv", "page": "all", "labels": {"kind": "binary", "classes": ["no", "yes"]}},
+            "target": {"kind": "binary", "classes": ["no", "yes"]},
+            "data": {"layout": "csv", "page": "all"},
             "preprocess": {"size": [SIZE, SIZE], "normalise": {"method": "none"}},
             "model": {"name": "resnet18"},
             "loss": {"name": "cross-entropy"},
@@ -120,8 +122,9 @@ def test_labels_are_measured_on_the_frame_of_the_row(tmp_path):
             "evaluate": {"bootstrap": 50, "batch_size": 3},
         }
     )
-    predictor = LabelPredictor(
-        Brightness(), Preprocess(recipe.preprocess), ("no", "yes"), ("grey",), kind="binary", targets=("level",)
+    target = recipe.predicts()
+    predictor = Predictor(
+        Brightness(), Preprocess.of(recipe.preprocess), target, ("grey",), point=default_point(target)
     )
     folder = tmp_path / "data"
     folder.mkdir()
@@ -136,7 +139,7 @@ def test_labels_are_measured_on_the_frame_of_the_row(tmp_path):
             rows.append(row(f"P00{patient}-00{page}", split, **values))
     catalogue = pd.DataFrame(rows, columns=list(COLUMNS))
     with open_source(folder) as source:
-        evaluate_labels(recipe, catalogue, source, predictor, tmp_path / "run")
+        evaluate(recipe, catalogue, source, predictor, tmp_path / "run")
     found = pd.read_csv(tmp_path / "run/evaluation/cases.csv")
     np.testing.assert_allclose(found["score"], (np.array(levels[1] + levels[2]) - 2.5) / 100, rtol=1e-6)
     pictures = sorted((tmp_path / "run/evaluation/gallery").glob("*.png"))

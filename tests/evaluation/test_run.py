@@ -6,12 +6,13 @@ import pytest
 
 from medloom.data import open_source
 from medloom.errors import DataError
-from medloom.evaluation import Case, Choice, evaluate, summarise
-from medloom.evaluation.gallery import BOTH, TRUTH, draw_case
-from medloom.evaluation.run import _notes
+from medloom.evaluation import evaluate, point_lines
+from medloom.evaluation.masks import Case, GridChoice, summarise
+from medloom.evaluation.masks.family import notes_of
+from medloom.evaluation.masks.gallery import BOTH, TRUTH, draw_case
 from medloom.files import read_json, write_bytes
 from medloom.imaging import decode, encode_png
-from medloom.inference import OperatingPoint
+from medloom.inference import MaskPoint
 
 
 @pytest.fixture
@@ -28,14 +29,14 @@ def run(recipe, predictor, data, tmp_path):
 
 def test_the_point_is_chosen_on_validation_and_used_on_test(run):
     summary = run()
-    assert summary["operating_point"]["min_lesion_px"] >= 5  # the four bright pixels are gone
-    assert summary["test"]["figures"]["false_alarm_rate"]["value"] == 0.0
-    assert summary["test"]["plain"]["false_alarm_rate"]["value"] == 1.0
-    assert summary["test"]["figures"]["dice_lesion"]["value"] > 0.8
+    assert summary["operating_point"]["min_region_px"] >= 5  # the four bright pixels are gone
+    assert summary["test"]["metrics"]["false_positive_rate"]["value"] == 0.0
+    assert summary["test"]["baselines"]["plain"]["metrics"]["false_positive_rate"]["value"] == 1.0
+    assert summary["test"]["metrics"]["dice_foreground"]["value"] > 0.8
     assert summary["within_limit"]
 
 
-def test_all_figures_can_be_taken_again_from_the_saved_table(run, tmp_path):
+def test_all_metrics_can_be_taken_again_from_the_saved_table(run, tmp_path):
     summary = run()
     table = pd.read_csv(tmp_path / "run/evaluation/cases.csv")
     for split in ("validation", "test"):
@@ -52,11 +53,12 @@ def test_the_same_run_writes_the_same_bytes(run, tmp_path):
 
 
 def test_fixed_values_of_the_recipe_are_used_and_nothing_is_searched(run, recipe):
-    fixed = recipe.evaluate.model_copy(update={"threshold": 0.4, "min_lesion_px": 0})
+    fixed = recipe.evaluate.model_copy(update={"threshold": 0.4, "min_region_px": 0})
     steps = []
     summary = run(fixed, progress=lambda done, total: steps.append((done, total)))
-    assert summary["operating_point"] == {"threshold": 0.4, "min_lesion_px": 0}
-    assert summary["rule"] == "fixed in the recipe: threshold and min_lesion_px"
+    assert summary["operating_point"] == {"threshold": 0.4, "min_region_px": 0}
+    assert summary["rule"] == "fixed in the recipe: threshold and min_region_px"
+    assert point_lines(summary) == "Lesion from probability 0.4 on.\n"
     assert steps == [(done, 24) for done in range(1, 25)]
 
 
@@ -70,10 +72,14 @@ def test_the_gallery_shows_outlines_on_the_image_and_names_nobody(run, tmp_path)
     run()
     folder = tmp_path / "run/evaluation"
     gallery = json.loads((folder / "gallery.json").read_text())
-    assert gallery["channel"] == "FLAIR"
-    assert [group["name"] for group in gallery["groups"]] == ["worst", "worst_lesion", "best"]
+    assert "channel FLAIR" in gallery["note"]
+    assert dict(gallery["legend"])["true"] == "#50dc64"
+    assert [group["name"] for group in gallery["groups"]] == ["worst", "worst_foreground", "best"]
     items = [item for group in gallery["groups"] for item in group["items"]]
     assert 6 <= len(items) <= 9
+    for group in gallery["groups"]:
+        assert [item["order"] for item in group["items"]] == sorted(item["order"] for item in group["items"])
+    assert items[0]["caption"].startswith(f"{items[0]['sample_id']}: Dice ")
     picture = decode((folder / items[0]["file"]).read_bytes()).pixels
     assert picture.shape == (512, 512, 3)
     assert (picture == (80, 220, 100)).all(axis=-1).any()
@@ -97,23 +103,22 @@ def test_notes_say_what_the_operating_point_cost():
     def notes(found, plain=0.8, within_limit=True, tried=(0.5, 0.9)):
         size = len(tried), 1
         grid = np.zeros(size)
-        choice = Choice(OperatingPoint(), grid, grid, tried, (0,), within_limit, 1, 1)
-        parts = {"figures": found, "plain": plain}
-        return _notes(choice, {part: {"dice_lesion": {"value": value}} for part, value in parts.items()})
+        choice = GridChoice(MaskPoint(), grid, grid, tried, (0,), within_limit, 1, 1)
+        return notes_of(choice, found, plain)
 
-    assert notes(0.75) == []
+    assert notes(0.75) == ()
     assert "from 0.800 (at 0.5) to 0.050" in notes(0.05)[0]
-    assert notes(0.05, tried=(0.9,)) == []
-    assert "finds no validation lesion" in notes(0.0)[0]
-    assert "no validation slice holds a lesion" in notes(None, None)[0]
-    assert "kept to the largest share" in notes(0.75, within_limit=False)[0]
+    assert notes(0.05, tried=(0.9,)) == ()
+    assert "finds no foreground on validation" in notes(0.0)[0]
+    assert "no validation image holds foreground" in notes(None, None)[0]
+    assert "kept to the highest false positive rate" in notes(0.75, within_limit=False)[0]
 
 
-def test_no_test_patient_gives_a_summary_without_figures(run, data):
+def test_no_test_patient_gives_a_summary_without_metrics(run, data):
     catalogue = data[1]
     summary = run(rows=catalogue[catalogue["split"] == "validation"])
-    assert summary["test"]["figures"]["dice_lesion"]["value"] is None
-    assert summary["validation"]["figures"]["dice_lesion"]["value"] > 0.8
+    assert summary["test"]["metrics"]["dice_foreground"]["value"] is None
+    assert summary["validation"]["metrics"]["dice_foreground"]["value"] > 0.8
 
 
 def test_images_of_another_size_are_measured_in_their_own_geometry(run, data, tmp_path):

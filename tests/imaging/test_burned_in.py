@@ -25,7 +25,7 @@ from medloom.data.phantom import phantom_patient
 from medloom.data.phantom.chest import chest_image
 from medloom.errors import UserError
 from medloom.imaging.deidentify import Deidentifier, has_text
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
 
 FIRST = ["MIRIAM", "JONAS", "Lidia", "OSKAR", "Tomasz", "INGRID", "Hugo", "SELMA"]
 LAST = ["MUSTERMANN", "Kowalska", "OKAFOR", "Tanaka", "BERGER", "Moreau", "LINDQVIST", "Rossi"]

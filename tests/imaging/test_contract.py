@@ -254,6 +254,6 @@ def test_every_format_has_suffixes_types_and_a_codec():
 def test_the_front_door_is_narrow():
     assert sorted(medloom.imaging.__all__) == sorted(
         ["CONTENT_TYPES", "DEFAULT_BUDGET", "FILE_BUDGET", "FORMATS_BY_SUFFIX", "Budget", "Header", "Image", "Volume",
-         "apply_window", "available_codecs", "decode", "encode_png", "inspect", "read_series", "sniff",
-         "transfer_syntaxes"]
+         "Window", "apply_window", "available_codecs", "decode", "encode_png", "inspect", "read_series", "read_volume",
+         "sniff", "strip_suffix", "to_grey", "transfer_syntaxes"]
     )  # fmt: skip

@@ -5,9 +5,11 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medloom.inference import LabelPredictor, OperatingPoint, Predictor
-from medloom.recipe import NormaliseConfig, PreprocessConfig
-from medloom.transforms.preprocess import Preprocess
+from medloom.inference import LabelPoint, MaskPoint, Predictor, default_point
+from medloom.targets import Target
+from medloom.transforms.preprocess import Normalise, Preprocess
+
+AS_IT_IS = Normalise(method="none")
 
 
 class FakeRuntime:
@@ -18,23 +20,22 @@ class FakeRuntime:
     def __init__(self):
         self.batches = []
 
-    def run(self, batch_nchw):
+    def run(self, batch_nchw, table_nf=None):
         self.batches.append(batch_nchw.shape[0])
         return np.clip(batch_nchw[:, -1:], 0.0, 1.0).astype(np.float32)
 
 
 @pytest.fixture
 def make_predictor():
-    def make(runtime=None, *, size=(32, 32), channels=("a", "b", "c"), point=None, **options):
-        config = PreprocessConfig(size=size, normalise=NormaliseConfig(method="none"), **options.pop("preprocess", {}))
-        return Predictor(
-            runtime or FakeRuntime(),
-            Preprocess(config),
-            ("background", "lesion"),
-            channels,
-            point or OperatingPoint(0.5, 0),
-            **options,
-        )
+    """Make a predictor of masks: ``make_predictor(runtime, size=..., point=..., ...)``."""
+
+    def make(
+        runtime=None, *, size=(32, 32), channels=("a", "b", "c"), names=("background", "lesion"), point=None, **options
+    ):
+        preprocess = Preprocess(size=size, normalise=AS_IT_IS, **options.pop("preprocess", {}))
+        target = Target("masks", names)
+        point = point or MaskPoint(0.5, 0)
+        return Predictor(runtime or FakeRuntime(), preprocess, target, channels, point=point, **options)
 
     return make
 
@@ -67,11 +68,22 @@ def linear_runtime():
 
 @pytest.fixture
 def make_labels():
-    """Make a predictor of labels: ``make_labels(runtime, kind=..., classes=..., ...)``."""
+    """Make a predictor of labels: ``make_labels(runtime, kind=..., names=..., thresholds=..., ...)``."""
 
-    def make(runtime=None, *, size=(16, 16), channels=("grey",), classes=("benign", "malignant"), **options):
-        config = PreprocessConfig(size=size, normalise=NormaliseConfig(method="none"))
-        return LabelPredictor(runtime or LinearRuntime(), Preprocess(config), classes, channels, **options)
+    def make(
+        runtime=None,
+        *,
+        size=(16, 16),
+        channels=("grey",),
+        kind="binary",
+        names=("benign", "malignant"),
+        thresholds=None,
+        **options,
+    ):
+        target = Target(kind, names)
+        point = default_point(target) if thresholds is None else LabelPoint(thresholds)
+        preprocess = Preprocess(size=size, normalise=AS_IT_IS)
+        return Predictor(runtime or LinearRuntime(), preprocess, target, channels, point=point, **options)
 
     return make
 

@@ -9,7 +9,7 @@ from PIL import Image as PillowImage
 
 from medloom.errors import DataError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET
-from medloom.inference.inputs import open_images, read_input, without_suffix
+from medloom.inference.inputs import ImageFile, SeriesFolder, open_images, read_input
 
 
 def _png():
@@ -79,20 +79,9 @@ def test_a_missing_path_is_an_error(tmp_path):
         pass
 
 
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("a.nii.gz", "a"),
-        ("a.NII.GZ", "a"),
-        ("a.nii", "a"),
-        ("p.1/a.b.tiff", "p.1/a.b"),
-        ("1.2.840.113", "1.2.840.113"),
-        (".png", ".png"),
-        ("notes.gz", "notes.gz"),
-    ],
-)
-def test_only_suffixes_of_images_are_taken_off_names(name, stem):
-    assert without_suffix(name) == stem
+def test_the_stem_of_a_file_has_no_suffix_of_an_image_and_that_of_a_series_is_its_name():
+    assert ImageFile("p.1/a.b.nii.gz", bytes).stem == "p.1/a.b"
+    assert SeriesFolder("1.2.840.dcm", list).stem == "1.2.840.dcm"
 
 
 def _write_series(folder, files):

@@ -8,7 +8,7 @@ import pytest
 from medloom.data.metadata import TableEncoding
 from medloom.errors import DecodeError, InputError, MedloomError
 from medloom.imaging import Image
-from medloom.recipe import MetadataConfig
+from medloom.inference import LabelPoint
 
 NAMES = ("a", "b", "c")
 
@@ -32,7 +32,7 @@ def _pixels(height=16, width=16, seed=0):
 @pytest.fixture
 def table():
     rows = [{"age": "40", "sex": "female"}, {"age": "60", "sex": "male"}]
-    return TableEncoding.fit(rows, MetadataConfig(numeric=("age",), categorical=("sex",)))
+    return TableEncoding.fit(rows, numeric=("age",), categorical=("sex",))
 
 
 def test_two_classes_have_both_probabilities_which_add_up_to_1(make_labels, linear_runtime):
@@ -47,8 +47,8 @@ def test_two_classes_have_both_probabilities_which_add_up_to_1(make_labels, line
 @pytest.mark.parametrize(
     ("score", "thresholds", "decision"),
     [
-        (0.5, (), "malignant"),
-        (0.4999, (), "benign"),
+        (0.5, None, "malignant"),
+        (0.4999, None, "benign"),
         (0.3, (0.25,), "malignant"),
         (0.25, (0.25,), "malignant"),
         (0.9, (0.95,), "benign"),
@@ -60,26 +60,26 @@ def test_the_second_of_two_classes_is_decided_from_the_threshold_on(make_labels,
 
 
 def test_of_several_classes_the_likeliest_is_taken(make_labels):
-    found = make_labels(Fixed(0.2, 0.5, 0.3), classes=NAMES, kind="multi-class").predict(_pixels())
-    assert (found.names, found.decision, found.thresholds) == (NAMES, ("b",), ())
+    found = make_labels(Fixed(0.2, 0.5, 0.3), names=NAMES, kind="multi-class").predict(_pixels())
+    assert (found.names, found.decision, found.point) == (NAMES, ("b",), LabelPoint())
     assert found.scores == pytest.approx((0.2, 0.5, 0.3))
 
 
 def test_each_of_several_labels_has_a_threshold_of_its_own(make_labels):
-    predictor = make_labels(Fixed(0.2, 0.6, 0.6), classes=NAMES, kind="multi-label", targets=NAMES)
+    predictor = make_labels(Fixed(0.2, 0.6, 0.6), names=NAMES, kind="multi-label")
     assert predictor.predict(_pixels()).decision == ("b", "c")
-    assert predictor.at((0.1, 0.7, 0.6)).predict(_pixels()).decision == ("a", "c")
-    assert predictor.at((0.9, 0.9, 0.9)).predict(_pixels()).decision == ()
+    assert predictor.at(LabelPoint((0.1, 0.7, 0.6))).predict(_pixels()).decision == ("a", "c")
+    assert predictor.at(LabelPoint((0.9, 0.9, 0.9))).predict(_pixels()).decision == ()
 
 
 def test_numbers_are_given_as_they_are_and_decide_nothing(make_labels):
-    found = make_labels(Fixed(-3.5, 120.0), classes=(), kind="real", targets=("grade", "age")).predict(_pixels())
+    found = make_labels(Fixed(-3.5, 120.0), kind="regression", names=("grade", "age")).predict(_pixels())
     assert (found.names, found.scores, found.decision) == (("grade", "age"), (-3.5, 120.0), ())
 
 
 def test_other_thresholds_leave_the_first_predictor_alone(make_labels):
     predictor = make_labels(Fixed(0.6), thresholds=(0.5,))
-    assert predictor.at([0.7]).predict(_pixels()).decision == ("benign",)
+    assert predictor.at(LabelPoint((0.7,))).predict(_pixels()).decision == ("benign",)
     assert predictor.predict(_pixels()).decision == ("malignant",)
 
 
@@ -91,22 +91,22 @@ def _views(plane, count):
     return [view for one in moved for view in (one, one[:, ::-1])][:count]
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 3, 6, 9, 12])
-def test_rounds_average_over_the_mirrored_and_moved_views(make_labels, linear_runtime, rounds):
+@pytest.mark.parametrize("views", [1, 2, 3, 6, 9, 12])
+def test_the_mirrored_and_moved_views_are_averaged(make_labels, linear_runtime, views):
     pixels = _pixels(40, 40)
     runtime = linear_runtime()
-    found = make_labels(runtime, size=(40, 40), rounds=rounds).predict(pixels)
-    views = _views(pixels[..., 0], rounds)
-    assert len(runtime.calls) == len(views)
-    for (batch, _), view in zip(runtime.calls, views, strict=True):
+    found = make_labels(runtime, size=(40, 40), views=views).predict(pixels)
+    seen = _views(pixels[..., 0], views)
+    assert len(runtime.calls) == len(seen)
+    for (batch, _), view in zip(runtime.calls, seen, strict=True):
         np.testing.assert_array_equal(batch[0, 0], view)
-    expected = np.mean([linear_runtime().run(view[None, None])[0, 0] for view in views])
+    expected = np.mean([linear_runtime().run(view[None, None])[0, 0] for view in seen])
     assert found.scores[1] == pytest.approx(expected, abs=1e-6)
 
 
-def test_with_two_rounds_an_image_and_its_mirror_image_have_the_same_scores(make_labels):
+def test_with_two_views_an_image_and_its_mirror_image_have_the_same_scores(make_labels):
     pixels = _pixels(16, 16)
-    once, twice = make_labels(rounds=1), make_labels(rounds=2)
+    once, twice = make_labels(views=1), make_labels(views=2)
     assert twice.predict(pixels).scores == pytest.approx(twice.predict(pixels[:, ::-1]).scores, abs=1e-6)
     assert once.predict(pixels).scores != pytest.approx(once.predict(pixels[:, ::-1]).scores, abs=1e-3)
 
@@ -124,7 +124,7 @@ def test_a_batch_gives_what_single_images_give_in_one_call_for_each_view(make_la
     images = [_pixels(20, 30, 1), _pixels(16, 16, 2), _pixels(40, 10, 3)]
     rows = [{"age": 50}, {}, {"age": "61", "sex": "male"}]
     runtime = linear_runtime()
-    predictor = make_labels(runtime, rounds=3, tables=(table,))
+    predictor = make_labels(runtime, views=3, tables=(table,))
     batch = predictor.predict_batch(images, rows)
     assert [len(call) for call, _ in runtime.calls] == [3, 3, 3]
     for image, row, found in zip(images, rows, batch, strict=True):
@@ -160,14 +160,14 @@ def _score(predictor, age):
 
 
 def test_each_member_of_an_ensemble_gets_metadata_in_its_own_units(make_labels, linear_runtime, table):
-    other = TableEncoding.fit([{"age": "0"}, {"age": "100"}], MetadataConfig(numeric=("age",), categorical=("sex",)))
+    other = TableEncoding.fit([{"age": "0"}, {"age": "100"}], numeric=("age",), categorical=("sex",))
     runtime = linear_runtime()
     make_labels(runtime, tables=(table, other)).predict(_pixels(), metadata={"age": 60, "sex": "male"})
     np.testing.assert_allclose(runtime.calls[0][1], [[1, 0, 0, 1, 0, 0, 0.2, 0, 0, 1]], atol=1e-6)
 
 
 def test_a_category_is_unknown_only_if_no_member_of_an_ensemble_saw_it(make_labels, linear_runtime, table):
-    other = TableEncoding.fit([{"sex": "other"}], MetadataConfig(numeric=("age",), categorical=("sex",)))
+    other = TableEncoding.fit([{"sex": "other"}], numeric=("age",), categorical=("sex",))
     predictor = make_labels(linear_runtime(), tables=(table, other))
     found = predictor.predict_batch([_pixels()] * 3, [{"age": 1, "sex": word} for word in ("male", "other", "third")])
     assert [one.gaps.unknown for one in found] == [(), (), ("sex",)]

@@ -1,18 +1,19 @@
 """What the network sees of a JPEG is the same in training, evaluation and serving, to the last bit."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medloom.data import PageReader, PixelStore, image_files, open_source, prepare, read_image
+from medloom.data import PageReader, PixelStore, image_files, open_source, prepare, read_sample_image
 from medloom.errors import DecodeError
 from medloom.imaging import decode
-from medloom.inference import LabelPredictor
+from medloom.inference import Predictor, default_point
 from medloom.inference.inputs import open_images
-from medloom.inference.label_files import predict_label_files
-from medloom.recipe import Recipe
+from medloom.inference.writers import predict_files
+from medloom.recipe import parse_recipe
 from medloom.transforms import Preprocess
 from medloom.transforms.preprocess import centre_crop
 
@@ -51,31 +52,33 @@ def prepared(request, tmp_path_factory):
         path = folder / "set" / "AB"[number % 2] / f"p{number // 2}_{number}.jpeg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(number, SIZES[number % len(SIZES)], ("L", "RGB", "CMYK")[number % 3]))
-    recipe = Recipe.model_validate(
-        {
-            "name": "parity",
-            "task": "classification",
-            "data": {
-                "layout": "folder-classes",
-                "channels": ["grey"] if colour == "grey" else ["red", "green", "blue"],
-                "labels": {"classes": ["A", "B"], "patient_pattern": r"(p\d+)_"},
-            },
-            "preprocess": {
-                "size": [40, 48], "crop": [32, 40], "colour": colour, "fit": fit, "normalise": {"method": "zscore"},
-            },
-            "model": {"name": "resnet18"},
-            "loss": {"name": "cross-entropy"},
-            "train": {"monitor": "loss"},
-        }
-    )  # fmt: skip
+    values = {
+        "name": "parity",
+        "target": {"kind": "binary", "classes": ["A", "B"]},
+        "data": {
+            "layout": "folder-classes",
+            "channels": ["grey"] if colour == "grey" else ["red", "green", "blue"],
+            "labels": {"patient_pattern": r"(p\d+)_"},
+        },
+        "preprocess": {
+            "size": [40, 48], "crop": [32, 40], "colour": colour, "fit": fit, "normalise": {"method": "zscore"},
+        },
+        "model": {"name": "resnet18"},
+        "loss": {"name": "cross-entropy"},
+        "train": {"monitor": "loss"},
+    }  # fmt: skip
+    recipe = parse_recipe(json.dumps(values))
     with open_source(folder / "set") as source:
-        work = Preprocess(recipe.preprocess)
+        work = Preprocess.of(recipe.preprocess)
         made = prepare(recipe, source, folder / "run", folder / "cache", workers=1, preprocess=work)
     return recipe, folder / "set", made.catalogue, made.store
 
 
 def predictor_of(recipe):
-    return LabelPredictor(Recorder(), Preprocess(recipe.preprocess), ("A", "B"), recipe.data.channels)
+    target = recipe.predicts()
+    return Predictor(
+        Recorder(), Preprocess.of(recipe.preprocess), target, recipe.data.channels, point=default_point(target)
+    )
 
 
 def trained_on(store: PixelStore, sample_id, crop):
@@ -94,11 +97,11 @@ def test_the_store_holds_what_bytes_files_and_evaluation_give(prepared, tmp_path
         for sample_id, file in zip(catalogue["sample_id"], catalogue["image"], strict=True):
             expected = trained_on(store, sample_id, recipe.preprocess.crop)
             sent = predictor.prepare(source.read(file)).network_input
-            convert, least = predictor.preprocess.to_input, predictor.at_least
-            measured = read_image(PageReader(source.read), image_files(file), recipe.data, convert, 0, least)
-            predict_label_files(predictor, [by_name[file]], tmp_path)
+            reader, least = PageReader(source.read), predictor.at_least
+            measured = read_sample_image(reader, image_files(file), predictor.channels, 0, least)
+            predict_files(predictor, [by_name[file]], tmp_path)
             np.testing.assert_array_equal(sent, expected)
-            np.testing.assert_array_equal(predictor.prepare(measured, converted=True).network_input, expected)
+            np.testing.assert_array_equal(predictor.prepare(measured).network_input, expected)
             np.testing.assert_array_equal(predictor.runtime.seen[-1], expected)
 
 
@@ -115,10 +118,12 @@ def test_some_were_decoded_at_a_fraction_and_the_catalogue_has_their_own_size(pr
 
 def test_the_store_differs_little_from_whole_images_shrunk(prepared):
     recipe, folder, catalogue, store = prepared
-    preprocess = Preprocess(recipe.preprocess)
+    preprocess = Preprocess.of(recipe.preprocess)
     means = []
     for row in catalogue.to_dict("records"):
-        whole = preprocess.resize_image(preprocess.to_input(decode((folder / row["image"]).read_bytes())))
+        whole = preprocess.resize_image(
+            preprocess.to_input(decode((folder / row["image"]).read_bytes()), recipe.data.channels)
+        )
         means.append(np.abs(whole.astype(float) - store.images[store.rows([row["sample_id"]])[0]]).mean())
     assert max(means) < 0.7
 

@@ -3,9 +3,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medloom.inference import OperatingPoint, erase_small, lesion_probability, postprocess, to_mask
-from medloom.recipe import PreprocessConfig
+from medloom.inference import MaskPoint, Predictor, Prepared, erase_small, foreground_probability, to_mask
+from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
+
+
+def _mask(probabilities, point, shape=None, fit="stretch"):
+    """What the predictor makes of the network's answer to an image of this shape, by default of the network's."""
+    size = probabilities.shape[1:]
+    names = ("background", *(f"class {number}" for number in range(1, max(2, len(probabilities)))))
+    predictor = Predictor(None, Preprocess(size=size, fit=fit), Target("masks", names), ("grey",), point=point)
+    pixels = np.zeros((*(shape or size), 1), np.uint8)
+    return predictor.finish(probabilities, Prepared(np.zeros((1, *size), np.float32), pixels, None)).mask
 
 
 def _regions(foreground):
@@ -30,17 +39,17 @@ def test_mask_is_the_threshold_without_the_small_regions(seed, threshold, min_px
     for region in _regions(probabilities[0] >= threshold):
         if len(region) >= min_px:
             expected[tuple(np.array(list(region)).T)] = 1
-    np.testing.assert_array_equal(postprocess(probabilities, OperatingPoint(threshold, min_px)), expected)
+    np.testing.assert_array_equal(_mask(probabilities, MaskPoint(threshold, min_px)), expected)
 
 
-def test_a_pixel_exactly_on_the_threshold_is_lesion():
+def test_a_pixel_exactly_on_the_threshold_is_foreground():
     assert to_mask(np.full((1, 1, 1), 0.5, np.float32), 0.5)[0, 0] == 1
 
 
 def test_diagonal_neighbours_are_one_region():
     diagonal = np.eye(4, dtype=np.float32)[None]
-    assert postprocess(diagonal, OperatingPoint(0.5, 4)).sum() == 4
-    assert postprocess(diagonal, OperatingPoint(0.5, 5)).sum() == 0
+    assert _mask(diagonal, MaskPoint(0.5, 4)).sum() == 4
+    assert _mask(diagonal, MaskPoint(0.5, 5)).sum() == 0
 
 
 def test_many_classes_give_the_likeliest_foreground_class_where_background_is_unlikely():
@@ -52,26 +61,26 @@ def test_erased_pixels_of_many_classes_are_certain_background():
     probabilities = np.zeros((3, 5, 5), np.float32)
     probabilities[0] = 1
     probabilities[:, 2, 2] = 0, 0.7, 0.3
-    erased = erase_small(probabilities, OperatingPoint(0.5, 2))
-    assert lesion_probability(erased).max() == 0
+    erased = erase_small(probabilities, 0.5, 2)
+    assert foreground_probability(erased).max() == 0
     np.testing.assert_array_equal(erased.sum(axis=0), np.ones((5, 5)))
 
 
 def test_probabilities_that_came_in_are_not_changed():
     probabilities = np.zeros((1, 5, 5), np.float32)
     probabilities[0, 2, 2] = 1
-    erase_small(probabilities, OperatingPoint(0.5, 9))
+    erase_small(probabilities, 0.5, 9)
     assert probabilities[0, 2, 2] == 1
 
 
 @pytest.mark.parametrize("shape", [(17, 23), (64, 64), (90, 131)])
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
 def test_an_erased_region_does_not_come_back_in_an_image_of_another_size(shape, fit):
-    preprocess = Preprocess(PreprocessConfig(size=(32, 32), fit=fit))
+    preprocess = Preprocess(size=(32, 32), fit=fit)
     probabilities = np.zeros((1, 32, 32), np.float32)
     probabilities[0, 8:14, 16:24] = 0.9  # 48 pixels, stays
     probabilities[0, 20:22, 16:18] = 0.99  # 4 pixels, goes
-    mask = postprocess(probabilities, OperatingPoint(0.5, 5), lambda found: preprocess.restore(found, *shape))
+    mask = _mask(probabilities, MaskPoint(0.5, 5), shape, fit)
     alone = probabilities.copy()
     alone[0, 20:22, 16:18] = 0
     np.testing.assert_array_equal(mask, preprocess.restore(alone, *shape)[0] >= 0.5)
@@ -82,4 +91,4 @@ def test_an_erased_region_does_not_come_back_in_an_image_of_another_size(shape, 
 @pytest.mark.parametrize(("threshold", "min_px"), [(-0.1, 0), (1.1, 0), (float("nan"), 0), (0.5, -1)])
 def test_an_impossible_operating_point_is_refused(threshold, min_px):
     with pytest.raises(ValueError, match="must"):
-        OperatingPoint(threshold, min_px)
+        MaskPoint(threshold, min_px)

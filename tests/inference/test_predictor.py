@@ -5,7 +5,7 @@ import pytest
 
 from medloom.errors import DecodeError, InputError, MedloomError
 from medloom.imaging import Image
-from medloom.inference import OperatingPoint
+from medloom.inference import MaskPoint
 
 
 def _npy(pixels):
@@ -30,7 +30,7 @@ def test_prediction_has_the_geometry_of_the_image_that_came_in(make_predictor, s
     assert prediction.probabilities.dtype == np.float32
 
 
-def test_a_lesion_is_found_where_it_is_in_an_image_of_another_size(make_predictor):
+def test_foreground_is_found_where_it_is_in_an_image_of_another_size(make_predictor):
     pixels = _with_square(96, 64)
     mask = make_predictor().predict(pixels).mask
     truth = pixels[..., 0] > 0
@@ -63,18 +63,18 @@ def test_an_empty_batch_gives_nothing(make_predictor):
     assert make_predictor().predict_batch([]) == []
 
 
-def test_with_flips_the_prediction_of_the_mirror_image_is_the_mirrored_prediction(make_predictor):
+def test_with_two_views_the_prediction_of_the_mirror_image_is_the_mirrored_prediction(make_predictor):
     class Slanted:
         name = "slanted"
 
-        def run(self, batch_nchw):
+        def run(self, batch_nchw, table_nf=None):
             ramp = np.linspace(0, 1, batch_nchw.shape[-1], dtype=np.float32)
             return np.clip(batch_nchw[:, :1] * ramp, 0, 1)
 
     pixels = _with_square(32, 32)
-    plain, flips = make_predictor(Slanted()), make_predictor(Slanted(), flips=True)
-    mirrored = flips.predict(pixels[:, ::-1]).probabilities[..., ::-1]
-    np.testing.assert_allclose(mirrored, flips.predict(pixels).probabilities, atol=1e-6)
+    plain, both = make_predictor(Slanted()), make_predictor(Slanted(), views=2)
+    mirrored = both.predict(pixels[:, ::-1]).probabilities[..., ::-1]
+    np.testing.assert_allclose(mirrored, both.predict(pixels).probabilities, atol=1e-6)
     assert (
         abs(plain.predict(pixels[:, ::-1]).probabilities[..., ::-1] - plain.predict(pixels).probabilities).max() > 0.1
     )
@@ -90,9 +90,9 @@ def test_area_in_mm2_follows_the_spacing_and_is_unknown_without(make_predictor):
     assert predictor.predict(Image(pixels, "dicom", spacing_mm=(1e200, 1e200))).area_mm2 is None
 
 
-def test_small_lesions_leave_the_mask_but_not_the_probability(make_predictor):
-    prediction = make_predictor(point=OperatingPoint(0.5, 65)).predict(_with_square(32, 32))
-    assert not prediction.has_lesion
+def test_small_regions_leave_the_mask_but_not_the_probability(make_predictor):
+    prediction = make_predictor(point=MaskPoint(0.5, 65)).predict(_with_square(32, 32))
+    assert not prediction.has_foreground
     assert prediction.area_px == 0
     assert prediction.probability == 1.0
 
@@ -115,7 +115,7 @@ def test_a_probability_that_is_not_finite_stops(make_predictor):
     class Broken:
         name = "broken"
 
-        def run(self, batch_nchw):
+        def run(self, batch_nchw, table_nf=None):
             return np.full_like(batch_nchw[:, :1], np.nan)
 
     with pytest.raises(MedloomError, match="not finite"):
@@ -124,6 +124,6 @@ def test_a_probability_that_is_not_finite_stops(make_predictor):
 
 def test_another_operating_point_leaves_the_first_predictor_alone(make_predictor):
     predictor = make_predictor()
-    strict = predictor.at(OperatingPoint(0.9, 7))
-    assert strict.predict(_with_square(32, 32)).operating_point == OperatingPoint(0.9, 7)
-    assert predictor.operating_point == OperatingPoint(0.5, 0)
+    strict = predictor.at(MaskPoint(0.9, 7))
+    assert strict.predict(_with_square(32, 32)).point == MaskPoint(0.9, 7)
+    assert predictor.point == MaskPoint(0.5, 0)

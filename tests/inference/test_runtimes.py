@@ -1,4 +1,4 @@
-"""One suite for every runtime: a new one is a line in ``RUNTIMES`` and is tested here without a new test."""
+"""One suite for every runtime: a new one is a line in ``registry.RUNTIMES`` and is tested here without a new test."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,20 +9,23 @@ import safetensors.torch
 import torch
 
 from medloom.errors import BundleError, MissingExtraError, UserError
-from medloom.inference import RUNTIMES, NetworkSpec, build_runtime
-from medloom.models.networks import build_network
+from medloom.inference import NetworkSpec, build_runtime, needs_weights
+from medloom.models.networks import build_mask_network
 from medloom.packaging.export import export_onnx
-from medloom.packaging.testing import tiny_graph
-from medloom.recipe import ModelConfig
+from medloom.registry import RUNTIMES
+from medloom.targets import Target
+from support.bundles import tiny_graph
 
 ARGS = {"channels": [4, 8], "num_res_units": 1}
-SPEC = NetworkSpec("unet", 3, 2, (32, 32), ARGS)
+TARGET = Target("masks", ("background", "core", "edema"))
+TWO_CLASSES = Target("masks", ("background", "lesion"))
+SPEC = NetworkSpec("unet", 3, (32, 32), TARGET, ARGS)
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return build_network(ModelConfig(name=SPEC.name, args=ARGS), SPEC.in_channels, SPEC.out_channels, SPEC.size).eval()
+    return build_mask_network(SPEC.name, SPEC.in_channels, TARGET.outputs, SPEC.size, ARGS).eval()
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def files(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     weights = folder / "model.safetensors"
     safetensors.torch.save_file(network.state_dict(), weights)
-    graph = export_onnx(network, folder / "model.onnx", channels=3, size=SPEC.size)
+    graph = export_onnx(network, folder / "model.onnx", channels=3, size=SPEC.size, target=TARGET)
     return {"torch": weights, "onnx": graph, "openvino": graph}
 
 
@@ -53,7 +56,7 @@ def test_gives_the_networks_probabilities(runtime, network):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_takes_batches_of_any_size(runtime, count):
     found = runtime.run(_images(count))
-    assert found.shape == (count, 2, 32, 32)
+    assert found.shape == (count, 3, 32, 32)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-5)
 
@@ -102,18 +105,31 @@ def test_a_damaged_model_is_refused(name, files, tmp_path):
 
 def test_torch_refuses_the_weights_of_another_network(files):
     with pytest.raises(BundleError, match="does not hold the weights of unet"):
-        build_runtime("torch", files["torch"], network=NetworkSpec("unet", 3, 1, (32, 32), ARGS))
+        build_runtime("torch", files["torch"], network=NetworkSpec("unet", 3, (32, 32), TWO_CLASSES, ARGS))
 
 
 def test_torch_refuses_a_network_that_it_does_not_know(files):
-    with pytest.raises(BundleError, match="'vnet' of this bundle cannot be built here"):
-        build_runtime("torch", files["torch"], network=NetworkSpec("vnet", 3, 1, (32, 32)))
+    with pytest.raises(BundleError, match="knows no network 'vnet'"):
+        build_runtime("torch", files["torch"], network=NetworkSpec("vnet", 3, (32, 32), TWO_CLASSES))
+
+
+def test_torch_refuses_arguments_that_its_network_does_not_take(files):
+    with pytest.raises(BundleError, match=r"'unet' of this bundle cannot be built here.*chanels"):
+        build_runtime("torch", files["torch"], network=NetworkSpec("unet", 3, (32, 32), TARGET, {"chanels": [4, 8]}))
 
 
 def test_without_torch_its_runtime_names_the_extra_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match="train"):
         build_runtime("torch", tmp_path / "model.safetensors")
+
+
+def test_a_runtime_says_whether_it_takes_weights_or_a_graph():
+    assert {name: needs_weights(name) for name in ("onnx", "openvino", "torch")} == {
+        "onnx": False, "openvino": False, "torch": True,
+    }  # fmt: skip
+    with pytest.raises(UserError, match="no runtime 'tensor'"):
+        needs_weights("tensor")
 
 
 def test_an_unknown_runtime_names_the_nearest_and_all(tmp_path):

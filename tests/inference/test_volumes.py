@@ -9,10 +9,10 @@ import pytest
 
 from medloom.imaging import decode, nifti_file
 from medloom.imaging.nifti import read_nifti_volume, write_nifti
-from medloom.inference import OperatingPoint
-from medloom.inference.files import predict_files
+from medloom.inference import MaskPoint
 from medloom.inference.inputs import ImageFile, SeriesFolder
 from medloom.inference.volumes import predict_volume, slices_of
+from medloom.inference.writers import predict_files
 
 OBLIQUE = nibabel.affines.from_matvec(
     np.array([[-0.6, 0.2, 0.5], [0.1, 0.7, -1.0], [0.3, 0.3, 2.0]]), [12.5, -80.0, 33.0]
@@ -43,7 +43,7 @@ def _rows(folder):
 
 @pytest.mark.parametrize("compress", [True, False])
 @pytest.mark.parametrize("affine", [OBLIQUE, np.diag([-1.0, 1.0, 3.0, 1.0])], ids=["oblique", "straight"])
-def test_the_mask_of_a_nifti_file_has_its_affine_and_shape_and_lies_where_the_lesion_is(
+def test_the_mask_of_a_nifti_file_has_its_affine_and_shape_and_lies_where_the_foreground_is(
     predictor, tmp_path, compress, affine
 ):
     voxels = _voxels()
@@ -63,7 +63,7 @@ def test_the_row_of_a_volume_has_its_voxels_and_slices_and_its_volume_in_millili
     images = [ImageFile("scan.nii.gz", lambda: _nifti(_voxels()))]
     predict_files(predictor, images, tmp_path)
     (row,) = _rows(tmp_path)
-    assert (row["area_px"], row["slices"], row["lesion"], row["area_mm2"]) == (str(4 * 6 * 2), "5", "yes", "")
+    assert (row["area_px"], row["slices"], row["foreground"], row["area_mm2"]) == (str(4 * 6 * 2), "5", "yes", "")
     expected = 4 * 6 * 2 * abs(np.linalg.det(OBLIQUE[:3, :3])) / 1000
     assert float(row["volume_ml"]) == pytest.approx(expected, rel=1e-5)
 
@@ -115,11 +115,11 @@ def test_one_page_of_a_volume_can_be_asked_for(predictor, tmp_path):
     assert inside.slices is None
 
 
-def test_small_lesions_are_erased_slice_by_slice(make_predictor):
+def test_small_regions_are_erased_slice_by_slice(make_predictor):
     predictor = make_predictor(channels=("grey",), size=(17, 17), preprocess={"fit": "pad"})
     volume = read_nifti_volume(_nifti(_voxels()))
-    strict = predict_volume(predictor.at(OperatingPoint(0.5, 25)), volume)
-    assert (strict.area_px, strict.has_lesion, strict.probability) == (0, False, 1.0)
+    strict = predict_volume(predictor.at(MaskPoint(0.5, 25)), volume)
+    assert (strict.area_px, strict.has_foreground, strict.probability) == (0, False, 1.0)
 
 
 def test_a_dicom_series_becomes_a_nifti_mask_in_the_patients_space(predictor, tmp_path, write_series):

@@ -13,10 +13,10 @@ from medloom.metrics import (
 )
 
 
-def clustered(seed=0, patients=30, slices=12):
+def clustered(seed=0, patients=30, images=12):
     rng = np.random.default_rng(seed)
-    level = np.repeat(rng.random(patients), slices)
-    return level + 0.05 * rng.random(patients * slices), np.repeat([f"P{i:03d}" for i in range(patients)], slices)
+    level = np.repeat(rng.random(patients), images)
+    return level + 0.05 * rng.random(patients * images), np.repeat([f"P{i:03d}" for i in range(patients)], images)
 
 
 def test_interval_over_single_cases_agrees_with_scipy():
@@ -27,11 +27,11 @@ def test_interval_over_single_cases_agrees_with_scipy():
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.01)
 
 
-def test_drawing_patients_gives_the_wider_interval_that_alike_slices_deserve():
+def test_drawing_patients_gives_the_wider_interval_that_alike_images_deserve():
     values, patients = clustered()
     by_patient = bootstrap_mean(values, patients)
-    by_slice = bootstrap_mean(values, np.arange(len(values)))
-    assert by_patient.high - by_patient.low > 2 * (by_slice.high - by_slice.low)
+    by_image = bootstrap_mean(values, np.arange(len(values)))
+    assert by_patient.high - by_patient.low > 2 * (by_image.high - by_image.low)
     assert (by_patient.n, by_patient.patients) == (360, 30)
 
 
@@ -61,21 +61,21 @@ def test_a_statistic_over_cases_can_be_an_area_under_a_curve():
 @pytest.mark.parametrize(
     ("values", "patients", "n"), [([0.5, 0.7], ["a", "a"], 100), ([0.5, 0.7], ["a", "b"], 0), ([0.6], ["a"], 100)]
 )
-def test_one_patient_or_no_resamples_give_a_figure_without_an_interval(values, patients, n):
+def test_one_patient_or_no_resamples_give_a_metric_without_an_interval(values, patients, n):
     estimate = bootstrap_mean(values, patients, n)
     assert estimate.value == pytest.approx(0.6)
     assert estimate.low is estimate.high is None
     assert bootstrap_interval(np.array(values), patients, n=n) == estimate
 
 
-def test_no_case_that_counts_gives_no_figure():
+def test_no_case_that_counts_gives_no_metric():
     nothing = Estimate(None, None, None, 0, 0)
     assert bootstrap_mean([np.nan, np.nan], ["a", "b"]) == nothing
     assert bootstrap_mean([], []) == nothing
     assert bootstrap_interval(np.array([np.nan]), ["a"]) == nothing
 
 
-def test_a_statistic_that_is_not_defined_gives_no_figure():
+def test_a_statistic_that_is_not_defined_gives_no_metric():
     values = np.stack([np.zeros(4), np.arange(4)], axis=1)
     estimate = bootstrap_interval(values, list("abcd"), lambda v, w: roc_auc(v[:, 0], v[:, 1], w), n=20)
     assert (estimate.value, estimate.low, estimate.n) == (None, None, 4)

@@ -33,7 +33,7 @@ def scores(n=150, seed=1, ties=False):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_figures_of_decisions_agree_with_scikit_learn(classes):
+def test_metrics_of_decisions_agree_with_scikit_learn(classes):
     truth, decision = decisions(classes)
     matrix = confusion_matrix(truth, decision, classes)
     np.testing.assert_array_equal(matrix[0], theirs.confusion_matrix(truth, decision))

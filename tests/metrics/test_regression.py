@@ -20,7 +20,7 @@ def values(n=80, seed=0):
 
 
 @pytest.mark.parametrize(("ours", "other"), CASES, ids=lambda f: f.__name__)
-def test_figures_agree_with_scikit_learn_and_scipy(ours, other):
+def test_metrics_agree_with_scikit_learn_and_scipy(ours, other):
     assert ours(*values())[0] == pytest.approx(other(*values()))
 
 
@@ -37,4 +37,4 @@ def test_what_does_not_vary_has_no_correlation_and_explains_nothing():
     assert np.isnan(spearman([1, 2, 3], [5, 5, 5])[0])
     assert np.isnan(r_squared([0.3, 0.3, 0.3], [1, 2, 3])[0])
     assert r_squared([1, 2, 3], [2, 2, 2])[0] == 0.0
-    assert all(np.isnan(figure([], [])[0]) for figure, _ in CASES)
+    assert all(np.isnan(metric([], [])[0]) for metric, _ in CASES)

@@ -9,12 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from medloom.errors import RecipeError
-from medloom.models import BACKBONES
-from medloom.models.backbones import _BUILDERS, blocks, build_backbone
-from medloom.models.classifier import build_classifier, parameter_groups
+from medloom.models.backbones import blocks, build_backbone
+from medloom.models.classifier import build_classifier
 from medloom.models.ensemble import Probabilities
 from medloom.packaging.export import _quiet_exporter
-from medloom.recipe import ModelConfig
+from medloom.registry import BACKBONES, load
 
 SIZE = (64, 64)
 
@@ -25,8 +24,7 @@ def _seed():
 
 
 def classifier(name="test_resnet", *, channels=1, outputs=3, size=SIZE, columns=0, **keys):
-    config = ModelConfig(name=name, **keys)
-    return build_classifier(config, in_channels=channels, outputs=outputs, size=size, table_features=columns)
+    return build_classifier(name, in_channels=channels, outputs=outputs, size=size, table_features=columns, **keys)
 
 
 def trained(part):
@@ -46,8 +44,8 @@ def batch_norms(network):
 # --- the network -----------------------------------------------------------------------------------------------------
 
 
-def test_every_backbone_in_the_registry_can_be_built():
-    assert set(BACKBONES) == set(_BUILDERS)
+def test_every_backbone_of_the_registry_has_a_builder():
+    assert all(callable(load(entry)) for entry in BACKBONES.values())
 
 
 @pytest.mark.parametrize("name", ["perceptron", "test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
@@ -78,7 +76,7 @@ def test_without_metadata_the_features_and_head_are_timms_own():
 
 def test_the_perceptron_sees_a_thumbnail_and_each_channels_mean_and_deviation():
     images = torch.randn(3, 2, 50, 64)
-    features = build_backbone(ModelConfig(name="perceptron"), 2, (50, 64))(images)
+    features = build_backbone("perceptron", 2, (50, 64))(images)
     assert features.shape == (3, 2 * 258)
     torch.testing.assert_close(features[:, -4:-2], images.mean(dim=(2, 3)))
     torch.testing.assert_close(features[:, -2:], images.std(dim=(2, 3), correction=0))
@@ -177,7 +175,7 @@ COUNTS = {"resnet18": 5, "efficientnet_b0": 8, "densenet121": 5, "vit_tiny_patch
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(COUNTS))
 def test_the_blocks_of_a_usual_network_hold_every_parameter_once_in_the_order_of_the_images_way(name):
-    check_blocks(build_backbone(ModelConfig(name=name), 3, (224, 224)), COUNTS[name])
+    check_blocks(build_backbone(name, 3, (224, 224)), COUNTS[name])
 
 
 @pytest.mark.parametrize(
@@ -185,7 +183,7 @@ def test_the_blocks_of_a_usual_network_hold_every_parameter_once_in_the_order_of
     [("test_resnet", 5), ("test_efficientnet", 6), ("test_vit", 7), ("test_convnext", 5), ("perceptron", 0)],
 )
 def test_the_blocks_of_a_small_network_hold_every_parameter_once_in_the_order_of_the_images_way(name, count):
-    check_blocks(build_backbone(ModelConfig(name=name), 3, SIZE), count)
+    check_blocks(build_backbone(name, 3, SIZE), count)
 
 
 def check_blocks(backbone, count):
@@ -230,7 +228,7 @@ def test_the_recipe_says_how_many_of_the_last_blocks_are_trained(keys, expected)
 def test_a_step_changes_the_unfrozen_blocks_and_the_head_and_nothing_else():
     network = classifier(tune="blocks", blocks=1, outputs=1)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(parameter_groups(network, 0.1), weight_decay=0.1)
+    optimiser = torch.optim.AdamW(network.parameter_groups(0.1), weight_decay=0.1)
     network(torch.randn(4, 1, *SIZE)).square().mean().backward()
     optimiser.step()
     changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
@@ -281,7 +279,7 @@ def test_setting_the_epoch_does_not_leave_evaluation_mode():
 
 def test_the_groups_hold_all_that_is_ever_trained_once_with_its_share_of_the_rate():
     network = classifier(unfreeze_every=3, backbone_rate=0.1, metadata="fused", columns=2)
-    groups = {group["name"]: group for group in parameter_groups(network, 0.02)}
+    groups = {group["name"]: group for group in network.parameter_groups(0.02)}
     assert groups["head"]["lr"] == 0.02
     assert groups["head"]["lr_scale"] == 1.0
     assert groups["backbone"]["lr"] == pytest.approx(0.002)
@@ -293,7 +291,7 @@ def test_the_groups_hold_all_that_is_ever_trained_once_with_its_share_of_the_rat
 @pytest.mark.parametrize("keys", [{"tune": "head"}, {"name": "perceptron"}, {"metadata": "only", "columns": 2}])
 def test_there_is_one_group_where_the_backbone_is_never_trained(keys):
     network = classifier(**keys)
-    groups = parameter_groups(network, 0.1)
+    groups = network.parameter_groups(0.1)
     assert [group["name"] for group in groups] == ["head"]
     assert len(groups[0]["params"]) == sum(trained(network.parameters()))
 
@@ -354,10 +352,10 @@ def test_a_transformers_file_of_another_image_size_is_resampled(tmp_path):
 
 
 def test_torchvisions_alexnet_file_is_loaded_without_its_fully_connected_layers(tmp_path):
-    theirs = build_backbone(ModelConfig(name="alexnet"), 3, SIZE)
+    theirs = build_backbone("alexnet", 3, SIZE)
     state = {**theirs.state_dict(), "classifier.6.weight": torch.zeros(1000, 4), "classifier.6.bias": torch.zeros(1000)}
     save_file(state, tmp_path / "a.safetensors")
-    mine = build_backbone(ModelConfig(name="alexnet", weights=str(tmp_path / "a.safetensors")), 1, SIZE)
+    mine = build_backbone("alexnet", 1, SIZE, weights=str(tmp_path / "a.safetensors"))
     torch.testing.assert_close(mine.features[0].weight, theirs.features[0].weight.sum(dim=1, keepdim=True))
 
 
@@ -440,8 +438,8 @@ def test_without_a_network_the_error_says_what_failed_and_the_ways_on(hub, monke
 SHARED_AXIS = pytest.mark.filterwarnings("ignore:.*The axis name. batch will not be used:UserWarning")
 
 
-def check_export(network, kind, size, columns, tmp_path):
-    whole = Probabilities(network, kind).eval()
+def check_export(network, activation, size, columns, tmp_path):
+    whole = Probabilities(network, activation).eval()
     batch = torch.export.Dim("batch", min=1)
     names = ["image", "table"] if columns else ["image"]
     given = (torch.randn(2, 3, *size), torch.randn(2, columns)) if columns else (torch.randn(2, 3, *size),)
@@ -470,34 +468,34 @@ def check_export(network, kind, size, columns, tmp_path):
 
 @SHARED_AXIS
 @pytest.mark.parametrize(
-    ("keys", "kind", "columns"),
+    ("keys", "activation", "columns"),
     [
-        ({"name": "perceptron", "metadata": "fused"}, "multi-class", 4),
-        ({"name": "perceptron", "metadata": "only"}, "multi-label", 4),
+        ({"name": "perceptron", "metadata": "fused"}, "softmax", 4),
+        ({"name": "perceptron", "metadata": "only"}, "sigmoid", 4),
     ],
 )
-def test_a_small_classifier_exports_to_onnx_for_any_batch(keys, kind, columns, tmp_path):
+def test_a_small_classifier_exports_to_onnx_for_any_batch(keys, activation, columns, tmp_path):
     network = classifier(channels=3, size=(40, 36), columns=columns, **keys)
-    check_export(network, kind, (40, 36), columns, tmp_path)
+    check_export(network, activation, (40, 36), columns, tmp_path)
 
 
 @pytest.mark.slow
 @SHARED_AXIS
 @pytest.mark.parametrize(
-    ("keys", "kind", "columns"),
+    ("keys", "activation", "columns"),
     [
-        ({"name": "resnet18"}, "binary", 0),
-        ({"name": "efficientnet_b0"}, "multi-class", 0),
-        ({"name": "densenet121"}, "multi-class", 0),
-        ({"name": "vit_tiny_patch16_224"}, "multi-class", 0),
-        ({"name": "alexnet"}, "multi-class", 0),
-        ({"name": "resnet18", "metadata": "fused"}, "multi-label", 5),
-        ({"name": "resnet18", "metadata": "only"}, "real", 5),
+        ({"name": "resnet18"}, "sigmoid", 0),
+        ({"name": "efficientnet_b0"}, "softmax", 0),
+        ({"name": "densenet121"}, "softmax", 0),
+        ({"name": "vit_tiny_patch16_224"}, "softmax", 0),
+        ({"name": "alexnet"}, "softmax", 0),
+        ({"name": "resnet18", "metadata": "fused"}, "sigmoid", 5),
+        ({"name": "resnet18", "metadata": "only"}, "identity", 5),
     ],
 )
-def test_a_usual_classifier_exports_to_onnx_for_any_batch(keys, kind, columns, tmp_path):
+def test_a_usual_classifier_exports_to_onnx_for_any_batch(keys, activation, columns, tmp_path):
     network = classifier(channels=3, size=(96, 80), columns=columns, **keys)
     network.train()
     with torch.no_grad():  # statistics of its own, so that batch norms do something
         network(torch.randn(4, 3, 96, 80), torch.randn(4, 5))
-    check_export(network, kind, (96, 80), columns, tmp_path)
+    check_export(network, activation, (96, 80), columns, tmp_path)

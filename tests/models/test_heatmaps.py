@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -5,15 +6,13 @@ from torch.nn import functional
 from medloom.errors import UserError
 from medloom.models.classifier import build_classifier
 from medloom.models.heatmaps import grad_cam
-from medloom.recipe import ModelConfig
 
 SIZE = (64, 64)
 
 
 def classifier(name="test_resnet", size=SIZE, columns=0, **keys):
     torch.manual_seed(0)
-    config = ModelConfig(name=name, **keys)
-    return build_classifier(config, in_channels=1, outputs=3, size=size, table_features=columns)
+    return build_classifier(name, in_channels=1, outputs=3, size=size, table_features=columns, **keys)
 
 
 def images(count=2, size=SIZE):
@@ -96,3 +95,11 @@ def test_a_network_without_a_feature_map_is_refused_with_a_reason(keys):
 def test_an_output_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="from 0 to 2"):
         grad_cam(classifier(), images(), None, 3)
+
+
+def test_a_network_gives_its_own_map_as_an_array_and_none_where_it_has_none():
+    network, image = classifier(), images(1)
+    expected = grad_cam(network, image, None, 1)[0].numpy()
+    np.testing.assert_array_equal(network.heatmap(image.numpy(), None, 1), expected)
+    for keys in ({"name": "perceptron"}, {"metadata": "only", "columns": 2}):
+        assert classifier(**keys).heatmap(image.numpy(), np.zeros((1, 2), np.float32), 0) is None

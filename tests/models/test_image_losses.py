@@ -5,15 +5,15 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 from medloom.errors import RecipeError
-from medloom.models import IMAGE_LOSSES
-from medloom.models.image_losses import _ARGUMENTS, build_image_loss
-from medloom.recipe import LossConfig
+from medloom.models.image_losses import BinaryLoss, ClassesLoss, LabelsLoss, build_label_loss, mse
 
-KINDS = ("binary", "multi-class", "multi-label")
+FORMS = {"binary": BinaryLoss, "multi-class": ClassesLoss, "multi-label": LabelsLoss}
+KINDS = tuple(FORMS)
 
 
 def build(name, kind, counts=None, **args):
-    return build_image_loss(LossConfig(name=name, args=args), kind, counts)
+    facts = (FORMS[kind], counts) if kind in FORMS else (counts,)
+    return build_label_loss(name, kind, facts, args)
 
 
 def example(kind, count=12, outputs=4):
@@ -30,10 +30,6 @@ def sigmoid_focal_by_the_paper(logits, targets, gamma, alpha):
     p_t = torch.where(targets == 1, p, 1 - p)
     alpha_t = 1.0 if alpha is None else torch.where(targets == 1, alpha, 1 - alpha)
     return (-alpha_t * (1 - p_t) ** gamma * p_t.log()).mean()
-
-
-def test_every_name_in_the_registry_can_be_built():
-    assert set(IMAGE_LOSSES) == set(_ARGUMENTS)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multi-label"])
@@ -102,9 +98,9 @@ def test_focal_of_extreme_logits_and_its_gradient_are_finite(kind, gamma):
 def test_mse_is_of_the_numbers_in_the_unit_of_each():
     torch.manual_seed(0)
     values, targets = torch.randn(5, 2), 100 * torch.randn(5, 2)
-    torch.testing.assert_close(build("mse", "real")(values, targets), functional.mse_loss(values, targets))
+    torch.testing.assert_close(build("mse", "regression")(values, targets), functional.mse_loss(values, targets))
     unit = [1.0 + number for number in range(values.shape[1])]
-    found = build_image_loss(LossConfig(name="mse"), "real", deviations=unit)(values, targets)
+    found = mse(unit)(values, targets)
     divided = torch.tensor(unit)
     torch.testing.assert_close(found, functional.mse_loss(values / divided, targets / divided))
 
@@ -172,10 +168,10 @@ def test_shapes_that_do_not_belong_together_are_refused(kind, logits, targets, a
 @pytest.mark.parametrize(
     ("name", "kind", "args", "said"),
     [
-        ("mse", "binary", {}, "loss.name.*cross-entropy or focal"),
-        ("cross-entropy", "real", {}, "loss.name.*mse"),
-        ("dice", "binary", {}, "no loss for whole images"),
-        ("mse", "real", {"gamma": 1}, "takes none"),
+        ("mse", "binary", {}, "no loss for binary.*cross-entropy, focal"),
+        ("cross-entropy", "regression", {}, "no loss for regression.*mse"),
+        ("dice", "binary", {}, "no loss for binary"),
+        ("mse", "regression", {"gamma": 1}, "takes none"),
         ("focal", "binary", {"gama": 1}, "did you mean 'gamma'"),
         ("cross-entropy", "binary", {"gamma": 1}, "no argument of loss"),
         ("focal", "binary", {"gamma": -1}, "loss.args.gamma"),

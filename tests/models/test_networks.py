@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from medloom.errors import RecipeError
-from medloom.models import NETWORKS
-from medloom.models.networks import _BUILDERS, build_network, parameter_count
-from medloom.recipe import ModelConfig
+from medloom.models.network import parameter_count
+from medloom.models.networks import build_mask_network
+from medloom.registry import NETWORKS
 
 SMALL = {
     "unet": {"channels": [4, 8, 16]},
@@ -17,36 +18,42 @@ SMALL = {
 }
 
 
-def test_every_name_in_the_registry_can_be_built():
-    assert set(NETWORKS) == set(_BUILDERS) == set(SMALL)
-
-
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 @pytest.mark.parametrize(("channels", "classes"), [(1, 1), (4, 3)])
 def test_logits_have_the_images_size_and_one_plane_a_class(name, channels, classes):
-    network = build_network(ModelConfig(name=name, args=SMALL[name]), channels, classes, (64, 96)).eval()
+    network = build_mask_network(name, channels, classes, (64, 96), SMALL[name]).eval()
     assert network(torch.zeros(1, channels, 64, 96)).shape == (1, classes, 64, 96)
 
 
 def test_the_default_unet_is_the_usual_one():
-    network = build_network(ModelConfig(), 3, 1, (64, 64))
+    network = build_mask_network("unet", 3, 1, (64, 64))
     assert parameter_count(network) == pytest.approx(6.5e6, rel=0.01)
 
 
 def test_dropout_drops_whole_feature_maps():
-    network = build_network(ModelConfig(args={"channels": [4, 8], "dropout": 0.5}), 1, 1, (32, 32))
+    network = build_mask_network("unet", 1, 1, (32, 32), {"channels": [4, 8], "dropout": 0.5})
     kinds = {type(m) for m in network.modules() if "Dropout" in type(m).__name__}
     assert kinds == {torch.nn.Dropout2d}
 
 
 @pytest.mark.parametrize(
-    ("config", "size", "said"),
+    ("name", "args", "size", "said"),
     [
-        (ModelConfig(args={"chanels": [4, 8]}), (64, 64), "did you mean 'channels'"),
-        (ModelConfig(args={"channels": [4]}), (64, 64), "cannot be built"),
-        (ModelConfig(args={"channels": [4, 8, 16]}), (50, 50), "50x50"),
+        ("unett", {}, (64, 64), "did you mean 'unet'"),
+        ("unet", {"chanels": [4, 8]}, (64, 64), "did you mean 'channels'"),
+        ("unet", {"channels": [4]}, (64, 64), "cannot be built"),
+        ("unet", {"channels": [4, 8, 16]}, (50, 50), "50x50"),
     ],
 )
-def test_a_wrong_argument_or_size_is_a_recipe_error_that_says_so(config, size, said):
+def test_a_wrong_name_argument_or_size_is_a_recipe_error_that_says_so(name, args, size, said):
     with pytest.raises(RecipeError, match=said):
-        build_network(config, 3, 1, size)
+        build_mask_network(name, 3, 1, size, args)
+
+
+def test_a_network_for_masks_is_trained_as_one_and_has_no_heat_map():
+    network = build_mask_network("unet", 1, 1, (32, 32), {"channels": [4, 8]})
+    network.set_epoch(3)
+    (group,) = network.parameter_groups(0.1)
+    assert [id(p) for p in group["params"]] == [id(p) for p in network.parameters()]
+    assert all(p.requires_grad for p in network.parameters())
+    assert network.heatmap(np.zeros((1, 1, 32, 32), np.float32), None, 0) is None

@@ -5,7 +5,7 @@ import pytest
 
 from medloom.packaging import read_bundle
 from medloom.packaging.bundle import checksum_line
-from medloom.packaging.testing import write_tiny_bundle
+from support.bundles import write_tiny_bundle
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ from safetensors.numpy import load_file
 
 import medloom
 from medloom.errors import BundleError, UserError, VerifyError
-from medloom.inference import OperatingPoint
+from medloom.inference import MaskPoint
 from medloom.packaging import read_bundle, verify, write_bundle
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import checksum_line
-from medloom.packaging.testing import tiny_graph, tiny_recipe, write_tiny_bundle
+from medloom.targets import Target
+from support.bundles import tiny_graph, tiny_recipe, write_tiny_bundle
 
 
 def test_a_bundle_gives_a_predictor_that_finds_what_it_was_made_to_find(bundle_path):
@@ -33,9 +34,10 @@ def test_the_manifest_says_what_the_recipe_and_the_run_said(bundle_path):
         manifest = bundle.manifest
     assert manifest.channels == ("pre", "FLAIR", "post")
     assert manifest.preprocess.size == (32, 32)
-    assert manifest.operating_point.point() == OperatingPoint(0.5, 4)
+    assert manifest.operating_point() == MaskPoint(0.5, 4)
     assert manifest.metrics["dice"]["value"] == 0.5
-    assert manifest.model.out_channels == 1
+    assert manifest.target == Target("masks", ("class0", "class1"))
+    assert manifest.views == 1
     assert manifest.training_data.fingerprint == "0" * 64
     assert not manifest.phantom
     assert {"python", "numpy", "onnxruntime"} <= manifest.versions.keys()
@@ -81,7 +83,7 @@ def test_verify_replays_the_golden_example_from_the_archive_and_from_its_folder(
         assert report.files == 6
 
 
-def test_the_golden_example_has_a_lesion_and_background(folder):
+def test_the_golden_example_has_foreground_and_background(folder):
     probabilities = np.load(folder / "golden/probabilities.npy")
     assert 0.0 < (probabilities >= 0.5).mean() < 0.5
 
@@ -151,13 +153,26 @@ def test_a_manifest_that_lists_a_file_whose_name_is_not_plain_is_refused(folder,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), "format 2; this version of Medloom reads 1"),
+        (lambda m: m.update(format=3), "format 3; this version of Medloom reads 2"),
+        (
+            lambda m: m.update(format=1, task="segmentation"),
+            "format 1; this version of Medloom reads 2: package the model",
+        ),
         (lambda m: m.update(surprise=1), "surprise"),
-        (lambda m: m["operating_point"].update(threshold=7), r"operating_point\.threshold"),
+        (lambda m: m["point"].update(threshold=7), "point: threshold is 7"),
+        (lambda m: m["point"].update(surprise=7), "point: .*surprise"),
+        (lambda m: m.update(point={}), "point: "),
+        (lambda m: m["target"].update(kind="shapes"), "target: .*there is no kind 'shapes'"),
+        (lambda m: m["target"].update(names="ab"), "target: .*a list"),
+        (lambda m: m["target"].update(names=["alone"]), "target: .*1 classes"),
+        (lambda m: m["target"].update(kind="binary"), "point: "),
+        (lambda m: m.update(views=0), "views"),
+        (lambda m: m["preprocess"].update(surprise=1), r"preprocess\.surprise"),
         (lambda m: m.update(metrics={"dice": float("nan")}), "NaN"),
         (lambda m: m["files"].update({"../secret": "0" * 64}), "secret"),
         (lambda m: m["files"].pop("model.onnx"), r"no model\.onnx"),
         (lambda m: m["golden"].update(input="/etc/hostname"), "/etc/hostname"),
+        (lambda m: m["golden"].update(answer=["golden/probabilities.npy"]), "golden.answer names .*expected .*mask"),
     ],
 )
 def test_a_manifest_that_is_wrong_is_refused_by_the_field(folder, change, message, rewrite):
@@ -192,7 +207,7 @@ def test_weights_are_kept_as_they_were(tmp_path):
         onnx=tmp_path / "m.onnx",
         weights=weights,
         recipe=tiny_recipe(),
-        operating_point=OperatingPoint(),
+        point=MaskPoint(),
         metrics={},
         fingerprint="",
         phantom=True,
@@ -224,7 +239,7 @@ def test_a_graph_with_weights_elsewhere_is_not_packed(tmp_path):
             onnx=tmp_path / "m.onnx",
             weights={},
             recipe=tiny_recipe(),
-            operating_point=OperatingPoint(),
+            point=MaskPoint(),
             metrics={},
             fingerprint="",
             phantom=False,

@@ -12,22 +12,23 @@ import pytest
 
 import medloom
 from medloom.errors import BundleError, InputError, VerifyError
-from medloom.inference import LabelPredictor, Predictor
+from medloom.inference import LabelPoint
 from medloom.packaging import read_bundle, verify
-from medloom.packaging.testing import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
 from medloom.serving.problems import Problem
+from medloom.targets import Target
+from support.bundles import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 KINDS = {
     "binary": ("benign", "malignant"),
     "multi-class": ("a", "b", "c"),
     "multi-label": ("left", "right", "both"),
-    "real": ("grade",),
+    "regression": ("grade",),
 }
 
 
 @pytest.fixture(scope="module")
 def bundle_path(tmp_path_factory):
-    recipe = tiny_label_recipe(metadata=True, rounds=2)
+    recipe = tiny_label_recipe(metadata=True, views=2)
     return write_tiny_label_bundle(tmp_path_factory.mktemp("labels") / "model.tar.gz", recipe, thresholds=[0.7])
 
 
@@ -35,7 +36,7 @@ def _expected(kind, outputs, pixels, table=0.0):
     """The tiny graph by hand, on 8-bit pixels in units of ImageNet's mean and deviation."""
     mean = ((pixels / 255 - 0.449) / 0.226).mean() + table
     logits = np.arange(1, outputs + 1) * mean - np.arange(outputs) / 2
-    if kind == "real":
+    if kind == "regression":
         return logits
     if kind == "multi-class":
         return np.exp(logits) / np.exp(logits).sum()
@@ -48,26 +49,28 @@ def test_every_kind_of_label_comes_out_of_its_bundle_as_computed_by_hand(tmp_pat
     recipe = tiny_label_recipe(kind, names=KINDS[kind], metadata=metadata)
     path = write_tiny_label_bundle(tmp_path / "m.tar.gz", recipe)
     predictor = medloom.load(path)
-    assert isinstance(predictor, LabelPredictor)
     pixels = np.random.default_rng(0).integers(60, 190, (32, 32), np.uint8)
     given = {"age": 65, "sex": "male"} if metadata else {}
     found = predictor.predict(pixels, metadata=given)
     outputs = 1 if kind == "binary" else len(KINDS[kind])
     expected = _expected(kind, outputs, pixels, 1.5 + 1.0 if metadata else 0.0)
     expected = [1 - expected[0], expected[0]] if kind == "binary" else expected
-    assert (found.kind, found.names) == (kind, KINDS[kind])
+    assert predictor.target == Target(kind, KINDS[kind])
+    assert found.names == KINDS[kind]
     assert found.scores == pytest.approx(expected, abs=2e-3)  # the mean of three channels stands for one of grey
     assert verify(path).max_difference < 1e-6
 
 
-def test_both_tasks_are_loaded_by_the_same_function(bundle_path, tmp_path):
-    assert isinstance(medloom.load(bundle_path), LabelPredictor)
-    assert isinstance(medloom.load(write_tiny_bundle(tmp_path / "m.tar.gz")), Predictor)
+def test_every_kind_is_loaded_by_the_same_function(bundle_path, tmp_path):
+    loaded = [medloom.load(path) for path in (bundle_path, write_tiny_bundle(tmp_path / "m.tar.gz"))]
+    assert [predictor.target.kind for predictor in loaded] == ["binary", "masks"]
+    assert [predictor.forms[0] for predictor in loaded] == ["application/json"] * 2
 
 
-def test_thresholds_rounds_and_metadata_travel_with_the_bundle(bundle_path):
+def test_thresholds_views_and_metadata_travel_with_the_bundle(bundle_path):
     predictor = medloom.load(bundle_path)
-    assert (predictor.thresholds, predictor.rounds, predictor.classes) == ((0.7,), 2, ("benign", "malignant"))
+    assert (predictor.point, predictor.views) == (LabelPoint((0.7,)), 2)
+    assert predictor.target.names == ("benign", "malignant")
     assert predictor.metadata_columns == ("age", "sex")
     assert predictor.encode([{"age": 60, "sex": "female"}]).tolist() == [[1, 0, 1, 0, 0, 0]]
     with pytest.raises(InputError, match="this model takes age, sex"):
@@ -77,15 +80,15 @@ def test_thresholds_rounds_and_metadata_travel_with_the_bundle(bundle_path):
 def test_the_manifest_says_what_kind_of_model_it_is(bundle_path):
     with read_bundle(bundle_path) as bundle:
         manifest = bundle.manifest
-    assert (manifest.task, manifest.kind, manifest.operating_point) == ("classification", "binary", None)
-    assert (manifest.model.out_channels, manifest.model.table_features) == (1, (6,))
-    assert manifest.golden.mask is None
+    assert manifest.target == Target("binary", ("benign", "malignant"))
+    assert (manifest.operating_point(), manifest.model.table_features) == (LabelPoint((0.7,)), (6,))
+    assert manifest.golden.answer == ("golden/probabilities.npy",)
     assert manifest.model.options["metadata"] == "fused"
 
 
 def test_the_same_inputs_give_the_same_bundle(bundle_path, tmp_path):
     again = write_tiny_label_bundle(
-        tmp_path / "again.tar.gz", tiny_label_recipe(metadata=True, rounds=2), thresholds=[0.7]
+        tmp_path / "again.tar.gz", tiny_label_recipe(metadata=True, views=2), thresholds=[0.7]
     )
     assert again.read_bytes() == bundle_path.read_bytes()
 
@@ -99,8 +102,8 @@ def test_verify_replays_the_golden_example_with_each_runtime_of_the_graph(bundle
 
 def test_the_golden_scores_are_not_at_an_end_of_the_scale(folder):
     scores = np.load(folder / "golden/probabilities.npy")
-    assert scores.shape == (1, 1)
-    assert 0.02 < scores[0, 0] < 0.98
+    assert scores.shape == (1,)
+    assert 0.02 < scores[0] < 0.98
 
 
 def test_verify_says_when_the_model_answers_differently(folder, rewrite):
@@ -131,18 +134,20 @@ def test_swapped_classes_and_every_other_flipped_byte_are_noticed(folder):
 
 
 def _first_table(manifest):
-    return manifest["labels"]["tables"][0]
+    return manifest["tables"][0]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(labels=None), "labels does not fit the task"),
-        (lambda m: m.update(task="segmentation"), "does not fit the task segmentation"),
-        (lambda m: m["labels"].update(kind="ranking"), r"labels\.kind"),
-        (lambda m: m["labels"].update(thresholds=[1.5]), r"labels\.thresholds"),
-        (lambda m: m["labels"].update(rounds=0), r"labels\.rounds"),
-        (lambda m: m["labels"].update(surprise=1), "surprise"),
+        (lambda m: m.pop("point"), "point: Field required"),
+        (lambda m: m["target"].update(kind="masks"), "point: "),
+        (lambda m: m["target"].update(kind="multi-class"), "point: "),
+        (lambda m: m["target"].update(kind="ranking"), "target: .*ranking"),
+        (lambda m: m["point"].update(thresholds=[1.5]), "point: "),
+        (lambda m: m["point"].update(thresholds=[0.5, 0.5]), "point: "),
+        (lambda m: m["point"].update(surprise=1), "point: .*surprise"),
+        (lambda m: m.update(views=0), "views"),
         (lambda m: _first_table(m).pop("numeric"), "metadata is damaged"),
         (lambda m: _first_table(m)["numeric"][0].update(std=0), "mean or deviation"),
         (lambda m: _first_table(m)["categorical"][0].update(categories=[1]), "metadata is damaged"),

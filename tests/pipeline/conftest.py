@@ -7,10 +7,11 @@ import io
 
 import numpy as np
 import pytest
+import yaml
 
 from medloom.files import write_bytes
 from medloom.imaging import encode_png
-from medloom.recipe import Recipe
+from medloom.recipe import Recipe, parse_recipe
 
 SIZE = 24
 
@@ -52,10 +53,10 @@ def measured_pictures(place):
 def make_recipe():
     """A recipe for the pictures, whose labels the preparation is to find out; arguments are groups of the recipe."""
 
-    def make(labels=None, **groups) -> Recipe:
+    def make(target=None, labels=None, **groups) -> Recipe:
         plain = {
             "name": "pictures",
-            "task": "classification",
+            "target": {"kind": "auto", **(target or {})},
             "data": {"layout": "csv", "labels": {"patient": "patient", **(labels or {})}},
             "preprocess": {"size": [SIZE, SIZE]},
             "model": {"name": "perceptron"},
@@ -65,6 +66,6 @@ def make_recipe():
         }
         for name, group in groups.items():
             plain[name] = {**plain.get(name, {}), **group}
-        return Recipe.model_validate(plain)
+        return parse_recipe(yaml.safe_dump(plain))
 
     return make

@@ -16,10 +16,11 @@ from medloom import pipeline
 from medloom.cli.main import main
 from medloom.data import open_source, read_catalogue
 from medloom.errors import RecipeError
-from medloom.evaluation.classification.groups import groups
-from medloom.files import read_json, sha256_file, write_json, write_text
+from medloom.evaluation.folds import notes_of_folds
+from medloom.evaluation.labels.groups import groups
+from medloom.evaluation.tables import read_cases
+from medloom.files import read_json, sha256_file, write_text
 from medloom.pipeline import Run, folds
-from medloom.pipeline.fold_gallery import gather_gallery
 
 FOLDS = 3
 TINY = [
@@ -53,7 +54,7 @@ class Crossed:
         return Run.open(self.folder / f"fold-{number}")
 
     def hashes(self) -> dict[str, str]:
-        """What each file of weights and figures of the folds holds."""
+        """What each file of weights and metrics of the folds holds."""
         names = ("checkpoints/*", "metrics.jsonl", "evaluation/summary.json")
         files = [path for name in names for path in self.folder.glob(f"fold-*/{name}")]
         return {path.relative_to(self.folder).as_posix(): sha256_file(path) for path in files}
@@ -62,7 +63,7 @@ class Crossed:
 @pytest.fixture(scope="module")
 def crossed(place):
     patch = pytest.MonkeyPatch()
-    train, evaluate = pipeline.train, pipeline.evaluate
+    train, evaluate = folds.train, folds.evaluate
     found = Crossed(place / "runs" / "melanoma", 0)
 
     def counted_train(run, **options):
@@ -78,8 +79,8 @@ def crossed(place):
             raise KeyboardInterrupt
         return evaluate(run, **options)
 
-    patch.setattr(pipeline, "train", counted_train)
-    patch.setattr(pipeline, "evaluate", counted_evaluate)
+    patch.setattr(folds, "train", counted_train)
+    patch.setattr(folds, "evaluate", counted_evaluate)
     with patch.context():
         assert main(COMMAND) == 130
         found.interrupted = found.hashes()
@@ -113,11 +114,11 @@ def test_every_patient_is_tested_exactly_once_by_a_fold_that_never_saw_that_pati
     assert sorted(cases["sample_id"]) == sorted(rows["sample_id"])
 
 
-def test_the_figures_are_those_of_the_test_cases_of_all_folds(crossed):
+def test_the_metrics_are_those_of_the_test_cases_of_all_folds(crossed):
     cases = pd.read_csv(crossed.folder / "evaluation" / "cases.csv")
     summary = read_json(crossed.folder / "evaluation" / "summary.json")
     expected = roc_auc_score(cases["truth"], cases["score"])
-    assert summary["test"]["figures"]["roc_auc"]["value"] == pytest.approx(expected)
+    assert summary["test"]["metrics"]["roc_auc"]["value"] == pytest.approx(expected)
     assert [fold["fold"] for fold in summary["folds"]] == list(range(FOLDS))
     limits = []
     for number in range(FOLDS):
@@ -125,7 +126,7 @@ def test_the_figures_are_those_of_the_test_cases_of_all_folds(crossed):
         limits.append(own["operating_point"]["thresholds"][0])
         part = cases[cases["fold"] == number]
         assert list(part["decision"]) == list((part["score"] >= limits[-1]).astype(int))
-        assert summary["folds"][number]["figures"] == own["test"]["figures"]
+        assert summary["folds"][number]["metrics"] == own["test"]["metrics"]
     assert summary["operating_point"]["thresholds"] == [pytest.approx(np.mean(limits), abs=1e-5)]
 
 
@@ -140,7 +141,7 @@ def test_the_bundle_answers_with_the_mean_of_the_folds_each_with_its_own_encodin
         {"age_approx": "", "sex": "female", "anatom_site_general_challenge": "never seen"},
     ]
     answers = []
-    with open_source(read_json(crossed.folder / "run.json")["data"]) as source:
+    with open_source(pipeline.find_images(Run.open(crossed.folder))) as source:
         for person, file in zip(people, rows["image"], strict=False):
             image = source.read(file)
             expected = np.mean([part.predict(image, metadata=person).scores for part in parts], axis=0)
@@ -151,32 +152,12 @@ def test_the_bundle_answers_with_the_mean_of_the_folds_each_with_its_own_encodin
 
 def test_the_gallery_of_the_whole_holds_the_most_confident_mistakes_of_all_folds(crossed):
     galleries = [read_json(crossed.fold(number).folder / "evaluation/gallery.json") for number in range(FOLDS)]
-    scores = sorted((item["score"] for gallery in galleries for item in gallery), reverse=True)
-    shown = read_json(crossed.folder / "evaluation/gallery.json")
-    assert [item["score"] for item in shown] == scores[:8]
-    assert all((crossed.folder / "evaluation" / item["file"]).is_file() for item in shown)
-    assert {item["sample_id"] for item in shown} - {item["sample_id"] for item in galleries[0]}
-
-
-def test_the_gallery_of_numbers_over_the_folds_begins_with_the_largest_errors_in_their_own_spread(
-    make_recipe, tmp_path
-):
-    labels = {"kind": "real", "targets": ["volume", "dose"]}
-    recipe = make_recipe(labels, loss={"name": "mse"}, train={"monitor": "loss"})
-    runs = [Run.start(recipe, tmp_path / name) for name in ("whole", "fold-0", "fold-1")]
-    for number, sizes in enumerate([(3.0, 0.5), (4.0, 2.0)]):
-        folder = runs[number + 1].folder / "evaluation"
-        items = [
-            {"sample_id": f"S{number}{place}", "error": -100.0 * place, "spreads": size, "file": f"{number}{place}.png"}
-            for place, size in enumerate(sizes)
-        ]
-        for item in items:
-            write_text(folder / item["file"], "a picture")
-        write_json(folder / "gallery.json", items)
-    gather_gallery(runs[0], runs[1:])
-    shown = read_json(runs[0].folder / "evaluation" / "gallery.json")
-    assert [item["sample_id"] for item in shown] == ["S10", "S00", "S11", "S01"]
-    assert all((runs[0].folder / "evaluation" / item["file"]).is_file() for item in shown)
+    items = [[item for group in gallery["groups"] for item in group["items"]] for gallery in galleries]
+    orders = sorted(item["order"] for found in items for item in found)
+    (shown,) = read_json(crossed.folder / "evaluation/gallery.json")["groups"]
+    assert [item["order"] for item in shown["items"]] == orders[: shown["most"]]
+    assert all((crossed.folder / "evaluation" / item["file"]).is_file() for item in shown["items"])
+    assert {item["sample_id"] for item in shown["items"]} - {item["sample_id"] for item in items[0]}
 
 
 @pytest.mark.parametrize("page", ["report.html", "data_report.html"])
@@ -193,7 +174,7 @@ def test_the_bundle_of_the_whole_verifies_itself_and_says_how_it_was_measured(cr
 def test_a_fold_is_left_alone_until_something_of_its_recipe_changes(crossed):
     whole = Run.open(crossed.folder)
     assert [pipeline.is_measured(fold) for fold in pipeline.fold_runs(whole)] == [True] * FOLDS
-    for key, value in (("evaluate", {"rounds": 2}), ("train", {"epochs": 3})):
+    for key, value in (("evaluate", {"views": 2}), ("train", {"epochs": 3})):
         section = getattr(whole.recipe, key).model_copy(update=value)
         changed = whole.recipe.model_copy(update={key: section})
         parts = pipeline.fold_runs(Run(whole.folder, changed))
@@ -209,30 +190,14 @@ def test_a_stage_alone_does_one_fold_and_asks_which(make_recipe, tmp_path, stage
     assert [path.name for path in run.folder.iterdir()] == ["recipe.yaml"]
 
 
-def test_groups_are_called_over_the_folds_as_in_each_of_them(make_recipe, tmp_path):
-    run = Run.start(make_recipe({"groups": ["skin"]}), tmp_path / "fold-0")
+def test_groups_are_called_over_the_folds_as_in_each_of_them(tmp_path):
     lines = ["sample_id,patient_id,split,truth,score,group_skin", "007,01,test,1,0.5,1", "008,01,test,0,0.25,NA"]
-    lines += ["009,02,test,0,0.125,", "010,02,validation,0,0.5,2"]
-    write_text(run.folder / "evaluation" / "cases.csv", "\n".join(lines) + "\n")
-    cases = folds._test_cases(run)
+    lines += ["009,02,test,0,0.125,"]
+    write_text(tmp_path / "cases.csv", "\n".join(lines) + "\n")
+    cases = read_cases(tmp_path / "cases.csv")
     assert [label for _, label, _ in groups(cases)] == ["NA", "1", "unknown"]
     assert list(cases["sample_id"]) == ["007", "008", "009"]
     assert list(cases["score"]) == [0.5, 0.25, 0.125]
-
-
-def test_notes_of_the_operating_point_say_of_which_folds_they_are():
-    found = [["a: too few", "of all"], ["of all"], ["of all", "a: too few"], ["of all", "b: nothing"]]
-    expected = ["Folds 1 and 3: a: too few", "Every fold: of all", "Fold 4: b: nothing"]
-    assert folds._of_folds(found) == expected
-    assert folds._of_folds([["x"], ["x"], ["x"], []]) == ["Folds 1, 2 and 3: x"]
-    assert folds._of_folds([[], []]) == []
-
-
-def test_a_rule_without_a_threshold_does_not_speak_of_the_folds_own():
-    whole = {"rule": "the most probable class", "operating_point": {"thresholds": [], "notes": []}}
-    own = [{"rule": "youden", "operating_point": {"thresholds": [at], "notes": []}} for at in (0.25, 0.5)]
-    assert folds._rule([whole, whole], "their mean") == "the most probable class"
-    assert folds._rule(own, "their mean") == "youden; each fold has its own, the bundle their mean"
 
 
 def test_the_whole_and_its_report_have_the_notes_and_thresholds_of_every_fold(crossed):
@@ -240,10 +205,10 @@ def test_the_whole_and_its_report_have_the_notes_and_thresholds_of_every_fold(cr
     own = [read_json(crossed.fold(number).folder / "evaluation" / "summary.json") for number in range(FOLDS)]
     points = [one["operating_point"] for one in own]
     assert [fold["operating_point"] for fold in summary["folds"]] == points
-    assert summary["operating_point"]["notes"] == folds._of_folds([point["notes"] for point in points])
+    assert tuple(summary["notes"]) == notes_of_folds([one["notes"] for one in own])
     page = (crossed.folder / "report.html").read_text()
     assert all(f"{point['thresholds'][0]:.3f}" in page for point in points)
-    assert all(note in page for note in summary["operating_point"]["notes"])
+    assert all(note in page for note in summary["notes"])
 
 
 @pytest.mark.slow
@@ -267,17 +232,18 @@ def test_segmentation_is_cross_validated_too(place, capsys):
     assert sorted(cases["sample_id"]) == sorted(rows["sample_id"])
     bundles = [pipeline.package(Run.open(folder / f"fold-{number}")) for number in range(FOLDS)]
     whole, parts = medloom.load(made["bundle"]), [medloom.load(path) for path in bundles]
-    with open_source(read_json(folder / "run.json")["data"]) as source:
+    with open_source(pipeline.find_images(Run.open(folder))) as source:
         image = source.read(rows["image"][0])
     expected = np.mean([part.predict(image).probabilities for part in parts], axis=0)
     np.testing.assert_allclose(whole.predict(image).probabilities, expected, atol=2e-6)
     assert main(["verify", made["bundle"]]) == 0
     worst = read_json(folder / "evaluation/gallery.json")["groups"][0]["items"]
-    assert [item["dice"] for item in worst] == cases["dice"].sort_values().tolist()[:3]
+    dice = cases.set_index("sample_id")["dice"]
+    assert [dice[item["sample_id"]] for item in worst] == dice.sort_values().tolist()[:3]
     assert all((folder / "evaluation" / item["file"]).is_file() for item in worst)
     summary, page = read_json(folder / "evaluation/summary.json"), (folder / "report.html").read_text()
     own = [read_json(folder / f"fold-{number}/evaluation/summary.json") for number in range(FOLDS)]
-    assert summary["notes"] == folds._of_folds([one["notes"] for one in own])
+    assert tuple(summary["notes"]) == notes_of_folds([one["notes"] for one in own])
     assert [fold["operating_point"] for fold in summary["folds"]] == [one["operating_point"] for one in own]
     patients = pd.read_csv(folder / "evaluation/patients.csv")
     assert sorted(patients["patient_id"]) == sorted(set(rows["patient_id"]))

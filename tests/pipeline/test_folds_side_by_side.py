@@ -82,7 +82,7 @@ def start(name: str, *words: str, when_both_train=lambda parent: None) -> Ended:
 def kill_first_fold(parent) -> None:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         words = path.read_text().split("\0")
-        if "medloom.cli.fold" in words and words[-2].endswith("fold-0"):
+        if words[-3:-2] == ["fold"] and words[-2].endswith("fold-0"):
             os.kill(int(path.parent.name), signal.SIGKILL)
 
 

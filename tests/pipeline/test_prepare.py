@@ -15,7 +15,7 @@ TABLE = {"metadata": {"numeric": ["age"], "categorical": ["site"]}}
 
 
 def test_the_encoding_of_metadata_is_fitted_on_training_rows_only(pictures, make_recipe, tmp_path):
-    run = Run.start(make_recipe(TABLE, model={"metadata": "fused"}), tmp_path / "run")
+    run = Run.start(make_recipe(labels=TABLE, model={"metadata": "fused"}), tmp_path / "run")
     prepare(run, pictures, workers=1)
     rows = read_catalogue(run.folder / "catalogue.csv")
     part = (rows["split"] == "train").to_numpy()
@@ -32,23 +32,23 @@ def test_the_encoding_of_metadata_is_fitted_on_training_rows_only(pictures, make
 
 def test_a_network_that_takes_no_metadata_has_no_encoding(pictures, make_recipe, tmp_path):
     for metadata, there in (("fused", True), ("none", False)):
-        run = Run.start(make_recipe(TABLE, model={"metadata": metadata}), tmp_path / "run")
+        run = Run.start(make_recipe(labels=TABLE, model={"metadata": metadata}), tmp_path / "run")
         prepare(run, pictures, workers=1)
         assert (run.folder / "table.json").exists() is there
 
 
 def test_what_was_found_out_about_the_labels_is_in_the_runs_recipe(pictures, make_recipe, tmp_path):
     run = Run.start(make_recipe(), tmp_path / "run")
-    assert run.recipe.data.labels.kind == "auto"
+    assert run.recipe.target.kind == "auto"
     prepare(run, pictures, workers=1)
-    labels = Run.open(run.folder).recipe.data.labels
-    assert (labels.kind, labels.classes) == ("binary", ("0", "1"))
+    target = Run.open(run.folder).recipe.target
+    assert (target.kind, target.classes) == ("binary", ("0", "1"))
 
 
 def test_a_recipe_that_does_not_fit_the_labels_that_were_found_says_so(measured_pictures, make_recipe, tmp_path):
     run = Run.start(make_recipe(), tmp_path / "run")
-    with pytest.raises(RecipeError, match=r"labels are real, and the recipe does not fit them: .*mse"):
+    with pytest.raises(RecipeError, match=r"labels are regression, and the recipe does not fit them: .*mse"):
         prepare(run, measured_pictures, workers=1)
     fitting = make_recipe(loss={"name": "mse"}, train={"monitor": "loss"})
     prepare(Run.start(fitting, tmp_path / "run"), measured_pictures, workers=1)
-    assert Run.open(run.folder).recipe.data.labels.kind == "real"
+    assert Run.open(run.folder).recipe.target.kind == "regression"

@@ -9,17 +9,19 @@ import pytest
 import yaml
 
 from medloom.errors import RecipeError
-from medloom.models.registry import IMAGE_LOSSES, LOSSES, NETWORKS
-from medloom.recipe import Recipe, builtin_names, load_recipe, parse_recipe
+from medloom.recipe import Recipe, builtin_names, load_recipe, parse_recipe, resolve_target
+from medloom.recipe.changes import changed
+from medloom.recipe.kinds import KINDS
 from medloom.recipe.reference import allowed_at
-from medloom.recipe.schema import SEGMENTATION_NETWORKS
+from medloom.registry import LAYOUTS, LOSSES, METRICS, NETWORKS, names_for
+from medloom.targets import KINDS as TARGETS
+from medloom.targets import Target
 
 BOOLEANS = [
     "split.stratify",
     "preprocess.normalise.nonzero",
     "preprocess.normalise.per_channel",
     "train.compile",
-    "evaluate.flips",
 ]
 
 
@@ -57,7 +59,7 @@ def _boolean_keys(path: str = "") -> list[str]:
     node = allowed_at(tuple(part for part in path.split(".") if part))
     for key, child in node["properties"].items():
         name = f"{path}.{key}".strip(".")
-        if "$ref" in child:
+        if "properties" in child:
             found += _boolean_keys(name)
         elif {"type": "boolean"} in [child, *child.get("anyOf", [])] or child.get("type") == "boolean":
             found.append(name)
@@ -100,7 +102,7 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
         ("preprocess.size=256", "preprocess.size: expected a list of 2: a whole number from 16 to 4096 and"),
         ("data.missing_channel=foo", "data.missing_channel: expected text (What a missing channel file gets: `refuse`"),
         ("data.missing_channel=copy:T1", "data.missing_channel: no channel 'T1' to copy; channels are grey"),
-        ("data.mask_values={a: 1, b: 1}", "data.mask_values: two classes have the same pixel value"),
+        ("target.mask_values={a: 1, b: 1}", "target.mask_values: two classes have the same pixel value"),
         ("split.train=0.9", "split: train, validation and test must add up to 1; they make 1.2"),
         ("split.fold=1", "split: fold says which of the folds is the test set, and folds is empty"),
         ("split={folds: 5, file: a.csv}", "split: file is one given split and folds are several of their own"),
@@ -110,8 +112,11 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
         ("train.epocs=3", "train.epocs: unknown key, did you mean 'epochs'?; allowed here: epochs, batch_size"),
         ("trian.epochs=3", "trian: unknown key, did you mean 'train'?"),
         ("train.optimizer.name=adan", "one of adamw, adam, sgd; got 'adan', did you mean 'adam'?"),
-        ("preprocess.crop=[64, 64]", "preprocess.crop: expected empty for task segmentation"),
-        ("train.monitor=auc", "train.monitor: expected one of dice_balanced, dice_lesion, dice_all, loss for task"),
+        ("preprocess.crop=[64, 64]", "preprocess.crop: there is no such key for target.kind masks, only for binary"),
+        ("train.monitor=auc", "train.monitor: expected one of dice_balanced, dice_foreground, dice_all, loss; got"),
+        ("evaluate.view=2", "evaluate.view: unknown key, did you mean 'views'?"),
+        ("target.kind=binari", "target.kind: expected one of masks, binary"),
+        ("package.runtime=onx", "package.runtime: expected one of onnx, openvino, torch; got 'onx', did you mean"),
         ("train.epochs=yes", "train.epochs: YAML reads true, false, yes and no as booleans"),
         ("name=A b", "name: expected text (Name of the recipe, in lower-case letters, digits and hyphens); got 'A b'"),
     ],
@@ -219,6 +224,82 @@ def test_a_resolved_recipe_loads_as_itself():
     assert parse_recipe(yaml.safe_dump(recipe.plain())) == recipe
 
 
-def test_the_recipe_knows_the_networks_and_losses_that_can_be_built():
-    assert set(SEGMENTATION_NETWORKS) == set(NETWORKS)
-    assert set(allowed_at(("loss", "name"))["enum"]) == {*LOSSES, *IMAGE_LOSSES}
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize(
+    ("place", "table"),
+    [(("loss", "name"), LOSSES), (("train", "monitor"), METRICS), (("data", "layout"), LAYOUTS)],
+    ids=[".".join(place) for place in (("loss", "name"), ("train", "monitor"), ("data", "layout"))],
+)
+def test_the_schema_of_a_kind_has_the_names_of_the_registry_for_it(kind, place, table):
+    assert tuple(allowed_at(place, kind)["enum"]) == names_for(table, kind)
+
+
+def test_the_networks_for_masks_are_those_of_the_registry():
+    assert tuple(allowed_at(("model", "name"))["enum"]) == names_for(NETWORKS, "masks")
+
+
+def test_every_kind_of_answer_has_a_recipe_that_says_so():
+    assert set(KINDS) == {*TARGETS, "auto"}
+    for kind in KINDS:
+        assert parse_recipe("name: x", [f"target.kind={kind}"]).target.kind == kind
+
+
+@pytest.mark.parametrize("text", ["task: segmentation", "task: classification", "data: {mask_values: {a: 0, b: 1}}"])
+def test_a_recipe_of_the_old_form_gets_one_line_that_says_where_it_went(text):
+    said = message(text=f"name: x\n{text}")
+    assert "in its section target now" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("override", "kinds"),
+    [
+        ("model.weights=imagenet", "binary, multi-class, multi-label, regression, auto"),
+        ("evaluate.rule=cost", "binary, multi-label, auto"),
+        ("data.labels.groups=[sex]", "binary, multi-class, multi-label, regression, auto"),
+    ],
+)
+def test_a_key_of_other_kinds_says_whose_it_is(override, kinds):
+    key = override.partition("=")[0].removesuffix(".groups")
+    assert message(override) == f"{key}: there is no such key for target.kind masks, only for {kinds}"
+
+
+def test_the_kind_decides_the_keys_wherever_it_stands_among_the_overrides():
+    recipe = parse_recipe("name: x", ["evaluate.rule=cost", "target.kind=binary"])
+    assert value_at(recipe, "evaluate.rule") == "cost"
+
+
+@pytest.mark.parametrize(
+    ("found", "loss", "monitor"),
+    [
+        (Target("binary", ("no", "yes")), "cross-entropy", "auc"),
+        (Target("multi-class", ("a", "b", "c")), "cross-entropy", "auc"),
+        (Target("multi-label", ("level",)), "cross-entropy", "auc"),
+        (Target("regression", ("level",)), "mse", "loss"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Target) else value,
+)
+def test_what_preparing_finds_out_becomes_the_target(found, loss, monitor):
+    recipe = resolve_target(parse_recipe("name: x\ntarget: {kind: auto}\ntrain: {epochs: 3}"), found)
+    assert recipe.predicts() == found
+    assert (recipe.loss.name, recipe.train.monitor, recipe.train.epochs) == (loss, monitor, 3)
+    assert parse_recipe(yaml.safe_dump(recipe.plain())) == recipe
+
+
+def test_a_key_that_does_not_fit_what_was_found_is_named():
+    recipe = parse_recipe("name: x\ntarget: {kind: auto}\nevaluate: {rule: cost}")
+    with pytest.raises(RecipeError, match=r"evaluate.rule: there is no such key for target.kind regression"):
+        resolve_target(recipe, Target("regression", ("level",)))
+
+
+def test_a_target_that_is_to_be_found_out_is_not_known_before():
+    with pytest.raises(RecipeError, match=r"target.kind is auto: run `medloom prepare`"):
+        parse_recipe("name: x\ntarget: {kind: auto}").predicts()
+    with pytest.raises(RecipeError, match=r"target.classes is empty: run `medloom prepare`"):
+        parse_recipe("name: x\ntarget: {kind: binary}").predicts()
+
+
+def test_more_epochs_and_another_rule_may_change_and_another_network_may_not():
+    before = load_recipe("chest-xray").plain()
+    after = load_recipe("chest-xray", ["train.epochs=99", "evaluate.rule=cost", "model.name=resnet34"]).plain()
+    assert changed(before, after) == ["model.name"]

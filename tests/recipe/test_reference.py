@@ -8,7 +8,8 @@ import yaml
 
 from medloom.recipe import builtin_names, builtin_text, load_recipe, parse_recipe
 from medloom.recipe.commented import commented
-from medloom.recipe.reference import json_schema, properties_of, write_reference
+from medloom.recipe.kinds import KINDS
+from medloom.recipe.reference import tree, whole_schema, write_reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -21,9 +22,9 @@ def test_the_published_reference_is_current(tmp_path, file):
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_the_schema_accepts_the_built_in_recipes(name):
-    jsonschema.Draft202012Validator.check_schema(json_schema())
-    jsonschema.validate(yaml.safe_load(builtin_text(name)), json_schema())
-    jsonschema.validate(load_recipe(name).plain(), json_schema())
+    jsonschema.Draft202012Validator.check_schema(whole_schema())
+    jsonschema.validate(yaml.safe_load(builtin_text(name)), whole_schema())
+    jsonschema.validate(load_recipe(name).plain(), whole_schema())
 
 
 @pytest.mark.parametrize(
@@ -31,18 +32,18 @@ def test_the_schema_accepts_the_built_in_recipes(name):
 )
 def test_the_schema_refuses_what_the_recipe_refuses(wrong):
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(wrong, json_schema())
+        jsonschema.validate(wrong, whole_schema())
 
 
 def test_every_key_is_documented():
     def undocumented(node, path=""):
-        for key, child in properties_of(node).items():
+        for key, child in node["properties"].items():
             if not child.get("description"):
                 yield path + key
             if "properties" in child:
                 yield from undocumented(child, f"{path}{key}.")
 
-    assert list(undocumented(json_schema())) == []
+    assert {kind: list(undocumented(tree(kind))) for kind in KINDS} == {kind: [] for kind in KINDS}
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -56,7 +57,7 @@ def test_the_commented_recipe_means_the_same_and_shows_every_key(name):
 @pytest.mark.parametrize("name", builtin_names())
 def test_the_defaults_in_the_commented_recipe_are_valid_when_uncommented(name):
     lines = commented(name).splitlines()
-    keys = {key for node in [json_schema(), *json_schema()["$defs"].values()] for key in node.get("properties", {})}
+    keys = {key for node in [whole_schema(), *whole_schema()["$defs"].values()] for key in node.get("properties", {})}
     uncommented = [_uncomment(line, keys) for line in lines]
     assert parse_recipe("\n".join(uncommented)) == load_recipe(name)
 

@@ -9,23 +9,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from medloom.evaluation.text import number
 from medloom.reports import write_data_report
 from medloom.reports.charts import bars, figure_uri, lines, new_figure, stacked_bars
-from medloom.reports.html import data_uri, megabytes, number, percent, render
+from medloom.reports.html import data_uri, megabytes, percent, render
+
+TARGET = {"kind": "masks", "names": ["background", "lesion"]}
 
 
-def facts(channels: int = 3) -> dict:
-    names = ["pre-contrast", "FLAIR", "post-contrast"][:channels]
+def facts(names: tuple[str, ...] = ("pre-contrast", "FLAIR", "post-contrast")) -> dict:
     return {
+        "target": TARGET,
         "splits": [
             {
-                "split": split, "patients": 1, "samples": 10, "lesion_samples": 4, "lesion_share": share,
+                "split": split, "patients": 1, "samples": 10, "foreground_samples": 4, "foreground_share": share,
                 "sample_share": 1 / 3,
             }
             for split, share in (("train", 0.4), ("validation", 0.4), ("test", None))
         ],
         "patients": [
-            {"patient_id": f"P00{k}", "split": split, "samples": 10, "lesions": 4}
+            {"patient_id": f"P00{k}", "split": split, "samples": 10, "foreground_samples": 4}
             for k, split in enumerate(("train", "validation", "test"))
         ],
         "channels": [
@@ -36,17 +39,17 @@ def facts(channels: int = 3) -> dict:
             for name in names
         ],
         "blank": {
-            "rule": "dark", "samples": ["P001-009"], "with_lesion": [],
-            "missing_channels": [{"sample_id": "P000-001", "channel": "FLAIR"}],
+            "rule": "dark", "samples": ["P001-009"], "with_foreground": [],
+            "missing_channels": [{"sample_id": "P000-001", "channel": names[-2:][0]}],
             "nonzero_minima": [{"sample_id": "P002-003", "minima": [1, 0, 0]}],
         },
-        "flair": {
+        "contrast": {
             "rule": "bright", "channel": 0, "sure": True, "named": 1, "agrees": False,
-            "scores": [{"channel": name, "lesion": 1.5, "fluid": 0.3} for name in names],
+            "scores": [{"channel": name, "foreground": 1.5, "dark": 0.3} for name in names],
         },
         "pictures": {
-            "patient_id": "P000", "channel": "FLAIR", "channel_index": 1, "samples": ["P000-000", "P000-009"],
-            "slices": 10, "largest_lesion": "P000-005",
+            "patient_id": "P000", "channel": names[-2:][0], "channel_index": 1, "samples": ["P000-000", "P000-009"],
+            "images": 10, "largest_foreground": "P000-005",
         },
     }  # fmt: skip
 
@@ -54,6 +57,7 @@ def facts(channels: int = 3) -> dict:
 def prepared(phantom: bool = True) -> dict:
     return {
         "phantom": phantom,
+        "target": TARGET,
         "warnings": ["<script>alert(1)</script> & more"],
         "audit": {
             "shared_patients": 0, "blank": 1, "threshold": 0.985, "warnings": [],
@@ -63,7 +67,7 @@ def prepared(phantom: bool = True) -> dict:
         "found": 32,
         "set_aside": [{"reason": "missing_mask", "count": 1}, {"reason": "unreadable", "count": 1}],
         "catalogue_sha256": "ab" * 32,
-        "store": {"path": "x", "key": "k", "bytes": 30_000_000, "shape": [30, 3, 64, 64], "dtype": "uint8"},
+        "store": {"key": "k", "bytes": 30_000_000, "shape": [30, 3, 64, 64], "dtype": "uint8"},
         "seconds": 1.5,
         "images_per_s": 812.0,
     }  # fmt: skip
@@ -143,13 +147,39 @@ def test_the_same_facts_give_the_same_page(run_dir: Path, page: str) -> None:
 
 
 def test_one_channel_and_no_preview_are_enough(run_dir: Path) -> None:
-    single = facts(channels=1)
-    single["flair"] = {"rule": "bright", "channel": None, "sure": False, "named": None, "agrees": None, "scores": []}
+    single = facts(("grey",))
+    single["contrast"] = {"rule": "bright", "channel": None, "sure": False, "named": 0, "agrees": None, "scores": []}
     (run_dir / "data_report/facts.json").write_text(json.dumps(single))
     (run_dir / "data_report/augmentation.png").unlink()
     page = write_data_report(run_dir).read_text()
     assert "nothing was compared" in page
     assert "Augmentation" not in page
+
+
+def test_images_that_are_of_no_brain_are_not_said_to_be(run_dir: Path) -> None:
+    fundus = facts(("red", "green", "blue"))
+    fundus["contrast"] |= {"channel": 1, "named": None, "agrees": None}
+    (run_dir / "data_report/facts.json").write_text(json.dumps(fundus))
+    text = re.sub(r"<[^>]+>", " ", write_data_report(run_dir).read_text())
+    assert "green shows the foreground best." in text
+    assert not re.findall(r"(?i)flair|brain|lesion|slice", text)
+    fundus["contrast"] |= {"channel": None, "scores": []}
+    (run_dir / "data_report/facts.json").write_text(json.dumps(fundus))
+    assert "Which channel" not in write_data_report(run_dir).read_text()
+
+
+def test_labels_have_a_table_of_their_classes_and_no_column_of_foreground(run_dir: Path) -> None:
+    shown, found = facts(("grey",)), prepared()
+    found["target"] = {"kind": "binary", "names": ["benign", "malignant"]}
+    count = {"patients": 1, "samples": 10, "classes": {"benign": 7, "malignant": 3}}
+    found["counts"] = dict.fromkeys(("train", "validation", "test"), count)
+    shown["pictures"], shown["target"] = {"samples": []}, found["target"]
+    del shown["contrast"]
+    (run_dir / "data_report/facts.json").write_text(json.dumps(shown))
+    (run_dir / "prepare.json").write_text(json.dumps(found))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", write_data_report(run_dir).read_text()))
+    assert "Split Patients Samples benign malignant train 1 10 7 3" in text
+    assert "oreground" not in text
 
 
 def test_a_data_uri_knows_the_image_by_its_first_bytes(tmp_path: Path) -> None:

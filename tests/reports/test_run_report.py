@@ -6,20 +6,24 @@ import pandas as pd
 import pytest
 import yaml
 
-from medloom.evaluation import CASE_COLUMNS, FIGURES, patient_table, summarise
+from medloom.evaluation import Choice
+from medloom.evaluation.masks import CASE_COLUMNS, METRICS, Masks, patient_table
 from medloom.files import write_bytes, write_json, write_text
 from medloom.imaging import encode_png
-from medloom.recipe import Recipe
+from medloom.recipe import MasksRecipe
 from medloom.reports import write_run_report
+from medloom.targets import Target
+
+TARGET = Target("masks", ("background", "vessel"))
 
 
-def cases(split, patients, lesions=True):
+def cases(split, patients, foreground=True):
     """Made-up rows of cases.csv."""
     rng = np.random.default_rng(len(split))
     rows = []
     for patient in range(patients):
         for index in range(6):
-            truth_px = 120 if lesions and index % 2 else 0
+            truth_px = 120 if foreground and index % 2 else 0
             overlap_px = int(rng.integers(40, 110)) if truth_px else 0
             predicted_px = overlap_px + int(rng.integers(0, 30)) * (index > 3)
             total = truth_px + predicted_px
@@ -29,7 +33,7 @@ def cases(split, patients, lesions=True):
                     "sample_id": f"P{patient:03d}-{index:03d}",
                     "patient_id": f"P{patient:03d}",
                     "split": split,
-                    "class": "lesion",
+                    "class": "vessel",
                     "pixels": 4096,
                     "truth_px": truth_px,
                     "predicted_px": predicted_px,
@@ -38,10 +42,10 @@ def cases(split, patients, lesions=True):
                     "iou": dice / (2 - dice),
                     "hd95": 3.5 if truth_px and predicted_px else np.nan,
                     "hd95_unit": "px",
-                    "lesions": int(truth_px > 0),
-                    "lesions_found": int(overlap_px > 0),
-                    "lesions_false": int(truth_px == 0 and predicted_px > 0),
-                    "false_alarm": np.nan if truth_px else float(predicted_px > 0),
+                    "regions": int(truth_px > 0),
+                    "regions_found": int(overlap_px > 0),
+                    "regions_false": int(truth_px == 0 and predicted_px > 0),
+                    "false_positive": np.nan if truth_px else float(predicted_px > 0),
                     "probability": 0.9 if predicted_px else 0.2,
                     "plain_predicted_px": predicted_px + 50,
                     "plain_overlap_px": overlap_px,
@@ -52,32 +56,27 @@ def cases(split, patients, lesions=True):
 
 def write_evaluation(folder, test, resamples=50):
     validation = cases("validation", 4)
-    summary = {
-        "operating_point": {"threshold": 0.55, "min_lesion_px": 20},
-        "rule": "the best of them",
-        "within_limit": True,
-        "notes": ["no point was good enough"],
-        "interval": {"level": 0.95, "resamples": resamples, "over": "patients", "method": "percentile"},
-        "validation": summarise(validation, resamples),
-        "test": summarise(test, resamples),
-        "meanings": {name: {"label": f.label, "meaning": f.meaning, "unit": f.unit} for name, f in FIGURES.items()},
-    }
-    write_json(folder / "summary.json", summary)
-    write_text(folder / "patients.csv", patient_table(pd.concat([validation, test])).to_csv(index=False))
-    grid = {"thresholds": [0.4, 0.55], "min_lesions_px": [0, 20]}
-    grid |= {"dice_lesion": [[0.7, 0.7], [0.6, 0.6]], "false_alarm_rate": [[0.4, 0.1], [0.2, 0.0]]}
-    write_json(folder / "operating_point.json", {**summary["operating_point"], **grid})
+    grid = {"thresholds": [0.4, 0.55], "min_regions_px": [0, 20]}
+    grid |= {"dice_foreground": [[0.7, 0.7], [0.6, 0.6]], "false_positive_rate": [[0.4, 0.1], [0.2, 0.0]]}
+    point = {"threshold": 0.55, "min_region_px": 20}
+    choice = Choice(point, "the best of them", notes=("no point was good enough",), search=grid)
+    table = pd.concat([validation, test])
+    write_json(folder / "summary.json", Masks(TARGET).summary(table, choice, resamples))
+    write_text(folder / "patients.csv", patient_table(table).to_csv(index=False))
+    write_json(folder / "operating_point.json", choice.plain())
 
 
 def write_pictures(run_dir):
     picture = encode_png(np.zeros((8, 8, 3), np.uint8))
-    item = {"file": "gallery/P001-003.png", "sample_id": "P001-003", "dice": 0.25, "truth_px": 120, "predicted_px": 9}
+    item = {"file": "gallery/P001-003.png", "sample_id": "P001-003", "order": [0.25, -111.0]}
+    item["caption"] = "P001-003: Dice 0.250, true 120 px, predicted 9 px"
     write_bytes(run_dir / "evaluation" / item["file"], picture)
     groups = [
-        {"name": "worst", "title": "Three worst slices", "items": [item]},
-        {"name": "best", "title": "B", "items": []},
+        {"name": "worst", "title": "Three worst images", "most": 3, "items": [item]},
+        {"name": "best", "title": "No picture", "most": 3, "items": []},
     ]
-    write_json(run_dir / "evaluation" / "gallery.json", {"channel": "FLAIR", "groups": groups})
+    gallery = {"note": "Test images.", "heatmaps": "", "legend": [["true", "#50dc64"]], "groups": groups}
+    write_json(run_dir / "evaluation" / "gallery.json", gallery)
     epochs = [{"epoch": n, "metric": n / 20, "file": f"epoch_{n:04d}.png"} for n in range(1, 16)]
     for epoch in epochs:
         write_bytes(run_dir / "progress" / epoch["file"], picture)
@@ -86,8 +85,8 @@ def write_pictures(run_dir):
 
 
 def write_training(run_dir):
-    line = {"train_loss": 0.5, "val_loss": 0.6, "dice_lesion": 0.7, "dice_all": 0.8, "lr": 0.001, "seconds": 2.0}
-    lines = [{"epoch": n, **line, "false_alarm_rate": None, "dice_balanced": 0.7 + n / 100} for n in (1, 2, 3)]
+    line = {"train_loss": 0.5, "val_loss": 0.6, "dice_foreground": 0.7, "dice_all": 0.8, "lr": 0.001, "seconds": 2.0}
+    lines = [{"epoch": n, **line, "false_positive_rate": None, "dice_balanced": 0.7 + n / 100} for n in (1, 2, 3)]
     write_text(run_dir / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     facts = {"best_epoch": 3, "best_metric": 0.73, "monitor": "dice_balanced", "epochs": 3, "finished": True}
     facts |= {"device": "cpu", "precision": "32", "seconds": 90.0, "images_per_s": 44.4, "peak_rss_bytes": 10**9}
@@ -95,12 +94,16 @@ def write_training(run_dir):
 
 
 def write_prepared(run_dir, phantom=False):
-    counts = {"patients": 4, "samples": 24, "lesion_samples": 12, "lesion_share": 0.5}
-    prepared = {"phantom": phantom, "counts": dict.fromkeys(("train", "validation", "test"), counts)}
+    counts = {"patients": 4, "samples": 24, "foreground_samples": 12, "foreground_share": 0.5}
+    prepared = {
+        "phantom": phantom,
+        "target": TARGET.plain(),
+        "counts": dict.fromkeys(("train", "validation", "test"), counts),
+    }
     write_json(
         run_dir / "prepare.json", {**prepared, "warnings": ["2 images are nearly the same <b>"], "set_aside": []}
     )
-    recipe = Recipe(name="trial", description="A trial.").plain()
+    recipe = MasksRecipe(name="trial", description="A trial.").plain()
     recipe["data"]["path"] = "/home/doctor/patient-smith"
     write_text(run_dir / "recipe.yaml", yaml.safe_dump(recipe))
     write_json(run_dir / "run.json", {"data": "/home/doctor/patient-smith", "environment": {"python": "3.11.9"}})
@@ -117,20 +120,20 @@ def run_dir(tmp_path_factory):
 
 
 def test_the_headlines_come_first_with_interval_and_number(page, run_dir, visible):
-    figure = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]["figures"]["dice_lesion"]
+    metric = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]["metrics"]["dice_foreground"]
     text = visible(page)
-    headline = f"{figure['value']:.3f} {figure['low']:.3f} to {figure['high']:.3f} n = {figure['n']}"
+    headline = f"{metric['value']:.3f} {metric['low']:.3f} to {metric['high']:.3f} n = {metric['n']}"
     assert headline in text
     titles = ["What it says", "Operating point", "Split", "Test patients", "Error gallery", "Training", "Recipe"]
     positions = [page.index(f">{title}<") for title in titles]
     assert positions == sorted(positions)
-    assert page.index(f"{figure['value']:.3f}") < positions[0]
+    assert page.index(f"{metric['value']:.3f}") < positions[0]
 
 
-def test_every_figure_says_what_it_means(page, visible):
+def test_every_metric_says_what_it_means(page, visible):
     text = visible(page)
-    for name in ("dice_lesion", "false_alarm_rate", "dice_all", "hd95_px", "roc_auc"):
-        assert FIGURES[name].meaning.replace("'", "&#39;") in text
+    for name in ("dice_foreground", "false_positive_rate", "dice_all", "hd95_px", "roc_auc"):
+        assert METRICS[name].meaning.replace("'", "&#39;") in text
 
 
 def test_the_page_needs_no_other_file(page):
@@ -141,6 +144,8 @@ def test_the_page_needs_no_other_file(page):
 def test_pictures_carry_pseudonym_and_dice(page):
     assert "P001-003: Dice 0.250, true 120 px, predicted 9 px" in page
     assert "Epoch 15: dice_balanced 0.750" in page
+    assert "background:#50dc64" in page
+    assert "No picture" not in page
 
 
 def test_only_a_few_epochs_are_shown_the_first_and_the_last_among_them(page, visible):
@@ -157,6 +162,12 @@ def test_warnings_of_the_preparation_are_shown_and_escaped(page):
 
 def test_where_the_images_lie_is_not_told(page):
     assert "smith" not in page
+
+
+def test_nothing_is_said_of_lesions_slices_or_brains_where_there_are_none(page, visible):
+    text = visible(page).split("What it was made with")[0]
+    assert "A pixel is vessel from a probability of 0.55 ; regions below 20 px of" in text
+    assert not re.findall(r"(?i)lesion|slice|brain|flair|false alarm|figure", text)
 
 
 def test_phantom_runs_say_so(run_dir, page):
@@ -181,8 +192,8 @@ def test_a_run_that_was_only_prepared_says_that_nothing_was_measured(tmp_path, v
 @pytest.mark.parametrize(
     ("test", "resamples", "warning"),
     [
-        (cases("test", 3, lesions=False), 20, "No test slice holds a lesion"),
-        (cases("test", 0), 20, "There is no test slice"),
+        (cases("test", 3, foreground=False), 20, "No test image holds foreground"),
+        (cases("test", 0), 20, "There is no test image"),
         (cases("test", 12), 0, "No intervals were taken"),
     ],
 )

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.packaging import read_bundle
-from medloom.packaging.testing import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
+from support.bundles import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 
 class Client:

@@ -62,7 +62,7 @@ def test_every_format_is_answered_with_the_predictors_own_mask(client, served, k
     found = np.repeat(np.arange(len(counts)) % 2, counts).reshape(mask["rle"]["size"], order="F")
     np.testing.assert_array_equal(found, expected.mask)
     assert answer["area_px"] == expected.area_px > 0
-    assert answer["operating_point"] == {"threshold": 0.5, "min_lesion_px": 4}
+    assert answer["operating_point"] == {"threshold": 0.5, "min_region_px": 4}
     assert answer["model"] == {"name": "tiny", "phantom": True}
     assert answer["classes"] == ["class0", "class1"]
     assert 0.5 < answer["probability"] <= 1.0
@@ -195,7 +195,7 @@ def test_a_crash_is_a_500_that_tells_and_logs_nothing_of_the_inside(served, make
     class Broken:
         name = "broken"
 
-        def run(self, batch_nchw):
+        def run(self, batch_nchw, table_nf=None):
             raise RuntimeError("secret detail")
 
     app = create_app(replace(served[0], runtime=Broken()), served[1])

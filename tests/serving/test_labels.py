@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.packaging import read_bundle
-from medloom.packaging.testing import tiny_label_recipe, write_tiny_label_bundle
 from medloom.serving import create_app
+from support.bundles import tiny_label_recipe, write_tiny_label_bundle
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,8 @@ MALFORMED = {
     "deep in the metadata": b'{"image": "", "metadata": ' + b'{"a":' * DEEP + b"1" + b"}" * DEEP + b"}",
     "deep behind a text with brackets": b'{"]]]]]": "[\\"[", "image": ' + b"[" * DEEP,
     "deep behind a text with slashes": b'{"\\\\": ' + b"[" * DEEP,
+    "a list nested too deep in the metadata": b'{"image": "", "metadata": {"a": ' + b"[" * 31 + b"]" * 31 + b"}}",
+    "metadata too large": b'{"image": "", "metadata": {"a": "' + b"x" * 300_000 + b'"}}',
     "millions of texts": b'"' * 2_000_000,
     "millions of keys": b"{" + b'"":1,' * 400_000 + b'"a":1}',
     "millions of values": b"[" + b"1," * 1_000_000 + b"1]",
@@ -195,7 +197,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_json_that_is_no_such_request_is_400_for_both_tasks(client, segmenter, name, assert_problem):
+def test_json_that_is_no_such_request_is_400_for_labels_and_masks(client, segmenter, name, assert_problem):
     for one in (client, segmenter):
         assert_problem(_post(one, MALFORMED[name]), 400, "bad_json")
 
@@ -263,7 +265,7 @@ def test_a_bad_image_inside_json_is_refused_as_it_is_alone(client):
 
 def test_several_labels_and_numbers_are_answered_by_name(make_client, tmp_path):
     answers = {}
-    for kind, names in (("multi-label", ("left", "right")), ("real", ("grade", "depth"))):
+    for kind, names in (("multi-label", ("left", "right")), ("regression", ("grade", "depth"))):
         path = write_tiny_label_bundle(tmp_path / f"{kind}.tar.gz", tiny_label_recipe(kind, names=names))
         with read_bundle(path) as bundle:
             predictor, manifest = bundle.predictor(threads=1), bundle.manifest
@@ -274,7 +276,7 @@ def test_several_labels_and_numbers_are_answered_by_name(make_client, tmp_path):
         assert list(found.values()) == pytest.approx(expected, abs=1e-6)
     assert isinstance(answers["multi-label"]["decision"], list)
     assert answers["multi-label"]["operating_point"] == {"thresholds": [0.5, 0.5]}
-    assert "decision" not in answers["real"]
+    assert "decision" not in answers["regression"]
 
 
 def test_a_good_request_gets_the_same_answer_after_bad_ones(client):

@@ -1,7 +1,7 @@
 """Runs in a process of its own, which dies by SIGKILL or gets SIGTERM at a chosen call of a chosen function.
 
-``job`` comes as a global: ``store``, ``splits``, ``run_dir``, ``recipe``, ``labels`` = a ``LabelTable`` or None, and
-``fault`` = ``[where, function, call from 1, "before" or "after", signal name]`` or None. The result goes to
+``job`` comes as a global: ``store``, ``catalogue``, ``run_dir``, ``recipe``, ``tables`` = a ``TableEncoding`` or None,
+and ``fault`` = ``[where, function, call from 1, "before" or "after", signal name]`` or None. The result goes to
 ``run_dir/result``.
 """
 
@@ -10,11 +10,10 @@ import os
 import signal
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from medloom.data.store import PixelStore
-from medloom.recipe import Recipe
+from medloom.recipe.kinds import KINDS
 from medloom.training import train
 
 
@@ -42,9 +41,8 @@ def main(job):
     if job["fault"]:
         plant(*job["fault"])
     store = PixelStore.open(Path(job["store"]))
-    catalogue = pd.DataFrame({"sample_id": store.sample_ids, "split": job["splits"], "sha256": store.sample_ids})
-    recipe = Recipe.model_validate(job["recipe"])
-    result = train(recipe, catalogue, store, Path(job["run_dir"]), labels=job["labels"])
+    recipe = KINDS[job["recipe"]["target"]["kind"]].model_validate(job["recipe"])
+    result = train(recipe, job["catalogue"], store, Path(job["run_dir"]), tables=job["tables"])
     (Path(job["run_dir"]) / "result").write_text(f"{result.finished} {result.best_epoch} {result.epochs_done}")
 
 

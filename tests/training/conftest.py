@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
+from medloom.data.metadata import TableEncoding
 from medloom.data.store import PixelStore, StoreWriter
-from medloom.recipe import Recipe
-from medloom.training.samples import LabelTable, label_table
+from medloom.recipe import MasksRecipe, Recipe
+from medloom.recipe.kinds import KINDS as RECIPES
 
 SIZE = 32
 SPLITS = ["train"] * 22 + ["validation"] * 9 + ["test"] * 3
@@ -58,7 +60,7 @@ def make_recipe():
             "optimizer": {"lr": 0.02},
             "checkpoint_minutes": None,
         }
-        return Recipe.model_validate(
+        return MasksRecipe.model_validate(
             {
                 "name": "discs",
                 "data": {"channels": ["a", "b"]},
@@ -71,19 +73,17 @@ def make_recipe():
     return make
 
 
-KINDS = ("binary", "multi-class", "multi-label", "real")
 LABEL_SPLITS = (["train"] * 5 + ["validation"] * 3 + ["test"]) * 7
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Pictures with a bright disc on the left or on the right, both or none, and a table that tells half of it."""
+    """Pictures with a bright disc on the left or on the right, both or none, and a column that tells half of it."""
 
     store: PixelStore
-    catalogue: pd.DataFrame
     left: np.ndarray
     right: np.ndarray
-    metadata: np.ndarray
+    meta: list[dict[str, str]]
 
     def truth(self, kind: str) -> np.ndarray:
         """``(N, T)`` labels of a kind."""
@@ -91,13 +91,33 @@ class LabelSet:
             "binary": [self.left],
             "multi-class": [self.left + self.right],
             "multi-label": [self.left, self.right],
-            "real": [self.left - 0.5 * self.right],
+            "regression": [self.left - 0.5 * self.right],
         }
         return np.stack(columns[kind], axis=1)
 
-    def table(self, kind: str = "binary", *, metadata: bool = False) -> LabelTable:
-        """Labels in the order of the catalogue."""
-        return label_table(self.store.sample_ids, self.truth(kind), self.metadata if metadata else None)
+    def catalogue(self, kind: str = "binary", labels: np.ndarray | None = None) -> pd.DataFrame:
+        """The catalogue with labels of a kind, or those given."""
+        ids, labels = self.store.sample_ids, self.truth(kind) if labels is None else labels
+        return pd.DataFrame(
+            {
+                "sample_id": ids,
+                "split": LABEL_SPLITS,
+                "sha256": [f"hash of {sample}" for sample in ids],
+                "labels": [json.dumps(row.tolist()) for row in labels],
+                "meta": [json.dumps(row) for row in self.meta],
+            }
+        )
+
+    @property
+    def tables(self) -> TableEncoding:
+        """How the columns become numbers."""
+        rows = [row for row, split in zip(self.meta, LABEL_SPLITS, strict=True) if split == "train"]
+        return TableEncoding.fit(rows, numeric=("near", "far"))
+
+    @property
+    def metadata(self) -> np.ndarray:
+        """``(N, F)`` what the network sees of the columns."""
+        return self.tables.encode(self.meta)
 
 
 @pytest.fixture(scope="session")
@@ -113,37 +133,39 @@ def labelled(tmp_path_factory) -> LabelSet:
             writer.put(row, image, None, np.full(2, 110, np.float32), np.full(2, 1 / 30, np.float32))
         ids = [f"P{row:03d}-001" for row in range(len(left))]
         store = PixelStore.open(writer.publish("key-of-the-pictures", ids, {}))
-    hashes = [f"hash of {sample}" for sample in ids]
-    catalogue = pd.DataFrame({"sample_id": ids, "split": LABEL_SPLITS, "sha256": hashes})
-    metadata = np.stack([left + generator.normal(0, 0.8, len(left)), generator.normal(0, 1, len(left))], axis=1)
-    return LabelSet(store, catalogue, left, right, metadata.astype(np.float32))
+    columns = np.stack([left + generator.normal(0, 0.8, len(left)), generator.normal(0, 1, len(left))], axis=1)
+    meta = [{"near": f"{near:.6f}", "far": f"{far:.6f}"} for near, far in columns]
+    return LabelSet(store, left, right, meta)
+
+
+TARGETS = {
+    "binary": {"classes": ["0", "1"]},
+    "multi-class": {"classes": ["0", "1", "2"]},
+    "multi-label": {"columns": ["left", "right"]},
+    "regression": {"columns": ["level"]},
+}
 
 
 @pytest.fixture
 def make_label_recipe():
     def make(kind: str = "binary", *, model=None, loss=None, **train) -> Recipe:
-        real, single = kind == "real", kind in ("binary", "multi-class")
         defaults = {
             "epochs": 3,
             "batch_size": 8,
             "device": "cpu",
             "precision": "32",
             "optimizer": {"lr": 0.01},
-            "monitor": "loss" if real else "auc",
             "checkpoint_minutes": None,
         }
-        labels = {"kind": kind, "targets": ["level"] if single or real else ["left", "right"]}
-        if single:
-            labels["classes"] = ["0", "1", "2"][: 2 if kind == "binary" else 3]
-        return Recipe.model_validate(
+        return RECIPES[kind].model_validate(
             {
                 "name": "discs",
-                "task": "classification",
-                "data": {"layout": "csv", "channels": ["a", "b"], "labels": labels},
+                "target": TARGETS[kind],
+                "data": {"layout": "csv", "channels": ["a", "b"]},
                 "preprocess": {"size": [SIZE, SIZE]},
                 "augment": {"flip": {"p": 0.0}},
                 "model": {"name": "perceptron", **(model or {})},
-                "loss": loss or {"name": "mse" if real else "cross-entropy"},
+                "loss": loss or {},
                 "train": {**defaults, **train},
             }
         )

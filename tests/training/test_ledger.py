@@ -15,7 +15,7 @@ def best_of(monitor: str, values: list[float], **options) -> Ledger:
     return ledger
 
 
-@pytest.mark.parametrize("monitor", ["dice_lesion", "dice_all", "dice_balanced"])
+@pytest.mark.parametrize("monitor", ["dice_foreground", "dice_all", "dice_balanced"])
 def test_the_largest_dice_is_best(monitor):
     assert best_of(monitor, [0.5, 0.9, 0.3]).best_epoch == 2
 
@@ -24,12 +24,12 @@ def test_the_smallest_loss_is_best():
     assert best_of("loss", [0.5, 0.9, 0.3]).best_epoch == 3
 
 
-@pytest.mark.parametrize("monitor", ["dice_lesion", "loss"])
+@pytest.mark.parametrize("monitor", ["dice_foreground", "loss"])
 def test_of_equal_values_the_earlier_epoch_is_best(monitor):
     assert best_of(monitor, [0.5, 0.5, 0.5]).best_epoch == 1
 
 
-@pytest.mark.parametrize("monitor", ["dice_lesion", "loss"])
+@pytest.mark.parametrize("monitor", ["dice_foreground", "loss"])
 def test_nan_is_never_best(monitor):
     ledger = best_of(monitor, [math.nan, 0.4, math.nan])
     assert (ledger.best_epoch, ledger.best_metric) == (2, 0.4)

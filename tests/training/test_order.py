@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medloom.recipe.sections.training import OptimizerConfig
 from medloom.training.batches import DevicePixels, HostPixels, Loader, Shard
 from medloom.training.schedule import build_optimizer, cosine_factor
 from medloom.training.seeds import epoch_order, step_generator, step_seed
@@ -22,20 +21,20 @@ def test_every_sample_comes_once_an_epoch(count, seed, epoch):
 
 @given(st.integers(0, 1000), st.floats(0.05, 0.95))
 def test_oversampling_draws_the_share_and_repeats_evenly(seed, share):
-    has_lesion = np.arange(40) < 9
-    order = epoch_order(has_lesion, seed, 0, share)
+    positive = np.arange(40) < 9
+    order = epoch_order(positive, seed, 0, share)
     assert len(order) == 40
-    assert has_lesion[order].sum() == round(share * 40)
-    for group in (has_lesion, ~has_lesion):
+    assert positive[order].sum() == round(share * 40)
+    for group in (positive, ~positive):
         visits = np.bincount(order, minlength=40)[group]
         assert visits.max() - visits.min() <= 1
 
 
 def test_order_and_randomness_follow_from_seed_and_position_alone():
-    lesions = np.arange(30) < 10
-    assert np.array_equal(epoch_order(lesions, 3, 5), epoch_order(lesions, 3, 5))
-    assert not np.array_equal(epoch_order(lesions, 3, 5), epoch_order(lesions, 3, 6))
-    assert not np.array_equal(epoch_order(lesions, 3, 5), epoch_order(lesions, 4, 5))
+    positive = np.arange(30) < 10
+    assert np.array_equal(epoch_order(positive, 3, 5), epoch_order(positive, 3, 5))
+    assert not np.array_equal(epoch_order(positive, 3, 5), epoch_order(positive, 3, 6))
+    assert not np.array_equal(epoch_order(positive, 3, 5), epoch_order(positive, 4, 5))
     assert torch.equal(torch.rand(3, generator=step_generator(1, 2)), torch.rand(3, generator=step_generator(1, 2)))
     assert len({step_seed(1, step, rank) for step in range(50) for rank in range(3)}) == 150
 
@@ -53,7 +52,7 @@ def test_cosine_rises_then_falls_and_no_step_is_wasted(steps, warmup):
 @pytest.mark.parametrize("settings", [{}, {"name": "sgd"}, {"name": "sgd", "momentum": 0}])
 def test_each_optimiser_lowers_a_parabola(settings):
     weight = torch.nn.Parameter(torch.tensor(1.0))
-    optimizer = build_optimizer([weight], OptimizerConfig(**settings), fused=False)
+    optimizer = build_optimizer([weight], **settings)
     weight.square().backward()
     optimizer.step()
     assert 0 < weight.item() < 1

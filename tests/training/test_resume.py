@@ -39,7 +39,7 @@ LABELS = {
         },
         "loss": {"name": "cross-entropy", "args": {"class_weights": "balanced", "label_smoothing": 0.05}},
         "averaging": "ema",
-        "lesion_share": 0.6,
+        "positive_share": 0.6,
     },
 }
 """What a training on labels is; there are five steps in an epoch."""
@@ -57,13 +57,13 @@ def run(processes, store, catalogue, make_recipe, labelled, make_label_recipe):
 
     def start(run_dir, fault=None, *, labels=None, **train) -> int:
         recipe = make_recipe(**train) if labels is None else make_label_recipe(**{**LABELS[labels], **train})
-        pixels, rows = (store, catalogue) if labels is None else (labelled.store, labelled.catalogue)
+        fused = labels is not None and recipe.model.metadata != "none"
         job = {
-            "store": str(pixels.path),
-            "splits": rows["split"].tolist(),
+            "store": str((store if labels is None else labelled.store).path),
+            "catalogue": catalogue if labels is None else labelled.catalogue(),
             "run_dir": str(run_dir),
             "recipe": recipe.plain(),
-            "labels": labels and labelled.table(metadata=recipe.model.metadata != "none"),
+            "tables": labelled.tables if fused else None,
             "fault": fault,
         }
         child = processes.Process(target=runpy.run_path, args=(CHILD,), kwargs={"init_globals": {"job": job}})
@@ -160,7 +160,7 @@ def test_a_killed_run_continues_to_the_same_bits(run, reference, tmp_path, fault
     "train",
     [
         {"averaging": "ema"},
-        {"averaging": "swa", "swa_start": 0.3, "optimizer": {"name": "sgd", "lr": 0.05}, "lesion_share": 0.5},
+        {"averaging": "swa", "swa_start": 0.3, "optimizer": {"name": "sgd", "lr": 0.05}, "positive_share": 0.5},
         {"schedule": {"name": "plateau", "patience": 0}, "monitor": "loss", "clip": None},
     ],
     ids=["ema", "swa-sgd-oversampled", "plateau"],

@@ -15,13 +15,15 @@ from torch.optim import swa_utils
 
 from medloom.data.store import PixelStore, StoreWriter
 from medloom.errors import DataError, NonFiniteLossError, RecipeError, TrainingError, UserError
-from medloom.recipe import TrainConfig
-from medloom.training import TrainProgress, load_best, precision, train
+from medloom.events import BatchEnded, EpochEnded, Events, Stop, Warned
+from medloom.models import kinds as models
 from medloom.training import fit as fit_file
+from medloom.training import load_best, precision, train
 from medloom.training.averaging import Averaging, average_weight
 from medloom.training.checkpoint import BEST, LAST, PREVIOUS, newest_checkpoint
+from medloom.training.mask_scores import MaskScores
 from medloom.training.precision import choose_compiling, choose_device, choose_precision, multiplies_bf16
-from medloom.training.scores import Scores
+from medloom.training.throttle import Throttle
 from medloom.training.tree import read_tree
 from medloom.transforms.augment import normalise
 
@@ -43,18 +45,18 @@ def test_the_best_epoch_is_what_is_saved_reported_and_loaded(store, catalogue, m
     assert json.loads((tmp_path / "training.json").read_text())["best_epoch"] == result.best_epoch
     rows = store.rows(catalogue.loc[catalogue["split"] == "validation", "sample_id"].tolist())
     parts = [torch.from_numpy(np.asarray(array[rows])) for array in (store.images, store.offset, store.scale)]
-    scores = Scores(torch.device("cpu"))
+    scores = MaskScores(torch.device("cpu"))
     with torch.no_grad():
         scores.add(
             torch.tensor(0.0), load_best(tmp_path, recipe)(normalise(*parts)), torch.from_numpy(store.masks[rows])
         )
-    assert scores.figures()["dice_balanced"] == pytest.approx(result.best_metric, abs=1e-9)
+    assert scores.metrics()["dice_balanced"] == pytest.approx(result.best_metric, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     "train_settings",
     [
-        {"averaging": "swa", "swa_start": 0.5, "lesion_share": 0.6},
+        {"averaging": "swa", "swa_start": 0.5, "positive_share": 0.6},
         {"optimizer": {"name": "sgd", "lr": 0.05}, "schedule": {"name": "plateau"}, "monitor": "loss", "clip": None},
         {"precision": "bf16", "schedule": {"name": "none"}},
     ],
@@ -93,20 +95,70 @@ def test_the_library_is_silent_and_leaves_the_callers_random_numbers_alone(
     assert not caplog.records
 
 
-def test_progress_is_one_plain_line_an_epoch_where_there_is_no_terminal(
-    store, catalogue, make_recipe, tmp_path, capsys
+def test_a_listener_hears_of_every_finished_epoch_with_its_line_of_metrics(store, catalogue, make_recipe, tmp_path):
+    heard = []
+    result = train(make_recipe(epochs=2), catalogue, store, tmp_path, events=Events([heard.append]))
+    finished = [event for event in heard if isinstance(event, EpochEnded)]
+    assert [(event.epoch, event.epochs) for event in finished] == [(1, 2), (2, 2)]
+    assert [event.metrics for event in finished] == lines_of(tmp_path)
+    assert [event.epoch for event in finished if event.best][-1] == result.best_epoch
+    batches = [event for event in heard if isinstance(event, BatchEnded)]
+    assert BatchEnded(1, 2, 3, 3) in batches
+    assert BatchEnded(2, 2, 3, 3) in batches
+
+
+def test_batches_are_told_a_few_times_a_second_and_the_last_of_an_epoch_always():
+    heard = []
+    throttle = Throttle(heard.append)
+    for step in range(1, 1001):
+        throttle(BatchEnded(1, 1, step, 1000))
+    throttle(EpochEnded(1, 1, {}))
+    assert heard[-2:] == [BatchEnded(1, 1, 1000, 1000), EpochEnded(1, 1, {})]
+    assert len(heard) < 500
+
+
+def stopping_at(wanted, reason="a dashboard's wish"):
+    """A listener that asks to stop at every event that is wanted, and events with it."""
+    return Events([lambda event: Stop(reason) if wanted(event) else None])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "epochs_done"),
+    [
+        (lambda event: isinstance(event, BatchEnded), 0),
+        (lambda event: isinstance(event, BatchEnded) and event.step == event.steps, 0),
+        (lambda event: isinstance(event, EpochEnded), 1),
+    ],
+    ids=["in-mid-epoch", "after-the-last-step", "at-the-end-of-an-epoch"],
+)
+def test_a_listener_stops_the_training_and_the_reason_is_kept_until_it_goes_on(
+    store, catalogue, make_recipe, tmp_path, wanted, epochs_done
 ):
-    train(make_recipe(epochs=2), catalogue, store, tmp_path, progress=True)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert [line[:9] for line in err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    stopped = train(make_recipe(), catalogue, store, tmp_path, events=stopping_at(wanted))
+    assert (stopped.finished, stopped.epochs_done, stopped.stop_reason) == (False, epochs_done, "a dashboard's wish")
+    assert json.loads((tmp_path / "training.json").read_text())["stop_reason"] == "a dashboard's wish"
+    assert newest_checkpoint(tmp_path)[1]["run"]["ledger"]["stop_reason"] == "a dashboard's wish"
+    finished = train(make_recipe(), catalogue, store, tmp_path)
+    assert (finished.finished, finished.stop_reason) == (True, None)
+    undisturbed = train(make_recipe(), catalogue, store, tmp_path / "undisturbed")
+    assert finished == undisturbed
 
 
-def test_a_listener_hears_of_every_finished_epoch(store, catalogue, make_recipe, tmp_path):
-    heard: list[TrainProgress] = []
-    train(make_recipe(epochs=2), catalogue, store, tmp_path, progress=heard.append)
-    finished = [progress for progress in heard if progress.line]
-    assert [(progress.epoch, progress.epochs) for progress in finished] == [(1, 2), (2, 2)]
+def test_a_wish_to_stop_at_the_very_end_changes_nothing(store, catalogue, make_recipe, tmp_path):
+    at_the_end = stopping_at(lambda event: isinstance(event, EpochEnded) and event.epoch == event.epochs)
+    result = train(make_recipe(epochs=1), catalogue, store, tmp_path, events=at_the_end)
+    assert (result.finished, result.stop_reason) == (True, None)
+
+
+def test_a_listener_that_fails_is_said_once_and_harms_nothing(store, catalogue, make_recipe, tmp_path):
+    heard = []
+
+    def broken(event):
+        raise OSError("the dashboard is not there")
+
+    result = train(make_recipe(epochs=2), catalogue, store, tmp_path, events=Events([broken, heard.append]))
+    assert result.finished
+    assert len([event for event in heard if isinstance(event, Warned)]) == 1
 
 
 def test_a_finished_run_is_not_trained_again(store, catalogue, make_recipe, tmp_path):
@@ -149,12 +201,12 @@ def test_an_empty_split_is_an_error(store, catalogue, make_recipe, tmp_path, spl
 @pytest.mark.parametrize(
     ("rest", "settings", "message"),
     [
-        ("train", {"lesion_share": 0.5}, "lesion_share"),
-        ("validation", {"monitor": "dice_lesion"}, "no validation sample"),
+        ("train", {"positive_share": 0.5}, "positive_share"),
+        ("validation", {"monitor": "dice_foreground"}, "no validation sample"),
     ],
 )
 def test_wishes_that_the_data_cannot_meet_are_errors(store, catalogue, make_recipe, tmp_path, rest, settings, message):
-    empty = np.asarray(store.lesion_px) == 0
+    empty = np.asarray(store.foreground_px) == 0
     catalogue.loc[(catalogue["split"] == rest) & ~empty, "split"] = "test"
     with pytest.raises(DataError, match=message):
         train(make_recipe(**settings), catalogue, store, tmp_path)
@@ -198,7 +250,9 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(store, catalogu
         modules.append({name: value.clone() for name, value in modules[0].state_dict().items()})
         return modules[0]
 
-    monkeypatch.setattr(fit_file, "build_task_loss", lambda *args: _FiniteLossInfiniteGradient())
+    monkeypatch.setattr(
+        type(models.KINDS["masks"]), "build_loss", lambda kind, recipe, truth: _FiniteLossInfiniteGradient()
+    )
     monkeypatch.setattr(fit_file, "build_module", keep)
     with pytest.raises(NonFiniteLossError, match="no checkpoint was written yet"):
         train(make_recipe(), catalogue, store, tmp_path)
@@ -247,7 +301,7 @@ def test_loading_the_best_of_an_untrained_or_other_network_says_so(store, catalo
 
 def test_several_classes_train_and_load(catalogue, make_recipe, tmp_path, store):
     plain = make_recipe(epochs=1).plain()
-    plain["data"]["mask_values"] = {"background": 0, "oedema": 1, "core": 2}
+    plain["target"]["mask_values"] = {"background": 0, "oedema": 1, "core": 2}
     recipe = make_recipe().model_validate(plain)
     train(recipe, catalogue, store, tmp_path)
     assert load_best(tmp_path, recipe)(torch.zeros(1, 2, 32, 32)).shape == (1, 3, 32, 32)
@@ -272,11 +326,11 @@ def test_only_a_long_run_on_a_cpu_with_a_compiler_is_compiled(monkeypatch):
     assert not choose_compiling("auto", "cpu", 10**10)
 
 
-@pytest.mark.parametrize(("averaging", "decay"), [("swa", None), ("ema", 0.9)])
-def test_the_average_is_the_one_torch_makes_with_the_same_weights(averaging, decay):
+@pytest.mark.parametrize("decay", [None, 0.9], ids=["mean", "exponential"])
+def test_the_average_is_the_one_torch_makes_with_the_same_weights(decay):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    ours = Averaging(network, TrainConfig(averaging=averaging, ema_decay=decay or 0.99, swa_start=0.0, epochs=40))
+    ours = Averaging(network, decay=decay)
     taken = []
 
     def combine(average, current, count):
@@ -304,8 +358,7 @@ def test_an_average_goes_on_from_its_saved_state_to_the_same_bits():
             averaging.after_step(network, 0, ends_epoch=False)
 
     network = nn.Linear(2, 2)
-    config = TrainConfig(averaging="ema", ema_decay=0.9)
-    whole, first, second = (Averaging(network, config) for _ in range(3))
+    whole, first, second = (Averaging(network, decay=0.9) for _ in range(3))
     steps(whole, 0, 20)
     steps(first, 0, 7)
     second.load_state_dict(first.state_dict())
@@ -345,10 +398,10 @@ def test_a_loss_that_is_not_finite_is_named_from_several_processes_too(poisoned,
 
 @pytest.mark.slow
 def test_what_several_processes_cannot_train_is_the_users_mistake_as_in_one(store, catalogue, make_recipe, tmp_path):
-    empty = np.asarray(store.lesion_px) == 0
+    empty = np.asarray(store.foreground_px) == 0
     catalogue.loc[(catalogue["split"] == "validation") & ~empty, "split"] = "test"
     with pytest.raises(UserError, match="no validation sample"):
-        train(make_recipe(devices=2, monitor="dice_lesion"), catalogue, store, tmp_path)
+        train(make_recipe(devices=2, monitor="dice_foreground"), catalogue, store, tmp_path)
     assert not multiprocessing.active_children()
 
 
@@ -358,3 +411,11 @@ def test_a_compiled_network_trains_and_its_weights_load_without_compiling(store,
     recipe = make_recipe(epochs=1, compile=True)
     train(recipe, catalogue, store, tmp_path)
     assert load_best(tmp_path, recipe)(torch.zeros(1, 2, 32, 32)).shape == (1, 1, 32, 32)
+
+
+@pytest.mark.slow
+def test_a_listener_stops_several_processes_too(store, catalogue, make_recipe, tmp_path):
+    wish = stopping_at(lambda event: isinstance(event, EpochEnded) and event.epoch == 1)
+    result = train(make_recipe(devices=2, epochs=30), catalogue, store, tmp_path, events=wish)
+    assert (result.finished, result.stop_reason) == (False, "a dashboard's wish")
+    assert not multiprocessing.active_children()

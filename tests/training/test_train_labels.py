@@ -11,13 +11,12 @@ import torch
 from sklearn.metrics import average_precision_score, mean_squared_error, roc_auc_score
 
 from medloom.errors import DataError, RecipeError, TrainingError
+from medloom.models import kinds as models
+from medloom.models.labels import BINARY
+from medloom.targets import LABELS as KINDS
 from medloom.training import fit as fit_file
 from medloom.training import load_best, train
-from medloom.training.samples import label_table
 from medloom.transforms.augment import normalise
-
-KINDS = ["binary", "multi-class", "multi-label", "real"]
-
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,11 +25,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def learn(labelled, tmp_path):
     """Train on the labels; returns the result and the lines of the metrics."""
 
-    def run(recipe, table=None, catalogue=None, folder="run"):
-        kind = recipe.data.labels.kind
-        table = labelled.table(kind, metadata=recipe.model.metadata != "none") if table is None else table
-        catalogue = labelled.catalogue if catalogue is None else catalogue
-        result = train(recipe, catalogue, labelled.store, tmp_path / folder, labels=table)
+    def run(recipe, catalogue=None, tables=None, folder="run"):
+        catalogue = labelled.catalogue(recipe.target.kind) if catalogue is None else catalogue
+        tables = tables or (labelled.tables if recipe.model.metadata != "none" else None)
+        result = train(recipe, catalogue, labelled.store, tmp_path / folder, tables=tables)
         lines = (tmp_path / folder / "metrics.jsonl").read_text().splitlines()
         return result, [json.loads(line) for line in lines]
 
@@ -39,12 +37,12 @@ def learn(labelled, tmp_path):
 
 def validated(labelled, recipe, run_dir) -> tuple[np.ndarray, np.ndarray]:
     """Logits of the loaded best network on the validation samples, and their labels."""
-    rows = np.flatnonzero(labelled.catalogue["split"] == "validation")
+    rows = np.flatnonzero(labelled.catalogue()["split"] == "validation")
     store, metadata = labelled.store, torch.from_numpy(labelled.metadata[rows])
     parts = [torch.from_numpy(np.asarray(array[rows])) for array in (store.images, store.offset, store.scale)]
     with torch.no_grad():
         logits = load_best(run_dir, recipe)(normalise(*parts), metadata)
-    return logits.numpy().astype(float), labelled.truth(recipe.data.labels.kind)[rows]
+    return logits.numpy().astype(float), labelled.truth(recipe.target.kind)[rows]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +55,7 @@ def validated(labelled, recipe, run_dir) -> tuple[np.ndarray, np.ndarray]:
     ],
     ids=["binary-fused", "binary-table-only", "multi-class", "multi-label"],
 )
-def test_the_best_epoch_is_saved_reported_and_loaded_with_the_figures_of_scikit_learn(
+def test_the_best_epoch_is_saved_reported_and_loaded_with_the_metrics_of_scikit_learn(
     labelled, learn, make_label_recipe, tmp_path, kind, model
 ):
     recipe = make_label_recipe(kind, model=model, epochs=4, averaging="ema", ema_decay=0.5)
@@ -81,9 +79,9 @@ def test_every_kind_of_label_is_learned(labelled, learn, make_label_recipe, tmp_
     result, lines = learn(recipe)
     assert lines[-1]["train_loss"] < 0.8 * lines[0]["train_loss"]
     logits, truth = validated(labelled, recipe, tmp_path / "run")
-    if kind == "real":
-        rows = np.flatnonzero(labelled.catalogue["split"] == "train")
-        deviation = labelled.table(kind).labels[rows].std(axis=0)
+    if kind == "regression":
+        rows = np.flatnonzero(labelled.catalogue()["split"] == "train")
+        deviation = labelled.truth(kind)[rows].std(axis=0)
         assert result.best_metric == pytest.approx(mean_squared_error(truth / deviation, logits / deviation), rel=1e-5)
         assert mean_squared_error(truth, logits) < 0.7 * truth.var()
     else:
@@ -92,11 +90,11 @@ def test_every_kind_of_label_is_learned(labelled, learn, make_label_recipe, tmp_
 
 @pytest.mark.parametrize("model", [{}, {"metadata": "only"}], ids=["perceptron", "table"])
 def test_numbers_are_learned_alike_in_whatever_unit_they_come(labelled, learn, make_label_recipe, tmp_path, model):
-    recipe = make_label_recipe("real", model=model, epochs=4)
-    table = labelled.table("real", metadata=recipe.model.metadata != "none")
+    recipe = make_label_recipe("regression", model=model, epochs=4)
     found = []
     for name, factor, shift in (("plain", 1.0, 0.0), ("large", 4096.0, 100_000.0)):
-        learn(recipe, replace(table, labels=table.labels * np.float32(factor) + np.float32(shift)), folder=name)
+        labels = labelled.truth("regression") * factor + shift
+        learn(recipe, labelled.catalogue(labels=labels), folder=name)
         answers, _ = validated(labelled, recipe, tmp_path / name)
         found.append((answers - shift) / factor)
     np.testing.assert_allclose(found[1], found[0], atol=1e-3)
@@ -156,45 +154,40 @@ def test_a_frozen_backbone_stays_as_it_was_until_its_blocks_are_thawed(learn, ma
 
 def test_class_weights_are_balanced_by_the_training_samples_alone(labelled, learn, make_label_recipe, monkeypatch):
     given = []
-    original = fit_file.build_task_loss
-    monkeypatch.setattr(
-        fit_file,
-        "build_task_loss",
-        lambda recipe, counts, deviations: given.append(counts) or original(recipe, counts, deviations),
-    )
-    train_rows = (labelled.catalogue["split"] == "train").to_numpy()
+
+    def listen(target, truth):
+        loss, counts = BINARY.facts(target, truth)
+        given.append(counts)
+        return loss, counts
+
+    monkeypatch.setitem(models.KINDS, "binary", replace(BINARY, facts=listen))
+    train_rows = (labelled.catalogue()["split"] == "train").to_numpy()
     labels = labelled.truth("binary").copy()
     labels[np.flatnonzero(train_rows)[:25]] = 0
-    learn(
-        make_label_recipe(epochs=1, loss={"name": "cross-entropy", "args": {"class_weights": "balanced"}}),
-        label_table(labelled.store.sample_ids, labels),
-    )
+    recipe = make_label_recipe(epochs=1, loss={"name": "cross-entropy", "args": {"class_weights": "balanced"}})
+    learn(recipe, labelled.catalogue(labels=labels))
     positives = int(labels[train_rows].sum())
     assert given == [[35 - positives, positives]]
     assert positives / 35 < labels.mean()
 
 
 def test_labels_follow_their_samples_whatever_the_order_of_the_catalogue(labelled, learn, make_label_recipe):
-    order = np.random.default_rng(3).permutation(len(labelled.left))
-    ids = [labelled.store.sample_ids[row] for row in order]
-    table = label_table(ids, labelled.truth("binary")[order], labelled.metadata[order])
     recipe = make_label_recipe(model={"metadata": "fused"}, epochs=5)
-    straight, shuffled = learn(recipe)[0], learn(recipe, table, folder="shuffled")[0]
-    assert straight.best_metric == shuffled.best_metric > 0.8
+    by_part = labelled.catalogue().sort_values("split", kind="stable")
+    straight, sorted_ = learn(recipe)[0], learn(recipe, by_part, folder="sorted")[0]
+    assert straight.best_metric == sorted_.best_metric > 0.8
 
 
 @pytest.mark.parametrize("what", ["labels", "metadata"])
 def test_changed_labels_or_metadata_refuse_to_continue_the_run(labelled, learn, make_label_recipe, what):
-    recipe = make_label_recipe(model={"metadata": "fused"}, epochs=1)
-    learn(recipe)
-    labels, metadata = labelled.truth("binary").copy(), labelled.metadata.copy()
-    changed = labels if what == "labels" else metadata
-    changed[7] = 1 - changed[7]
+    learn(make_label_recipe(model={"metadata": "fused"}, epochs=1))
+    catalogue = labelled.catalogue()
+    if what == "labels":
+        catalogue.loc[7, "labels"] = json.dumps([1 - int(labelled.left[7])])
+    else:
+        catalogue.loc[7, "meta"] = json.dumps({"near": "17", "far": "4"})
     with pytest.raises(DataError) as caught:
-        learn(
-            make_label_recipe(model={"metadata": "fused"}, epochs=2),
-            label_table(labelled.store.sample_ids, labels, metadata),
-        )
+        learn(make_label_recipe(model={"metadata": "fused"}, epochs=2), catalogue)
     assert caught.value.problems == ("the labels or the metadata are not those that the run began with",)
 
 
@@ -202,14 +195,14 @@ def test_another_meaning_of_the_labels_refuses_to_continue_the_run(learn, make_l
     recipe = make_label_recipe(epochs=1)
     learn(recipe)
     plain = recipe.plain()
-    plain["data"]["labels"]["classes"] = ["1", "0"]
-    with pytest.raises(RecipeError, match=r"data\.labels was"):
+    plain["target"]["classes"] = ["1", "0"]
+    with pytest.raises(RecipeError, match=r"target\.classes was \['0', '1'\], is \['1', '0'\]"):
         learn(recipe.model_validate(plain))
 
 
-def _only(labelled, wanted):
+def _only(labelled, wanted, kind="binary"):
     """The catalogue with only the wanted samples left in validation."""
-    rows = labelled.catalogue.copy()
+    rows = labelled.catalogue(kind)
     rows.loc[(rows["split"] == "validation") & ~wanted, "split"] = "test"
     return rows
 
@@ -225,17 +218,16 @@ def test_ranking_validation_samples_of_one_class_is_an_error_that_says_so(
 
 
 def test_validation_samples_of_two_of_three_classes_can_be_ranked(labelled, learn, make_label_recipe):
-    rows = _only(labelled, labelled.left + labelled.right > 0)
+    rows = _only(labelled, labelled.left + labelled.right > 0, "multi-class")
     assert 0 <= learn(make_label_recipe("multi-class", epochs=1), catalogue=rows)[0].best_metric <= 1
 
 
 def test_validation_samples_that_all_have_a_label_can_be_ranked(labelled, learn, make_label_recipe):
-    rows = _only(labelled, labelled.left + labelled.right > 0)
+    rows = _only(labelled, labelled.left + labelled.right > 0, "multi-label")
     assert 0 <= learn(make_label_recipe("multi-label", epochs=1), catalogue=rows)[0].best_metric <= 1
+    rows = _only(labelled, labelled.left + labelled.right > 1, "multi-label")
     with pytest.raises(DataError, match="one class only"):
-        learn(
-            make_label_recipe("multi-label"), catalogue=_only(labelled, labelled.left + labelled.right > 1), folder="b"
-        )
+        learn(make_label_recipe("multi-label"), catalogue=rows, folder="b")
 
 
 def test_the_weights_of_another_network_or_table_are_refused(learn, make_label_recipe, tmp_path):
@@ -248,7 +240,7 @@ def test_the_weights_of_another_network_or_table_are_refused(learn, make_label_r
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_give_the_figures_of_one_also_when_continued(labelled, learn, make_label_recipe, tmp_path, kind):
+def test_two_processes_give_the_metrics_of_one_also_when_continued(labelled, learn, make_label_recipe, tmp_path, kind):
     metadata = "fused" if kind == "binary" else "none"
     found = []
     for devices, epochs in ((1, 2), (2, 1), (2, 2)):
@@ -266,7 +258,7 @@ def test_two_processes_give_the_figures_of_one_also_when_continued(labelled, lea
 
 
 def test_a_last_batch_of_one_small_image_is_said_with_what_to_do(labelled, learn, make_label_recipe):
-    count = int((labelled.catalogue["split"] == "train").sum())
+    count = int((labelled.catalogue()["split"] == "train").sum())
     recipe = make_label_recipe(model={"name": "resnet18"}, batch_size=count - 1)
     with pytest.raises(RecipeError, match=rf"train\.batch_size: the last batch .* {count} images are trained on"):
         learn(recipe)

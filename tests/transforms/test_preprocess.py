@@ -1,17 +1,18 @@
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from medloom.errors import InputError
-from medloom.imaging import decode
-from medloom.recipe import NormaliseConfig, PreprocessConfig
-from medloom.transforms import Preprocess
+from medloom.imaging import decode, encode_png
+from medloom.recipe import load_recipe
+from medloom.transforms import Normalise, Preprocess
 
 
 def make(size=(32, 48), fit="stretch", **normalise):
-    return Preprocess(PreprocessConfig(size=size, fit=fit, normalise=NormaliseConfig(**normalise)))
+    return Preprocess(size=size, fit=fit, normalise=Normalise(**normalise))
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_colours_become_what_pillow_makes_of_them(mode):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     image = Image.fromarray(pixels)
     expected = np.asarray(image.convert("L" if mode == "grey" else "RGB")).reshape(9, 7, -1)
-    preprocess = Preprocess(PreprocessConfig(colour=mode))
+    preprocess = Preprocess(colour=mode)
     for given in (pixels, np.dstack([pixels, np.full((9, 7), 255, np.uint8)])):
         assert np.abs(preprocess.to_colour(given).astype(int) - expected).max() <= 1
     grey = pixels[..., :1]
@@ -121,22 +122,22 @@ def test_colours_become_what_pillow_makes_of_them(mode):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
 @pytest.mark.parametrize("mode", ["grey", "rgb"])
 def test_colours_keep_their_dtype(mode, dtype):
-    preprocess = Preprocess(PreprocessConfig(colour=mode))
+    preprocess = Preprocess(colour=mode)
     for channels in (1, 3):
         assert preprocess.to_colour(np.ones((4, 4, channels), dtype)).dtype == dtype
 
 
 def test_imagenet_normalisation_is_that_of_torchvision():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    preprocess = Preprocess(PreprocessConfig(size=(16, 16), normalise={"method": "imagenet"}))
+    preprocess = Preprocess(size=(16, 16), normalise=Normalise("imagenet"))
     expected = (pixels / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(preprocess(pixels), expected.transpose(2, 0, 1), atol=1e-5)
 
 
 def test_the_network_sees_the_middle_of_the_resized_image():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 1), np.uint8)
-    whole = Preprocess(PreprocessConfig(size=(32, 40), normalise={"method": "none"}))(pixels)
-    cropped = Preprocess(PreprocessConfig(size=(32, 40), crop=(16, 20), normalise={"method": "none"}))(pixels)
+    whole = Preprocess(size=(32, 40), normalise=Normalise("none"))(pixels)
+    cropped = Preprocess(size=(32, 40), crop=(16, 20), normalise=Normalise("none"))(pixels)
     np.testing.assert_array_equal(cropped, whole[:, 8:24, 10:30])
 
 
@@ -157,6 +158,38 @@ def test_an_image_decoded_at_a_fraction_gives_the_pixels_of_the_whole_one(fit, o
     assert np.array_equal(found == 0, expected == 0) or fit == "stretch"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        Preprocess(),
+        Preprocess((32, 48), "pad", (40.0, 400.0), "grey", (16, 16), Normalise("percentile", False, False, (5, 95), 2)),
+        Preprocess(window="file", normalise=Normalise("imagenet")),
+    ],
+)
+def test_plain_types_go_through_json_and_come_back(given):
+    assert Preprocess.from_plain(json.loads(json.dumps(given.plain()))) == given
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": [0, 0]}, {"fit": "other"}, {"crop": [64, 64], "size": [32, 32]}, {"cut": 1}]
+)
+def test_what_no_recipe_may_say_is_not_taken_back(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Preprocess.from_plain({**Preprocess().plain(), **wrong})
+
+
+def test_a_recipe_section_says_the_same_in_plain_types():
+    section = load_recipe("chest-xray", ["preprocess.crop=[64,64]"]).preprocess
+    assert Preprocess.of(section).plain() == section.model_dump(mode="json")
+
+
+def test_the_channels_are_counted_after_the_conversion():
+    grey = decode(encode_png(np.zeros((4, 6), np.uint8)))
+    assert Preprocess(colour="rgb").to_input(grey, ("red", "green", "blue")).pixels.shape == (4, 6, 3)
+    with pytest.raises(InputError, match="1 channel; this model takes 2: a, b"):
+        Preprocess().to_input(grey, ("a", "b"))
+
+
 def test_values_that_are_cut_to_a_window_come_from_the_whole_image():
     assert make().at_least == (32, 48)
-    assert Preprocess(PreprocessConfig(size=(32, 48), window=(40, 400))).at_least is None
+    assert Preprocess(size=(32, 48), window=(40, 400)).at_least is None

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from medloom.cli.display import progress
 from medloom.cli.options import JsonOption, SetOption
-from medloom.cli.output import print_result, progress
+from medloom.cli.output import print_result
 
 __all__ = ["command"]
 
@@ -17,7 +18,7 @@ def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to fill.")],
     recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="Whose layout to make.")] = "brain-mri",
     patients: Annotated[int | None, typer.Option("--patients", help="Number of patients.")] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Height and width of a slice in pixels.")] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Height and width of an image in pixels.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the generator.")] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,

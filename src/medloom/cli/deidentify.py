@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from medloom.cli.display import progress
 from medloom.cli.options import JsonOption
-from medloom.cli.output import ExitCode, print_result, progress, warn
+from medloom.cli.output import ExitCode, print_result, warn
 from medloom.wording import counted
 
 __all__ = ["command"]

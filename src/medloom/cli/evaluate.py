@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from medloom.cli import stages
-from medloom.cli.options import JsonOption, RunsOption, SetOption
-from medloom.cli.output import print_result, progress, table, warn
+from medloom import pipeline
+from medloom.cli.display import Display, progress
+from medloom.cli.options import RUNS, ImagesOption, JsonOption, RunsOption, SetOption
+from medloom.cli.output import print_result, table, warn
 from medloom.errors import UserError
-from medloom.models import LabelKind
+from medloom.events import Events
+from medloom.extras import require
+from medloom.registry import check_name
+from medloom.targets import LABELS
 
 __all__ = ["command"]
 
@@ -26,7 +29,7 @@ _Predictions = Annotated[
     typer.Option("--predictions", metavar="PATH", help="With --labels: CSV or .npy with scores, or folder of masks."),
 ]
 _Folder = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="With --labels: where to write figures and report.")
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="With --labels: where to write metrics and report.")
 ]
 _Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the image's id.")]
 _Targets = Annotated[
@@ -43,13 +46,16 @@ _Pattern = Annotated[
 ]
 _Groups = Annotated[
     list[str] | None,
-    typer.Option("--group", metavar="COLUMN", help="Label column for figures by group, such as sex."),
+    typer.Option("--group", metavar="COLUMN", help="Label column for metrics by group, such as sex."),
 ]
 _Classes = Annotated[
     str | None,
     typer.Option("--classes", metavar="A,B,...", help="Classes in order; of two, the second is the positive one."),
 ]
-_Kind = Annotated[LabelKind | None, typer.Option("--kind", help="What the labels are; found out by default.")]
+_Kind = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help=f"What the labels are: {', '.join(LABELS)}; found out by default."),
+]
 _Threshold = Annotated[
     float | None,
     typer.Option(
@@ -65,7 +71,8 @@ _Resamples = Annotated[int, typer.Option("--resamples", min=0, help="Resamples f
 def command(
     run: _Run = None,
     overrides: SetOption = None,
-    runs: RunsOption = stages.RUNS,
+    data: ImagesOption = None,
+    runs: RunsOption = RUNS,
     labels: _Labels = None,
     predictions: _Predictions = None,
     output: _Folder = None,
@@ -83,13 +90,15 @@ def command(
 ) -> None:
     """Measure the best weights of a run on its test patients, or with --labels the results of any other model."""
     if labels is None and predictions is None:
-        _evaluate_run(run, runs, overrides, as_json=as_json)
+        _evaluate_run(run, runs, overrides, data, as_json=as_json)
         return
-    if run is not None or labels is None or predictions is None or output is None:
-        raise UserError("--labels, --predictions and -o DIR go together, without the name of a run")
+    if run is not None or data is not None or labels is None or predictions is None or output is None:
+        raise UserError("--labels, --predictions and -o DIR go together, without a run and its --data")
     for what, path in (("--labels", labels), ("--predictions", predictions)):
         if not path.exists():
             raise UserError(f"{what}: there is no {path}")
+    if kind is not None:
+        check_name("kind of labels", kind, LABELS)
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     if labels.is_file() and labels.suffix.lower() != ".zip":
         from medloom.evaluation.external import ScoreOptions, evaluate_scores
@@ -103,13 +112,17 @@ def command(
     _finish(summary, output, as_json=as_json)
 
 
-def _evaluate_run(run: str | None, runs: Path, overrides: list[str] | None, *, as_json: bool) -> None:
+def _evaluate_run(run: str | None, runs: Path, overrides: list[str] | None, data: str | None, *, as_json: bool) -> None:
+    from medloom.evaluation import metric_rows
+
     if run is None:
         raise UserError("expected the name of a run, or --labels and --predictions; see medloom evaluate --help")
-    opened = stages.open_run(run, runs, overrides)
-    summary = stages.evaluate_stage(opened)
-    figures = table(stages.figure_rows(summary))
-    print_result(summary, f"{figures}\nNext:\n  medloom package {opened.folder}", as_json=as_json)
+    opened = pipeline.open_run(run, runs, overrides or ())
+    require("torch", "train")
+    with Display() as display:
+        summary = pipeline.evaluate(opened, images=data, events=Events([display]))
+    text = f"{table(metric_rows(summary))}\nNext:\n  medloom package {opened.folder}"
+    print_result(summary, text, as_json=as_json)
 
 
 def _masks(
@@ -131,17 +144,10 @@ def _masks(
 
 def _finish(summary: dict[str, Any], output: Path, *, as_json: bool) -> None:
     """Write the page and say what was found."""
+    from medloom.evaluation import metric_rows
     from medloom.reports import write_evaluation_report
 
     page = write_evaluation_report(output)
     for text in summary["warnings"]:
         warn(text)
-    rows = [(summary["meanings"][name]["label"], _text(figure)) for name, figure in summary["test"]["figures"].items()]
-    print_result(summary, f"{table(rows)}\nReport: {page}", as_json=as_json)
-
-
-def _text(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "not defined here"
-    text = f"{figure['value']:.3f}"
-    return text if figure["low"] is None else f"{text} ({figure['low']:.3f} to {figure['high']:.3f})"
+    print_result(summary, f"{table(metric_rows(summary))}\nReport: {page}", as_json=as_json)

@@ -1,45 +1,30 @@
-"""One prepared fold, trained and measured in a process of its own; ``medloom run --jobs`` starts these, nobody else."""
+"""``medloom fold``: one prepared fold, trained and measured. ``medloom run`` starts it as a job."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from medloom import pipeline
-from medloom.cli import stages
-from medloom.cli.output import ExitCode, fail
-from medloom.errors import MedloomError
-from medloom.pipeline import Run
+from medloom.cli.display import Display
+from medloom.cli.output import say
+from medloom.cli.texts import STOPPED, say_steps
+from medloom.events import Events
+from medloom.extras import require
 
-__all__ = ["fold_command", "main"]
-
-
-def fold_command(fold: Run) -> list[str]:
-    """Return the command that trains and measures a prepared fold."""
-    # -P: what lies in the folder where the user stands is not imported
-    return [sys.executable, "-P", "-m", "medloom.cli.fold", str(fold.folder.absolute())]
+__all__ = ["command"]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Train, or go on with, and measure the fold whose folder is the only argument.
+def command(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory of the fold.")]) -> None:
+    """Train, or go on with, and measure a prepared fold.
 
-    Returns:
-        The exit code: 0 also if it was asked to stop, and then the fold is not marked as measured.
+    The exit code is 0 also if it was asked to stop; then the fold is not marked as measured.
     """
-    pipeline.end_with_parent()
-    try:
-        stages.measure_fold(Run.open(Path(argv[0])))
-    except typer.Exit as stop:
-        return stop.exit_code
-    except KeyboardInterrupt:
-        return ExitCode.STOPPED
-    except (MedloomError, OSError) as error:
-        return fail(error)
-    return ExitCode.DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    fold = pipeline.Run.open(folder)
+    require("torch", "train")
+    with Display() as display:
+        trained = pipeline.measure_fold(fold, events=Events([display, say_steps]))
+    if not trained.finished:
+        say(STOPPED)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medloom.cli.display import progress
 from medloom.cli.options import JsonOption
-from medloom.cli.output import ExitCode, print_result, progress, table
+from medloom.cli.output import ExitCode, print_result, table
 from medloom.errors import DataError
 from medloom.wording import counted
 

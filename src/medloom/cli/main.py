@@ -13,6 +13,7 @@ import typer
 from medloom import __version__
 from medloom.cli.output import ExitCode, fail, say
 from medloom.errors import MedloomError
+from medloom.jobs import ENDS_WITH_PARENT
 
 __all__ = ["COMMANDS", "main"]
 
@@ -21,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "prepare": "Check the images, split by patient, store the pixels.",
     "train": "Train the network; goes on where it was stopped.",
     "evaluate": "Measure the best weights, or the results of others.",
-    "package": "Write the bundle: weights, ONNX, preprocessing, figures.",
+    "package": "Write the bundle: weights, ONNX, preprocessing, metrics.",
     "report": "Write the data report and the run report (HTML).",
     "verify": "Check a bundle and replay its golden example.",
     "predict": "Segment or classify files, folders and zips with a bundle.",
@@ -35,6 +36,9 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what is installed and what this machine can do.",
 }
 """Every command with its one-line help; ``data get`` lives in ``medloom.cli.data_get`` and so on."""
+
+_HIDDEN = {"fold": "Train and measure one prepared fold."}
+"""Commands that are started as jobs and not listed."""
 
 _GROUPS = {"data": "Get or make images."}
 
@@ -56,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see ``medloom.cli.output.ExitCode``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if os.environ.pop(ENDS_WITH_PARENT, None):
+        _end_with_parent()
     try:
         if arguments == ["recipes"]:  # nothing to parse: answering at once saves the parser's tenth of a second
             _load("recipes")()
@@ -70,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _end_with_parent() -> None:
+    from medloom.backends import end_with_parent  # only for a job of the local back end
+
+    end_with_parent()
+
+
 def _build(arguments: Sequence[str]) -> typer.Typer:
     """Make the application with only the asked-for command loaded, so that ``--help`` answers at once."""
     words = [word for word in arguments if not word.startswith("-")][:2]
@@ -78,10 +90,11 @@ def _build(arguments: Sequence[str]) -> typer.Typer:
     app = _typer(_HELP, _EPILOG)
     app.callback()(_options)
     groups = {name: _typer(text) for name, text in _GROUPS.items()}
-    for name, text in COMMANDS.items():
+    for name, text in (COMMANDS | _HIDDEN).items():
         group, _, last = name.rpartition(" ")
         function = _load(name) if everything or name in asked else _unloaded
-        (groups[group] if group else app).command(last, help=text if function is _unloaded else None)(function)
+        said = text if function is _unloaded else None
+        (groups[group] if group else app).command(last, help=said, hidden=name in _HIDDEN)(function)
     for name, sub in groups.items():
         app.add_typer(sub, name=name)
     return app

@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
+from medloom.pipeline.names import RUNS
+
 __all__ = [
+    "RUNS",
     "DataOption",
+    "DryRunOption",
+    "ImagesOption",
     "JobsOption",
     "JsonOption",
     "RecipeArgument",
@@ -25,8 +30,15 @@ DataOption = Annotated[
     str | None,
     typer.Option("--data", metavar="PATH", help="Folder or zip with the images; default: what the recipe says."),
 ]
+ImagesOption = Annotated[
+    str | None,
+    typer.Option("--data", metavar="PATH", help="Folder or zip with the run's images; default: where they were."),
+]
 RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="NAME", help="Name of the run; default: the recipe's name.")
+    str | None,
+    typer.Option(
+        "--run", metavar="NAME|PATH", help="Name of the run, or its folder with a slash; default: the recipe's name."
+    ),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder that holds the runs.")]
 SetOption = Annotated[
@@ -45,5 +57,8 @@ JobsOption = Annotated[
         help="Folds to train at a time; they share the cores or take the GPUs in turn. Default: as many as there are "
         "GPUs for, else one.",
     ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be asked of the back end as JSON, and do nothing.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -9,20 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import IntEnum
 
 from medloom.errors import MedloomError
 
-__all__ = ["ExitCode", "Progress", "fail", "print_result", "progress", "say", "table", "warn"]
-
-Progress = Callable[[int, int], None]
-"""Takes how many are done and how many there are in all."""
-
-_PLAIN_INTERVAL_S = 10.0
+__all__ = ["ExitCode", "fail", "print_result", "say", "table", "warn"]
 
 
 class ExitCode(IntEnum):
@@ -84,42 +77,6 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join((indent + line).rstrip() for line in lines)
-
-
-@contextmanager
-def progress(description: str) -> Iterator[Progress]:
-    """Show how far long work has come: a bar on a terminal, a line now and then otherwise.
-
-    Example:
-        >>> with progress("decode") as update:
-        ...     update(1, 2)
-    """
-    if not sys.stderr.isatty():
-        yield _PlainProgress(description)
-        return
-    from rich.console import Console  # a tenth of a second that only long work on a terminal pays
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-class _PlainProgress:
-    """One line at the end, and one every ten seconds before it."""
-
-    def __init__(self, description: str) -> None:
-        self._description = description
-        self._last_s = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now_s = time.monotonic()
-        if done < total and now_s - self._last_s < _PLAIN_INTERVAL_S:
-            return
-        self._last_s = now_s
-        say(f"{self._description}: {done} of {total}")
 
 
 def _coloured(text: str, code: str) -> str:

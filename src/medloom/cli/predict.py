@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medloom.cli.display import progress
 from medloom.cli.options import JsonOption
-from medloom.cli.output import ExitCode, print_result, progress, warn
+from medloom.cli.output import ExitCode, print_result, warn
 from medloom.cli.verify import BundleArgument, RuntimeOption
 from medloom.errors import DataError, UserError
 
 if TYPE_CHECKING:
-    from medloom.inference import LabelPredictor, Predictor
-    from medloom.inference.files import FileResult
+    from medloom.inference import Predictor
     from medloom.inference.inputs import Entry
-    from medloom.inference.label_files import LabelResult
+    from medloom.inference.writers import FileResult, Summary
 
 __all__ = ["command"]
 
@@ -53,7 +52,7 @@ def command(
     """Segment or classify files, folders and zips with a bundle.
 
     A bundle for segmentation writes masks/ (PNG in the size of the image), overlays/ and predictions.csv. A NIfTI
-    file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file that lies upon it.
+    file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of the same geometry.
 
     A bundle for classification writes predictions.csv with a row for each image, or for each page of a file: the
     probability of each class and the decision. Some take metadata with the image: --metadata names a CSV with a row
@@ -63,6 +62,7 @@ def command(
     """
     from medloom.imaging import FILE_BUDGET
     from medloom.inference.inputs import open_images
+    from medloom.inference.writers import predict_files, summary
     from medloom.packaging import read_bundle
 
     if series and page is not None:
@@ -75,17 +75,16 @@ def command(
         if not images:
             raise DataError("there are no images in " + ", ".join(map(str, paths)))
         rows = _metadata(predictor, images, metadata, id_column)
-        results = _predict(predictor, images, output, rows, page)
-    _report(results, output, phantom=manifest.phantom, as_json=as_json)
+        with progress("predict") as update:
+            results = predict_files(predictor, images, output, metadata=rows, page=page, progress=update)
+    _report(results, summary(manifest.target, results), output, phantom=manifest.phantom, as_json=as_json)
 
 
 def _metadata(
-    predictor: Predictor | LabelPredictor, images: Sequence[Entry], table: Path | None, id_column: str | None
+    predictor: Predictor, images: Sequence[Entry], table: Path | None, id_column: str | None
 ) -> tuple[dict[str, str], ...]:
     """Read the table, or say what the model would take."""
-    from medloom.inference import LabelPredictor
-
-    columns = predictor.metadata_columns if isinstance(predictor, LabelPredictor) else ()
+    columns = predictor.metadata_columns
     if table is None:
         if id_column is not None:
             raise UserError("--id names a column of the table that --metadata names; give both")
@@ -100,66 +99,24 @@ def _metadata(
     return found.rows
 
 
-def _predict(
-    predictor: Predictor | LabelPredictor,
-    images: Sequence[Entry],
-    output: Path,
-    rows: Sequence[dict[str, str]],
-    page: int | None,
-) -> Sequence[FileResult] | Sequence[LabelResult]:
-    from medloom.inference import LabelPredictor
-    from medloom.inference.files import predict_files
-    from medloom.inference.label_files import predict_label_files
+def _report(results: Sequence[FileResult], found: Summary, output: Path, *, phantom: bool, as_json: bool) -> None:
+    from medloom.inference.writers import TABLE
 
-    with progress("predict") as update:
-        if isinstance(predictor, LabelPredictor):
-            return predict_label_files(predictor, images, output, metadata=rows, page=page, progress=update)
-        return predict_files(predictor, images, output, page=page, progress=update)
-
-
-def _report(
-    results: Sequence[FileResult] | Sequence[LabelResult], output: Path, *, phantom: bool, as_json: bool
-) -> None:
     bad = [result for result in results if result.error]
-    for result in bad[:_SHOWN_ERRORS]:
-        warn(f"{result.file}: {result.error}")
-    for text in _unknown(results):
+    for text in (*(f"{result.file}: {result.error}" for result in bad[:_SHOWN_ERRORS]), *found.warnings):
         warn(text)
-    table = output / "predictions.csv"
-    counts, said = _summary(results)
+    table = output / TABLE
     value = {
         "images": len(results),
-        **counts,
+        **found.counts,
         "failed": len(bad),
         "phantom": phantom,
         "table": str(table),
         "results": [result.plain() for result in results],
     }
-    text = f"{len(results) - len(bad)} of {len(results)} images predicted{said}; see {table}"
+    text = f"{len(results) - len(bad)} of {len(results)} images predicted{found.text}; see {table}"
     if phantom:
         text += "\nThe model learned from phantoms: these predictions mean nothing for people."
     print_result(value, text, as_json=as_json)
     if bad:
         raise typer.Exit(ExitCode.SET_ASIDE)
-
-
-def _unknown(results: Sequence[FileResult] | Sequence[LabelResult]) -> Iterator[str]:
-    """Say which metadata columns held categories that training never saw."""
-    from medloom.inference.label_files import LabelResult
-
-    predictions = [result.prediction for result in results if isinstance(result, LabelResult)]
-    found = Counter(name for one in predictions if one and one.gaps for name in one.gaps.unknown)
-    for name, count in found.items():
-        yield f"metadata column {name} holds a category that training never saw, for {count} of {len(results)} images"
-
-
-def _summary(results: Sequence[FileResult] | Sequence[LabelResult]) -> tuple[dict[str, Any], str]:
-    """Return what was found as plain JSON types, and in words."""
-    from medloom.inference.files import FileResult
-
-    if all(isinstance(result, FileResult) for result in results):
-        found = sum(isinstance(result, FileResult) and result.lesion == "yes" for result in results)
-        return {"with_lesion": found}, f", {found} with a lesion"
-    decided = Counter(name for result in results if not isinstance(result, FileResult) for name in result.decision)
-    said = ", ".join(f"{count} {name}" for name, count in sorted(decided.items()))
-    return {"decisions": dict(sorted(decided.items()))}, f": {said}" if said else ""

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from medloom.cli import stages
-from medloom.cli.options import DataOption, JsonOption, RecipeArgument, RunOption, RunsOption, SetOption, WorkersOption
+import typer
+
+from medloom import pipeline
+from medloom.cli.display import Display
+from medloom.cli.options import (
+    RUNS,
+    DataOption,
+    JsonOption,
+    RecipeArgument,
+    RunOption,
+    RunsOption,
+    SetOption,
+    WorkersOption,
+)
 from medloom.cli.output import print_result
+from medloom.cli.texts import prepared_text, set_aside_code
+from medloom.events import Events
 
 __all__ = ["command"]
 
@@ -15,16 +29,18 @@ def command(
     name: RunOption = None,
     overrides: SetOption = None,
     workers: WorkersOption = None,
-    runs: RunsOption = stages.RUNS,
+    runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Check the images, split by patient, store the pixels and write the data report.
 
     Every file that does not fit is named in one pass. What is already stored is not decoded again.
     """
-    run, where = stages.start_run(recipe, name, runs, overrides, data)
-    run, facts = stages.prepare_stage(run, where, workers)
+    with Display() as display:
+        events = Events([display])
+        run, images = pipeline.start_run(recipe, name, runs=runs, settings=overrides or (), images=data, events=events)
+        facts = pipeline.prepare(run, images, workers=workers, events=events).facts
     page = run.folder / "data_report.html"
-    text = f"{stages.prepared_text(facts)}\n\nLook at {page}\nNext:\n  medloom train {run.folder}"
+    text = f"{prepared_text(facts)}\n\nLook at {page}\nNext:\n  medloom train {run.folder}"
     print_result(facts, text, as_json=as_json)
-    stages.exit_if_set_aside(facts)
+    raise typer.Exit(set_aside_code(facts))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from medloom.cli import stages
-from medloom.cli.options import JsonOption, RunArgument, RunsOption
+from medloom import pipeline
+from medloom.cli.options import RUNS, JsonOption, RunArgument, RunsOption
 from medloom.cli.output import print_result
 
 __all__ = ["command"]
 
 
-def command(run: RunArgument, runs: RunsOption = stages.RUNS, as_json: JsonOption = False) -> None:
+def command(run: RunArgument, runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
     """Write the pages of a run from the facts that its stages left: one self-contained HTML file each."""
-    pages = stages.report_stage(stages.open_run(run, runs))
+    pages = [str(page) for page in pipeline.report(pipeline.open_run(run, runs))]
     print_result({"pages": pages}, "\n".join(pages), as_json=as_json)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from medloom.cli import stages
-from medloom.cli.options import JsonOption, RunArgument, RunsOption, SetOption
-from medloom.cli.output import print_result
+from medloom import pipeline
+from medloom.cli.display import Display
+from medloom.cli.options import RUNS, ImagesOption, JsonOption, RunArgument, RunsOption, SetOption
+from medloom.cli.output import print_result, say
+from medloom.cli.texts import STOPPED, trained_text
+from medloom.events import Events
+from medloom.extras import require
 
 __all__ = ["command"]
 
 
 def command(
-    run: RunArgument, overrides: SetOption = None, runs: RunsOption = stages.RUNS, as_json: JsonOption = False
+    run: RunArgument,
+    overrides: SetOption = None,
+    data: ImagesOption = None,
+    runs: RunsOption = RUNS,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the network of a prepared run, or go on where it was stopped.
 
-    A finished run is extended with more epochs: --set train.epochs=80.
+    A finished run is extended with more epochs: --set train.epochs=80. Where the pixel store is not on this machine it
+    is built again from the images.
     """
-    opened = stages.open_run(run, runs, overrides)
-    facts = stages.train_stage(opened)
-    print_result(facts, f"{stages.trained_text(facts)}\nNext:\n  medloom evaluate {opened.folder}", as_json=as_json)
+    opened = pipeline.open_run(run, runs, overrides or ())
+    require("torch", "train")
+    with Display() as display:
+        trained = pipeline.train(opened, images=data, events=Events([display]))
+    if not trained.finished:
+        say(STOPPED)
+        return
+    facts = opened.facts("training.json", "train")
+    print_result(facts, f"{trained_text(facts)}\nNext:\n  medloom evaluate {opened.folder}", as_json=as_json)

@@ -9,61 +9,33 @@ from typing import Any
 import pandas as pd
 
 from medloom.data.building import Sample
-from medloom.data.catalogue import labels_of
 from medloom.data.layouts import Listing
 from medloom.data.pseudonyms import Entry
-from medloom.data.splits import SPLITS, label_counts
+from medloom.data.splits import SPLITS
+from medloom.data.truth import Truth
+from medloom.targets import Target
 from medloom.wording import counted
 
-__all__ = ["accounting", "concerns", "label_facts", "lesion_facts"]
+__all__ = ["accounting", "concerns", "division"]
 
 
-def lesion_facts(catalogue: pd.DataFrame) -> dict[str, Any]:
-    """Return counts for each split and each patient, of samples with and without a lesion."""
-    table = catalogue.assign(lesion=catalogue["lesion_px"] > 0)
+def division(catalogue: pd.DataFrame, target: Target, truth: Truth) -> dict[str, Any]:
+    """Return counts for each split, with those of the truth, and for each patient."""
     counts = {}
     for split in SPLITS:
-        part = table[table["split"] == split]
-        counts[split] = {
-            "patients": int(part["patient_id"].nunique()),
-            "samples": len(part),
-            "lesion_samples": int(part["lesion"].sum()),
-            "lesion_share": round(float(part["lesion"].mean()), 4) if len(part) else 0.0,
-        }
-    patients = [
+        part = catalogue[catalogue["split"] == split]
+        patients = int(part["patient_id"].nunique())
+        counts[split] = {"patients": patients, "samples": len(part), **truth.counts(part, target)}
+    patients_facts = [
         {
             "patient_id": str(name),
             "split": group["split"].iloc[0],
             "samples": len(group),
-            "lesions": int(group["lesion"].sum()),
+            "foreground_samples": int((group["foreground_px"] > 0).sum()),
         }
-        for name, group in table.groupby("patient_id")
-    ]
-    return {"counts": counts, "patients": patients}
-
-
-def label_facts(catalogue: pd.DataFrame, listing: Listing) -> dict[str, Any]:
-    """Return counts for each split and each patient, of samples with each label.
-
-    The keys of ``lesion_facts`` are there and say that there is no lesion, for what shows both tasks alike.
-    """
-    labels, counts = labels_of(catalogue), {}
-    meaning = (listing.kind, listing.classes, listing.targets)
-    for split in SPLITS:
-        here = (catalogue["split"] == split).to_numpy()
-        counts[split] = {
-            "patients": int(catalogue.loc[here, "patient_id"].nunique()),
-            "samples": int(here.sum()),
-            "lesion_samples": 0,
-            "lesion_share": 0.0,
-            **label_counts(labels[here], *meaning),
-        }
-    patients = [
-        {"patient_id": str(name), "split": group["split"].iloc[0], "samples": len(group), "lesions": 0}
         for name, group in catalogue.groupby("patient_id")
     ]
-    found = {"kind": listing.kind, "classes": list(listing.classes), "targets": list(listing.targets)}
-    return {"labels": found, "counts": counts, "patients": patients}
+    return {"counts": counts, "patients": patients_facts}
 
 
 def accounting(listing: Listing, samples: Sequence[Sample], dropped: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Near-identical images are found by a perceptual hash: the lowest 16 x 16 cosine frequencies of the image without
 the mean, each multiplied by its frequency, as a vector of length 1. Two images are called near-identical if the
 cosine between their vectors is at least 0.985. On the LGG brain-MRI set a copy that was scaled by 0.5 to 2
-and saved as JPEG of quality 40 to 95 reached 0.995 in 99.5 % of cases, and slices of different patients
+and saved as JPEG of quality 40 to 95 reached 0.995 in 99.5 % of cases, and images of different patients
 never more than 0.95.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,23 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.data.checks import (
-    FILE_ERRORS,
-    ClassMap,
-    UnfitError,
-    check_same_size,
-    explain,
-    join_channels,
-    mask_classes,
-    reducible,
-)
+from medloom.data.assembly import assemble, reducible
+from medloom.data.catalogue import digest, hash_of
+from medloom.data.checks import FILE_ERRORS, ClassMap, UnfitError, check_same_size, explain, mask_classes
+from medloom.data.kinds import truth_of
 from medloom.data.layouts import Item, Layout, Problem
 from medloom.data.page_reader import PageReader
 from medloom.data.pseudonyms import Entry
 from medloom.data.sources import Source
 from medloom.data.store import STORE_FORMAT, PixelStore, StoreWriter
 from medloom.errors import MedloomError
-from medloom.files import read_json, sha256_bytes, write_json
+from medloom.files import read_json, write_json
 from medloom.imaging import Image
 from medloom.recipe import Recipe
 from medloom.transforms import Preprocess
@@ -83,7 +76,7 @@ class Sample:
         width: Of the image as it came.
         channels: Number of channels.
         dtype: NumPy name of the decoded type.
-        lesion_px: Foreground pixels of the mask as it came.
+        foreground_px: Foreground pixels of the mask as it came.
         flaws: Why it cannot be used; empty if it can.
     """
 
@@ -93,7 +86,7 @@ class Sample:
     width: int = 0
     channels: int = 0
     dtype: str = ""
-    lesion_px: int = 0
+    foreground_px: int = 0
     flaws: tuple[Flaw, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -149,9 +142,9 @@ def build_store(
     """
     settings = {**_settings(recipe), "layout": layout.rules()}
     names = [_names(entry.item) for entry in entries]
-    same_files = _digest([settings, [(entry.sample_id, entry.item.page) for entry in entries], names])
+    same_files = digest([settings, [(entry.sample_id, entry.item.page) for entry in entries], names])
     stamp = {name: source.stamp(name) for name in set(chain.from_iterable(names)) if name}
-    stamps = _digest([[stamp.get(name, "") for name in files] for files in names])
+    stamps = digest([[stamp.get(name, "") for name in files] for files in names])
     memo = cache / "stamps" / f"{same_files[:32]}.json"
     known = _known(memo, cache)
     read = _Reader(recipe, source, preprocess)
@@ -196,7 +189,7 @@ def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sampl
         item = entry.item
         reader.only(_names(item))
         hashes = [reader.sha256(name) if name else "" for name in item.images]
-        if sample.flaws or _one_hash(hashes, item.page) != sample.sha256:
+        if sample.flaws or hash_of(hashes, item.page) != sample.sha256:
             return False
         if item.mask and reader.sha256(item.mask) != sample.mask_sha256:
             return False
@@ -205,18 +198,11 @@ def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sampl
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     """Everything but the files that decides what the store holds."""
-    data = recipe.data
-    masks = data.mask_values if recipe.task == "segmentation" else None
-    rules: dict[str, Any] = {"page": data.page, "channels": data.channels, "masks": masks}
-    if masks is None:
-        rules["jpeg"] = "reduced"  # so that no store of whole images shrunk is taken for this one
-    # The store holds the whole image; what is cropped of it is the reader's business.
-    preprocess = recipe.preprocess.model_dump(mode="json", exclude={"crop"})
+    rules = {"page": recipe.data.page, "channels": recipe.data.channels, **truth_of(recipe).store_rules(recipe)}
+    # The store holds the whole image; what is cropped of it is cut out when it is read.
+    preprocess = Preprocess.of(recipe.preprocess).plain()
+    del preprocess["crop"]
     return {"format": STORE_FORMAT, "preprocess": preprocess, "data": rules}
-
-
-def _digest(value: object) -> str:
-    return sha256_bytes(json.dumps(value, sort_keys=True).encode())
 
 
 @dataclass(frozen=True)
@@ -250,7 +236,7 @@ class _Builder:
             found = [sample.as_json() for sample in samples]
             ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
             hashes = [(facts["sha256"], facts["mask_sha256"], facts["flaws"]) for facts in found]
-            key = _digest([self.settings, ids, hashes])[:32]
+            key = digest([self.settings, ids, hashes])[:32]
             return PixelStore(writer.publish(key, ids, {"samples": found})), samples
 
     def _first_dtype(self) -> np.dtype[Any]:
@@ -275,12 +261,12 @@ def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[S
                 waiting.extend(pool.submit(_do, job) for job in islice(jobs, 1))
     except BrokenProcessPool as error:
         raise MedloomError(
-            "a process that decoded images was killed, perhaps for want of memory; try again with --workers 1"
+            "a process that decoded images was killed, perhaps because memory ran out; try again with --workers 1"
         ) from error
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Job]:
-    """Parts of the work; the pages of a file stay together, because whoever reads one has the others at hand."""
+    """Parts of the work; the pages of a file stay together, because a worker keeps the file that it reads."""
     piece: list[tuple[int, Entry]] = []
     for row, entry in enumerate(entries):
         if len(piece) >= _PIECE and entry.item.images != piece[-1][1].item.images:
@@ -315,7 +301,7 @@ _received: list[_Work] = []
 
 
 def _receive(work: _Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that started this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one answers Ctrl-C
     _received.append(work)
 
 
@@ -327,43 +313,47 @@ class _Reader:
     """Reads one sample: bytes, hashes, pixels, checks, preprocessing."""
 
     def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess) -> None:
-        self._config = recipe.data
+        self._channels = recipe.data.channels
         self._files = PageReader(source.read)
         self._preprocess = preprocess
-        self.with_masks = recipe.task == "segmentation"
-        self._at_least = None if self.with_masks else preprocess.at_least
-        self._classes = ClassMap(recipe.data.mask_values)
+        self._classes = truth_of(recipe).class_map(recipe)
+        self._at_least = preprocess.at_least if self._classes is None else None
         # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
         self._blank: tuple[int | None, bytes, str, NDArray[np.uint8]] = (None, b"", "", np.zeros((0, 0), np.uint8))
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """C, h, w of what comes out."""
-        return len(self._config.channels), *self._preprocess.config.size
+        return len(self._channels), *self._preprocess.size
+
+    @property
+    def with_masks(self) -> bool:
+        """Whether images have masks."""
+        return self._classes is not None
 
     def __call__(self, entry: Entry) -> tuple[Sample, _Pixels | None]:
         flaws: list[Flaw] = []
         self._files.only(_names(entry.item))
         hashes, image = self._image(entry.item, flaws)
         mask_sha256, mask = "", None
-        if self.with_masks:
-            mask_sha256, mask = self._mask(entry.item, flaws)
+        if self._classes is not None:
+            mask_sha256, mask = self._mask(entry.item, self._classes, flaws)
         if image is not None and mask is not None:
             try:
                 check_same_size(image.pixels, mask)
             except UnfitError as error:
                 flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
-        sample = Sample(_one_hash(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
+        sample = Sample(hash_of(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
         if image is None or flaws:
             return sample, None
         return self._facts(sample, image, mask), self._pixels(image, mask)
 
     def _facts(self, sample: Sample, image: Image, mask: NDArray[np.uint8] | None) -> Sample:
         height, width = image.size
-        lesion_px = 0 if mask is None else int(np.count_nonzero(mask))
+        foreground_px = 0 if mask is None else int(np.count_nonzero(mask))
         channels, dtype = image.pixels.shape[2], image.pixels.dtype.name
         facts = {"height": height, "width": width, "channels": channels, "dtype": dtype}
-        return replace(sample, **facts, lesion_px=lesion_px)
+        return replace(sample, **facts, foreground_px=foreground_px)
 
     def _pixels(self, image: Image, mask: NDArray[np.uint8] | None) -> _Pixels:
         resized = self._preprocess.resize_image(image)
@@ -386,12 +376,12 @@ class _Reader:
         if len(flaws) > before:
             return hashes, None
         try:
-            return hashes, join_channels(decoded, self._config, self._preprocess.to_input)
+            return hashes, assemble(decoded, self._channels, self._preprocess)
         except UnfitError as error:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None
 
-    def _mask(self, item: Item, flaws: list[Flaw]) -> tuple[str, NDArray[np.uint8] | None]:
+    def _mask(self, item: Item, classes: ClassMap, flaws: list[Flaw]) -> tuple[str, NDArray[np.uint8] | None]:
         sha256, name = "", item.mask
         try:
             data = self._files.data(name)
@@ -399,7 +389,7 @@ class _Reader:
             if item.page == blank_page and data == blank:
                 return blank_sha256, blank_mask
             sha256 = self._files.sha256(name)
-            mask = mask_classes(self._files.decode(name, item.page), self._classes)
+            mask = mask_classes(self._files.decode(name, item.page), classes)
         except FILE_ERRORS as error:
             flaws.append(Flaw(len(item.images), *explain(error, name)))
             return sha256, None
@@ -414,9 +404,3 @@ def _first_file(names: Sequence[str]) -> int:
 
 def _names(item: Item) -> list[str]:
     return [*item.images, item.mask]
-
-
-def _one_hash(hashes: Sequence[str], page: int | None) -> str:
-    """The image's own hash, or a hash of the hashes where each channel has a file; pages of one file differ."""
-    whole = hashes[0] if len(hashes) == 1 else _digest(list(hashes))
-    return whole if page is None else _digest([whole, page])

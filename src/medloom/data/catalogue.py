@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medloom.data.sources import Source
 from medloom.errors import DataError
-from medloom.files import write_text
+from medloom.files import sha256_bytes, write_text
 
 __all__ = [
     "COLUMNS",
@@ -21,6 +22,7 @@ __all__ = [
     "join_labels",
     "join_meta",
     "labels_of",
+    "matches",
     "meta_of",
     "read_catalogue",
     "write_catalogue",
@@ -37,7 +39,7 @@ COLUMNS = (
     "channels",
     "dtype",
     "sha256",
-    "lesion_px",
+    "foreground_px",
     "labels",
     "meta",
     "split",
@@ -45,15 +47,15 @@ COLUMNS = (
 )
 """``sample_id`` and ``patient_id`` are pseudonyms; ``image`` and ``mask`` are paths inside the source and the
 only columns that may hold a patient's name. ``frame`` is the page, slice or frame of these files, counted from 0;
-``sha256`` is of the file, or of its hash and the page. ``lesion_px`` counts foreground pixels of the mask as it came;
-``fold`` is -1 without folds. For classification ``mask`` is empty and ``lesion_px`` 0; ``labels`` is a JSON list of
-numbers (the class's index, or a number for each target) and ``meta`` a JSON object of words, both empty where there
-are none."""
+``sha256`` is of the file, or of its hash and the page. ``foreground_px`` counts foreground pixels of the mask as it
+came; ``fold`` is -1 without folds. Without masks ``mask`` is empty and ``foreground_px`` 0; ``labels`` is a JSON list
+of numbers (the class's index, or a number for each target) and ``meta`` a JSON object of words, both empty where
+there are none."""
 
 _LATE = ("labels", "meta")
 """Columns that a catalogue of masks may lack; empty there."""
 
-_NUMBERS = ("frame", "height", "width", "channels", "lesion_px", "fold")
+_NUMBERS = ("frame", "height", "width", "channels", "foreground_px", "fold")
 
 
 def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
@@ -130,6 +132,32 @@ def meta_of(catalogue: pd.DataFrame) -> list[dict[str, str]]:
     """Return the metadata of each sample as text; an empty mapping where there is none."""
     cells = catalogue["meta"].tolist()
     return [{str(key): str(value) for key, value in json.loads(cell).items()} if cell else {} for cell in cells]
+
+
+def hash_of(hashes: Sequence[str], page: int | None) -> str:
+    """Return the column ``sha256``: of the file, of several files' hashes, or of that and the page."""
+    whole = hashes[0] if len(hashes) == 1 else digest(list(hashes))
+    return whole if page is None else digest([whole, page])
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value of plain JSON types."""
+    return sha256_bytes(json.dumps(value, sort_keys=True).encode())
+
+
+def matches(row: pd.Series, source: Source) -> bool:
+    """Return whether a source holds the image of a row of the catalogue, byte for byte.
+
+    Args:
+        row: A row of the catalogue.
+        source: Where its files may be.
+
+    Raises:
+        DataError: If a file cannot be read.
+        OSError: The same.
+    """
+    hashes = [sha256_bytes(source.read(name)) if name else "" for name in image_files(row["image"])]
+    return row["sha256"] in (hash_of(hashes, None), hash_of(hashes, int(row["frame"])))
 
 
 def _with_late(catalogue: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import BundleError, DataError, InputError
-from medloom.recipe import MetadataConfig
 
 __all__ = ["TableEncoding", "as_number", "is_blank"]
 
@@ -66,8 +65,8 @@ class TableEncoding:
         categorical: Categorical columns with their training categories, sorted.
 
     Example:
-        >>> config = MetadataConfig(numeric=("age",), categorical=("sex",))
-        >>> encoding = TableEncoding.fit([{"age": "40", "sex": "f"}, {"age": "60", "sex": "m"}], config)
+        >>> rows = [{"age": "40", "sex": "f"}, {"age": "60", "sex": "m"}]
+        >>> encoding = TableEncoding.fit(rows, numeric=["age"], categorical=["sex"])
         >>> encoding.encode([{"age": "60", "sex": ""}]).tolist()
         [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
     """
@@ -76,12 +75,15 @@ class TableEncoding:
     categorical: tuple[_Categorical, ...] = ()
 
     @classmethod
-    def fit(cls, rows: Sequence[Mapping[str, str]], config: MetadataConfig) -> Self:
+    def fit(
+        cls, rows: Sequence[Mapping[str, str]], numeric: Sequence[str] = (), categorical: Sequence[str] = ()
+    ) -> Self:
         """Take the statistics of the training rows.
 
         Args:
             rows: Of the training samples and no others; words by column.
-            config: Which columns are numeric and which categorical.
+            numeric: Columns of numbers.
+            categorical: Columns of words.
 
         Returns:
             The encoding.
@@ -92,12 +94,12 @@ class TableEncoding:
         """
         if not rows:
             raise DataError("there is no training row to take the metadata's statistics from")
-        both = sorted(set(config.numeric) & set(config.categorical))
+        both = sorted(set(numeric) & set(categorical))
         if both:
             raise DataError(f"data.labels.metadata: {', '.join(both)} is both numeric and categorical")
         return cls(
-            tuple(_fit_numeric(column, rows) for column in config.numeric),
-            tuple(_fit_categorical(column, rows) for column in config.categorical),
+            tuple(_fit_numeric(column, rows) for column in numeric),
+            tuple(_fit_categorical(column, rows) for column in categorical),
         )
 
     @property

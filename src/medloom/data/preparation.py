@@ -10,22 +10,25 @@ from typing import Any
 
 import pandas as pd
 
-from medloom.data.accounting import accounting, concerns, label_facts, lesion_facts
+from medloom.data.accounting import accounting, concerns, division
 from medloom.data.audit import audit_leakage
 from medloom.data.building import Sample, build_store
-from medloom.data.catalogue import join_files, join_labels, join_meta, labels_of, write_catalogue
+from medloom.data.catalogue import join_files, join_labels, join_meta, write_catalogue
 from medloom.data.checks import check_quarantine
 from medloom.data.describe import Preview, describe
-from medloom.data.layouts import Listing, Problem, build_layout, expected_files
+from medloom.data.kinds import KINDS
+from medloom.data.layouts import Layout, Listing, Problem, build_layout
 from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source
-from medloom.data.splits import label_warnings, read_given_split, split_as_published, split_warnings, strata
+from medloom.data.splits import read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
+from medloom.data.truth import Truth
 from medloom.errors import DataError, RecipeError
 from medloom.files import sha256_file, write_json
 from medloom.recipe import Recipe
+from medloom.targets import Target
 from medloom.transforms import Preprocess
 from medloom.wording import counted
 
@@ -41,14 +44,15 @@ class Prepared:
     Args:
         catalogue: One row a usable sample.
         store: Their pixels.
-        facts: As in ``prepare.json``. For classification ``labels`` has the ``kind``, ``classes`` and ``targets`` that
-            were found, for the run's recipe.
+        target: What is predicted, as the recipe says or as was found, for ``resolve_target``.
+        facts: As in ``prepare.json``.
         set_aside: One line for each problem of the samples that were set aside, naming the file; for the user's
             eyes, kept nowhere.
     """
 
     catalogue: pd.DataFrame
     store: PixelStore
+    target: Target
     facts: dict[str, Any]
     set_aside: tuple[str, ...]
 
@@ -98,40 +102,42 @@ def prepare(
     begun_s = time.perf_counter()
     _check_channels(recipe)
     names = source.names()
-    layout = build_layout(recipe.data, recipe.task)
+    layout = build_layout(recipe)
     listing = with_pages(layout.find(names, source.read), recipe.data.page, source, cache_dir)
-    entries = _entries(listing, recipe, len(names))
+    entries = _entries(listing, layout, recipe.data.layout, len(names))
+    target = listing.target or recipe.predicts()
+    truth = KINDS[target.kind]
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
     store, samples, reused = build_store(
         recipe, source, layout, entries, cache_dir, preprocess=preprocess, workers=workers, progress=progress
     )
     problems = _judged(recipe, listing, entries, samples)
-    division = _divided(_frame(entries, samples, given), recipe, listing)
-    catalogue = division.catalogue.drop(columns=["given_split", "published", "stratum"], errors="ignore")
+    divided = _divided(_frame(entries, samples, given), recipe, target, truth)
+    catalogue = divided.catalogue.drop(columns=["given_split", "published", "stratum"], errors="ignore")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
         "phantom": PHANTOM_FILE in names,
-        "task": recipe.task,
-        **(label_facts(catalogue, listing) if listing.kind else lesion_facts(catalogue)),
-        **accounting(listing, samples, division.dropped),
+        "target": target.plain(),
+        **division(catalogue, target, truth),
+        **accounting(listing, samples, divided.dropped),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
         "store": _store_facts(store, reused),
     }
     shown = preview(store) if preview else None
-    describe(catalogue, store, run_dir, channels=recipe.data.channels, preview=shown, classes=_shown_classes(listing))
+    describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
     found = [*listing.notes, *concerns(entries, samples, given)]
-    facts["warnings"] = [*found, *division.warnings, *facts["audit"]["warnings"]]
+    facts["warnings"] = [*found, *divided.warnings, *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s
     facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
     write_json(run_dir / "prepare.json", facts)
-    return Prepared(catalogue, store, facts, problems)
+    return Prepared(catalogue, store, target, facts, problems)
 
 
-def _entries(listing: Listing, recipe: Recipe, files: int) -> list[Entry]:
+def _entries(listing: Listing, layout: Layout, name: str, files: int) -> list[Entry]:
     if listing.items:
         return with_pseudonyms(listing.items)
-    expected = f"the layout {recipe.data.layout} expects {expected_files(recipe.data)}"
+    expected = f"the layout {name} expects {layout.expects()}"
     raise DataError(
         f"no sample found among {counted(files, 'file')}; {expected}",
         [str(problem) for problem in listing.problems],
@@ -143,7 +149,7 @@ def _judged(recipe: Recipe, listing: Listing, entries: Sequence[Entry], samples:
     flawed = [(entry, sample) for entry, sample in zip(entries, samples, strict=True) if sample.flaws]
     problems = tuple(str(problem) for problem in (*listing.problems, *_problems(flawed)))
     bad, total = len(listing.problems) + len(flawed), len(entries) + len(listing.problems)
-    check_quarantine(problems, bad, total, recipe.data)
+    check_quarantine(problems, bad, total, recipe.data.policy, recipe.data.quarantine_limit)
     if bad == total:
         raise DataError(f"none of {counted(total, 'sample')} can be used", problems)
     return problems
@@ -175,7 +181,7 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[s
             "channels": sample.channels,
             "dtype": sample.dtype,
             "sha256": sample.sha256,
-            "lesion_px": sample.lesion_px,
+            "foreground_px": sample.foreground_px,
             "labels": join_labels(entry.item.labels),
             "meta": join_meta(entry.item.meta),
             "published": entry.item.published,
@@ -187,15 +193,12 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[s
     return pd.DataFrame(rows)
 
 
-def _divided(frame: pd.DataFrame, recipe: Recipe, listing: Listing) -> _Division:
+def _divided(frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth) -> _Division:
     """Decide who trains, validates and tests."""
-    whole = frame
-    if listing.kind:
-        whole = frame.assign(stratum=strata(labels_of(frame), listing.kind))
+    strata = truth.strata(frame)
+    whole = frame if strata is None else frame.assign(stratum=strata)
     divided, dropped, notes = split_as_published(whole, recipe.split)
-    warnings = [*notes, *split_warnings(divided, recipe.split)]
-    if listing.kind:
-        warnings += label_warnings(divided, labels_of(divided), listing.kind, listing.classes)
+    warnings = [*notes, *split_warnings(divided, recipe.split), *truth.warnings(divided, target)]
     return _Division(divided.reset_index(drop=True), len(dropped), warnings)
 
 
@@ -209,14 +212,8 @@ def _check_channels(recipe: Recipe) -> None:
         )
 
 
-def _shown_classes(listing: Listing) -> tuple[str, ...] | None:
-    """Names of the classes that pictures are shown of; None for segmentation."""
-    return listing.classes if listing.kind else None
-
-
 def _store_facts(store: PixelStore, reused: bool) -> dict[str, Any]:
     return {
-        "path": str(store.path),
         "key": store.key,
         "bytes": store.nbytes,
         "shape": list(store.images.shape),

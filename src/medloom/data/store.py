@@ -5,10 +5,10 @@ A folder named by a hash of the inputs and of everything deterministic that was 
     images.npy          (N, C, h, w)    uint8, uint16 or float32
     masks.npy           (N, h, w)       uint8 class indices
     normalisation.npy   (N, 2, C)       float32 offset and scale
-    lesion.npy          (N,)            int64 foreground pixels in masks.npy
+    foreground.npy      (N,)            int64 foreground pixels in masks.npy
     index.json          sample ids by row ("" for a sample that was set aside), key, and what was found
 
-Without masks, for classification, there is neither masks.npy nor lesion.npy.
+Without masks there is neither masks.npy nor foreground.npy.
 
 It appears under its name only when it is complete.
 """
@@ -19,8 +19,6 @@ import errno
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,16 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
-from medloom.files import read_json, sync_folder, write_text
+from medloom.files import TemporaryFolder, read_json, sync_folder, write_text
 
 __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Raised whenever the same inputs would give another store."""
 
 _BUILDING = ".building."
 _ARRAYS = ("images", "normalisation")
-_MASK_ARRAYS = ("masks", "lesion")
+_MASK_ARRAYS = ("masks", "foreground")
 
 
 class PixelStore:
@@ -80,7 +78,7 @@ class PixelStore:
 
     @property
     def has_masks(self) -> bool:
-        """Whether it holds masks: for segmentation it does, for classification not."""
+        """Whether it holds masks."""
         return bool(self.index.get("masks", True))
 
     @property
@@ -89,9 +87,9 @@ class PixelStore:
         return self._mask_array("masks")
 
     @property
-    def lesion_px(self) -> NDArray[np.int64]:
+    def foreground_px(self) -> NDArray[np.int64]:
         """``(N,)`` foreground pixels at the store's size; DataError where there are none."""
-        return self._mask_array("lesion")
+        return self._mask_array("foreground")
 
     @property
     def key(self) -> str:
@@ -121,7 +119,7 @@ class PixelStore:
 
     def _mask_array(self, name: str) -> NDArray[Any]:
         if not self.has_masks:
-            raise DataError("this pixel store has labels and no masks: the recipe's task is classification")
+            raise DataError("this pixel store has no masks")
         array: NDArray[Any] = self._masks[name]
         return array
 
@@ -150,17 +148,17 @@ class StoreWriter:
         self,
         folder: Path,
         count: int,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         dtype: np.dtype[Any] | type,
         *,
         masks: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
         self.dtype = np.dtype(dtype)
         """Of the images."""
         self._folder = folder
-        self._beside = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{os.getpid()}.", dir=folder))
+        self._temporary = TemporaryFolder(_BUILDING, folder)
+        self._beside = self._temporary.path
         channels, *size = shape
         self._files = {
             "images": _Rows(self._beside / "images.npy", (count, channels, *size), self.dtype),
@@ -168,7 +166,7 @@ class StoreWriter:
         }
         if masks:
             self._files["masks"] = _Rows(self._beside / "masks.npy", (count, *size), np.dtype(np.uint8))
-            self._files["lesion"] = _Rows(self._beside / "lesion.npy", (count,), np.dtype(np.int64))
+            self._files["foreground"] = _Rows(self._beside / "foreground.npy", (count,), np.dtype(np.int64))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -180,7 +178,11 @@ class StoreWriter:
         """Remove what was not published."""
         for file in self._files.values():
             file.close()
-        shutil.rmtree(self._beside, ignore_errors=True)
+        self._temporary.remove()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock of the folder with the process that made it."""
+        return {**vars(self), "_temporary": None}
 
     def put(
         self,
@@ -204,9 +206,9 @@ class StoreWriter:
         if ("masks" in self._files) != (mask is not None):
             raise ValueError("a store has a mask for every sample or for none")
         # The room that was reserved reads as zeros: a blank mask, and most are, is there already.
-        if mask is not None and (lesion_px := np.count_nonzero(mask)):
+        if mask is not None and (foreground_px := np.count_nonzero(mask)):
             self._files["masks"].put(row, mask)
-            self._files["lesion"].put(row, np.array(lesion_px))
+            self._files["foreground"].put(row, np.array(foreground_px))
 
     def publish(self, key: str, sample_ids: Sequence[str], found: dict[str, Any]) -> Path:
         """Flush everything to the disk and give the store its name.
@@ -221,7 +223,7 @@ class StoreWriter:
         """
         for file in self._files.values():
             file.flush()
-        # Without indentation: one line for each of a hundred thousand samples helps nobody and takes a second.
+        # Without indentation, which takes a second for a hundred thousand samples.
         facts = {"key": key, "masks": "masks" in self._files, "sample_ids": list(sample_ids), **found}
         index = json.dumps(facts, allow_nan=False)
         write_text(self._beside / "index.json", index)
@@ -287,21 +289,3 @@ def _reserve(handle: int, size: int) -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         os.truncate(handle, size)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what a process that was killed had begun to build."""
-    for path in folder.glob(f"{_BUILDING}*"):
-        process = path.name.removeprefix(_BUILDING).partition(".")[0]
-        if process.isdigit() and not _is_running(int(process)):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.data import ClassMap, PageReader, Source, image_files, read_image, read_mask
-from medloom.data.checks import Convert
-from medloom.errors import DataError
-from medloom.evaluation.cases import Case
-from medloom.imaging import Image
+from medloom.data import PageReader, Source, image_files, meta_of, read_sample_image
+from medloom.errors import DataError, InputError
 from medloom.inference import Predictor, Prepared
-from medloom.recipe import DataConfig
+from medloom.recipe import Recipe
 
-__all__ = ["Answer", "Sample", "answers", "read_sample"]
+__all__ = ["Answer", "Progress", "Reading", "Row", "Sample", "counted_by"]
+
+Floats32 = NDArray[np.float32]
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with its truth, as they are in the source.
+    """An image of the catalogue as the network sees it.
 
     Args:
         row: Its row of the catalogue.
-        image: Decoded, in its own geometry.
-        truth: (H, W) uint8 class index.
+        prepared: The image, with its encoded metadata.
     """
 
-    row: dict[str, Any]
-    image: Image
-    truth: NDArray[np.uint8]
+    row: Row
+    prepared: Prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,74 +41,100 @@ class Answer:
     """A sample with what the network says about it.
 
     Args:
-        sample: The sample.
-        prepared: The image as the network saw it.
-        probabilities: (K, h, w) float32 on the network's grid.
+        row: Its row of the catalogue.
+        prepared: The image, with its encoded metadata.
+        output: (K, h, w) or (K,) float32, on the network's grid.
     """
 
-    sample: Sample
+    row: Row
     prepared: Prepared
-    probabilities: NDArray[np.float32]
-
-    def case(self, predictor: Predictor) -> Case:
-        """Bring the answer to the image's geometry, at the predictor's operating point."""
-        prediction = predictor.finish(self.probabilities, self.prepared)
-        return Case(
-            sample_id=self.sample.row["sample_id"],
-            patient_id=self.sample.row["patient_id"],
-            split=self.sample.row["split"],
-            truth=self.sample.truth,
-            predicted=prediction.mask,
-            probabilities=prediction.probabilities,
-            spacing_mm=self.sample.image.spacing_mm,
-        )
+    output: Floats32
 
 
-def read_sample(row: dict[str, Any], reader: PageReader, config: DataConfig, convert: Convert | None = None) -> Sample:
-    """Read one sample; the truth is the mask file's, untouched by any resizing.
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Reads samples and runs the network; only one batch is held at a time.
 
     Args:
-        row: A row of the catalogue.
-        reader: Reads its files.
-        config: The recipe's ``data``.
-        convert: Brings an image to the recipe's channels.
-
-    Returns:
-        The sample.
-
-    Raises:
-        DataError: If a file has changed since ``prepare`` so that it does not fit any more.
-    """
-    files, page = image_files(row["image"]), row["frame"]
-    reader.only([*files, row["mask"]])
-    image = read_image(reader, files, config, convert, page)
-    truth = read_mask(reader, row["mask"], ClassMap(config.mask_values), page)
-    if image.pixels.shape[:2] != truth.shape:
-        raise DataError(f"{row['sample_id']}: image and mask differ in size; run `medloom prepare` again")
-    return Sample(row, image, truth)
-
-
-def answers(
-    catalogue: pd.DataFrame, source: Source, predictor: Predictor, config: DataConfig, batch_size: int
-) -> Iterator[Answer]:
-    """Yield what the network says about each sample; only one batch is held at a time.
-
-    Args:
-        catalogue: The rows to read, in this order.
+        recipe: Says how to read the files.
         source: Where the files are.
-        predictor: Runs the network.
-        config: The recipe's ``data``.
-        batch_size: Images that go through the network at a time.
-
-    Yields:
-        One answer for each row.
+        predictor: What is measured.
+        progress: Called with images done and images in all.
     """
-    rows = [{str(key): value for key, value in row.items()} for row in catalogue.to_dict("records")]
-    reader = PageReader(source.read)
-    for start in range(0, len(rows), batch_size):
-        samples = [
-            read_sample(row, reader, config, predictor.preprocess.to_input) for row in rows[start : start + batch_size]
-        ]
-        prepared = [predictor.prepare(sample.image, converted=True) for sample in samples]
-        probabilities = predictor.run(np.stack([one.network_input for one in prepared]))
-        yield from (Answer(*parts) for parts in zip(samples, prepared, probabilities, strict=True))
+
+    recipe: Recipe
+    source: Source
+    predictor: Predictor
+    progress: Progress | None = None
+
+    def samples(self, rows: pd.DataFrame) -> Iterator[Sample]:
+        """Yield the rows' images as the network sees them, in this order.
+
+        Raises:
+            DataError: If a file cannot be read any more, or does not fit any more.
+        """
+        reader = PageReader(self.source.read)
+        taken = meta_of(rows) if self.predictor.metadata_columns else [{}] * len(rows)
+        for row, metadata in zip(_plain_rows(rows), taken, strict=True):
+            yield Sample(row, self._prepare(row, metadata, reader))
+
+    def answers(self, rows: pd.DataFrame) -> Iterator[Answer]:
+        """Yield what the network says about each row, in this order.
+
+        Raises:
+            DataError: If a file cannot be read any more, or does not fit any more.
+        """
+        for batch in _batches(self.samples(rows), self.recipe.evaluate.batch_size):
+            images = np.stack([sample.prepared.network_input for sample in batch])
+            outputs = self.predictor.run(images, _tables(batch))
+            for sample, output in zip(batch, outputs, strict=True):
+                yield Answer(sample.row, sample.prepared, output)
+
+    def _prepare(self, row: Row, metadata: dict[str, str], reader: PageReader) -> Prepared:
+        files = image_files(row["image"])
+        reader.only(files)
+        image = read_sample_image(
+            reader, files, self.recipe.data.channels, page=row["frame"], at_least=self.predictor.at_least
+        )
+        # Columns that are in the catalogue for groups alone stay out.
+        taken = {name: metadata.get(name, "") for name in self.predictor.metadata_columns}
+        try:
+            return self.predictor.prepare(image, metadata=taken)
+        except InputError as error:
+            raise DataError(f"{next(filter(None, files), '?')}: {error}") from error
+
+
+def counted_by(progress: Progress | None, total: int) -> Callable[[Iterable[T]], Iterator[T]]:
+    """Return a function that passes items on and says how many have passed, of ``total`` over all its calls."""
+    done = 0
+
+    def count(items: Iterable[T]) -> Iterator[T]:
+        nonlocal done
+        for item in items:
+            yield item
+            done += 1
+            if progress:
+                progress(done, total)
+
+    return count
+
+
+def _plain_rows(rows: pd.DataFrame) -> list[Row]:
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
+    batch: list[Sample] = []
+    for sample in samples:
+        batch.append(sample)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _tables(batch: list[Sample]) -> Floats32 | None:
+    """The encoded metadata of a batch, (N, F); None where the network takes none."""
+    rows = [sample.prepared.table_nf for sample in batch if sample.prepared.table_nf is not None]
+    return np.concatenate(rows) if rows else None

@@ -4,14 +4,15 @@
 `medloom.errors.DecodeError`, and nothing else.
 """
 
-from medloom.imaging.decoding import decode, inspect
+from medloom.imaging.decoding import decode, inspect, read_volume
 from medloom.imaging.dicom_file import transfer_syntaxes
+from medloom.imaging.display import to_grey
 from medloom.imaging.encoding import encode_png
-from medloom.imaging.registry import CONTENT_TYPES, FORMATS_BY_SUFFIX, available_codecs, sniff
+from medloom.imaging.registry import CONTENT_TYPES, FORMATS_BY_SUFFIX, available_codecs, sniff, strip_suffix
 from medloom.imaging.series import read_series
 from medloom.imaging.types import DEFAULT_BUDGET, FILE_BUDGET, Budget, Header, Image
 from medloom.imaging.volume import Volume
-from medloom.imaging.window import apply_window
+from medloom.imaging.window import Window, apply_window
 
 __all__ = [
     "CONTENT_TYPES",
@@ -22,12 +23,16 @@ __all__ = [
     "Header",
     "Image",
     "Volume",
+    "Window",
     "apply_window",
     "available_codecs",
     "decode",
     "encode_png",
     "inspect",
     "read_series",
+    "read_volume",
     "sniff",
+    "strip_suffix",
+    "to_grey",
     "transfer_syntaxes",
 ]

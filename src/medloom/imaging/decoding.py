@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from medloom.imaging import jpeg
 from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.registry import FORMATS, check_declared, sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy
+from medloom.imaging.volume import Volume
 
-__all__ = ["decode", "inspect"]
+__all__ = ["decode", "inspect", "read_volume"]
 
 
 def inspect(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Header:
@@ -38,7 +38,7 @@ def decode(
     budget: Budget = DEFAULT_BUDGET,
     at_least: tuple[int, int] | None = None,
 ) -> Image:
-    """Decode an image from bytes nobody has checked.
+    """Decode an image from untrusted bytes.
 
     The format is decided by the signature alone and no other reader is tried. The header is compared with the
     budget before pixels are allocated. The result is the whole image, never a part of a damaged one, and every
@@ -69,10 +69,30 @@ def decode(
     name = sniff(data)
     check_declared(content_type, name)
     with guard(name):
-        if at_least is not None and name == "jpeg":
-            image = jpeg.decode_reduced(data, page, budget, at_least)
+        reduced = FORMATS[name].decode_reduced
+        if at_least is not None and reduced is not None:
+            image = reduced(data, page, budget, at_least)
         else:
             image = FORMATS[name].decode(data, page, budget)
         if nan_policy == "reject":
             check_finite(image.pixels)
     return image
+
+
+def read_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget = DEFAULT_BUDGET) -> Volume | None:
+    """Decode all slices of a file whose format is one of volumes.
+
+    Args:
+        data: The encoded file.
+        nan_policy: As for `decode`.
+        budget: What it may cost.
+
+    Returns:
+        The volume; None for a format of images, of which `decode` reads one page.
+
+    Raises:
+        DecodeError: Whatever is wrong with the input.
+    """
+    check_encoded(data, budget)
+    read = FORMATS[sniff(data)].read_volume
+    return None if read is None else read(data, nan_policy=nan_policy, budget=budget)

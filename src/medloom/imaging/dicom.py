@@ -25,16 +25,12 @@ from medloom.imaging.dicom_elements import TAGS, DataSet
 from medloom.imaging.dicom_file import META_WITHOUT_PREAMBLE, DicomFile, open_file, transfer_syntaxes
 from medloom.imaging.dicom_frames import PixelModule, check_length, read_frame, read_pixel_module
 from medloom.imaging.dicom_lut import Lut, apply_lut, read_modality_lut, read_palette
-from medloom.imaging.types import Budget, Header, Image, Pixels
+from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
 __all__ = [
-    "CONTENT_TYPES", "MAGICS", "SUFFIXES", "FrameGroups", "OpenImage", "codec", "decode", "decode_frame", "inspect",
+    "FORMAT", "FrameGroups", "OpenImage", "codec", "decode", "decode_frame", "inspect",
     "open_image",
 ]  # fmt: skip
-
-MAGICS: tuple[tuple[int, bytes], ...] = ((128, b"DICM"), (0, META_WITHOUT_PREAMBLE))
-SUFFIXES: tuple[str, ...] = (".dcm", ".dicom")
-CONTENT_TYPES: tuple[str, ...] = ("application/dicom",)
 
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_A_TIME = 256
@@ -335,3 +331,14 @@ def _window(opened: OpenImage, number: int, notes: list[str]) -> tuple[float, fl
         slope, intercept = opened.rescale(number)
         centre = slope * opened.total + 2 * intercept + 1 - centre
     return centre, width
+
+
+FORMAT = Format(
+    name="dicom",
+    magics=((128, b"DICM"), (0, META_WITHOUT_PREAMBLE)),
+    suffixes=(".dcm", ".dicom"),
+    content_types=("application/dicom",),
+    codec=codec,
+    inspect=inspect,
+    decode=decode,
+)

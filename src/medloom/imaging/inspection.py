@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from medloom.errors import DecodeError, UserError
-from medloom.imaging import nifti
 from medloom.imaging.checks import check_encoded, guard
-from medloom.imaging.decoding import decode
+from medloom.imaging.decoding import decode, read_volume
 from medloom.imaging.dicom import open_image
 from medloom.imaging.registry import FORMATS, sniff
 from medloom.imaging.series import Place, frame_places, why_no_volume
@@ -262,9 +261,9 @@ def _with_header(facts: FileFacts, header: Header) -> FileFacts:
 
 def _images(data: bytes, header: Header, budget: Budget) -> Iterator[Image]:
     """Decode every page; a compressed volume is inflated once, not once for each slice."""
-    if header.format == "nifti":
-        volume = nifti.read_nifti_volume(data, budget=budget)
-        yield Image(volume.voxels, "nifti", nifti.plane_spacing(data, budget), volume.notes)
+    volume = read_volume(data, budget=budget)
+    if volume is not None:
+        yield Image(volume.voxels, volume.format, volume.plane_spacing_mm, volume.notes)
         return
     for page in range(header.pages):
         yield decode(data, page=page, budget=budget)

@@ -22,13 +22,9 @@ import simplejpeg
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import exif_orientation, flips, orient, swaps_axes
-from medloom.imaging.types import Budget, Header, Image, Pixels, Reduction
+from medloom.imaging.types import Budget, Format, Header, Image, Pixels, Reduction
 
-__all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "decode_reduced", "inspect"]
-
-MAGICS: tuple[tuple[int, bytes], ...] = ((0, b"\xff\xd8\xff"),)
-SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg")
-CONTENT_TYPES: tuple[str, ...] = ("image/jpeg", "image/jpg")
+__all__ = ["FORMAT", "codec", "decode", "decode_reduced", "inspect"]
 
 _SOI, _EOI, _SOS, _APP1, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xDC
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
@@ -216,3 +212,15 @@ def _layout(frame: tuple[int, int, int] | None, exif: bytes, scans: int) -> _Lay
     if frame[2] == 4:
         notes = (*notes, "CMYK converted to RGB")
     return _Layout(*frame, orientation, notes)
+
+
+FORMAT = Format(
+    name="jpeg",
+    magics=((0, b"\xff\xd8\xff"),),
+    suffixes=(".jpg", ".jpeg"),
+    content_types=("image/jpeg", "image/jpg"),
+    codec=codec,
+    inspect=inspect,
+    decode=decode,
+    decode_reduced=decode_reduced,
+)

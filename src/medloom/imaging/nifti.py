@@ -23,24 +23,17 @@ from medloom.imaging import nifti_header
 from medloom.imaging.checks import check_encoded, check_header, choose_page, guard
 from medloom.imaging.nifti_file import GZIP, beginning, bytes_between, check_length, most_bytes
 from medloom.imaging.nifti_header import AGREE_MM, DTYPES, Layout, read_layout
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Pixels
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Format, Header, Image, NanPolicy, Pixels
 from medloom.imaging.volume import Volume
 
 __all__ = [
-    "CONTENT_TYPES",
-    "MAGICS",
-    "SUFFIXES",
+    "FORMAT",
     "codec",
     "decode",
     "inspect",
-    "plane_spacing",
     "read_nifti_volume",
     "write_nifti",
 ]
-
-MAGICS: tuple[tuple[int, bytes], ...] = (*nifti_header.MAGICS, (0, GZIP))
-SUFFIXES: tuple[str, ...] = (".nii", ".nii.gz")
-CONTENT_TYPES: tuple[str, ...] = ("application/x-nifti", "application/gzip", "application/x-gzip")
 
 
 def codec() -> str:
@@ -63,15 +56,6 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     stored = bytes_between(data, layout, first, first + layout.plane_bytes)
     pixels = _meaning(np.frombuffer(stored, layout.stored), layout).reshape(header.shape)
     return Image(pixels, "nifti", layout.plane_spacing, layout.notes)
-
-
-def plane_spacing(data: bytes, budget: Budget) -> tuple[float, float] | None:
-    """Return the spacing of rows and columns that `decode` gives a slice, from the header alone.
-
-    Raises:
-        DecodeError: As `inspect` does, but for what lies behind the header.
-    """
-    return _read(data, budget)[0].plane_spacing
 
 
 def read_nifti_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget = DEFAULT_BUDGET) -> Volume:
@@ -108,7 +92,7 @@ def read_nifti_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: 
             and not all(np.isfinite(plane).all() for plane in voxels)
         ):
             raise DecodeError("non_finite", "the volume holds NaN or infinite voxels", hint="Replace them by a number.")
-    return Volume(voxels, layout.spacing, layout.affine, "nifti", layout.notes)
+    return Volume(voxels, layout.spacing, layout.affine, "nifti", layout.notes, layout.plane_spacing)
 
 
 def write_nifti(
@@ -194,7 +178,7 @@ def _read(data: bytes, budget: Budget) -> tuple[Layout, Header]:
     layout = read_layout(beginning(data))
     width, height, depth = layout.sides
     header = check_header(Header("nifti", height, width, 1, layout.dtype, depth), len(data), budget)
-    # Whoever inflates a page inflates what lies before it: the volume, and its extensions, must be within the budget.
+    # To inflate a page is to inflate what lies before it: the volume, and its extensions, must be within the budget.
     nbytes = max(header.nbytes * depth, layout.end)
     if nbytes > budget.max_decoded_bytes:
         raise DecodeError("too_large", f"it would decode to {nbytes} bytes; the limit is {budget.max_decoded_bytes}")
@@ -216,3 +200,15 @@ def _meaning(stored: Pixels, layout: Layout) -> Pixels:
             part = stored[first : first + step].astype(np.float64)
             scaled[first : first + step] = part * layout.slope + layout.inter
     return scaled
+
+
+FORMAT = Format(
+    name="nifti",
+    magics=(*nifti_header.MAGICS, (0, GZIP)),
+    suffixes=(".nii", ".nii.gz"),
+    content_types=("application/x-nifti", "application/gzip", "application/x-gzip"),
+    codec=codec,
+    inspect=inspect,
+    decode=decode,
+    read_volume=read_nifti_volume,
+)

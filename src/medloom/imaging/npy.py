@@ -15,13 +15,9 @@ import numpy as np
 
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
-from medloom.imaging.types import Budget, Header, Image, Pixels
+from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
-__all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
-
-MAGICS: tuple[tuple[int, bytes], ...] = ((0, b"\x93NUMPY"),)
-SUFFIXES: tuple[str, ...] = (".npy",)
-CONTENT_TYPES: tuple[str, ...] = ("application/x-npy",)
+__all__ = ["FORMAT", "codec", "decode", "inspect", "read_array"]
 
 _PREFIX_BYTES = {1: 10, 2: 12, 3: 12}  # magic, version and length of the header, by major version
 _MAX_HEADER_BYTES = 4096
@@ -53,9 +49,28 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     """Return the array as (H, W, C) in native byte order; booleans become 0 and 1."""
     layout, header = _read(data, budget)
     choose_page(page, 1)
+    return Image(np.array(_stored(data, layout).reshape(header.shape), dtype=header.dtype, order="C"), "npy")
+
+
+def read_array(data: bytes) -> Pixels:
+    """Return an array of any shape as it is stored; it is a view of ``data``, so it costs nothing.
+
+    Args:
+        data: The file.
+
+    Raises:
+        DecodeError: If it is no NPY file of plain numbers, or has another length than its header says.
+    """
+    if not data.startswith(FORMAT.magics[0][1]):
+        raise DecodeError("unsupported", "the file is no NPY")
+    layout = _parse(*_literal(data))
+    _check_length(len(data) - layout.start, math.prod(layout.shape) * layout.dtype.itemsize, "numbers")
+    return _stored(data, layout)
+
+
+def _stored(data: bytes, layout: _Layout) -> Pixels:
     flat: Pixels = np.frombuffer(data, layout.dtype, count=math.prod(layout.shape), offset=layout.start)
-    stored = flat.reshape(layout.shape, order="F" if layout.fortran else "C").reshape(header.shape)
-    return Image(np.array(stored, dtype=header.dtype, order="C"), "npy")
+    return flat.reshape(layout.shape, order="F" if layout.fortran else "C")
 
 
 def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:
@@ -97,8 +112,18 @@ def _parse(text: bytes, start: int) -> _Layout:
     return _Layout(sides, fortran[1] == b"True", np.dtype(descr[1].decode()), start)
 
 
-def _check_length(have: int, need: int) -> None:
-    if have < need:
-        raise DecodeError("truncated", f"the header announces {need} bytes of pixels; {have} are there", field="shape")
-    if have > need:
-        raise DecodeError("corrupt", f"the header announces {need} bytes of pixels; {have} are there", field="shape")
+def _check_length(have: int, need: int, what: str = "pixels") -> None:
+    if have != need:
+        message = f"the header announces {need} bytes of {what}; {have} are there"
+        raise DecodeError("truncated" if have < need else "corrupt", message, field="shape")
+
+
+FORMAT = Format(
+    name="npy",
+    magics=((0, b"\x93NUMPY"),),
+    suffixes=(".npy",),
+    content_types=("application/x-npy",),
+    codec=codec,
+    inspect=inspect,
+    decode=decode,
+)

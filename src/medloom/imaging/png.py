@@ -21,14 +21,11 @@ from PIL import PngImagePlugin
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import exif_orientation, orient, swaps_axes
-from medloom.imaging.types import Budget, Header, Image, Pixels
+from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
-__all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
+__all__ = ["FORMAT", "codec", "decode", "inspect"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAGICS: tuple[tuple[int, bytes], ...] = ((0, _SIGNATURE),)
-SUFFIXES: tuple[str, ...] = (".png",)
-CONTENT_TYPES: tuple[str, ...] = ("image/png",)
 
 _IHDR = struct.Struct(">IIBBBBB")
 _CHUNK = struct.Struct(">I4s")
@@ -249,3 +246,14 @@ def _with_alpha(levels: Pixels, layout: _Layout, scale: int) -> Pixels:
         return pixels
     opaque = (levels != np.frombuffer(layout.transparency, ">u2")).any(axis=2, keepdims=True)
     return np.concatenate([pixels, opaque * np.iinfo(levels.dtype).max], axis=2, dtype=levels.dtype, casting="unsafe")
+
+
+FORMAT = Format(
+    name="png",
+    magics=((0, _SIGNATURE),),
+    suffixes=(".png",),
+    content_types=("image/png",),
+    codec=codec,
+    inspect=inspect,
+    decode=decode,
+)

@@ -1,22 +1,27 @@
-"""The formats there are. A new one is one module and one line here."""
+"""The formats that `medloom.registry.FORMATS` names, and what tells them apart."""
 
 from __future__ import annotations
 
+from medloom import registry
 from medloom.errors import DecodeError
-from medloom.imaging import dicom, jpeg, nifti, npy, png, tiff
 from medloom.imaging.types import Format
 
-__all__ = ["CONTENT_TYPES", "FORMATS", "FORMATS_BY_SUFFIX", "available_codecs", "check_declared", "sniff"]
+__all__ = [
+    "CONTENT_TYPES",
+    "FORMATS",
+    "FORMATS_BY_SUFFIX",
+    "available_codecs",
+    "check_declared",
+    "sniff",
+    "strip_suffix",
+]
 
-# DICOM comes first: its preamble may be the beginning of a TIFF, so that both kinds of reader find pixels.
-FORMATS: dict[str, Format] = {
-    "dicom": dicom, "tiff": tiff, "png": png, "jpeg": jpeg, "npy": npy, "nifti": nifti,
-}  # fmt: skip
+FORMATS: dict[str, Format] = {name: registry.load(entry) for name, entry in registry.FORMATS.items()}
 
-CONTENT_TYPES: dict[str, str] = {kind: name for name, item in FORMATS.items() for kind in item.CONTENT_TYPES}
-FORMATS_BY_SUFFIX: dict[str, str] = {suffix: name for name, item in FORMATS.items() for suffix in item.SUFFIXES}
+CONTENT_TYPES: dict[str, str] = {kind: name for name, item in FORMATS.items() for kind in item.content_types}
+FORMATS_BY_SUFFIX: dict[str, str] = {suffix: name for name, item in FORMATS.items() for suffix in item.suffixes}
 
-_SIGNATURES = tuple((name, offset, magic) for name, item in FORMATS.items() for offset, magic in item.MAGICS)
+_SIGNATURES = tuple((name, offset, magic) for name, item in FORMATS.items() for offset, magic in item.magics)
 _UNDECLARED = frozenset({"", "application/octet-stream"})
 
 
@@ -63,10 +68,25 @@ def check_declared(content_type: str | None, name: str) -> None:
     if CONTENT_TYPES[declared] != name:
         raise DecodeError(
             "mismatch", f"the input was declared as {declared} but is {name}", field="Content-Type",
-            hint=f"Declare it as {FORMATS[name].CONTENT_TYPES[0]}.",
+            hint=f"Declare it as {FORMATS[name].content_types[0]}.",
         )  # fmt: skip
 
 
 def available_codecs() -> dict[str, str]:
     """Return, for each format, what decodes it and in which version."""
     return {name: item.codec() for name, item in FORMATS.items()}
+
+
+def strip_suffix(name: str, more: tuple[str, ...] = ()) -> str:
+    """Return a name without the suffix of an image file; other dots, as in ``1.2.840.1``, are part of the name.
+
+    Args:
+        name: A file's name or path.
+        more: Suffixes, lower case, with the dot, that go as well, such as ``.zip``.
+
+    Example:
+        >>> strip_suffix("a/scan.nii.gz"), strip_suffix("1.2.840.1"), strip_suffix(".png")
+        ('a/scan', '1.2.840.1', '.png')
+    """
+    suffix = max((end for end in (*FORMATS_BY_SUFFIX, *more) if name.lower().endswith(end)), key=len, default="")
+    return name[: len(name) - len(suffix)] or name

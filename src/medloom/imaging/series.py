@@ -93,7 +93,7 @@ def read_series(
         The volume. Row cosines, column cosines and steps between slices make up its affine.
 
     Raises:
-        DataError: If the files are not one whole series; says every problem, and names nobody.
+        DataError: If the files are not one whole series; says every problem, and names no person.
 
     Example:
         >>> volume = read_series([file.read_bytes() for file in folder.glob("*.dcm")])  # doctest: +SKIP
@@ -110,7 +110,7 @@ def read_series(
     first = slices[0].place
     spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
     voxels, notes = _stacked(slices, most_bytes)
-    return Volume(voxels, spacing_mm, _affine(first, step), "dicom", notes)
+    return Volume(voxels, spacing_mm, _affine(first, step), "dicom", notes, first.spacing_mm)
 
 
 def frame_places(opened: OpenImage) -> list[Place]:

@@ -17,18 +17,9 @@ from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import ORIENTATION_TAG, orient, swaps_axes
 from medloom.imaging.tiff_ifd import TiffFile, TiffTags, directory_offsets, open_file, read_tags
-from medloom.imaging.types import Budget, Header, Image, Pixels
+from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
-__all__ = ["CONTENT_TYPES", "MAGICS", "SUFFIXES", "codec", "decode", "inspect"]
-
-MAGICS: tuple[tuple[int, bytes], ...] = (
-    (0, b"II*\x00"),
-    (0, b"MM\x00*"),
-    (0, b"II+\x00"),
-    (0, b"MM\x00+"),
-)
-SUFFIXES: tuple[str, ...] = (".tif", ".tiff")
-CONTENT_TYPES: tuple[str, ...] = ("image/tiff",)
+__all__ = ["FORMAT", "codec", "decode", "inspect"]
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
@@ -258,3 +249,19 @@ def _palette(page: _Page) -> Pixels:
     if not (table % 257).any() or not (table % 256).any():
         return (table >> 8).astype(np.uint8)
     return table.astype(np.uint16)
+
+
+FORMAT = Format(
+    name="tiff",
+    magics=(
+        (0, b"II*\x00"),
+        (0, b"MM\x00*"),
+        (0, b"II+\x00"),
+        (0, b"MM\x00+"),
+    ),
+    suffixes=(".tif", ".tiff"),
+    content_types=("image/tiff",),
+    codec=codec,
+    inspect=inspect,
+    decode=decode,
+)

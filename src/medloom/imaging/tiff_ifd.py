@@ -122,7 +122,7 @@ def directory_offsets(file: TiffFile, limit: int) -> list[int]:
     """Return where every directory of the chain is, in order.
 
     Raises:
-        DecodeError: ``truncated``, ``corrupt`` for a chain that is empty or bites its tail, ``too_large``.
+        DecodeError: ``truncated``, ``corrupt`` for a chain that is empty or runs in a circle, ``too_large``.
     """
     offsets: dict[int, None] = {}
     offset = file.first

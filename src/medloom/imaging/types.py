@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_BUDGET", "FILE_BUDGET", "Budget", "Format", "Header", "Image", "NanPolicy", "Pixels", "Reduction"]
+if TYPE_CHECKING:
+    from medloom.imaging.volume import Volume
+
+__all__ = [
+    "DEFAULT_BUDGET",
+    "FILE_BUDGET",
+    "Budget",
+    "Format",
+    "Header",
+    "Image",
+    "NanPolicy",
+    "Pixels",
+    "Reduction",
+    "VolumeReader",
+]
 
 Pixels = NDArray[Any]
 NanPolicy = Literal["reject", "allow"]
@@ -119,26 +134,37 @@ class Image:
         return height, width
 
 
-class Format(Protocol):
-    """One file format. A module with these names is one; `medloom.imaging.registry` lists them."""
+@dataclass(frozen=True)
+class Format:
+    """One file format; `medloom.registry.FORMATS` names the module in which it is.
 
-    @property
-    def MAGICS(self) -> tuple[tuple[int, bytes], ...]:
-        """Offset and bytes of every signature that identifies the format."""
+    Args:
+        name: Its name.
+        magics: Offset and bytes of every signature that identifies it.
+        suffixes: File name suffixes, lower case, with the dot.
+        content_types: Media types, the preferred one first.
+        codec: Name and version of what decodes it.
+        inspect: From bytes and a budget to the header, compared with the budget; allocates no pixels.
+        decode: From bytes, page and budget to the pixels of that page.
+        decode_reduced: The same at a fraction of its size, with the height and width that it must not fall below as
+            fourth argument; None where the format cannot.
+        read_volume: From bytes to all pages as one volume, with ``nan_policy`` and ``budget``; None where a file is no
+            volume by itself.
+    """
 
-    @property
-    def SUFFIXES(self) -> tuple[str, ...]:
-        """File name suffixes, lower case, with the dot."""
+    name: str
+    magics: tuple[tuple[int, bytes], ...]
+    suffixes: tuple[str, ...]
+    content_types: tuple[str, ...]
+    codec: Callable[[], str]
+    inspect: Callable[[bytes, Budget], Header]
+    decode: Callable[[bytes, int | None, Budget], Image]
+    decode_reduced: Callable[[bytes, int | None, Budget, tuple[int, int]], Image] | None = None
+    read_volume: VolumeReader | None = None
 
-    @property
-    def CONTENT_TYPES(self) -> tuple[str, ...]:
-        """Media types, the preferred one first."""
 
-    def inspect(self, data: bytes, budget: Budget, /) -> Header:
-        """Parse the header and check it against the budget; allocate no pixels."""
+class VolumeReader(Protocol):
+    """Reads all pages of a file as one volume."""
 
-    def decode(self, data: bytes, page: int | None, budget: Budget, /) -> Image:
-        """Return the pixels of one page, or raise."""
-
-    def codec(self) -> str:
-        """Name and version of what decodes it."""
+    def __call__(self, data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget = DEFAULT_BUDGET) -> Volume:
+        """Return the volume, or raise a `DecodeError`."""

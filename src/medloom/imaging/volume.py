@@ -24,6 +24,7 @@ class Volume:
             because NIfTI counts so: ``nibabel.Nifti1Image(volume.voxels.T, volume.affine)`` is the same volume.
         format: Format it came in.
         notes: What a careful reader should know.
+        plane_spacing_mm: Row and column spacing as `decode` gives it for a slice; None where the file does not say.
 
     Example:
         >>> volume = Volume(np.zeros((3, 4, 5), np.int16), (2.0, 1.0, 1.0), np.diag([1.0, 1.0, 2.0, 1.0]), "nifti")
@@ -38,3 +39,4 @@ class Volume:
     affine: NDArray[np.float64]
     format: str
     notes: tuple[str, ...] = ()
+    plane_spacing_mm: tuple[float, float] | None = None

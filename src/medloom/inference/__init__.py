@@ -1,27 +1,34 @@
-"""From an image to a prediction: ``Predictor``, the runtimes behind it, and post-processing."""
+"""From an image to a prediction: ``Predictor``, the kinds of answer, and the runtimes behind it."""
 
 from __future__ import annotations
 
-from medloom.inference.base import Prepared
-from medloom.inference.labels import LabelPrediction, LabelPredictor, MetadataGaps
-from medloom.inference.postprocess import OperatingPoint, erase_small, lesion_probability, postprocess, to_mask
-from medloom.inference.predictor import Prediction, Predictor
-from medloom.inference.runtimes import RUNTIMES, NetworkSpec, Runtime, build_runtime
+from medloom.inference.answers import Difference, Point, Prediction, default_point, point_from_plain
+from medloom.inference.answers.labels import LabelPoint, LabelPrediction
+from medloom.inference.answers.masks import MaskPoint, MaskPrediction
+from medloom.inference.metadata import MetadataGaps
+from medloom.inference.postprocess import erase_small, foreground_probability, to_mask
+from medloom.inference.predictor import Predictor
+from medloom.inference.prepared import Prepared
+from medloom.inference.runtimes import NetworkSpec, Runtime, build_runtime, needs_weights
 
 __all__ = [
-    "RUNTIMES",
+    "Difference",
+    "LabelPoint",
     "LabelPrediction",
-    "LabelPredictor",
+    "MaskPoint",
+    "MaskPrediction",
     "MetadataGaps",
     "NetworkSpec",
-    "OperatingPoint",
+    "Point",
     "Prediction",
     "Predictor",
     "Prepared",
     "Runtime",
     "build_runtime",
+    "default_point",
     "erase_small",
-    "lesion_probability",
-    "postprocess",
+    "foreground_probability",
+    "needs_weights",
+    "point_from_plain",
     "to_mask",
 ]

@@ -12,12 +12,10 @@ from pathlib import Path, PurePosixPath
 from medloom.data.layouts.base import list_images
 from medloom.data.sources import FolderSource, Source, open_source
 from medloom.errors import DataError, DecodeError
-from medloom.imaging import FORMATS_BY_SUFFIX, Budget, Volume, read_series, sniff
-from medloom.imaging.nifti import read_nifti_volume
+from medloom.imaging import FORMATS_BY_SUFFIX, Budget, Volume, read_series, read_volume, sniff, strip_suffix
 
-__all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input", "without_suffix"]
+__all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input"]
 
-_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
 _DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
 _DICOM_INDEX = "DICOMDIR"
 _ZIP = ".zip"
@@ -37,6 +35,11 @@ class ImageFile:
     read: Callable[[], bytes]
     place: str = ""
 
+    @property
+    def stem(self) -> str:
+        """The name without the suffix of an image."""
+        return strip_suffix(self.name)
+
 
 @dataclass(frozen=True)
 class SeriesFolder:
@@ -52,6 +55,11 @@ class SeriesFolder:
     read: Callable[[], list[bytes]]
     place: str = ""
 
+    @property
+    def stem(self) -> str:
+        """The name as it is; dots in it are no suffix."""
+        return self.name
+
 
 Entry = ImageFile | SeriesFolder
 
@@ -64,7 +72,7 @@ def open_images(
 
     A file that is named is always listed, whatever its suffix; in a folder or zip, only images are: by their
     suffix, or where they have none, as scanners write DICOM, by content. A zip in there is listed as well, and
-    refuses to be read: nobody shall think that its images were predicted.
+    refuses to be read, so that its images do not silently go unpredicted.
 
     Args:
         paths: Files, folders and zips.
@@ -88,7 +96,7 @@ def open_images(
                 images.append(SeriesFolder(place.name, partial(_dicom_files, source, names), place.as_posix()))
             else:
                 images += (
-                    ImageFile(name, read, f"{without_suffix(place.as_posix())}/{name}")
+                    ImageFile(name, read, f"{strip_suffix(place.as_posix(), (_ZIP,))}/{name}")
                     for name, read in _readers(source, names)
                 )
         yield images
@@ -112,7 +120,7 @@ def read_input(image: Entry, *, page: int | None, budget: Budget) -> Volume | by
 
     Args:
         image: What to read.
-        page: Page that was asked for; None takes all of a NIfTI file. A DICOM series is always taken whole.
+        page: Page that was asked for; None takes all of a file that is a volume. A DICOM series is always taken whole.
         budget: What one file may cost.
 
     Raises:
@@ -122,15 +130,8 @@ def read_input(image: Entry, *, page: int | None, budget: Budget) -> Volume | by
     if isinstance(image, SeriesFolder):
         return read_series(image.read(), budget=budget)
     data = image.read()
-    if page is None and sniff(data) == "nifti":
-        return read_nifti_volume(data, budget=budget)
-    return data
-
-
-def without_suffix(name: str) -> str:
-    """Return a name without the suffix of an image or zip; the dots of ``1.2.840.1`` are part of the name."""
-    suffix = max((end for end in (*_SUFFIXES, _ZIP) if name.lower().endswith(end)), key=len, default="")
-    return name[: len(name) - len(suffix)] or name
+    volume = read_volume(data, budget=budget) if page is None else None
+    return data if volume is None else volume
 
 
 def _dicom_files(source: Source, names: Sequence[str]) -> list[bytes]:

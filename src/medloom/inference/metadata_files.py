@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medloom.data.layouts import Problem, natural_key
-from medloom.data.layouts.labels import clean
 from medloom.data.layouts.table import Row, Table, read_table
+from medloom.data.words import clean
 from medloom.errors import DataError, InputError
-from medloom.inference.inputs import Entry, without_suffix
+from medloom.imaging import strip_suffix
+from medloom.inference.inputs import Entry
 from medloom.wording import nearest
 
 __all__ = ["MetadataRows", "read_metadata"]
@@ -96,7 +97,7 @@ def _match(table: Table, id_column: str, images: Sequence[Entry]) -> list[Row | 
     problems = list(table.problems)
     for row in table.rows:
         name = row.cells[id_column].replace("\\", "/").removeprefix("./").strip("/")
-        meant = index.get(name) or index.get(without_suffix(name)) or set()
+        meant = index.get(name) or index.get(strip_suffix(name)) or set()
         if not name:
             problems.append(_problem(table, row, f"nothing in the column {id_column}"))
         elif len(meant) > 1:
@@ -134,7 +135,7 @@ def _names(image: Entry) -> Iterator[str]:
         for first in range(len(parts)):
             end = "/".join(parts[first:])
             yield end
-            yield without_suffix(end)
+            yield strip_suffix(end)
 
 
 def _warnings(

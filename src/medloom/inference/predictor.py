@@ -1,154 +1,195 @@
 """The only way from an image to a prediction, in three named steps: prepare, run, finish.
 
-Validation, the test report, the command line and the server all call this object, so the figures that
-are reported are the figures that are served.
+Validation, the test report, the command line and the server all call this object, so the metrics that
+are reported are those of what is served.
+
+Shapes: N images, C channels, h and w of the network's image, K outputs, F columns of encoded metadata.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.inference.base import Input, PredictorBase, Prepared, finite
-from medloom.inference.postprocess import OperatingPoint, erase_small, lesion_probability, to_mask
+from medloom.data.metadata import TableEncoding
+from medloom.errors import MedloomError
+from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
+from medloom.inference import answers
+from medloom.inference.answers import Answers, Point, Prediction
+from medloom.inference.metadata import Metadata, encode, gaps_of
+from medloom.inference.prepared import Decoder, Input, Prepared
+from medloom.inference.runtimes import Runtime
+from medloom.inference.views import View, view
+from medloom.targets import Target
+from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["Predictor"]
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the model says about one image, in that image's own geometry.
-
-    Args:
-        probabilities: ``(K, H, W)`` float32: the lesion's (K = 1), or one for each class, the background first.
-        mask: ``(H, W)`` uint8 class index, 0 = background.
-        probability: Largest lesion probability of any pixel, before small regions are erased.
-        area_px: Foreground pixels of the mask.
-        area_mm2: Their area, or None if the image does not say how large its pixels are.
-        operating_point: What turned probabilities into the mask.
-    """
-
-    probabilities: Floats
-    mask: Mask
-    probability: float
-    area_px: int
-    area_mm2: float | None
-    operating_point: OperatingPoint
-
-    @property
-    def has_lesion(self) -> bool:
-        """Whether the mask holds any foreground."""
-        return self.area_px > 0
+Floats32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Predictor(PredictorBase):
-    """A runtime with everything around it: raw image in, prediction in the image's own geometry out.
+class Predictor:
+    """A runtime with everything around it: raw image in, prediction out; of a mask in the image's own geometry.
 
     Args:
         runtime: What runs the network.
         preprocess: The deterministic steps before and after it.
-        classes: Names of the classes, the background first.
+        target: What is predicted.
         channels: Names of the channels that an image must have, in order.
-        operating_point: Threshold and smallest lesion.
-        flips: Average over the image and its mirror image; doubles the time.
+        point: The operating point; see ``default_point``.
+        views: How many views of the image are averaged, each for the price of one: 1 is the image, 2 also its mirror
+            image, more both moved to each side in turn.
+        tables: How metadata are encoded, one for each member of the model; empty without metadata.
         budget: Limits for the bytes of one image.
-        decoder: What decodes bytes.
+        decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP
-        >>> predictor.predict(Path("slice.tif").read_bytes()).area_px  # doctest: +SKIP
+        >>> predictor.predict(Path("image.tif").read_bytes()).plain()["area_px"]  # doctest: +SKIP
         812
     """
 
-    operating_point: OperatingPoint
-    flips: bool = False
+    runtime: Runtime
+    preprocess: Preprocess
+    target: Target
+    channels: tuple[str, ...]
+    _: KW_ONLY
+    point: Point
+    views: int = 1
+    tables: tuple[TableEncoding, ...] = ()
+    budget: Budget = DEFAULT_BUDGET
+    decoder: Decoder = decode
 
-    def predict(self, image: Input, *, content_type: str | None = None, page: int | None = None) -> Prediction:
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Media types that a prediction can be encoded as, JSON first."""
+        return self._answers.forms
+
+    @property
+    def at_least(self) -> tuple[int, int] | None:
+        """What `medloom.imaging.decode` may reduce an image to; None where the answer is as large as the image."""
+        return self._answers.at_least(self.preprocess)
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        """Columns that a request may carry; a missing one counts as blank."""
+        return self.tables[0].columns if self.tables else ()
+
+    @property
+    def _answers(self) -> Answers:
+        return answers.KINDS[self.target.kind]
+
+    def predict(
+        self,
+        image: Input,
+        *,
+        metadata: Metadata | None = None,
+        content_type: str | None = None,
+        page: int | None = None,
+    ) -> Prediction:
         """Predict one image.
 
         Args:
-            image: Bytes of a TIFF, PNG, JPEG or NPY, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
+            image: Bytes of an image file, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
+            metadata: Values by column; missing ones count as blank.
             content_type: What the bytes are said to be; checked against what they are.
-            page: Page of a TIFF that has several.
-
-        Returns:
-            The prediction in the geometry of ``image``.
+            page: Page of a file that has several.
 
         Raises:
             DecodeError: If the bytes are not an acceptable image.
-            InputError: If the image is sound but not what this model takes.
+            InputError: If the image is sound but not what this model takes, or so for the metadata.
         """
-        prepared = self.prepare(image, content_type=content_type, page=page)
-        return self.finish(self.run(prepared.network_input[None])[0], prepared)
+        return self.answer([self.prepare(image, metadata=metadata, content_type=content_type, page=page)])[0]
 
-    def predict_batch(self, images: Sequence[Input]) -> list[Prediction]:
-        """Predict several images, which may differ in size, in one call of the network.
+    def predict_batch(self, images: Sequence[Input], metadata: Sequence[Metadata] = ()) -> list[Prediction]:
+        """Predict several images, which may differ in size, in one call of the network for each view.
+
+        Args:
+            images: As for ``predict``.
+            metadata: Values by column, one for each image; empty where nothing is known of any.
 
         Raises:
             DecodeError: If the bytes of one are not an acceptable image.
-            InputError: If one is sound but not what this model takes.
+            InputError: If one is sound but not what this model takes, or so for the metadata.
         """
-        if not images:
-            return []
-        prepared = [self.prepare(image) for image in images]
-        probabilities = self.run(np.stack([one.network_input for one in prepared]))
-        return [self.finish(one, source) for one, source in zip(probabilities, prepared, strict=True)]
+        rows = metadata or [{}] * len(images)
+        pairs = zip(images, rows, strict=True)
+        return self.answer([self.prepare(image, metadata=row) for image, row in pairs])
 
-    def run(self, batch_nchw: Floats) -> Floats:
-        """Run the network, and the mirror image if ``flips``.
+    def prepare(
+        self,
+        image: Input,
+        *,
+        metadata: Metadata | None = None,
+        content_type: str | None = None,
+        page: int | None = None,
+    ) -> Prepared:
+        """Encode the metadata, decode, check the channels and preprocess; see ``predict``."""
+        said = metadata or {}
+        table_nf, gaps = self.encode([said]), gaps_of(self.tables, said)  # first: a refusal that costs next to nothing
+        if isinstance(image, bytes):
+            image = self.decoder(
+                image, content_type=content_type, page=page, budget=self.budget, at_least=self.at_least
+            )
+        given = image if isinstance(image, Image) else Image(np.atleast_3d(image), "array")
+        given = self.preprocess.to_input(given, self.channels)
+        return Prepared(self.preprocess(given), given.pixels, given.spacing_mm, table_nf, gaps)
+
+    def answer(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+        """Predict several prepared images in one call of the network for each view."""
+        if not prepared:
+            return []
+        tables = [one.table_nf for one in prepared if one.table_nf is not None]
+        batch = np.stack([one.network_input for one in prepared])
+        found = self.run(batch, np.concatenate(tables) if tables else None)
+        return [self.finish(one, source) for one, source in zip(found, prepared, strict=True)]
+
+    def encode(self, metadata: Sequence[Metadata]) -> Floats32 | None:
+        """Return ``(N, F)`` of the metadata of N images; None if the model takes none.
+
+        Raises:
+            InputError: If the model takes none, a column is not known, or a value is not a number where one is
+                expected.
+        """
+        return encode(self.tables, metadata)
+
+    def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
+        """Run the network over all views.
 
         Args:
             batch_nchw: ``(N, C, h, w)`` float32, normalised.
+            table_nf: ``(N, F)`` float32 from ``encode``.
 
         Returns:
-            ``(N, K, h, w)`` float32 probabilities on the network's grid.
+            ``(N, K, h, w)`` probabilities on the network's grid, or ``(N, K)`` for labels of the whole image; float32.
 
         Raises:
-            MedloomError: If a probability is not finite.
+            MedloomError: If one of them is not finite.
         """
-        probabilities = self.runtime.run(batch_nchw)
-        if self.flips:
-            mirrored = self.runtime.run(batch_nchw[..., ::-1])[..., ::-1]
-            probabilities = (probabilities + mirrored) / np.float32(2.0)
-        return finite(probabilities)
+        mean = self._answers.mean(self._seen(batch_nchw, table_nf))
+        if not np.isfinite(mean).all():
+            raise MedloomError("the network gave a probability that is not finite; the model is damaged")
+        return mean
 
-    def finish(self, probabilities_khw: Floats, prepared: Prepared) -> Prediction:
-        """Bring the network's answer back to the image's geometry; see ``medloom.inference.postprocess``.
+    def finish(self, answer: Floats32, prepared: Prepared) -> Prediction:
+        """Make the prediction out of what ``run`` gave for one image.
 
         Args:
-            probabilities_khw: ``(K, h, w)`` float32 on the network's grid.
+            answer: ``(K, h, w)`` or ``(K,)`` float32.
             prepared: The image it belongs to.
         """
-        height, width = prepared.pixels.shape[:2]
-        point = self.operating_point
-        erased = erase_small(probabilities_khw, point)
-        restored = self.preprocess.restore(probabilities_khw, height, width)
-        kept = restored if erased is probabilities_khw else self.preprocess.restore(erased, height, width)
-        mask = to_mask(kept, point.threshold)
-        area_px = int(np.count_nonzero(mask))
-        return Prediction(
-            probabilities=restored,
-            mask=mask,
-            probability=float(lesion_probability(restored).max()),
-            area_px=area_px,
-            area_mm2=_area_mm2(area_px, prepared.spacing_mm),
-            operating_point=point,
-        )
+        return self._answers.finish(answer, prepared, target=self.target, point=self.point, preprocess=self.preprocess)
 
-    def at(self, operating_point: OperatingPoint) -> Predictor:
+    def at(self, point: Point) -> Predictor:
         """Return the same predictor at another operating point."""
-        return replace(self, operating_point=operating_point)
+        return replace(self, point=point)
 
-
-def _area_mm2(area_px: int, spacing_mm: tuple[float, float] | None) -> float | None:
-    """None also for a spacing so large that it says nothing; JSON has no number for the area."""
-    area = math.inf if spacing_mm is None else area_px * spacing_mm[0] * spacing_mm[1]
-    return area if math.isfinite(area) else None
+    def _seen(self, batch_nchw: Floats32, table_nf: Floats32 | None) -> Iterator[tuple[View, Floats32]]:
+        height, width = batch_nchw.shape[2:]
+        for number in range(self.views):
+            one = view(number, height, width)
+            yield one, self.runtime.run(one.apply(batch_nchw), table_nf)

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.imaging import Image, Volume
+from medloom.inference.answers.masks import MaskPrediction
+from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 
 __all__ = ["VolumePrediction", "predict_volume", "slices_of"]
@@ -24,7 +26,7 @@ class VolumePrediction:
 
     Args:
         mask: ``(D, H, W)`` uint8 class index, 0 = background: slice, row, column, as ``Volume.voxels``.
-        probability: Largest lesion probability of any voxel, before small regions are erased.
+        probability: Largest foreground probability of any voxel, before small regions are erased.
         area_px: Foreground voxels, the sum of those of the slices.
         volume_ml: Their volume in millilitres, or None if the file does not say how large its voxels are.
     """
@@ -35,17 +37,18 @@ class VolumePrediction:
     volume_ml: float | None
 
     @property
-    def has_lesion(self) -> bool:
+    def has_foreground(self) -> bool:
         """Whether the mask holds any foreground."""
         return self.area_px > 0
 
 
-def predict_volume(predictor: Predictor, volume: Volume) -> VolumePrediction:
+def predict_volume(predictor: Predictor, volume: Volume, metadata: Metadata | None = None) -> VolumePrediction:
     """Predict a volume slice by slice; only the mask of one slice at a time is wider than the result.
 
     Args:
-        predictor: A model of one channel, or of grey repeated as colours.
+        predictor: A model for masks, of one channel or of grey repeated as colours.
         volume: Its slices are what ``decode`` gives for the pages of the same file.
+        metadata: Values by column, for a model that takes some.
 
     Returns:
         The mask, with the shape of ``volume.voxels``: ``write_nifti(mask, volume.affine)`` lies upon the volume.
@@ -61,7 +64,7 @@ def predict_volume(predictor: Predictor, volume: Volume) -> VolumePrediction:
     mask = np.empty(volume.voxels.shape, np.uint8)
     largest = 0.0
     for number, image in enumerate(slices_of(volume)):
-        prediction = predictor.predict(image)
+        prediction = MaskPrediction.of(predictor.predict(image, metadata=metadata))
         mask[number] = prediction.mask
         largest = max(largest, prediction.probability)
     area_px = int(np.count_nonzero(mask))

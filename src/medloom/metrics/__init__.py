@@ -1,4 +1,4 @@
-"""Figures on arrays: pure functions that know nothing of files, tables or networks."""
+"""Metrics on arrays: pure functions that know nothing of files, tables or networks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from medloom.metrics.classification import (
     sensitivity,
     specificity,
 )
-from medloom.metrics.lesions import LesionCount, count_lesions, lesion_sensitivity
-from medloom.metrics.overlap import dice, dice_from_counts, iou, iou_from_counts
+from medloom.metrics.overlap import dice_from_counts, iou_from_counts
 from medloom.metrics.ranking import average_precision, roc_auc
+from medloom.metrics.regions import RegionCount, count_regions
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
 from medloom.metrics.surface import hausdorff95, outline
 from medloom.metrics.weights import weighted_mean
 
 __all__ = [
     "Estimate",
-    "LesionCount",
+    "RegionCount",
     "Resampled",
     "accuracy",
     "average_precision",
@@ -45,16 +45,13 @@ __all__ = [
     "brier_score",
     "calibration_bins",
     "confusion_matrix",
-    "count_lesions",
+    "count_regions",
     "counts_at",
-    "dice",
     "dice_from_counts",
     "expected_calibration_error",
     "f1_score",
     "hausdorff95",
-    "iou",
     "iou_from_counts",
-    "lesion_sensitivity",
     "log_loss",
     "matthews",
     "mean_absolute_error",

@@ -1,6 +1,6 @@
 """Intervals from a bootstrap over patients.
 
-Slices of one patient resemble each other, so the patient is what is drawn: a bootstrap over slices would
+Images of one patient resemble each other, so the patient is what is drawn: a bootstrap over images would
 give intervals that are too narrow.
 """
 
@@ -26,22 +26,22 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Floats = NDArray[np.float64]
-Statistic = Callable[[Array, Floats], Floats]
-Statistics = Callable[[Floats], Mapping[str, Floats]]
+Floats64 = NDArray[np.float64]
+Statistic = Callable[[Array, Floats64], Floats64]
+Statistics = Callable[[Floats64], Mapping[str, Floats64]]
 
 _CELLS = 4_000_000  # weights held at a time: 32 MB
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval.
+    """A metric with its 95 % interval.
 
     Args:
-        value: The figure on all cases; None if no case counts.
+        value: The metric on all cases; None if no case counts.
         low: 2.5th percentile over the resamples; None with fewer than two patients or without resamples.
         high: 97.5th percentile over the resamples, or None.
-        n: Number of cases (or patients, for figures per patient) that count.
+        n: Number of cases (or patients, for metrics per patient) that count.
         patients: Number of patients that were drawn from.
     """
 
@@ -66,8 +66,8 @@ class Resampled:
         patients: Number of patients that were drawn from.
     """
 
-    point: dict[str, Floats]
-    draws: dict[str, Floats]
+    point: dict[str, Floats64]
+    draws: dict[str, Floats64]
     patients: int
 
     def estimate(self, name: str, n: int) -> Estimate:
@@ -79,7 +79,7 @@ class Resampled:
         """
         return _estimate(float(self.point[name]), self.draws[name], n, self.patients)
 
-    def band(self, name: str) -> tuple[Floats, Floats]:
+    def band(self, name: str) -> tuple[Floats64, Floats64]:
         """Return the 2.5th and the 97.5th percentile of every entry of a statistic, NaN where there is none."""
         shape = self.point[name].shape
         columns = np.moveaxis(self.draws[name], 0, -1).reshape(self.point[name].size, -1)
@@ -155,7 +155,7 @@ def resample(
     )
 
 
-def percentile_interval(resampled: Floats) -> tuple[float, float]:
+def percentile_interval(resampled: Floats64) -> tuple[float, float]:
     """Return the 2.5th and the 97.5th percentile of what is not NaN, or twice NaN if nothing is."""
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
@@ -167,7 +167,7 @@ def percentile_interval(resampled: Floats) -> tuple[float, float]:
 def bootstrap_ratio(
     numerator: ArrayLike, denominator: ArrayLike, patients: ArrayLike, n: int = 1000, seed: int = 0
 ) -> Estimate:
-    """Take a ratio of two sums over cases, such as lesions found of all lesions, with its interval.
+    """Take a ratio of two sums over cases, such as regions found of all regions, with its interval.
 
     Args:
         numerator: What is added up above the line, shape (N,).
@@ -207,7 +207,7 @@ def bootstrap_mean(values: ArrayLike, patients: ArrayLike, n: int = 1000, seed: 
     return bootstrap_ratio(np.nan_to_num(given, nan=0.0), ~np.isnan(given), patients, n, seed)
 
 
-def _draws(patients: int, n: int, seed: int) -> Floats:
+def _draws(patients: int, n: int, seed: int) -> Floats64:
     """Return how often each patient is drawn in each resample, shape (n, patients)."""
     if n == 0 or patients < 2:
         return np.empty((0, patients))
@@ -215,7 +215,7 @@ def _draws(patients: int, n: int, seed: int) -> Floats:
     return np.random.default_rng(seed).multinomial(patients, chances, size=n).astype(float)
 
 
-def _estimate(point: float, resampled: Floats, n: int, patients: int) -> Estimate:
+def _estimate(point: float, resampled: Floats64, n: int, patients: int) -> Estimate:
     value = None if np.isnan(point) else float(point)
     low, high = percentile_interval(resampled)
     if value is None or np.isnan(low):

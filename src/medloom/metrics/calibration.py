@@ -12,10 +12,10 @@ from medloom.metrics.weights import case_weights, divide, sum_by_group
 __all__ = ["calibration_bins", "expected_calibration_error", "reliability"]
 
 Array = NDArray[Any]
-Floats = NDArray[np.float64]
+Floats64 = NDArray[np.float64]
 
 
-def calibration_bins(score: ArrayLike, bins: int = 10, kind: Literal["width", "mass"] = "width") -> Floats:
+def calibration_bins(score: ArrayLike, bins: int = 10, kind: Literal["width", "mass"] = "width") -> Floats64:
     """Return the edges of bins over scores; a bin holds its upper edge, the first also its lower one.
 
     Args:
@@ -34,7 +34,7 @@ def calibration_bins(score: ArrayLike, bins: int = 10, kind: Literal["width", "m
 
 def reliability(
     truth: ArrayLike, score: ArrayLike, edges: Array, weights: Array | None = None
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats64, Floats64, Floats64]:
     """Compare the mean score with the share of positive cases, bin by bin; NaN in an empty bin.
 
     Args:
@@ -58,11 +58,11 @@ def reliability(
 
 def expected_calibration_error(
     truth: ArrayLike, score: ArrayLike, edges: Array, weights: Array | None = None
-) -> Floats:
+) -> Floats64:
     """Mean distance between score and share of positive cases over the bins, weighted by their cases.
 
     NaN without cases; defined where only one class occurs. It shrinks with fewer bins and grows with fewer cases:
-    compare only figures that were taken alike.
+    compare only values that were taken alike.
 
     Args:
         truth: Whether each case is positive, shape (N,).

@@ -1,7 +1,7 @@
 """How well decisions and scores agree with the truth, for two classes and for several.
 
 Every function takes ``weights`` of shape (B, N), how often each case counts in each of B resamples, and returns
-one row for each; without weights every case counts once and B is 1. A figure that is not defined is NaN, never 0.
+one row for each; without weights every case counts once and B is 1. A metric that is not defined is NaN, never 0.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Floats = NDArray[np.float64]
+Floats64 = NDArray[np.float64]
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-def confusion_matrix(truth: ArrayLike, decision: ArrayLike, classes: int, weights: Array | None = None) -> Floats:
+def confusion_matrix(truth: ArrayLike, decision: ArrayLike, classes: int, weights: Array | None = None) -> Floats64:
     """Count how often each class was taken for each; all zero without cases.
 
     Args:
@@ -53,7 +53,7 @@ def confusion_matrix(truth: ArrayLike, decision: ArrayLike, classes: int, weight
     return sum_by_group(cells, classes * classes, case_weights(weights, len(cells))).reshape(-1, classes, classes)
 
 
-def accuracy(matrix: Array) -> Floats:
+def accuracy(matrix: Array) -> Floats64:
     """Share of the cases that were decided rightly; NaN without cases.
 
     Args:
@@ -65,7 +65,7 @@ def accuracy(matrix: Array) -> Floats:
     return divide(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum((-2, -1)))
 
 
-def balanced_accuracy(matrix: Array) -> Floats:
+def balanced_accuracy(matrix: Array) -> Floats64:
     """Mean sensitivity of the classes that have cases; NaN without cases. A constant decision gives 1 / classes.
 
     Args:
@@ -78,7 +78,7 @@ def balanced_accuracy(matrix: Array) -> Floats:
     return divide(np.nansum(found, axis=-1), np.count_nonzero(~np.isnan(found), axis=-1))
 
 
-def sensitivity(matrix: Array) -> Floats:
+def sensitivity(matrix: Array) -> Floats64:
     """Share of each class's cases that were found (recall); NaN for a class without cases.
 
     Args:
@@ -90,7 +90,7 @@ def sensitivity(matrix: Array) -> Floats:
     return divide(_diagonal(matrix), matrix.sum(-1))
 
 
-def specificity(matrix: Array) -> Floats:
+def specificity(matrix: Array) -> Floats64:
     """Share of the other classes' cases that were not taken for this class; NaN if there are no others.
 
     Args:
@@ -104,7 +104,7 @@ def specificity(matrix: Array) -> Floats:
     return divide(others - wrong, others)
 
 
-def precision(matrix: Array) -> Floats:
+def precision(matrix: Array) -> Floats64:
     """Share of the decisions for each class that were right; NaN for a class that was never decided for.
 
     Args:
@@ -116,7 +116,7 @@ def precision(matrix: Array) -> Floats:
     return divide(_diagonal(matrix), matrix.sum(-2))
 
 
-def f1_score(matrix: Array) -> Floats:
+def f1_score(matrix: Array) -> Floats64:
     """Harmonic mean of precision and sensitivity; NaN for a class that neither occurs nor was decided for.
 
     Args:
@@ -128,7 +128,7 @@ def f1_score(matrix: Array) -> Floats:
     return divide(2 * _diagonal(matrix), matrix.sum(-1) + matrix.sum(-2))
 
 
-def matthews(matrix: Array) -> Floats:
+def matthews(matrix: Array) -> Floats64:
     """Matthews correlation of truth and decision; NaN if only one class occurs or only one was decided for.
 
     Args:
@@ -147,7 +147,7 @@ def matthews(matrix: Array) -> Floats:
     return divide(covariance, np.sqrt(np.maximum(spread, 0.0)))
 
 
-def brier_score(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats:
+def brier_score(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats64:
     """Mean squared distance of the probabilities from the truth; NaN without cases, defined with one class only.
 
     Args:
@@ -167,7 +167,7 @@ def brier_score(truth: ArrayLike, score: Array, weights: Array | None = None) ->
     return weighted_mean(((score - np.eye(score.shape[1])[true]) ** 2).sum(1), case_weights(weights, len(true)))
 
 
-def log_loss(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats:
+def log_loss(truth: ArrayLike, score: Array, weights: Array | None = None) -> Floats64:
     """Mean negative logarithm of the probability of the true class; NaN without cases, defined with one class only.
 
     Probabilities are kept 2.2e-16 away from 0 and 1, so that a sure mistake costs 36 and not infinity.
@@ -188,7 +188,7 @@ def log_loss(truth: ArrayLike, score: Array, weights: Array | None = None) -> Fl
 
 def counts_at(
     truth: ArrayLike, score: ArrayLike, thresholds: ArrayLike, weights: Array | None = None
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats64, Floats64]:
     """Count the true and the false positives at thresholds; a case is called from the threshold on.
 
     Args:
@@ -208,6 +208,6 @@ def counts_at(
     return called[..., 1], called[..., 0]
 
 
-def _diagonal(matrix: Array) -> Floats:
-    found: Floats = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
+def _diagonal(matrix: Array) -> Floats64:
+    found: Floats64 = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
     return found

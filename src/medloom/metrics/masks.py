@@ -1,4 +1,4 @@
-"""What all figures on two masks begin with."""
+"""What all metrics on two masks begin with."""
 
 from __future__ import annotations
 

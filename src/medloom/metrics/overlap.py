@@ -1,19 +1,18 @@
-"""Overlap of two masks: Dice and intersection over union."""
+"""Overlap of two masks from pixel counts: Dice and intersection over union."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medloom.metrics.masks import Mask, both_set
-
-__all__ = ["dice", "dice_from_counts", "iou", "iou_from_counts"]
+__all__ = ["dice_from_counts", "iou_from_counts"]
 
 
 def dice_from_counts(overlap: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
-    """Dice coefficient from pixel counts; two empty masks agree and give 1.
+    """Dice coefficient from pixel counts; two empty masks agree and give 1, one empty mask gives 0.
 
-    Counts of several slices may be added up first: that is the Dice coefficient of the stacked volume.
+    A mean over cases therefore depends much on how many cases are empty: report the mean over cases with foreground
+    beside it. Counts of several images may be added up first: that is the Dice coefficient of the stacked volume.
 
     Args:
         overlap: Pixels that are set in both masks, any shape.
@@ -44,50 +43,6 @@ def iou_from_counts(overlap: ArrayLike, truth: ArrayLike, predicted: ArrayLike) 
     """
     both = np.asarray(overlap, float)
     return _share(both, np.asarray(truth, float) + np.asarray(predicted, float) - both)
-
-
-def dice(truth: Mask, predicted: Mask) -> float:
-    """Dice coefficient of two masks.
-
-    Two empty masks agree and give 1; one empty mask gives 0. A mean over cases therefore depends much on
-    how many cases are empty: report the mean over cases with a lesion beside it.
-
-    Args:
-        truth: True mask of any shape; non-zero is set.
-        predicted: Predicted mask of the same shape.
-
-    Returns:
-        Dice from 0 to 1.
-
-    Raises:
-        ValueError: If the shapes differ.
-
-    Example:
-        >>> dice(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0]))
-        0.5
-    """
-    return float(dice_from_counts(*_counts(truth, predicted)))
-
-
-def iou(truth: Mask, predicted: Mask) -> float:
-    """Intersection over union of two masks; 1 if both are empty, 0 if one is.
-
-    Args:
-        truth: True mask of any shape; non-zero is set.
-        predicted: Predicted mask of the same shape.
-
-    Returns:
-        Intersection over union from 0 to 1.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    return float(iou_from_counts(*_counts(truth, predicted)))
-
-
-def _counts(truth: Mask, predicted: Mask) -> tuple[int, int, int]:
-    true, guess = both_set(truth, predicted)
-    return int(np.count_nonzero(true & guess)), int(np.count_nonzero(true)), int(np.count_nonzero(guess))
 
 
 def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How well a score separates cases with a lesion from cases without, over all thresholds."""
+"""How well a score separates positive from negative cases, over all thresholds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from medloom.metrics.weights import case_weights, divide
 __all__ = ["average_precision", "roc_auc"]
 
 Array = NDArray[Any]
-Floats = NDArray[np.float64]
+Floats64 = NDArray[np.float64]
 
 
-def roc_auc(truth: Array, score: Array, weights: Array | None = None) -> Floats:
+def roc_auc(truth: Array, score: Array, weights: Array | None = None) -> Floats64:
     """Area under the ROC curve; ties count half.
 
     The chance that a positive case scores higher than a negative one. NaN where one of the two is missing.
@@ -34,7 +34,7 @@ def roc_auc(truth: Array, score: Array, weights: Array | None = None) -> Floats:
     return divide(won, positive.sum(axis=1) * negative.sum(axis=1))
 
 
-def average_precision(truth: Array, score: Array, weights: Array | None = None) -> Floats:
+def average_precision(truth: Array, score: Array, weights: Array | None = None) -> Floats64:
     """Average precision: precision at each score, weighted by the recall gained there.
 
     NaN without a positive case. A score that says nothing gives the share of positive cases.
@@ -54,7 +54,7 @@ def average_precision(truth: Array, score: Array, weights: Array | None = None) 
     return divide((precision * positive[:, ::-1]).sum(axis=1), hits[:, -1] if hits.size else np.zeros(len(hits)))
 
 
-def _at_each_score(truth: Array, score: Array, weights: Array | None) -> tuple[Floats, Floats]:
+def _at_each_score(truth: Array, score: Array, weights: Array | None) -> tuple[Floats64, Floats64]:
     """Add up the weights of positive and of negative cases at each distinct score, ascending."""
     count = case_weights(weights, len(truth))
     order = np.argsort(score, kind="stable")

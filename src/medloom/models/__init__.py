@@ -1,12 +1,12 @@
-"""Networks and losses by name.
+"""Networks and losses, with plain arguments.
 
-``registry`` holds the names and imports nothing heavy. The builders import torch, so they are imported from their
-modules: ``networks`` and ``losses`` for segmentation; ``classifier``, ``image_losses``, ``answers`` and ``heatmaps``
-for labels of whole images.
+``medloom.registry`` holds the names. ``kinds`` is the table by which the network and the loss of a recipe are found;
+``masks`` and ``labels`` take what they need out of it, and everything else takes plain arguments. What is imported
+from here is loaded on first use, since it brings torch.
 """
 
 from __future__ import annotations
 
-from medloom.models.registry import BACKBONES, IMAGE_LOSSES, LOSSES, NETWORKS, LabelKind, check_name
+import lazy_loader
 
-__all__ = ["BACKBONES", "IMAGE_LOSSES", "LOSSES", "NETWORKS", "LabelKind", "check_name"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

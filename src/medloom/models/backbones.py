@@ -1,6 +1,8 @@
 """Backbones by name: normalised images ``(N, C, H, W)`` in, one row of features ``(N, F)`` for each image out.
 
-Every name of timm is one; ``registry.BACKBONES`` names the others.
+Every name of timm is one; ``medloom.registry.BACKBONES`` names the builders of the others. A builder takes the
+channels of the images, their size in pixels, the recipe's ``model.weights``, of which ``imagenet`` is its to load, and
+the arguments that replace its defaults. A backbone with a method ``head_layers`` brings a head of its own.
 """
 
 from __future__ import annotations
@@ -8,25 +10,35 @@ from __future__ import annotations
 import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
 
 # isort: split
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import timm
 import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
-from torchvision.models import AlexNet_Weights, alexnet
+from torchvision import models as torchvision_models
 
 from medloom.errors import RecipeError
+from medloom.models.calling import check_arguments
 from medloom.models.probing import probe
-from medloom.models.registry import BACKBONES, check_name
 from medloom.models.weights import fit_weights, read_weights
-from medloom.recipe import ModelConfig
+from medloom.registry import BACKBONES, load
+from medloom.wording import nearest
 
-__all__ = ["AlexNetFeatures", "Summary", "blocks", "build_backbone", "check_backbone_name", "feature_width"]
+__all__ = [
+    "AlexNetFeatures",
+    "Summary",
+    "alexnet",
+    "blocks",
+    "build_backbone",
+    "check_backbone_name",
+    "feature_width",
+    "perceptron",
+]
 
 T = TypeVar("T")
+Size = tuple[int, ...]
 
 THUMBNAIL = 16
 """Height and width in pixels to which ``perceptron`` reduces an image."""
@@ -40,20 +52,28 @@ class AlexNetFeatures(nn.Module):
 
     Args:
         in_channels: C of the images.
+        dropout: Of the head, in 0..1.
     """
 
-    def __init__(self, in_channels: int) -> None:
+    def __init__(self, in_channels: int, dropout: float = 0.5) -> None:
         super().__init__()
-        network = alexnet(weights=None)
+        network = torchvision_models.alexnet(weights=None)
         self.features: nn.Sequential = network.features
         if in_channels != 3:
             self.features[0] = nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=2)
         self.pool: nn.Module = network.avgpool
+        self.dropout = dropout
 
     def forward(self, images: Tensor) -> Tensor:
         """Return ``(N, 9216)`` features of ``(N, C, H, W)`` images, H and W at least 63."""
         features: Tensor = self.pool(self.features(images)).flatten(1)
         return features
+
+    def head_layers(self, width: int, hidden: int, outputs: int) -> Iterator[nn.Module]:
+        """Yield AlexNet's own head, with new weights and the width that it has for ImageNet's 1000 classes."""
+        for inside in (width, 4096):
+            yield from (nn.Dropout(self.dropout), nn.Linear(inside, 4096), nn.ReLU())
+        yield nn.Linear(4096, outputs)
 
 
 class Summary(nn.Module):
@@ -67,15 +87,23 @@ class Summary(nn.Module):
         deviation = (images - mean[:, :, None, None]).square().mean(dim=(2, 3)).sqrt()
         return torch.cat([thumbnail.flatten(1), mean, deviation], dim=1)
 
+    def head_layers(self, width: int, hidden: int, outputs: int) -> Iterator[nn.Module]:
+        """Yield a head with one hidden layer."""
+        yield from (nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
-def build_backbone(config: ModelConfig, in_channels: int, size: tuple[int, int]) -> nn.Module:
-    """Build a backbone with the weights that the recipe asks for.
+
+def build_backbone(
+    name: str, in_channels: int, size: Size, *, weights: str = "none", args: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build a backbone.
 
     Args:
-        config: Name, arguments of the network, and weights.
+        name: A name in ``medloom.registry.BACKBONES``, or one of timm.
         in_channels: C of the images. Pretrained weights for three channels are adapted: summed for one channel,
             else repeated in turn and scaled, so that the first layer's response keeps its size.
         size: Height and width of the images in pixels.
+        weights: ``none``, ``imagenet``, or the path of a safetensors file.
+        args: Arguments that replace the network's defaults.
 
     Returns:
         The backbone in training mode.
@@ -84,14 +112,17 @@ def build_backbone(config: ModelConfig, in_channels: int, size: tuple[int, int])
         RecipeError: If the name, an argument or the size is wrong, or the weights cannot be had or do not fit.
 
     Example:
-        >>> backbone = build_backbone(ModelConfig(name="test_resnet"), 1, (64, 64))
+        >>> backbone = build_backbone("test_resnet", 1, (64, 64))
         >>> backbone(torch.zeros(2, 1, 64, 64)).shape
         torch.Size([2, 192])
     """
-    check_backbone_name(config.name)
-    backbone = _BUILDERS.get(config.name, _timm)(config, in_channels, size)
-    if config.weights not in ("none", "imagenet"):
-        fit_weights(backbone, read_weights(config.weights), name=config.name, in_channels=in_channels)
+    check_backbone_name(name)
+    if name in BACKBONES:
+        backbone: nn.Module = load(BACKBONES[name])(in_channels, size, weights, **(args or {}))
+    else:
+        backbone = _timm(name, in_channels, size, weights, args or {})
+    if weights not in ("none", "imagenet"):
+        fit_weights(backbone, read_weights(weights), name=name, in_channels=in_channels)
     return backbone.train()
 
 
@@ -99,21 +130,19 @@ def check_backbone_name(name: str) -> None:
     """Raise if there is no such backbone.
 
     Raises:
-        RecipeError: Naming the nearest names.
+        RecipeError: Naming the nearest name.
     """
     architecture, dot, _ = name.partition(".")
     if name in BACKBONES or (timm.is_model(architecture) and not dot) or name in timm.list_models(pretrained=True):
         return
     known = [*BACKBONES, *timm.list_models(), *timm.list_models(f"{architecture}.*", pretrained=True)]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"; the nearest are {', '.join(near)}" if near else ""
     raise RecipeError(
-        f"model.name: there is no network {name!r} for classification{hint}; expected {', '.join(BACKBONES)} or a "
-        "name of timm, such as resnet18, efficientnet_b0 or densenet121"
+        f"model.name: there is no backbone {name!r}{nearest(name, known)}; expected {', '.join(BACKBONES)} or a name "
+        "of timm, such as resnet18, efficientnet_b0 or densenet121"
     )
 
 
-def feature_width(backbone: nn.Module, name: str, in_channels: int, size: tuple[int, int]) -> int:
+def feature_width(backbone: nn.Module, name: str, in_channels: int, size: Size) -> int:
     """Return F, and find out now whether the backbone takes this size, not in the first step of the training.
 
     Raises:
@@ -153,49 +182,45 @@ def blocks(backbone: nn.Module) -> list[list[nn.Parameter]]:
     return merged
 
 
-def _timm(config: ModelConfig, in_channels: int, size: tuple[int, int]) -> nn.Module:
-    for key in config.args:
+def _timm(name: str, in_channels: int, size: Size, weights: str, args: Mapping[str, Any]) -> nn.Module:
+    for key in args:
         if key in _OURS or key.startswith("pretrained"):
             raise RecipeError(f"model.args: {key!r} is not for the recipe to say; model.weights names the weights")
-    arguments: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, **config.args}
-    known = timm.get_pretrained_cfg(config.name)
+    arguments: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, **args}
+    known = timm.get_pretrained_cfg(name)
     if known is not None and known.fixed_input_size:
         arguments.setdefault("img_size", size)
     try:
-        backbone: nn.Module = timm.create_model(config.name, **arguments)
-    except Exception as error:  # hundreds of constructors, each with its own way to refuse
-        raise RecipeError(f"model.args: the network {config.name!r} cannot be built: {error}") from error
-    if config.weights == "imagenet":
-        backbone = _from_hub(config.name, lambda: timm.create_model(config.name, pretrained=True, **arguments))
+        backbone: nn.Module = timm.create_model(name, **arguments)
+    except Exception as error:  # hundreds of constructors with errors of their own
+        raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
+    if weights == "imagenet":
+        backbone = _from_hub(name, lambda: timm.create_model(name, pretrained=True, **arguments))
     return backbone
 
 
-def _alexnet(config: ModelConfig, in_channels: int, size: tuple[int, int]) -> nn.Module:
-    for key in config.args:
-        check_name("argument of network 'alexnet' named", key, ("dropout",))
-    backbone = AlexNetFeatures(in_channels)
-    if config.weights == "imagenet":
+def alexnet(in_channels: int, size: Size, weights: str, /, **given: Any) -> AlexNetFeatures:  # noqa: ANN401 - checked
+    """Build AlexNet, whose head takes the argument ``dropout``."""
+    check_arguments("model.args", "network 'alexnet'", given, ("dropout",))
+    share = given.get("dropout", 0.5)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise RecipeError(f"model.args.dropout: expected a number from 0 to below 1; got {share!r}")
+    backbone = AlexNetFeatures(in_channels, share)
+    if weights == "imagenet":
         # the one file of this network is in torch's own format: tensors only, and only if its hash is right
-        state = _from_hub(
-            config.name,
-            lambda: AlexNet_Weights.DEFAULT.get_state_dict(progress=False, check_hash=True, weights_only=True),
-        )
-        fit_weights(backbone, state, name=config.name, in_channels=in_channels)
+        source = torchvision_models.AlexNet_Weights.DEFAULT
+        state = _from_hub("alexnet", lambda: source.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        fit_weights(backbone, state, name="alexnet", in_channels=in_channels)
     return backbone
 
 
-def _perceptron(config: ModelConfig, in_channels: int, size: tuple[int, int]) -> nn.Module:
-    if config.args:
+def perceptron(in_channels: int, size: Size, weights: str, /, **given: Any) -> Summary:  # noqa: ANN401 - there are none
+    """Build what the perceptron sees; its hidden layer is in its head."""
+    if given:
         raise RecipeError("model.args: perceptron takes none; model.table_width is the width of its hidden layer")
-    if config.weights != "none":
+    if weights != "none":
         raise RecipeError("model.weights: perceptron has no pretrained weights; expected none")
     return Summary()
-
-
-_BUILDERS: dict[str, Callable[[ModelConfig, int, tuple[int, int]], nn.Module]] = {
-    "alexnet": _alexnet,
-    "perceptron": _perceptron,
-}
 
 
 def _from_hub(name: str, load: Callable[[], T]) -> T:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from medloom.errors import RecipeError
+from medloom.errors import RecipeError, UserError
 from medloom.models.backbones import blocks, build_backbone, check_backbone_name, feature_width
-from medloom.recipe import ModelConfig
+from medloom.models.heatmaps import grad_cam
+from medloom.models.network import Floats32, Network
 
-__all__ = ["Classifier", "TableBranch", "build_classifier", "parameter_groups"]
+__all__ = ["Classifier", "Metadata", "TableBranch", "Tune", "build_classifier"]
+
+Metadata = Literal["none", "fused", "only"]
+"""Whether the columns of a table go in: not at all, beside the image, or alone."""
+
+Tune = Literal["all", "head", "blocks"]
+"""What is trained: everything, the head, or the last blocks and the head."""
 
 
 class TableBranch(nn.Module):
@@ -38,17 +45,22 @@ class TableBranch(nn.Module):
         return features
 
 
-class Classifier(nn.Module):
+class Classifier(Network):
     """Images and columns of a table in, logits out; made by ``build_classifier``.
 
     What is frozen has no gradient, and its batch norms keep their statistics in training too.
 
     Args:
-        config: The recipe's ``model``.
-        backbone: Turns images into features; None for ``metadata: only``.
-        table: Turns columns into features; None for ``metadata: none``.
+        name: Of the backbone, for messages.
+        backbone: Turns images into features; None where the table goes in alone.
+        table: Turns columns into features; None without.
+        head: From the features of both to ``outputs`` logits.
         image_width: Features of the backbone.
         outputs: K of the logits.
+        dropout: Before the head.
+        trained: How many of the backbone's last blocks are trained at most, in any epoch.
+        unfreeze_every: Begin with none and add a block after so many epochs; None: all of them at once.
+        backbone_rate: Learning rate of the backbone as a share of the head's.
     """
 
     mean: Tensor
@@ -56,24 +68,31 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        config: ModelConfig,
+        name: str,
         backbone: nn.Module | None,
         table: TableBranch | None,
+        head: nn.Sequential,
+        *,
         image_width: int,
         outputs: int,
+        dropout: float = 0.0,
+        trained: int = 0,
+        unfreeze_every: int | None = None,
+        backbone_rate: float = 1.0,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.name = name
         self.backbone = backbone
         self.table = table
-        # beside the table the image's features are brought to one scale, so that neither drowns the other
+        # beside the table the image's features are brought to one scale, so that neither dominates
         self.scale = nn.LayerNorm(image_width) if backbone is not None and table is not None else nn.Identity()
-        width = (image_width if backbone is not None else 0) + (config.table_width if table is not None else 0)
-        self.dropout = nn.Dropout(config.dropout)
-        self.head = _head(config, width, outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.head = head
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
-        self._limit = _most_trained(config, 0 if backbone is None else len(blocks(backbone)))
+        self.unfreeze_every = unfreeze_every
+        self.backbone_rate = backbone_rate
+        self._limit = trained
         self._trained = -1
         self.set_epoch(0)
 
@@ -122,8 +141,8 @@ class Classifier(nn.Module):
             epoch: From 0.
         """
         limit = self._limit
-        if self.config.unfreeze_every is not None:
-            limit = min(limit, epoch // self.config.unfreeze_every)
+        if self.unfreeze_every is not None:
+            limit = min(limit, epoch // self.unfreeze_every)
         if limit == self._trained:  # the usual case, and it may be asked before every step
             return
         self._trained = limit
@@ -144,116 +163,139 @@ class Classifier(nn.Module):
                     module.train(all(parameter.requires_grad for parameter in own) if own else whole)
         return self
 
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Return the groups for the optimiser: the head with the table's branch, and the backbone.
+
+        Whatever is unfrozen at some time is in a group from the start; without a gradient an optimiser leaves it alone.
+
+        Args:
+            lr: Learning rate of the head.
+
+        Returns:
+            Groups with ``params``, ``lr``, ``name`` (``head`` or ``backbone``) and ``lr_scale``, the group's rate as a
+            share of ``lr``, for schedules that set the rate.
+        """
+        parts = [] if self.backbone is None else blocks(self.backbone)
+        kept = parts[len(parts) - self._limit :]
+        groups = [
+            ("head", [p for n, p in self.named_parameters() if not n.startswith("backbone.")], 1.0),
+            ("backbone", [parameter for part in kept for parameter in part], self.backbone_rate),
+        ]
+        return [
+            {"params": parameters, "lr": lr * scale, "lr_scale": scale, "name": name}
+            for name, parameters, scale in groups
+            if parameters
+        ]
+
+    def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
+        """Return the Grad-CAM map of one image and output; None where the backbone has no feature map."""
+        table = None if table_nf is None else torch.from_numpy(table_nf)
+        try:
+            map_hw: Floats32 = grad_cam(self, torch.from_numpy(image_nchw), table, output)[0].numpy()
+        except UserError:  # it has no feature map, as a perceptron
+            return None
+        return map_hw
+
 
 def build_classifier(
-    config: ModelConfig, *, in_channels: int, outputs: int, size: tuple[int, int], table_features: int = 0
+    name: str,
+    *,
+    in_channels: int,
+    outputs: int,
+    size: tuple[int, ...],
+    table_features: int = 0,
+    args: Mapping[str, Any] | None = None,
+    weights: str = "none",
+    tune: Tune = "all",
+    blocks: int = 1,
+    backbone_rate: float = 1.0,
+    unfreeze_every: int | None = None,
+    dropout: float = 0.0,
+    metadata: Metadata = "none",
+    table_width: int = 32,
 ) -> Classifier:
     """Build a classifier with a fresh head.
 
-    To rebuild one whose whole state is loaded afterwards, pass ``config`` with ``weights: none``.
+    To rebuild one whose whole state is loaded afterwards, leave ``weights`` at ``none``.
 
     Args:
-        config: The recipe's ``model``.
+        name: Of the backbone.
         in_channels: C of the images.
         outputs: K of the logits: 1 for binary, else classes, labels or numbers.
         size: Height and width of the images in pixels.
-        table_features: F, how many numbers the columns of ``data.labels.metadata`` make.
+        table_features: F, how many numbers the columns of metadata make.
+        args: Arguments that replace the backbone's defaults.
+        weights: What the backbone begins with: ``none``, ``imagenet``, or the path of a safetensors file.
+        tune: What is trained.
+        blocks: For ``tune="blocks"``: how many blocks from the end.
+        backbone_rate: Learning rate of the backbone as a share of the head's.
+        unfreeze_every: Begin with the head and add a block after so many epochs; None: all at once.
+        dropout: Before the head.
+        metadata: Whether the columns go in.
+        table_width: Width of the branch for the columns, and of the perceptron's hidden layer.
 
     Returns:
         The classifier in training mode, as it is in epoch 0.
 
     Raises:
-        RecipeError: If the name, an argument, the size or the weights are wrong, or two keys contradict each other.
+        RecipeError: If the name, an argument, the size or the weights are wrong, or two arguments contradict each
+            other.
 
     Example:
-        >>> network = build_classifier(ModelConfig(name="perceptron"), in_channels=1, outputs=2, size=(32, 32))
+        >>> network = build_classifier("perceptron", in_channels=1, outputs=2, size=(32, 32))
         >>> network(torch.zeros(3, 1, 32, 32)).shape
         torch.Size([3, 2])
     """
-    _check(config, table_features)
-    check_backbone_name(config.name)
-    backbone, width = None, 0
-    if config.metadata != "only":
-        backbone = build_backbone(config, in_channels, size)
-        width = feature_width(backbone, config.name, in_channels, size)
-        _check_blocks(config, len(blocks(backbone)))
-    table = None if config.metadata == "none" else TableBranch(table_features, config.table_width)
-    return Classifier(config, backbone, table, width, outputs)
+    _check(metadata, table_features, unfreeze_every, tune)
+    check_backbone_name(name)
+    backbone, image_width, count = None, 0, 0
+    if metadata != "only":
+        backbone = build_backbone(name, in_channels, size, weights=weights, args=args)
+        image_width = feature_width(backbone, name, in_channels, size)
+        count = _block_count(backbone)
+        _check_blocks(name, tune, blocks, count)
+    table = None if metadata == "none" else TableBranch(table_features, table_width)
+    return Classifier(
+        name,
+        backbone,
+        table,
+        _head(backbone, image_width + (0 if table is None else table_width), table_width, outputs),
+        image_width=image_width,
+        outputs=outputs,
+        dropout=dropout,
+        trained={"all": count, "head": 0, "blocks": blocks}[tune],
+        unfreeze_every=unfreeze_every,
+        backbone_rate=backbone_rate,
+    )
 
 
-def parameter_groups(classifier: Classifier, lr: float) -> list[dict[str, Any]]:
-    """Return the groups for the optimiser: the head with the table's branch, and the backbone.
-
-    Whatever is unfrozen at some time is in a group from the start; without a gradient an optimiser leaves it alone.
-
-    Args:
-        classifier: The network.
-        lr: Learning rate of the head.
-
-    Returns:
-        Groups with ``params``, ``lr``, ``name`` (``head`` or ``backbone``) and ``lr_scale``, the group's rate as a
-        share of ``lr``, for schedules that set the rate.
-    """
-    parts = [] if classifier.backbone is None else blocks(classifier.backbone)
-    kept = parts[len(parts) - _most_trained(classifier.config, len(parts)) :]
-    groups = [
-        ("head", [p for n, p in classifier.named_parameters() if not n.startswith("backbone.")], 1.0),
-        ("backbone", [parameter for part in kept for parameter in part], classifier.config.backbone_rate),
-    ]
-    return [
-        {"params": parameters, "lr": lr * scale, "lr_scale": scale, "name": name}
-        for name, parameters, scale in groups
-        if parameters
-    ]
+def _block_count(backbone: nn.Module) -> int:
+    return len(blocks(backbone))
 
 
-def _most_trained(config: ModelConfig, count: int) -> int:
-    """Return how many of the last blocks are trained at most, in any epoch."""
-    return {"all": count, "head": 0, "blocks": config.blocks}[config.tune]
+def _head(backbone: nn.Module | None, width: int, hidden: int, outputs: int) -> nn.Sequential:
+    layers: Callable[[int, int, int], Iterator[nn.Module]] = getattr(backbone, "head_layers", _linear)
+    return nn.Sequential(*layers(width, hidden, outputs))
 
 
-def _head(config: ModelConfig, width: int, outputs: int) -> nn.Sequential:
-    if config.metadata == "only":
-        return nn.Sequential(nn.Linear(width, outputs))
-    return nn.Sequential(*_HEADS.get(config.name, _linear)(config, width, outputs))
-
-
-def _linear(config: ModelConfig, width: int, outputs: int) -> Iterator[nn.Module]:
+def _linear(width: int, hidden: int, outputs: int) -> Iterator[nn.Module]:
     yield nn.Linear(width, outputs)
 
 
-def _hidden(config: ModelConfig, width: int, outputs: int) -> Iterator[nn.Module]:
-    yield from (nn.Linear(width, config.table_width), nn.ReLU(), nn.Linear(config.table_width, outputs))
-
-
-def _three_layers(config: ModelConfig, width: int, outputs: int) -> Iterator[nn.Module]:
-    """AlexNet's own, with new weights and the width that it has for ImageNet's 1000 classes."""
-    share = config.args.get("dropout", 0.5)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise RecipeError(f"model.args.dropout: expected a number from 0 to below 1; got {share!r}")
-    for inside in (width, 4096):
-        yield from (nn.Dropout(share), nn.Linear(inside, 4096), nn.ReLU())
-    yield nn.Linear(4096, outputs)
-
-
-_HEADS = {"alexnet": _three_layers, "perceptron": _hidden}
-
-
-def _check_blocks(config: ModelConfig, count: int) -> None:
-    if config.tune == "blocks" and config.blocks > count:
+def _check_blocks(name: str, tune: Tune, wanted: int, count: int) -> None:
+    if tune == "blocks" and wanted > count:
         ways = "take tune: head" if count == 0 else f"take at most {count}, or tune: all"
         raise RecipeError(
-            f"model.blocks: {config.blocks} of the blocks of {config.name!r} were to be trained, and it has {count}; "
-            f"{ways}"
+            f"model.blocks: {wanted} of the blocks of {name!r} were to be trained, and it has {count}; {ways}"
         )
 
 
-def _check(config: ModelConfig, table_features: int) -> None:
-    if config.metadata != "none" and table_features < 1:
+def _check(metadata: Metadata, table_features: int, unfreeze_every: int | None, tune: Tune) -> None:
+    if metadata != "none" and table_features < 1:
         raise RecipeError(
-            f"model.metadata: {config.metadata!r} needs columns; name some in data.labels.metadata, or take none"
+            f"model.metadata: {metadata!r} needs columns; name some in data.labels.metadata, or take none"
         )
-    if config.unfreeze_every is not None and config.tune == "head":
+    if unfreeze_every is not None and tune == "head":
         raise RecipeError(
             "model.unfreeze_every: expected empty with tune: head, which never unfreezes a block; take tune: all, or "
             "tune: blocks to stop after model.blocks of them"

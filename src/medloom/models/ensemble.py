@@ -5,64 +5,80 @@ Shapes: N images of a batch, C channels, H height, W width, K outputs, F columns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from medloom.models.answers import probabilities
-from medloom.models.registry import LabelKind
+from medloom.models.network import Network
+from medloom.targets import Activation
 
-__all__ = ["Ensemble", "Probabilities", "answering"]
+__all__ = ["ACTIVATIONS", "Ensemble", "Probabilities", "answering"]
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda logits: logits.softmax(dim=1),
+    "identity": lambda logits: logits,
+}
+"""What is applied to float32 logits, by the name that ``Target.activation`` gives."""
 
 
 class Probabilities(nn.Module):
-    """A network that answers with probabilities in float32, or with numbers where the labels are numbers.
+    """A network that answers with probabilities in float32, or with numbers where numbers are predicted.
 
     Args:
         network: Gives logits ``(N, K, H, W)`` or ``(N, K)``.
-        kind: What a label of the whole image is; None for masks: sigmoid for one plane, softmax for more.
+        activation: What is applied to them.
+
+    Example:
+        >>> Probabilities(nn.Identity(), "sigmoid")(torch.tensor([[0.0]]))
+        tensor([[0.5000]])
     """
 
-    def __init__(self, network: nn.Module, kind: LabelKind | None = None) -> None:
+    def __init__(self, network: nn.Module, activation: Activation) -> None:
         super().__init__()
         self.network = network
-        self.kind = kind
+        self.activation = activation
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
-        """Return the answer, shaped as the logits."""
+        """Return the answer, float32, shaped as the logits."""
         logits: Tensor = self.network(images) if table is None else self.network(images, table)
-        if self.kind is not None:
-            return probabilities(logits, self.kind)
-        logits = logits.float()
-        return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+        return ACTIVATIONS[self.activation](logits.float())
 
 
-class Ensemble(nn.Module):
+class Ensemble(Network):
     """The mean of several networks' answers.
 
     Args:
         networks: Each gives logits.
-        kind: What a label of the whole image is; None for masks.
+        activation: What is applied to them.
         table_features: F of each network; the metadata of all of them come side by side.
     """
 
+    gives_probabilities = True
+
     def __init__(
-        self, networks: Sequence[nn.Module], kind: LabelKind | None = None, table_features: Sequence[int] | None = None
+        self, networks: Sequence[nn.Module], activation: Activation, table_features: Sequence[int] | None = None
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.kind = kind
+        self.activation = activation
         self.widths = tuple(table_features or [0] * len(networks))
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
         """Return the mean of the answers."""
         parts = [None] * len(self.widths) if table is None else torch.split(table, list(self.widths), dim=1)
         members = zip(self.networks, parts, strict=True)
-        answers = [Probabilities(network, self.kind)(images, part) for network, part in members]
+        answers = [Probabilities(network, self.activation)(images, part) for network, part in members]
         return torch.stack(answers).mean(dim=0)
 
 
-def answering(network: nn.Module, kind: LabelKind | None = None) -> nn.Module:
-    """Return what answers with probabilities, in evaluation mode: an ensemble does, a network gives logits."""
-    return (network if isinstance(network, Ensemble) else Probabilities(network, kind)).eval()
+def answering(network: nn.Module, activation: Activation) -> nn.Module:
+    """Return what answers with probabilities, in evaluation mode.
+
+    Args:
+        network: Gives logits, or probabilities already, as an ensemble does.
+        activation: What is applied to logits.
+    """
+    ready = getattr(network, "gives_probabilities", False)
+    return (network if ready else Probabilities(network, activation)).eval()

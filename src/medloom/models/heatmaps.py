@@ -1,4 +1,4 @@
-"""Where in an image a classifier found what speaks for its answer."""
+"""Where in an image a classifier found evidence for its answer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from monai.visualize.class_activation_maps import GradCAM, ModelWithHooks
 from torch import Tensor, nn
 
 from medloom.errors import UserError
-from medloom.models.classifier import Classifier
 
 if TYPE_CHECKING:
     from timm.models import VisionTransformer
+
+    from medloom.models.classifier import Classifier
 
 __all__ = ["grad_cam"]
 
@@ -27,7 +28,7 @@ _ToMap = Callable[[Tensor], Tensor]
 def grad_cam(classifier: Classifier, images: Tensor, table: Tensor | None, target_index: int) -> Tensor:
     """Return Grad-CAM heat maps of one output.
 
-    A map shows what speaks for the output, coarsely, on the last feature map of the backbone; for a vision
+    A map shows the evidence for the output, coarsely, on the last feature map of the backbone; for a vision
     transformer on the patches as they enter its last layer. The classifier is left as it is.
 
     Args:
@@ -37,8 +38,8 @@ def grad_cam(classifier: Classifier, images: Tensor, table: Tensor | None, targe
         target_index: Which output, from 0.
 
     Returns:
-        ``(N, H, W)`` float32 in 0..1: each map's largest value is 1, or all of it is 0 where nothing speaks for the
-        output.
+        ``(N, H, W)`` float32 in 0..1: each map's largest value is 1, or all of it is 0 where there is no evidence
+        for the output.
 
     Raises:
         UserError: If the network has no feature map, as ``perceptron`` and ``metadata: only``.
@@ -98,7 +99,7 @@ def _target(network: Classifier, images: Tensor, table: Tensor | None) -> tuple[
         return _patches(cast("VisionTransformer", backbone), images)
     last = _last_map(network, images, table)
     if last is None:
-        raise UserError(f"there is no heat map for the network {network.config.name!r}: it has no feature map")
+        raise UserError(f"there is no heat map for the network {network.name!r}: it has no feature map")
     if getattr(backbone, "output_fmt", "NCHW") == "NHWC":
         return last, lambda x: x.permute(0, 3, 1, 2).contiguous()
     return last, lambda x: x

@@ -1,67 +1,97 @@
-"""What a label of a whole image can be."""
+"""The networks and losses of each kind of answer: the one table by which this room tells kinds apart."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from medloom.errors import RecipeError
-from medloom.models.registry import LabelKind
+from medloom.models.labels import AUTO, BINARY, MULTI_CLASS, MULTI_LABEL, REGRESSION
+from medloom.models.masks import MASKS
+from medloom.models.network import Network
+from medloom.models.spec import Spec
 from medloom.recipe import Recipe
 
-__all__ = ["class_counts", "label_kind", "label_kind_of", "outputs_of", "targets_of"]
+__all__ = ["KINDS", "ModelKind", "build_network", "check_network"]
 
 
-def label_kind(recipe: Recipe) -> LabelKind:
-    """Return the kind of the recipe's labels, which ``prepare`` has found out.
+class ModelKind(Protocol):
+    """How the network and the loss of a kind of answer are made."""
 
-    Raises:
-        RecipeError: If it is still ``auto``.
-    """
-    kind = recipe.data.labels.kind
-    if kind == "auto":
-        raise RecipeError(
-            "data.labels.kind is auto: run `medloom prepare`, which finds out, or say what the labels are"
-        )
-    return kind
+    def build_network(self, recipe: Recipe, channels: int, table_features: int, *, trained: bool = False) -> Network:
+        """Build the network of a recipe; see ``build_network`` below."""
+        ...
+
+    def check(self, recipe: Recipe) -> None:
+        """Build the network once; see ``check_network`` below."""
+        ...
+
+    def build_loss(self, recipe: Recipe, truth: NDArray[Any] | None) -> nn.Module:
+        """Build the loss of a recipe.
+
+        Args:
+            recipe: The recipe.
+            truth: ``(N, T)`` labels of the training images; None for masks, of which none are read for this.
+
+        Raises:
+            RecipeError: If an argument of the loss is wrong.
+        """
+        ...
+
+    def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
+        """Let the network answer in the unit of the truth, where that has one; ``truth`` as for ``build_loss``."""
+        ...
+
+    def rebuild(self, spec: Spec, table_features: int) -> Network:
+        """Build one network of a bundle, with fresh weights.
+
+        Args:
+            spec: What the bundle says of it.
+            table_features: F of this member of the bundle.
+
+        Raises:
+            BundleError: If this version has no such network.
+            RecipeError: If it cannot be built.
+        """
+        ...
 
 
-def label_kind_of(recipe: Recipe) -> LabelKind | None:
-    """Return the kind of the recipe's labels of whole images; None where the labels are masks."""
-    return None if recipe.task == "segmentation" else label_kind(recipe)
+KINDS: dict[str, ModelKind] = {
+    "masks": MASKS,
+    "binary": BINARY,
+    "multi-class": MULTI_CLASS,
+    "multi-label": MULTI_LABEL,
+    "regression": REGRESSION,
+    "auto": AUTO,
+}
+"""By the recipe's ``target.kind``."""
 
 
-def outputs_of(recipe: Recipe) -> int:
-    """Return the outputs of the network: one for two classes, else one for each class or target."""
-    if recipe.task == "segmentation":
-        return _of_classes(len(recipe.data.classes))
-    if label_kind(recipe) in ("binary", "multi-class"):
-        return _of_classes(len(recipe.data.labels.classes))
-    return len(recipe.data.labels.targets)
-
-
-def targets_of(recipe: Recipe) -> int:
-    """Return the numbers in a label: a class index, or one for each target."""
-    return 1 if label_kind(recipe) in ("binary", "multi-class") else len(recipe.data.labels.targets)
-
-
-def class_counts(recipe: Recipe, truth: NDArray[Any]) -> list[int] | None:
-    """Return how many samples there are of each class, or with each label; None for numbers.
+def build_network(recipe: Recipe, channels: int, table_features: int, *, trained: bool = False) -> Network:
+    """Build the network of a recipe, with weights that follow from torch's random numbers.
 
     Args:
-        recipe: The recipe, whose labels are of whole images.
-        truth: ``(N, T)`` labels.
+        recipe: The recipe, with its target known.
+        channels: C of the images.
+        table_features: F, the numbers that metadata make; 0 without.
+        trained: Its weights will be loaded, so no pretrained ones are fetched.
+
+    Raises:
+        RecipeError: If it cannot be built.
     """
-    if label_kind(recipe) == "real":
-        return None
-    if label_kind(recipe) == "multi-label":
-        counts: list[int] = (truth > 0).sum(axis=0).tolist()
-        return counts
-    found: list[int] = np.bincount(truth[:, 0].astype(np.int64), minlength=len(recipe.data.labels.classes)).tolist()
-    return found
+    return KINDS[recipe.target.kind].build_network(recipe, channels, table_features, trained=trained)
 
 
-def _of_classes(classes: int) -> int:
-    return 1 if classes == 2 else classes
+def check_network(recipe: Recipe) -> None:
+    """Build the network once, so that a wrong name, argument or file of weights is found before any image is read.
+
+    Nothing is fetched from a hub, and the caller's random numbers stay as they are.
+
+    Args:
+        recipe: The recipe; the kind of its labels need not be known.
+
+    Raises:
+        RecipeError: If the network cannot be built.
+    """
+    KINDS[recipe.target.kind].check(recipe)

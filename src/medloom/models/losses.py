@@ -1,4 +1,8 @@
-"""Losses by name, from MONAI: logits and a mask of class indices in, a scalar in float32 out."""
+"""Losses for masks by name, from MONAI: logits and a mask of class indices in, a scalar in float32 out.
+
+``medloom.registry.LOSSES`` names the builders. A builder takes the number of outputs and the arguments that replace
+the defaults.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 
 # isort: split
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,21 +18,15 @@ from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, TverskyLoss
 from torch import Tensor, nn
 
 from medloom.errors import RecipeError
-from medloom.models.registry import check_name
-from medloom.recipe import LossConfig
+from medloom.models.calling import check_arguments
+from medloom.registry import LOSSES, check_name, load, names_for
 
-__all__ = ["SegmentationLoss", "build_loss"]
+__all__ = ["MaskLoss", "build_mask_loss", "dice", "dice_ce", "dice_focal", "tversky"]
 
-_CLASSES: dict[str, type[nn.Module]] = {
-    "dice": DiceLoss,
-    "dice-ce": DiceCELoss,
-    "dice-focal": DiceFocalLoss,
-    "tversky": TverskyLoss,
-}
-_SET_BY_TASK = ("sigmoid", "softmax", "to_onehot_y", "other_act")
+_SET_BY_TARGET = ("sigmoid", "softmax", "to_onehot_y", "other_act")
 
 
-class SegmentationLoss(nn.Module):
+class MaskLoss(nn.Module):
     """A MONAI loss that takes logits and class indices, always in float32.
 
     Args:
@@ -55,36 +54,62 @@ class SegmentationLoss(nn.Module):
             return value
 
 
-def build_loss(config: LossConfig, out_channels: int) -> SegmentationLoss:
+def build_mask_loss(name: str, outputs: int, args: Mapping[str, Any] | None = None) -> nn.Module:
     """Build a loss.
 
     ``batch: true`` in its arguments sums the Dice term over the whole batch instead of image by image, which
-    is what makes it meaningful on slices without a lesion. It is the default.
+    is what makes it meaningful on images without foreground. It is the default.
 
     Args:
-        config: Name and the arguments that replace the defaults.
-        out_channels: K of the logits: 1 means sigmoid, more means softmax over the classes.
+        name: A name in ``medloom.registry.LOSSES`` that is for masks.
+        outputs: K of the logits: 1 means sigmoid, more means softmax over the classes.
+        args: Arguments that replace the defaults.
 
     Returns:
         The loss.
 
     Raises:
-        RecipeError: If an argument is wrong.
+        RecipeError: If the name or an argument is wrong.
 
     Example:
-        >>> loss = build_loss(LossConfig(name="dice"), 1)
+        >>> loss = build_mask_loss("dice", 1)
         >>> loss(torch.full((1, 1, 8, 8), 20.0), torch.ones(1, 8, 8)).item() < 1e-3
         True
     """
-    kind = _CLASSES[config.name]
-    valid = [name for name in inspect.signature(kind).parameters if name not in _SET_BY_TASK]
-    for key in config.args:
-        check_name(f"argument of loss {config.name!r} named", key, valid)
-    binary = out_channels == 1
-    arguments: dict[str, Any] = {"batch": True, **config.args}
+    check_name("loss for masks named", name, names_for(LOSSES, "masks"), RecipeError)
+    loss: nn.Module = load(LOSSES[name])(outputs, **(args or {}))
+    return loss
+
+
+def dice(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401 - MONAI's own
+    """Soft Dice."""
+    return _make(DiceLoss, "dice", outputs, given)
+
+
+def dice_ce(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401
+    """Dice plus cross-entropy."""
+    return _make(DiceCELoss, "dice-ce", outputs, given)
+
+
+def dice_focal(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401
+    """Dice plus focal."""
+    return _make(DiceFocalLoss, "dice-focal", outputs, given)
+
+
+def tversky(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401
+    """Tversky, which weighs misses and false positives apart."""
+    return _make(TverskyLoss, "tversky", outputs, given)
+
+
+def _make(kind: type[nn.Module], name: str, outputs: int, given: Mapping[str, Any]) -> MaskLoss:
+    """Call a constructor of MONAI with arguments that it has."""
+    valid = [parameter for parameter in inspect.signature(kind).parameters if parameter not in _SET_BY_TARGET]
+    check_arguments("loss.args", f"loss {name!r}", given, valid)
+    single = outputs == 1
+    arguments: dict[str, Any] = {"batch": True, **given}
     if isinstance(arguments.get("weight"), list):
         arguments["weight"] = torch.tensor(arguments["weight"], dtype=torch.float32)
     try:
-        return SegmentationLoss(kind(sigmoid=binary, softmax=not binary, to_onehot_y=not binary, **arguments))
+        return MaskLoss(kind(sigmoid=single, softmax=not single, to_onehot_y=not single, **arguments))
     except (ValueError, TypeError) as error:
-        raise RecipeError(f"loss.args: the loss {config.name!r} cannot be built: {error}") from error
+        raise RecipeError(f"loss.args: the loss {name!r} cannot be built: {error}") from error

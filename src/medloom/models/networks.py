@@ -1,6 +1,7 @@
-"""Networks by name, from MONAI, with plain arguments.
+"""Networks for masks by name, from MONAI, with plain arguments; ``medloom.registry.NETWORKS`` names the builders.
 
-Every network takes normalised images ``(N, C, H, W)`` and returns logits ``(N, K, H, W)``.
+A builder takes the channels of the images, the number of outputs, the size in pixels and the arguments that replace
+its defaults. What it returns takes normalised images ``(N, C, H, W)`` and gives logits ``(N, K, H, W)``.
 """
 
 from __future__ import annotations
@@ -16,89 +17,114 @@ from monai.networks import nets
 from torch import Tensor, nn
 
 from medloom.errors import RecipeError
-from medloom.models.probing import probe
-from medloom.models.registry import check_name
-from medloom.recipe import ModelConfig
+from medloom.models.calling import check_arguments
+from medloom.models.network import Network
+from medloom.models.probing import probe, shown
+from medloom.registry import NETWORKS, check_name, load
 
-__all__ = ["build_network", "parameter_count"]
+__all__ = [
+    "MaskNetwork",
+    "attention_unet",
+    "build_mask_network",
+    "dynunet",
+    "flexible_unet",
+    "segresnet",
+    "swin_unetr",
+    "unet",
+    "unetr",
+]
 
-Arguments = dict[str, Any]
+Size = tuple[int, ...]
+
+_WIDTHS = (32, 64, 128, 256, 512)
+_GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
 
-def build_network(config: ModelConfig, in_channels: int, out_channels: int, size: tuple[int, int]) -> nn.Module:
+class MaskNetwork(Network):
+    """A network that gives a map of logits for each class.
+
+    Args:
+        body: Images to logits.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
+        """Return logits ``(N, K, H, W)``; such a network takes no metadata."""
+        logits: Tensor = self.body(images)
+        return logits
+
+
+def build_mask_network(
+    name: str, in_channels: int, outputs: int, size: Size, args: Mapping[str, Any] | None = None
+) -> MaskNetwork:
     """Build a network with fresh weights.
 
     Dropout, where a network has some, drops whole feature maps: element-wise dropout spends much of a step
     on random numbers, and neighbouring pixels give away what it hides.
 
     Args:
-        config: Name and the arguments that replace the defaults.
+        name: A name in ``medloom.registry.NETWORKS``.
         in_channels: C of the images.
-        out_channels: K of the logits: 1 for background and one class, else the number of classes.
+        outputs: K of the logits: 1 for background and one class, else the number of classes.
         size: Height and width of the images in pixels.
+        args: Arguments that replace the network's defaults.
 
     Returns:
         The network in training mode.
 
     Raises:
-        RecipeError: If an argument is wrong, or the network cannot take images of this size.
+        RecipeError: If the name or an argument is wrong, or the network cannot take images of this size.
 
     Example:
-        >>> net = build_network(ModelConfig(name="unet", args={"channels": [4, 8]}), 3, 1, (64, 64))
+        >>> net = build_mask_network("unet", 3, 1, (64, 64), {"channels": [4, 8]})
         >>> net(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 1, 64, 64])
     """
-    common = {"in_channels": in_channels, "out_channels": out_channels}
-    check_name("network", config.name, _BUILDERS)
+    check_name("network", name, NETWORKS, RecipeError)
     try:
-        network = _BUILDERS[config.name](config.args, common, size)
+        body: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **(args or {}))
     except (ValueError, TypeError, AssertionError, LookupError) as error:
-        raise RecipeError(f"model.args: the network {config.name!r} cannot be built: {error}") from error
-    _use_spatial_dropout(network)
-    _check_size(network, config.name, in_channels, size)
-    return network
+        raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
+    _use_spatial_dropout(body)
+    _check_size(body, name, in_channels, size)
+    return MaskNetwork(body)
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable numbers in a network."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def _make(kind: Callable[..., nn.Module], name: str, arguments: Arguments) -> nn.Module:
-    """Call a constructor with arguments that it has."""
-    valid = [p for p in inspect.signature(kind).parameters if p not in ("in_channels", "out_channels", "spatial_dims")]
-    for key in arguments:
-        if key not in (*valid, "in_channels", "out_channels", "spatial_dims"):
-            check_name(f"argument of network {name!r} named", key, valid)
-    return kind(**arguments)
-
-
-def _unet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    arguments = {"channels": [32, 64, 128, 256, 512], "num_res_units": 2, **given}
+def unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401 - MONAI's own
+    """U-Net with residual units."""
+    arguments = {"channels": list(_WIDTHS), "num_res_units": 2, **given}
     arguments.setdefault("strides", [2] * (len(arguments["channels"]) - 1))
-    return _make(nets.UNet, "unet", {"spatial_dims": 2, **common, **arguments})
+    return _make(nets.UNet, "unet", in_channels, outputs, arguments)
 
 
-def _attention_unet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    arguments = {"channels": [32, 64, 128, 256, 512], **given}
+def attention_unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
+    """U-Net with attention gates."""
+    arguments = {"channels": list(_WIDTHS), **given}
     arguments.setdefault("strides", [2] * (len(arguments["channels"]) - 1))
-    return _make(nets.AttentionUnet, "attention-unet", {"spatial_dims": 2, **common, **arguments})
+    return _make(nets.AttentionUnet, "attention-unet", in_channels, outputs, arguments)
 
 
-def _unetr(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    return _make(nets.UNETR, "unetr", {"spatial_dims": 2, "img_size": size, **common, **given})
+def unetr(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
+    """Transformer encoder with a convolutional decoder."""
+    return _make(nets.UNETR, "unetr", in_channels, outputs, {"img_size": size, **given})
 
 
-def _swin_unetr(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    return _make(nets.SwinUNETR, "swin-unetr", {"spatial_dims": 2, **common, **given})
+def swin_unetr(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
+    """Shifted-window transformer encoder with a convolutional decoder."""
+    return _make(nets.SwinUNETR, "swin-unetr", in_channels, outputs, given)
 
 
-def _segresnet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    return _make(nets.SegResNet, "segresnet", {"spatial_dims": 2, "init_filters": 32, **common, **given})
+def segresnet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
+    """Residual encoder-decoder."""
+    return _make(nets.SegResNet, "segresnet", in_channels, outputs, {"init_filters": 32, **given})
 
 
-def _dynunet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    filters = given.get("filters") or [32, 64, 128, 256, 512]
+def dynunet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
+    """nnU-Net's architecture."""
+    filters = given.get("filters") or list(_WIDTHS)
     strides = given.get("strides") or [1] + [2] * (len(filters) - 1)
     defaults = {
         "filters": filters,
@@ -107,22 +133,22 @@ def _dynunet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int])
         "upsample_kernel_size": strides[1:],
         "res_block": True,
     }
-    return _make(nets.DynUNet, "dynunet", {"spatial_dims": 2, **common, **defaults, **given})
+    return _make(nets.DynUNet, "dynunet", in_channels, outputs, {**defaults, **given})
 
 
-def _flexible_unet(given: Mapping[str, Any], common: Arguments, size: tuple[int, int]) -> nn.Module:
-    return _make(nets.FlexibleUNet, "flexible-unet", {"backbone": "efficientnet-b0", **common, **given})
+def flexible_unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
+    """U-Net decoder on an EfficientNet encoder."""
+    return _make(nets.FlexibleUNet, "flexible-unet", in_channels, outputs, {"backbone": "efficientnet-b0", **given})
 
 
-_BUILDERS: dict[str, Callable[[Mapping[str, Any], Arguments, tuple[int, int]], nn.Module]] = {
-    "unet": _unet,
-    "attention-unet": _attention_unet,
-    "unetr": _unetr,
-    "swin-unetr": _swin_unetr,
-    "segresnet": _segresnet,
-    "dynunet": _dynunet,
-    "flexible-unet": _flexible_unet,
-}
+def _make(
+    kind: Callable[..., nn.Module], name: str, in_channels: int, outputs: int, arguments: Mapping[str, Any]
+) -> nn.Module:
+    """Call a constructor of MONAI with arguments that it has."""
+    known = {"in_channels": in_channels, "out_channels": outputs, "spatial_dims": 2}
+    valid = [parameter for parameter in inspect.signature(kind).parameters if parameter not in _GIVEN]
+    check_arguments("model.args", f"network {name!r}", (key for key in arguments if key not in _GIVEN), valid)
+    return kind(**{**known, **arguments})
 
 
 def _use_spatial_dropout(network: nn.Module) -> None:
@@ -133,11 +159,11 @@ def _use_spatial_dropout(network: nn.Module) -> None:
             parent.add_module("D", nn.Dropout2d(module.p))
 
 
-def _check_size(network: nn.Module, name: str, in_channels: int, size: tuple[int, int]) -> None:
+def _check_size(network: nn.Module, name: str, in_channels: int, size: Size) -> None:
     """Find out now whether the network takes this size, not in the first step of the training."""
     logits = cast("Tensor", probe(network, name, in_channels, size))
-    if tuple(logits.shape[2:]) != size:
+    given = tuple(logits.shape[2:])
+    if given != tuple(size):
         raise RecipeError(
-            f"preprocess.size: the network {name!r} turns {size[0]}x{size[1]} into "
-            f"{logits.shape[2]}x{logits.shape[3]}; take a multiple of 32"
+            f"preprocess.size: the network {name!r} turns {shown(size)} into {shown(given)}; take a multiple of 32"
         )

@@ -7,10 +7,10 @@ from torch import nn
 
 from medloom.errors import RecipeError
 
-__all__ = ["probe"]
+__all__ = ["probe", "shown"]
 
 
-def probe(network: nn.Module, name: str, in_channels: int, size: tuple[int, int]) -> object:
+def probe(network: nn.Module, name: str, in_channels: int, size: tuple[int, ...]) -> object:
     """Return what a network gives for one blank image; its mode and its weights stay as they are.
 
     Args:
@@ -28,8 +28,18 @@ def probe(network: nn.Module, name: str, in_channels: int, size: tuple[int, int]
         with torch.no_grad():
             answer: object = network(torch.zeros(1, in_channels, *size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        text = f"preprocess.size, or preprocess.crop: the network {name!r} cannot take {size[0]}x{size[1]}: {error}"
+        text = f"preprocess.size, or preprocess.crop: the network {name!r} cannot take {shown(size)}: {error}"
         raise RecipeError(text) from error
     finally:
         network.train(was_training)
     return answer
+
+
+def shown(size: tuple[int, ...]) -> str:
+    """Return a size for a message.
+
+    Example:
+        >>> shown((64, 96))
+        '64x96'
+    """
+    return "x".join(map(str, size))

@@ -1,4 +1,4 @@
-"""``.tar.gz`` written the same way every time, and read as if it came from an enemy.
+"""``.tar.gz`` written the same way every time, and read without trusting it.
 
 Written: sorted names, no times, no owners, so the same content gives the same bytes. Read: regular files
 with plain names only; no link, device or extended header is ever followed, and bytes are counted as
@@ -39,7 +39,7 @@ class ArchiveLimits:
         max_files: Entries, folders included.
         max_bytes: All bytes of the unpacked tar.
         max_ratio: Unpacked to packed bytes, looked at above ``ratio_above_bytes``.
-        ratio_above_bytes: Small archives may compress as well as they like.
+        ratio_above_bytes: Archives that unpack to less may have any ratio.
     """
 
     max_files: int = 10_000
@@ -56,7 +56,7 @@ def pack(path: Path, files: Mapping[str, bytes | Path]) -> None:
     """Write a ``.tar.gz`` atomically; the same files give the same bytes.
 
     Args:
-        path: Where the archive shall be.
+        path: Where the archive is written.
         files: Name in the archive to content, or to the file that holds it.
     """
     with (

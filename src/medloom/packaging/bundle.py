@@ -9,11 +9,9 @@ from typing import Self
 
 from medloom.errors import BundleError
 from medloom.files import TemporaryFolder, remove_abandoned, sha256_bytes, sha256_file
-from medloom.inference import LabelPredictor, Predictor, Runtime, build_runtime
-from medloom.inference.runtimes import WEIGHTS_RUNTIMES
+from medloom.inference import Predictor, Runtime, build_runtime, needs_weights
 from medloom.packaging.archive import extract
 from medloom.packaging.manifest import Manifest
-from medloom.transforms.preprocess import Preprocess
 
 __all__ = ["CHECKSUM", "GRAPH", "MANIFEST", "WEIGHTS", "Bundle", "build_predictor", "load", "read_bundle"]
 
@@ -40,8 +38,8 @@ class Bundle:
     manifest: Manifest
     temporary: TemporaryFolder | None = None
 
-    def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor | LabelPredictor:
-        """Build the predictor; it needs the bundle's files no more.
+    def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+        """Build the predictor; the bundle's files are not needed after that.
 
         Args:
             runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
@@ -55,9 +53,9 @@ class Bundle:
         name = runtime or manifest.runtime
         built = build_runtime(
             name,
-            self.folder / (WEIGHTS if name in WEIGHTS_RUNTIMES else GRAPH),
+            self.folder / (WEIGHTS if needs_weights(name) else GRAPH),
             threads=threads,
-            network=manifest.model.spec(manifest.preprocess.input_size, manifest.kind),
+            network=manifest.network(),
         )
         return build_predictor(manifest, built)
 
@@ -75,22 +73,17 @@ class Bundle:
         self.close()
 
 
-def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor | LabelPredictor:
+def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
     """Build the predictor of a manifest around a runtime."""
-    around = (runtime, Preprocess(manifest.preprocess), manifest.classes, manifest.channels)
-    labels = manifest.labels
-    if labels is not None:
-        return LabelPredictor(
-            *around,
-            kind=labels.kind,
-            targets=labels.targets,
-            thresholds=labels.thresholds,
-            rounds=labels.rounds,
-            tables=labels.encodings(),
-        )
-    if manifest.operating_point is None:
-        raise BundleError("bundle.json has no operating point")
-    return Predictor(*around, operating_point=manifest.operating_point.point(), flips=manifest.flips)
+    return Predictor(
+        runtime,
+        manifest.preprocess,
+        manifest.target,
+        manifest.channels,
+        point=manifest.operating_point(),
+        views=manifest.views,
+        tables=manifest.encodings(),
+    )
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -116,14 +109,14 @@ def read_bundle(path: str | Path) -> Bundle:
     try:
         names = extract(path, folder)
         manifest = _checked(folder)
-        _refuse_strangers(names, manifest)
+        _refuse_unlisted(names, manifest)
     except BaseException:
         temporary.remove()
         raise
     return Bundle(folder, manifest, temporary)
 
 
-def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor | LabelPredictor:
+def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
     """Load a bundle and return its ``Predictor``; nothing stays unpacked.
 
     Args:
@@ -142,8 +135,7 @@ def _checked(folder: Path) -> Manifest:
     """Read the manifest and compare every file with it."""
     data = _read_manifest(folder)
     manifest = Manifest.parse(data)
-    golden = manifest.golden
-    needed = {GRAPH, WEIGHTS, golden.input, golden.probabilities, *filter(None, [golden.mask])}
+    needed = {GRAPH, WEIGHTS, manifest.golden.input, *manifest.golden.answer}
     if missing := needed - manifest.files.keys():
         raise BundleError(f"bundle.json lists no {', '.join(sorted(missing))}")
     for name, expected in manifest.files.items():
@@ -178,6 +170,6 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
         )
 
 
-def _refuse_strangers(names: list[str], manifest: Manifest) -> None:
-    if strangers := set(names) - manifest.files.keys() - {MANIFEST, CHECKSUM}:
-        raise BundleError(f"the bundle holds files that it does not list: {', '.join(sorted(strangers)[:5])}")
+def _refuse_unlisted(names: list[str], manifest: Manifest) -> None:
+    if unlisted := set(names) - manifest.files.keys() - {MANIFEST, CHECKSUM}:
+        raise BundleError(f"the bundle holds files that it does not list: {', '.join(sorted(unlisted)[:5])}")

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-from torch import nn
 
 from medloom.errors import MedloomError
 from medloom.files import replacing
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.inference.runtimes.torch import TorchRuntime
-from medloom.models.registry import LabelKind
+from medloom.models.network import Network
+from medloom.targets import Target
 
 __all__ = ["AGREEMENT", "export_onnx"]
 
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 AGREEMENT = 1e-3
 """Largest difference in probability between the network and its export that is let through."""
@@ -33,14 +33,14 @@ _EXPORTER_LOG = "torch.onnx._internal.exporter._registration"
 
 
 def export_onnx(
-    network: nn.Module,
+    network: Network,
     path: Path,
     *,
     channels: int,
-    size: tuple[int, int],
-    kind: LabelKind | None = None,
+    size: tuple[int, ...],
+    target: Target,
     table_features: int = 0,
-    examples: Floats | None = None,
+    examples: Floats32 | None = None,
 ) -> Path:
     """Write a network as ONNX: any batch size, probabilities as output, all weights inside.
 
@@ -49,13 +49,13 @@ def export_onnx(
 
     Args:
         network: Gives logits; left in evaluation mode, on its device.
-        path: Where the file shall be; replaced atomically.
+        path: Where the file is written; replaced atomically.
         channels: C of the images.
         size: Height and width of the images in pixels.
-        kind: What a label is, for labels of the whole image; None for masks.
+        target: What it predicts, which says how logits become probabilities.
         table_features: Columns of encoded metadata; with some, the graph takes a second input ``table``.
-        examples: ``(N, C, h, w)`` normalised images to compare on, at least three; noise by default. Noise is far from
-            what a trained network has seen: deep ones answer it with numbers so large that rounding shows.
+        examples: ``(N, C, h, w)`` normalised images to compare on, at least three; noise by default. Noise is unlike
+            what a trained network has seen, and deep ones give numbers for it that are so large that rounding shows.
 
     Returns:
         ``path``.
@@ -63,7 +63,7 @@ def export_onnx(
     Raises:
         MedloomError: If the exported graph does not agree with the network.
     """
-    reference = TorchRuntime(network, kind=kind)
+    reference = TorchRuntime(network, activation=target.activation)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     shapes = [(channels, *size), *([(table_features,)] if table_features else [])]
     example = [part.to(device) for part in _random(shapes, 2, seed=0)]
@@ -94,7 +94,7 @@ def _random(shapes: Sequence[tuple[int, ...]], batch: int, seed: int) -> list[to
 
 
 def _check_agreement(
-    reference: TorchRuntime, exported: OnnxRuntime, shapes: Sequence[tuple[int, ...]], examples: Floats | None
+    reference: TorchRuntime, exported: OnnxRuntime, shapes: Sequence[tuple[int, ...]], examples: Floats32 | None
 ) -> None:
     for batch in _CHECKED_BATCHES:
         given = [part.numpy() for part in _random(shapes, batch, seed=batch)]

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import VerifyError
-from medloom.imaging import decode
-from medloom.inference import LabelPredictor, Prediction, Predictor
-from medloom.inference.encoding import mask_png, probabilities_npy
+from medloom.inference import Predictor
+from medloom.inference.answers.base import npy_bytes
 from medloom.packaging.bundle import read_bundle
-from medloom.packaging.manifest import Golden
+from medloom.packaging.manifest import GOLDEN_FOLDER, Golden, golden_files
+from medloom.targets import Target
 
-__all__ = ["GOLDEN", "VerifyReport", "make_golden", "verify"]
+__all__ = ["VerifyReport", "golden_entry", "make_golden", "verify"]
 
-GOLDEN_MASK = "golden/mask.png"
-GOLDEN = Golden(input="golden/input.npy", probabilities="golden/probabilities.npy", mask=GOLDEN_MASK, tolerance=1e-3)
-"""Where the example lies, and the largest difference in probability that ``verify`` lets through."""
-
-MASK_TOLERANCE = 1e-3
-"""Largest share of the mask's pixels that may differ: a probability may lie right on the threshold."""
+_INPUT = GOLDEN_FOLDER + "input.npy"
+_TOLERANCE = 1e-3
+"""Largest difference in probability that ``verify`` lets through."""
 
 _SEED = 2026
 
@@ -41,7 +35,7 @@ class VerifyReport:
         files: Number of files whose checksum is right.
         max_difference: Largest difference in probability from the packaged answer.
         tolerance: Largest difference that is let through.
-        differing_px: Pixels of the mask that differ.
+        differing_px: Pixels of the mask that differ; 0 where the answer has none.
         seconds: Time it took.
     """
 
@@ -55,7 +49,12 @@ class VerifyReport:
     seconds: float
 
 
-def make_golden(predictor: Predictor | LabelPredictor) -> dict[str, bytes]:
+def golden_entry(target: Target) -> Golden:
+    """Return what the manifest says about the golden example of such a model."""
+    return Golden(input=_INPUT, answer=golden_files(target), tolerance=_TOLERANCE)
+
+
+def make_golden(predictor: Predictor) -> dict[str, bytes]:
     """Make the golden files of a model: a seeded image that shows nobody, and the model's answer.
 
     Args:
@@ -64,16 +63,9 @@ def make_golden(predictor: Predictor | LabelPredictor) -> dict[str, bytes]:
     Returns:
         Name in the bundle to content.
     """
-    pixels = _synthetic_image(predictor.preprocess.config.size, len(predictor.channels))
-    image = _npy(pixels)
-    if isinstance(predictor, LabelPredictor):
-        return {GOLDEN.input: image, GOLDEN.probabilities: _npy(_scores(predictor, image))}
-    prediction = predictor.predict(image)
-    return {
-        GOLDEN.input: image,
-        GOLDEN.probabilities: probabilities_npy(prediction),
-        GOLDEN_MASK: mask_png(prediction),
-    }
+    image = npy_bytes(_synthetic_image(predictor.preprocess.size, len(predictor.channels)))
+    answer = predictor.predict(image).golden()
+    return {_INPUT: image, **{GOLDEN_FOLDER + name: content for name, content in answer.items()}}
 
 
 def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
@@ -95,64 +87,18 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
         manifest, folder = bundle.manifest, bundle.folder
         predictor = bundle.predictor(runtime=runtime)
         image = (folder / manifest.golden.input).read_bytes()
-        expected = _read_npy(folder / manifest.golden.probabilities)
-        if isinstance(predictor, LabelPredictor):
-            difference, differing = _close(_scores(predictor, image), expected, manifest.golden.tolerance), 0
-        else:
-            expected_mask = decode((folder / (manifest.golden.mask or "")).read_bytes()).pixels[..., 0]
-            difference, differing = _compare(
-                predictor.predict(image), expected, expected_mask, manifest.golden.tolerance
-            )
+        golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
+        found = predictor.predict(image).difference(golden, manifest.golden.tolerance)
     return VerifyReport(
         name=manifest.name,
         phantom=manifest.phantom,
         runtime=predictor.runtime.name,
         files=len(manifest.files),
-        max_difference=difference,
+        max_difference=found.probability,
         tolerance=manifest.golden.tolerance,
-        differing_px=differing,
+        differing_px=found.mask_px,
         seconds=time.perf_counter() - start,
     )
-
-
-def _compare(
-    found: Prediction, expected: NDArray[Any], expected_mask: NDArray[Any], tolerance: float
-) -> tuple[float, int]:
-    difference = _close(found.probabilities, expected, tolerance)
-    mask = decode(mask_png(found)).pixels[..., 0]
-    differing = int(np.count_nonzero(mask != expected_mask))
-    if differing > max(1.0, MASK_TOLERANCE * mask.size):
-        raise VerifyError(f"the mask of the golden example differs in {differing} of {mask.size} pixels")
-    return difference, differing
-
-
-def _close(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> float:
-    if found.shape != expected.shape:
-        raise VerifyError(f"the golden answer has shape {found.shape}, expected {expected.shape}")
-    difference = float(np.abs(found - expected).max())
-    if not difference <= tolerance:
-        raise VerifyError(
-            f"the model's answer to the golden example is off by {difference:.2g} in probability; "
-            f"at most {tolerance:g} is let through. The runtime computes differently here, or the weights are wrong."
-        )
-    return difference
-
-
-def _scores(predictor: LabelPredictor, image: bytes) -> NDArray[np.float32]:
-    """The network's answer, with blank metadata where it takes some."""
-    return predictor.run(predictor.prepare(image).network_input[None], predictor.encode([{}]))
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
-    """Read our own probabilities; the file's checksum was compared before."""
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
-    return array
 
 
 def _synthetic_image(size: tuple[int, int], channels: int) -> NDArray[np.uint8]:

@@ -5,29 +5,33 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
-from medloom.inference import NetworkSpec, OperatingPoint
-from medloom.models.registry import LabelKind
+from medloom.inference import NetworkSpec, Point, point_from_plain
+from medloom.inference.answers import KINDS
 from medloom.packaging.archive import PLAIN_NAME
-from medloom.recipe import PreprocessConfig
+from medloom.targets import Target
+from medloom.transforms.preprocess import Preprocess
 
-__all__ = [
-    "FORMAT",
-    "Golden",
-    "InputContract",
-    "LabelsEntry",
-    "Manifest",
-    "ModelEntry",
-    "OperatingPointEntry",
-    "TrainingData",
-]
+__all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "ModelEntry", "TrainingData"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+GOLDEN_FOLDER = "golden/"
 FileName = Annotated[str, Field(pattern=rf"^{PLAIN_NAME}$", max_length=255)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _target(plain: Any) -> Target:  # noqa: ANN401 - whatever the JSON holds
+    target = Target.from_plain(plain)
+    if target.plain() != plain:
+        raise ValueError("expected a target with its kind, its names as a list, and nothing else")
+    return target
+
+
+TargetField = Annotated[Target, PlainValidator(_target), PlainSerializer(Target.plain)]
+PreprocessField = Annotated[Preprocess, PlainValidator(Preprocess.from_plain), PlainSerializer(Preprocess.plain)]
 
 
 class _Entry(BaseModel):
@@ -48,54 +52,8 @@ class ModelEntry(_Entry):
     name: str
     args: dict[str, Any]
     in_channels: Annotated[int, Field(ge=1)]
-    out_channels: Annotated[int, Field(ge=1)]
     options: dict[str, Any] = {}
     table_features: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-
-    def spec(self, size: tuple[int, int], kind: LabelKind | None) -> NetworkSpec:
-        """Return the network's description for the runtimes."""
-        return NetworkSpec(
-            name=self.name,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            size=size,
-            args=self.args,
-            kind=kind,
-            options=self.options,
-            table_features=self.table_features,
-        )
-
-
-class OperatingPointEntry(_Entry):
-    """Threshold and smallest lesion, fixed on the validation set."""
-
-    threshold: Annotated[float, Field(ge=0, le=1)]
-    min_lesion_px: Annotated[int, Field(ge=0)]
-
-    def point(self) -> OperatingPoint:
-        """Return the same for the predictor."""
-        return OperatingPoint(self.threshold, self.min_lesion_px)
-
-
-class LabelsEntry(_Entry):
-    """How labels of the whole image are decided, and what metadata a request may carry."""
-
-    kind: LabelKind
-    targets: tuple[str, ...]
-    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    rounds: Annotated[int, Field(ge=1)] = 1
-    tables: tuple[dict[str, Any], ...] = ()
-
-    @model_validator(mode="after")
-    def _one_threshold_each(self) -> Self:
-        wanted = {"binary": 1, "multi-label": len(self.targets)}.get(self.kind, 0)
-        if len(self.thresholds) != wanted:
-            raise ValueError(f"{len(self.thresholds)} thresholds for {self.kind}; expected {wanted}")
-        return self
-
-    def encodings(self) -> tuple[TableEncoding, ...]:
-        """Return how metadata are encoded, one for each member of the model."""
-        return tuple(TableEncoding.from_plain(plain) for plain in self.tables)
 
 
 class TrainingData(_Entry):
@@ -108,31 +66,29 @@ class TrainingData(_Entry):
 class Golden(_Entry):
     """An example that ``verify`` replays: files of the bundle, and how far the answer may be off.
 
-    There is a mask for segmentation only. Metadata, where the model takes some, are all blank.
+    Metadata, where the model takes some, are all blank.
     """
 
     input: str
-    probabilities: str
-    mask: str | None = None
+    answer: tuple[str, ...]
     tolerance: Annotated[float, Field(gt=0)]
 
 
 class Manifest(_Entry):
     """Everything about a bundle that is not weights."""
 
-    format: Literal[1]
+    format: Literal[2]
     medloom: str
-    task: Literal["segmentation", "classification"]
     name: str
     phantom: bool
-    classes: tuple[str, ...]
+    target: TargetField
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
     input: InputContract
-    preprocess: PreprocessConfig
+    preprocess: PreprocessField
     model: ModelEntry
-    operating_point: OperatingPointEntry | None = None
-    labels: LabelsEntry | None = None
-    flips: bool
+    point: dict[str, Any]
+    views: Annotated[int, Field(ge=1)]
+    tables: tuple[dict[str, Any], ...] = ()
     metrics: dict[str, Any]
     training_data: TrainingData
     runtime: str
@@ -141,20 +97,33 @@ class Manifest(_Entry):
     files: dict[FileName, Sha256]
 
     @model_validator(mode="after")
-    def _answers(self) -> Self:
-        if (self.task == "segmentation") == (self.operating_point is None):
-            raise ValueError(f"operating_point does not fit the task {self.task}")
-        if (self.task == "classification") == (self.labels is None):
-            raise ValueError(f"labels does not fit the task {self.task}")
+    def _fits_its_target(self) -> Self:
+        try:
+            self.operating_point()
+        except ValueError as error:
+            raise ValueError(f"point: {error}") from error
+        if (expected := golden_files(self.target)) != self.golden.answer:
+            raise ValueError(f"golden.answer names {', '.join(self.golden.answer)}; expected {', '.join(expected)}")
         return self
 
-    @property
-    def kind(self) -> LabelKind | None:
-        """What a label of the whole image is; None for masks."""
-        return None if self.labels is None else self.labels.kind
+    def operating_point(self) -> Point:
+        """Return what turns the network's answer into a decision."""
+        return point_from_plain(self.point, self.target)
+
+    def encodings(self) -> tuple[TableEncoding, ...]:
+        """Return how metadata are encoded, one for each member of the model; empty if it takes none.
+
+        Raises:
+            BundleError: If one of them is damaged.
+        """
+        return tuple(TableEncoding.from_plain(plain) for plain in self.tables)
+
+    def network(self) -> NetworkSpec:
+        """Return the network's description for the runtimes that build it again."""
+        return NetworkSpec(size=self.preprocess.input_size, target=self.target, **self.model.model_dump())
 
     @classmethod
-    def parse(cls, data: bytes) -> Manifest:
+    def parse(cls, data: bytes) -> Self:
         """Read ``bundle.json``.
 
         Raises:
@@ -166,12 +135,25 @@ class Manifest(_Entry):
             raise BundleError(f"bundle.json is not JSON: {error}") from error
         found = plain.get("format") if isinstance(plain, dict) else None
         if found != FORMAT:
-            raise BundleError(f"bundle.json has format {found!r}; this version of Medloom reads {FORMAT}")
+            raise BundleError(
+                f"bundle.json has format {found!r}; this version of Medloom reads {FORMAT}: package the model again"
+            )
         try:
             return cls.model_validate(plain)
         except ValidationError as error:
-            lines = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            raise BundleError("bundle.json is wrong: " + "; ".join(lines)) from error
+            raise BundleError("bundle.json is wrong: " + "; ".join(map(_line, error.errors()))) from error
+
+
+def golden_files(target: Target) -> tuple[str, ...]:
+    """Return which files hold the golden answer of such a model."""
+    return tuple(GOLDEN_FOLDER + name for name in KINDS[target.kind].golden)
+
+
+def _line(error: Any) -> str:  # noqa: ANN401 - pydantic's own dictionary
+    """An error with its place; that of the whole manifest names its place itself."""
+    place = ".".join(map(str, error["loc"]))
+    message: str = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def _refuse_constant(word: str) -> NoReturn:

@@ -11,31 +11,25 @@ from typing import Any
 import numpy as np
 
 from medloom import __version__
+from medloom.data.metadata import TableEncoding
 from medloom.extras import require
 from medloom.files import sha256_bytes
 from medloom.imaging import CONTENT_TYPES
-from medloom.inference import OperatingPoint
+from medloom.inference import Point
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, GRAPH, MANIFEST, WEIGHTS, build_predictor, checksum_line
-from medloom.packaging.golden import GOLDEN, make_golden
-from medloom.packaging.manifest import (
-    FORMAT,
-    InputContract,
-    LabelsEntry,
-    Manifest,
-    ModelEntry,
-    OperatingPointEntry,
-    TrainingData,
-)
+from medloom.packaging.golden import golden_entry, make_golden
+from medloom.packaging.manifest import FORMAT, Manifest
 from medloom.recipe import Recipe
+from medloom.transforms.preprocess import Preprocess
 
 __all__ = ["write_bundle"]
 
 _ENTRY_POINT = "code/inference.py"
 _SHAPING = {"dropout", "metadata", "table_width"}
-"""Keys of the recipe's ``model`` that decide a classifier's shape beside its name and arguments."""
+"""Keys of the recipe's ``model`` that decide a network's shape beside its name and arguments, where it has them."""
 
 _RECORDED = ("torch", "monai", "lightning", "onnx", "onnxruntime", "numpy")
 
@@ -48,27 +42,25 @@ def write_bundle(
     onnx: Path,
     weights: Weights,
     recipe: Recipe,
+    point: Point | Mapping[str, Any],
     metrics: Mapping[str, Any],
     fingerprint: str,
     phantom: bool,
-    operating_point: OperatingPoint | None = None,
-    labels: LabelsEntry | None = None,
-    table_features: Sequence[int] = (0,),
+    tables: Sequence[TableEncoding | None] = (None,),
     counts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``model.tar.gz`` atomically; the same inputs give the same bytes.
 
     Args:
-        path: Where the bundle shall be.
+        path: Where the bundle is written.
         onnx: The exported graph, which gives probabilities.
         weights: The same weights: a safetensors file, or the network's ``state_dict()``.
         recipe: What the run was made from.
-        metrics: Headline figures, as plain JSON types without NaN.
+        point: The operating point, fixed on the validation set, or its ``plain()``.
+        metrics: Headline metrics, as plain JSON types without NaN.
         fingerprint: SHA-256 of the catalogue that the model learned from.
         phantom: Whether that data was made up.
-        operating_point: For segmentation: fixed on the validation set.
-        labels: For classification: thresholds, rounds and how metadata are encoded.
-        table_features: Columns of encoded metadata of each member of the model.
+        tables: How metadata are encoded, for each member of the model; None for one that takes none.
         counts: Patients and samples of each split.
 
     Returns:
@@ -76,17 +68,16 @@ def write_bundle(
 
     Raises:
         BundleError: If the graph does not stand alone.
+        RecipeError: If ``prepare`` has to find out first what is predicted.
     """
     graph = read_graph(onnx)
     manifest = _manifest(
         recipe,
-        table_features,
-        operating_point=None if operating_point is None else _entry(operating_point),
-        labels=labels,
+        tables,
+        point=dict(point) if isinstance(point, Mapping) else point.plain(),
         metrics=dict(metrics),
-        training_data=TrainingData(fingerprint=fingerprint, counts=dict(counts or {})),
+        training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
-        files={},
     )
     files = {
         GRAPH: graph,
@@ -102,47 +93,47 @@ def write_bundle(
 
 def _manifest(
     recipe: Recipe,
-    table_features: Sequence[int],
+    tables: Sequence[TableEncoding | None],
     **facts: Any,  # noqa: ANN401 - fields of Manifest, checked by pydantic
 ) -> Manifest:
-    classes, channels = recipe.classes, recipe.data.channels
-    labels: LabelsEntry | None = facts["labels"]
-    outputs = len(classes) if labels is None or labels.kind in ("binary", "multi-class") else len(labels.targets)
-    return Manifest(
-        format=FORMAT,
-        medloom=__version__,
-        task=recipe.task,
-        name=recipe.name,
-        classes=classes,
-        channels=channels,
-        input=InputContract(
-            content_types=tuple(CONTENT_TYPES),
-            channels=channels,
-            page=None if recipe.data.page == "all" else recipe.data.page,
-        ),
-        preprocess=recipe.preprocess,
-        model=ModelEntry(
-            name=recipe.model.name,
-            args=dict(recipe.model.args),
-            in_channels=len(channels),
-            out_channels=1 if outputs == 2 and (labels is None or labels.kind == "binary") else outputs,
-            options={} if labels is None else recipe.model.model_dump(include=_SHAPING),
-            table_features=tuple(table_features),
-        ),
-        flips=recipe.evaluate.flips,
-        runtime=recipe.package.runtime,
-        versions=_versions(),
-        golden=GOLDEN if labels is None else GOLDEN.model_copy(update={"mask": None}),
-        **facts,
+    """Make the manifest without its list of files."""
+    target, channels = recipe.predicts(), recipe.data.channels
+    page = None if recipe.data.page == "all" else recipe.data.page
+    return Manifest.model_validate(
+        {
+            "format": FORMAT,
+            "medloom": __version__,
+            "name": recipe.name,
+            "target": target.plain(),
+            "channels": channels,
+            "input": {"content_types": tuple(CONTENT_TYPES), "channels": channels, "page": page},
+            "preprocess": Preprocess.of(recipe.preprocess).plain(),
+            "model": _model(recipe, [0 if table is None else len(table.names) for table in tables]),
+            "views": recipe.evaluate.views,
+            "tables": [table.plain() for table in tables if table is not None],
+            "runtime": recipe.package.runtime,
+            "versions": _versions(),
+            "golden": golden_entry(target).model_dump(),
+            "files": {},
+            **facts,
+        }
     )
 
 
-def _entry(point: OperatingPoint) -> OperatingPointEntry:
-    return OperatingPointEntry(threshold=point.threshold, min_lesion_px=point.min_lesion_px)
+def _model(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]:
+    """What it takes to build the network again."""
+    model = recipe.model
+    return {
+        "name": model.name,
+        "args": dict(model.args),
+        "in_channels": len(recipe.data.channels),
+        "options": model.model_dump(include=_SHAPING),
+        "table_features": tuple(table_features),
+    }
 
 
 def _weights(weights: Weights) -> bytes:
-    """Read or take the tensors, and write them without the metadata of whoever held them before."""
+    """Read or take the tensors, and write them without the metadata that a file may hold."""
     safetensors = require("safetensors.numpy", "serve")
     tensors = safetensors.load_file(weights) if isinstance(weights, Path) else weights
     data: bytes = safetensors.save({name: np.array(tensors[name], order="C") for name in sorted(tensors)})

@@ -6,7 +6,7 @@ on another machine. torch is imported by the stages that train and export, when 
 ::
 
     runs/<name>/
-        run.json            where the images are, versions, machine
+        run.json            versions, machine, and where the images are if they lie beside the run
         recipe.yaml         the resolved recipe
         catalogue.csv       one row a sample
         table.json          how metadata become numbers, from the training rows
@@ -15,38 +15,17 @@ on another machine. torch is imported by the stages that train and export, when 
         metrics.jsonl       one line an epoch
         training.json       facts of the training, and progress/ with its pictures
         model.onnx          the best weights as a graph that gives probabilities
-        evaluation/         cases.csv, patients.csv, summary.json, gallery/
+        evaluation/         cases.csv, summary.json, gallery/
         model.tar.gz        the bundle
         data_report.html    report.html
         fold-0/ ...         a run directory for each fold, where there are folds
+
+No file of it holds an absolute path: it can be copied or moved between any two stages. The pixel store is in the cache
+and found by its key; see ``places``.
 """
 
 from __future__ import annotations
 
-from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, mark_measured
-from medloom.pipeline.runs import Run, cache_dir, environment, resolve_data
-from medloom.pipeline.side_by_side import Ending, Slot, end_with_parent, plan_slots, run_in_slots, sole
-from medloom.pipeline.stages import check_network, evaluate, package, prepare, report, train
+import lazy_loader
 
-__all__ = [
-    "Ending",
-    "Run",
-    "Slot",
-    "cache_dir",
-    "check_network",
-    "end_with_parent",
-    "environment",
-    "evaluate",
-    "finish_folds",
-    "fold_runs",
-    "is_measured",
-    "mark_measured",
-    "package",
-    "plan_slots",
-    "prepare",
-    "report",
-    "resolve_data",
-    "run_in_slots",
-    "sole",
-    "train",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

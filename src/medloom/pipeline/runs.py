@@ -1,54 +1,27 @@
-"""A run directory: its recipe, its files, and where images and caches are."""
+"""A run directory: its recipe and its files. It holds no absolute path, so it can be moved at any time."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-import platform
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from medloom import __version__
 from medloom.errors import DataError, RecipeError, UserError
-from medloom.files import read_json, sha256_bytes, write_text
-from medloom.recipe import PhantomConfig, Recipe, parse_recipe
+from medloom.files import read_json, write_text
+from medloom.pipeline.names import RUNS
+from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
+from medloom.recipe.changes import changed, flat
 
-__all__ = ["Progress", "Run", "cache_dir", "environment", "resolve_data"]
+__all__ = ["Run", "cache_dir", "open_run", "refuse_every_fold", "sole"]
 
-Progress = Callable[[int, int], None]
-
-_PACKAGES = (
-    "torch",
-    "lightning",
-    "monai",
-    "timm",
-    "numpy",
-    "onnxruntime",
-    "openvino",
-    "tifffile",
-    "imagecodecs",
-    "pillow",
-    "pydicom",
-    "nibabel",
-)
-_CHANGEABLE = (
-    "description",
-    "evaluate",
-    "package",
-    "data.path",
-    "train.epochs",
-    "train.device",
-    "train.checkpoint_minutes",
-)
-"""Keys that may change between two commands on a run that has begun to train."""
-
-_PHANTOM_LAYOUTS = {"brain-mri": "lgg-mri", "chest-xray": "folder-classes", "melanoma": "csv"}
-"""The layout that each kind of phantom is written in."""
+_OPEN: tuple[object, ...] = ("auto", [])
+"""Values with which a recipe leaves something to be found out."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +30,7 @@ class Run:
 
     Args:
         folder: The directory.
-        recipe: The resolved recipe, as ``recipe.yaml`` in it says.
+        recipe: The resolved recipe, as ``recipe.yaml`` in it says. ``data.path`` is not kept there.
     """
 
     folder: Path
@@ -65,14 +38,16 @@ class Run:
 
     @classmethod
     def start(cls, recipe: Recipe, folder: Path) -> Run:
-        """Make a run directory, or take up one that is there.
+        """Make a run directory, or take up one that is there; see ``planned``."""
+        return cls.planned(recipe, folder).save()
+
+    @classmethod
+    def planned(cls, recipe: Recipe, folder: Path) -> Run:
+        """Return the run of a recipe in a folder, as it would be made there or taken up; nothing is written.
 
         Args:
-            recipe: What the run shall do.
+            recipe: What the run is to do.
             folder: Where.
-
-        Returns:
-            The run.
 
         Raises:
             RecipeError: If the run has begun to train with a recipe that differs in more than the number of
@@ -81,9 +56,9 @@ class Run:
         known = folder / "recipe.yaml"
         if known.exists() and _has_begun(folder):
             before = parse_recipe(known.read_text("utf-8"))
-            recipe = _with_labels_of(recipe, before)
+            recipe = _with_target_of(recipe, before)
             _refuse_changes(before, recipe, folder)
-        return cls(folder, recipe).save()
+        return cls(folder, recipe)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -99,9 +74,15 @@ class Run:
 
     def save(self) -> Run:
         """Write the recipe and return the run."""
-        text = yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(self.plain(), sort_keys=False, allow_unicode=True)
         write_text(self.folder / "recipe.yaml", text)
         return self
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe in plain types as it is kept: without ``data.path``, which differs between machines."""
+        plain = self.recipe.plain()
+        plain["data"]["path"] = None
+        return plain
 
     @property
     def bundle(self) -> Path:
@@ -120,6 +101,37 @@ class Run:
         return facts
 
 
+def open_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = ()) -> Run:
+    """Open a run by its name or folder, with values of its recipe overridden.
+
+    Raises:
+        UserError: If there is no such run; the message names those that are there.
+    """
+    folder = next((path for path in (runs / name, Path(name)) if (path / "recipe.yaml").is_file()), None)
+    if folder is None:
+        there = sorted(path.parent.name for path in runs.glob("*/recipe.yaml"))
+        known = f"runs in {runs}: {', '.join(there)}" if there else f"there are no runs in {runs} yet"
+        raise UserError(
+            f"there is no run {str(name)!r}; {known}. `medloom run RECIPE` and `medloom prepare RECIPE` make one"
+        )
+    if not overrides:
+        return Run.open(folder)
+    return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
+
+
+def refuse_every_fold(recipe: Recipe) -> None:
+    """Raise if a recipe asks for every fold: one run directory has one split.
+
+    Raises:
+        RecipeError: Saying which command does every fold, and how to ask for one.
+    """
+    if recipe.split.folds is not None and recipe.split.fold is None:
+        raise RecipeError(
+            f"split.folds is {recipe.split.folds}, and this command does one split: `medloom run` does every fold and "
+            "their ensemble; for one of them say which, such as --set split.fold=0"
+        )
+
+
 def cache_dir() -> Path:
     """Return the folder for what can be made again: ``$MEDLOOM_CACHE``, else the user's cache folder."""
     given = os.environ.get("MEDLOOM_CACHE")
@@ -128,58 +140,30 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medloom"
 
 
-def resolve_data(recipe: Recipe, data: str | None = None, progress: Progress | None = None) -> Path:
-    """Find the images: what was given, the recipe's own path, Kaggle with credentials, else phantoms.
+@contextlib.contextmanager
+def sole(folder: Path, waits: Callable[[], object] | None = None) -> Iterator[None]:
+    """Work in a folder as the only process that asks for it so; wait for another one to end.
 
     Args:
-        recipe: Says where, if ``data`` does not.
-        data: Folder or zip from the command line.
-        progress: Called with patients made and patients in all when phantoms are made.
-
-    Returns:
-        An existing folder or zip.
-
-    Raises:
-        UserError: If it does not exist, or if there is nothing to stand in for it.
+        folder: It must be there.
+        waits: Called if another process is at work there.
     """
-    from medloom.data import fetch_kaggle, kaggle_credentials
-
-    given = data or recipe.data.path
-    if given:
-        path = Path(given).expanduser().absolute()
-        if not path.exists():
-            raise UserError(f"--data {given}: there is no such folder or zip")
-        return path
-    if recipe.data.kaggle and kaggle_credentials():
-        return fetch_kaggle(recipe.data.kaggle, cache_dir() / "kaggle")
-    if recipe.data.layout != _PHANTOM_LAYOUTS[recipe.data.phantom.kind]:
-        raise UserError(f"recipe {recipe.name} has no images: pass --data PATH, a folder or a zip")
-    return _phantom(recipe.data.phantom, progress)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            _lock(handle, waits)
+        yield
+    finally:
+        os.close(handle)
 
 
-def _phantom(config: PhantomConfig, progress: Progress | None) -> Path:
-    from medloom.data import make_phantom
-
-    key = sha256_bytes(f"{__version__} {config.model_dump_json()}".encode())[:12]
-    return make_phantom(config, cache_dir() / "phantom" / key, progress=progress)
-
-
-def environment() -> dict[str, Any]:
-    """Say what a run was made with: versions and machine, no names of users or hosts."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "medloom": __version__,
-        "python": platform.python_version(),
-        "packages": versions,
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "command": " ".join(["medloom", *sys.argv[1:2]]),
-    }
+def _lock(handle: int, waits: Callable[[], object] | None) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if waits:
+            waits()
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _has_begun(folder: Path) -> bool:
@@ -187,32 +171,23 @@ def _has_begun(folder: Path) -> bool:
     return any(path.exists() for path in (folder / "checkpoints", *folder.glob("fold-*/checkpoints")))
 
 
-def _with_labels_of(recipe: Recipe, known: Recipe) -> Recipe:
-    """Take over what a run's preparation found out about its labels, where the recipe leaves it open."""
-    labels, found = recipe.data.labels, known.data.labels
-    if labels.kind != "auto" and labels.classes:
+def _with_target_of(recipe: Recipe, known: Recipe) -> Recipe:
+    """Take over what a run's preparation found out about its target, where the recipe leaves it open."""
+    try:
+        target = known.predicts()
+    except RecipeError:  # a run of folds: each of them has found out for itself
         return recipe
-    kind = found.kind if labels.kind == "auto" else labels.kind
-    filled = labels.model_copy(update={"kind": kind, "classes": labels.classes or found.classes})
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"labels": filled})})
+    found = known.plain()["target"]
+    given = {key: value for key, value in recipe.plain()["target"].items() if value not in _OPEN}
+    return resolve_target(recipe, target) if given.items() <= found.items() else recipe
 
 
-def _refuse_changes(old: Recipe, new: Recipe, folder: Path) -> None:
-    before, after = _flatten(old.plain()), _flatten(new.plain())
-    changed = sorted(key for key in before | after if before.get(key) != after.get(key))
-    refused = [key for key in changed if not key.startswith(_CHANGEABLE)]
+def _refuse_changes(before: Recipe, after: Recipe, folder: Path) -> None:
+    old, new = flat(before.plain()), flat(after.plain())
+    refused = changed(before.plain(), after.plain())
+    said = [key for key in refused if new.get(key) not in _OPEN] or refused
     if refused:
-        lines = "\n".join(
-            f"{key}: is {after.get(key)!r}, was {before.get(key)!r} when training began" for key in refused
-        )
+        lines = "\n".join(f"{key}: is {new.get(key)!r}, was {old.get(key)!r} when training began" for key in said)
         raise RecipeError(
             f"{lines}\n{folder} cannot go on with another recipe; begin another: `medloom run RECIPE --run NAME`"
         )
-
-
-def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        flat |= _flatten(item, f"{name}.") if isinstance(item, dict) and item else {name: item}
-    return flat

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from medloom.recipe.library import builtin_text
-from medloom.recipe.reference import describe, json_schema, properties_of, yaml_text
+from medloom.recipe.loading import kind_of
+from medloom.recipe.reference import describe, tree, yaml_text
 
 __all__ = ["commented"]
 
@@ -36,11 +37,12 @@ def commented(name: str) -> str:
     """
     text = builtin_text(name)
     header = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    return "\n".join([*header, _HOW, *_group(json_schema(), yaml.safe_load(text), "")]) + "\n"
+    values = yaml.safe_load(text)
+    return "\n".join([*header, _HOW, *_group(tree(kind_of(values)), values, "")]) + "\n"
 
 
 def _group(node: Mapping[str, Any], values: Mapping[str, Any], indent: str) -> Iterator[str]:
-    for key, child in properties_of(node).items():
+    for key, child in node["properties"].items():
         if "properties" in child:
             yield ""
             yield from _comment(child.get("description", ""), indent)

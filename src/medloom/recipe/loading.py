@@ -11,12 +11,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from medloom.errors import RecipeError
+from medloom.recipe.kinds import DEFAULT, KINDS
 from medloom.recipe.library import builtin_names, builtin_text
+from medloom.recipe.recipe import Recipe
 from medloom.recipe.reference import allowed_at, describe
-from medloom.recipe.schema import Recipe
+from medloom.targets import Target
 from medloom.wording import nearest
 
-__all__ = ["load_recipe", "parse_recipe"]
+__all__ = ["kind_of", "load_recipe", "parse_recipe", "resolve_target"]
 
 _MAX_RECIPE_BYTES = 256 * 1024
 _MAX_TOKENS = 20_000
@@ -73,12 +75,62 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def parse_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
     """Check the YAML text of a recipe. See ``load_recipe``."""
     values = _read_yaml(text)
-    for override in overrides:
+    for override in sorted(overrides, key=lambda text: not text.startswith("target.kind=")):  # it decides the keys
         _apply(values, override)
+    return _checked(values)
+
+
+def kind_of(values: Mapping[str, Any]) -> str:
+    """Return ``target.kind`` of a recipe's values, whatever stands there; the default where nothing does."""
+    target = values.get("target")
+    return str(target.get("kind", DEFAULT)) if isinstance(target, Mapping) else DEFAULT
+
+
+def resolve_target(recipe: Recipe, target: Target) -> Recipe:
+    """Return a recipe with what ``prepare`` found out about its target.
+
+    Args:
+        recipe: The recipe; where it says what is predicted, that stays.
+        target: What was found.
+
+    Raises:
+        RecipeError: If a key that the recipe sets does not exist for this kind, or a value does not fit it.
+    """
+    values = recipe.model_dump(mode="json", exclude_defaults=True)
+    section = {**values.get("target", {}), "kind": target.kind}
+    field = KINDS[target.kind].model_fields["target"].annotation
+    if field is not None and "classes" in field.model_fields:
+        section["classes"] = list(target.names)
+    else:
+        section.pop("classes", None)
+    for group, key in (("loss", "name"), ("train", "monitor")):
+        if values.get(group, {}).get(key) == "auto":
+            del values[group][key]
+    return _checked({**values, "target": section})
+
+
+def _checked(values: Mapping[str, Any]) -> Recipe:
+    _refuse_old_form(values)
+    kind = kind_of(values)
+    if kind not in KINDS:
+        raise RecipeError(
+            f"target.kind: expected one of {', '.join(KINDS)}; got {_short(kind)}{nearest(kind, list(KINDS))}"
+        )
     try:
-        return Recipe.model_validate(values)
+        return KINDS[kind].model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(error.errors())) from error
+        raise RecipeError(_explain(error.errors(), kind)) from error
+
+
+def _refuse_old_form(values: Mapping[str, Any]) -> None:
+    """What is predicted had keys all over the recipe before it had a section."""
+    data = values.get("data")
+    old = "task" if "task" in values else "data.mask_values" if isinstance(data, dict) and "mask_values" in data else ""
+    if old:
+        raise RecipeError(
+            f"{old}: a recipe says what it predicts in its section target now, such as target: "
+            "{kind: masks, mask_values: {background: 0, lesion: 255}} or target: {kind: binary}; see docs/recipe.md"
+        )
 
 
 def _read_yaml(text: str) -> dict[str, Any]:
@@ -135,7 +187,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not separator or not key.strip():
         raise RecipeError(f"--set {override!r}: expected key=value, such as train.epochs=5")
     *path, last = key.strip().split(".")
-    value = _value_of(override, text, (*path, last))
+    value = _value_of(override, text, (*path, last), kind_of(values))
     node = values
     for part in path:
         if node.get(part) is None:  # missing, or a group whose keys are all commented out
@@ -146,12 +198,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
     node[last] = value
 
 
-def _value_of(override: str, text: str, place: tuple[str, ...]) -> object:
+def _value_of(override: str, text: str, place: tuple[str, ...], kind: str) -> object:
     """The value of an override: YAML, or as it stands where the recipe wants text: ``{patient}/{sample}.png``."""
     try:
         return _plain_values(text)
     except (*_YAML_ERRORS, RecipeError) as error:
-        node = allowed_at(place)
+        node = allowed_at(place, kind)
         if any(kind.get("type") == "string" for kind in (node, *node.get("anyOf", ()))):
             return text
         if isinstance(error, RecipeError):
@@ -159,12 +211,12 @@ def _value_of(override: str, text: str, place: tuple[str, ...]) -> object:
         raise RecipeError(f"--set {override!r}: the value is not valid YAML: {_one_line(error)}") from error
 
 
-def _explain(errors: Sequence[ErrorDetails]) -> str:
+def _explain(errors: Sequence[ErrorDetails], kind: str) -> str:
     """One line a field: the field, what is allowed, what came. A union reports each member; the first will do."""
     lines: dict[tuple[int | str, ...], str] = {}
     for detail in errors:
         location = _place(detail)
-        lines.setdefault(location, _line(location, detail))
+        lines.setdefault(location, _line(location, detail, kind))
     return "\n".join(lines.values())
 
 
@@ -175,22 +227,32 @@ def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
     return tuple(front) if front and member and detail["type"] not in _UNKNOWN_KEY else detail["loc"]
 
 
-def _line(location: tuple[int | str, ...], detail: ErrorDetails) -> str:
+def _line(location: tuple[int | str, ...], detail: ErrorDetails, kind: str) -> str:
     field = ".".join(str(part) for part in location) or "recipe"
     if detail["type"] in _UNKNOWN_KEY:
-        valid = list(allowed_at(location[:-1]).get("properties", {}))
-        return f"{field}: unknown key{nearest(str(location[-1]), valid)}; allowed here: {', '.join(valid)}"
-    node = allowed_at(location)
+        return _unknown_key(location, kind)
+    node = allowed_at(location, kind)
     if detail["type"] == "missing":
         return f"{field}: is missing; expected {_expected(node)}"
     came = detail["input"]
     shown = "" if isinstance(came, (Mapping, BaseModel)) else f"; got {_short(came)}"
     if detail["type"] == "value_error":
         said = detail["msg"].removeprefix("Value error, ")
+        if said.startswith("expected one of"):
+            return f"{field}: {said}"
         return said if detail["loc"] == () else f"{field}: {said}{shown}"  # the whole recipe names its fields itself
     return (
         f"{field}: expected {_expected(node)}{shown}{nearest(str(came), [str(word) for word in node.get('enum', ())])}"
     )
+
+
+def _unknown_key(location: tuple[int | str, ...], kind: str) -> str:
+    """Which keys there are, and where the key exists for other kinds of answer, for which."""
+    field, valid = ".".join(map(str, location)), list(allowed_at(location[:-1], kind).get("properties", {}))
+    others = [other for other in KINDS if other != kind and allowed_at(location, other)]
+    if others:
+        return f"{field}: there is no such key for target.kind {kind}, only for {', '.join(others)}"
+    return f"{field}: unknown key{nearest(str(location[-1]), valid)}; allowed here: {', '.join(valid)}"
 
 
 def _expected(node: Mapping[str, Any]) -> str:

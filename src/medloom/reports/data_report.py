@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloom import __version__
+from medloom.evaluation.text import number, sentence_case
 from medloom.files import read_json, write_text
-from medloom.reports.charts import PALETTE, SPLIT_COLOURS, bars, figure_uri, lines, new_figure, stacked_bars
-from medloom.reports.facts import set_aside_sentence
-from medloom.reports.figures import mean_range
-from medloom.reports.html import data_uri, number, percent, render
+from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure, stacked_bars
+from medloom.reports.facts import Facts, set_aside_sentence
+from medloom.reports.html import data_uri, percent, render
+from medloom.reports.sections import KINDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +33,10 @@ def write_data_report(run_dir: Path) -> Path:
         The path of the page.
     """
     prepared, facts = read_json(run_dir / "prepare.json"), read_json(run_dir / "data_report" / "facts.json")
+    shown = KINDS[prepared["target"]["kind"]].prepared(prepared, facts)
     page = render(
         "data_report.html",
+        **shown,
         phantom=bool(prepared["phantom"]),
         version=__version__,
         prepared=prepared,
@@ -41,12 +44,13 @@ def write_data_report(run_dir: Path) -> Path:
         facts=facts,
         pictures=_pictures(run_dir / "data_report"),
         charts={
-            "patients": _patients_chart(facts["patients"]),
-            "shares": _shares_chart(facts["splits"]) if facts.get("task") != "classification" else "",
+            "patients": _patients_chart(facts["patients"], shown["marked"]),
             "histograms": _histogram_chart(facts["channels"]),
         },
-        tables=_tables(facts) | {"labels": _label_rows(prepared)},
-        flair=_flair_verdict(facts) if facts.get("task") != "classification" else "",
+        tables={
+            "patients": _patient_table(facts["patients"], shown["marked"]),
+            "channels": _channel_table(facts["channels"]),
+        },
     )
     path = run_dir / "data_report.html"
     write_text(path, page)
@@ -59,59 +63,35 @@ def _pictures(folder: Path) -> dict[str, str]:
     return {path.stem: data_uri(path) for path in found}
 
 
-def _tables(facts: dict[str, Any]) -> dict[str, list[list[str]]]:
-    """The cells of each table."""
-    return {
-        "splits": [
-            [
-                row["split"],
-                number(row["patients"]),
-                number(row["samples"]),
-                percent(row["sample_share"]),
-                number(row["lesion_samples"]),
-                percent(row["lesion_share"]),
-            ]
-            for row in facts["splits"]
-        ],
-        "patients": [
-            [row["patient_id"], row["split"], number(row["samples"]), number(row["lesions"])]
-            for row in facts["patients"]
-        ],
-        "channels": [
-            [row["name"], *(f"{row[key]:,.4g}" for key in ("min", "max", "mean", "std")), percent(row["zero_share"])]
-            for row in facts["channels"]
-        ],
-        "flair": [
-            [row["channel"], number(row["lesion"], 2), number(row["fluid"], 2)]
-            for row in facts.get("flair", {}).get("scores", ())
-        ],
-    }
+def _patient_table(patients: list[dict[str, Any]], marked: str) -> Facts:
+    """Samples of each patient; ``marked`` says what is counted beside them, if anything."""
+    rows = [
+        [
+            row["patient_id"],
+            row["split"],
+            number(row["samples"]),
+            *([number(row["foreground_samples"])] if marked else ()),
+        ]
+        for row in patients
+    ]
+    return {"head": ["Patient", "Split", "Samples", *([sentence_case(marked)] if marked else ())], "rows": rows}
 
 
-def _label_rows(prepared: dict[str, Any]) -> list[list[str]]:
-    """A heading and a row for each split: samples of each class, or the mean and range of each target."""
-    if prepared.get("task") != "classification":
-        return []
-    counts, labels = prepared["counts"], prepared["labels"]
-    if labels["kind"] != "real":
-        head = ["Split", "Patients", "Samples", *labels["classes"]]
-        cells = {split: [number(row["classes"][name]) for name in labels["classes"]] for split, row in counts.items()}
-    else:
-        head = ["Split", "Patients", "Samples", *(f"{name}: mean (range)" for name in labels["targets"])]
-        cells = {
-            split: [mean_range(row["targets"][name]) for name in labels["targets"]] for split, row in counts.items()
-        }
-    rows = [[split, number(row["patients"]), number(row["samples"]), *cells[split]] for split, row in counts.items()]
-    return [head, *rows]
+def _channel_table(channels: list[dict[str, Any]]) -> Facts:
+    rows = [
+        [row["name"], *(f"{row[key]:,.4g}" for key in ("min", "max", "mean", "std")), percent(row["zero_share"])]
+        for row in channels
+    ]
+    return {"head": ["Channel", "Min", "Max", "Mean", "Deviation", "Zero pixels"], "rows": rows}
 
 
-def _patients_chart(patients: list[dict[str, Any]]) -> str:
-    """Samples of each patient, in the colour of its split, the part with a lesion filled."""
+def _patients_chart(patients: list[dict[str, Any]], marked: str) -> str:
+    """Samples of each patient, in the colour of its split, the part that is marked filled."""
     figure, (axis,) = new_figure(9, 3)
     labels = [patient["patient_id"] if len(patients) <= _LABELLED_PATIENTS else "" for patient in patients]
-    lesions = [patient["lesions"] for patient in patients]
-    rest = [patient["samples"] - patient["lesions"] for patient in patients]
-    series = {"with a lesion": lesions, "without": rest}
+    filled = [patient["foreground_samples"] for patient in patients]
+    rest = [patient["samples"] - patient["foreground_samples"] for patient in patients]
+    series = {marked: filled, "without": rest}
     stacked_bars(axis, labels, series, colours=("#000000", "#000000"), ylabel="samples")
     for group, alpha in zip(axis.containers, (1.0, 0.35), strict=True):
         for bar, patient in zip(group, patients, strict=True):
@@ -130,14 +110,6 @@ def _split_legend(axis: Axes) -> None:
     axis.legend(handles=handles, frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
 
 
-def _shares_chart(splits: list[dict[str, Any]]) -> str:
-    figure, (axis,) = new_figure(3.6, 2.6)
-    values = [100 * (split["lesion_share"] or 0) for split in splits]
-    names = [split["split"] for split in splits]
-    bars(axis, names, values, colours=[SPLIT_COLOURS[name] for name in names], ylabel="samples with a lesion, %")
-    return figure_uri(figure)
-
-
 def _histogram_chart(channels: list[dict[str, Any]]) -> str:
     """Share of the pixels above zero in each bin; a logarithmic axis shows the bright end."""
     figure, axes = new_figure(9, 2.6, columns=len(channels))
@@ -150,21 +122,3 @@ def _histogram_chart(channels: list[dict[str, Any]]) -> str:
         axis.set_yscale("log")
     axes[0].set_ylabel("pixels above 0, %", fontsize=9)
     return figure_uri(figure)
-
-
-def _flair_verdict(facts: dict[str, Any]) -> str:
-    """One sentence on the channel that looks like FLAIR."""
-    flair, names = facts["flair"], [channel["name"] for channel in facts["channels"]]
-    if not flair["scores"]:
-        return "There is one channel only, or no lesion to judge by, so nothing was compared."
-    if flair["channel"] is None:
-        return "No channel shows the lesions clearly brighter than brain, so none looks like FLAIR."
-    found = names[flair["channel"]]
-    certainty = "" if flair["sure"] else ", though its fluid is not the darkest"
-    if flair["named"] is None:
-        return f"{found} looks like FLAIR{certainty}; the recipe names no channel FLAIR."
-    if flair["agrees"]:
-        return f"{found} looks like FLAIR{certainty}, as the recipe says."
-    return (
-        f"{found} looks like FLAIR{certainty}, but the recipe calls {names[flair['named']]} FLAIR: check data.channels."
-    )

@@ -47,11 +47,11 @@ def read_test_rows(path: Path) -> list[dict[str, str]]:
 
 
 def few_patients_warning(patients: int) -> list[str]:
-    """Return what a reader must know of figures on few test patients; nothing where there are enough."""
+    """Return what a reader must know of metrics on few test patients; nothing where there are enough."""
     if patients >= _FEW_PATIENTS:
         return []
     if patients == 1:
-        return ["Only 1 test patient: there are no intervals, and the figures say little about other patients."]
+        return ["Only 1 test patient: there are no intervals, and the metrics say little about other patients."]
     return [f"Only {patients} test patients: the intervals are wide and themselves uncertain."]
 
 

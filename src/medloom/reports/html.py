@@ -7,16 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medloom.evaluation.text import number
 from medloom.extras import require
 from medloom.wording import counted
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["data_uri", "megabytes", "number", "percent", "quantity", "render"]
+__all__ = ["data_uri", "megabytes", "percent", "render"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_MOST_WRITTEN_OUT = 1e9
 _MAGIC = {
     b"\x89PNG": "image/png",
     b"GIF8": "image/gif",
@@ -31,7 +31,7 @@ def render(template: str, **context: object) -> str:
     """Fill a template of ``reports/templates`` and return the HTML.
 
     Every value is escaped; a name that the template uses and ``context`` lacks is an error, never a blank.
-    The filters ``number``, ``percent`` and ``megabytes`` of this module are there, and ``counted``.
+    The filters ``number``, ``percent``, ``megabytes`` and ``counted`` are there.
 
     Args:
         template: File name, such as ``data_report.html``.
@@ -60,31 +60,6 @@ def data_uri(image: bytes | Path) -> str:
     if kind is None:
         raise ValueError("expected a PNG, GIF, WebP, JPEG or SVG image")
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number for reading: thousands separated, ``digits`` decimals for a fraction, ``–`` for None."""
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
-
-
-def quantity(value: float, digits: int = 4, *, sign: bool = False) -> str:
-    """Return a measured value of any size for reading: ``digits`` digits that count, and every one before the point.
-
-    Args:
-        value: The value, in a unit of its own.
-        digits: Digits that count.
-        sign: Whether a plus is written too.
-
-    Example:
-        >>> quantity(12345.67), quantity(0.0123456), quantity(2.5, sign=True)
-        ('12,346', '0.01235', '+2.5')
-    """
-    plus = "+" if sign else ""
-    if 10**digits <= abs(value) < _MOST_WRITTEN_OUT:
-        return f"{value:{plus},.0f}"
-    return f"{value:{plus},.{digits}g}"
 
 
 def percent(value: float | None) -> str:

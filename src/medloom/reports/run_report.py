@@ -1,25 +1,25 @@
 """The run report: how good the model is, how sure that is, and what it was made from, as one HTML page.
 
-What was measured is shown by a module and a template for each task; the rest of the page is the same for all.
+What was measured is shown by the section of the kind of answer; the rest of the page is the same for all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from medloom import __version__
+from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
-from medloom.reports.classification import classification_context, classification_warnings
 from medloom.reports.facts import Facts, read_facts, set_aside_sentence
-from medloom.reports.figures import mean_range
-from medloom.reports.html import data_uri, megabytes, number, percent, render
+from medloom.reports.gallery import gallery_context
+from medloom.reports.html import data_uri, megabytes, render
+from medloom.reports.parts import part_table
 from medloom.reports.run_charts import curves
-from medloom.reports.segmentation import segmentation_context, segmentation_warnings
+from medloom.reports.sections import KINDS, Section
 from medloom.wording import counted
 
 __all__ = ["write_evaluation_report", "write_run_report"]
@@ -28,11 +28,6 @@ Rows = list[dict[str, Any]]
 
 _SPLITS = ("train", "validation", "test")
 _SHOWN_EPOCHS = 6
-
-_TASKS: dict[str, tuple[Callable[[Path, Facts], Facts], Callable[[Facts], list[str]]]] = {
-    "segmentation": (segmentation_context, segmentation_warnings),
-    "classification": (classification_context, classification_warnings),
-}
 
 
 def write_run_report(run_dir: Path) -> Path:
@@ -49,19 +44,20 @@ def write_run_report(run_dir: Path) -> Path:
     prepared = read_json(run_dir / "prepare.json")
     training, summary = read_facts(run_dir / "training.json"), read_facts(run_dir / "evaluation" / "summary.json")
     recipe, epochs = _recipe(run_dir / "recipe.yaml"), _lines(run_dir / "metrics.jsonl")
-    task: str = summary.get("task") or recipe.get("task", "segmentation")
+    section = KINDS[prepared["target"]["kind"]]
     return _write(
-        run_dir / "report.html",
-        task,
-        _TASKS[task][0](run_dir / "evaluation", summary),
+        run_dir,
+        section,
+        run_dir / "evaluation",
+        summary,
         title=f"Run report: {recipe.get('name', 'run')}",
         description=recipe.get("description", "").rstrip("."),
         whose=("test patient that training never saw", "test patients that training never saw"),
         phantom=bool(prepared["phantom"]),
-        warnings=_warnings(prepared, training, summary, task),
+        warnings=_warnings(prepared, training, summary, section),
         interval=summary.get("interval"),
         several_parts="folds" not in summary,  # each fold has a validation part of its own
-        split=_split_table(prepared, task),
+        split=part_table({part: prepared["counts"][part] for part in _SPLITS}, "Part", "Patients", "Images"),
         first_fold="folds" in summary,
         set_aside=set_aside_sentence(prepared),
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
@@ -73,7 +69,7 @@ def write_run_report(run_dir: Path) -> Path:
 
 
 def write_evaluation_report(folder: Path) -> Path:
-    """Write ``report.html`` on figures alone, such as those of someone else's results.
+    """Write ``report.html`` on metrics alone, such as those of someone else's results.
 
     Args:
         folder: Holds ``summary.json`` and, where there are any, ``cases.csv`` and the gallery.
@@ -82,16 +78,17 @@ def write_evaluation_report(folder: Path) -> Path:
         The path of the page.
     """
     summary = read_json(folder / "summary.json")
-    task: str = summary.get("task", "segmentation")
+    section = KINDS[summary["target"]["kind"]]
     return _write(
-        folder / "report.html",
-        task,
-        _TASKS[task][0](folder, summary),
+        folder,
+        section,
+        folder,
+        summary,
         title="Evaluation report",
-        description="Figures of results that were made elsewhere",
+        description="Metrics of results that were made elsewhere",
         whose=("patient", "patients") if summary["interval"]["over"] == "patients" else (),
         phantom=False,
-        warnings=_evaluation_warnings(summary, task) + summary.get("warnings", []),
+        warnings=_evaluation_warnings(summary, section) + summary.get("warnings", []),
         interval=summary["interval"],
         several_parts="validation" in summary,
         split={},
@@ -105,8 +102,18 @@ def write_evaluation_report(folder: Path) -> Path:
     )
 
 
-def _write(path: Path, task: str, measured: Facts, **common: object) -> Path:
-    write_text(path, render(f"{task}_report.html", version=__version__, task=task, **measured, **common))
+def _write(folder: Path, section: Section, evaluation: Path, summary: Facts, **common: object) -> Path:
+    """Fill the template with what was measured and with what every page shows."""
+    page = render(
+        "run_report.html",
+        version=__version__,
+        section=section,
+        gallery=gallery_context(evaluation),
+        **section.measured(evaluation, summary),
+        **common,
+    )
+    path = folder / "report.html"
+    write_text(path, page)
     return path
 
 
@@ -124,45 +131,23 @@ def _recipe(path: Path) -> Facts:
     return recipe
 
 
-def _warnings(prepared: Facts, training: Facts, summary: Facts, task: str) -> list[str]:
-    """What a reader must know before believing a figure, the gravest first."""
+def _warnings(prepared: Facts, training: Facts, summary: Facts, section: Section) -> list[str]:
+    """What a reader must know before believing a metric, the gravest first."""
     warnings: list[str] = []
     if not summary:
         warnings.append("This model has not been measured yet; run `medloom evaluate`.")
     if training and not training.get("finished", True):
         warnings.append(f"Training was stopped after {counted(training['epochs'], 'epoch')} and can be continued.")
     if summary:
-        warnings += _evaluation_warnings(summary, task)
+        warnings += _evaluation_warnings(summary, section)
     return warnings + list(prepared.get("warnings", []))
 
 
-def _evaluation_warnings(summary: Facts, task: str) -> list[str]:
-    warnings = _TASKS[task][1](summary)
+def _evaluation_warnings(summary: Facts, section: Section) -> list[str]:
+    warnings = section.warnings(summary)
     if summary["interval"]["resamples"] == 0:
         warnings.append("No intervals were taken: there were no bootstrap resamples.")
     return warnings
-
-
-def _split_table(prepared: Facts, task: str) -> Facts:
-    """Patients and samples of each part, and how many of either class."""
-    counts = {split: prepared["counts"][split] for split in _SPLITS}
-    rows = [[split, number(one["patients"]), number(one["samples"])] for split, one in counts.items()]
-    head = ["Part", "Patients", "Slices" if task == "segmentation" else "Images"]
-    if any(one.get("classes") for one in counts.values()):
-        names = list(dict.fromkeys(name for one in counts.values() for name in one.get("classes", {})))
-        for row, one in zip(rows, counts.values(), strict=True):
-            row.extend(number(one.get("classes", {}).get(name, 0)) for name in names)
-        return {"head": [*head, *names], "rows": rows}
-    if all(one.get("targets") for one in counts.values()):
-        for row, one in zip(rows, counts.values(), strict=True):
-            row.extend(mean_range(facts) for facts in one["targets"].values())
-        names = [f"{name}: mean (range)" for name in counts["train"]["targets"]]
-        return {"head": [*head, *names], "rows": rows}
-    if all("lesion_samples" in one for one in counts.values()):
-        for row, one in zip(rows, counts.values(), strict=True):
-            row.extend([number(one["lesion_samples"]), percent(one["lesion_share"])])
-        head += ["With a lesion" if task == "segmentation" else "Positive", "Share"]
-    return {"head": head, "rows": rows}
 
 
 def _training_table(training: Facts) -> Facts:
@@ -190,7 +175,7 @@ def _training_rows(training: Facts) -> dict[str, str]:
 
 
 def _progress(folder: Path) -> Facts:
-    """Pictures of the fixed validation slices: the first, the last and a few epochs evenly between."""
+    """Pictures of the fixed validation images: the first, the last and a few epochs evenly between."""
     facts = read_facts(folder / "progress.json")
     epochs = [entry for entry in facts.get("epochs", []) if (folder / entry["file"]).is_file()]
     last = len(epochs) - 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from medloom.serving.answers import ANSWERS, NotAcceptableError, encode_prediction
+from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
 from medloom.serving.app import Limits, create_app
 from medloom.serving.requests import ImageRequest, predict, read_request
 
 __all__ = [
-    "ANSWERS",
     "ImageRequest",
     "Limits",
     "NotAcceptableError",
+    "check_accept",
     "create_app",
     "encode_prediction",
     "predict",

@@ -1,22 +1,15 @@
-"""The three forms of an answer, and the one that a client gets."""
+"""Which form of an answer a client gets, and the bytes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from medloom.errors import UserError
-from medloom.inference import LabelPrediction, Prediction
-from medloom.inference.encoding import labels_json, mask_png, probabilities_npy, to_json
+from medloom.inference import Prediction
 from medloom.packaging import Manifest
 from medloom.serving.negotiation import choose
-from medloom.serving.problems import JSON
 
-__all__ = ["ANSWERS", "NotAcceptableError", "check_accept", "encode_prediction"]
-
-PNG = "image/png"
-NPY = "application/x-npy"
-ANSWERS = (JSON, PNG, NPY)
-"""Media types of the answers, the default first."""
+__all__ = ["NotAcceptableError", "check_accept", "encode_prediction"]
 
 
 class NotAcceptableError(UserError):
@@ -31,41 +24,28 @@ class NotAcceptableError(UserError):
         self.forms = tuple(forms)
 
 
-def check_accept(accept: str | None, manifest: Manifest) -> str:
-    """Return which form of an answer the client wants; labels of a whole image come as JSON only.
+def check_accept(accept: str | None, forms: Sequence[str]) -> str:
+    """Return which form of an answer the client wants.
+
+    Args:
+        accept: An ``Accept`` header; the first form by default.
+        forms: Media types that there are: the predictor's ``forms``.
 
     Raises:
         NotAcceptableError: If it takes none of them.
     """
-    forms = ANSWERS if manifest.task == "segmentation" else (JSON,)
     chosen = choose(accept, forms)
     if chosen is None:
         raise NotAcceptableError(forms)
     return chosen
 
 
-def encode_prediction(
-    prediction: Prediction | LabelPrediction, manifest: Manifest, accept: str | None = None
-) -> tuple[bytes, str]:
-    """Encode a prediction as the client wants it.
+def encode_prediction(prediction: Prediction, manifest: Manifest, form: str) -> bytes:
+    """Encode a prediction; as JSON it also says which model made it.
 
     Args:
         prediction: What the model said.
         manifest: The bundle's manifest.
-        accept: An ``Accept`` header; JSON by default.
-
-    Returns:
-        The bytes and their media type.
-
-    Raises:
-        NotAcceptableError: If the client takes none of ``ANSWERS``.
+        form: A media type, from ``check_accept``.
     """
-    chosen = check_accept(accept, manifest)
-    model = {"name": manifest.name, "phantom": manifest.phantom}
-    if isinstance(prediction, LabelPrediction):
-        return labels_json(prediction, model=model), JSON
-    if chosen == PNG:
-        return mask_png(prediction), PNG
-    if chosen == NPY:
-        return probabilities_npy(prediction), NPY
-    return to_json(prediction, manifest.classes, model=model), JSON
+    return prediction.encode(form, model={"name": manifest.name, "phantom": manifest.phantom})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from medloom.errors import DecodeError, InputError
-from medloom.inference import LabelPredictor, Predictor
+from medloom.inference import Predictor
 from medloom.packaging import Manifest
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
 from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
@@ -51,7 +51,7 @@ class Limits:
 
 
 class Gate:
-    """Counts the requests inside, and lets no more in when the server is going down."""
+    """Counts the requests in progress, and refuses new ones when the server is going down."""
 
     def __init__(self) -> None:
         self.draining = False
@@ -73,17 +73,17 @@ class Gate:
             self.inside -= 1
 
 
-def create_app(predictor: Predictor | LabelPredictor, manifest: Manifest, limits: Limits | None = None) -> Starlette:
+def create_app(predictor: Predictor, manifest: Manifest, limits: Limits | None = None) -> Starlette:
     """Make the application.
 
     Args:
-        predictor: What answers. Where strangers send images, its ``decoder`` is one of `medloom.imaging.fence`.
+        predictor: What answers. For images from strangers, give it a ``decoder`` of `medloom.imaging.fence`.
         manifest: The bundle's manifest.
         limits: How much a client may ask for.
 
     Returns:
-        An ASGI application; ``app.state`` has for its server the ``limits``, and the ``gate`` that counts the requests
-        inside.
+        An ASGI application; its server finds in ``app.state`` the ``limits``, and the ``gate`` that counts the
+        requests in progress.
     """
     limits = limits or Limits()
     service = _Service(predictor, manifest, limits)
@@ -98,7 +98,7 @@ def create_app(predictor: Predictor | LabelPredictor, manifest: Manifest, limits
 
 
 class _Service:
-    def __init__(self, predictor: Predictor | LabelPredictor, manifest: Manifest, limits: Limits) -> None:
+    def __init__(self, predictor: Predictor, manifest: Manifest, limits: Limits) -> None:
         self.predictor = predictor
         self.manifest = manifest
         self.limits = limits
@@ -122,8 +122,7 @@ class _Service:
         except Problem as problem:
             return problem.response()
         except Exception as error:
-            # Not left to Starlette, which raises it again: its message, which uvicorn would log, might hold what a
-            # client sent.
+            # Starlette would raise it again, and uvicorn log its message, which might hold what a client sent.
             _log.error("a prediction failed: %s", type(error).__name__)
             return Problem(500, "internal", "the prediction failed").response()
         headers = {"X-Medloom-Model": self.manifest.name, "X-Medloom-Phantom": str(self.manifest.phantom).lower()}
@@ -131,13 +130,13 @@ class _Service:
 
     async def _answer(self, request: Request) -> tuple[bytes, str]:
         declared = _declared_type(request)
-        accept = _accept(request, self.manifest)
+        form = _accept(request, self.predictor.forms)
         page = _page(request, self.manifest.input.page)
         body = await self._body(request)
-        work = partial(self._predict, body, declared, page, accept)
+        work = partial(self._predict, body, declared, page, form)
         return await to_thread.run_sync(work, limiter=self._threads)
 
-    def _predict(self, body: bytes, declared: str, page: int | None, accept: str) -> tuple[bytes, str]:
+    def _predict(self, body: bytes, declared: str, page: int | None, form: str) -> tuple[bytes, str]:
         asked = read_request(body, declared)
         try:
             prediction = predict(self.predictor, asked, page)
@@ -145,7 +144,7 @@ class _Service:
             raise of_decode_error(error, asked.content_type) from error
         except InputError as error:
             raise of_input_error(error) from error
-        return encode_prediction(prediction, self.manifest, accept)
+        return encode_prediction(prediction, self.manifest, form), form
 
     async def _body(self, request: Request) -> bytes:
         _check_length(request, self.limits.max_body_bytes)
@@ -169,7 +168,7 @@ async def _read(request: Request, most: int) -> bytes:
 
 
 def _check_length(request: Request, most: int) -> None:
-    """Refuse by the header what need not be read."""
+    """Refuse by the header what is too large or has no length, before any of it is read."""
     lengths = request.headers.getlist("content-length")
     if not lengths:
         if "transfer-encoding" not in request.headers:
@@ -200,9 +199,9 @@ def _declared_type(request: Request) -> str:
     return media_type
 
 
-def _accept(request: Request, manifest: Manifest) -> str:
+def _accept(request: Request, forms: Sequence[str]) -> str:
     try:
-        return check_accept(", ".join(request.headers.getlist("accept")), manifest)
+        return check_accept(", ".join(request.headers.getlist("accept")), forms)
     except NotAcceptableError as error:
         raise Problem(406, "not_acceptable", str(error), close=True, accepted=error.forms) from error
 

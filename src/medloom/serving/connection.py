@@ -1,4 +1,4 @@
-"""One HTTP connection: cut when the headers of a request do not arrive in time; what is no HTTP gets a reason, too."""
+"""One HTTP connection: closed with a reason when headers are late, chunks are too small, or the bytes are not HTTP."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["Connection", "Settings"]
 
 _PIECE = 16 * 2**10
 _MOST_FRAMING = 64 * 2**10
-"""Bytes around the chunks of a body, where they are more than what is in the chunks: each costs time to read."""
+"""Most bytes of chunk headers beyond those of content: every chunk costs time to read, however small."""
 
 
 class Settings(Config):
     """Uvicorn's settings with one more for ``Connection``."""
 
     header_timeout_s = 10.0
-    """Headers must have arrived by then."""
+    """Seconds after which the headers must have arrived."""
 
 
 class Connection(H11Protocol):
-    """Uvicorn's connection with a limit for headers, which uvicorn has not: it waits for slow ones for ever.
+    """Uvicorn's connection with a time limit for headers, which uvicorn itself does not have.
 
     The time runs from the connection, and later from the first byte of each further request; between requests
     uvicorn's own limit holds.
@@ -53,7 +53,7 @@ class Connection(H11Protocol):
         self._framing = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own, too
-        """Let the time run."""
+        """Start the time limit."""
         super().connection_made(transport)
         self._watch()
 
@@ -65,17 +65,17 @@ class Connection(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the time."""
+        """Stop the time limit."""
         self._unwatch()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse what is not HTTP."""
         del msg
         self._refuse(Problem(400, "bad_request", "the request is not sound HTTP", close=True))
 
     def _take(self, data: bytes) -> None:
-        """Take bytes, and refuse a body in chunks of next to nothing."""
+        """Take bytes, and refuse a body in chunks that are too small."""
         cycle, known = self.cycle, len(self.cycle.body) if self.cycle else 0
         super().data_received(data)
         if self.cycle is not cycle or self.conn.their_state is not h11.SEND_BODY or cycle.response_complete:
@@ -86,7 +86,7 @@ class Connection(H11Protocol):
             self._refuse(Problem(400, "bad_request", "the chunks of the body are too small", close=True))
 
     def _watch(self) -> None:
-        """Let the time run while headers are awaited; what has come of them does not stop it."""
+        """Run the time limit while headers are awaited; a part of them does not stop it."""
         if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
             self._unwatch()
         elif self._header_timer is None:
@@ -103,7 +103,7 @@ class Connection(H11Protocol):
             self._refuse(Problem(408, "too_slow", message, close=True))
 
     def _refuse(self, problem: Problem) -> None:
-        """Say why, unless an answer was begun already, and close."""
+        """Answer with the reason, unless an answer was begun already, and close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             answer = problem.response()
             reason = HTTPStatus(answer.status_code).phrase.encode()

@@ -25,7 +25,7 @@ ACCEPTED = (*CONTENT_TYPES, "application/octet-stream", JSON)
 """Media types that a request may send: an image, bytes whose format is found out, or an image with metadata."""
 
 _LINGER_S, _LINGER_BYTES = 0.8, 64 * 2**20
-"""How long, and how much of it, is read of what a client still sends: a second after its answer it is cut at last."""
+"""For how long, and how many bytes, what a client still sends after its answer is read before the connection closes."""
 
 
 class Problem(Exception):
@@ -78,7 +78,7 @@ class Problem(Exception):
 
 
 class _LastResponse(Response):
-    """Answers, and then reads for a moment what the client still sends.
+    """Answers, and then reads for a short time what the client still sends.
 
     A connection that is closed with bytes unread is reset, and the client loses the answer.
     """
@@ -93,7 +93,7 @@ class _LastResponse(Response):
 
 
 async def _drop(receive: Receive) -> None:
-    """Read what is left of a body, within reason."""
+    """Read what is left of a body, up to a limit."""
     dropped, more = 0, True
     while more and dropped < _LINGER_BYTES:
         message = await receive()

@@ -1,4 +1,4 @@
-"""Run the application with uvicorn, and go down without losing a request."""
+"""Run the application with uvicorn, and stop without losing a request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def listen(host: str = "127.0.0.1", port: int = 8080) -> socket.socket:
 def serve(app: Starlette, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
-    Then ``/ping`` answers 503 at once, what is inside is finished (for 20 s at most; hosts give 30), and
+    Then ``/ping`` answers 503 at once, requests in progress are finished (for 20 s at most; hosts give 30), and
     the function returns. A second SIGINT does not wait.
 
     Args:

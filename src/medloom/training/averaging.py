@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from medloom.recipe import TrainConfig
+from medloom.models.network import Network
 
 __all__ = ["Averaging", "average_weight"]
 
@@ -21,7 +21,7 @@ def average_weight(averaged: int, decay: float | None) -> float:
         decay: What a step of the exponential average keeps; None for the plain mean.
 
     Returns:
-        In 0..1. The first weights are the whole average, so where a run began does not linger in it. The
+        In 0..1. The first weights are the whole average, so the initial weights leave no trace in it. The
         exponential average forgets faster while it is young: early weights change the most.
 
     Example:
@@ -44,23 +44,24 @@ class Averaging(nn.Module):
 
     Args:
         network: What is trained; it is copied.
-        config: The recipe's ``train``, whose ``averaging`` is ``swa`` or ``ema``.
+        decay: What a step of the exponential average (EMA) keeps; None for the plain mean at the end of each epoch
+            (SWA).
+        first_epoch: Epoch, from 0, with which averaging begins.
     """
 
     averaged: Tensor
 
-    def __init__(self, network: nn.Module, config: TrainConfig) -> None:
+    def __init__(self, network: Network, *, decay: float | None, first_epoch: int = 0) -> None:
         super().__init__()
-        self.every_step = config.averaging == "ema"
-        self.decay = config.ema_decay if self.every_step else None
-        self.first_epoch = 0 if self.every_step else int(config.swa_start * config.epochs)
+        self.decay = decay
+        self.first_epoch = first_epoch
         self.average = deepcopy(network).requires_grad_(requires_grad=False)
         self.register_buffer("averaged", torch.zeros((), dtype=torch.int64))
         self._count = 0
         self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
         self._counters: list[tuple[Tensor, Tensor]] = []
 
-    def after_step(self, network: nn.Module, epoch: int, *, ends_epoch: bool) -> None:
+    def after_step(self, network: Network, epoch: int, *, ends_epoch: bool) -> None:
         """Take the weights into the average, if it is time.
 
         Args:
@@ -68,10 +69,10 @@ class Averaging(nn.Module):
             epoch: From 0.
             ends_epoch: Whether this was the epoch's last step.
         """
-        if epoch >= self.first_epoch and (self.every_step or ends_epoch):
+        if epoch >= self.first_epoch and (self.decay is not None or ends_epoch):
             self._take_in(network)
 
-    def best_of(self, network: nn.Module) -> nn.Module:
+    def best_of(self, network: Network) -> Network:
         """Return the network to validate and save: the average, or ``network`` before there is one."""
         return self.average if int(self.averaged) > 0 else network
 

@@ -27,7 +27,7 @@ Rows = NDArray[np.int64]
 Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 _PIECE = 256
-"""Rows that are copied to the device at once: as many as need not much memory beside the store."""
+"""Rows that are copied to the device at once: few enough to need little memory beside the store."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Shard:
         return picks if len(picks) else np.zeros(1, np.int64)
 
     def owned(self, count: int) -> int:
-        """Return how many samples of the batch count for this process; 0 if it only keeps the others company."""
+        """Return how many samples of the batch count for this process; 0 if it has only one that is another's."""
         return len(range(self.rank, count, self.world))
 
 
@@ -64,7 +64,7 @@ class Batch:
         scale: ``(N, C)`` float32 of the store.
         rows: Rows of the store of the whole batch, over all processes.
         picks: Positions in ``rows`` that are here, ``(N,)``.
-        owned: How many of them count: N, or 0 for a process that only keeps the others company.
+        owned: How many of them count: N, or 0 for a process whose sample is another's.
     """
 
     images: Tensor

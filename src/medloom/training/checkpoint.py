@@ -33,7 +33,7 @@ def write_checkpoint(path: Path, tree: Mapping[str, Any], *, keep: Path | None =
     """Write a checkpoint so that, whatever happens, a whole one is there.
 
     Args:
-        path: Where it shall be.
+        path: Where it is to be.
         tree: What ``write_tree`` takes.
         keep: Where the file that is at ``path`` now goes.
 
@@ -44,7 +44,7 @@ def write_checkpoint(path: Path, tree: Mapping[str, Any], *, keep: Path | None =
         with replacing(path) as beside:
             write_tree(beside, tree)
             if keep is not None and path.exists():
-                _flush(beside)  # the old one gives way only to bytes that are on the disk
+                _flush(beside)  # the old file is replaced only once the new bytes are on the disk
                 path.replace(keep)
     except OSError as error:
         free = shutil.disk_usage(path.parent).free
@@ -82,7 +82,7 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def clean_up(run_dir: Path, good: Path | None) -> None:
-    """Delete what a killed run left half written, and a damaged ``last`` lest it replace the good ``previous``.
+    """Delete what a killed run left half written, and a damaged ``last``, which would replace the good ``previous``.
 
     Args:
         run_dir: The run directory.

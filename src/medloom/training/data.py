@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,9 +10,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
-from medloom.recipe import TrainConfig
 from medloom.training.batches import Batch, Loader, Pixels, Rows, Shard, place_samples
-from medloom.training.pictures import choose_slices
 from medloom.training.samples import Samples
 from medloom.training.seeds import epoch_order
 
@@ -27,18 +24,34 @@ class StoreData(LightningDataModule):
         samples: The arrays.
         train_rows: Rows of the training samples.
         validation_rows: Rows of the validation samples.
-        config: The recipe's ``train``.
+        batch_size: Training images in a step, over all processes.
+        validation_batch_size: The same for validation; None: ``batch_size``.
+        seed: Of the order.
+        positive_share: Share of the drawn training samples that are positive, or None to draw as the data are.
 
     Raises:
-        DataError: If there is nothing to train or validate on, or too little for the recipe's wishes.
+        DataError: If there is nothing to train or validate on, or nothing to draw a share from.
     """
 
-    def __init__(self, samples: Samples, train_rows: Rows, validation_rows: Rows, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        train_rows: Rows,
+        validation_rows: Rows,
+        *,
+        batch_size: int,
+        validation_batch_size: int | None = None,
+        seed: int = 0,
+        positive_share: float | None = None,
+    ) -> None:
         super().__init__()
         self.samples = samples
         self.train_rows = train_rows
         self.validation_rows = validation_rows
-        self.config = config
+        self.batch_size = batch_size
+        self.validation_batch_size = validation_batch_size or batch_size
+        self.seed = seed
+        self.positive_share = positive_share
         self._positive: NDArray[np.bool_] = samples.positive[train_rows]
         self._pixels: Pixels | None = None
         self._check()
@@ -46,7 +59,7 @@ class StoreData(LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches of an epoch."""
-        return -(-len(self.train_rows) // self.config.batch_size)
+        return -(-len(self.train_rows) // self.batch_size)
 
     def setup(self, stage: str) -> None:
         """Put the pixels where the device reads them best."""
@@ -55,22 +68,16 @@ class StoreData(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Return the training batches, from wherever the run stands in its epoch."""
-        return self._loader(self._training_plan, len(self.train_rows), self._position, self.config.batch_size)
+        return self._loader(self._training_plan, len(self.train_rows), self._position, self.batch_size)
 
     def val_dataloader(self) -> Loader:
         """Return the validation batches, always in the same order."""
-        size = self.config.validation_batch_size or self.config.batch_size
-        return self._loader(lambda epoch: self.validation_rows, len(self.validation_rows), lambda: (0, 0), size)
+        rows, size = self.validation_rows, self.validation_batch_size
+        return self._loader(lambda epoch: rows, len(rows), lambda: (0, 0), size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Return the batch as it is: the loader has put it onto the device."""
         return batch
-
-    @cached_property
-    def shown_rows(self) -> Rows:
-        """The few validation slices of the progress pictures, the same in every epoch."""
-        areas = np.count_nonzero(self.samples.truth[self.validation_rows], axis=(1, 2))
-        return self.validation_rows[choose_slices(areas)]
 
     def load_validation(self, rows: Rows) -> Batch:
         """Return some validation samples, whole in every process."""
@@ -103,19 +110,13 @@ class StoreData(LightningDataModule):
             if len(rows) == 0:
                 raise DataError(f"there is no {name} sample; look at the split in catalogue.csv")
         mixed = 0 < int(self._positive.sum()) < len(self._positive)
-        if self.config.lesion_share is not None and not mixed:
+        if self.positive_share is not None and not mixed:
             raise DataError(
-                "train.lesion_share needs training samples with a lesion, or not of the first class, and others"
+                "train.positive_share needs training samples with foreground, or not of the first class, and others"
             )
-        if self.config.monitor == "dice_lesion" and not self.samples.positive[self.validation_rows].any():
-            raise DataError("train.monitor is dice_lesion and no validation sample has a lesion; take dice_all or loss")
-        if self.config.monitor in ("auc", "average_precision"):
-            truth = self.samples.truth[self.validation_rows]
-            if (truth == truth[:1]).all():
-                raise DataError(f"train.monitor is {self.config.monitor} and validation has one class only; take loss")
 
     def _training_plan(self, epoch: int) -> Rows:
-        order = epoch_order(self._positive, self.config.seed, epoch, self.config.lesion_share)
+        order = epoch_order(self._positive, self.seed, epoch, self.positive_share)
         return self.train_rows[order]
 
     def _position(self) -> tuple[int, int]:

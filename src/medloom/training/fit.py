@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,29 +11,33 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch.optim import Optimizer
 
-from medloom.models.classifier import Classifier
-from medloom.models.kinds import class_counts, label_kind
+from medloom.events import Listener
+from medloom.models import kinds as models
+from medloom.models.network import Network
 from medloom.recipe import Recipe
+from medloom.recipe.sections.training import TrainConfig
+from medloom.registry import METRICS
 from medloom.training.allocator import keep_freed_memory
+from medloom.training.averaging import Averaging
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import TreeCheckpointIO
 from medloom.training.data import StoreData
 from medloom.training.keeper import Keeper
+from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
 from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision
-from medloom.training.progress import Listener
 from medloom.training.quiet import quiet_lightning
-from medloom.training.samples import LabelTable, Samples, samples_with_labels, samples_with_masks
+from medloom.training.schedule import Cosine, Plateau, Schedule, build_optimizer
 from medloom.training.signals import StopRequest
-from medloom.training.tasks import build_task, build_task_loss, build_task_network
-from medloom.transforms.augment import Augment
+from medloom.training.tasks import Truth
 
 if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
-__all__ = ["Job", "build_module", "fit"]
+__all__ = ["Job", "build_data", "build_module", "fit"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Job:
         precision: Of the network's arithmetic.
         compiled: Whether the network is compiled.
         resume: The checkpoint to go on from, or None.
-        labels: Labels and metadata of the samples; None where the store has masks.
+        truth: What is learned, apart from the pixels.
     """
 
     recipe: Recipe
@@ -61,11 +66,32 @@ class Job:
     precision: Precision
     compiled: bool
     resume: Path | None
-    labels: LabelTable | None = None
+    truth: Truth
 
-    def samples(self, store: PixelStore) -> Samples:
-        """Return the pixels beside what is to be learned from them."""
-        return samples_with_masks(store) if self.labels is None else samples_with_labels(store, self.labels)
+    @property
+    def devices(self) -> int:
+        """Number of processes that share each batch."""
+        return self.recipe.train.devices
+
+
+def build_data(job: Job, store: PixelStore) -> StoreData:
+    """Put the pixels beside what is to be learned from them.
+
+    Raises:
+        DataError: If the samples do not suffice for what the recipe asks.
+    """
+    kind, config = KINDS[job.recipe.target.kind], job.recipe.train
+    data = StoreData(
+        job.truth.samples(store),
+        job.train_rows,
+        job.validation_rows,
+        batch_size=config.batch_size,
+        validation_batch_size=config.validation_batch_size,
+        seed=config.seed,
+        positive_share=kind.positive_share(job.recipe),
+    )
+    kind.check(data.samples, job.validation_rows, config.monitor)
+    return data
 
 
 def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compiled: bool = False) -> TaskModule:
@@ -77,20 +103,56 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
         precision: Of the network's arithmetic.
         compiled: Whether the network is compiled.
     """
-    torch.manual_seed(recipe.train.seed)
-    samples = data.samples
-    network = build_task_network(recipe, samples.images.shape[1], samples.table.shape[1])
-    counts, deviations = None, None
-    if isinstance(network, Classifier):  # masks are not counted, and all of them would have to be read
-        truth = samples.truth[data.train_rows]
-        counts = class_counts(recipe, truth)
-        if label_kind(recipe) == "real":
-            deviations = [float(value) or 1.0 for value in truth.std(axis=0)]
-            network.standardise(torch.from_numpy(truth.mean(axis=0)), torch.tensor(deviations))
-    loss = build_task_loss(recipe, counts, deviations)
-    task = build_task(recipe, len(data.validation_rows))
-    augment = Augment(recipe.augment, recipe.preprocess.crop)
-    return TaskModule(network, loss, task, augment, recipe.train, data.steps_per_epoch, precision, compiled=compiled)
+    kind, model, config = KINDS[recipe.target.kind], models.KINDS[recipe.target.kind], recipe.train
+    torch.manual_seed(config.seed)
+    network = model.build_network(recipe, data.samples.images.shape[1], data.samples.table.shape[1])
+    truth = kind.fitted_truth(data.samples, data.train_rows)
+    model.standardise(network, truth)
+    return TaskModule(
+        network,
+        model.build_loss(recipe, truth),
+        kind.task(recipe, len(data.validation_rows)),
+        kind.augment(recipe),
+        make_optimizer=_optimizer(config, precision),
+        schedule=_schedule(config, data.steps_per_epoch),
+        averaging=_averaging(config, network),
+        steps_per_epoch=data.steps_per_epoch,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        clip=config.clip,
+        precision=precision,
+        compiled=compiled,
+    )
+
+
+def _optimizer(config: TrainConfig, precision: Precision) -> Callable[[Network], Optimizer]:
+    fused = precision != "fp16"  # a fused step would undo the loss scaling itself, too late for clipping
+    settings = config.optimizer.model_dump()
+
+    def build(network: Network) -> Optimizer:
+        return build_optimizer(network.parameter_groups(config.optimizer.lr), **settings, fused=fused)
+
+    return build
+
+
+def _schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
+    schedule = config.schedule
+    schedules: dict[str, Callable[[], Schedule]] = {
+        "cosine": lambda: Cosine(config.optimizer.lr, config.epochs * steps_per_epoch, schedule.warmup),
+        "plateau": lambda: Plateau(
+            schedule.factor, schedule.patience, larger_is_better=METRICS[config.monitor].larger_is_better
+        ),
+        "none": Schedule,
+    }
+    return schedules[schedule.name]()
+
+
+def _averaging(config: TrainConfig, network: Network) -> Averaging | None:
+    if config.averaging == "none":
+        return None
+    if config.averaging == "ema":
+        return Averaging(network, decay=config.ema_decay)
+    return Averaging(network, decay=None, first_epoch=int(config.swa_start * config.epochs))
 
 
 def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener: Listener) -> None:
@@ -101,7 +163,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
         store: The pixels.
         ledger: The history so far.
         stop: Whether someone asked the run to stop.
-        listener: Who is told of progress.
+        listener: Who is told of batches and epochs, and may ask the run to stop.
 
     Raises:
         Interrupted: If the run was asked to stop; it has written its checkpoint.
@@ -109,10 +171,21 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     """
     config = job.recipe.train
     keep_freed_memory()
-    data = StoreData(job.samples(store), job.train_rows, job.validation_rows, config)
+    data = build_data(job, store)
     with quiet_lightning(), torch.random.fork_rng():
         module = build_module(job.recipe, data, job.precision, compiled=job.compiled)
-        keeper = Keeper(job.run_dir, job.identity, ledger, module, data, store.sample_ids, stop, listener)
+        keeper = Keeper(
+            job.run_dir,
+            job.identity,
+            ledger,
+            module,
+            data,
+            store.sample_ids,
+            stop,
+            listener,
+            epochs=config.epochs,
+            checkpoint_minutes=config.checkpoint_minutes,
+        )
         trainer = _trainer(job, keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
 
@@ -121,7 +194,7 @@ def _trainer(job: Job, keeper: Keeper) -> Trainer:
     """Lightning's trainer with everything off that Medloom does itself."""
     return Trainer(
         accelerator="gpu" if job.device == "cuda" else "cpu",
-        devices=job.recipe.train.devices,
+        devices=job.devices,
         strategy=_strategy(job),
         precision=LIGHTNING_PRECISION[job.precision],
         max_epochs=job.recipe.train.epochs,
@@ -140,7 +213,7 @@ def _trainer(job: Job, keeper: Keeper) -> Trainer:
 
 def _strategy(job: Job) -> Strategy | str:
     """Data-parallel between the processes that ``processes`` has started, if there are several."""
-    if job.recipe.train.devices == 1:
+    if job.devices == 1:
         return "auto"
     backend = "nccl" if job.device == "cuda" else "gloo"
     return DDPStrategy(cluster_environment=LightningEnvironment(), process_group_backend=backend)

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from medloom.errors import DataError, RecipeError
-from medloom.recipe import Recipe
+from medloom.recipe.changes import changed, flat
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from medloom.data.store import PixelStore
-    from medloom.training.samples import LabelTable
-
 __all__ = ["check_identity", "run_identity"]
 
-_SECTIONS = ("preprocess", "augment", "model", "loss", "train")
-_MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "train.device")
+_SECTIONS = ("target", "preprocess", "augment", "model", "loss", "train")
+_DATA = ("channels", "labels")
+"""Keys of the section ``data`` that say what the network is given, as far as a recipe has them."""
 
 
-def run_identity(
-    recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore, labels: LabelTable | None = None
-) -> dict[str, Any]:
+def run_identity(plain: Mapping[str, Any], catalogue: pd.DataFrame, store_key: str, truth: str) -> dict[str, Any]:
     """Return what a run stands on, as plain types.
 
     Args:
-        recipe: The recipe.
+        plain: The recipe in plain types.
         catalogue: The catalogue; who is in which split, and the hashes of the images.
-        store: The pixel store.
-        labels: Labels and metadata, for classification.
+        store_key: The pixel store's key.
+        truth: Hash of what is learned that the store does not hold.
     """
-    plain = recipe.plain()
-    settings = {key: value for section in _SECTIONS for key, value in _flat(plain[section], section)}
-    settings |= {f"data.{key}": plain["data"][key] for key in ("channels", "mask_values", "labels")}
+    data = {key: plain["data"][key] for key in _DATA if key in plain["data"]}
+    settings = flat({"data": data, **{section: plain[section] for section in _SECTIONS}})
     return {
-        "settings": {key: value for key, value in settings.items() if key not in _MAY_CHANGE},
+        "settings": {key: settings[key] for key in changed({}, settings)},  # those that may not change
         "catalogue": _catalogue_hash(catalogue),
-        "store": store.key,
-        "labels": "" if labels is None else _label_hash(labels),
+        "store": store_key,
+        "truth": truth,
     }
 
 
@@ -55,7 +50,7 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         DataError: If the catalogue or the pixels differ.
     """
     before, after = saved["settings"], now["settings"]
-    keys = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    keys = changed(before, after)
     advice = "Give the run another name, or delete its checkpoints to train from the start."
     if keys:
         changes = "".join(f"\n  - {key} was {before.get(key)!r}, is {after.get(key)!r}" for key in keys)
@@ -63,24 +58,11 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     what = {
         "catalogue": "the split or the images of the catalogue",
         "store": "the pixels",
-        "labels": "the labels or the metadata",
+        "truth": "the labels or the metadata",
     }
     problems = [f"{text} are not those that the run began with" for key, text in what.items() if saved[key] != now[key]]
     if problems:
         raise DataError(f"the data of this run have changed. {advice}", problems)
-
-
-def _label_hash(labels: LabelTable) -> str:
-    return hashlib.sha256(labels.labels.tobytes() + labels.metadata.tobytes()).hexdigest()
-
-
-def _flat(value: object, name: str) -> Iterator[tuple[str, Any]]:
-    """Every leaf of nested dictionaries with its dotted name."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}")
-    else:
-        yield name, value
 
 
 def _catalogue_hash(catalogue: pd.DataFrame) -> str:

@@ -9,29 +9,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
-from torch import nn
 
+from medloom.events import BatchEnded, EpochEnded, Event, Listener
 from medloom.files import write_text
-from medloom.models.networks import parameter_count
-from medloom.training.batches import Batch
+from medloom.models.network import parameter_count
+from medloom.training.batches import Rows
 from medloom.training.checkpoint import BEST, LAST, write_checkpoint
 from medloom.training.data import StoreData
 from medloom.training.ledger import Ledger, Line
 from medloom.training.module import TaskModule
-from medloom.training.pictures import draw_slices, write_picture
-from medloom.training.progress import Listener, TrainProgress
+from medloom.training.pictures import write_picture
 from medloom.training.ranks import sum_over_ranks
 from medloom.training.signals import StopRequest
-from medloom.transforms.augment import normalise
+from medloom.training.tasks import Pictures
 
 __all__ = ["METRICS_FILE", "Interrupted", "Keeper"]
 
 METRICS_FILE = "metrics.jsonl"
 PICTURES = "progress"
+
+_UNKNOWN = "another process was asked to stop"
 
 
 class Interrupted(Exception):
@@ -52,7 +51,9 @@ class Keeper(Callback):
         data: What it is trained on.
         sample_ids: Sample of each row of the store.
         stop: Whether someone asked the run to stop.
-        listener: Who is told of progress.
+        listener: Who is told of batches and epochs, and may ask the run to stop.
+        epochs: Epochs of the run.
+        checkpoint_minutes: Also write a checkpoint inside an epoch after so many; None: only between epochs.
     """
 
     def __init__(
@@ -65,6 +66,9 @@ class Keeper(Callback):
         sample_ids: list[str],
         stop: StopRequest,
         listener: Listener,
+        *,
+        epochs: int,
+        checkpoint_minutes: float | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.identity = identity
@@ -72,15 +76,15 @@ class Keeper(Callback):
         self.module = module
         self.data = data
         self.sample_ids = sample_ids
-        self.epochs = module.config.epochs
-        minutes = module.config.checkpoint_minutes
-        self.interval_s = math.inf if minutes is None else 60.0 * minutes
+        self.epochs = epochs
+        self.interval_s = math.inf if checkpoint_minutes is None else 60.0 * checkpoint_minutes
         self.stop = stop
         self.listener = listener
         self._saved_at = time.monotonic()
         self._epoch_began = time.monotonic()
         self._before_s = 0.0
         self._validating = False
+        self._shown: Rows | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning, and the files back to where the checkpoint stands."""
@@ -101,14 +105,14 @@ class Keeper(Callback):
         After the last batch of an epoch the validation comes first, which may be interrupted too.
         """
         steps = self.module.steps_per_epoch
-        self.listener(TrainProgress(trainer.current_epoch + 1, self.epochs, batch_idx + 1, steps))
+        self._tell(BatchEnded(trainer.current_epoch + 1, self.epochs, batch_idx + 1, steps))
         stop, save = self._wishes(trainer)
         if batch_idx + 1 == steps:
             self.ledger.train_seconds += self._epoch_seconds()
-        elif stop or save:
+        elif stop:
+            self._interrupt(trainer)
+        elif save:
             self._save(trainer)
-            if stop:
-                raise Interrupted
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int, dataloader_idx: int = 0
@@ -116,8 +120,7 @@ class Keeper(Callback):
         """Stop between the last batch and the validation, if someone asked for it; one process only."""
         if self.stop.requested and trainer.world_size == 1:
             self._validating = True
-            self._save(trainer)
-            raise Interrupted
+            self._interrupt(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down the epoch."""
@@ -127,12 +130,11 @@ class Keeper(Callback):
         if trainer.is_global_zero:
             self._write_epoch(line, best=best)
         self._save(trainer)
-        steps = self.module.steps_per_epoch
-        self.listener(TrainProgress(trainer.current_epoch + 1, self.epochs, steps, steps, line, best))
+        self._tell(EpochEnded(trainer.current_epoch + 1, self.epochs, line, best))
         if self.ledger.stops_early:
             trainer.should_stop = True
         elif self.stop.requested and trainer.world_size == 1 and self.ledger.epochs_done < self.epochs:
-            raise Interrupted
+            self._interrupt(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the history and what the run stands on."""
@@ -148,6 +150,17 @@ class Keeper(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the epoch's clock back."""
         self._before_s = float(checkpoint["run"]["epoch_seconds"])
+
+    def _tell(self, event: Event) -> None:
+        stop = self.listener(event)
+        if stop is not None:
+            self.stop.ask(stop.reason)
+
+    def _interrupt(self, trainer: Trainer) -> None:
+        """End the run here, with a checkpoint that says why."""
+        self.ledger.stop_reason = self.stop.reason or _UNKNOWN
+        self._save(trainer)
+        raise Interrupted
 
     def _epoch_seconds(self) -> float:
         return self._before_s + time.monotonic() - self._epoch_began
@@ -168,7 +181,7 @@ class Keeper(Callback):
     def _line(self, epoch: int) -> Line:
         numbers = {
             "train_loss": self.module.train_loss(),
-            **self.module.figures,
+            **self.module.metrics,
             "lr": self.module.learning_rate,
         }
         finite: Line = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
@@ -177,8 +190,8 @@ class Keeper(Callback):
     def _write_epoch(self, line: Line, *, best: bool) -> None:
         if best:
             self._write_best()
-            if self.data.samples.truth.ndim == 3:  # masks can be looked at
-                self._write_picture()
+            if self.module.task.pictures is not None:
+                self._write_picture(self.module.task.pictures)
         _append(self.run_dir / METRICS_FILE, line)
 
     def _write_best(self) -> None:
@@ -194,18 +207,19 @@ class Keeper(Callback):
         }
         write_checkpoint(self.run_dir / BEST, tree)
 
-    def _write_picture(self) -> None:
-        rows = self.data.shown_rows
+    def _write_picture(self, pictures: Pictures) -> None:
+        if self._shown is None:
+            self._shown = pictures.choose(self.data.samples, self.data.validation_rows)
         name = f"epoch_{self.ledger.best_epoch:04d}.png"
         entry = {"epoch": self.ledger.best_epoch, "metric": self.ledger.best_metric, "file": name}
         self.ledger.pictures.append(entry)
         facts = {
             "monitor": self.ledger.monitor,
-            "samples": [self.sample_ids[row] for row in rows],
+            "samples": [self.sample_ids[row] for row in self._shown],
             "epochs": self.ledger.pictures,
         }
-        batch = self.data.load_validation(rows)
-        write_picture(self.run_dir / PICTURES, name, _picture(self.module.best_network, batch), facts)
+        picture = pictures.draw(self.module.best_network, self.data.load_validation(self._shown))
+        write_picture(self.run_dir / PICTURES, name, picture, facts)
 
     def _rewind_files(self) -> None:
         """Drop what was written after the checkpoint: those epochs come again."""
@@ -235,15 +249,3 @@ def _append(path: Path, line: Line) -> None:
 
 def _json_line(line: Line) -> str:
     return json.dumps(line, allow_nan=False) + "\n"
-
-
-def _picture(network: nn.Module, batch: Batch) -> NDArray[np.uint8]:
-    """Predict a few slices in float32, not compiled, and draw them; shows the middle channel."""
-    training = network.training
-    network.eval()
-    with torch.no_grad():
-        logits = network.forward(normalise(batch.images, batch.offset, batch.scale))
-    network.train(training)
-    predicted = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(1) > 0
-    shown = batch.images[:, batch.images.shape[1] // 2].float()
-    return draw_slices(shown.cpu().numpy(), (batch.truth > 0).cpu().numpy(), predicted.cpu().numpy())

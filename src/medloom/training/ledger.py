@@ -6,8 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from medloom.recipe import TrainConfig
-from medloom.training.scores import larger_is_better
+from medloom.registry import METRICS
 
 __all__ = ["Ledger", "Line"]
 
@@ -21,13 +20,14 @@ class Ledger:
     NaN is never best. Of equal values the earlier epoch is best.
 
     Args:
-        monitor: The recipe's ``train.monitor``.
+        monitor: The metric that picks the best epoch, a name in ``medloom.registry.METRICS``.
         patience: Epochs without improvement before the run stops early, or None.
         min_delta: Smallest change that counts as improvement for that.
+        stop_reason: Why the run was asked to stop where it stands; None again once it goes on.
 
     Example:
-        >>> ledger = Ledger("dice_lesion")
-        >>> [ledger.record({"epoch": n, "dice_lesion": v}) for n, v in ((1, 0.5), (2, 0.9), (3, 0.3))]
+        >>> ledger = Ledger("dice_foreground")
+        >>> [ledger.record({"epoch": n, "dice_foreground": v}) for n, v in ((1, 0.5), (2, 0.9), (3, 0.3))]
         [True, True, False]
         >>> ledger.best_epoch, ledger.best_metric
         (2, 0.9)
@@ -41,13 +41,9 @@ class Ledger:
     lines: list[Line] = field(default_factory=list)
     pictures: list[dict[str, Any]] = field(default_factory=list)
     train_seconds: float = 0.0
+    stop_reason: str | None = None
     _reference: float = math.nan
     _stale: int = 0
-
-    @classmethod
-    def of(cls, config: TrainConfig) -> Ledger:
-        """Begin the history of a run."""
-        return cls(config.monitor, config.early_stopping.patience, config.early_stopping.min_delta)
 
     @property
     def epochs_done(self) -> int:
@@ -61,7 +57,7 @@ class Ledger:
 
     def value(self, line: Line) -> float:
         """Return the monitored metric of a line; NaN if there is none."""
-        value = line["val_loss" if self.monitor == "loss" else self.monitor]
+        value = line[METRICS[self.monitor].column or self.monitor]
         return math.nan if value is None else float(value)
 
     def record(self, line: Line) -> bool:
@@ -79,7 +75,7 @@ class Ledger:
     def _improves(self, value: float, than: float, by: float) -> bool:
         if math.isnan(value) or math.isnan(than):
             return not math.isnan(value)
-        return value > than + by if larger_is_better(self.monitor) else value < than - by
+        return value > than + by if METRICS[self.monitor].larger_is_better else value < than - by
 
     def state(self) -> dict[str, Any]:
         """Return everything as plain types, for the checkpoint."""

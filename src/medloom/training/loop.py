@@ -9,38 +9,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
+from medloom.events import Events, Listener
 from medloom.files import write_json
+from medloom.models.kinds import build_network
+from medloom.models.network import Network
 from medloom.recipe import Recipe
 from medloom.training.checkpoint import BEST, clean_up, newest_checkpoint
 from medloom.training.fit import Job, fit
 from medloom.training.identity import check_identity, run_identity
 from medloom.training.keeper import Interrupted
+from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
 from medloom.training.module import NonFiniteStep
 from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.processes import fit_in_processes
-from medloom.training.progress import Listener, Throttle, show
 from medloom.training.result import TrainResult
-from medloom.training.samples import LabelTable
 from medloom.training.signals import StopRequest
-from medloom.training.tasks import build_task_network
+from medloom.training.tasks import Truth
+from medloom.training.throttle import Throttle
 from medloom.training.tree import DamagedTreeError, read_tree
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from medloom.data.metadata import TableEncoding
     from medloom.data.store import PixelStore
 
-__all__ = ["Network", "load_best", "train"]
+__all__ = ["load_best", "train"]
 
 _ONE_VALUE = "Expected more than 1 value per channel"
 """What torch says of a batch whose statistics would be those of one number."""
-
-Network = nn.Module
-"""What a training gives; named here for rooms that do not import torch."""
 
 
 def train(
@@ -49,27 +49,28 @@ def train(
     store: PixelStore,
     run_dir: Path,
     *,
-    labels: LabelTable | None = None,
-    progress: bool | Listener | None = None,
+    tables: TableEncoding | None = None,
+    events: Events | None = None,
 ) -> TrainResult:
     """Train a network, or go on where this run directory stands.
 
     A run may be killed at any moment. The same call goes on from its newest checkpoint and, on a CPU, ends with
-    the same weights and metrics to the last bit. SIGTERM and Ctrl-C finish the step, write a checkpoint and
-    return with ``finished=False``. A finished run is extended by a call with more epochs: everything goes on as
-    it was, except that the cosine schedule is that of the longer run, so the learning rate, which had come down
-    to zero, rises to where the longer curve stands. A run that stopped early stays finished.
+    the same weights and metrics to the last bit. SIGTERM, Ctrl-C and a listener that returns ``Stop`` let the step
+    finish and a checkpoint be written; the result is then not ``finished`` and says why. A finished run is extended by
+    a call with more epochs: everything goes on as it was, except that the cosine schedule is that of the longer run,
+    so the learning rate, which had come down to zero, rises to where the longer curve stands. A run that stopped early
+    stays finished.
 
     Several processes (``train.devices``) share each batch. They give the gradient of the whole batch when the
     loss is a mean over images; a loss over the batch as a whole is taken over each process's share.
 
     Args:
         recipe: The recipe.
-        catalogue: Which sample is in which split.
+        catalogue: Which sample is in which split, and the labels of whole images.
         store: The pixels.
         run_dir: Where ``checkpoints/``, ``metrics.jsonl``, ``training.json`` and ``progress/`` go.
-        labels: Labels and metadata of the catalogue's samples, for classification.
-        progress: True shows progress on stderr, a function is called with ``TrainProgress``; silent by default.
+        tables: How the catalogue's metadata become numbers; None where the network takes none.
+        events: Who is told of every epoch, and of batches a few times a second.
 
     Returns:
         The best epoch, whose weights ``load_best`` loads and whose metric is reported.
@@ -80,22 +81,24 @@ def train(
         RecipeError: If the recipe cannot be trained here, or differs from the one the run began with.
         DataError: If the samples do not suffice, or differ from those the run began with.
     """
-    identity = run_identity(recipe, catalogue, store, labels)
-    resume, ledger = None, Ledger.of(recipe.train)
+    truth = KINDS[recipe.target.kind].read_truth(catalogue, tables)
+    identity = run_identity(recipe.plain(), catalogue, store.key, truth.digest())
+    config = recipe.train
+    resume, ledger = None, Ledger(config.monitor, config.early_stopping.patience, config.early_stopping.min_delta)
     newest = newest_checkpoint(run_dir)
     if newest is not None:
         resume, saved = newest[0], newest[1]["run"]
         check_identity(saved["identity"], identity)
         ledger = Ledger.from_state(saved["ledger"])
     clean_up(run_dir, resume)
-    job = _job(recipe, catalogue, store, run_dir, identity, resume, labels)
+    job = _job(recipe, catalogue, store, run_dir, identity, resume, truth)
     if not _is_finished(ledger, recipe):
-        with show(progress) as listener:
-            _fit_guarded(job, store, ledger, Throttle(listener))
+        ledger.stop_reason = None
+        _fit_guarded(job, store, ledger, Throttle(events or Events()))
     return _conclude(job)
 
 
-def load_best(run_dir: Path, recipe: Recipe) -> nn.Module:
+def load_best(run_dir: Path, recipe: Recipe) -> Network:
     """Load the weights of the best epoch.
 
     Args:
@@ -116,7 +119,7 @@ def load_best(run_dir: Path, recipe: Recipe) -> nn.Module:
         raise TrainingError(f"{path} is not there; train first") from None
     except DamagedTreeError as error:
         raise TrainingError(f"{error}. Train again to make a new one.") from error
-    network = build_task_network(recipe, best["in_channels"], best["table_features"], trained=True)
+    network = build_network(recipe, best["in_channels"], best["table_features"], trained=True)
     try:
         network.load_state_dict(best["network"])
     except RuntimeError as error:
@@ -131,7 +134,7 @@ def _job(
     run_dir: Path,
     identity: dict[str, Any],
     resume: Path | None,
-    labels: LabelTable | None,
+    truth: Truth,
 ) -> Job:
     device = choose_device(recipe.train.device, recipe.train.devices)
     train_rows = store.rows(catalogue.loc[catalogue["split"] == "train", "sample_id"].tolist())
@@ -146,7 +149,7 @@ def _job(
         precision=choose_precision(recipe.train.precision, device),
         compiled=choose_compiling(recipe.train.compile, device, pixels),
         resume=resume,
-        labels=labels,
+        truth=truth,
     )
 
 
@@ -155,9 +158,9 @@ def _is_finished(ledger: Ledger, recipe: Recipe) -> bool:
 
 
 def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener) -> None:
-    """Fit, and give what went wrong a name that means something to the user."""
+    """Fit, and turn what went wrong into errors that a user can act on."""
     try:
-        if job.recipe.train.devices > 1:
+        if job.devices > 1:
             fit_in_processes(job, store.path, ledger, listener)
         else:
             with StopRequest() as stop:
@@ -192,6 +195,7 @@ def _conclude(job: Job) -> TrainResult:
         monitor=ledger.monitor,
         epochs_done=ledger.epochs_done,
         finished=_is_finished(ledger, job.recipe),
+        stop_reason=ledger.stop_reason,
     )
     write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), "parameters": saved["parameters"]})
     return result
@@ -207,8 +211,9 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
         "epochs": result.epochs_done,
         "finished": result.finished,
         "stopped_early": ledger.stops_early,
+        "stop_reason": result.stop_reason,
         "device": _device_name(job.device),
-        "devices": job.recipe.train.devices,
+        "devices": job.devices,
         "precision": job.precision,
         "compiled": job.compiled,
         "train_samples": len(job.train_rows),

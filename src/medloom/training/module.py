@@ -17,16 +17,13 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from medloom.models.classifier import Classifier, parameter_groups
-from medloom.recipe import TrainConfig
+from medloom.models.network import Network
 from medloom.training.averaging import Averaging
 from medloom.training.batches import Batch, Rows
 from medloom.training.precision import Precision
 from medloom.training.ranks import sum_over_ranks
-from medloom.training.schedule import build_optimizer, build_plateau, cosine_factor
-from medloom.training.scores import larger_is_better
+from medloom.training.schedule import Schedule
 from medloom.training.seeds import seed_device, step_generator, step_seed
 from medloom.training.tasks import Task
 from medloom.transforms.augment import Augment, AugmentParameters
@@ -55,51 +52,63 @@ class TaskModule(LightningModule):
     middle of an epoch takes the same steps as one that was never stopped.
 
     Args:
-        network: Normalised images ``(N, C, H, W)``, and metadata where the task has some, to logits.
+        network: What is trained.
         loss: Logits and truth to a scalar, in float32.
         task: What is learned.
         augment: Random changes to the training batches.
-        config: The recipe's ``train``.
+        make_optimizer: From the network to its optimiser.
+        schedule: How the learning rate changes.
+        averaging: The average of the weights, if one is kept.
         steps_per_epoch: Number of batches of an epoch.
-        precision: For fp16, infinite gradients are the scaler's business.
+        batch_size: Images of a whole batch, over all processes.
+        seed: Of every step.
+        clip: Largest norm of the gradient, or None.
+        precision: With fp16, infinite gradients are left to the loss scaler, which skips the step.
         compiled: Compile the network for whole batches. The last of an epoch, if it is smaller, goes through the
             network as it is, and so does the validation: compiling for another size would take as long again.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         loss: nn.Module,
         task: Task,
         augment: Augment,
-        config: TrainConfig,
-        steps_per_epoch: int,
-        precision: Precision = "32",
         *,
+        make_optimizer: Callable[[Network], Optimizer],
+        schedule: Schedule,
+        steps_per_epoch: int,
+        batch_size: int,
+        averaging: Averaging | None = None,
+        seed: int = 0,
+        clip: float | None = None,
+        precision: Precision = "32",
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
-        self.averaging = Averaging(network, config) if config.averaging != "none" else None
+        self.averaging = averaging
         self.task = task
         self.augment = augment
-        self.config = config
+        self.schedule = schedule
         self.steps_per_epoch = steps_per_epoch
+        self.batch_size = batch_size
+        self.seed = seed
+        self.clip = clip
         self.precision = precision
         self.step = 0
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
+        self._make_optimizer = make_optimizer
         self._scores = task.begin(torch.device("cpu"))
         self._train_sums = torch.zeros(2, dtype=torch.float64)
         self._step_loss = torch.zeros(())
         self._rows: Rows = np.zeros(0, np.int64)
-        self._plateau: ReduceLROnPlateau | None = None
-        self._plateau_state: dict[str, Any] | None = None
         if compiled:
             network.compile()
 
     @property
-    def best_network(self) -> nn.Module:
+    def best_network(self) -> Network:
         """The network that is validated and saved: the average of the weights, or the weights themselves."""
         return self.network if self.averaging is None else self.averaging.best_of(self.network)
 
@@ -115,20 +124,9 @@ class TaskModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """Build the optimiser; the learning rate is set by the steps and epochs themselves."""
-        fused = self.precision != "fp16"  # a fused step would do the scaler's unscaling, too late for clipping
-        optimizer = build_optimizer(self._groups(), self.config.optimizer, fused=fused)
-        if self.config.schedule.name == "plateau":
-            better = larger_is_better(self.config.monitor)
-            self._plateau = build_plateau(optimizer, self.config.schedule, larger_is_better=better)
-            if self._plateau_state is not None:
-                self._plateau.load_state_dict(self._plateau_state)
+        optimizer = self._make_optimizer(self.network)
+        self.schedule.begin(optimizer)
         return optimizer
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """What is trained, with the rate of each part."""
-        if isinstance(self.network, Classifier):
-            return parameter_groups(self.network, self.config.optimizer.lr)
-        return [{"params": self._weights}]
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's mean loss; a run continued in mid-epoch keeps what it had."""
@@ -138,18 +136,13 @@ class TaskModule(LightningModule):
         """Set everything that depends on the step's number: random numbers and the learning rate."""
         epoch = self.trainer.current_epoch
         self.step = epoch * self.steps_per_epoch + batch_idx
-        if isinstance(self.network, Classifier):
-            self.network.set_epoch(epoch)
-        seed_device(self.device, step_seed(self.config.seed, self.step, self.global_rank))
-        if self.config.schedule.name == "cosine":
-            steps = self.config.epochs * self.steps_per_epoch
-            factor = cosine_factor(self.step, steps, self.config.schedule.warmup)
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = self.config.optimizer.lr * factor * group.get("lr_scale", 1.0)
+        self.network.set_epoch(epoch)
+        seed_device(self.device, step_seed(self.seed, self.step, self.global_rank))
+        self.schedule.before_step(self.trainer.optimizers[0], self.step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of an augmented batch."""
-        whole = len(batch.rows) == self.config.batch_size
+        whole = len(batch.rows) == self.batch_size
         network = self.network if whole else self.network.forward
         logits, truth = self.task.learn(network, self.augment, batch, self._drawn(batch))
         loss: Tensor = self.loss(logits, truth)
@@ -169,8 +162,8 @@ class TaskModule(LightningModule):
         suspect = self._step_loss if self.precision == "fp16" else self._step_loss + norm
         if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0):
             raise NonFiniteStep(self.step, self._rows)
-        if self.config.clip is not None and norm > self.config.clip:
-            clip_grads_with_norm_(self._weights, self.config.clip, norm)
+        if self.clip is not None and norm > self.clip:
+            clip_grads_with_norm_(self._weights, self.clip, norm)
 
     def optimizer_step(
         self,
@@ -189,14 +182,14 @@ class TaskModule(LightningModule):
         self._scores = self.task.begin(self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch, normalised and not augmented, to the figures."""
+        """Add a batch, normalised and not augmented, to the metrics."""
         logits = self.task.answer(self.best_network.forward, batch).float()
         self.task.score(self.loss(logits, batch.truth), logits, batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Turn the sums over all processes into figures."""
+        """Turn the sums over all processes into metrics."""
         self._scores.sums = sum_over_ranks(self._scores.sums)
-        self.figures = self._scores.figures()
+        self.metrics = self._scores.metrics()
 
     def train_loss(self) -> float:
         """Return the mean loss over the epoch's training samples so far, over all processes."""
@@ -204,27 +197,26 @@ class TaskModule(LightningModule):
         return float(total / count)
 
     def finish_epoch(self, value: float) -> None:
-        """Let the plateau schedule see the monitored metric of the epoch."""
-        if self._plateau is not None:
-            self._plateau.step(value)
+        """Let the schedule see the monitored metric of the epoch."""
+        self.schedule.after_epoch(value)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of."""
         checkpoint["module"] = {
             "train_sums": sum_over_ranks(self._train_sums),
-            "plateau": None if self._plateau is None else self._plateau.state_dict(),
+            "schedule": self.schedule.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it back; the sums of all processes go to the first."""
         sums: Tensor = checkpoint["module"]["train_sums"]
         self._train_sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
-        self._plateau_state = checkpoint["module"]["plateau"]
+        self.schedule.restore(checkpoint["module"]["schedule"])
 
     def _drawn(self, batch: Batch) -> AugmentParameters:
         """Draw for the whole batch, so that it does not matter how many processes share it."""
         size = (batch.images.shape[2], batch.images.shape[3])
-        generator = step_generator(self.config.seed, self.step)
+        generator = step_generator(self.seed, self.step)
         params = self.augment.sample(len(batch.rows), batch.images.shape[1], size, generator)
         return _select(params, torch.from_numpy(batch.picks), self.global_rank)
 

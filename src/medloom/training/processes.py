@@ -9,7 +9,9 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from multiprocessing import Queue, get_context
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue, SimpleQueue
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -20,11 +22,11 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from medloom.data.store import PixelStore
 from medloom.errors import MedloomError, TrainingError, UserError
+from medloom.events import Event, Listener, Stop
 from medloom.training.fit import Job, fit
 from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
 from medloom.training.module import NonFiniteStep
-from medloom.training.progress import Listener, TrainProgress
 from medloom.training.signals import StopRequest
 
 __all__ = ["fit_in_processes", "visible_gpus"]
@@ -47,65 +49,90 @@ def fit_in_processes(job: Job, store_path: Path, ledger: Ledger, listener: Liste
         job: What to do.
         store_path: The pixel store; each process opens it, and they share its pages.
         ledger: The history so far.
-        listener: Who is told of progress.
+        listener: Who is told of batches and epochs, and may ask the run to stop.
 
     Raises:
         NonFiniteStep: If a loss or gradient is NaN or infinite.
         UserError: If the recipe or the data cannot be trained, as a process found.
         TrainingError: If a process failed.
     """
-    messages: Queue[Any] = get_context("spawn").Queue()
-    arguments = (job, store_path, ledger.state(), _free_port(), messages)
+    line = _Line(get_context("spawn").Queue(), get_context("spawn").SimpleQueue())
+    arguments = (job, store_path, ledger.state(), _free_port(), line)
     start: Callable[..., ProcessContext] = start_processes
-    context = start(_process, arguments, job.recipe.train.devices, join=False, start_method="spawn")
+    context = start(_process, arguments, job.devices, join=False, start_method="spawn")
     try:
         with StopRequest(lambda number: _pass_on(context.processes)):
-            _follow(context, messages, listener)
+            _follow(context, line, listener)
     finally:
         for process in context.processes:
             process.kill()
             process.join()
-        messages.close()
+        line.close()
 
 
-def _follow(context: ProcessContext, messages: Queue[Any], listener: Listener) -> None:
+@dataclass(frozen=True)
+class _Line:
+    """Between the caller's process and the first of the others.
+
+    Args:
+        messages: Events and failures, to the caller.
+        wishes: ``Stop`` of a listener, to the first process.
+    """
+
+    messages: Queue[Any]
+    wishes: SimpleQueue[Stop]
+
+    def tell(self, event: Event) -> Stop | None:
+        """Hand an event to the caller; return the wish that came of an earlier one."""
+        self.messages.put(event)
+        return None if self.wishes.empty() else self.wishes.get()
+
+    def close(self) -> None:
+        """Close both queues."""
+        self.messages.close()
+        self.wishes.close()
+
+
+def _follow(context: ProcessContext, line: _Line, listener: Listener) -> None:
     """Hand on what the processes say until they are done."""
     try:
         while not context.join(timeout=_POLL_S):
-            _hand_on(messages, listener)
+            _hand_on(line, listener)
     except ProcessException as error:
-        _hand_on(messages, listener)
+        _hand_on(line, listener)
         raise TrainingError(f"a training process failed: {error}") from error
-    _hand_on(messages, listener)
+    _hand_on(line, listener)
 
 
-def _process(rank: int, job: Job, store_path: Path, ledger: dict[str, Any], port: int, messages: Queue[Any]) -> None:
+def _process(rank: int, job: Job, store_path: Path, ledger: dict[str, Any], port: int, line: _Line) -> None:
     """Take part as one of the processes. What goes wrong is told before it ends the process."""
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR=_HOST, MASTER_PORT=str(port))
-    torch.set_num_threads(max(1, _threads() // job.recipe.train.devices))
-    listener: Listener = messages.put if rank == 0 else lambda progress: None
+    torch.set_num_threads(max(1, _threads() // job.devices))
+    listener: Listener = line.tell if rank == 0 else lambda event: None
     try:
         with StopRequest() as stop:
             fit(job, PixelStore.open(store_path), Ledger.from_state(ledger), stop, listener)
     except Interrupted:
         return
     except NonFiniteStep as found:
-        messages.put({"step": found.step, "rows": found.rows.tolist()})
+        line.messages.put({"step": found.step, "rows": found.rows.tolist()})
         raise
     except MedloomError as error:
-        messages.put({"error": str(error), "users": isinstance(error, UserError)})
+        line.messages.put({"error": str(error), "users": isinstance(error, UserError)})
         raise
 
 
-def _hand_on(messages: Queue[Any], listener: Listener) -> None:
+def _hand_on(line: _Line, listener: Listener) -> None:
     """Tell the listener what has come, or raise what a process told."""
     while True:
         try:
-            message = messages.get(timeout=_POLL_S)
+            message = line.messages.get(timeout=_POLL_S)
         except Empty:
             return
-        if isinstance(message, TrainProgress):
-            listener(message)
+        if isinstance(message, Event):
+            stop = listener(message)
+            if stop is not None:
+                line.wishes.put(stop)
         elif "rows" in message:
             raise NonFiniteStep(message["step"], np.array(message["rows"], np.int64))
         else:
@@ -120,7 +147,7 @@ def _pass_on(processes: list[Any]) -> None:
 
 
 def _threads() -> int:
-    """Threads of the processes together: what the user, or whoever shares the cores out, has set, else every core."""
+    """Threads of the processes together: what OMP_NUM_THREADS says, else every core."""
     return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else os.cpu_count() or 1
 
 

@@ -17,6 +17,7 @@ class TrainResult:
         monitor: Which metric that is.
         epochs_done: Whole epochs so far.
         finished: False if the run was asked to stop; the same command continues it.
+        stop_reason: Why it was asked to; None if it was not.
     """
 
     best_epoch: int
@@ -24,3 +25,4 @@ class TrainResult:
     monitor: str
     epochs_done: int
     finished: bool
+    stop_reason: str | None = None

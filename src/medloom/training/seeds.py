@@ -12,34 +12,34 @@ _ORDER, _STEP = 1, 2
 
 
 def epoch_order(
-    has_lesion: NDArray[np.bool_], seed: int, epoch: int, lesion_share: float | None = None
+    positive: NDArray[np.bool_], seed: int, epoch: int, positive_share: float | None = None
 ) -> NDArray[np.int64]:
     """Return which training samples an epoch visits, in order.
 
-    Without ``lesion_share`` every sample comes once. With it, as many samples are drawn as there are, and
-    ``lesion_share`` of them hold a lesion: every one of a group comes before any of it comes again.
+    Without ``positive_share`` every sample comes once. With it, as many samples are drawn as there are, and
+    ``positive_share`` of them are positive: every one of a group comes before any of it comes again.
 
     Args:
-        has_lesion: ``(N,)``, whether a sample holds a lesion.
+        positive: ``(N,)``, whether a sample holds foreground, or is not of the first class.
         seed: The recipe's seed.
         epoch: From 0.
-        lesion_share: Share of the drawn samples that hold a lesion, in 0..1, or None.
+        positive_share: Share of the drawn samples that are positive, in 0..1, or None.
 
     Returns:
-        ``(N,)`` positions in ``has_lesion``.
+        ``(N,)`` positions in ``positive``.
 
     Example:
         >>> sorted(epoch_order(np.array([True, False, False]), seed=0, epoch=0).tolist())
         [0, 1, 2]
     """
     generator = np.random.default_rng([_ORDER, seed, epoch])
-    count = len(has_lesion)
-    if lesion_share is None:
+    count = len(positive)
+    if positive_share is None:
         return generator.permutation(count)
-    with_lesion = min(max(round(lesion_share * count), 1), count - 1)
-    lesions = _draw(np.flatnonzero(has_lesion), with_lesion, generator)
-    empties = _draw(np.flatnonzero(~has_lesion), count - with_lesion, generator)
-    return generator.permutation(np.concatenate([lesions, empties]))
+    wanted = min(max(round(positive_share * count), 1), count - 1)
+    positives = _draw(np.flatnonzero(positive), wanted, generator)
+    negatives = _draw(np.flatnonzero(~positive), count - wanted, generator)
+    return generator.permutation(np.concatenate([positives, negatives]))
 
 
 def _draw(group: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:

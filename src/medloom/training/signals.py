@@ -1,4 +1,4 @@
-"""A polite end: SIGTERM and the first Ctrl-C let the step finish and the checkpoint be written."""
+"""Requests to stop: after SIGTERM, Ctrl-C or a listener's wish the step is finished and a checkpoint written."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """Whether someone asked the run to stop. A context manager that listens while it is open.
+    """Whether someone asked the run to stop, and why. A context manager that listens to signals while it is open.
 
-    A second Ctrl-C interrupts at once. Outside the main thread nothing can be listened to.
+    A second Ctrl-C interrupts at once. Outside the main thread signals cannot be listened to.
 
     Args:
         forward: Called with the signal's number too, to pass it on to other processes.
     """
 
     def __init__(self, forward: Callable[[int], None] | None = None) -> None:
-        self.requested = False
+        self.reason: str | None = None
         self._forward = forward
+        self._signalled = False
         self._before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether someone asked."""
+        return self.reason is not None
+
+    def ask(self, reason: str) -> None:
+        """Ask the run to stop; the first reason stays."""
+        self.reason = self.reason or reason
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -41,8 +51,9 @@ class StopRequest:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
+        if self._signalled and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = True
+        self._signalled = True
+        self.ask(signal.Signals(number).name)
         if self._forward is not None:
             self._forward(number)

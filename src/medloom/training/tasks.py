@@ -1,46 +1,65 @@
-"""What differs between tasks while a network learns: inputs, truth, scores. The steps are the same.
+"""What differs between kinds of answers while a network learns; ``medloom.training.kinds`` is the table.
 
-Shapes: N images of a batch, C channels, H height, W width, K outputs, T targets, F columns of metadata.
+Shapes: N images of a batch, C channels, H height, W width, K outputs, T numbers in a label, F columns of metadata.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from medloom.models.classifier import build_classifier
-from medloom.models.image_losses import build_image_loss
-from medloom.models.kinds import label_kind, outputs_of, targets_of
-from medloom.models.losses import build_loss
-from medloom.models.networks import build_network
-from medloom.models.registry import LabelKind
-from medloom.recipe import ModelConfig, Recipe
-from medloom.training.batches import Batch
-from medloom.training.image_scores import ImageScores
-from medloom.training.scores import Scores
-from medloom.transforms.augment import Augment, AugmentParameters, normalise
+from medloom.models.network import Network
+from medloom.recipe import Recipe
+from medloom.training.batches import Batch, Rows
+from medloom.training.preview import View
+from medloom.training.samples import Samples
+from medloom.transforms.augment import Augment, AugmentParameters
 
-__all__ = ["Forward", "Task", "TaskScores", "build_task", "build_task_loss", "build_task_network", "check_network"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medloom.data.metadata import TableEncoding
+    from medloom.data.store import PixelStore
+
+__all__ = ["Forward", "Pictures", "Scores", "Task", "TrainingKind", "Truth"]
 
 Forward = Callable[..., Tensor]
-"""A network, or its ``forward`` where it shall run uncompiled."""
+"""A network, or its ``forward`` where it is to run uncompiled."""
 
 
-class TaskScores(Protocol):
-    """The figures of a validation pass; ``sums`` may be added over the processes."""
+class Scores(Protocol):
+    """The metrics of a validation pass; ``sums`` may be added over the processes."""
 
     sums: Tensor
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return every metric; NaN where there is nothing to take it over."""
         ...
 
 
+class Pictures(Protocol):
+    """How the answers for a few validation samples change while the network learns."""
+
+    def choose(self, samples: Samples, rows: Rows) -> Rows:
+        """Return a few of ``rows``, the same in every epoch."""
+        ...
+
+    def draw(self, network: Network, batch: Batch) -> NDArray[np.uint8]:
+        """Return a picture ``(h, w, 3)`` of the network's answers for these samples."""
+        ...
+
+
 class Task(Protocol):
-    """What a task does with a batch."""
+    """What is done with a batch."""
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """What draws the progress; None where there is nothing to look at."""
 
     def learn(
         self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
@@ -52,8 +71,8 @@ class Task(Protocol):
         """Return logits of the batch as validation sees it."""
         ...
 
-    def begin(self, device: torch.device) -> TaskScores:
-        """Begin the figures of a validation pass."""
+    def begin(self, device: torch.device) -> Scores:
+        """Begin the metrics of a validation pass."""
         ...
 
     def score(self, loss: Tensor, logits: Tensor, batch: Batch) -> None:
@@ -61,146 +80,61 @@ class Task(Protocol):
         ...
 
 
-class SegmentationTask:
-    """Images to a class for each pixel."""
+class Truth(Protocol):
+    """What is to be learned, apart from the pixels; plain data that other processes can be given."""
 
-    def __init__(self) -> None:
-        self._scores = Scores(torch.device("cpu"))
+    def digest(self) -> str:
+        """Return a hash of what the pixel store does not hold."""
+        ...
 
-    def learn(
-        self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, K, H, W)`` and the moved masks ``(N, H, W)``."""
-        images, masks = augment.apply(batch.images, batch.truth, batch.offset, batch.scale, params)
-        return network(images), masks
+    def samples(self, store: PixelStore) -> Samples:
+        """Return the pixels of a store beside it.
 
-    def answer(self, network: Forward, batch: Batch) -> Tensor:
-        """Return logits ``(N, K, H, W)``."""
-        return network(normalise(batch.images, batch.offset, batch.scale))
-
-    def begin(self, device: torch.device) -> TaskScores:
-        """Begin the sums."""
-        self._scores = Scores(device)
-        return self._scores
-
-    def score(self, loss: Tensor, logits: Tensor, batch: Batch) -> None:
-        """Add a batch to the sums."""
-        if batch.owned > 0:
-            self._scores.add(loss, logits, batch.truth)
+        Raises:
+            DataError: If the store does not hold one of the samples.
+        """
+        ...
 
 
-class ImageTask:
-    """Images, with or without metadata, to classes or numbers.
+class TrainingKind(Protocol):
+    """How a kind of answer is learned."""
 
-    Args:
-        kind: What a label is.
-        outputs: K.
-        targets: T.
-        validation: Number of validation samples.
-        crop: Height and width of what the network sees, or None for the whole stored image.
-    """
+    def read_truth(self, catalogue: pd.DataFrame, tables: TableEncoding | None) -> Truth:
+        """Take what is to be learned from a catalogue.
 
-    def __init__(
-        self, kind: LabelKind, outputs: int, targets: int, validation: int, crop: tuple[int, int] | None
-    ) -> None:
-        self.kind = kind
-        self.outputs = outputs
-        self.targets = targets
-        self.validation = validation
-        self.crop = crop
-        self._scores = self._fresh(torch.device("cpu"))
+        Args:
+            catalogue: Every sample.
+            tables: How metadata become numbers; None where the network takes none.
 
-    def learn(
-        self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, K)`` and labels ``(N, T)``."""
-        return network(augment.apply_image(batch.images, batch.offset, batch.scale, params), batch.table), batch.truth
+        Raises:
+            DataError: If a sample lacks it.
+        """
+        ...
 
-    def answer(self, network: Forward, batch: Batch) -> Tensor:
-        """Return logits ``(N, K)`` of the middle of the images."""
-        return network(normalise(batch.images, batch.offset, batch.scale, self.crop), batch.table)
+    def check(self, samples: Samples, validation_rows: Rows, monitor: str) -> None:
+        """Raise if the validation samples do not have what the monitored metric takes.
 
-    def begin(self, device: torch.device) -> TaskScores:
-        """Begin the table of answers."""
-        self._scores = self._fresh(device)
-        return self._scores
+        Raises:
+            DataError: Saying what they lack and which metric to take.
+        """
+        ...
 
-    def score(self, loss: Tensor, logits: Tensor, batch: Batch) -> None:
-        """Add a batch to the table."""
-        if batch.owned > 0:
-            self._scores.add(loss, logits, batch.truth, batch.picks, len(batch.rows))
-        else:
-            self._scores.skip(len(batch.rows))
+    def task(self, recipe: Recipe, validation: int) -> Task:
+        """Return what is done with a batch; ``validation`` is the number of validation samples."""
+        ...
 
-    def _fresh(self, device: torch.device) -> ImageScores:
-        return ImageScores(self.kind, self.validation, self.outputs, self.targets, device)
+    def augment(self, recipe: Recipe) -> Augment:
+        """Return the random changes to the training batches."""
+        ...
 
+    def positive_share(self, recipe: Recipe) -> float | None:
+        """Return the share of the drawn samples that are positive, or None to draw as the data are."""
+        ...
 
-def build_task(recipe: Recipe, validation: int) -> Task:
-    """Build the task of a recipe.
+    def fitted_truth(self, samples: Samples, train_rows: Rows) -> NDArray[Any] | None:
+        """Return the truth of the training samples for the loss to be fitted to; None where it is not read for that."""
+        ...
 
-    Args:
-        recipe: The recipe, with its labels' kind known.
-        validation: Number of validation samples.
-    """
-    if recipe.task == "segmentation":
-        return SegmentationTask()
-    return ImageTask(label_kind(recipe), outputs_of(recipe), targets_of(recipe), validation, recipe.preprocess.crop)
-
-
-def build_task_network(recipe: Recipe, channels: int, table_features: int, *, trained: bool = False) -> nn.Module:
-    """Build the network of a recipe.
-
-    Args:
-        recipe: The recipe.
-        channels: C.
-        table_features: F.
-        trained: Its weights will be loaded, so no pretrained ones are fetched.
-    """
-    size = recipe.preprocess.input_size
-    if recipe.task == "segmentation":
-        return build_network(recipe.model, channels, outputs_of(recipe), size)
-    model = _without_weights(recipe.model) if trained else recipe.model
-    return build_classifier(
-        model, in_channels=channels, outputs=outputs_of(recipe), size=size, table_features=table_features
-    )
-
-
-def _without_weights(model: ModelConfig) -> ModelConfig:
-    return model.model_copy(update={"weights": "none"})
-
-
-def check_network(recipe: Recipe) -> None:
-    """Build the network once, so that a wrong name, argument or file of weights is found before any image is read.
-
-    Nothing is fetched from a hub, and the caller's random numbers stay as they are.
-
-    Args:
-        recipe: The recipe; the kind of its labels need not be known.
-
-    Raises:
-        RecipeError: If the network cannot be built.
-    """
-    channels, size = len(recipe.data.channels), recipe.preprocess.input_size
-    with torch.random.fork_rng():
-        if recipe.task == "segmentation":
-            build_network(recipe.model, channels, outputs_of(recipe), size)
-            build_loss(recipe.loss, outputs_of(recipe))
-            return
-        model = _without_weights(recipe.model) if recipe.model.weights == "imagenet" else recipe.model
-        metadata = recipe.data.labels.metadata
-        columns = len(metadata.numeric) + len(metadata.categorical)  # whatever numbers they are going to make
-        build_classifier(model, in_channels=channels, outputs=1, size=size, table_features=columns)
-
-
-def build_task_loss(recipe: Recipe, class_counts: list[int] | None, deviations: list[float] | None) -> nn.Module:
-    """Build the loss of a recipe.
-
-    Args:
-        recipe: The recipe.
-        class_counts: Training samples of each class, or with each label; for balanced class weights.
-        deviations: Of each number over the training samples; the unit of its errors.
-    """
-    if recipe.task == "segmentation":
-        return build_loss(recipe.loss, outputs_of(recipe))
-    return build_image_loss(recipe.loss, label_kind(recipe), class_counts, deviations)
+    def views(self, recipe: Recipe, store: PixelStore) -> Callable[[int], list[View]]:
+        """Return a function that shows a row of the store as it is and as training may see it."""
+        ...

@@ -30,7 +30,7 @@ class DamagedTreeError(Exception):
 
 
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
-    """Write a tree to a file; making that atomic is the caller's business.
+    """Write a tree to a file, not atomically: the caller puts it in place.
 
     Args:
         path: Where to write.

@@ -6,6 +6,6 @@ and imports torch, so it is not re-exported here.
 
 from __future__ import annotations
 
-from medloom.transforms.preprocess import Preprocess
+from medloom.transforms.preprocess import Normalise, Preprocess
 
-__all__ = ["Preprocess"]
+__all__ = ["Normalise", "Preprocess"]

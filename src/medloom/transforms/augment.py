@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medloom.recipe import AugmentConfig
+from medloom.recipe.sections.images import AugmentConfig
 from medloom.transforms.preprocess import middle
 
 __all__ = ["Augment", "AugmentParameters", "normalise"]
@@ -41,23 +42,49 @@ class AugmentParameters:
     noise_seed: int
 
 
+@dataclass(frozen=True)
 class Augment:
-    """Flip, rotation, crop, intensity scale and shift, noise.
+    """Flip, rotation, crop, intensity scale and shift, noise. Without arguments it changes nothing.
 
     Args:
-        config: Probabilities and amounts.
+        flip_p: Probability of a mirror image.
+        rotate_p: Probability of a rotation.
+        rotate_degrees: Its largest angle either way.
+        crop_p: Probability that a part is cut out and scaled back to full size.
+        crop_min_scale: Smallest side of that part as a share of the image's side.
+        scale_p: Probability that normalised intensities are multiplied.
+        scale_amount: By 1 ± so much at most, each channel by itself.
+        shift_p: Probability that something is added to normalised intensities.
+        shift_amount: ± so much at most, each channel by itself.
+        noise_p: Probability of Gaussian noise.
+        noise_std: Its largest standard deviation.
         crop: Height and width of the window that is cut out anywhere of each image; None for the whole image.
 
     Example:
-        >>> augment = Augment(AugmentConfig())
+        >>> augment = Augment(flip_p=0.5, rotate_p=0.5, rotate_degrees=15)
         >>> params = augment.sample(2, 3, (64, 64), torch.Generator().manual_seed(0))
         >>> params.theta.shape
         torch.Size([2, 2, 3])
     """
 
-    def __init__(self, config: AugmentConfig, crop: tuple[int, int] | None = None) -> None:
-        self.config = config
-        self.crop = crop
+    flip_p: float = 0.0
+    rotate_p: float = 0.0
+    rotate_degrees: float = 15.0
+    crop_p: float = 0.0
+    crop_min_scale: float = 0.8
+    scale_p: float = 0.0
+    scale_amount: float = 0.2
+    shift_p: float = 0.0
+    shift_amount: float = 0.2
+    noise_p: float = 0.0
+    noise_std: float = 0.1
+    crop: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, section: AugmentConfig, crop: tuple[int, int] | None = None) -> Self:
+        """Take what a recipe's ``augment`` says; ``crop`` as for the class."""
+        steps = section.model_dump()
+        return cls(**{f"{step}_{key}": value for step, keys in steps.items() for key, value in keys.items()}, crop=crop)
 
     def sample(self, count: int, channels: int, size: tuple[int, int], generator: torch.Generator) -> AugmentParameters:
         """Draw the parameters of a batch, on the CPU.
@@ -71,16 +98,15 @@ class Augment:
         Returns:
             The parameters, which ``apply`` uses without drawing anything else.
         """
-        config = self.config
-        scale_hit = self._hits(count, config.scale.p, generator)[:, None]
-        shift_hit = self._hits(count, config.shift.p, generator)[:, None]
-        noise_hit = self._hits(count, config.noise.p, generator)
+        scale_hit = self._hits(count, self.scale_p, generator)[:, None]
+        shift_hit = self._hits(count, self.shift_p, generator)[:, None]
+        noise_hit = self._hits(count, self.noise_p, generator)
         theta = self._sample_theta(count, size, generator)
         return AugmentParameters(
             theta=theta if self.crop is None else _cut(theta, size, self.crop, generator),
-            gain=1.0 + scale_hit * config.scale.amount * _symmetric((count, channels), generator),
-            shift=shift_hit * config.shift.amount * _symmetric((count, channels), generator),
-            noise_std=noise_hit * config.noise.std * torch.rand(count, generator=generator),
+            gain=1.0 + scale_hit * self.scale_amount * _symmetric((count, channels), generator),
+            shift=shift_hit * self.shift_amount * _symmetric((count, channels), generator),
+            noise_std=noise_hit * self.noise_std * torch.rand(count, generator=generator),
             noise_seed=int(torch.randint(2**62, (1,), generator=generator)),
         )
 
@@ -145,11 +171,10 @@ class Augment:
 
     def _sample_theta(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Flip, rotation and crop of each image as one affine map."""
-        config = self.config
-        flip = 1.0 - 2.0 * self._hits(count, config.flip.p, generator)
-        angle = self._hits(count, config.rotate.p, generator) * math.radians(config.rotate.degrees)
+        flip = 1.0 - 2.0 * self._hits(count, self.flip_p, generator)
+        angle = self._hits(count, self.rotate_p, generator) * math.radians(self.rotate_degrees)
         angle = angle * _symmetric((count,), generator)
-        shrink = self._hits(count, config.crop.p, generator) * (1.0 - config.crop.min_scale)
+        shrink = self._hits(count, self.crop_p, generator) * (1.0 - self.crop_min_scale)
         side = 1.0 - shrink * torch.rand(count, generator=generator)
         centre = (1.0 - side)[:, None] * _symmetric((count, 2), generator)
         aspect = size[0] / size[1]  # coordinates are -1..1 on both axes whatever the shape

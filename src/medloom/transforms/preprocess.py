@@ -7,22 +7,25 @@ the object itself.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from medloom.errors import InputError
-from medloom.imaging import Image, apply_window
-from medloom.recipe import NormaliseConfig, PreprocessConfig
+from medloom.imaging import Image, Window, apply_window
+from medloom.recipe.kinds.labels import LabelsPreprocess
+from medloom.recipe.sections.images import PreprocessConfig
+from medloom.wording import counted
 
-__all__ = ["Preprocess", "centre_crop", "middle"]
+__all__ = ["Normalise", "Preprocess", "centre_crop", "middle"]
 
 Array = NDArray[Any]
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 _SMALLEST_SPREAD = 1e-6
 
@@ -33,19 +36,74 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the channels of ImageNet's training images in 0..1, as torchvision's and most of timm's weights expect."""
 
 
+@dataclass(frozen=True)
+class Normalise:
+    """How intensities are normalised, image by image.
+
+    Args:
+        method: ``zscore``, ``percentile``, ``minmax``, ``imagenet`` or ``none``.
+        nonzero: Take the statistics over pixels above zero only.
+        per_channel: Each channel by itself; otherwise all channels together.
+        percentiles: The two percentiles, 0..100, of ``percentile``.
+        min_spread: Smallest deviation or range, in grey levels of the file, to divide by.
+    """
+
+    method: Literal["zscore", "percentile", "minmax", "imagenet", "none"] = "zscore"
+    nonzero: bool = True
+    per_channel: bool = True
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    min_spread: float = 0.0
+
+
+@dataclass(frozen=True)
 class Preprocess:
     """Resizes and normalises one image at a time.
 
     Args:
-        config: The recipe's ``preprocess``.
+        size: Height and width in pixels that an image is resized to.
+        fit: ``stretch`` changes the aspect ratio, ``pad`` keeps it and fills with zeros.
+        window: Centre and width to cut values to, ``file`` for what each file suggests, or None.
+        colour: ``as-is``, or bring every image to one channel (``grey``) or to three (``rgb``).
+        crop: Height and width of the middle part that the network sees; None for all.
+        normalise: Intensity normalisation.
 
     Example:
-        >>> Preprocess(PreprocessConfig(size=(64, 64)))(np.zeros((128, 96, 3), np.uint8)).shape
+        >>> Preprocess(size=(64, 64))(np.zeros((128, 96, 3), np.uint8)).shape
         (3, 64, 64)
     """
 
-    def __init__(self, config: PreprocessConfig) -> None:
-        self.config = config
+    size: tuple[int, int] = (256, 256)
+    fit: Literal["stretch", "pad"] = "stretch"
+    window: Window = None
+    colour: Literal["as-is", "grey", "rgb"] = "as-is"
+    crop: tuple[int, int] | None = None
+    normalise: Normalise = Normalise()
+
+    @classmethod
+    def of(cls, section: PreprocessConfig) -> Self:
+        """Take what a recipe's ``preprocess`` says."""
+        values = section.model_dump()
+        return cls(**{**values, "normalise": Normalise(**values["normalise"])})
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Take back what ``plain`` returned.
+
+        Raises:
+            ValueError: If a key or a value is not what a recipe may say.
+        """
+        return cls.of(LabelsPreprocess.model_validate(dict(plain)))
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        values = asdict(self)
+        values["normalise"] = _lists(values["normalise"])
+        return _lists(values)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network sees."""
+        return self.crop or self.size
 
     @property
     def at_least(self) -> tuple[int, int] | None:
@@ -53,9 +111,9 @@ class Preprocess:
 
         None where values are cut to a window: that comes before any averaging.
         """
-        return None if self.config.window is not None else self.config.size
+        return None if self.window is not None else self.size
 
-    def __call__(self, image_hwc: Array | Image) -> Floats:
+    def __call__(self, image_hwc: Array | Image) -> Floats32:
         """Return what the network sees.
 
         Args:
@@ -67,23 +125,31 @@ class Preprocess:
         """
         image = self.resize_image(image_hwc)
         offset, scale = self.normalisation(image)
-        normalised: Floats = (image.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
-        return centre_crop(normalised, self.config.crop)
+        normalised: Floats32 = (image.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
+        return centre_crop(normalised, self.crop)
 
-    def to_input(self, image: Image) -> Image:
-        """Apply the window and the conversion of colours: the first step, on an image as decoded, once.
+    def to_input(self, image: Image, channels: Sequence[str], wanted_by: str = "this model takes") -> Image:
+        """Apply the window and the conversion of colours, and check the channels: the first step, once.
 
         Args:
             image: As decoded.
+            channels: Names of the channels that it must then have.
+            wanted_by: Who wants them, for the message.
 
         Returns:
-            The image with the recipe's channels.
+            The image with these channels.
 
         Raises:
-            InputError: If a file that should say its window does not, or the channels cannot be converted.
+            InputError: If a file that should say its window does not, the colours cannot be converted, or the channels
+                are others.
         """
-        shown = apply_window(image, self.config.window)
-        return replace(shown, pixels=self.to_colour(shown.pixels))
+        if image.pixels.ndim == 3:
+            shown = apply_window(image, self.window)
+            image = replace(shown, pixels=self.to_colour(shown.pixels))
+        if image.pixels.ndim != 3 or image.pixels.shape[2] != len(channels):
+            wanted = f"{len(channels)}: {', '.join(channels)}"
+            raise InputError(f"the image has {_channels_of(image.pixels)}; {wanted_by} {wanted}")
+        return image
 
     def to_colour(self, pixels_hwc: Array) -> Array:
         """Bring an image to the number of channels that the recipe's ``colour`` says.
@@ -99,13 +165,13 @@ class Preprocess:
         Raises:
             InputError: If it has neither one nor three channels beside alpha.
         """
-        if self.config.colour == "as-is":
+        if self.colour == "as-is":
             return pixels_hwc
         channels = pixels_hwc.shape[2]
         colours = pixels_hwc[..., : channels - 1] if channels in (2, 4) else pixels_hwc
         if colours.shape[2] not in (1, 3):
             raise InputError(f"the image has {channels} channels; expected grey or RGB, with or without alpha")
-        if self.config.colour == "rgb":
+        if self.colour == "rgb":
             return np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
         return colours if colours.shape[2] == 1 else _to_dtype((colours @ _LUMA)[..., None], pixels_hwc.dtype)
 
@@ -123,9 +189,9 @@ class Preprocess:
         narrow = pixels_hwc.dtype in (np.dtype(np.uint8), np.dtype(np.uint16))
         dtype = pixels_hwc.dtype if narrow else np.dtype(np.float32)
         planes = np.moveaxis(pixels_hwc, -1, 0)
-        if planes.shape[1:] == self.config.size and reduction is None:
+        if planes.shape[1:] == self.size and reduction is None:
             return np.ascontiguousarray(planes, dtype=dtype)
-        resized = np.zeros((planes.shape[0], *self.config.size), np.float32)
+        resized = np.zeros((planes.shape[0], *self.size), np.float32)
         top, left, height, width = self._window(*given.size)
         box = None if reduction is None else reduction.box
         for plane, out in zip(planes, resized, strict=True):
@@ -141,20 +207,20 @@ class Preprocess:
         Returns:
             ``(h, w)`` uint8.
         """
-        if mask_hw.shape == self.config.size:
+        if mask_hw.shape == self.size:
             return np.ascontiguousarray(mask_hw)
         top, left, height, width = self._window(*mask_hw.shape)
-        out = np.zeros(self.config.size, np.uint8)
+        out = np.zeros(self.size, np.uint8)
         image = PillowImage.fromarray(np.ascontiguousarray(mask_hw))
         out[top : top + height, left : left + width] = np.asarray(
             image.resize((width, height), PillowImage.Resampling.NEAREST)
         )
         return out
 
-    def normalisation(self, image_chw: Array) -> tuple[Floats, Floats]:
+    def normalisation(self, image_chw: Array) -> tuple[Floats32, Floats32]:
         """Return the two numbers of each channel that normalise this image.
 
-        A channel without spread (a blank slice) gets the scale that makes it zero everywhere.
+        A channel without spread (a blank image) gets the scale that makes it zero everywhere.
 
         Args:
             image_chw: ``(C, h, w)``, as ``resize_image`` returns it.
@@ -162,17 +228,17 @@ class Preprocess:
         Returns:
             ``offset`` and ``scale``, each ``(C,)`` float32: ``normalised = (image - offset) * scale``.
         """
-        config = self.config.normalise
-        if config.method == "imagenet":
+        settings = self.normalise
+        if settings.method == "imagenet":
             return _imagenet(image_chw.dtype, len(image_chw))
-        groups = image_chw if config.per_channel else image_chw.reshape(1, -1)
-        pairs = np.array([_statistics(group, config) for group in groups], np.float64)
+        groups = image_chw if settings.per_channel else image_chw.reshape(1, -1)
+        pairs = np.array([_statistics(group, settings) for group in groups], np.float64)
         offset, spread = np.broadcast_to(pairs, (image_chw.shape[0], 2)).T
         flat = spread < _SMALLEST_SPREAD * np.maximum(1.0, np.abs(offset))
-        scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, np.maximum(spread, config.min_spread)))
+        scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, np.maximum(spread, settings.min_spread)))
         return offset.astype(np.float32), scale.astype(np.float32)
 
-    def restore(self, probabilities_khw: Floats, height: int, width: int) -> Floats:
+    def restore(self, probabilities_khw: Floats32, height: int, width: int) -> Floats32:
         """Bring the network's output back to the geometry of the image that came in.
 
         Args:
@@ -183,18 +249,18 @@ class Preprocess:
         Returns:
             ``(K, height, width)`` float32 in 0..1.
         """
-        if (height, width) == self.config.size:
+        if (height, width) == self.size:
             return probabilities_khw
         top, left, inner_height, inner_width = self._window(height, width)
         inner = probabilities_khw[:, top : top + inner_height, left : left + inner_width]
         restored = np.stack([_resize_plane(plane, height, width) for plane in inner])
-        clipped: Floats = np.clip(restored, 0.0, 1.0)
+        clipped: Floats32 = np.clip(restored, 0.0, 1.0)
         return clipped
 
     def _window(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Where the resized image lies in the network's image: top, left, height, width."""
-        full_height, full_width = self.config.size
-        if self.config.fit == "stretch":
+        full_height, full_width = self.size
+        if self.fit == "stretch":
             return 0, 0, full_height, full_width
         ratio = min(full_height / height, full_width / width)
         inner_height = min(full_height, max(1, round(height * ratio)))
@@ -204,7 +270,7 @@ class Preprocess:
 
 def _resize_plane(
     plane: Array, height: int, width: int, box: tuple[float, float, float, float] | None = None
-) -> Floats:
+) -> Floats32:
     """Bilinear, with an antialiasing filter when it shrinks (Pillow's convolution); of a part, if ``box`` says so."""
     if plane.dtype == np.uint8:  # Pillow widens bytes in one pass, without a copy before
         image = PillowImage.fromarray(np.ascontiguousarray(plane)).convert("F")
@@ -227,7 +293,7 @@ def middle(whole: int, part: int) -> slice:
 
 
 @cache
-def _imagenet(dtype: np.dtype[Any], channels: int) -> tuple[Floats, Floats]:
+def _imagenet(dtype: np.dtype[Any], channels: int) -> tuple[Floats32, Floats32]:
     """Offset and scale by the dtype's full range; floats are taken to be in 0..1 already."""
     full = np.iinfo(dtype).max if dtype.kind == "u" else 1.0
     mean, std = np.array(_IMAGENET_MEAN), np.array(_IMAGENET_STD)
@@ -239,6 +305,14 @@ def _imagenet(dtype: np.dtype[Any], channels: int) -> tuple[Floats, Floats]:
     return offset, scale
 
 
+def _lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _channels_of(pixels: Array) -> str:
+    return f"{pixels.ndim} dimensions" if pixels.ndim != 3 else counted(pixels.shape[2], "channel")
+
+
 def _to_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
@@ -247,19 +321,19 @@ def _to_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     return np.clip(rounded, limits.min, limits.max, out=rounded).astype(dtype)
 
 
-def _statistics(values: Array, config: NormaliseConfig) -> tuple[float, float]:
+def _statistics(values: Array, settings: Normalise) -> tuple[float, float]:
     """Offset and spread of one group of pixels."""
-    if config.method == "none":
+    if settings.method == "none":
         return 0.0, 1.0
-    if config.method == "zscore" and values.dtype == np.uint8:
-        return _byte_moments(values, int(np.count_nonzero(values)) if config.nonzero else values.size)
-    chosen = values[values > 0] if config.nonzero else values.ravel()
+    if settings.method == "zscore" and values.dtype == np.uint8:
+        return _byte_moments(values, int(np.count_nonzero(values)) if settings.nonzero else values.size)
+    chosen = values[values > 0] if settings.nonzero else values.ravel()
     if chosen.size == 0:
         return 0.0, 0.0
-    if config.method == "zscore":
+    if settings.method == "zscore":
         wide = chosen.astype(np.float64)
         return float(wide.mean()), float(wide.std())
-    ends = (0.0, 100.0) if config.method == "minmax" else config.percentiles
+    ends = (0.0, 100.0) if settings.method == "minmax" else settings.percentiles
     low, high = np.percentile(chosen, ends)
     return float(low), float(high - low)
 

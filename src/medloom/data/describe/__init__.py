@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from medloom.data.describe.report import FACTS_FILE, REPORT_FOLDER, Preview, describe
+from medloom.data.describe.report import FACTS_FILE, REPORT_FOLDER, describe
+from medloom.data.truth import Preview
 
 __all__ = ["FACTS_FILE", "REPORT_FOLDER", "Preview", "describe"]

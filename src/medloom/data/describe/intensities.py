@@ -94,7 +94,7 @@ def blank_facts(
     """Name blank images, channels that are blank in an image that is not, and minima above zero.
 
     Args:
-        catalogue: In the order of ``lowest``: ``sample_id``, ``patient_id``, ``split``, ``lesion_px``.
+        catalogue: In the order of ``lowest``: ``sample_id``, ``patient_id``, ``split``, ``foreground_px``.
         channels: Name of each channel.
         lowest: From ``extremes``.
         highest: From ``extremes``.
@@ -108,7 +108,7 @@ def blank_facts(
     return {
         "rule": BLANK_RULE,
         "samples": ids[blank].tolist(),
-        "with_lesion": ids[blank & (catalogue["lesion_px"] > 0).to_numpy()].tolist(),
+        "with_foreground": ids[blank & (catalogue["foreground_px"] > 0).to_numpy()].tolist(),
         "missing_channels": [{"sample_id": str(ids[row]), "channel": channels[channel]} for row, channel in partly],
         "nonzero_minima": [{"sample_id": str(ids[row]), "minima": lowest[row].tolist()} for row in above],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,9 +13,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from medloom.data.stored import StoredPixels
-from medloom.imaging.encoding import encode_png
+from medloom.data.truth import Preview
+from medloom.files import write_bytes
+from medloom.imaging import encode_png
+from medloom.imaging.display import grey_levels, to_grey
 
-__all__ = ["Stack", "animation", "augmentation", "class_gallery", "gallery"]
+__all__ = ["Stack", "animation", "augmentation", "class_gallery", "gallery", "write_augmentation"]
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -24,6 +28,7 @@ _FRAME = 256
 _VIEW = 180
 _GAP = 4
 _FRAME_MS = 140
+_AUGMENTATION_FILE = "augmentation.png"
 
 # Red for the first class, then colours that are told apart from it and from grey.
 _CLASS_COLOURS = np.array([(255, 48, 48), (255, 200, 40), (70, 160, 255), (90, 220, 120), (220, 110, 255)], np.float32)
@@ -32,7 +37,7 @@ _STRENGTH = 0.45
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices of one channel, scaled to grey for display, and their masks.
+    """Images of one channel, scaled to grey for display, and their masks.
 
     Args:
         grey: (n, h, w) uint8, one scaling for the whole stack; (n, h, w, 3) for colour pictures.
@@ -49,18 +54,18 @@ class Stack:
         return cls(_shown(np.asarray(store.images[rows]), channel), masks)
 
     def take(self, places: npt.NDArray[np.int64]) -> Stack:
-        """Return the slices at ``places``."""
+        """Return the images at ``places``."""
         return Stack(self.grey[places], None if self.masks is None else self.masks[places])
 
     def tiles(self, side: int, *, masks: bool) -> list[ByteArray]:
-        """Return each slice as RGB, (h, w, 3) with the longer side ``side``; masks in colour if asked for."""
+        """Return each image as RGB, (h, w, 3) with the longer side ``side``; masks in colour if asked for."""
         if not masks or self.masks is None:
             return [_resize(_rgb(grey), side) for grey in self.grey]
         return [_resize(_colour(grey, mask), side) for grey, mask in zip(self.grey, self.masks, strict=True)]
 
 
 def gallery(stack: Stack, *, masks: bool) -> bytes:
-    """Return a PNG with the slices in rows of eight, plain or with the mask in red."""
+    """Return a PNG with the images in rows of eight, plain or with the mask in red."""
     return encode_png(_grid(stack.tiles(_THUMB, masks=masks), min(_COLUMNS, len(stack.grey))))
 
 
@@ -75,7 +80,7 @@ def class_gallery(stacks: Sequence[Stack]) -> bytes:
 
 
 def animation(stack: Stack) -> bytes:
-    """Return an animated WebP through the slices, plain on the left, with the mask in red on the right."""
+    """Return an animated WebP through the images, plain on the left, with the mask in red on the right."""
     plain, marked = stack.tiles(_FRAME, masks=False), stack.tiles(_FRAME, masks=True)
     frames = [Image.fromarray(_grid([left, right], 2)) for left, right in zip(plain, marked, strict=True)]
     buffer = io.BytesIO()
@@ -101,6 +106,13 @@ def augmentation(views: Sequence[tuple[npt.NDArray[Any], ByteArray | None]], cha
     return encode_png(_grid(tiles, len(views)))
 
 
+def write_augmentation(folder: Path, preview: Preview | None, row: int, channel: int | None) -> None:
+    """Write the picture of the augmented views of a row, or remove that of an earlier call where there are none."""
+    (folder / _AUGMENTATION_FILE).unlink(missing_ok=True)
+    if preview is not None:
+        write_bytes(folder / _AUGMENTATION_FILE, augmentation(preview(row), channel))
+
+
 def _shown(images: npt.NDArray[Any], channel: int | None) -> ByteArray:
     """One channel of images (n, C, h, w) as grey (n, h, w), or three of them as colour (n, h, w, 3)."""
     if channel is not None:
@@ -113,11 +125,10 @@ def _grey(values: npt.NDArray[Any]) -> ByteArray:
     """Scale so that the darkest and the brightest 0.5 % saturate; a constant stack is black."""
     # A few hundred thousand pixels settle the percentiles.
     step = max(1, values.size // 400_000)
-    low, high = np.percentile(values.reshape(-1)[::step].astype(np.float32), (0.5, 99.5))
+    low, high = grey_levels(values.reshape(-1)[::step])
     if high <= low:
         low, high = float(values.min()), float(max(values.max(), values.min() + 1))
-    scaled = (values.astype(np.float32) - low) * np.float32(255 / (high - low))
-    return np.asarray(np.clip(scaled, 0, 255).astype(np.uint8))
+    return np.stack([to_grey(one, (low, high)) for one in values])
 
 
 def _rgb(grey: ByteArray) -> ByteArray:
@@ -127,9 +138,9 @@ def _rgb(grey: ByteArray) -> ByteArray:
 def _colour(grey: ByteArray, mask: ByteArray) -> ByteArray:
     """Lay each class over the grey image, half transparent."""
     picture = _rgb(grey).astype(np.float32)
-    lesion = mask > 0
-    colours = _CLASS_COLOURS[(mask[lesion].astype(np.int64) - 1) % len(_CLASS_COLOURS)]
-    picture[lesion] += _STRENGTH * (colours - picture[lesion])
+    foreground = mask > 0
+    colours = _CLASS_COLOURS[(mask[foreground].astype(np.int64) - 1) % len(_CLASS_COLOURS)]
+    picture[foreground] += _STRENGTH * (colours - picture[foreground])
     return picture.astype(np.uint8)
 
 

@@ -1,27 +1,20 @@
-"""Layouts: how files and folders turn into samples."""
+"""Layouts: how files and folders turn into samples. `medloom.registry.LAYOUTS` names them."""
 
-from medloom.data.layouts.array import ArrayLabels
+from __future__ import annotations
+
+from medloom import registry
 from medloom.data.layouts.base import Item, Layout, Listing, Problem, Read, is_image, natural_key
-from medloom.data.layouts.csv_labels import CsvLabels
-from medloom.data.layouts.folder_classes import FolderClasses
-from medloom.data.layouts.image_mask import ImageMask
-from medloom.data.layouts.lgg_mri import LggMri
-from medloom.data.layouts.registry import LAYOUTS, build_layout, expected_files
+from medloom.recipe import Recipe
 
-__all__ = [
-    "LAYOUTS",
-    "ArrayLabels",
-    "CsvLabels",
-    "FolderClasses",
-    "ImageMask",
-    "Item",
-    "Layout",
-    "LggMri",
-    "Listing",
-    "Problem",
-    "Read",
-    "build_layout",
-    "expected_files",
-    "is_image",
-    "natural_key",
-]
+__all__ = ["Item", "Layout", "Listing", "Problem", "Read", "build_layout", "is_image", "natural_key"]
+
+
+def build_layout(recipe: Recipe) -> Layout:
+    """Return the layout that a recipe names, ready to list files.
+
+    Raises:
+        RecipeError: If what the recipe says about it cannot work.
+    """
+    name: str = recipe.data.layout
+    layout: Layout = registry.load(registry.LAYOUTS[name])(recipe)
+    return layout

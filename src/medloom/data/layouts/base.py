@@ -9,10 +9,9 @@ from typing import Any, Protocol
 
 from medloom.errors import DataError, DecodeError
 from medloom.imaging import FORMATS_BY_SUFFIX, sniff
+from medloom.targets import Target
 
-__all__ = ["IMAGE_SUFFIXES", "Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_images", "natural_key"]
-
-IMAGE_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
+__all__ = ["Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_images", "natural_key"]
 
 Read = Callable[[str], bytes]
 """Gives the bytes of a name, such as ``source.read``."""
@@ -49,8 +48,8 @@ class Item:
         patient: The patient's real id.
         sample: The sample's real name, unique within the patient.
         images: Path of the image, or one path for each channel; empty where zeros stand in.
-        mask: Path of the mask; empty for classification.
-        labels: For classification: the class's index, or a number for each target.
+        mask: Path of the mask; empty where there is none.
+        labels: For images without a mask: the class's index, or a number for each target.
         meta: Metadata and group columns as text, blanks kept.
         published: ``train``, ``validation`` or ``test`` where the files come in a split.
         page: Page, slice or frame of the files, counted from 0; None where each file is taken for one image.
@@ -74,17 +73,13 @@ class Listing:
         items: The whole samples, patients in order of their real id, samples in natural order.
         problems: One list for each sample that is not whole.
         notes: Things a user should know that set nothing aside.
-        kind: For classification: ``binary``, ``multi-class``, ``multi-label`` or ``real``.
-        classes: For classification: the classes in order, of several labels their names; none for ``real``.
-        targets: For classification: names of the numbers in an item's ``labels``.
+        target: What the labels say is predicted; None where the recipe says it, as for masks.
     """
 
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
-    kind: str = ""
-    classes: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
+    target: Target | None = None
 
 
 class Layout(Protocol):
@@ -97,6 +92,9 @@ class Layout(Protocol):
             names: Relative POSIX paths.
             read: Gives the bytes of a name, for a file of labels.
         """
+
+    def expects(self) -> str:
+        """Return what files it looks for, for a message."""
 
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample, as plain JSON types.
@@ -118,7 +116,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 def is_image(name: str) -> bool:
     """Whether a file's suffix is one of an image format that can be read."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
+    return name.lower().endswith(tuple(FORMATS_BY_SUFFIX))
 
 
 def list_images(names: Iterable[str], read: Read) -> list[str]:

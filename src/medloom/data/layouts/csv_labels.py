@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from medloom.data.layouts.base import IMAGE_SUFFIXES, Item, Listing, Problem, Read, list_images, natural_key
-from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
+from medloom.data.kinds import truth_of
+from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
+from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, understand
 from medloom.data.layouts.patients import PatientPattern
 from medloom.data.layouts.table import Row, Table, find_table, read_table
 from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError
-from medloom.recipe import LabelsConfig
+from medloom.imaging import strip_suffix
+from medloom.recipe import LabelsRecipe, Recipe
 from medloom.wording import counted
 
-__all__ = ["CsvLabels"]
+__all__ = ["Columns", "CsvLabels", "build"]
 
 _NO_IMAGES = (".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".xlsx", ".yaml", ".yml", ".zip")
 
@@ -33,26 +35,57 @@ class _Match:
     path: str
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a label file beside the labels are.
+
+    Args:
+        image: The image's name, with or without folder and extension.
+        patient: The patient; None: see ``CsvLabels``.
+        numeric: Metadata that are numbers.
+        categorical: Metadata that are words.
+        groups: What the metrics are also reported by.
+    """
+
+    image: str = "image"
+    patient: str | None = None
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+_PLAIN = Columns()
+
+
 class CsvLabels:
     """Samples by the rows of a CSV.
 
     Args:
-        config: The recipe's ``data.labels``.
+        rule: Which columns hold the labels, and what they are.
+        columns: What the others are.
+        file: Path of the label file, or its end; None: the only CSV or TSV.
+        patient_pattern: Where no column holds the patient: regular expression with one group that finds it in a file's
+            name; None: every image is a patient of its own.
 
     Example:
         >>> files = {"labels.csv": b"image,level\\n001,0\\n002,1\\n", "a/001.png": b"", "a/002.png": b""}
-        >>> [item.labels for item in CsvLabels(LabelsConfig()).find(list(files), files.__getitem__).items]
+        >>> [item.labels for item in CsvLabels().find(list(files), files.__getitem__).items]
         [(0.0,), (1.0,)]
     """
 
-    def __init__(self, config: LabelsConfig) -> None:
-        self._config = config
-        self._pattern = PatientPattern(config.patient_pattern)
-        meta = config.metadata
-        self._targets = tuple(map(clean, config.targets))
-        self._image, self._patient = clean(config.image), clean(config.patient) if config.patient else None
-        self._numeric = tuple(map(clean, meta.numeric))
-        self._meta = tuple(dict.fromkeys(map(clean, (*meta.numeric, *meta.categorical, *config.groups))))
+    def __init__(
+        self,
+        rule: LabelRule = ANY_LABELS,
+        columns: Columns = _PLAIN,
+        file: str | None = None,
+        patient_pattern: str | None = None,
+    ) -> None:
+        self._file, self._given = file, columns
+        self._pattern = PatientPattern(patient_pattern)
+        self._rule = replace(rule, columns=tuple(map(clean, rule.columns)))
+        self._image, self._patient = clean(columns.image), clean(columns.patient) if columns.patient else None
+        self._numeric = tuple(map(clean, columns.numeric))
+        self._meta = tuple(dict.fromkeys(map(clean, (*columns.numeric, *columns.categorical, *columns.groups))))
 
     def find(self, names: Sequence[str], read: Read) -> Listing:
         """Return the rows with their images.
@@ -70,7 +103,7 @@ class CsvLabels:
             DataError: If there is no CSV or more than one, if it cannot be read, or if its labels mean nothing.
             RecipeError: If the recipe's kind of labels cannot be with its targets.
         """
-        file = find_table(names, self._config.file)
+        file = find_table(names, self._file)
         table = read_table(file, read)
         self._check_columns(table)
         if not table.rows:
@@ -78,7 +111,7 @@ class CsvLabels:
         files = _Files(name for name in names if name != file)
         matches, problems = self._matched(table, files)
         single, doubles = self._without_doubles(table, matches)
-        meaning = understand([self._words(row) for row in table.rows], self._config, self._targets)
+        meaning = understand([self._words(row) for row in table.rows], self._rule)
         items, flawed = self._items(table, single, meaning)
         missing, notes = files.without_row(read)
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
@@ -88,24 +121,28 @@ class CsvLabels:
             notes = (*notes, *self._pattern.notes(item.images[0] for item in items))
         return meaning.listing(items, [*found, *missing], notes)
 
+    def expects(self) -> str:
+        """Return what files it looks for."""
+        return f"a CSV whose column {self._given.image} names the images"
+
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""
         return {"layout": "csv", "version": 1}
 
     def _check_columns(self, table: Table) -> None:
-        config = self._config
+        given = self._given
         table.need(
             {
-                "image": (config.image,),
-                "targets": config.targets,
-                "patient": (config.patient,) if config.patient else (),
-                "metadata": (*config.metadata.numeric, *config.metadata.categorical),
-                "groups": config.groups,
+                "data.labels.image": (given.image,),
+                "target.columns": self._rule.columns,
+                "data.labels.patient": (given.patient,) if given.patient else (),
+                "data.labels.metadata": (*given.numeric, *given.categorical),
+                "data.labels.groups": given.groups,
             }
         )
 
     def _words(self, row: Row) -> list[str]:
-        return [row.cells[target] for target in self._targets]
+        return [row.cells[target] for target in self._rule.columns]
 
     def _matched(self, table: Table, files: _Files) -> tuple[list[_Match], list[Problem]]:
         matches, problems = [], []
@@ -161,7 +198,7 @@ class CsvLabels:
 
     def _content(self, row: Row) -> tuple[str, ...]:
         """What of a row is used."""
-        used = (*self._targets, *((self._patient,) if self._patient else ()), *self._meta)
+        used = (*self._rule.columns, *((self._patient,) if self._patient else ()), *self._meta)
         return tuple(row.cells[column] for column in used)
 
     def _flaw(self, cells: Mapping[str, str]) -> tuple[str, str] | None:
@@ -172,6 +209,15 @@ class CsvLabels:
         if self._patient and is_blank(cells[self._patient]):
             return "label", f"no patient in {self._patient}"
         return None
+
+
+def build(recipe: Recipe) -> CsvLabels:
+    """Return the layout with a recipe's columns."""
+    labels = LabelsRecipe.of(recipe).data.labels
+    meta = labels.metadata
+    columns = Columns(labels.image, labels.patient, meta.numeric, meta.categorical, labels.groups)
+    rule = truth_of(recipe).label_rule(recipe) or ANY_LABELS
+    return CsvLabels(rule, columns, labels.file, labels.patient_pattern)
 
 
 class _Files:
@@ -185,14 +231,14 @@ class _Files:
         for path in self._images:
             name = clean(path).rpartition("/")[2]
             self._by_name[name].append(path)
-            self._by_stem[_stem(name)].append(path)
+            self._by_stem[strip_suffix(name)].append(path)
         self._by_number = {_digits(stem): stem for stem in self._by_stem if _digits(stem)}
 
     def named(self, value: str) -> list[str]:
         """Return the files that a cell may mean: with its extension if one has it, in its folder if one is there."""
         wanted = value.replace("\\", "/").strip("/").removeprefix("./")
         folder, _, name = wanted.rpartition("/")
-        found = self._by_name.get(name) or self._by_stem.get(name) or self._by_stem.get(_stem(name)) or []
+        found = self._by_name.get(name) or self._by_stem.get(name) or self._by_stem.get(strip_suffix(name)) or []
         inside = [path for path in found if f"/{clean(path)}".rpartition("/")[0].endswith(f"/{folder}")]
         chosen = inside if folder and inside else found
         self._taken.update(chosen)
@@ -214,12 +260,6 @@ class _Files:
         elsewhere = counted(others, "image is in a folder", "images are in folders")
         note = f"{elsewhere} of which the label file names none: left out"
         return problems, (note,) if others else ()
-
-
-def _stem(name: str) -> str:
-    """A file's name without the suffix of an image; the dots of ``1.2.840.1`` are part of the name."""
-    suffix = max((end for end in IMAGE_SUFFIXES if name.lower().endswith(end)), key=len, default="")
-    return name[: len(name) - len(suffix)] or name
 
 
 def _digits(name: str) -> str:

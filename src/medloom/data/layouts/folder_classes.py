@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from medloom.data.kinds import KINDS, truth_of
+from medloom.data.labels import Labels
 from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
-from medloom.data.layouts.labels import LabelError, Meaning, clean, understand
+from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, refuse_columns, understand
 from medloom.data.layouts.patients import PatientPattern
 from medloom.errors import RecipeError
-from medloom.recipe import LabelsConfig
+from medloom.recipe import LabelsRecipe, Recipe
 from medloom.wording import counted
 
-__all__ = ["FolderClasses"]
+__all__ = ["FolderClasses", "build"]
 
 _PARTS = {
     "train": ("train", "training"),
@@ -49,25 +51,25 @@ class FolderClasses:
     """Samples whose class is the folder that they are in.
 
     Args:
-        config: The recipe's ``data.labels``: classes and patient pattern.
+        patient_pattern: Regular expression with one group that finds the patient in a file's name; None: every image is
+            a patient of its own.
+        rule: Kind and classes that the recipe wants.
 
     Raises:
         RecipeError: If the labels cannot be classes.
 
     Example:
-        >>> layout = FolderClasses(LabelsConfig(patient_pattern=r"p(\\d+)"))
+        >>> layout = FolderClasses(r"p(\\d+)")
         >>> items = layout.find(["train/cat/p1_1.png", "train/dog/p2_1.png"], open).items
         >>> [(item.patient, item.labels, item.published) for item in items]
         [('1', (0.0,), 'train'), ('2', (1.0,), 'train')]
     """
 
-    def __init__(self, config: LabelsConfig) -> None:
-        if config.kind in ("multi-label", "real"):
-            raise RecipeError(f"data.labels.kind: folders are classes and cannot be {config.kind}; use layout csv")
-        if config.metadata.numeric or config.metadata.categorical or config.groups:
-            raise RecipeError("data.labels: metadata and groups are columns of a label file; use layout csv")
-        self._config = config
-        self._patient = PatientPattern(config.patient_pattern)
+    def __init__(self, patient_pattern: str | None = None, rule: LabelRule = ANY_LABELS) -> None:
+        if rule.kind in KINDS and not Labels.of(KINDS[rule.kind]).one_class:
+            raise RecipeError(f"target.kind: folders are classes and cannot be {rule.kind}; use layout csv")
+        self._rule = replace(rule, columns=("class",))
+        self._patient = PatientPattern(patient_pattern)
 
     def find(self, names: Sequence[str], read: Read) -> Listing:
         """Return the images in class folders.
@@ -91,7 +93,7 @@ class FolderClasses:
         divided = any(found.part for found in chosen)
         problems = [_problem(found, divided=divided) for found in chosen]
         whole = [found for found, problem in zip(chosen, problems, strict=True) if problem is None]
-        meaning = understand([[clean(found.folder)] for found in whole], self._config, ("class",))
+        meaning = understand([[clean(found.folder)] for found in whole], self._rule)
         items: list[Item] = []
         wrong = [problem for problem in problems if problem is not None]
         for found in whole:
@@ -101,6 +103,10 @@ class FolderClasses:
         notes = (*_count_notes(len(images) - len(inside), copies), *self._patient.notes(paths))
         return meaning.listing(items, wrong, (*notes, *_shared_notes(items, meaning)))
 
+    def expects(self) -> str:
+        """Return what files it looks for."""
+        return "<class>/<image>, or <train, val or test>/<class>/<image>"
+
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""
         return {"layout": "folder-classes", "version": 1}
@@ -109,9 +115,16 @@ class FolderClasses:
         try:
             labels = meaning.numbers([clean(found.folder)])
         except LabelError as error:
-            problems.append(Problem("label", found.path, f"in a folder of an {error}; see data.labels.classes"))
+            problems.append(Problem("label", found.path, f"in a folder of an {error}; see target.classes"))
             return
         items.append(Item(self._patient(found.path), found.path, (found.path,), "", labels, published=found.part))
+
+
+def build(recipe: Recipe) -> FolderClasses:
+    """Return the layout with a recipe's classes and patient pattern."""
+    labels = LabelsRecipe.of(recipe)
+    refuse_columns(labels)
+    return FolderClasses(labels.data.labels.patient_pattern, truth_of(recipe).label_rule(recipe) or ANY_LABELS)
 
 
 def _locate(path: str) -> _Found | None:

@@ -14,9 +14,10 @@ from typing import Any
 
 from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
 from medloom.errors import RecipeError
+from medloom.recipe import MasksRecipe, Recipe
 from medloom.wording import counted
 
-__all__ = ["ImageMask"]
+__all__ = ["ImageMask", "build"]
 
 _FIELDS = ("patient", "sample", "channel")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -48,6 +49,7 @@ class ImageMask:
         mask: Pattern of the mask's path with the image's names, but for ``{channel}``.
         channels: Names of the channels in order.
         missing_channel: ``refuse``, ``zeros`` or ``copy:NAME``: what a missing channel file gets.
+        key: The recipe's key that holds the pattern of the mask, for messages.
 
     Raises:
         RecipeError: If a pattern cannot work.
@@ -58,16 +60,23 @@ class ImageMask:
         ['a/1_seg.png']
     """
 
-    def __init__(self, image: str, mask: str, channels: tuple[str, ...], missing_channel: str) -> None:
+    def __init__(
+        self,
+        image: str,
+        mask: str,
+        channels: tuple[str, ...] = ("grey",),
+        missing_channel: str = "refuse",
+        key: str = "mask",
+    ) -> None:
         self._image = _compile(image, "image")
-        self._mask = _compile(mask, "mask")
+        self._mask = _compile(mask, key)
         self._channels = channels
         self._missing = missing_channel
         if image == mask:
-            raise RecipeError(f"data.image and data.mask are the same pattern: {image!r}")
+            raise RecipeError(f"data.image and data.{key} are the same pattern: {image!r}")
         if set(self._mask.fields) != set(self._image.fields) - {"channel"}:
             raise RecipeError(
-                f"data.mask: {mask!r} must have the names of data.image ({', '.join(self._image.fields)}) "
+                f"data.{key}: {mask!r} must have the names of data.image ({', '.join(self._image.fields)}) "
                 "but for {channel}"
             )
 
@@ -88,14 +97,18 @@ class ImageMask:
         for name in names:
             pattern, found = self._match(name)
             channel = found.get("channel", "")
-            if pattern == "mask":
+            if pattern is self._mask:
                 masks[_key(found)] = name
-            elif pattern == "image" and (not self._per_channel or channel in self._channels):
+            elif pattern is self._image and (not self._per_channel or channel in self._channels):
                 images.setdefault(_key(found), {})[channel] = name
             else:
                 others += is_image(name)
         items, problems = self._pair(images, masks)
         return Listing(items, tuple(problems), self._notes(others))
+
+    def expects(self) -> str:
+        """Return what files it looks for."""
+        return f"images like {self._image.text} with masks like {self._mask.text}"
 
     def rules(self) -> dict[str, Any]:
         """Return what decides the outcome."""
@@ -107,20 +120,20 @@ class ImageMask:
     def _per_channel(self) -> bool:
         return "channel" in self._image.fields
 
-    def _match(self, name: str) -> tuple[str, dict[str, str]]:
+    def _match(self, name: str) -> tuple[_Pattern | None, dict[str, str]]:
         """Which pattern a path fits; of two the one that says more: ``{sample}.png`` fits ``7_seg.png`` too."""
         for pattern in sorted((self._mask, self._image), key=lambda pattern: -pattern.literal):
             if found := pattern.match(name):
-                return pattern.key, found
-        return "", {}
+                return pattern, found
+        return None, {}
 
     def _notes(self, others: int) -> tuple[str, ...]:
         fit = counted(others, "image fits", "images fit")
-        notes = [f"{fit} neither data.image nor data.mask: left out"] if others else []
+        notes = [f"{fit} neither data.image nor data.{self._mask.key}: left out"] if others else []
         if "patient" not in self._image.fields:
             notes.append(
                 "data.image has no {patient}: every sample counts as a patient of its own, and images of one "
-                "patient may be in training and test; the figures may be too good"
+                "patient may be in training and test; the metrics may be too good"
             )
         return tuple(notes)
 
@@ -153,6 +166,12 @@ class ImageMask:
             return f"this sample has no file for {', '.join(absent)}; see data.missing_channel"
         fallback = files[source] if rule == "copy" and absent else ""
         return tuple(files.get(channel, fallback) for channel in self._channels)
+
+
+def build(recipe: Recipe) -> ImageMask:
+    """Return the layout with a recipe's patterns."""
+    data = MasksRecipe.of(recipe).data
+    return ImageMask(data.image, data.mask, data.channels, data.missing_channel)
 
 
 def _compile(text: str, key: str) -> _Pattern:

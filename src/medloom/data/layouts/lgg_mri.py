@@ -13,9 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
+from medloom.recipe import Recipe
 from medloom.wording import counted
 
-__all__ = ["LggMri"]
+__all__ = ["LggMri", "build"]
 
 _SUFFIXES = (".tif", ".tiff")
 _MASK = "_mask"
@@ -44,9 +45,18 @@ class LggMri:
             notes.append(f"{outside} outside a patient's folder or no TIFF: left out")
         return _pair(chosen, tuple(notes))
 
+    def expects(self) -> str:
+        """Return what files it looks for."""
+        return "<patient>/<slice>.tif with <slice>_mask.tif beside it"
+
     def rules(self) -> dict[str, Any]:
         """Return what decides the outcome."""
         return {"layout": "lgg-mri", "version": 1}
+
+
+def build(recipe: Recipe) -> LggMri:
+    """Return the layout; there is nothing to say about it."""
+    return LggMri()
 
 
 def _without_copies(names: Iterable[str]) -> tuple[dict[tuple[str, str], str], int]:

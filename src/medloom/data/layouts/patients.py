@@ -38,7 +38,7 @@ class PatientPattern:
         if self._expression is None:
             return (
                 "No patient is known: every image counts as a patient of its own, and images of one patient may be in "
-                "training and test; the figures may be too good. See data.labels.patient and patient_pattern.",
+                "training and test; the metrics may be too good. See data.labels.patient and patient_pattern.",
             )
         listed = list(paths)
         alone = sum(self(path) == path for path in listed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from medloom.data.layouts.base import Problem, Read
-from medloom.data.layouts.labels import clean
+from medloom.data.words import clean
 from medloom.errors import DataError
 from medloom.wording import nearest
 
@@ -63,7 +63,7 @@ class Table:
             DataError: Naming every one that is not there.
         """
         problems = [
-            f"data.labels.{key}: no column {column!r}{nearest(column, self.columns)}"
+            f"{key}: no column {column!r}{nearest(column, self.columns)}"
             for key, columns in wanted.items()
             for column in columns
             if clean(column) not in self.columns

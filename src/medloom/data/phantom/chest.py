@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medloom.data.phantom.texture import encode_jpeg, grid, smooth_field, soft
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
 
 __all__ = ["chest_image", "write_chest"]
 

@@ -16,7 +16,7 @@ from medloom.data.phantom.paint import paint_patient
 from medloom.data.phantom.skin import write_skin
 from medloom.errors import DataError
 from medloom.files import read_json, write_json
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
 
 __all__ = ["PHANTOM_FILE", "is_phantom", "make_phantom", "phantom_patient"]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from medloom.data.phantom.texture import encode_jpeg, grid, smooth_field, soft
 from medloom.files import write_text
-from medloom.recipe.schema import PhantomConfig
+from medloom.recipe import PhantomConfig
 
 __all__ = ["COLUMNS", "skin_image", "write_skin"]
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from medloom.data.splits.assign import SPLITS, split_patients, split_warnings
 from medloom.data.splits.given import read_given_split
 from medloom.data.splits.published import split_as_published
-from medloom.data.splits.strata import label_counts, label_warnings, strata
 
 __all__ = [
     "SPLITS",
-    "label_counts",
-    "label_warnings",
     "read_given_split",
     "split_as_published",
     "split_patients",
     "split_warnings",
-    "strata",
 ]

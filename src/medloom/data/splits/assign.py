@@ -13,14 +13,11 @@ from medloom.data.splits.given import SPLITS, check_given_split
 from medloom.errors import DataError
 
 if TYPE_CHECKING:
-    from medloom.recipe.schema import SplitConfig
+    from medloom.recipe import SplitConfig
 
 __all__ = ["SPLITS", "divide", "split_patients", "split_warnings"]
 
 IntArray = npt.NDArray[np.int64]
-
-# A part's lesion share may differ from the whole by this much before the report mentions it.
-_SHARE_TOLERANCE = 0.05
 
 # From this number of units of one sample each, dealing them out is as good as a search.
 _MANY = 1000
@@ -30,12 +27,12 @@ def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     """Decide which samples train, validate and test.
 
     All samples of a patient go to the same part unless ``config.by`` is ``sample``. The parts come close to the
-    wanted shares of samples, with alike shares of samples that hold a lesion, also with few patients of very
+    wanted shares of samples, with alike shares of samples that hold foreground, also with few patients of very
     different size. The same rows in any order, the same configuration and the same seed give the same split.
 
     Args:
-        frame: One row a sample: ``sample_id``, ``patient_id``, ``lesion_px`` (pixels of any class but the
-            background). A column ``stratum`` (any label), if present, is balanced instead of lesion or no lesion;
+        frame: One row a sample: ``sample_id``, ``patient_id``, ``foreground_px`` (pixels of any class but the
+            background). A column ``stratum`` (any label), if present, is balanced instead of foreground or none;
             ``given_split`` is used, and needed, when ``config.file`` is set.
         config: The recipe's ``split``.
 
@@ -47,7 +44,8 @@ def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
             patient; every problem is listed.
 
     Example:
-        >>> frame = pd.DataFrame({"sample_id": list("abc"), "patient_id": ["P1", "P2", "P3"], "lesion_px": [0, 9, 0]})
+        >>> names = {"sample_id": list("abc"), "patient_id": ["P1", "P2", "P3"]}
+        >>> frame = pd.DataFrame({**names, "foreground_px": [0, 9, 0]})
         >>> sorted(split_patients(frame, SplitConfig())["split"])
         ['test', 'train', 'validation']
     """
@@ -65,7 +63,7 @@ def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
 
 
 def split_warnings(frame: pd.DataFrame, config: SplitConfig) -> list[str]:
-    """What the report shall say about a split.
+    """Return what the report must say about a split, whatever is predicted.
 
     Args:
         frame: The result of ``split_patients``.
@@ -78,15 +76,8 @@ def split_warnings(frame: pd.DataFrame, config: SplitConfig) -> list[str]:
     if config.by == "sample" and config.file is None:
         warnings.append(
             "The split is by sample, not by patient: samples of one patient may be in training and in test, "
-            "and the figures are then too good."
+            "and the metrics are then too good."
         )
-    lesion = frame["lesion_px"] > 0
-    for split in SPLITS:
-        share = float(lesion[frame["split"] == split].mean())
-        if share == 0 < float(lesion.mean()):
-            warnings.append(f"No sample in {split} has a lesion: its figures on lesions do not exist.")
-        elif abs(share - float(lesion.mean())) > _SHARE_TOLERANCE:
-            warnings.append(f"{share:.0%} of the samples in {split} have a lesion, {lesion.mean():.0%} of all samples.")
     return warnings
 
 
@@ -137,7 +128,7 @@ def _counts(frame: pd.DataFrame, unit_of_row: IntArray, units: int, *, stratify:
     sizes = np.bincount(unit_of_row, minlength=units)
     if not stratify:
         return sizes, np.zeros((units, 0), dtype=np.int64)
-    label = frame["stratum"].astype(str) if "stratum" in frame else (frame["lesion_px"] > 0).astype(str)
+    label = frame["stratum"].astype(str) if "stratum" in frame else (frame["foreground_px"] > 0).astype(str)
     strata = [np.bincount(unit_of_row[(label == value).to_numpy()], minlength=units) for value in sorted(set(label))]
     return sizes, np.stack(strata, axis=1)
 

@@ -1,6 +1,6 @@
 """Divide units of very different size into parts of wanted shares: a seeded search on small arrays.
 
-With eight to thirty patients of 20 to 88 slices, a random or greedy division misses the wanted shares by far
+With eight to thirty patients of 20 to 88 images, a random or greedy division misses the wanted shares by far
 more than one that is searched for. Greedy starts, and one that deals out stratum after stratum, are improved by
 moving and swapping units until nothing helps; the best is taken.
 """
@@ -29,8 +29,8 @@ def balanced_parts(sizes: IntArray, strata: IntArray, shares: FloatArray, rng: n
 
     What is made small is, over all parts and relative to their shares, the squared deviation of the share of
     samples, of the share of each stratum beyond that of samples (weighted double, because a part that is a
-    little small does less harm than one with too few lesions), and a little of the share of units. A stratum in so
-    few units that the smallest part is due less than one of them weighs less: it cannot be divided by the shares,
+    little small does less harm than one with too little foreground), and a little of the share of units. A stratum in
+    so few units that the smallest part is due less than one of them weighs less: it cannot be divided by the shares,
     and must not make the parts tiny. No part stays empty.
 
     Args:

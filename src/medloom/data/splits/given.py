@@ -1,4 +1,4 @@
-"""A split that somebody else decided."""
+"""A split that is given in a file."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from medloom.errors import DataError
 from medloom.wording import counted
 
 if TYPE_CHECKING:
-    from medloom.recipe.schema import SplitConfig
+    from medloom.recipe import SplitConfig
 
 __all__ = ["split_as_published"]
 

@@ -1,4 +1,4 @@
-"""Measuring results that someone else's model or an earlier batch wrote, with the same figures."""
+"""Measuring results that someone else's model or an earlier batch wrote, with the same metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of true and of predicted masks, measured as a run of one's own would be."""
+"""Folders of true and of predicted masks, measured as a run of Medloom would be."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from medloom.data import Source, open_source, patient_pseudonyms
 from medloom.data.checks import FILE_ERRORS, UnfitError, explain, value_plane
 from medloom.errors import DataError, UserError
-from medloom.evaluation.cases import Case, evaluate_cases
+from medloom.evaluation.driver import write_measured
 from medloom.evaluation.external.scores import NO_PATIENTS
-from medloom.evaluation.figures import interval_facts, meanings, write_table
-from medloom.evaluation.summary import FIGURES, patient_table, summarise
-from medloom.files import write_json
+from medloom.evaluation.family import Choice, Facts
+from medloom.evaluation.masks import Case, Masks, evaluate_cases
 from medloom.imaging import FILE_BUDGET, FORMATS_BY_SUFFIX, decode
+from medloom.targets import Target
 
 __all__ = ["evaluate_masks"]
 
@@ -97,24 +97,20 @@ def evaluate_masks(
         pairs = _pairs(true, guessed, patient_pattern)
         meaning = _understood(pairs, true, guessed, tuple(classes))
         table = evaluate_cases(_cases(pairs, true, guessed, meaning, progress), meaning.names)
-    test = summarise(table, resamples)
-    del test["plain"]  # there are no probabilities
-    for figures in (test["figures"], *test["per_class"].values()):
-        for name in _NEED_PROBABILITIES:
-            figures.pop(name, None)
-    summary = {
-        "task": "segmentation",
-        "operating_point": {},
-        "rule": "as the masks say",
-        "interval": interval_facts(resamples, "patients" if patient_pattern else "images"),
-        "test": test,
-        "meanings": meanings(FIGURES),
-        "warnings": [] if patient_pattern else [NO_PATIENTS],
-    }
-    write_table(folder / "cases.csv", table)
-    write_table(folder / "patients.csv", patient_table(table))
-    write_json(folder / "summary.json", summary)
+    masks, choice = Masks(Target("masks", meaning.names)), Choice({}, "as the masks say")
+    summary = masks.summary(table, choice, resamples, "patients" if patient_pattern else "images")
+    _drop_probabilities(summary["test"])
+    summary["warnings"] = [] if patient_pattern else [NO_PATIENTS]
+    write_measured(folder, masks, table, choice, summary)
     return summary
+
+
+def _drop_probabilities(test: Facts) -> None:
+    """Leave out what needs probabilities, which masks do not have."""
+    del test["baselines"]["plain"]
+    for part in (test, *test["per_target"].values()):
+        for name in _NEED_PROBABILITIES:
+            part["metrics"].pop(name, None)
 
 
 def _check_pattern(pattern: str | None) -> None:
@@ -196,7 +192,7 @@ def _understood(pairs: Sequence[_Pair], true: Source, guessed: Source, classes: 
 def _meaning(values: tuple[set[int], set[int]], classes: tuple[str, ...]) -> _Classes:
     if len(classes) in (0, 2) and all(len(seen - {0}) <= 1 for seen in values):
         first, second = ({value: int(value != 0) for value in seen | {0}} for seen in values)
-        return _Classes(classes or ("background", "lesion"), first, second)
+        return _Classes(classes or ("background", "foreground"), first, second)
     largest = max(values[0] | values[1])
     if min(values[0] | values[1]) < 0 or largest > _MOST_CLASSES or (classes and largest >= len(classes)):
         wanted = f"0 to {(len(classes) or _MOST_CLASSES + 1) - 1}"

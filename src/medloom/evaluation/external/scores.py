@@ -1,10 +1,11 @@
-"""Labels and scores from two files, measured as a run of one's own would be."""
+"""Labels and scores from two files, measured as a run of Medloom would be."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,18 +15,14 @@ import pandas as pd
 from medloom.data import patient_pseudonyms
 from medloom.data.metadata import as_number
 from medloom.errors import DataError
-from medloom.evaluation.classification import (
-    GROUP_PREFIX,
-    TargetInfo,
-    ThresholdChoice,
-    classification_summary,
-    decide,
-)
-from medloom.evaluation.classification.operating_point import PLAIN_THRESHOLD, WITHOUT_THRESHOLD
+from medloom.evaluation.driver import write_measured
 from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
-from medloom.evaluation.figures import write_table
-from medloom.files import write_json
-from medloom.models import LabelKind
+from medloom.evaluation.family import Choice
+from medloom.evaluation.labels import GROUP_PREFIX, KINDS
+from medloom.evaluation.labels.point import PLAIN_THRESHOLD
+from medloom.registry import check_name
+from medloom.targets import KINDS as TARGETS
+from medloom.targets import Target
 
 __all__ = ["NO_PATIENTS", "ScoreOptions", "evaluate_scores"]
 
@@ -54,9 +51,9 @@ class ScoreOptions:
         targets: Columns with the labels.
         scores: Columns with the scores, in the order of the classes or targets.
         patient: Column of the labels with the patient.
-        groups: Columns of the labels by which figures are also taken.
+        groups: Columns of the labels by which metrics are also taken.
         classes: Names of the classes in order, as the labels have them; of two, the second is the positive one.
-        kind: What the labels are.
+        kind: What the labels are; one of ``medloom.targets.LABELS``.
         threshold: From which probability on a case is called positive; None for what the predictions say was
             decided, or else 0.5.
     """
@@ -67,7 +64,7 @@ class ScoreOptions:
     patient: str | None = None
     groups: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    kind: LabelKind | None = None
+    kind: str | None = None
     threshold: float | None = None
 
 
@@ -95,13 +92,11 @@ def evaluate_scores(
     truth = read_table(labels, "labels")
     said = read_array(predictions) if predictions.suffix.lower() == ".npy" else read_table(predictions, "predictions")
     reading = _Reading(truth, said, options)
-    cases, target = reading.cases()
-    choice = reading.choice
+    cases, choice = reading.cases()
     patients = reading.patient_column is not None
-    summary = classification_summary(cases, target, choice, resamples, over="patients" if patients else "images")
+    summary = reading.kind.summary(cases, choice, resamples, "patients" if patients else "images")
     summary["warnings"] = [*([] if patients else [NO_PATIENTS]), *reading.notes()]
-    write_table(folder / "cases.csv", cases)
-    write_json(folder / "summary.json", summary)
+    write_measured(folder, reading.kind, cases, choice, summary)
     return summary
 
 
@@ -117,26 +112,24 @@ class _Reading:
         self._require(predictions, options.scores)
         self.targets = options.targets or (self._only_target(),)
         self.target = self._target()
-        self.choice = ThresholdChoice((), "")
+        self.kind = KINDS[self.target.kind](self.target)
 
-    def cases(self) -> tuple[pd.DataFrame, TargetInfo]:
-        """Return the per-case table with its decisions, or raise with every problem."""
+    def cases(self) -> tuple[pd.DataFrame, Choice]:
+        """Return the per-case table with its decisions and how they were made, or raise with every problem."""
         pairs = join(self.labels, self.predictions, self.label_id, self.prediction_id)
         columns = self._score_columns()
         decided = self._decision_columns()
-        truth = {
-            name: self._truths(column) for name, column in zip(self.target.truth_columns, self.targets, strict=True)
-        }
+        truth = {name: self._truths(column) for name, column in zip(self.kind.truth_columns, self.targets, strict=True)}
         score: dict[str, list[float]] = {
             name: self._numbers(self.predictions, column)
-            for name, column in zip(self.target.score_columns, columns, strict=True)
+            for name, column in zip(self.kind.score_columns, columns, strict=True)
         }
         decisions: dict[str, list[float]] = {
             name: [self._class(self.predictions, row, column) for row in range(len(self.predictions.rows))]
-            for name, column in zip(self.target.decision_columns, decided, strict=False)
+            for name, column in zip(self.kind.decision_columns, decided, strict=False)
         }
         patients = self._patients()
-        if self.target.kind == "multi-class":
+        if self.kind.add_up:
             self._check_sums(score)
         self._raise()
         left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -149,31 +142,30 @@ class _Reading:
             cases[name] = [values[row] for row in right]
         for column in self._group_columns():
             cases[f"{GROUP_PREFIX}{column}"] = [self.labels.rows[row][column] for row in left]
-        return self._decided(cases, given=bool(decided)), self.target
+        return self._decided(cases, given=bool(decided))
 
     def notes(self) -> list[str]:
         """Say what was guessed and may be wrong."""
         names = self.target.names
-        if self.target.kind != "binary" or self.options.classes or set(names) == _BINARY:
+        if self.kind.positive is None or self.options.classes or set(names) == _BINARY:
             return []
         return [
             f"{names[1]} was taken for the positive class, not {names[0]}; say which with --classes NEGATIVE,POSITIVE."
         ]
 
-    def _decided(self, cases: pd.DataFrame, *, given: bool) -> pd.DataFrame:
+    def _decided(self, cases: pd.DataFrame, *, given: bool) -> tuple[pd.DataFrame, Choice]:
         """Take the decisions that came with the predictions, or make them."""
-        kind = self.target.kind
-        if given:
-            self.choice = ThresholdChoice((), "as the predictions say")
-        elif kind in WITHOUT_THRESHOLD:
-            self.choice = ThresholdChoice((), WITHOUT_THRESHOLD[kind])
-        else:
-            threshold = PLAIN_THRESHOLD if self.options.threshold is None else self.options.threshold
-            thresholds = (threshold,) * len(self.target.score_columns)
-            self.choice = ThresholdChoice(thresholds, "given, and not chosen on these cases")
-        made = cases if given else decide(cases, self.target, self.choice.thresholds)
+        choice = self.kind.chosen((), "as the predictions say") if given else self._choice()
+        made = cases if given else self.kind.decide(cases, choice.point["thresholds"])
         groups = [name for name in made.columns if str(name).startswith(GROUP_PREFIX)]
-        return made[["sample_id", "patient_id", "split", *self.target.columns, *groups]]
+        return made[["sample_id", "patient_id", "split", *self.kind.columns, *groups]], choice
+
+    def _choice(self) -> Choice:
+        """The threshold that was named, or 0.5; none where the kind of labels has none."""
+        if not self.kind.asked:
+            return self.kind.chosen((), self.kind.rule)
+        threshold = PLAIN_THRESHOLD if self.options.threshold is None else self.options.threshold
+        return self.kind.chosen((threshold,) * len(self.kind.asked), "given, and not chosen on these cases")
 
     def _id(self, table: Table) -> str:
         wanted = self.options.id_column
@@ -203,48 +195,50 @@ class _Reading:
             "with --target, several with --target each"
         )
 
-    def _target(self) -> TargetInfo:
+    def _target(self) -> Target:
         """Find out what the labels are."""
         values = [sorted({cell for cell in self.labels.column(name) if cell}, key=_natural) for name in self.targets]
         kind = self.options.kind or self._kind(values)
-        if kind in ("multi-label", "real"):
-            return TargetInfo(kind, self.targets)
+        check_name("kind of labels", kind, KINDS)
+        traits = TARGETS[kind]
+        if traits.names == "targets":
+            return Target(kind, self.targets)
         classes = self.options.classes or tuple(values[0])
-        if kind == "binary" and set(classes) <= _BINARY:
+        if traits.most == len(_BINARY) and set(classes) <= _BINARY:
             classes = ("0", "1")
-        if len(classes) < 2 or (kind == "binary" and len(classes) != 2):
+        if len(classes) < traits.fewest or (traits.most is not None and len(classes) > traits.most):
             raise DataError(
                 f"column {self.targets[0]} of the labels holds {len(classes)} classes; expected "
-                f"{'two' if kind == 'binary' else 'at least two'}. Name all of them with --classes"
+                f"{'two' if traits.most else 'at least two'}. Name all of them with --classes"
             )
         if len(classes) > _MOST_CLASSES:
             raise DataError(
                 f"column {self.targets[0]} of the labels holds {len(classes)} different values; is it the target? "
-                "Name it with --target, or say --kind real for numbers"
+                "Name it with --target, or say --kind regression for numbers"
             )
-        return TargetInfo(kind, classes)
+        return Target(kind, classes)
 
-    def _kind(self, values: Sequence[Sequence[str]]) -> LabelKind:
+    def _kind(self, values: Sequence[Sequence[str]]) -> str:
         every = {cell for one in values for cell in one}
         if len(self.targets) > 1:
-            return "multi-label" if every <= _BINARY else "real"
+            return "multi-label" if every <= _BINARY else "regression"
         if self.options.classes:
             return "binary" if len(self.options.classes) == 2 else "multi-class"
         if every <= _BINARY or len(every) == 2:
             return "binary"
         whole = all(re.fullmatch(r"-?\d+", cell) for cell in every)
         numeric = all(as_number(cell) is not None for cell in every)
-        return "real" if numeric and not whole else "multi-class"
+        return "regression" if numeric and not whole else "multi-class"
 
     def _truths(self, column: str) -> list[float]:
-        if self.target.kind == "real":
+        if not self.kind.cells:
             return self._numbers(self.labels, column)
         return [self._class(self.labels, row, column) for row in range(len(self.labels.rows))]
 
     def _class(self, table: Table, row: int, column: str) -> int:
         """Index of a class by its name; of a label, of 0 and 1."""
         cell = table.rows[row][column]
-        names = ("0", "1") if self.target.kind == "multi-label" else self.target.names
+        names = self.kind.cells
         if cell in names:
             return names.index(cell)
         number = as_number(cell)
@@ -264,7 +258,7 @@ class _Reading:
             number = as_number(cell)
             if number is None:
                 table.report(row, f"no finite number in column {column}")
-            elif self.target.kind != "real" and not 0 <= number <= 1:
+            elif self.kind.probabilities and not 0 <= number <= 1:
                 table.report(row, f"a value outside 0 to 1 in column {column}; expected a probability")
             found.append(0.0 if number is None else number)
         return found
@@ -275,7 +269,7 @@ class _Reading:
             self.predictions.report(int(row), "the probabilities of the classes do not add up to 1")
 
     def _score_columns(self) -> list[str]:
-        wanted = len(self.target.score_columns)
+        wanted = len(self.kind.score_columns)
         if self.options.scores:
             if len(self.options.scores) != wanted:
                 raise DataError(f"{len(self.options.scores)} score columns were named; expected {wanted}")
@@ -314,13 +308,12 @@ class _Reading:
 
     def _decision_columns(self) -> list[str]:
         """Columns that say what was decided; none unless they are complete, and where a threshold is to decide."""
-        if self.target.kind == "real" or (self.options.threshold is not None and self.target.kind != "multi-class"):
+        if self.options.threshold is not None and self.kind.asked:
             return []
-        if self.target.kind != "multi-label":
-            found = [find_column(self.predictions, ["decision"])]
-        else:
-            names = enumerate(self.target.names)
-            found = [find_column(self.predictions, [f"decision_{name}", f"decision_{i}"]) for i, name in names]
+        columns = self.kind.decision_columns
+        named = [f"decision_{name}" for name in self.target.names] if len(columns) == len(self.target.names) else []
+        pairs = zip_longest(named, columns)
+        found = [find_column(self.predictions, [name for name in pair if name]) for pair in pairs]
         return [] if None in found else cast("list[str]", found)
 
     def _patients(self) -> list[str]:

@@ -12,11 +12,11 @@ import numpy as np
 
 from medloom.data.layouts.table import numbered_records, separator
 from medloom.errors import DataError
-from medloom.imaging import FORMATS_BY_SUFFIX
+from medloom.imaging import strip_suffix
 
 __all__ = ["Table", "find_column", "join", "line_list", "read_array", "read_table"]
 
-_OTHER_SUFFIXES = frozenset({".dcm", ".dicom", ".nii", ".bmp", ".gif", ".webp", ".gz"})
+_OTHER_SUFFIXES = (".bmp", ".dicom", ".gif", ".gz", ".webp")
 _FEW_LINES = 40
 
 
@@ -161,21 +161,15 @@ def line_list(lines: Sequence[int]) -> str:
     return f"line{'s' if len(lines) > 1 else ''} {shown}{more}"
 
 
-def strip_suffix(name: str) -> str:
-    """Return a name without the ending of an image file; other dots stay."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    suffix = path.suffix.lower()
-    if suffix in FORMATS_BY_SUFFIX or suffix in _OTHER_SUFFIXES:
-        path = path.with_suffix("")
-        return str(path.with_suffix("")) if suffix == ".gz" and path.suffix.lower() == ".nii" else str(path)
-    return str(path)
+def _without_suffix(name: str) -> str:
+    return strip_suffix(str(PurePosixPath(name.replace("\\", "/"))), _OTHER_SUFFIXES)
 
 
 def _base_name(name: str) -> str:
-    return PurePosixPath(strip_suffix(name)).name
+    return PurePosixPath(_without_suffix(name)).name
 
 
-_KEYS: tuple[Callable[[str], str], ...] = (str, strip_suffix, _base_name)
+_KEYS: tuple[Callable[[str], str], ...] = (str, _without_suffix, _base_name)
 
 
 def _partners(key: Callable[[str], str], sides: Sequence[Sequence[str]]) -> int:

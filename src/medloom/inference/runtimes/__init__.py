@@ -1,12 +1,10 @@
 """What runs the network: one file each behind a small protocol. Imports nothing heavy.
 
-A new runtime is a line in ``RUNTIMES``, a file beside this one, and a fixture in the shared tests.
+A new runtime is a line in ``RUNTIMES`` of ``medloom.registry`` and a file beside this one.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,22 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import UserError
 from medloom.extras import require
-from medloom.models.registry import LabelKind
+from medloom.registry import RUNTIMES, check_name, load
+from medloom.targets import Target
 
-__all__ = ["RUNTIMES", "WEIGHTS_RUNTIMES", "NetworkSpec", "Runtime", "build_runtime"]
+__all__ = ["NetworkSpec", "Runtime", "build_runtime", "needs_weights"]
 
-Floats = NDArray[np.float32]
-
-RUNTIMES: dict[str, str] = {
-    "onnx": "medloom.inference.runtimes.onnx:OnnxRuntime",
-    "openvino": "medloom.inference.runtimes.openvino:OpenVinoRuntime",
-    "torch": "medloom.inference.runtimes.torch:TorchRuntime",
-}
-
-WEIGHTS_RUNTIMES = frozenset({"torch"})
-"""Runtimes that rebuild the network and load its safetensors; the others load the ONNX graph."""
+Floats32 = NDArray[np.float32]
 
 
 class Runtime(Protocol):
@@ -37,7 +26,7 @@ class Runtime(Protocol):
 
     name: str
 
-    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+    def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return what the network answers.
 
         Args:
@@ -55,24 +44,32 @@ class NetworkSpec:
     """What it takes to build a network again.
 
     Args:
-        name: Name in the registry of networks.
+        name: Name of the network, or of the backbone.
         in_channels: Channels of the image.
-        out_channels: 1 for two classes, else the number of classes or targets.
         size: Height and width in pixels.
+        target: What is predicted.
         args: Arguments that replace the network's defaults.
-        kind: What a label is, for labels of the whole image; None for masks.
         options: The other keys of the recipe's ``model`` that decide the network's shape.
         table_features: Columns of encoded metadata of each member; the answers of several members are averaged.
     """
 
     name: str
     in_channels: int
-    out_channels: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
+    target: Target
     args: dict[str, Any] = field(default_factory=dict)
-    kind: LabelKind | None = None
     options: dict[str, Any] = field(default_factory=dict)
     table_features: tuple[int, ...] = (0,)
+
+
+def needs_weights(name: str) -> bool:
+    """Whether a runtime rebuilds the network and loads its safetensors; the others load the ONNX graph.
+
+    Raises:
+        UserError: If there is no runtime of that name.
+    """
+    check_name("runtime", name, RUNTIMES)
+    return bool(RUNTIMES[name].traits.get("needs_weights", False))
 
 
 def build_runtime(
@@ -81,23 +78,19 @@ def build_runtime(
     """Build a runtime by name.
 
     Args:
-        name: One of ``RUNTIMES``.
-        model_path: The ONNX file; for the runtimes in ``WEIGHTS_RUNTIMES`` the safetensors.
+        name: One of ``RUNTIMES`` of ``medloom.registry``.
+        model_path: The ONNX file; the safetensors where the runtime ``needs_weights``.
         threads: Threads of one call; all cores that this process may use by default.
-        network: Needed by the runtimes in ``WEIGHTS_RUNTIMES`` only.
+        network: Needed where the runtime ``needs_weights``.
 
     Raises:
         UserError: If there is no runtime of that name.
         MissingExtraError: If its library is not installed.
         BundleError: If the model cannot be loaded.
     """
-    if name not in RUNTIMES:
-        near = difflib.get_close_matches(name, RUNTIMES, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"there is no runtime {name!r}{hint}; valid: {', '.join(RUNTIMES)}")
-    if name in WEIGHTS_RUNTIMES:
-        require("torch", "train")  # their modules are built on it, and cannot say themselves that it is missing
-    module, _, attribute = RUNTIMES[name].partition(":")
-    runtime_class = getattr(importlib.import_module(module), attribute)
-    runtime: Runtime = runtime_class.open(model_path, threads=threads, network=network)
+    check_name("runtime", name, RUNTIMES)
+    entry = RUNTIMES[name]
+    if "extra" in entry.traits:  # its module is built on the library, and cannot say itself that it is missing
+        require(entry.traits["module"], entry.traits["extra"])
+    runtime: Runtime = load(entry).open(model_path, threads=threads, network=network)
     return runtime

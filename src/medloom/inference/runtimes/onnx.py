@@ -15,7 +15,7 @@ from medloom.inference.runtimes.graph import available_threads, read_graph
 
 __all__ = ["OnnxRuntime"]
 
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 _ERRORS_ONLY = 3
 
@@ -52,9 +52,9 @@ class OnnxRuntime:
         del network
         return cls(read_graph(model_path), threads=threads)
 
-    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+    def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""
         feeds = {"image": batch_nchw, "table": table_nf}
         given = {name: np.ascontiguousarray(feeds[name]) for name in self._inputs}
-        answer: Floats = self._session.run(None, given)[0]
+        answer: Floats32 = self._session.run(None, given)[0]
         return answer

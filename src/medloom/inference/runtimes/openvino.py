@@ -15,7 +15,7 @@ from medloom.inference.runtimes.graph import available_threads, read_graph
 
 __all__ = ["OpenVinoRuntime"]
 
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 
 class OpenVinoRuntime:
@@ -53,11 +53,11 @@ class OpenVinoRuntime:
         del network
         return cls(read_graph(model_path), threads=threads)
 
-    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+    def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""
         feeds = {"image": batch_nchw, "table": table_nf}
         given = {one.any_name: np.ascontiguousarray(feeds[one.any_name]) for one in self._model.inputs}
         request = self._model.create_infer_request()  # a request of its own for each call: threads do not meet
         request.infer(given)
-        probabilities: Floats = np.array(request.get_output_tensor(0).data, np.float32)
+        probabilities: Floats32 = np.array(request.get_output_tensor(0).data, np.float32)
         return probabilities

@@ -7,21 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import nn
 
 from medloom.errors import BundleError, RecipeError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
-from medloom.models.classifier import build_classifier
 from medloom.models.ensemble import Ensemble, answering
-from medloom.models.networks import build_network
-from medloom.models.registry import LabelKind
-from medloom.recipe import ModelConfig
+from medloom.models.kinds import KINDS
+from medloom.targets import Activation
 
 __all__ = ["TorchRuntime"]
 
-Floats = NDArray[np.float32]
+Floats32 = NDArray[np.float32]
 
 
 class TorchRuntime:
@@ -29,16 +26,16 @@ class TorchRuntime:
 
     Args:
         network: Gives logits; on any device, put into evaluation mode.
-        kind: What a label is, for labels of the whole image; None for masks.
+        activation: What is applied to its logits; see ``Target``.
         threads: Threads of PyTorch's own pool, for the whole process; left as they are by default.
     """
 
     name = "torch"
 
-    def __init__(self, network: nn.Module, *, kind: LabelKind | None = None, threads: int | None = None) -> None:
+    def __init__(self, network: nn.Module, *, activation: Activation, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model = answering(network, kind)
+        self.model = answering(network, activation)
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
     @classmethod
@@ -56,36 +53,21 @@ class TorchRuntime:
             model.load_state_dict(load_file(model_path))
         except Exception as error:  # safetensors' own error and torch's RuntimeError share no base
             raise BundleError(f"{model_path.name} does not hold the weights of {network.name}: {error}") from error
-        return cls(model, kind=network.kind, threads=threads)
+        return cls(model, activation=network.target.activation, threads=threads)
 
-    def run(self, batch_nchw: Floats, table_nf: Floats | None = None) -> Floats:
+    def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
         parts = [batch_nchw] if table_nf is None else [batch_nchw, table_nf]
         with torch.inference_mode():
             given = [torch.from_numpy(np.ascontiguousarray(part)).to(self._device) for part in parts]
-            answer: Floats = self.model(*given).cpu().numpy()
+            answer: Floats32 = self.model(*given).cpu().numpy()
         return answer
 
 
 def _rebuild(network: NetworkSpec) -> nn.Module:
+    rebuild = KINDS[network.target.kind].rebuild
     try:
-        config = ModelConfig.model_validate({"name": network.name, "args": network.args, **network.options})
-    except ValidationError as error:
-        raise BundleError(f"this version of Medloom knows no network {network.name!r}") from error
-    try:
-        members = [_member(config, network, features) for features in network.table_features]
+        members = [rebuild(network, features) for features in network.table_features]
     except RecipeError as error:
         raise BundleError(f"the network {network.name!r} of this bundle cannot be built here: {error}") from error
-    return members[0] if len(members) == 1 else Ensemble(members, network.kind, network.table_features)
-
-
-def _member(config: ModelConfig, network: NetworkSpec, features: int) -> nn.Module:
-    if network.kind is None:
-        return build_network(config, network.in_channels, network.out_channels, network.size)
-    return build_classifier(
-        config,
-        in_channels=network.in_channels,
-        outputs=network.out_channels,
-        size=network.size,
-        table_features=features,
-    )
+    return members[0] if len(members) == 1 else Ensemble(members, network.target.activation, network.table_features)

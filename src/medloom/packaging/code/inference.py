@@ -1,16 +1,16 @@
 """Entry point of a Medloom bundle for hosts that call these four functions (such as SageMaker).
 
-All of it stands on Medloom: the predictions are those of ``medloom predict`` and ``medloom serve``.
+It needs Medloom: the predictions are those of ``medloom predict`` and ``medloom serve``.
 """
 
 from typing import Any
 
-from medloom.inference import LabelPrediction, LabelPredictor, Prediction, Predictor
+from medloom.inference import Prediction, Predictor
 from medloom.packaging import Manifest, read_bundle
-from medloom.serving import encode_prediction, predict, read_request
+from medloom.serving import check_accept, encode_prediction, predict, read_request
 
-Model = tuple[Predictor | LabelPredictor, Manifest]
-Answer = tuple[Prediction | LabelPrediction, Manifest]
+Model = tuple[Predictor, Manifest]
+Answer = tuple[Prediction, Model]
 
 
 def model_fn(model_dir: str, context: Any = None) -> Model:
@@ -27,10 +27,11 @@ def input_fn(request_body: bytes | bytearray, content_type: str, context: Any = 
 def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer:
     """Predict in the geometry of the image that came in."""
     predictor, manifest = model
-    return predict(predictor, read_request(*data), manifest.input.page), manifest
+    return predict(predictor, read_request(*data), manifest.input.page), model
 
 
 def output_fn(result: Answer, accept: str, context: Any = None) -> tuple[bytes, str]:
-    """Answer as JSON, or a mask as PNG or NPY: bytes and their content type."""
-    prediction, manifest = result
-    return encode_prediction(prediction, manifest, accept)
+    """Answer in a form that ``accept`` takes, JSON where it leaves the choice: bytes and their content type."""
+    prediction, (predictor, manifest) = result
+    form = check_accept(accept, predictor.forms)
+    return encode_prediction(prediction, manifest, form), form

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-__all__ = ["Bool", "Config", "Positive", "Probability", "Seed", "Switch", "as_word", "low_first"]
+from medloom.registry import names_for
+from medloom.wording import nearest
+
+__all__ = ["Bool", "Config", "Named", "Positive", "Probability", "Seed", "Side", "Switch", "as_word", "low_first"]
 
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
@@ -48,6 +64,44 @@ Switch = Annotated[bool | Literal["auto"], BeforeValidator(_switch)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, le=2**64 - 1)]  # what torch's generators take
+Side = Annotated[int, Field(ge=16, le=4096)]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name of a registry, to annotate a field of text with.
+
+    The table is read when a recipe is checked and when the schema is written, so a name that is added to it is known
+    everywhere at once.
+
+    Args:
+        table: A table of ``medloom.registry``.
+        kind: Only the names for this kind of answer; None for all.
+    """
+
+    table: Mapping[str, Any]
+    kind: str | None = None
+
+    def __hash__(self) -> int:
+        return hash((id(self.table), self.kind))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What may be said now."""
+        return names_for(self.table, self.kind)
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(schema)
+        return {**found, "enum": list(self.names)}
+
+    def _checked(self, value: str) -> str:
+        if value not in self.names:
+            text = f"expected one of {', '.join(self.names)}; got {value!r}{nearest(value, self.names)}"
+            raise PydanticCustomError("value_error", "{text}", {"text": text})
+        return value
 
 
 class Config(BaseModel):

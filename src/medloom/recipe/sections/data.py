@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medloom.recipe.sections.base import Bool, Config, Probability, Seed, low_first
 
-__all__ = ["DataConfig", "LabelsConfig", "MetadataConfig", "PhantomConfig", "SplitConfig"]
+__all__ = ["DataConfig", "MetadataConfig", "PhantomConfig", "SplitConfig"]
 
 _FEWEST_SLICES = 4
 
@@ -47,42 +46,6 @@ class MetadataConfig(Config):
     """Columns of words; blanks and words that training never saw are categories of their own."""
 
 
-class LabelsConfig(Config):
-    """Labels of whole images, for classification and regression."""
-
-    kind: Literal["auto", "binary", "multi-class", "multi-label", "real"] = "auto"
-    """What a label is; `auto` finds out while preparing and writes it into the run's recipe."""
-    classes: tuple[str, ...] = ()
-    """Classes in order, as the label column or the folders name them; of two, the second is the positive one.
-    Empty: as found, sorted."""
-    file: str | None = None
-    """`csv` only: path of the label file inside the data; empty: the only CSV there."""
-    image: str = "image"
-    """`csv` only: column with the image's name, with or without folder and extension."""
-    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("level",)
-    """`csv` only: one column with a class or a number, or several with 0 and 1 or with numbers. `array`: names of
-    the vector's entries."""
-    patient: str | None = None
-    """`csv` only: column with the patient."""
-    patient_pattern: str | None = None
-    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`."""
-    metadata: MetadataConfig = MetadataConfig()
-    groups: tuple[str, ...] = ()
-    """Columns by which the figures are also reported, such as sex or site."""
-
-    @field_validator("patient_pattern")
-    @classmethod
-    def _has_a_group(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                groups = re.compile(value).groups
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from error
-            if groups != 1:
-                raise ValueError("expected a regular expression with one group, around the patient")
-        return value
-
-
 class DataConfig(Config):
     """Where the images are and how they are laid out."""
 
@@ -90,24 +53,15 @@ class DataConfig(Config):
     """Folder or zip with the images; `--data` overrides it. Empty: Kaggle when credentials exist, else phantoms."""
     kaggle: str | None = None
     """Kaggle data set as `owner/name`."""
-    layout: Literal["lgg-mri", "image-mask", "folder-classes", "csv", "array"] = "image-mask"
-    """How the files are arranged: masks beside slices, by patterns, a folder for each class, a CSV with labels, or
-    an array for each image."""
+    layout: str
+    """How the files are arranged."""
     image: str = "images/{sample}.png"
-    """`image-mask` and `array`: pattern of an image's path. `{patient}`, `{sample}` and `{channel}` match one part
-    each."""
-    mask: str = "masks/{sample}.png"
-    """`image-mask` and `array`: pattern of the mask's or array's path, with the names that `image` uses. An array is
-    a map of classes for segmentation, a vector for classification."""
-    labels: LabelsConfig = LabelsConfig()
+    """Where samples are found by patterns (`image-mask`, `array`): pattern of an image's path. `{patient}`, `{sample}`
+    and `{channel}` match one part each."""
     channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("grey",)
     """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
     missing_channel: Annotated[str, Field(pattern=r"^(refuse|zeros|copy:.+)$")] = "refuse"
     """What a missing channel file gets: `refuse`, `zeros`, or `copy:NAME` to copy another channel."""
-    mask_values: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(
-        default={"background": 0, "lesion": 255}, min_length=2
-    )
-    """Pixel value of each class in the mask; the first class is the background."""
     page: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
     """Page to read of a file with several: slice of a NIfTI volume, frame of a DICOM, page of a TIFF. `all`: each of
     them is a sample of the file's patient, with the file's label or the same page of the mask. Empty: a file with
@@ -119,13 +73,6 @@ class DataConfig(Config):
     phantom: PhantomConfig = PhantomConfig()
     """The images that are made when there are none."""
 
-    @field_validator("mask_values")
-    @classmethod
-    def _distinct(cls, value: dict[str, int]) -> dict[str, int]:
-        if len(set(value.values())) != len(value):
-            raise ValueError("two classes have the same pixel value")
-        return value
-
     @field_validator("missing_channel")
     @classmethod
     def _known_channel(cls, value: str, info: ValidationInfo) -> str:
@@ -134,11 +81,6 @@ class DataConfig(Config):
         if source and channels is not None and source not in channels:
             raise ValueError(f"no channel {source!r} to copy; channels are {', '.join(channels)}")
         return value
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, the background first."""
-        return tuple(self.mask_values)
 
 
 class SplitConfig(Config):
@@ -149,7 +91,7 @@ class SplitConfig(Config):
     validation: Probability = 0.15
     """Share of samples for validation: best epoch, operating point."""
     test: Probability = 0.15
-    """Share of samples that only the final figures see."""
+    """Share of samples that only the final metrics see."""
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
     """Number of folds for cross-validation; replaces the shares. A fold is the test set once."""
     fold: Annotated[int, Field(ge=0)] | None = None
@@ -162,7 +104,7 @@ class SplitConfig(Config):
     by: Literal["patient", "sample"] = "patient"
     """`sample` only for data without a patient: the report warns that patients may be shared."""
     stratify: Bool = True
-    """Keep the share of samples with a lesion alike in every part."""
+    """Keep the share of samples with foreground, or of each class, alike in every part."""
     seed: Seed = 0
     """Seed of the split."""
 

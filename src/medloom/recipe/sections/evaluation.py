@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from medloom.recipe.sections.base import Bool, Config, Positive, Probability
+from medloom.recipe.sections.base import Config, Named
+from medloom.registry import RUNTIMES
 
 __all__ = ["EvaluateConfig", "PackageConfig"]
 
 
 class EvaluateConfig(Config):
-    """How the figures are taken and the operating point is chosen."""
+    """How the metrics are taken and the operating point is chosen."""
 
-    threshold: Probability | Literal["auto"] = "auto"
-    """Probability from which a pixel is lesion; `auto` chooses it on the validation set."""
-    min_lesion_px: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Smallest lesion in pixels of the network's image; smaller ones are removed. `auto` as above."""
-    max_false_alarms: Probability = 0.05
-    """`auto` looks for the best balance of Dice and false alarms with at most this share of false alarms on empty
-    validation samples."""
-    flips: Bool = False
-    """Average the prediction over the image and its mirror image, in evaluation and in the bundle."""
-    rounds: Annotated[int, Field(ge=1, le=64)] = 1
-    """Classification only: average over so many views (the centre, its mirror image, and crops around it), in
-    evaluation and in the bundle."""
-    rule: Literal["youden", "sensitivity", "cost"] = "youden"
-    """Classification only: how `threshold: auto` is chosen on validation: most sensitivity plus specificity, a fixed
-    sensitivity, or the least cost."""
-    min_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """`rule: sensitivity` only: the sensitivity to reach."""
-    cost_ratio: Positive = 1.0
-    """`rule: cost` only: what a missed positive costs, in false alarms."""
+    views: Annotated[int, Field(ge=1, le=64)] = 1
+    """Test-time augmentation: average over so many views of the image (itself, its mirror image, and both moved to
+    each side in turn), in evaluation and in the bundle."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Images in a batch of the evaluation."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
@@ -42,5 +27,5 @@ class EvaluateConfig(Config):
 class PackageConfig(Config):
     """What goes into the bundle."""
 
-    runtime: Literal["onnx", "openvino", "torch"] = "onnx"
+    runtime: Annotated[str, Named(RUNTIMES)] = "onnx"
     """Runtime that serves by default."""

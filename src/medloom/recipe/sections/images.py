@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from medloom.recipe.sections.base import Bool, Config, Probability, low_first
+from medloom.recipe.sections.base import Bool, Config, Probability, Side, low_first
 
 __all__ = [
     "AugmentConfig",
@@ -49,7 +49,7 @@ class NormaliseConfig(Config):
 class PreprocessConfig(Config):
     """Deterministic steps, the same in training, evaluation and serving."""
 
-    size: tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]] = (256, 256)
+    size: tuple[Side, Side] = (256, 256)
     """Height and width in pixels that the network sees."""
     fit: Literal["stretch", "pad"] = "stretch"
     """`stretch` changes the aspect ratio, `pad` keeps it and fills with zeros."""
@@ -58,21 +58,13 @@ class PreprocessConfig(Config):
     suggests. Empty: the whole range."""
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     """Bring every image to one grey channel, or to three: grey is repeated, colours are weighed as in luma."""
-    crop: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] | None = None
-    """Classification only: height and width of the part that the network sees: the centre, in training anywhere."""
     normalise: NormaliseConfig = NormaliseConfig()
     """Intensity normalisation."""
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.crop is not None and (self.crop[0] > self.size[0] or self.crop[1] > self.size[1]):
-            raise ValueError("crop must not be larger than size")
-        return self
 
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width in pixels of what the network sees."""
-        return self.crop or self.size
+        return self.size
 
 
 class FlipConfig(Config):

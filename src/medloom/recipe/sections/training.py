@@ -14,38 +14,17 @@ __all__ = ["EarlyStoppingConfig", "LossConfig", "ModelConfig", "OptimizerConfig"
 class ModelConfig(Config):
     """The network, by name, with its plain arguments."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)] = "unet"
-    """The network. For segmentation `unet`, `attention-unet`, `unetr`, `swin-unetr`, `segresnet`, `dynunet` or
-    `flexible-unet`; for classification a backbone, such as `resnet18`, `efficientnet_b0`, `densenet121`, `alexnet` or
-    any other of timm, or `perceptron`, a cheap baseline."""
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """The network."""
     args: dict[str, JsonValue] = Field(default={})
     """Arguments of the network that replace its defaults, such as `channels: [16, 32, 64, 128]`."""
-    weights: str = "none"
-    """Classification only: what the backbone begins with: `none`, `imagenet` from the hub, or a path of a
-    `.safetensors` file."""
-    tune: Literal["all", "head", "blocks"] = "all"
-    """Classification only: what is trained: everything, the new head only, or the last `blocks` blocks and the head."""
-    blocks: Annotated[int, Field(ge=1)] = 1
-    """`tune: blocks` only: how many blocks from the end."""
-    backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Classification only: learning rate of the backbone as a share of the head's."""
-    unfreeze_every: Annotated[int, Field(ge=1)] | None = None
-    """Classification only: gradual unfreezing: begin with the head and add a block after so many epochs."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Classification only: dropout before the head."""
-    metadata: Literal["none", "fused", "only"] = "none"
-    """Classification only: `fused` joins `data.labels.metadata` to the image before the head; `only` leaves the image
-    out."""
-    table_width: Annotated[int, Field(ge=1)] = 32
-    """Width of the metadata branch, and of the perceptron's hidden layer."""
 
 
 class LossConfig(Config):
     """The training loss; always computed in float32."""
 
-    name: Literal["dice", "dice-ce", "dice-focal", "tversky", "cross-entropy", "focal", "mse"] = "dice-ce"
-    """The loss. For segmentation the first four; for classification `cross-entropy` (binary for one class or several
-    labels) or `focal`; for numbers `mse`."""
+    name: str
+    """The loss."""
     args: dict[str, JsonValue] = Field(default={})
     """Arguments of the loss that replace its defaults, such as `batch: true`."""
 
@@ -106,9 +85,6 @@ class TrainConfig(Config):
     """`swa` only: share of the epochs after which averaging begins."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
     """`ema` only: how much of the average a step keeps."""
-    lesion_share: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Oversampling: share of the drawn samples that hold a lesion, or are not of the first class; empty: as the data
-    are."""
     precision: Annotated[Literal["auto", "32", "bf16", "fp16"], BeforeValidator(as_word)] = "auto"
     """`auto` takes bf16 where the hardware multiplies it natively, else 32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -118,10 +94,8 @@ class TrainConfig(Config):
     compile: Switch = "auto"
     """Compile the network with `torch.compile`. `auto` does on a CPU where there is a C++ compiler and the run is long
     enough to win back the minute that compiling takes."""
-    monitor: Literal["dice_balanced", "dice_lesion", "dice_all", "auc", "average_precision", "loss"] = "dice_balanced"
-    """Validation metric that picks the best epoch. `dice_balanced` is the mean of the Dice over samples with a
-    lesion and the share of empty samples left empty; `dice_all` counts an empty sample left empty as 1. `auc` and
-    `average_precision` are for classification, means over the classes where there are several; `loss` is for all."""
+    monitor: str
+    """Validation metric that picks the best epoch."""
     checkpoint_minutes: Positive | None = 10.0
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
     seed: Seed = 0

@@ -1,0 +1,107 @@
+"""What the commands of a run's stages say about what was found, in whole lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medloom.cli.output import ExitCode, say, table
+from medloom.events import Event, StageBegun, StageEnded
+from medloom.files import read_json
+from medloom.wording import counted
+
+if TYPE_CHECKING:
+    from medloom.pipeline import RunResult
+
+__all__ = ["STOPPED", "closing", "prepared_text", "say_steps", "set_aside_code", "trained_text"]
+
+_STEPS = ("prepare", "train", "evaluate", "package", "report")
+
+_HEADLINES = 4
+
+STOPPED = "stopped and saved; the same command goes on from here"
+"""What is said of a training that was asked to stop."""
+
+
+def say_steps(event: Event) -> None:
+    """Say which step of a whole run begins, and what a step has found; a listener."""
+    if isinstance(event, StageBegun):
+        where = f": {event.folder}" if event.stage == _STEPS[0] else ""
+        say(f"{_STEPS.index(event.stage) + 1}/{len(_STEPS)} {event.stage}{where}")
+    elif isinstance(event, StageEnded) and event.stage in _FOUND:
+        file, text = _FOUND[event.stage]
+        facts = read_json(event.folder / file)
+        if facts.get("finished", True):
+            say(text(facts))
+
+
+def prepared_text(facts: Mapping[str, Any]) -> str:
+    """Say how many patients and samples each part has, and what their truth is.
+
+    Example:
+        >>> counts = {"patients": 2, "samples": 20, "foreground_samples": 7, "foreground_share": 0.35}
+        >>> print(prepared_text({"counts": {"train": counts}}))
+          split  patients  samples  truth
+          train  2         20       7 with foreground (35%)
+    """
+    rows = [("split", "patients", "samples", "truth")]
+    for split, counts in facts["counts"].items():
+        rows.append((split, str(counts["patients"]), str(counts["samples"]), _truth(counts)))
+    return table(rows)
+
+
+def _truth(counts: Mapping[str, Any]) -> str:
+    """Samples with something and their share, of each class or with each label; of numbers mean and deviation."""
+    parts: list[str] = []
+    for key, value in counts.items():
+        if isinstance(value, Mapping):
+            parts += [text for name, item in value.items() if (text := _named(name, item))]
+        elif key.endswith("_share") and parts:
+            parts[-1] += f" ({value:.0%})"
+        elif key.endswith("_samples"):
+            parts.append(f"{value} with {key.removesuffix('_samples')}")
+    return ", ".join(parts)
+
+
+def _named(name: str, item: Any) -> str:  # noqa: ANN401 - anything JSON can hold
+    if not isinstance(item, Mapping):
+        return f"{name} {item}"
+    return "" if item["mean"] is None else f"{name} {item['mean']:.4g} ± {item['std']:.2g}"
+
+
+def trained_text(facts: Mapping[str, Any]) -> str:
+    """Say which epoch was best and by which metric."""
+    early = ", stopped early" if facts.get("stopped_early") else ""
+    return (
+        f"best epoch {facts['best_epoch']} of {facts['epochs']}{early} "
+        f"by {facts['monitor']} {facts['best_metric']:.4f}, "
+        f"on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
+    )
+
+
+_FOUND = {"prepare": ("prepare.json", prepared_text), "train": ("training.json", trained_text)}
+
+
+def set_aside_code(facts: Mapping[str, Any]) -> ExitCode:
+    """Say that inputs were set aside, if so, and return the exit code."""
+    count = sum(int(entry.get("count", 1)) for entry in facts.get("set_aside", ()))
+    if not count:
+        return ExitCode.DONE
+    say(f"{counted(count, 'input was', 'inputs were')} set aside; the data report names the reasons")
+    return ExitCode.SET_ASIDE
+
+
+def closing(result: RunResult) -> str:
+    """Say what was made, what the metrics are, and what to type next."""
+    from medloom.evaluation import metric_rows, point_lines  # numpy: only where something was measured
+
+    made = table([("bundle", str(result.bundle)), *(("page", str(page)) for page in result.pages)])
+    phantom = "\nLearned from PHANTOM images: the metrics say that the software works, nothing about people.\n"
+    whom = "over all folds" if "folds" in result.summary else "on the test patients"
+    return (
+        f"\nMade in {result.folder}:\n{made}\n\n"
+        f"Metrics {whom} (95 % interval over patients):\n{table(metric_rows(result.summary, _HEADLINES))}\n"
+        f"{point_lines(result.summary)}"
+        f"{phantom if result.phantom else ''}\n"
+        f"Next:\n  medloom predict {result.bundle} IMAGES... -o predictions\n  medloom serve {result.bundle}"
+    )

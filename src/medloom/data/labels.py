@@ -1,0 +1,316 @@
+"""Truth that is a row of numbers for the whole image: a class, several labels, or measurements."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from medloom.data.catalogue import labels_of
+from medloom.data.describe.pictures import Stack, class_gallery, write_augmentation
+from medloom.data.metadata import as_number, is_blank
+from medloom.data.splits.given import SPLITS
+from medloom.data.stored import evenly
+from medloom.data.truth import LabelRule, ReportPictures, Truth
+from medloom.data.words import LabelError, class_of, clean, in_order, plain, spelling_notes, spellings
+from medloom.errors import DataError, RecipeError
+from medloom.files import write_bytes
+from medloom.recipe import LabelsRecipe, Recipe
+from medloom.targets import KINDS, Target
+from medloom.wording import nearest
+
+__all__ = [
+    "BINARY",
+    "LABELS",
+    "MULTI_CLASS",
+    "MULTI_LABEL",
+    "REGRESSION",
+    "Labels",
+    "Numbers",
+    "OneClass",
+    "SeveralLabels",
+]
+
+Floats64 = npt.NDArray[np.float64]
+Bits = npt.NDArray[np.bool_]
+
+_SHOWN = 12
+_FEWEST_PATIENTS = 2
+_SHARE_TOLERANCE = 0.05
+_QUANTILES = 5
+_CLASS_SAMPLES = 8
+_MOST_CLASSES = 12
+_RGB = 3
+
+
+class Labels(Truth):
+    """What labels of whole images mean for the data; each kind of them adds what its numbers say.
+
+    Args:
+        kind: A key of ``medloom.targets.KINDS``.
+    """
+
+    one_class = False
+    """Whether an image has exactly one class, so that folders may be classes and one column says it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    @classmethod
+    def of(cls, truth: Truth) -> Self:
+        """Take a kind for one of labels, in a file that only such kinds reach.
+
+        Raises:
+            TypeError: If it is none, which is an error of the program.
+        """
+        if not isinstance(truth, cls):
+            raise TypeError(f"{type(truth).__name__} where {cls.__name__} is needed")
+        return truth
+
+    @abstractmethod
+    def names(self, counts: Mapping[str, int], rule: LabelRule) -> tuple[str, ...]:
+        """Return the names of the target, from how often each word comes.
+
+        Raises:
+            DataError: If the words cannot be labels of this kind.
+            RecipeError: If the recipe's classes cannot be.
+        """
+
+    @abstractmethod
+    def numbers(self, words: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> tuple[float, ...]:
+        """Return the label of one sample.
+
+        Args:
+            words: One for each column, as ``clean`` leaves them.
+            names: The names of the target.
+            columns: The names of the columns.
+
+        Raises:
+            LabelError: Saying what is wrong with the first word that does not fit.
+        """
+
+    @abstractmethod
+    def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
+        """Return which sample has which name, ``(N, K)``; K is 0 where the names stand for measurements."""
+
+    @abstractmethod
+    def strata_of(self, labels_nt: Floats64) -> list[str]:
+        """Return the stratum that each sample is balanced by."""
+
+    def notes(self, counts: Mapping[str, int], names: Sequence[str]) -> tuple[str, ...]:
+        """Return what a user should know about how words were understood."""
+        return ()
+
+    def class_map(self, recipe: Recipe) -> None:
+        """Return None: there are no masks."""
+
+    def label_rule(self, recipe: Recipe) -> LabelRule:
+        """Return what the recipe's ``target`` says."""
+        target = LabelsRecipe.of(recipe).target
+        return LabelRule(target.columns, target.kind, target.given_classes)
+
+    def array_pattern(self, recipe: Recipe) -> tuple[str, str]:
+        """Return the pattern of a vector of labels, and its key."""
+        return LabelsRecipe.of(recipe).data.array, "array"
+
+    def store_rules(self, recipe: Recipe) -> dict[str, Any]:
+        """Return that there are no masks, so that a JPEG may be decoded at a fraction of its size."""
+        return {"masks": None, "jpeg": "reduced"}
+
+    def strata(self, catalogue: pd.DataFrame) -> list[str]:
+        """Return what each sample is balanced by."""
+        return self.strata_of(labels_of(catalogue))
+
+    def counts(self, part: pd.DataFrame, target: Target) -> dict[str, Any]:
+        """Return ``classes`` with the number of samples that have each."""
+        members = self.members(_labels(part), target.names)
+        return {"classes": dict(zip(target.names, members.sum(axis=0).tolist(), strict=True))}
+
+    def warnings(self, catalogue: pd.DataFrame, target: Target) -> list[str]:
+        """Return a sentence for each part that is empty, lacks a name, or has another share of it than the whole."""
+        members = self.members(_labels(catalogue), target.names)
+        splits, patients = catalogue["split"].to_numpy(), catalogue["patient_id"].to_numpy()
+        warnings = []
+        for split in SPLITS:
+            here = splits == split
+            if not here.any():
+                warnings.append(f"No sample is in {split}.")
+                continue
+            for index in range(members.shape[1]):
+                few = len(np.unique(patients[here & members[:, index]]))
+                text = self._warning(split, target.names[index], few, members[here, index], members[:, index])
+                # Of two classes the second says for both that their share is another.
+                if text and (few < _FEWEST_PATIENTS or index == 1 or KINDS[self.kind].most != 2):
+                    warnings.append(text)
+        return warnings
+
+    @staticmethod
+    def _warning(split: str, name: str, patients: int, here: Bits, everywhere: Bits) -> str:
+        if patients < _FEWEST_PATIENTS:
+            which = "No patient" if patients == 0 else "Only one patient"
+            return f"{which} in {split} has the label {name}: metrics on it say nothing there."
+        share, whole = int(here.sum()) / len(here), float(everywhere.mean())
+        if abs(share - whole) > _SHARE_TOLERANCE:
+            return f"{share:.0%} of the samples in {split} have the label {name}, {whole:.0%} of all."
+        return ""
+
+    def pictures(self, shown: ReportPictures) -> dict[str, Any]:
+        """Draw a few training samples of each class, a row each."""
+        train = shown.catalogue[shown.catalogue["split"] == "train"].reset_index(drop=True)
+        train = train if len(train) else shown.catalogue
+        chosen = [(name, places) for name, places in self.examples(train, shown.target) if len(places)]
+        rows = [{"class": name, "samples": train["sample_id"].iloc[places].tolist()} for name, places in chosen]
+        colour = len(shown.channels) == _RGB
+        channel = None if colour else 0
+        stacks = [Stack.read(shown.store, train["row"].to_numpy()[places], channel) for _, places in chosen]
+        write_bytes(shown.folder / "gallery_plain.png", class_gallery(stacks))
+        for name in ("gallery_mask.png", "animation.webp"):
+            (shown.folder / name).unlink(missing_ok=True)
+        first = train.iloc[0]
+        write_augmentation(shown.folder, shown.preview, int(first["row"]), channel)
+        pictures = {
+            "classes": rows,
+            "colour": colour,
+            "channel": shown.channels[0],
+            "channel_index": 0,
+            "samples": [sample for row in rows for sample in row["samples"]],
+        }
+        return {"pictures": pictures}
+
+    def examples(self, train: pd.DataFrame, target: Target) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+        """Yield the name of each row of the gallery and the places of its samples."""
+        members = self.members(_labels(train), target.names)
+        for index, name in enumerate(target.names[:_MOST_CLASSES]):
+            places = np.flatnonzero(members[:, index])
+            yield name, places[evenly(len(places), _CLASS_SAMPLES)]
+
+
+class OneClass(Labels):
+    """Exactly one class for the image; its number is the class's index."""
+
+    one_class = True
+
+    def names(self, counts: Mapping[str, int], rule: LabelRule) -> tuple[str, ...]:
+        """Return the recipe's classes, or those that were found."""
+        classes = tuple(map(clean, rule.classes)) or tuple(sorted(spellings(counts), key=in_order))
+        if rule.classes and len(set(map(plain, classes))) != len(classes):
+            raise RecipeError("target.classes: a class is there twice")
+        named = ", ".join(classes[:_SHOWN]) + (" and more" if len(classes) > _SHOWN else "")
+        if len(classes) < KINDS[self.kind].fewest:
+            raise DataError(f"there is one class only ({named}); a classifier needs two")
+        if len(classes) > (KINDS[self.kind].most or len(classes)):
+            raise DataError(f"target.kind is {self.kind} and there are {len(classes)} classes: {named}")
+        return classes
+
+    def numbers(self, words: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> tuple[float, ...]:
+        """Return the class's index."""
+        (word,) = words
+        if word in names:
+            return (float(names.index(word)),)
+        if is_blank(word):
+            raise LabelError(f"no label in {columns[0]}")
+        name = class_of(word, names)
+        if name is not None:
+            return (float(names.index(name)),)
+        expected = ", ".join(names[:_SHOWN])
+        raise LabelError(f"unknown class {word!r}; expected one of {expected}{nearest(word, names)}")
+
+    def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
+        """Return which sample is of which class."""
+        return np.asarray(labels_nt[:, :1] == np.arange(len(names)))
+
+    def strata_of(self, labels_nt: Floats64) -> list[str]:
+        """Return the class."""
+        return [str(int(label)) for label in labels_nt[:, 0]]
+
+    def notes(self, counts: Mapping[str, int], names: Sequence[str]) -> tuple[str, ...]:
+        """Return which words were taken for a class that is written otherwise."""
+        return tuple(spelling_notes(counts, names))
+
+
+class _Columns(Labels):
+    """A number for each column; the columns are the names."""
+
+    def names(self, counts: Mapping[str, int], rule: LabelRule) -> tuple[str, ...]:
+        """Return the columns."""
+        return rule.columns
+
+    def numbers(self, words: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> tuple[float, ...]:
+        """Return a number for each column."""
+        return tuple(self._number(word, column) for word, column in zip(words, columns, strict=True))
+
+    def _number(self, word: str, column: str) -> float:
+        if is_blank(word):
+            raise LabelError(f"no value for target {column}")
+        value = as_number(word)
+        if value is None:
+            raise LabelError(f"target {column} is no finite number")
+        return value
+
+
+class Numbers(_Columns):
+    """A measurement for each column."""
+
+    def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
+        """Return nothing: a measurement is nothing that a sample has or has not."""
+        return np.zeros((len(labels_nt), 0), np.bool_)
+
+    def strata_of(self, labels_nt: Floats64) -> list[str]:
+        """Return the fifth of all samples in which the first measurement lies."""
+        borders = np.quantile(labels_nt[:, 0], np.arange(1, _QUANTILES) / _QUANTILES)
+        return [str(place) for place in np.searchsorted(borders, labels_nt[:, 0], side="right")]
+
+    def counts(self, part: pd.DataFrame, target: Target) -> dict[str, Any]:
+        """Return ``targets`` with mean, deviation, least and greatest of each; None where there is no sample."""
+        labels = _labels(part).reshape(len(part), len(target.names))
+        return {"targets": {name: _moments(column) for name, column in zip(target.names, labels.T, strict=True)}}
+
+    def examples(self, train: pd.DataFrame, target: Target) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+        """Yield one row, from the least to the greatest."""
+        order = np.argsort(_labels(train)[:, 0], kind="stable")
+        yield "from the least to the greatest", order[evenly(len(order), _CLASS_SAMPLES)]
+
+
+class SeveralLabels(_Columns):
+    """Any of several labels, each 0 or 1."""
+
+    def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
+        """Return which sample has which label."""
+        return np.asarray(labels_nt > 0).reshape(len(labels_nt), len(names))
+
+    def strata_of(self, labels_nt: Floats64) -> list[str]:
+        """Return the rarest label that a sample has, or -1."""
+        rarest = np.argsort(labels_nt.sum(axis=0), kind="stable")
+        positive = labels_nt[:, rarest] > 0
+        found = np.where(positive.any(axis=1), rarest[positive.argmax(axis=1)], -1)
+        return [str(label) for label in found]
+
+    def _number(self, word: str, column: str) -> float:
+        value = super()._number(word, column)
+        if value not in (0.0, 1.0):
+            raise LabelError(f"target {column} is neither 0 nor 1")
+        return value
+
+
+def _labels(part: pd.DataFrame) -> Floats64:
+    return labels_of(part) if len(part) else np.zeros((0, 1))
+
+
+def _moments(column: Floats64) -> dict[str, float | None]:
+    values = (column.mean(), column.std(), column.min(), column.max()) if len(column) else (None,) * 4
+    return {
+        key: None if value is None else round(float(value), 6)
+        for key, value in zip(("mean", "std", "min", "max"), values, strict=True)
+    }
+
+
+BINARY = OneClass("binary")
+MULTI_CLASS = OneClass("multi-class")
+MULTI_LABEL = SeveralLabels("multi-label")
+REGRESSION = Numbers("regression")
+LABELS = MULTI_CLASS
+"""For a recipe whose kind of labels ``prepare`` finds out; only what all of them share is asked of it."""

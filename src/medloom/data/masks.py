@@ -1,0 +1,103 @@
+"""Truth that is a mask: a class for each pixel of the image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from medloom.data.checks import ClassMap
+from medloom.data.describe.contrast import contrast_facts
+from medloom.data.describe.pictures import Stack, animation, gallery, write_augmentation
+from medloom.data.splits.given import SPLITS
+from medloom.data.stored import evenly
+from medloom.data.truth import ReportPictures, Truth
+from medloom.files import write_bytes
+from medloom.recipe import MasksRecipe, Recipe
+from medloom.targets import Target
+
+__all__ = ["MASKS", "Masks"]
+
+_SHARE_TOLERANCE = 0.05
+"""A part's share of samples with foreground may differ from the whole by this much before the report mentions it."""
+
+_GALLERY_IMAGES = 24
+_ANIMATION_IMAGES = 120
+
+
+class Masks(Truth):
+    """What masks mean for the data."""
+
+    def class_map(self, recipe: Recipe) -> ClassMap:
+        """Return how the pixels of masks are read."""
+        return ClassMap(MasksRecipe.of(recipe).target.mask_values)
+
+    def label_rule(self, recipe: Recipe) -> None:
+        """Return None: there are no words."""
+
+    def array_pattern(self, recipe: Recipe) -> tuple[str, str]:
+        """Return the pattern of a map of classes, and its key."""
+        return MasksRecipe.of(recipe).data.mask, "mask"
+
+    def store_rules(self, recipe: Recipe) -> dict[str, Any]:
+        """Return the pixel values of the classes."""
+        return {"masks": MasksRecipe.of(recipe).target.mask_values}
+
+    def strata(self, catalogue: pd.DataFrame) -> None:
+        """Return None: samples with foreground and others are balanced."""
+
+    def counts(self, part: pd.DataFrame, target: Target) -> dict[str, Any]:
+        """Return how many samples have foreground."""
+        found = part["foreground_px"] > 0
+        share = round(float(found.mean()), 4) if len(part) else 0.0
+        return {"foreground_samples": int(found.sum()), "foreground_share": share}
+
+    def warnings(self, catalogue: pd.DataFrame, target: Target) -> list[str]:
+        """Return a sentence for each part without foreground, or with another share of it than the whole."""
+        warnings = []
+        found = catalogue["foreground_px"] > 0
+        whole = float(found.mean())
+        for split in SPLITS:
+            share = float(found[catalogue["split"] == split].mean())
+            if share == 0 < whole:
+                warnings.append(f"No sample in {split} has foreground: its metrics on foreground do not exist.")
+            elif abs(share - whole) > _SHARE_TOLERANCE:
+                warnings.append(f"{share:.0%} of the samples in {split} have foreground, {whole:.0%} of all samples.")
+        return warnings
+
+    def pictures(self, shown: ReportPictures) -> dict[str, Any]:
+        """Draw one patient, on the channel that shows the foreground best, and the augmentation of one image."""
+        catalogue, store, folder = shown.catalogue, shown.store, shown.folder
+        rows = catalogue.loc[catalogue["foreground_px"] > 0, "row"].to_numpy()
+        contrast = contrast_facts(store, rows, shown.channels)
+        channel = contrast["channel"] or 0
+        patient = _typical_patient(catalogue)
+        images = catalogue[catalogue["patient_id"] == patient]
+        stack = Stack.read(store, images["row"].to_numpy(), channel)
+        places = evenly(len(images), _GALLERY_IMAGES)
+        write_bytes(folder / "gallery_plain.png", gallery(stack.take(places), masks=False))
+        write_bytes(folder / "gallery_mask.png", gallery(stack.take(places), masks=True))
+        write_bytes(folder / "animation.webp", animation(stack.take(evenly(len(images), _ANIMATION_IMAGES))))
+        largest = int(images["foreground_px"].to_numpy().argmax())
+        write_augmentation(folder, shown.preview, int(images["row"].iloc[largest]), channel)
+        pictures = {
+            "patient_id": patient,
+            "channel": shown.channels[channel],
+            "channel_index": channel,
+            "samples": images["sample_id"].iloc[places].tolist(),
+            "images": len(images),
+            "largest_foreground": str(images["sample_id"].iloc[largest]),
+        }
+        return {"contrast": contrast, "pictures": pictures}
+
+
+def _typical_patient(catalogue: pd.DataFrame) -> str:
+    """The training patient in the middle by number of samples with foreground."""
+    train = catalogue[catalogue["split"] == "train"]
+    counts = (train["foreground_px"] > 0).groupby(train["patient_id"]).sum().sort_values(kind="stable")
+    some = counts[counts > 0]
+    chosen = some if len(some) else counts
+    return str(chosen.index[len(chosen) // 2])
+
+
+MASKS = Masks()

@@ -1,0 +1,119 @@
+"""Measuring a run: choose the operating point on validation, then measure validation and test with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medloom.data import Source
+from medloom.evaluation.family import Choice, Facts, Family, Heatmap
+from medloom.evaluation.gallery import gather_gallery, write_gallery
+from medloom.evaluation.kinds import KINDS
+from medloom.evaluation.reading import Progress, Reading
+from medloom.evaluation.tables import read_cases, write_table
+from medloom.files import read_json, write_json
+from medloom.inference import Predictor, point_from_plain
+from medloom.recipe import Recipe
+
+__all__ = ["combine", "evaluate", "write_measured"]
+
+_FOLDER = "evaluation"
+_SPLITS = ("validation", "test")
+
+
+def evaluate(
+    recipe: Recipe,
+    catalogue: pd.DataFrame,
+    source: Source,
+    predictor: Predictor,
+    run_dir: Path,
+    *,
+    heatmap: Heatmap | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure a predictor on the validation and the test patients.
+
+    Writes into ``run_dir/evaluation``: ``cases.csv`` (a row for each case; every metric comes from it),
+    ``operating_point.json``, ``summary.json``, ``gallery.json`` and ``gallery/*.png``; for masks also
+    ``patients.csv``. The operating point is chosen on validation alone, so the test metrics are honest; the validation
+    metrics are a little too good.
+
+    Args:
+        recipe: Says how to read the files and to choose the operating point.
+        catalogue: The catalogue with its splits.
+        source: Where the files are.
+        predictor: What is measured; its own operating point is not used.
+        run_dir: The run directory.
+        heatmap: Shows where a network looked; None for no heat maps.
+        progress: Called with images done and images in all; validation may count twice.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        DataError: If a file cannot be read any more.
+    """
+    target, folder = recipe.predicts(), run_dir / _FOLDER
+    family = KINDS[target.kind](target)
+    reading = Reading(recipe, source, predictor, progress)
+    table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS)])
+    summary = family.summary(table, choice, recipe.evaluate.bootstrap)
+    write_measured(folder, family, table, choice, summary)
+    reading = replace(reading, predictor=predictor.at(point_from_plain(choice.point, target)))
+    write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap))
+    return summary
+
+
+def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, Any]:
+    """Take the metrics over the test cases of all folds, and gather their galleries.
+
+    Every case keeps the answer of its own fold, at that fold's operating point. ``run_dir/evaluation`` gets the same
+    files as from ``evaluate``.
+
+    Args:
+        recipe: The recipe of the whole.
+        folds: The run directories of the folds, each measured.
+        run_dir: The run directory of the whole.
+
+    Returns:
+        The summary, as in ``summary.json``; ``folds`` holds the metrics and the operating point of each.
+    """
+    target, folder = recipe.predicts(), run_dir / _FOLDER
+    family, parts = KINDS[target.kind](target), [fold / _FOLDER for fold in folds]
+    found = [read_json(part / "summary.json") for part in parts]
+    table = pd.concat([_test_cases(part, number) for number, part in enumerate(parts)], ignore_index=True)
+    choice = family.combine(found)
+    summary = family.summary(table, choice, recipe.evaluate.bootstrap)
+    summary["folds"] = [
+        {"fold": number, "metrics": one["test"]["metrics"], "operating_point": one["operating_point"]}
+        for number, one in enumerate(found)
+    ]
+    write_measured(folder, family, table, choice, summary)
+    gather_gallery(folder, parts)
+    return summary
+
+
+def write_measured(folder: Path, family: Family, table: pd.DataFrame, choice: Choice, summary: Facts) -> None:
+    """Write the tables, ``operating_point.json`` and ``summary.json``.
+
+    Args:
+        folder: Where to.
+        family: Says which further tables there are.
+        table: The per-case table.
+        choice: The operating point.
+        summary: Everything that was measured.
+    """
+    write_table(folder / "cases.csv", table)
+    for name, further in family.tables(table).items():
+        write_table(folder / name, further)
+    write_json(folder / "operating_point.json", choice.plain())
+    write_json(folder / "summary.json", summary)
+
+
+def _test_cases(folder: Path, fold: int) -> pd.DataFrame:
+    cases = read_cases(folder / "cases.csv")
+    return cases[cases["split"] == "test"].assign(fold=fold)

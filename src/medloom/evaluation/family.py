@@ -1,0 +1,105 @@
+"""What every kind of answer provides so that one driver can measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medloom.evaluation.gallery import Gallery
+from medloom.evaluation.reading import Reading
+from medloom.recipe import Recipe
+from medloom.targets import Target
+
+__all__ = ["Choice", "Facts", "Family", "Heatmap"]
+
+Facts = dict[str, Any]
+"""Plain JSON types by name."""
+
+Heatmap = Callable[[NDArray[np.float32], NDArray[np.float32] | None, int], NDArray[Any] | None]
+"""From ``(1, C, h, w)``, encoded metadata ``(1, F)`` or None and an output's number to ``(h, w)`` in 0..1, or None."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An operating point and how it was chosen.
+
+    Args:
+        point: The point as plain JSON types, as ``medloom.inference.point_from_plain`` takes it.
+        rule: How it was chosen, in words.
+        text: The point in one sentence; empty where there is nothing to decide.
+        notes: What a reader should know, such as a target without a positive validation case.
+        search: What else was tried, for ``operating_point.json``.
+        facts: What else the summary says of the choice.
+    """
+
+    point: Mapping[str, Any]
+    rule: str
+    text: str = ""
+    notes: tuple[str, ...] = ()
+    search: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> Facts:
+        """Return what ``operating_point.json`` holds."""
+        return {**self.point, "rule": self.rule, "notes": list(self.notes), **self.search}
+
+
+class Family(Protocol):
+    """How one kind of answer is measured; made from a target."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+
+    def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
+        """Choose the operating point on the validation rows and measure validation and test with it.
+
+        Args:
+            recipe: Says how to choose the operating point.
+            reading: Reads samples and runs the network.
+            rows: The rows of the catalogue of these two splits.
+
+        Returns:
+            The per-case table, and the choice.
+        """
+
+    def summary(self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients") -> Facts:
+        """Take every metric from the per-case table.
+
+        Args:
+            table: A row for each case, of one or two splits.
+            choice: The operating point by which the table was made.
+            resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
+            over: What is drawn: ``patients`` or ``images``.
+
+        Returns:
+            What ``summary.json`` holds.
+        """
+
+    def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
+        """Return further tables to be written, by file name."""
+
+    def gallery(
+        self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, table: pd.DataFrame, heatmap: Heatmap | None
+    ) -> Gallery:
+        """Choose and draw test cases.
+
+        Args:
+            recipe: The recipe.
+            reading: Reads samples and runs the network, at the operating point that was chosen.
+            rows: The catalogue, all splits.
+            table: The per-case table.
+            heatmap: Shows where a network looked; None for no heat maps.
+        """
+
+    def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
+        """Return the operating point of several folds together.
+
+        Args:
+            summaries: The summary of each fold.
+        """

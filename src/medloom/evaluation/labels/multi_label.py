@@ -1,0 +1,121 @@
+"""Any of several labels for the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medloom import metrics
+from medloom.evaluation.family import Choice, Facts
+from medloom.evaluation.labels.gallery import mistakes
+from medloom.evaluation.labels.questions import Question
+from medloom.evaluation.labels.sampling import Sampler, question_facts
+from medloom.evaluation.labels.statistics import Floats64, Measure, mean_of, question_measure
+from medloom.evaluation.labels.thresholds import Thresholded
+from medloom.recipe import LabelsRecipe
+from medloom.recipe.kinds.labels import MultiLabelRecipe
+
+__all__ = ["MultiLabel"]
+
+_MEANS = (
+    "roc_auc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+    "balanced_accuracy",
+    "mcc",
+    "brier",
+    "log_loss",
+    "ece",
+)
+
+
+@dataclass(frozen=True)
+class MultiLabel(Thresholded):
+    """Measures several labels: ``truth_0`` …, ``score_0`` …, ``decision_0`` …, one for each label."""
+
+    @property
+    def truth_columns(self) -> list[str]:
+        """A column for each label, 0 or 1."""
+        return self._numbered("truth")
+
+    @property
+    def decision_columns(self) -> list[str]:
+        """A column for each label, 0 or 1."""
+        return self._numbered("decision")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """A label is there or not."""
+        return ("0", "1")
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Each label."""
+        return self.target.names
+
+    def questions(self, cases: pd.DataFrame) -> list[Question]:
+        """Return whether each label is there."""
+        return [
+            Question(
+                name,
+                cases[f"truth_{index}"].to_numpy() == 1,
+                cases[f"score_{index}"].to_numpy(float),
+                cases[f"decision_{index}"].to_numpy() == 1,
+            )
+            for index, name in enumerate(self.target.names)
+        ]
+
+    def statistics(self, cases: pd.DataFrame) -> Measure:
+        """Return means over the labels for which a metric is defined, and how often all labels are right."""
+        questions = self.questions(cases)
+        measures = [question_measure(question) for question in questions]
+        right = np.logical_and.reduce([one.truth == one.decision for one in questions]).astype(float)
+        once = np.ones((1, len(right)))
+        defined = [{name: ~np.isnan(value[0]) for name, value in each(once).items()} for each in measures]
+
+        def measure(weights: Floats64) -> dict[str, Floats64]:
+            found = [each(weights) for each in measures]
+            means = {
+                name: mean_of(
+                    [one[name] for one, there in zip(found, defined, strict=True) if there[name]], len(weights)
+                )
+                for name in _MEANS
+            }
+            return {**means, "exact_match": metrics.weighted_mean(right, weights)}
+
+        return measure
+
+    def constant_answer(self, constant: pd.DataFrame) -> str:
+        """Return what a constant answer of several labels is."""
+        return "the more frequent answer for each label"
+
+    def per_target(self, cases: pd.DataFrame, sampler: Sampler) -> Facts:
+        """Return the facts of each label."""
+        return {question.name: question_facts(question, sampler) for question in self.questions(cases)}
+
+    def choose(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Choice:
+        """Choose the threshold of each label on validation cases."""
+        return self.choose_by(cases, MultiLabelRecipe.of(recipe).evaluate)
+
+    def mistakes(self, cases: pd.DataFrame, catalogue: pd.DataFrame) -> pd.DataFrame:
+        """Return the labels that were missed or given wrongly; a case comes once for each of them."""
+        found = [self._of_label(cases, index, name) for index, name in enumerate(self.target.names)]
+        return pd.concat(found, ignore_index=True)
+
+    @property
+    def heat_shows(self) -> str:
+        """The heat map is that of the label that was wrong."""
+        return "what speaks for the label in question"
+
+    def _of_label(self, cases: pd.DataFrame, index: int, name: str) -> pd.DataFrame:
+        """Cases that have one of several labels and were not given it, or the reverse."""
+        wrong = cases[cases[f"truth_{index}"] != cases[f"decision_{index}"]]
+        given = wrong[f"decision_{index}"].to_numpy(int) == 1
+        score = wrong[f"score_{index}"].to_numpy(float)
+        truth, decision = np.where(given, f"not {name}", name), np.where(given, name, f"not {name}")
+        return mistakes(wrong, truth, decision, np.where(given, score, 1.0 - score), index)

@@ -1,0 +1,124 @@
+"""The metrics of labels, taken on all cases and on resamples of the patients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.curves import curve_facts, curves, reliability_facts
+from medloom.evaluation.labels.questions import Question
+from medloom.evaluation.labels.statistics import Measure, question_measure
+from medloom.evaluation.metrics import Metric
+from medloom.metrics import Resampled, confusion_matrix, resample
+
+__all__ = ["METRICS", "Sampler", "compared", "drawn_facts", "matrix_facts", "question_facts", "question_sizes"]
+
+_SEED = 0
+
+METRICS: dict[str, Metric] = {
+    "roc_auc": Metric(
+        "ROC AUC", "Chance that a positive case has a higher score than a negative one; 0.5 says nothing."
+    ),
+    "average_precision": Metric(
+        "Average precision", "Area under precision and recall; without skill, the share of positive cases."
+    ),
+    "sensitivity": Metric("Sensitivity", "Share of the positive cases that were called positive."),
+    "specificity": Metric("Specificity", "Share of the negative cases that were called negative."),
+    "precision": Metric(
+        "Precision", "Share of the cases called positive that are; it falls with the share of positive cases."
+    ),
+    "f1": Metric("F1", "Harmonic mean of precision and sensitivity; over several classes their mean."),
+    "accuracy": Metric("Accuracy", "Share of the cases decided rightly; compare it with the baseline's."),
+    "balanced_accuracy": Metric(
+        "Balanced accuracy", "Mean of the shares found of each class; a constant gets 1 / classes."
+    ),
+    "mcc": Metric("Matthews correlation", "Correlation of truth and decision; 0 says nothing."),
+    "exact_match": Metric("Exact match", "Share of the cases with every label decided rightly."),
+    "brier": Metric("Brier score", "Mean squared distance of the probabilities from the truth.", better="lower"),
+    "log_loss": Metric(
+        "Log loss", "Mean negative logarithm of the true class's probability, in nats.", "nats", "lower"
+    ),
+    "ece": Metric(
+        "Calibration error",
+        "Expected calibration error: mean distance between probability and share of positive cases in ten bins of "
+        "equal width; for several classes, of the most probable one. Chance raises it, and resampling "
+        "adds chance: its interval lies high.",
+        better="lower",
+    ),
+    "ece_mass": Metric(
+        "Calibration error, equal bins", "The same in ten bins that hold equally many cases.", better="lower"
+    ),
+    "mae": Metric("Mean absolute error", "Mean distance between prediction and truth.", "value", "lower"),
+    "rmse": Metric("Root mean squared error", "As above, large errors counting more.", "value", "lower"),
+    "r2": Metric("R²", "Share of the variance explained; 0 for always predicting the mean."),
+    "spearman": Metric("Spearman correlation", "Correlation of the ranks; 0 says nothing."),
+}
+"""Every metric of a ``summary.json`` of labels, in the order of the report."""
+
+
+class Sampler:
+    """Draws the same patients for every metric of a table.
+
+    Args:
+        cases: The per-case table.
+        resamples: Resamples of the patients; 0 gives no intervals.
+    """
+
+    def __init__(self, cases: pd.DataFrame, resamples: int) -> None:
+        self._patients = cases["patient_id"].astype(str).to_numpy()
+        self._weights = cases["weight"].to_numpy(float) if "weight" in cases else None
+        self._resamples = resamples
+
+    def draw(self, measure: Measure) -> Resampled:
+        """Take a statistic on all cases and on every resample."""
+        return resample(self._patients, measure, self._resamples, _SEED, self._weights)
+
+    def metrics(self, measure: Measure, sizes: dict[str, int]) -> Facts:
+        """Return estimates by name in the order of ``METRICS``.
+
+        Args:
+            measure: The statistics.
+            sizes: How many cases count in a metric, where it is not all of them.
+        """
+        found, n = self.draw(measure), len(self._patients)
+        return {name: found.estimate(name, sizes.get(name, n)).plain() for name in METRICS if name in found.point}
+
+
+def compared(metrics: Facts, answer: str = "") -> Facts:
+    """Return the baselines of labels: the metrics of always giving the same answer, and which."""
+    return {"constant": {"title": "Constant answer", "answer": answer, "metrics": metrics}}
+
+
+def question_sizes(question: Question) -> dict[str, int]:
+    """Return how many cases count in the metrics of a question that do not count all."""
+    return {
+        "sensitivity": int(question.truth.sum()),
+        "specificity": int((~question.truth).sum()),
+        "precision": int(question.decision.sum()),
+    }
+
+
+def question_facts(question: Question, sampler: Sampler) -> Facts:
+    """Return everything about one question."""
+    constant = question.constant()
+    return {
+        "metrics": sampler.metrics(question_measure(question), question_sizes(question)),
+        "baselines": compared(sampler.metrics(question_measure(constant), question_sizes(constant))),
+        "confusion": matrix_facts(question.truth, question.decision, ("no", "yes")),
+        **drawn_facts(question, sampler),
+    }
+
+
+def drawn_facts(question: Question, sampler: Sampler) -> Facts:
+    """Return what is drawn of a question."""
+    found = sampler.draw(lambda weights: curves(question, weights))
+    return {"reliability": reliability_facts(question, found), "curves": curve_facts(question, found)}
+
+
+def matrix_facts(truth: NDArray[Any], decision: NDArray[Any], names: tuple[str, ...]) -> Facts:
+    """Return a confusion matrix: class indices of the truth in rows, of the decisions in columns."""
+    counts = confusion_matrix(truth, decision, len(names))[0].astype(int)
+    return {"classes": list(names), "matrix": counts.tolist()}

@@ -1,0 +1,93 @@
+"""From the per-case table of labels to every metric that is reported, each with its interval.
+
+The baseline beside the metrics always gives the same answer: the more frequent class, with its frequency among
+these very cases as probability (of numbers their mean). No constant can do better, so what does not beat it has
+learnt nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.groups import groups
+from medloom.evaluation.labels.sampling import Sampler, compared
+
+if TYPE_CHECKING:
+    from medloom.evaluation.labels.family import Labels
+
+__all__ = ["summarise"]
+
+_FEWEST_CASES = 10
+
+
+def summarise(cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts:
+    """Take every metric from the cases of one split.
+
+    Args:
+        cases: Rows of the per-case table, of one split; see ``Labels`` for its columns.
+        labels: What is predicted.
+        resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
+
+    Returns:
+        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``confusion``,
+        ``reliability``, ``curves``, ``per_target`` (each class against the rest, or each target, with the same
+        entries), ``groups`` and ``per_patient``; plain JSON types, None where a metric is not defined.
+
+    Raises:
+        DataError: If the table does not hold what the target says.
+    """
+    labels.check(cases)
+    sampler = Sampler(cases, resamples)
+    constant = labels.constant(cases) if len(cases) else cases
+    return {
+        "counts": _counts(cases, labels),
+        "metrics": sampler.metrics(labels.statistics(cases), labels.sizes(cases)),
+        "baselines": compared(
+            sampler.metrics(labels.statistics(constant), labels.sizes(constant)), labels.constant_answer(constant)
+        ),
+        "confusion": labels.confusion(cases),
+        **{"reliability": {}, "curves": {}, **labels.drawn(cases, sampler)},
+        "per_target": labels.per_target(cases, sampler),
+        "groups": [_group(*group, labels, resamples) for group in groups(cases)],
+        "per_patient": _per_patient(cases, labels, resamples),
+    }
+
+
+def _counts(cases: pd.DataFrame, labels: Labels) -> Facts:
+    """Images and patients, and how many of them are positive for each class or target."""
+    positives = {
+        question.name: {
+            "images": int(question.truth.sum()),
+            "patients": int(cases["patient_id"][question.truth].nunique()),
+            "prevalence": float(question.truth.mean()) if len(question.truth) else None,
+        }
+        for question in labels.questions(cases)
+    }
+    return {"images": len(cases), "patients": int(cases["patient_id"].nunique()), "positives": positives}
+
+
+def _group(column: str, value: str, cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts:
+    """Counts of a group, and its headline metrics where they mean something."""
+    questions = labels.questions(cases)
+    mixed = [question for question in questions if 0 < question.truth.sum() < len(question.truth)]
+    note = ""
+    if len(cases) < _FEWEST_CASES:
+        note = f"fewer than {_FEWEST_CASES} cases"
+    elif questions and not mixed:
+        note = "one class only"
+    metrics = {}
+    if not note:
+        metrics = Sampler(cases, resamples).metrics(labels.statistics(cases), labels.sizes(cases))
+    headlines = {name: metrics[name] for name in labels.headlines if name in metrics}
+    return {"column": column, "value": value, **_counts(cases, labels), "metrics": headlines or None, "note": note}
+
+
+def _per_patient(cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts | None:
+    pooled = labels.pooled(cases)
+    if pooled is None:
+        return None
+    metrics = Sampler(pooled, resamples).metrics(labels.statistics(pooled), labels.sizes(pooled))
+    return {"patients": len(pooled), "metrics": metrics, "confusion": labels.confusion(pooled)}

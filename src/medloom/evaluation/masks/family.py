@@ -1,0 +1,188 @@
+"""How masks are measured, each image in its own geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medloom.data import ClassMap, PageReader, preferred_channel, read_mask
+from medloom.errors import DataError
+from medloom.evaluation.family import Choice, Facts, Heatmap
+from medloom.evaluation.folds import notes_of_folds, rule_of_folds
+from medloom.evaluation.gallery import Gallery
+from medloom.evaluation.masks.cases import Case, evaluate_cases
+from medloom.evaluation.masks.gallery import choose_cases, draw_case, make_gallery
+from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
+from medloom.evaluation.masks.summary import HEADLINES, METRICS, patient_table, point_dice, summarise
+from medloom.evaluation.reading import Answer, Reading, counted_by
+from medloom.evaluation.summary import summary_of
+from medloom.evaluation.text import sentence_case
+from medloom.inference import MaskPoint, MaskPrediction, Predictor
+from medloom.recipe import MasksRecipe, Recipe
+from medloom.targets import Target
+from medloom.wording import counted
+
+__all__ = ["Masks", "choice_of", "notes_of"]
+
+_KEYS = ("threshold", "min_region_px")
+_MOST_LOST = 0.5  # share of the Dice at threshold 0.5
+
+_True = tuple[Answer, NDArray[np.uint8]]
+_OnGrid = tuple[NDArray[np.uint8], NDArray[np.float32], str]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Measures masks.
+
+    Args:
+        target: The classes, the background first.
+    """
+
+    target: Target
+
+    def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
+        """Choose threshold and smallest region on the network's grid, then measure in the geometry of each image.
+
+        Args:
+            recipe: Says how to choose the operating point.
+            reading: Reads samples and runs the network.
+            rows: The rows of the catalogue of validation and test.
+
+        Returns:
+            A row for each case and class, validation first, and the choice.
+        """
+        masks = MasksRecipe.of(recipe)
+        parts = [rows[rows["split"] == split] for split in ("validation", "test")]
+        searched = parts[0] if "auto" in (masks.evaluate.threshold, masks.evaluate.min_region_px) else rows[:0]
+        count = counted_by(reading.progress, len(searched) + sum(map(len, parts)))
+        found = choose_point(_on_grid(count(_with_truth(masks, reading, searched)), reading.predictor), masks.evaluate)
+        chosen = reading.predictor.at(found.point)
+        pairs = (pair for part in parts for pair in count(_with_truth(masks, reading, part)))
+        table = evaluate_cases((_case(*pair, chosen) for pair in pairs), self.target.names)
+        return table, choice_of(found, rule_in_words(masks.evaluate), table, self.target)
+
+    def summary(self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients") -> Facts:
+        """Take every metric from the per-case table; see ``medloom.evaluation.family``."""
+        return summary_of(
+            self.target, choice, table, partial(summarise, resamples=resamples), METRICS, HEADLINES, resamples, over
+        )
+
+    def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
+        """Return the table of the patients."""
+        return {"patients.csv": patient_table(table)}
+
+    def gallery(
+        self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, table: pd.DataFrame, heatmap: Heatmap | None
+    ) -> Gallery:
+        """Draw the worst and the best test cases, which are predicted once more: no prediction was kept."""
+        masks = MasksRecipe.of(recipe)
+        test = table[table["split"] == "test"]
+        groups = choose_cases(test)
+        shown = {sample for group in groups.values() for sample in group}
+        chosen = rows[(rows["split"] == "test") & rows["sample_id"].isin(shown)]
+        channels = recipe.data.channels
+        channel = preferred_channel(channels)
+        drawn = {}
+        for answer, truth in _with_truth(masks, reading, chosen):
+            case = _case(answer, truth, reading.predictor)
+            drawn[case.sample_id] = draw_case(case, answer.prepared.pixels, channel)
+        return make_gallery(groups, drawn, test, channels[channel] if len(channels) > 1 else "")
+
+    def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
+        """Return the middle threshold and the middle smallest region of the folds."""
+        points = [one["operating_point"] for one in summaries]
+        middle = MaskPoint(*(sorted(one[key] for one in points)[len(points) // 2] for key in _KEYS))
+        return Choice(
+            point=middle.plain(),
+            rule=rule_of_folds(summaries, "the middle one"),
+            text=_text(middle, self.target),
+            notes=notes_of_folds([one["notes"] for one in summaries]),
+            facts={"within_limit": all(one["within_limit"] for one in summaries)},
+        )
+
+
+def choice_of(found: GridChoice, rule: str, table: pd.DataFrame, target: Target) -> Choice:
+    """Return what was chosen from the grid, with what a reader should know of it.
+
+    Args:
+        found: The point and the grid.
+        rule: How it was chosen, in words.
+        table: The per-case table at this point.
+        target: The classes.
+    """
+    return Choice(
+        point=found.point.plain(),
+        rule=rule,
+        text=_text(found.point, target),
+        notes=notes_of(found, *point_dice(table[table["split"] == "validation"])),
+        search=found.search(),
+        facts={"within_limit": found.within_limit},
+    )
+
+
+def notes_of(choice: GridChoice, found: float | None, plain: float | None) -> tuple[str, ...]:
+    """Return what a reader should know of the operating point.
+
+    Args:
+        choice: The point and the grid.
+        found: Mean Dice over validation images with foreground at the point; None without such an image.
+        plain: The same at threshold 0.5 without a smallest region.
+    """
+    notes = []
+    if not choice.within_limit:
+        notes.append("no operating point kept to the highest false positive rate on the validation images")
+    if found is None or plain is None:
+        notes.append("no validation image holds foreground to choose the operating point by")
+    elif found == 0.0:
+        notes.append("the operating point finds no foreground on validation: the model cannot tell it from the rest")
+    elif found < _MOST_LOST * plain and len(choice.thresholds) * len(choice.min_regions_px) > 1:
+        notes.append(
+            f"the operating point takes Dice on validation images with foreground from {plain:.3f} (at 0.5) to "
+            f"{found:.3f}; with a larger evaluate.max_false_positive_rate more foreground is kept"
+        )
+    return tuple(notes)
+
+
+def _text(point: MaskPoint, target: Target) -> str:
+    name = target.foreground[0] if len(target.foreground) == 1 else "foreground"
+    smallest = f", and from {counted(point.min_region_px, 'pixel')} on" if point.min_region_px > 1 else ""
+    return f"{sentence_case(name)} from probability {point.threshold:.3g} on{smallest}."
+
+
+def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> Iterator[_True]:
+    """What the network says about each row, with its true mask as the file has it, untouched by any resizing."""
+    reader, classes = PageReader(reading.source.read), ClassMap(recipe.target.mask_values)
+    for answer in reading.answers(rows):
+        row = answer.row
+        reader.only([row["mask"]])
+        truth = read_mask(reader, row["mask"], classes, row["frame"])
+        if answer.prepared.pixels.shape[:2] != truth.shape:
+            raise DataError(f"{row['sample_id']}: image and mask differ in size; run `medloom prepare` again")
+        yield answer, truth
+
+
+def _on_grid(pairs: Iterable[_True], predictor: Predictor) -> Iterator[_OnGrid]:
+    """Truth, probabilities and patient on the network's grid, where small regions are erased."""
+    for answer, truth in pairs:
+        yield predictor.preprocess.resize_mask(truth), answer.output, answer.row["patient_id"]
+
+
+def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Case:
+    """Bring the answer to the image's geometry, at the predictor's operating point."""
+    prediction = MaskPrediction.of(predictor.finish(answer.output, answer.prepared))
+    return Case(
+        sample_id=answer.row["sample_id"],
+        patient_id=answer.row["patient_id"],
+        split=answer.row["split"],
+        truth=truth,
+        predicted=prediction.mask,
+        probabilities=prediction.probabilities,
+        spacing_mm=answer.prepared.spacing_mm,
+    )

@@ -1,0 +1,41 @@
+"""What a metric is called and what it says, and how intervals were taken: alike for whatever was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Metric", "interval_facts", "meanings"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: what it is called and what it says in one line.
+
+    Args:
+        label: Short name for people.
+        meaning: One sentence.
+        unit: ``share`` (0 to 1), ``px``, ``mm``, ``count``, ``nats``, or ``value`` for the unit of what is predicted.
+        better: ``higher`` or ``lower``.
+    """
+
+    label: str
+    meaning: str
+    unit: str = "share"
+    better: str = "higher"
+
+
+def meanings(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Return what metrics mean, by name, as plain JSON types."""
+    return {name: asdict(metric) for name, metric in metrics.items()}
+
+
+def interval_facts(resamples: int, over: str = "patients") -> dict[str, Any]:
+    """Return how the intervals were taken, as plain JSON types.
+
+    Args:
+        resamples: How often was drawn.
+        over: What was drawn: ``patients``, or ``images`` where it is not known which images are of one patient.
+    """
+    return {"level": 0.95, "resamples": resamples, "over": over, "method": "percentile"}

@@ -1,0 +1,30 @@
+"""The per-case table as a file: the one source of every metric."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from medloom.files import write_text
+
+__all__ = ["GROUP_PREFIX", "read_cases", "write_table"]
+
+GROUP_PREFIX = "group_"
+"""Columns of the per-case table by which metrics are also taken."""
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, atomically."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_cases(path: Path) -> pd.DataFrame:
+    """Read a per-case table; identifiers and groups stay words, so that a group may be called 1 or NA.
+
+    Args:
+        path: ``cases.csv`` of an evaluation.
+    """
+    columns = pd.read_csv(path, nrows=0).columns
+    words = ["sample_id", "patient_id", *(name for name in columns if str(name).startswith(GROUP_PREFIX))]
+    return pd.read_csv(path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""])

@@ -1,0 +1,71 @@
+"""What was measured as text: numbers for captions, and rows and lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from medloom.wording import metric_text
+
+__all__ = ["metric_rows", "number", "point_lines", "quantity", "sentence_case"]
+
+_MOST_WRITTEN_OUT = 1e9
+
+
+def metric_rows(summary: Mapping[str, Any], count: int | None = None) -> list[tuple[str, str]]:
+    """Return the metrics of the test cases as their label and their value with the 95 % interval.
+
+    Args:
+        summary: As in ``summary.json``, of any kind of answer.
+        count: How many, the headlines first; all by default.
+    """
+    metrics, meanings = summary["test"]["metrics"], summary["meanings"]
+    headlines = [name for name in summary["headlines"] if name in metrics]
+    names = headlines + [name for name in metrics if name not in headlines]
+    return [(meanings[name]["label"], metric_text(metrics[name], meanings[name]["unit"])) for name in names[:count]]
+
+
+def point_lines(summary: Mapping[str, Any]) -> str:
+    """Say in whole lines where the operating point lies and what a reader should know of it; nothing for numbers.
+
+    Args:
+        summary: As in ``summary.json``, of any kind of answer.
+    """
+    lines = [summary["point_text"]] if summary["point_text"] else []
+    lines += [f"Note: {note}." for note in summary["notes"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number for reading: thousands separated, ``digits`` decimals for a fraction, ``–`` for None."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
+
+
+def quantity(value: float, digits: int = 4, *, sign: bool = False) -> str:
+    """Return a measured value of any size for reading: ``digits`` digits that count, and every one before the point.
+
+    Args:
+        value: The value, in a unit of its own.
+        digits: Digits that count.
+        sign: Whether a plus is written too.
+
+    Example:
+        >>> quantity(12345.67), quantity(0.0123456), quantity(2.5, sign=True)
+        ('12,346', '0.01235', '+2.5')
+    """
+    plus = "+" if sign else ""
+    if 10**digits <= abs(value) < _MOST_WRITTEN_OUT:
+        return f"{value:{plus},.0f}"
+    return f"{value:{plus},.{digits}g}"
+
+
+def sentence_case(text: str) -> str:
+    """Return a text with a capital at its beginning; the rest stays as it is.
+
+    Example:
+        >>> sentence_case("enhancing ET")
+        'Enhancing ET'
+    """
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,217 @@
+"""What every kind of answer offers, so that nobody has to ask which kind it is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import VerifyError
+from medloom.inference.prepared import Prepared
+from medloom.inference.views import View
+from medloom.targets import Target
+from medloom.transforms.preprocess import Preprocess
+
+__all__ = [
+    "JSON",
+    "NPY",
+    "PNG",
+    "PROBABILITIES",
+    "Answers",
+    "Difference",
+    "Point",
+    "Prediction",
+    "check_keys",
+    "compare_probabilities",
+    "expect",
+    "golden_file",
+    "is_share",
+    "npy_bytes",
+]
+
+Floats32 = NDArray[np.float32]
+T = TypeVar("T")
+
+JSON = "application/json"
+PNG = "image/png"
+NPY = "application/x-npy"
+
+PROBABILITIES = "probabilities.npy"
+"""The file of a golden example that every kind of answer has."""
+
+
+class Point(Protocol):
+    """An operating point: where probabilities become a decision."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        ...
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a prediction is from the one in a golden example.
+
+    Args:
+        probability: Largest difference of a probability, or of a number.
+        mask_px: Pixels of the mask that differ; 0 for answers without one.
+    """
+
+    probability: float
+    mask_px: int = 0
+
+
+class Prediction(Protocol):
+    """What the model says about one image."""
+
+    @property
+    def probabilities(self) -> Floats32:
+        """Probabilities, or numbers, as float32."""
+        ...
+
+    @property
+    def point(self) -> Point:
+        """What turned probabilities into a decision."""
+        ...
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        ...
+
+    def encode(self, form: str = JSON, **more: object) -> bytes:
+        """Return it as bytes.
+
+        Args:
+            form: A media type, one of the predictor's ``forms``.
+            more: Further keys of the JSON; they have no place in other forms.
+
+        Raises:
+            ValueError: If it has no such form.
+        """
+        ...
+
+    def golden(self) -> dict[str, bytes]:
+        """Return the files, by name, that a later prediction can be compared with."""
+        ...
+
+    def difference(self, golden: Mapping[str, bytes], tolerance: float) -> Difference:
+        """Compare it with what ``golden`` returned earlier.
+
+        Args:
+            golden: The files by name.
+            tolerance: Largest difference in probability that is let through.
+
+        Raises:
+            VerifyError: If it differs more, or files are missing.
+        """
+        ...
+
+
+class Answers(Protocol):
+    """How one kind of answer is made out of what the network gives."""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Media types that a prediction can be encoded as, the default first."""
+        ...
+
+    @property
+    def golden(self) -> tuple[str, ...]:
+        """Names of the files that ``Prediction.golden`` gives."""
+        ...
+
+    def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
+        """Return the size that `medloom.imaging.decode` may reduce an image to; None for its own."""
+        ...
+
+    def default_point(self, target: Target) -> Point:
+        """Return the operating point where none was chosen."""
+        ...
+
+    def point_from_plain(self, plain: Mapping[str, Any], target: Target) -> Point:
+        """Take back what ``Point.plain`` returned.
+
+        Raises:
+            ValueError: If it is no operating point of this target.
+        """
+        ...
+
+    def mean(self, seen: Iterable[tuple[View, Floats32]]) -> Floats32:
+        """Return the mean of what the network answered to several views of a batch."""
+        ...
+
+    def finish(
+        self, answer: Floats32, prepared: Prepared, *, target: Target, point: Point, preprocess: Preprocess
+    ) -> Prediction:
+        """Make the prediction.
+
+        Args:
+            answer: What the network gave for one image: ``(K, h, w)`` or ``(K,)`` float32.
+            prepared: The image it belongs to.
+            target: What is predicted.
+            point: The operating point.
+            preprocess: Brings maps back to the geometry of the image.
+        """
+        ...
+
+
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """Encode an array as NPY."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def golden_file(golden: Mapping[str, bytes], name: str) -> bytes:
+    """Return a file of a golden example.
+
+    Raises:
+        VerifyError: If it is not there.
+    """
+    if name not in golden:
+        raise VerifyError(f"the golden example has no {name}; package the model again")
+    return golden[name]
+
+
+def compare_probabilities(found: Floats32, golden: Mapping[str, bytes], tolerance: float) -> float:
+    """Return the largest difference from the probabilities of a golden example.
+
+    Raises:
+        VerifyError: If the shapes differ, or the difference is larger than ``tolerance``.
+    """
+    expected = np.load(io.BytesIO(golden_file(golden, PROBABILITIES)), allow_pickle=False)
+    if found.shape != expected.shape:
+        raise VerifyError(f"the golden answer has shape {found.shape}, expected {expected.shape}")
+    difference = float(np.abs(found - expected).max())
+    if not difference <= tolerance:
+        raise VerifyError(
+            f"the model's answer to the golden example is off by {difference:.2g} in probability; "
+            f"at most {tolerance:g} is let through. The runtime computes differently here, or the weights are wrong."
+        )
+    return difference
+
+
+def check_keys(plain: Mapping[str, Any], *expected: str) -> None:
+    """Raise a ``ValueError`` if an operating point has other keys than these."""
+    if set(plain) != set(expected):
+        raise ValueError(f"an operating point with {', '.join(map(str, plain))}; expected {', '.join(expected)}")
+
+
+def is_share(value: object) -> bool:
+    """Whether a value is a number in 0..1."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value <= 1.0
+
+
+def expect(value: object, wanted: type[T]) -> T:
+    """Take a value for one of a class, in a file that only such values reach.
+
+    Raises:
+        TypeError: If it is of another one, which is an error of the program.
+    """
+    if not isinstance(value, wanted):
+        raise TypeError(f"a {type(value).__name__} where a {wanted.__name__} is needed")
+    return value

@@ -1,0 +1,280 @@
+"""Labels of the whole image: one of two classes, one of several, any of several labels, or numbers.
+
+Shapes: N images, K outputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.inference.answers.base import (
+    JSON,
+    PROBABILITIES,
+    Difference,
+    Point,
+    Prediction,
+    check_keys,
+    compare_probabilities,
+    expect,
+    is_share,
+    npy_bytes,
+)
+from medloom.inference.metadata import MetadataGaps
+from medloom.inference.prepared import Prepared
+from medloom.inference.views import View
+from medloom.targets import Target
+from medloom.transforms.preprocess import Preprocess
+
+__all__ = [
+    "BINARY",
+    "MULTI_CLASS",
+    "MULTI_LABEL",
+    "REGRESSION",
+    "LabelAnswers",
+    "LabelPoint",
+    "LabelPrediction",
+]
+
+Floats32 = NDArray[np.float32]
+
+_EVEN = 0.5
+
+
+@dataclass(frozen=True)
+class LabelPoint:
+    """Where a probability becomes a decision.
+
+    Args:
+        thresholds: Probability from which the positive class, or each label, is decided, 0..1; empty for several
+            classes, of which the likeliest is taken, and for numbers.
+
+    Raises:
+        ValueError: If one does not lie between 0 and 1.
+    """
+
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for threshold in self.thresholds:
+            if not 0.0 <= threshold <= 1.0:
+                raise ValueError(f"a threshold is {threshold}; it must lie between 0 and 1")
+
+    @classmethod
+    def of(cls, point: Point) -> Self:
+        """Take an operating point for one of labels, in a file that only such points reach.
+
+        Raises:
+            TypeError: If it is of another kind, which is an error of the program.
+        """
+        return expect(point, cls)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"thresholds": list(self.thresholds)}
+
+
+@dataclass(frozen=True)
+class LabelPrediction:
+    """What the model says about one image.
+
+    Args:
+        names: Classes or targets in order.
+        scores: Probability of each class in 0..1 (of both for two classes), of each label, or the numbers.
+        decision: Name of the decided class; names of the labels that are on; empty for numbers.
+        point: The thresholds.
+        gaps: What the metadata left open; None if the model takes none.
+        probabilities: ``(K,)`` float32 as the network gave them.
+        says: Gives the JSON of these labels without what is said of metadata.
+    """
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    decision: tuple[str, ...]
+    point: LabelPoint
+    gaps: MetadataGaps | None
+    probabilities: Floats32 = field(compare=False)
+    says: Callable[[LabelPrediction], dict[str, Any]] = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Self:
+        """Take a prediction for one of labels, in a file that only such predictions reach.
+
+        Raises:
+            TypeError: If it is of another kind, which is an error of the program.
+        """
+        return expect(prediction, cls)
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Score of each class, label or target, to six digits."""
+        return {name: round(score, 6) for name, score in zip(self.names, self.scores, strict=True)}
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types.
+
+        Of a model that takes metadata they say as well which columns were ``missing`` (left out or blank) and which
+        had a category ``unknown`` to it.
+        """
+        return {**self.says(self), **({} if self.gaps is None else {"metadata": self.gaps.plain()})}
+
+    def encode(self, form: str = JSON, **more: object) -> bytes:
+        """Return JSON.
+
+        Args:
+            form: ``application/json``; there is no other.
+            more: Further keys.
+
+        Raises:
+            ValueError: For another form.
+        """
+        if form != JSON:
+            raise ValueError(f"labels cannot be encoded as {form}; expected {JSON}")
+        return json.dumps({**self.plain(), **more}, allow_nan=False).encode()
+
+    def golden(self) -> dict[str, bytes]:
+        """Return what the network gave, by file name."""
+        return {PROBABILITIES: npy_bytes(self.probabilities)}
+
+    def difference(self, golden: Mapping[str, bytes], tolerance: float) -> Difference:
+        """Compare it with what ``golden`` returned earlier.
+
+        Raises:
+            VerifyError: If it differs by more than ``tolerance``.
+        """
+        return Difference(compare_probabilities(self.probabilities, golden, tolerance))
+
+
+Scores = Sequence[float]
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelAnswers:
+    """How labels of one kind are made.
+
+    Args:
+        thresholds: From the number of names to the number of thresholds.
+        decide: From names, scores and thresholds to the names that are decided.
+        says: See ``LabelPrediction``.
+        scores: From what the network gave to a score for each name.
+    """
+
+    thresholds: Callable[[int], int]
+    decide: Callable[[Names, Scores, Scores], Names]
+    says: Callable[[LabelPrediction], dict[str, Any]]
+    scores: Callable[[Scores], Scores] = tuple
+    forms: tuple[str, ...] = (JSON,)
+    golden: tuple[str, ...] = (PROBABILITIES,)
+
+    def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
+        """Return the same as for training: nothing is drawn on the image."""
+        return preprocess.at_least
+
+    def default_point(self, target: Target) -> LabelPoint:
+        """Return thresholds of 0.5."""
+        return LabelPoint((_EVEN,) * self.thresholds(len(target.names)))
+
+    def point_from_plain(self, plain: Mapping[str, Any], target: Target) -> LabelPoint:
+        """Take back what ``LabelPoint.plain`` returned.
+
+        Raises:
+            ValueError: If it is no such value, or the number of thresholds does not fit the target.
+        """
+        check_keys(plain, "thresholds")
+        given, wanted = plain["thresholds"], self.thresholds(len(target.names))
+        if not isinstance(given, (list, tuple)) or not all(map(is_share, given)):
+            raise ValueError(f"thresholds are {given!r}; expected a list of numbers between 0 and 1")
+        if len(given) != wanted:
+            raise ValueError(f"{len(given)} thresholds for {target.kind}; expected {wanted}")
+        return LabelPoint(tuple(map(float, given)))
+
+    def mean(self, seen: Iterable[tuple[View, Floats32]]) -> Floats32:
+        """Return the mean over the views."""
+        total: Floats32 | np.float32 = np.float32(0.0)
+        count = 0
+        for _, answer in seen:
+            total, count = total + answer, count + 1
+        return np.asarray(total / np.float32(count), np.float32)
+
+    def finish(
+        self, answer: Floats32, prepared: Prepared, *, target: Target, point: Point, preprocess: Preprocess
+    ) -> LabelPrediction:
+        """Decide by the thresholds.
+
+        Args:
+            answer: ``(K,)`` float32.
+            prepared: The image it belongs to, with what its metadata left open.
+            target: Whose names are the classes or targets.
+            point: The operating point.
+            preprocess: Not needed here.
+        """
+        chosen = LabelPoint.of(point)
+        scores = tuple(self.scores([float(score) for score in answer]))
+        decision = self.decide(target.names, scores, chosen.thresholds)
+        return LabelPrediction(target.names, scores, decision, chosen, prepared.gaps, answer, self.says)
+
+
+def _none(names: int) -> int:
+    return 0
+
+
+def _one(names: int) -> int:
+    return 1
+
+
+def _each(names: int) -> int:
+    return names
+
+
+def _both(scores: Scores) -> Scores:
+    return (1.0 - scores[0], scores[0])
+
+
+def _second_from_threshold(names: Names, scores: Scores, thresholds: Scores) -> Names:
+    return (names[int(scores[1] >= thresholds[0])],)
+
+
+def _likeliest(names: Names, scores: Scores, thresholds: Scores) -> Names:
+    return (names[int(np.argmax(scores))],)
+
+
+def _all_from_threshold(names: Names, scores: Scores, thresholds: Scores) -> Names:
+    rows = zip(names, scores, thresholds, strict=True)
+    return tuple(name for name, score, limit in rows if score >= limit)
+
+
+def _nothing(names: Names, scores: Scores, thresholds: Scores) -> Names:
+    return ()
+
+
+def _one_class(prediction: LabelPrediction) -> dict[str, Any]:
+    return _decided(prediction, prediction.decision[0])
+
+
+def _several_labels(prediction: LabelPrediction) -> dict[str, Any]:
+    return _decided(prediction, list(prediction.decision))
+
+
+def _numbers(prediction: LabelPrediction) -> dict[str, Any]:
+    return {"values": prediction.by_name}
+
+
+def _decided(prediction: LabelPrediction, decision: str | list[str]) -> dict[str, Any]:
+    return {
+        "probabilities": prediction.by_name,
+        "decision": decision,
+        "operating_point": prediction.point.plain(),
+        "classes": list(prediction.names),
+    }
+
+
+BINARY = LabelAnswers(_one, _second_from_threshold, _one_class, _both)
+MULTI_CLASS = LabelAnswers(_none, _likeliest, _one_class)
+MULTI_LABEL = LabelAnswers(_each, _all_from_threshold, _several_labels)
+REGRESSION = LabelAnswers(_none, _nothing, _numbers)

@@ -1,0 +1,264 @@
+"""Masks: a class for each pixel, in the geometry of the image that came in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import VerifyError
+from medloom.imaging import decode, encode_png
+from medloom.inference.answers.base import (
+    JSON,
+    NPY,
+    PNG,
+    PROBABILITIES,
+    Difference,
+    Point,
+    Prediction,
+    check_keys,
+    compare_probabilities,
+    expect,
+    golden_file,
+    is_share,
+    npy_bytes,
+)
+from medloom.inference.pictures import run_lengths
+from medloom.inference.postprocess import erase_small, foreground_probability, to_mask
+from medloom.inference.prepared import Prepared
+from medloom.inference.views import View
+from medloom.targets import Target
+from medloom.transforms.preprocess import Preprocess
+
+__all__ = ["MaskAnswers", "MaskPoint", "MaskPrediction", "mask_png"]
+
+Floats32 = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+
+_MASK = "mask.png"
+_MASK_TOLERANCE = 1e-3
+"""Largest share of the mask's pixels that may differ: a probability may lie right on the threshold."""
+
+
+@dataclass(frozen=True)
+class MaskPoint:
+    """Where a pixel becomes foreground.
+
+    Args:
+        threshold: Foreground probability from which a pixel is foreground, 0..1.
+        min_region_px: Smallest region that is kept, in pixels of the network's image; 0 or 1 keeps all.
+
+    Raises:
+        ValueError: If one of them is impossible.
+    """
+
+    threshold: float = 0.5
+    min_region_px: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"threshold is {self.threshold}; it must lie between 0 and 1")
+        if self.min_region_px < 0:
+            raise ValueError(f"min_region_px is {self.min_region_px}; it must not be negative")
+
+    @classmethod
+    def of(cls, point: Point) -> Self:
+        """Take an operating point for one of masks, in a file that only such points reach.
+
+        Raises:
+            TypeError: If it is of another kind, which is an error of the program.
+        """
+        return expect(point, cls)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"threshold": self.threshold, "min_region_px": self.min_region_px}
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrediction:
+    """What the model says about each pixel of one image, in that image's own geometry.
+
+    Args:
+        target: What is predicted; its names are the classes, the background first.
+        probabilities: ``(K, H, W)`` float32: the foreground's (K = 1), or one for each class, the background first.
+        mask: ``(H, W)`` uint8 class index, 0 = background.
+        probability: Largest foreground probability of any pixel, before small regions are erased.
+        area_px: Foreground pixels of the mask.
+        area_mm2: Their area, or None if the image does not say how large its pixels are.
+        point: What turned probabilities into the mask.
+    """
+
+    target: Target
+    probabilities: Floats32
+    mask: Mask
+    probability: float
+    area_px: int
+    area_mm2: float | None
+    point: MaskPoint
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Self:
+        """Take a prediction for a mask, in a file that only such predictions reach.
+
+        Raises:
+            TypeError: If it is of another kind, which is an error of the program.
+        """
+        return expect(prediction, cls)
+
+    @property
+    def has_foreground(self) -> bool:
+        """Whether the mask holds any foreground."""
+        return self.area_px > 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types, with one run-length mask for each foreground class."""
+        height, width = self.mask.shape
+        return {
+            "height": height,
+            "width": width,
+            "foreground": self.has_foreground,
+            "probability": round(self.probability, 6),
+            "area_px": self.area_px,
+            "area_mm2": self.area_mm2,
+            "masks": [
+                _class_mask(self.mask == index, index, name) for index, name in enumerate(self.target.foreground, 1)
+            ],
+            "operating_point": self.point.plain(),
+            "classes": list(self.target.names),
+        }
+
+    def encode(self, form: str = JSON, **more: object) -> bytes:
+        """Return JSON, the mask as PNG (see ``mask_png``), or the probabilities as NPY.
+
+        Args:
+            form: ``application/json``, ``image/png`` or ``application/x-npy``.
+            more: Further keys of the JSON.
+
+        Raises:
+            ValueError: For another form.
+        """
+        if form == JSON:
+            return json.dumps({**self.plain(), **more}, allow_nan=False).encode()
+        if form == PNG:
+            return mask_png(self)
+        if form == NPY:
+            return npy_bytes(self.probabilities)
+        raise ValueError(f"a mask cannot be encoded as {form}; expected {JSON}, {PNG} or {NPY}")
+
+    def golden(self) -> dict[str, bytes]:
+        """Return the probabilities and the mask, by file name."""
+        return {PROBABILITIES: npy_bytes(self.probabilities), _MASK: mask_png(self)}
+
+    def difference(self, golden: Mapping[str, bytes], tolerance: float) -> Difference:
+        """Compare it with what ``golden`` returned earlier; one pixel in a thousand of the mask may differ.
+
+        Raises:
+            VerifyError: If it differs more.
+        """
+        probability = compare_probabilities(self.probabilities, golden, tolerance)
+        expected = decode(golden_file(golden, _MASK)).pixels[..., 0]
+        found = decode(mask_png(self)).pixels[..., 0]
+        if found.shape != expected.shape:
+            raise VerifyError(f"the mask of the golden example has shape {found.shape}, expected {expected.shape}")
+        differing = int(np.count_nonzero(found != expected))
+        if differing > max(1.0, _MASK_TOLERANCE * found.size):
+            raise VerifyError(f"the mask of the golden example differs in {differing} of {found.size} pixels")
+        return Difference(probability, differing)
+
+
+@dataclass(frozen=True)
+class MaskAnswers:
+    """How masks are made; see ``medloom.inference.postprocess`` for the rule."""
+
+    forms: tuple[str, ...] = (JSON, PNG, NPY)
+    golden: tuple[str, ...] = (PROBABILITIES, _MASK)
+
+    def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
+        """Return None: the answer is as large as the image."""
+        return None
+
+    def default_point(self, target: Target) -> MaskPoint:
+        """Return a threshold of 0.5 at which every region is kept."""
+        return MaskPoint()
+
+    def point_from_plain(self, plain: Mapping[str, Any], target: Target) -> MaskPoint:
+        """Take back what ``MaskPoint.plain`` returned.
+
+        Raises:
+            ValueError: If it is no such value.
+        """
+        check_keys(plain, "threshold", "min_region_px")
+        threshold, smallest = plain["threshold"], plain["min_region_px"]
+        if not is_share(threshold):
+            raise ValueError(f"threshold is {threshold!r}; expected a number between 0 and 1")
+        if not isinstance(smallest, int) or isinstance(smallest, bool):
+            raise ValueError(f"min_region_px is {smallest!r}; expected a whole number")
+        return MaskPoint(float(threshold), smallest)
+
+    def mean(self, seen: Iterable[tuple[View, Floats32]]) -> Floats32:
+        """Return the mean for each pixel over the views that show it."""
+        total: Floats32 | np.float32 = np.float32(0.0)
+        times: Floats32 | np.float32 = np.float32(0.0)
+        for view, answer in seen:
+            back, shown = view.undo(answer)
+            total, times = total + back, times + shown
+        return np.asarray(total / times, np.float32)
+
+    def finish(
+        self, answer: Floats32, prepared: Prepared, *, target: Target, point: Point, preprocess: Preprocess
+    ) -> MaskPrediction:
+        """Erase small regions, bring the probabilities back to the image's geometry and apply the threshold.
+
+        Args:
+            answer: ``(K, h, w)`` float32 on the network's grid.
+            prepared: The image it belongs to.
+            target: Whose names are the classes.
+            point: The operating point.
+            preprocess: Brings maps back to the geometry of the image.
+        """
+        chosen = MaskPoint.of(point)
+        height, width = prepared.pixels.shape[:2]
+        erased = erase_small(answer, chosen.threshold, chosen.min_region_px)
+        restored = preprocess.restore(answer, height, width)
+        kept = restored if erased is answer else preprocess.restore(erased, height, width)
+        mask = to_mask(kept, chosen.threshold)
+        area_px = int(np.count_nonzero(mask))
+        return MaskPrediction(
+            target=target,
+            probabilities=restored,
+            mask=mask,
+            probability=float(foreground_probability(restored).max()),
+            area_px=area_px,
+            area_mm2=_area_mm2(area_px, prepared.spacing_mm),
+            point=chosen,
+        )
+
+
+def mask_png(prediction: MaskPrediction) -> bytes:
+    """Encode the mask as an 8-bit PNG in the image's size.
+
+    Binary masks are 0 and 255, to be seen in any viewer; masks of more classes hold the class index.
+    """
+    binary = len(prediction.probabilities) == 1
+    return encode_png(prediction.mask * np.uint8(255) if binary else prediction.mask)
+
+
+def _class_mask(mask_hw: NDArray[np.bool_], index: int, name: str) -> dict[str, Any]:
+    return {
+        "class": name,
+        "index": index,
+        "area_px": int(mask_hw.sum()),
+        "rle": {"size": list(mask_hw.shape), "counts": run_lengths(mask_hw)},
+    }
+
+
+def _area_mm2(area_px: int, spacing_mm: tuple[float, float] | None) -> float | None:
+    """None also for a spacing so large that it says nothing; JSON has no number for the area."""
+    area = math.inf if spacing_mm is None else area_px * spacing_mm[0] * spacing_mm[1]
+    return area if math.isfinite(area) else None

@@ -1,0 +1,52 @@
+"""An image on its way to the network: what comes in, what decodes it, and what the network sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.imaging import DEFAULT_BUDGET, Budget, Image
+from medloom.inference.metadata import MetadataGaps
+
+__all__ = ["Decoder", "Input", "Prepared"]
+
+Floats32 = NDArray[np.float32]
+Input = bytes | Image | NDArray[Any]
+
+
+class Decoder(Protocol):
+    """What turns bytes into an image: `medloom.imaging.decode`, or it behind a fence."""
+
+    def __call__(
+        self,
+        data: bytes,
+        /,
+        *,
+        content_type: str | None = None,
+        page: int | None = None,
+        budget: Budget = DEFAULT_BUDGET,
+        at_least: tuple[int, int] | None = None,
+    ) -> Image:
+        """Return the image, or raise a `DecodeError`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image and its metadata as the network sees them, and what is needed to bring the answer back.
+
+    Args:
+        network_input: ``(C, h, w)`` float32.
+        pixels: ``(H, W, C)`` as decoded.
+        spacing_mm: Height and width of a pixel, or None.
+        table_nf: ``(1, F)`` float32 encoded metadata; None if the model takes none.
+        gaps: What the metadata left open; None if the model takes none.
+    """
+
+    network_input: Floats32
+    pixels: NDArray[Any]
+    spacing_mm: tuple[float, float] | None
+    table_nf: Floats32 | None = None
+    gaps: MetadataGaps | None = None

@@ -1,0 +1,61 @@
+"""Predictions of many files as files: one writer for each family of answers, chosen through ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from medloom.inference.inputs import Entry
+from medloom.inference.metadata import Metadata
+from medloom.inference.predictor import Predictor
+from medloom.inference.writers.base import TABLE, FileResult, Summary, Writer
+from medloom.inference.writers.labels import LabelWriter
+from medloom.inference.writers.masks import MaskWriter
+from medloom.targets import Target
+
+__all__ = ["KINDS", "TABLE", "FileResult", "Summary", "Writer", "predict_files", "summary"]
+
+KINDS: dict[str, Writer] = {
+    "masks": MaskWriter(),
+    "binary": LabelWriter("probability"),
+    "multi-class": LabelWriter("probability"),
+    "multi-label": LabelWriter("probability"),
+    "regression": LabelWriter("value"),
+}
+"""What writes the predictions of each kind."""
+
+
+def predict_files(
+    predictor: Predictor,
+    images: Sequence[Entry],
+    folder: Path,
+    *,
+    metadata: Sequence[Metadata] = (),
+    page: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FileResult]:
+    """Predict images one by one and write what belongs to the kind of answer, and ``predictions.csv``.
+
+    Args:
+        predictor: The model.
+        images: What to predict.
+        folder: Where to write.
+        metadata: Values by column, one for each image; empty where nothing is known of any.
+        page: Page of files that have several; None predicts all slices of a volume, and for labels each page.
+        progress: Called with how many are done and how many there are.
+
+    Returns:
+        One result for each image or page, in order; a bad one has an ``error``.
+    """
+    write = KINDS[predictor.target.kind].predict_files
+    return list(write(predictor, images, folder, metadata=metadata, page=page, progress=progress))
+
+
+def summary(target: Target, results: Sequence[FileResult]) -> Summary:
+    """Return what was found in all images together.
+
+    Args:
+        target: What was predicted.
+        results: What ``predict_files`` returned.
+    """
+    return KINDS[target.kind].summary(target, results)

@@ -1,0 +1,116 @@
+"""What the writers of every kind of answer share: one row a result, one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from medloom.files import write_bytes
+from medloom.inference.inputs import Entry
+from medloom.inference.metadata import Metadata
+from medloom.inference.predictor import Predictor
+from medloom.targets import Target
+
+__all__ = ["TABLE", "FileResult", "Summary", "Writer", "each", "unknown_categories", "write_rows"]
+
+TABLE = "predictions.csv"
+"""Name of the table in the output folder."""
+
+Progress = Callable[[int, int], None]
+
+
+class FileResult(Protocol):
+    """What came of one image, or of one page of a file."""
+
+    @property
+    def file(self) -> str:
+        """Name of the image."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """Why there is no prediction; empty if there is one."""
+        ...
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """What was found, as it is counted in the summary."""
+        ...
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Metadata columns with a category that training never saw."""
+        ...
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was found in all images together.
+
+    Args:
+        counts: Plain JSON types.
+        text: The same as the end of a sentence, such as ``, 3 with lesion``; may be empty.
+        warnings: What the user should know, a line each.
+    """
+
+    counts: dict[str, Any]
+    text: str
+    warnings: tuple[str, ...] = ()
+
+
+class Writer(Protocol):
+    """Writes the predictions of one kind of answer."""
+
+    def predict_files(
+        self,
+        predictor: Predictor,
+        images: Sequence[Entry],
+        folder: Path,
+        *,
+        metadata: Sequence[Metadata] = (),
+        page: int | None = None,
+        progress: Progress | None = None,
+    ) -> Sequence[FileResult]:
+        """See ``medloom.inference.writers.predict_files``."""
+        ...
+
+    def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
+        """Return what was found."""
+        ...
+
+
+def each(
+    images: Sequence[Entry], metadata: Sequence[Metadata], progress: Progress | None
+) -> Iterator[tuple[Entry, Metadata]]:
+    """Yield each image with its metadata, and report an image as done when the next one is asked for."""
+    for done, pair in enumerate(zip(images, metadata or [{}] * len(images), strict=True), start=1):
+        yield pair
+        if progress:
+            progress(done, len(images))
+
+
+def unknown_categories(results: Sequence[FileResult]) -> tuple[str, ...]:
+    """Say which metadata columns held categories that training never saw."""
+    counts = Counter(name for result in results for name in result.unknown)
+    return tuple(
+        f"metadata column {name} holds a category that training never saw, for {count} of {len(results)} images"
+        for name, count in counts.items()
+    )
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV atomically; None becomes an empty cell, and a byte of a file's name that is no UTF-8 ``\\udcXX``."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))

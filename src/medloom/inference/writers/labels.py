@@ -1,0 +1,148 @@
+"""Classify many files, or give their numbers: one table, one row a file or page; a bad one never stops the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medloom.errors import UserError
+from medloom.imaging import Image, Volume, decode, inspect
+from medloom.inference.answers.labels import LabelPrediction
+from medloom.inference.inputs import Entry, read_input
+from medloom.inference.metadata import Metadata
+from medloom.inference.predictor import Predictor
+from medloom.inference.volumes import slices_of
+from medloom.inference.writers.base import TABLE, FileResult, Summary, each, unknown_categories, write_rows
+from medloom.targets import Target
+
+__all__ = ["LabelResult", "LabelWriter"]
+
+_JOINT = ";"
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """One row of ``predictions.csv``.
+
+    Args:
+        file: Name of the image.
+        page: Which page of a file that has several, or slice of a volume, counted from 0; else None.
+        prediction: What the model says; None if there is an error.
+        error: Why there is no prediction.
+    """
+
+    file: str
+    page: int | None = None
+    prediction: LabelPrediction | None = None
+    error: str = ""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Probability of each class or label, or the number of each target; empty if there is an error."""
+        return {} if self.prediction is None else self.prediction.by_name
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The class, or the labels that are on; empty for numbers and if there is an error."""
+        return () if self.prediction is None else self.prediction.decision
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Metadata columns with a category that training never saw."""
+        gaps = None if self.prediction is None else self.prediction.gaps
+        return () if gaps is None else gaps.unknown
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types, a prediction with the keys of a server's answer."""
+        said = {} if self.prediction is None else self.prediction.plain()
+        return {"file": self.file, "page": self.page, **said, "error": self.error}
+
+
+@dataclass(frozen=True)
+class LabelWriter:
+    """Writes ``predictions.csv``.
+
+    Its columns are ``file``, ``page``, one for each class, label or target, ``decision`` (labels that are on are joined
+    by ``;``) and ``error``.
+
+    Args:
+        score: What a score is called in the names of columns, such as ``probability``.
+    """
+
+    score: str
+
+    def predict_files(
+        self,
+        predictor: Predictor,
+        images: Sequence[Entry],
+        folder: Path,
+        *,
+        metadata: Sequence[Metadata] = (),
+        page: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Sequence[LabelResult]:
+        """Predict images one by one, each page of a file that has several unless one was asked for."""
+        pairs = each(images, metadata, progress)
+        results = [result for image, row in pairs for result in _predict_file(predictor, image, row, page)]
+        self._write(folder / TABLE, predictor.target, results)
+        return results
+
+    def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
+        """Return how often each class or label was decided."""
+        decided = dict(sorted(Counter(name for result in results for name in result.found).items()))
+        said = ", ".join(f"{count} {name}" for name, count in decided.items())
+        return Summary({"decisions": decided}, f": {said}" if said else "", unknown_categories(results))
+
+    def _write(self, path: Path, target: Target, results: Sequence[LabelResult]) -> None:
+        columns = {name: f"{self.score}_{name}" for name in target.names}
+        rows = (
+            {
+                "file": result.file,
+                "page": result.page,
+                **{columns[name]: score for name, score in result.scores.items()},
+                "decision": _JOINT.join(result.found),
+                "error": result.error,
+            }
+            for result in results
+        )
+        write_rows(path, ["file", "page", *columns.values(), "decision", "error"], rows)
+
+
+def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:
+    try:
+        pages = list(_pages(read_input(image, page=page, budget=predictor.budget), page, predictor))
+    except (UserError, OSError) as error:
+        return [LabelResult(image.name, page, error=str(error))]
+    return [_predict_page(predictor, image.name, number, load, metadata) for number, load in pages]
+
+
+def _pages(
+    given: Volume | bytes, page: int | None, predictor: Predictor
+) -> Iterator[tuple[int | None, Callable[[], Image]]]:
+    """Yield the number of each page, None for a file with one, and what decodes it."""
+    if isinstance(given, Volume):
+        for number, image in enumerate(slices_of(given)):
+            yield (number if len(given.voxels) > 1 else None), partial(_same, image)
+        return
+    count = inspect(given, budget=predictor.budget).pages if page is None else 1
+    for number in range(count):
+        chosen = page if count == 1 else number
+        yield chosen, partial(decode, given, page=chosen, budget=predictor.budget, at_least=predictor.at_least)
+
+
+def _same(image: Image) -> Image:
+    return image
+
+
+def _predict_page(
+    predictor: Predictor, file: str, page: int | None, load: Callable[[], Image], metadata: Metadata
+) -> LabelResult:
+    try:
+        found = predictor.predict(load(), metadata=metadata)
+    except UserError as error:
+        return LabelResult(file, page, error=str(error))
+    return LabelResult(file, page, LabelPrediction.of(found))

@@ -1,0 +1,177 @@
+"""Segment many files: masks and overlays as PNG, masks of volumes as NIfTI, one table.
+
+A bad file never stops the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import UserError
+from medloom.files import write_bytes
+from medloom.imaging import Volume, encode_png
+from medloom.imaging.nifti import write_nifti
+from medloom.inference.answers.masks import MaskPrediction, mask_png
+from medloom.inference.inputs import Entry, read_input
+from medloom.inference.metadata import Metadata
+from medloom.inference.pictures import overlay
+from medloom.inference.predictor import Predictor
+from medloom.inference.prepared import Prepared
+from medloom.inference.volumes import VolumePrediction, predict_volume
+from medloom.inference.writers.base import TABLE, FileResult, Summary, each, unknown_categories, write_rows
+from medloom.targets import Target
+
+__all__ = ["MaskResult", "MaskWriter"]
+
+_FOREGROUND = "foreground"
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """One row of ``predictions.csv``.
+
+    Args:
+        file: Name of the image or volume.
+        area_px: Foreground pixels, of all slices together for a volume; None if there is an error.
+        area_mm2: Their area; None for a volume, and if the image does not say how large its pixels are.
+        volume_ml: For a volume: its foreground in millilitres, or None if the file does not say how large its
+            voxels are.
+        slices: For a volume: how many it has.
+        probability: Largest foreground probability of any pixel.
+        foreground: ``yes`` or ``no``; empty if there is an error.
+        mask: The mask, relative to the output folder: PNG, or for a volume NIfTI in its own geometry.
+        overlay: The image with the mask's outline, relative to the output folder; empty for a volume.
+        error: Why there is no prediction.
+    """
+
+    file: str
+    area_px: int | None = None
+    area_mm2: float | None = None
+    volume_ml: float | None = None
+    slices: int | None = None
+    probability: float | None = None
+    foreground: str = ""
+    mask: str = ""
+    overlay: str = ""
+    error: str = ""
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Whether there is foreground, as it is counted."""
+        return (_FOREGROUND,) if self.area_px else ()
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Nothing: masks are predicted without metadata."""
+        return ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MaskWriter:
+    """Writes ``masks/``, ``overlays/`` and ``predictions.csv``."""
+
+    def predict_files(
+        self,
+        predictor: Predictor,
+        images: Sequence[Entry],
+        folder: Path,
+        *,
+        metadata: Sequence[Metadata] = (),
+        page: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Sequence[MaskResult]:
+        """Predict images one by one.
+
+        A volume is a NIfTI file or a DICOM series: its mask is ``masks/NAME.nii.gz`` with the same affine and shape,
+        the class index of each voxel.
+        """
+        names = _OutputNames()
+        pairs = each(images, metadata, progress)
+        results = [_predict_file(predictor, image, row, folder, names, page) for image, row in pairs]
+        write_rows(folder / TABLE, [field.name for field in fields(MaskResult)], map(asdict, results))
+        return results
+
+    def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
+        """Return in how many images there is foreground."""
+        found = sum(bool(result.found) for result in results)
+        what = target.foreground[0] if len(target.foreground) == 1 else _FOREGROUND
+        return Summary({"with_foreground": found}, f", {found} with {what}", unknown_categories(results))
+
+
+def _predict_file(
+    predictor: Predictor, image: Entry, metadata: Metadata, folder: Path, names: _OutputNames, page: int | None
+) -> MaskResult:
+    try:
+        given = read_input(image, page=page, budget=predictor.budget)
+        if isinstance(given, Volume):
+            found = predict_volume(predictor, given, metadata)
+        else:
+            prepared = predictor.prepare(given, metadata=metadata, page=page)
+            prediction = MaskPrediction.of(predictor.answer([prepared])[0])
+    except (UserError, OSError) as error:
+        return MaskResult(image.name, error=str(error))
+    if isinstance(given, Volume):
+        return _write_volume(found, given.affine, image.name, folder, names.give(image, ".nii.gz"))
+    return _write(prediction, prepared, image.name, folder, names.give(image, ".png"))
+
+
+def _write_volume(
+    found: VolumePrediction, affine: NDArray[np.float64], file: str, folder: Path, name: str
+) -> MaskResult:
+    mask = f"masks/{name}"
+    write_nifti(found.mask, affine, folder / mask)
+    return MaskResult(
+        file=file,
+        area_px=found.area_px,
+        volume_ml=found.volume_ml,
+        slices=len(found.mask),
+        probability=round(found.probability, 6),
+        foreground=_yes_no(found.has_foreground),
+        mask=mask,
+    )
+
+
+def _write(prediction: MaskPrediction, prepared: Prepared, file: str, folder: Path, name: str) -> MaskResult:
+    mask, drawn = f"masks/{name}", f"overlays/{name}"
+    write_bytes(folder / mask, mask_png(prediction))
+    write_bytes(folder / drawn, encode_png(overlay(prepared.pixels, prediction.mask)))
+    return MaskResult(
+        file=file,
+        area_px=prediction.area_px,
+        area_mm2=prediction.area_mm2,
+        probability=round(prediction.probability, 6),
+        foreground=_yes_no(prediction.has_foreground),
+        mask=mask,
+        overlay=drawn,
+    )
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+class _OutputNames:
+    """Gives each image a file name of its own below the output folder."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def give(self, image: Entry, ending: str) -> str:
+        """Return the image's own relative path with ``ending``, without steps upwards, numbered if taken."""
+        parts = [part for part in PurePosixPath(image.stem.replace("\\", "/")).parts if part not in ("/", "..")]
+        stem = PurePosixPath(*parts) if parts else PurePosixPath("image")
+        chosen, number = f"{stem}{ending}", 2
+        while chosen.lower() in self._taken:
+            chosen, number = f"{stem}-{number}{ending}", number + 1
+        self._taken.add(chosen.lower())
+        return chosen

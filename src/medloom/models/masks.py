@@ -1,0 +1,53 @@
+"""Networks and losses of recipes whose answer is a class for each pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import nn
+
+from medloom.errors import BundleError
+from medloom.models.losses import build_mask_loss
+from medloom.models.network import Network
+from medloom.models.networks import build_mask_network
+from medloom.models.spec import Spec
+from medloom.recipe import MasksRecipe, Recipe
+from medloom.recipe.kinds.masks import MasksModel
+
+__all__ = ["MASKS", "MaskModels"]
+
+
+class MaskModels:
+    """See ``medloom.models.kinds.ModelKind``."""
+
+    def build_network(self, recipe: Recipe, channels: int, table_features: int, *, trained: bool = False) -> Network:
+        """Build the network of a recipe; it takes no metadata and has no pretrained weights."""
+        model, outputs = MasksRecipe.of(recipe).model, recipe.predicts().outputs
+        return build_mask_network(model.name, channels, outputs, recipe.preprocess.input_size, model.args)
+
+    def check(self, recipe: Recipe) -> None:
+        """Build the network and the loss once."""
+        with torch.random.fork_rng():
+            self.build_network(recipe, len(recipe.data.channels), 0)
+            self.build_loss(recipe, None)
+
+    def build_loss(self, recipe: Recipe, truth: NDArray[Any] | None) -> nn.Module:
+        """Build the loss; it needs nothing of the truth."""
+        return build_mask_loss(recipe.loss.name, recipe.predicts().outputs, recipe.loss.args)
+
+    def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
+        """Leave the network as it is."""
+
+    def rebuild(self, spec: Spec, table_features: int) -> Network:
+        """Build the network of a bundle."""
+        try:
+            model = MasksModel.model_validate({"name": spec.name, "args": dict(spec.args), **spec.options})
+        except ValidationError as error:
+            raise BundleError(f"this version of Medloom knows no network {spec.name!r}") from error
+        return build_mask_network(model.name, spec.in_channels, spec.target.outputs, spec.size, model.args)
+
+
+MASKS = MaskModels()

@@ -1,0 +1,35 @@
+"""What runs are called, and where they are kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from medloom.errors import UserError
+
+__all__ = ["RUNS", "run_folder"]
+
+RUNS = Path("runs")
+"""Where runs are kept unless someone says otherwise."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def run_folder(name: str | Path, runs: Path = RUNS) -> Path:
+    """Return the folder of a run by its name, or by a path, which has a slash in it.
+
+    Raises:
+        UserError: If it is neither; the message says what a name is.
+
+    Example:
+        >>> run_folder("brain-2").as_posix(), run_folder("./elsewhere/brain-2").as_posix()
+        ('runs/brain-2', 'elsewhere/brain-2')
+    """
+    if isinstance(name, Path) or "/" in name:
+        return Path(name).expanduser()
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"--run {name!r}: a name has letters, digits, dots, hyphens and underscores, begins with a letter or a "
+            "digit and is not longer than 100, such as brain-2; a path has a slash, such as ./brain-2"
+        )
+    return runs / name

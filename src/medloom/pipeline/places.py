@@ -1,0 +1,190 @@
+"""Where the images and the pixel store of a run are on this machine.
+
+A run directory says neither: it travels. The store is found in the cache by its key. The images are looked for beside
+the run, where they lay when it was prepared, and where this machine last had them; a place counts only if it holds the
+files that the catalogue names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medloom import __version__, data
+from medloom.errors import DataError, UserError
+from medloom.events import Events, Noted
+from medloom.files import TemporaryFolder, read_json, sha256_bytes, write_json
+from medloom.pipeline.environment import environment
+from medloom.pipeline.runs import Run, cache_dir
+from medloom.recipe import PhantomConfig, Recipe
+from medloom.transforms import Preprocess
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["find_images", "find_store", "remember_images", "resolve_images", "stores_dir"]
+
+_PHANTOM_LAYOUTS = {"brain-mri": "lgg-mri", "chest-xray": "folder-classes", "melanoma": "csv"}
+"""The layout that each kind of phantom is written in."""
+
+_NEAR = 3
+"""Images so many folders above a run, as in ``project/images`` and ``project/runs/name/fold-0``, move with it."""
+
+
+def resolve_images(recipe: Recipe, given: str | Path | None = None, *, events: Events | None = None) -> Path:
+    """Find the images of a recipe: what was given, its own path, Kaggle with credentials, else phantoms.
+
+    Args:
+        recipe: Says where, if ``given`` does not.
+        given: Folder or zip.
+        events: Told of patients made and patients in all when phantoms are made.
+
+    Returns:
+        An existing folder or zip.
+
+    Raises:
+        UserError: If it does not exist, or if there is nothing to stand in for it.
+    """
+    said = given or recipe.data.path
+    if said:
+        return _existing(said)
+    if recipe.data.kaggle and data.kaggle_credentials():
+        return data.fetch_kaggle(recipe.data.kaggle, cache_dir() / "kaggle")
+    if recipe.data.layout != _PHANTOM_LAYOUTS[recipe.data.phantom.kind]:
+        raise UserError(f"recipe {recipe.name} has no images: pass --data PATH, a folder or a zip")
+    return _phantom(recipe.data.phantom, events or Events())
+
+
+def _existing(given: str | Path) -> Path:
+    path = Path(given).expanduser().absolute()
+    if not path.exists():
+        raise UserError(f"--data {given}: there is no such folder or zip")
+    return path
+
+
+def _phantom(config: PhantomConfig, events: Events) -> Path:
+    key = sha256_bytes(f"{__version__} {config.model_dump_json()}".encode())[:12]
+    return data.make_phantom(config, cache_dir() / "phantom" / key, progress=events.progress("phantoms"))
+
+
+def remember_images(run: Run, images: Path) -> None:
+    """Note where the images of a prepared run are: in the run, if they are near enough to move with it, and here.
+
+    Args:
+        run: The run, with its catalogue.
+        images: Folder or zip.
+    """
+    away = os.path.relpath(images.absolute(), run.folder.absolute())
+    near = away if Path(away).parts.count(os.pardir) <= _NEAR else None
+    write_json(run.folder / "run.json", {"data": near, "environment": environment()})
+    _remember_here(run, images)
+
+
+def _remember_here(run: Run, images: Path) -> None:
+    write_json(_note(run), {"data": str(images.absolute())})
+
+
+def _note(run: Run) -> Path:
+    """Where this machine keeps the place of a run's images; runs of one catalogue have the same images."""
+    return cache_dir() / "data" / f"{run.facts('prepare.json', 'prepare')['catalogue_sha256'][:32]}.json"
+
+
+def find_images(run: Run, given: str | Path | None = None, *, events: Events | None = None) -> Path:
+    """Find the images that a run was prepared from, wherever the run is now.
+
+    Args:
+        run: The run.
+        given: Folder or zip where the caller has them.
+        events: Told of progress if phantoms have to be made again.
+
+    Raises:
+        UserError: If they are not known here, or what was given is not what the run was prepared from.
+    """
+    catalogue = data.read_catalogue(run.folder / "catalogue.csv")
+    said = given or run.recipe.data.path
+    if said:
+        path = _existing(said)
+        if not _holds(path, catalogue):
+            raise UserError(f"--data {said}: these are not the images that {run.folder} was prepared from")
+        _remember_here(run, path)
+        return path
+    for path in _candidates(run, events or Events()):
+        if path.exists() and _holds(path, catalogue):
+            return path
+    raise UserError(
+        f"the images that {run.folder} was prepared from are not known on this machine; say where they are: --data PATH"
+    )
+
+
+def _candidates(run: Run, events: Events) -> Iterator[Path]:
+    near = run.facts("run.json", "prepare")["data"]
+    if near is not None:
+        yield Path(os.path.normpath(run.folder.absolute() / near))
+    note = _note(run)
+    if note.is_file():
+        yield Path(read_json(note)["data"])
+    if run.facts("prepare.json", "prepare")["phantom"]:
+        yield _phantom(run.recipe.data.phantom, events)
+
+
+def _holds(images: Path, catalogue: pd.DataFrame) -> bool:
+    """Whether a folder or zip has every file of a catalogue, and the first one's content."""
+    try:
+        with data.open_source(images) as source:
+            names = set(source.names())
+            files = {file for cell in catalogue["image"] for file in data.image_files(cell) if file}
+            return files <= names and data.matches(catalogue.iloc[0], source)
+    except (DataError, OSError):
+        return False
+
+
+def stores_dir() -> Path:
+    """Return the folder of the pixel stores of this machine."""
+    return cache_dir() / "stores"
+
+
+def find_store(run: Run, given: str | Path | None = None, *, events: Events | None = None) -> data.PixelStore:
+    """Open the pixel store of a run; build it again from the images where this machine does not have it.
+
+    Args:
+        run: The run.
+        given: Folder or zip with the images, for building.
+        events: Told that it is built, and how far it is.
+
+    Raises:
+        UserError: If it is not here and cannot be built.
+    """
+    key = run.facts("prepare.json", "prepare")["store"]["key"]
+    try:
+        return data.PixelStore.open(stores_dir() / key)
+    except DataError:
+        return _build_again(run, key, given, events or Events())
+
+
+def _build_again(run: Run, key: str, given: str | Path | None, events: Events) -> data.PixelStore:
+    try:
+        images = find_images(run, given, events=events)
+    except UserError as error:
+        raise UserError(
+            f"the pixel store of {run.folder} is not in {stores_dir()} and cannot be built: {error}"
+        ) from error
+    events.emit(Noted(f"the pixel store of {run.folder} is not in {stores_dir()}; it is built again from the images"))
+    beside = TemporaryFolder("medloom-again-")
+    try:
+        with data.open_source(images) as source:
+            store = data.prepare(
+                run.recipe,
+                source,
+                beside.path,
+                stores_dir(),
+                workers=os.cpu_count() or 1,
+                preprocess=Preprocess.of(run.recipe.preprocess),
+                progress=events.progress("prepare"),
+            ).store
+    finally:
+        beside.remove()
+    if store.key != key:
+        raise UserError(f"{images} holds other images than those that {run.folder} was prepared from; pass --data PATH")
+    return store

@@ -1,0 +1,64 @@
+"""The fourth stage: one file that predicts, verifies itself and serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medloom import packaging, training
+from medloom.data import TableEncoding
+from medloom.events import Events, FileMade, StageBegun, StageEnded
+from medloom.pipeline.graph import GRAPH
+from medloom.pipeline.metadata import read_encoding
+from medloom.pipeline.runs import Run
+
+if TYPE_CHECKING:
+    from medloom.models import Network
+
+__all__ = ["package", "package_network"]
+
+
+def package(run: Run, *, events: Events | None = None) -> Path:
+    """Write the bundle of an evaluated run.
+
+    Args:
+        run: The run.
+        events: Told when it is made.
+
+    Returns:
+        Path of ``model.tar.gz``.
+    """
+    return package_network(run, training.load_best(run.folder, run.recipe), [read_encoding(run)], events=events)
+
+
+def package_network(
+    run: Run, network: Network, tables: Sequence[TableEncoding | None], *, events: Events | None = None
+) -> Path:
+    """Write the bundle of a network whose graph is in the run directory and that was measured.
+
+    Args:
+        run: The run.
+        network: The network, or the ensemble of several.
+        tables: How metadata become numbers for each of them; None for one that takes none.
+        events: Told when it is made.
+    """
+    events = events or Events()
+    events.emit(StageBegun("package", run.folder))
+    summary = run.facts("evaluation/summary.json", "evaluate")
+    facts = run.facts("prepare.json", "prepare")
+    path = packaging.write_bundle(
+        run.bundle,
+        onnx=run.folder / GRAPH,
+        weights={name: tensor.numpy() for name, tensor in network.state_dict().items()},
+        recipe=run.recipe,
+        point=summary["operating_point"],
+        tables=tables,
+        metrics={split: summary[split]["metrics"] for split in ("validation", "test") if split in summary},
+        fingerprint=facts["catalogue_sha256"],
+        phantom=facts["phantom"],
+        counts=facts["counts"],
+    )
+    events.emit(FileMade(path))
+    events.emit(StageEnded("package", run.folder))
+    return path

@@ -1,0 +1,45 @@
+"""The second stage: fit the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medloom import data, training
+from medloom.events import Events, StageBegun, StageEnded
+from medloom.pipeline.metadata import read_encoding
+from medloom.pipeline.places import find_store
+from medloom.pipeline.runs import Run, refuse_every_fold
+from medloom.training import TrainResult
+
+__all__ = ["reason_of", "train"]
+
+
+def train(run: Run, *, images: str | Path | None = None, events: Events | None = None) -> TrainResult:
+    """Train, or go on where the run was stopped; write ``checkpoints/``, ``metrics.jsonl``, ``training.json``.
+
+    Args:
+        run: The run.
+        images: Folder or zip with the images, for a pixel store that is not on this machine.
+        events: Told of batches and epochs; who listens may ask for an end.
+
+    Returns:
+        The best epoch, and whether the training was finished or asked to stop.
+
+    Raises:
+        TrainingError: If training had to stop, such as for a loss that is not finite.
+        RecipeError: If the recipe asks for every fold, or cannot be trained here.
+        UserError: If the pixel store is neither here nor can be built again.
+    """
+    events = events or Events()
+    refuse_every_fold(run.recipe)
+    events.emit(StageBegun("train", run.folder))
+    catalogue = data.read_catalogue(run.folder / "catalogue.csv")
+    store = find_store(run, images, events=events)
+    result = training.train(run.recipe, catalogue, store, run.folder, tables=read_encoding(run), events=events)
+    events.emit(StageEnded("train", run.folder))
+    return result
+
+
+def reason_of(result: TrainResult) -> str:
+    """Return why a training ended before its last epoch."""
+    return result.stop_reason or "asked to stop"

@@ -1,0 +1,181 @@
+"""All stages in one go: of one split, or of every fold and their ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medloom import models
+from medloom.backends import Slot
+from medloom.events import Events, Listener, Noted
+from medloom.jobs import Job, uri_of
+from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots, run_side_by_side
+from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold
+from medloom.pipeline.names import RUNS
+from medloom.pipeline.result import RunResult
+from medloom.pipeline.runs import Run
+from medloom.pipeline.stages.evaluate import evaluate
+from medloom.pipeline.stages.package import package
+from medloom.pipeline.stages.prepare import prepare
+from medloom.pipeline.stages.report import report
+from medloom.pipeline.stages.train import reason_of, train
+from medloom.pipeline.starting import start_run
+from medloom.recipe import Recipe
+
+__all__ = ["planned_jobs", "run", "run_stages"]
+
+
+def run(
+    recipe: str | Path | Recipe,
+    *,
+    data: str | Path | None = None,
+    run: str | Path | None = None,
+    settings: Sequence[str] = (),
+    on_event: Listener | Sequence[Listener] = (),
+    runs: Path = RUNS,
+    workers: int | None = None,
+    jobs: int | None = None,
+) -> RunResult:
+    """Prepare, train, evaluate, package and report in one go.
+
+    Without images the recipe's data set is downloaded from Kaggle if credentials are there; otherwise phantom images
+    are made, and every output says so. Stopped at any moment, the same call goes on.
+
+    Args:
+        recipe: Name of a built-in recipe, path of a YAML file, or a recipe.
+        data: Folder or zip with the images; what the recipe says by default.
+        run: Name of the run, or a path with a slash; the recipe's name by default.
+        settings: Values of the recipe to override, such as ``train.epochs=5``.
+        on_event: Who is told what happens; a listener that returns a ``Stop`` ends the training.
+        runs: Folder that holds the runs.
+        workers: Processes that read images; one a core by default.
+        jobs: Folds to train at a time; as many as there are GPUs for by default, else one.
+
+    Returns:
+        The run directory, the bundle, the metrics and the pages; ``stopped`` says why if it was stopped before.
+
+    Raises:
+        UserError: If what came in was wrong.
+        MedloomError: If the work failed.
+
+    Example:
+        >>> import medloom
+        >>> result = medloom.run("brain-mri-small", settings=["train.epochs=2"])  # doctest: +SKIP
+        >>> result.summary["test"]["metrics"]["dice_foreground"]["value"]  # doctest: +SKIP
+        0.81
+    """
+    events = Events([on_event] if callable(on_event) else list(on_event))
+    started, images = start_run(recipe, run, runs=runs, settings=settings, images=data, events=events)
+    return run_stages(started, images, workers=workers, jobs=jobs, events=events)
+
+
+def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
+    """Return the jobs that a run would be, without doing anything: one for each fold that is left, or one for all.
+
+    Args:
+        run: The run, of which nothing need be there.
+        command: The command that does the whole run.
+        images: Folder, zip or URI of the images, where they are given.
+        jobs: Folds at a time.
+    """
+    folds = fold_runs(run)
+    left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
+    inputs = () if images is None else (uri_of(images),)
+    if not folds:
+        return [Job(run.recipe.name, tuple(command), inputs, (uri_of(run.folder),))]
+    slots = plan_slots(run.recipe, max(1, len(left)), jobs)
+    return [fold_job(folds[number], fold_name(number, len(folds)), slots[0]) for number in left]
+
+
+def run_stages(
+    run: Run, images: Path, *, workers: int | None = None, jobs: int | None = None, events: Events | None = None
+) -> RunResult:
+    """Do all stages of a run, of every fold where there are folds. A fold that is measured is not done again.
+
+    Args:
+        run: The run.
+        images: Folder or zip with the images.
+        workers: Processes that read images.
+        jobs: Folds to train at a time.
+        events: Told what happens.
+
+    Raises:
+        MedloomError: If the work failed, or a user's mistake is found.
+    """
+    events = events or Events()
+    models.check_network(run.recipe)
+    work = _Work(images, workers, jobs, events)
+    folds = [fold.save() for fold in fold_runs(run)]
+    return work.in_folds(run, folds) if folds else work.one_split(run)
+
+
+@dataclass
+class _Work:
+    """What the stages of a run have in common, and what was set aside on the way."""
+
+    images: Path
+    workers: int | None
+    jobs: int | None
+    events: Events
+    set_aside: list[str] = field(default_factory=list)
+
+    def one_split(self, run: Run) -> RunResult:
+        """All stages of one split."""
+        run = self.prepared(run)
+        trained = train(run, images=self.images, events=self.events)
+        if not trained.finished:
+            return self.stopped(run, reason_of(trained))
+        summary = evaluate(run, images=self.images, events=self.events)
+        package(run, events=self.events)
+        return self.reported(run, summary)
+
+    def in_folds(self, run: Run, folds: list[Run]) -> RunResult:
+        """Every fold, then what they say together."""
+        left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
+        slots = plan_slots(run.recipe, len(left), self.jobs) if len(left) > 1 and self.jobs != 1 else []
+        stopped = self.side_by_side(folds, left, slots) if len(slots) > 1 else self.in_turn(folds, left)
+        if stopped is not None:
+            return self.stopped(run, stopped)
+        summary = finish_folds(run, folds, images=self.images, events=self.events)
+        return self.reported(Run.open(run.folder), summary)
+
+    def in_turn(self, folds: list[Run], left: list[int]) -> str | None:
+        """One fold after another, in this process."""
+        for number in left:
+            self.events.emit(Noted(f"fold {number + 1} of {len(folds)}"))
+            trained = measure_fold(self.prepared(folds[number]), events=self.events)
+            if not trained.finished:
+                return reason_of(trained)
+        return None
+
+    def side_by_side(self, folds: list[Run], left: list[int], slots: list[Slot]) -> str | None:
+        """Several folds at a time; only this process prepares, so that no two build the same store."""
+        runs = {}
+        for number in left:
+            name = fold_name(number, len(folds))
+            self.events.emit(Noted(name))
+            runs[name] = self.prepared(folds[number])
+        return run_side_by_side(runs, slots, events=self.events)
+
+    def prepared(self, run: Run) -> Run:
+        """Prepare a run; what was found out about its target is in the one that is returned."""
+        found = prepare(run, self.images, workers=self.workers, events=self.events)
+        self.set_aside += [text for text in found.set_aside if text not in self.set_aside]
+        return Run.open(run.folder)
+
+    def stopped(self, run: Run, reason: str) -> RunResult:
+        return RunResult(run.folder, set_aside=tuple(self.set_aside), stopped=reason)
+
+    def reported(self, run: Run, summary: Mapping[str, Any]) -> RunResult:
+        pages = report(run, events=self.events)
+        return RunResult(
+            run.folder,
+            run.facts("prepare.json", "prepare"),
+            run.facts("training.json", "train"),
+            summary,
+            run.bundle,
+            tuple(pages),
+            tuple(self.set_aside),
+        )

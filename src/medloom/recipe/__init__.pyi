@@ -1,0 +1,13 @@
+from .kinds.labels import LabelsRecipe as LabelsRecipe
+from .kinds.masks import MasksRecipe as MasksRecipe
+from .library import builtin_names as builtin_names
+from .library import builtin_summaries as builtin_summaries
+from .library import builtin_text as builtin_text
+from .loading import kind_of as kind_of
+from .loading import load_recipe as load_recipe
+from .loading import parse_recipe as parse_recipe
+from .loading import resolve_target as resolve_target
+from .recipe import Recipe as Recipe
+from .sections.data import MetadataConfig as MetadataConfig
+from .sections.data import PhantomConfig as PhantomConfig
+from .sections.data import SplitConfig as SplitConfig

@@ -1,0 +1,343 @@
+"""Recipes whose answer is a row of numbers for the whole image: classes, labels, or numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from medloom.errors import RecipeError
+from medloom.recipe.recipe import Recipe
+from medloom.recipe.sections.base import Config, Named, Positive, Probability, Side
+from medloom.recipe.sections.data import DataConfig, MetadataConfig
+from medloom.recipe.sections.evaluation import EvaluateConfig
+from medloom.recipe.sections.images import PreprocessConfig
+from medloom.recipe.sections.target import TargetSection
+from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.registry import LAYOUTS, LOSSES, METRICS
+from medloom.targets import Target
+
+__all__ = [
+    "AutoRecipe",
+    "AutoTarget",
+    "BinaryRecipe",
+    "BinaryTarget",
+    "ClassesEvaluate",
+    "ColumnsData",
+    "LabelFileConfig",
+    "LabelsData",
+    "LabelsModel",
+    "LabelsPreprocess",
+    "LabelsRecipe",
+    "LabelsTarget",
+    "MultiClassRecipe",
+    "MultiClassTarget",
+    "MultiLabelRecipe",
+    "MultiLabelTarget",
+    "RegressionRecipe",
+    "RegressionTarget",
+]
+
+
+class LabelsTarget(TargetSection):
+    """What is predicted for the whole image."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("level",)
+    """Layout `csv`: columns of the label file. Layout `array`: names of the vector's entries."""
+
+    @property
+    def given_classes(self) -> tuple[str, ...]:
+        """The classes that the recipe names; empty where it names none."""
+        return ()
+
+
+class _ClassesTarget(LabelsTarget):
+    columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)] = ("level",)
+    """Layout `csv`: the column with the class."""
+    classes: tuple[str, ...] = ()
+    """Classes in order, as the column or the folders name them; empty: as found, sorted."""
+
+    @property
+    def given_classes(self) -> tuple[str, ...]:
+        """The classes that the recipe names."""
+        return self.classes
+
+    def value(self) -> Target:
+        """Return what is predicted.
+
+        Raises:
+            RecipeError: If the classes are not known yet.
+        """
+        if not self.classes:
+            raise RecipeError("target.classes is empty: run `medloom prepare`, which finds them, or name them")
+        return Target(self.kind, self.classes)
+
+
+class BinaryTarget(_ClassesTarget):
+    """What is predicted: one of two classes for the image."""
+
+    kind: Literal["binary"] = "binary"
+    """One of two classes for the image; the second is the positive one."""
+
+
+class MultiClassTarget(_ClassesTarget):
+    """What is predicted: one of several classes for the image."""
+
+    kind: Literal["multi-class"] = "multi-class"
+    """One of several classes for the image."""
+
+
+class MultiLabelTarget(LabelsTarget):
+    """What is predicted: any of several labels for the image."""
+
+    kind: Literal["multi-label"] = "multi-label"
+    """Any of several labels for the image; the columns hold 0 and 1."""
+
+    def value(self) -> Target:
+        """Return what is predicted."""
+        return Target(self.kind, self.columns)
+
+
+class RegressionTarget(LabelsTarget):
+    """What is predicted: numbers for the image."""
+
+    kind: Literal["regression"] = "regression"
+    """Numbers for the image."""
+
+    def value(self) -> Target:
+        """Return what is predicted."""
+        return Target(self.kind, self.columns)
+
+
+class AutoTarget(LabelsTarget):
+    """What is predicted for the image is found out while preparing and written into the run's recipe."""
+
+    kind: Literal["auto"] = "auto"
+    """`prepare` finds out what the labels are: classes, labels or numbers."""
+    classes: tuple[str, ...] = ()
+    """Classes in order, if the labels are classes; empty: as found, sorted."""
+
+    @property
+    def given_classes(self) -> tuple[str, ...]:
+        """The classes that the recipe names."""
+        return self.classes
+
+    def value(self) -> Target:
+        """Raise: it is not known yet.
+
+        Raises:
+            RecipeError: Always.
+        """
+        raise RecipeError("target.kind is auto: run `medloom prepare`, which finds out, or say what the labels are")
+
+
+class LabelFileConfig(Config):
+    """What goes with the labels: the label file's columns, patients, metadata and groups."""
+
+    file: str | None = None
+    """`csv` only: path of the label file inside the data; empty: the only CSV there."""
+    image: str = "image"
+    """`csv` only: column with the image's name, with or without folder and extension."""
+    patient: str | None = None
+    """`csv` only: column with the patient."""
+    patient_pattern: str | None = None
+    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`."""
+    metadata: MetadataConfig = MetadataConfig()
+    groups: tuple[str, ...] = ()
+    """Columns by which the metrics are also reported, such as sex or site."""
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _has_a_group(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = re.compile(value).groups
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from error
+            if groups != 1:
+                raise ValueError("expected a regular expression with one group, around the patient")
+        return value
+
+
+class LabelsData(DataConfig):
+    """Where the images and labels are and how they are laid out."""
+
+    layout: Annotated[str, Named(LAYOUTS, "binary")] = "csv"
+    """How the files are arranged: `folder-classes` a folder for each class, `csv` a table with a row for each image,
+    or `array`, an `.npy` vector for each image."""
+    array: str = "labels/{sample}.npy"
+    """`array` only: pattern of the vector's path, with the names that `image` uses."""
+    labels: LabelFileConfig = LabelFileConfig()
+
+
+class ColumnsData(LabelsData):
+    """Where the images and labels are and how they are laid out."""
+
+    layout: Annotated[str, Named(LAYOUTS, "regression")] = "csv"
+    """How the files are arranged: `csv` a table with a row for each image, or `array`, an `.npy` vector for each
+    image."""
+
+
+class LabelsPreprocess(PreprocessConfig):
+    """Deterministic steps, the same in training, evaluation and serving."""
+
+    crop: tuple[Side, Side] | None = None
+    """Height and width of the part that the network sees: the centre, in training anywhere. Empty: all."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop is not None and (self.crop[0] > self.size[0] or self.crop[1] > self.size[1]):
+            raise ValueError("crop must not be larger than size")
+        return self
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the network sees."""
+        return self.crop or self.size
+
+
+class LabelsModel(ModelConfig):
+    """The network: a backbone by name, with its plain arguments, and a head."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "resnet18"
+    """The backbone, such as `resnet18`, `efficientnet_b0`, `densenet121`, `alexnet` or any other of timm, or
+    `perceptron`, a cheap baseline."""
+    weights: str = "none"
+    """What the backbone begins with: `none`, `imagenet` from the hub, or a path of a `.safetensors` file."""
+    tune: Literal["all", "head", "blocks"] = "all"
+    """What is trained: everything, the new head only, or the last `blocks` blocks and the head."""
+    blocks: Annotated[int, Field(ge=1)] = 1
+    """`tune: blocks` only: how many blocks from the end."""
+    backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of the backbone as a share of the head's."""
+    unfreeze_every: Annotated[int, Field(ge=1)] | None = None
+    """Gradual unfreezing: begin with the head and add a block after so many epochs."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout before the head."""
+    metadata: Literal["none", "fused", "only"] = "none"
+    """`fused` joins `data.labels.metadata` to the image before the head; `only` leaves the image out."""
+    table_width: Annotated[int, Field(ge=1)] = 32
+    """Width of the metadata branch, and of the perceptron's hidden layer."""
+
+
+class _ClassesLoss(LossConfig):
+    """The training loss; always computed in float32."""
+
+    name: Annotated[str, Named(LOSSES, "binary")] = "cross-entropy"
+    """The loss."""
+
+
+class _RegressionLoss(LossConfig):
+    """The training loss; always computed in float32."""
+
+    name: Annotated[str, Named(LOSSES, "regression")] = "mse"
+    """The loss."""
+
+
+class _AutoLoss(LossConfig):
+    """The training loss; always computed in float32."""
+
+    name: Literal["auto"] | Annotated[str, Named(LOSSES, "binary")] | Annotated[str, Named(LOSSES, "regression")] = (
+        "auto"
+    )
+    """The loss; `auto` takes `cross-entropy` for classes and labels and `mse` for numbers."""
+
+
+class _ClassesTrain(TrainConfig):
+    """The loop."""
+
+    monitor: Annotated[str, Named(METRICS, "binary")] = "auc"
+    """Validation metric that picks the best epoch; of several classes the mean."""
+    positive_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Oversampling: share of the drawn samples that are not of the first class; empty: as the data are."""
+
+
+class _RegressionTrain(TrainConfig):
+    """The loop."""
+
+    monitor: Annotated[str, Named(METRICS, "regression")] = "loss"
+    """Validation metric that picks the best epoch."""
+
+
+class _AutoTrain(TrainConfig):
+    """The loop."""
+
+    monitor: Literal["auto"] | Annotated[str, Named(METRICS, "binary")] = "auto"
+    """Validation metric that picks the best epoch; `auto` takes `auc` for classes and labels and `loss` for numbers."""
+    positive_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Oversampling: share of the drawn samples that are not of the first class; empty: as the data are."""
+
+
+class ClassesEvaluate(EvaluateConfig):
+    """How the metrics are taken and the operating point is chosen."""
+
+    threshold: Probability | Literal["auto"] = "auto"
+    """Probability from which a case is positive; `auto` chooses it on the validation set."""
+    rule: Literal["youden", "sensitivity", "cost"] = "youden"
+    """How `threshold: auto` is chosen: most sensitivity plus specificity, a fixed sensitivity, or the least cost."""
+    min_sensitivity: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """`rule: sensitivity` only: the sensitivity to reach."""
+    cost_ratio: Positive = 1.0
+    """`rule: cost` only: what a missed positive costs, in false positives."""
+
+
+class LabelsRecipe(Recipe):
+    """Everything about a run that predicts something for the whole image."""
+
+    target: LabelsTarget
+    data: LabelsData = LabelsData()
+    preprocess: LabelsPreprocess = LabelsPreprocess()
+    model: LabelsModel = LabelsModel()
+
+    @model_validator(mode="after")
+    def _unfreezes_in_one_process(self) -> Self:
+        if self.model.unfreeze_every is not None and self.train.devices > 1:
+            # Processes agree on what they share when they start, so a block unfrozen later would drift apart.
+            raise ValueError("model.unfreeze_every: expected empty with several train.devices")
+        return self
+
+
+class BinaryRecipe(LabelsRecipe):
+    """Everything about a run that predicts one of two classes."""
+
+    target: BinaryTarget = BinaryTarget()
+    loss: _ClassesLoss = _ClassesLoss()
+    train: _ClassesTrain = _ClassesTrain()
+    evaluate: ClassesEvaluate = ClassesEvaluate()
+
+
+class MultiClassRecipe(LabelsRecipe):
+    """Everything about a run that predicts one of several classes."""
+
+    target: MultiClassTarget = MultiClassTarget()
+    loss: _ClassesLoss = _ClassesLoss()
+    train: _ClassesTrain = _ClassesTrain()
+
+
+class MultiLabelRecipe(LabelsRecipe):
+    """Everything about a run that predicts any of several labels."""
+
+    target: MultiLabelTarget = MultiLabelTarget()
+    data: ColumnsData = ColumnsData()
+    loss: _ClassesLoss = _ClassesLoss()
+    train: _ClassesTrain = _ClassesTrain()
+    evaluate: ClassesEvaluate = ClassesEvaluate()
+
+
+class RegressionRecipe(LabelsRecipe):
+    """Everything about a run that predicts numbers."""
+
+    target: RegressionTarget = RegressionTarget()
+    data: ColumnsData = ColumnsData()
+    loss: _RegressionLoss = _RegressionLoss()
+    train: _RegressionTrain = _RegressionTrain()
+
+
+class AutoRecipe(LabelsRecipe):
+    """Everything about a run whose labels are found out while preparing."""
+
+    target: AutoTarget = AutoTarget()
+    loss: _AutoLoss = _AutoLoss()
+    train: _AutoTrain = _AutoTrain()
+    evaluate: ClassesEvaluate = ClassesEvaluate()

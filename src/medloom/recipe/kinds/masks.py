@@ -1,0 +1,99 @@
+"""Recipes whose answer is a class for each pixel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from medloom.recipe.recipe import Recipe
+from medloom.recipe.sections.base import Named, Probability
+from medloom.recipe.sections.data import DataConfig
+from medloom.recipe.sections.evaluation import EvaluateConfig
+from medloom.recipe.sections.target import TargetSection
+from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.registry import LAYOUTS, LOSSES, METRICS, NETWORKS
+from medloom.targets import Target
+
+__all__ = ["MasksData", "MasksEvaluate", "MasksLoss", "MasksModel", "MasksRecipe", "MasksTarget", "MasksTrain"]
+
+_KIND = "masks"
+
+
+class MasksTarget(TargetSection):
+    """What is predicted: a class for each pixel."""
+
+    kind: Literal["masks"] = "masks"
+    """A class for each pixel."""
+    mask_values: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(
+        default={"background": 0, "lesion": 255}, min_length=2
+    )
+    """Classes by name with their pixel value in the mask; the first class is the background."""
+
+    @field_validator("mask_values")
+    @classmethod
+    def _distinct(cls, value: dict[str, int]) -> dict[str, int]:
+        if len(set(value.values())) != len(value):
+            raise ValueError("two classes have the same pixel value")
+        return value
+
+    def value(self) -> Target:
+        """Return what is predicted."""
+        return Target(self.kind, tuple(self.mask_values))
+
+
+class MasksData(DataConfig):
+    """Where the images and masks are and how they are laid out."""
+
+    layout: Annotated[str, Named(LAYOUTS, _KIND)] = "image-mask"
+    """How the files are arranged: `lgg-mri` masks beside slices, `image-mask` by patterns, or `array`, where the mask
+    is an `.npy` map of class values."""
+    mask: str = "masks/{sample}.png"
+    """`image-mask` and `array`: pattern of the mask's path, with the names that `image` uses."""
+
+
+class MasksModel(ModelConfig):
+    """The network, by name, with its plain arguments."""
+
+    name: Annotated[str, Named(NETWORKS, _KIND)] = "unet"
+    """The network."""
+
+
+class MasksLoss(LossConfig):
+    """The training loss; always computed in float32."""
+
+    name: Annotated[str, Named(LOSSES, _KIND)] = "dice-ce"
+    """The loss."""
+
+
+class MasksTrain(TrainConfig):
+    """The loop."""
+
+    monitor: Annotated[str, Named(METRICS, _KIND)] = "dice_balanced"
+    """Validation metric that picks the best epoch. `dice_balanced` is the mean of the Dice over samples with
+    foreground and the share of empty samples left empty; `dice_all` counts an empty sample left empty as 1."""
+    positive_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Oversampling: share of the drawn samples that hold foreground; empty: as the data are."""
+
+
+class MasksEvaluate(EvaluateConfig):
+    """How the metrics are taken and the operating point is chosen."""
+
+    threshold: Probability | Literal["auto"] = "auto"
+    """Probability from which a pixel is foreground; `auto` chooses it on the validation set."""
+    min_region_px: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Smallest region in pixels of the network's image; smaller ones are removed. `auto` as above."""
+    max_false_positive_rate: Probability = 0.05
+    """`auto` looks for the best balance of Dice and false positives with at most this share of empty validation
+    samples in which anything is predicted."""
+
+
+class MasksRecipe(Recipe):
+    """Everything about a run that predicts masks."""
+
+    target: MasksTarget = MasksTarget()
+    data: MasksData = MasksData()
+    model: MasksModel = MasksModel()
+    loss: MasksLoss = MasksLoss()
+    train: MasksTrain = MasksTrain()
+    evaluate: MasksEvaluate = MasksEvaluate()

@@ -1,0 +1,63 @@
+"""What a recipe says whatever is predicted; each kind of answer adds its own keys in ``medloom.recipe.kinds``.
+
+One YAML file says everything about a run. It is typed, frozen, and refuses keys that it does not know.
+Booleans accept true/false/1/0/yes/no and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from medloom.recipe.sections.base import Config
+from medloom.recipe.sections.data import DataConfig, SplitConfig
+from medloom.recipe.sections.evaluation import EvaluateConfig, PackageConfig
+from medloom.recipe.sections.images import AugmentConfig, PreprocessConfig
+from medloom.recipe.sections.target import TargetSection
+from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.targets import Target
+
+__all__ = ["Recipe"]
+
+
+class Recipe(Config):
+    """Everything about a run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    """Name of the recipe, in lower-case letters, digits and hyphens."""
+    description: str = ""
+    """One sentence for `medloom recipes`."""
+    target: TargetSection
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig
+    loss: LossConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig = EvaluateConfig()
+    package: PackageConfig = PackageConfig()
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Take a recipe for one of this class, in a file that only such recipes reach.
+
+        Raises:
+            TypeError: If it is of another kind, which is an error of the program.
+        """
+        if not isinstance(recipe, cls):
+            raise TypeError(f"a recipe for {recipe.target.kind} where one for {cls.__name__} is needed")
+        return recipe
+
+    def predicts(self) -> Target:
+        """Return what is predicted.
+
+        Raises:
+            RecipeError: If ``prepare`` has to find out first.
+        """
+        return self.target.value()
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON types."""
+        return self.model_dump(mode="json")

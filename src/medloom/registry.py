@@ -1,0 +1,203 @@
+"""Every name that a recipe or a command may say, once: what it means, where it is built, which kinds it is for.
+
+The schema, the reference, the error messages and the builders all read these tables. Nothing heavy is imported: an
+entry says where its builder lives, and ``load`` imports it when it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medloom.errors import UserError
+from medloom.targets import LABELS
+from medloom.wording import nearest
+
+__all__ = [
+    "BACKBONES",
+    "FORMATS",
+    "LAYOUTS",
+    "LOSSES",
+    "METRICS",
+    "NETWORKS",
+    "RUNTIMES",
+    "Entry",
+    "Metric",
+    "check_name",
+    "load",
+    "names_for",
+]
+
+_CLASSES = ("binary", "multi-class", "multi-label")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name.
+
+    Args:
+        summary: One line for people, with its source.
+        home: Where it is built, as ``module:attribute``.
+        kinds: The kinds of answer that it is for; empty for every kind.
+        traits: What else a room wants to know before anything heavy is imported.
+    """
+
+    summary: str
+    home: str = ""
+    kinds: tuple[str, ...] = ()
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric on the validation set that may pick the best epoch.
+
+    Args:
+        summary: One line for people.
+        kinds: The kinds of answer that it is for; empty for every kind.
+        larger_is_better: Whether a larger value is better.
+        column: Its key in a line of ``metrics.jsonl``.
+    """
+
+    summary: str
+    kinds: tuple[str, ...] = ()
+    larger_is_better: bool = True
+    column: str = ""
+
+
+def _network(summary: str, builder: str) -> Entry:
+    return Entry(summary, f"medloom.models.networks:{builder}", ("masks",))
+
+
+NETWORKS: dict[str, Entry] = {
+    "unet": _network("U-Net with residual units (Kerfoot et al. 2018)", "unet"),
+    "attention-unet": _network("U-Net with attention gates (Oktay et al. 2018)", "attention_unet"),
+    "unetr": _network("Transformer encoder, convolutional decoder (Hatamizadeh et al. 2021)", "unetr"),
+    "swin-unetr": _network("Shifted-window transformer encoder (Hatamizadeh et al. 2022)", "swin_unetr"),
+    "segresnet": _network("Residual encoder-decoder (Myronenko 2018)", "segresnet"),
+    "dynunet": _network("nnU-Net's architecture (Isensee et al. 2021)", "dynunet"),
+    "flexible-unet": _network("U-Net decoder on an EfficientNet encoder (Tan and Le 2019)", "flexible_unet"),
+}
+"""Networks from images to a map of logits."""
+
+BACKBONES: dict[str, Entry] = {
+    "alexnet": Entry(
+        "Five convolutions and three fully connected layers (Krizhevsky 2014), from torchvision",
+        "medloom.models.backbones:alexnet",
+        LABELS,
+    ),
+    "perceptron": Entry(
+        "One hidden layer on a 16x16 thumbnail and each channel's mean and deviation; a cheap baseline",
+        "medloom.models.backbones:perceptron",
+        LABELS,
+    ),
+}
+"""Networks from images to a row of features, beside those of timm, of which every name is one."""
+
+
+def _mask_loss(summary: str, attribute: str) -> Entry:
+    return Entry(summary, f"medloom.models.losses:{attribute}", ("masks",))
+
+
+LOSSES: dict[str, Entry] = {
+    "dice": _mask_loss("Soft Dice (Milletari et al. 2016)", "dice"),
+    "dice-ce": _mask_loss("Dice plus cross-entropy", "dice_ce"),
+    "dice-focal": _mask_loss("Dice plus focal (Lin et al. 2017)", "dice_focal"),
+    "tversky": _mask_loss("Tversky, which weighs misses and false positives apart (Salehi et al. 2017)", "tversky"),
+    "cross-entropy": Entry(
+        "Cross-entropy over classes; binary for two classes or several labels",
+        "medloom.models.image_losses:cross_entropy",
+        _CLASSES,
+    ),
+    "focal": Entry("Focal (Lin et al. 2017)", "medloom.models.image_losses:focal", _CLASSES),
+    "mse": Entry("Mean squared error", "medloom.models.image_losses:mse", ("regression",)),
+}
+
+METRICS: dict[str, Metric] = {
+    "dice_balanced": Metric(
+        "mean of the Dice over images with foreground and the share of empty images left empty", ("masks",)
+    ),
+    "dice_foreground": Metric("mean Dice over images with foreground", ("masks",)),
+    "dice_all": Metric("mean Dice over all images; an empty image left empty counts as 1", ("masks",)),
+    "auc": Metric("area under the ROC curve, the mean over the classes where there are several", _CLASSES),
+    "average_precision": Metric(
+        "area under precision and recall, the mean over the classes where there are several", _CLASSES
+    ),
+    "loss": Metric("the training loss on the validation set", (), larger_is_better=False, column="val_loss"),
+}
+"""Validation metrics that may pick the best epoch."""
+
+RUNTIMES: dict[str, Entry] = {
+    "onnx": Entry("ONNX Runtime on the CPU", "medloom.inference.runtimes.onnx:OnnxRuntime"),
+    "openvino": Entry("OpenVINO on the CPU", "medloom.inference.runtimes.openvino:OpenVinoRuntime"),
+    "torch": Entry(
+        "PyTorch: the network itself, rebuilt from safetensors",
+        "medloom.inference.runtimes.torch:TorchRuntime",
+        traits={"needs_weights": True, "extra": "train", "module": "torch"},
+    ),
+}
+
+
+def _layout(summary: str, module: str, *kinds: str) -> Entry:
+    return Entry(summary, f"medloom.data.layouts.{module}:build", kinds)
+
+
+LAYOUTS: dict[str, Entry] = {
+    "lgg-mri": _layout("<patient>/<slice>.tif with <slice>_mask.tif beside it", "lgg_mri", "masks"),
+    "image-mask": _layout("images and masks by patterns", "image_mask", "masks"),
+    "array": _layout("an .npy file for each image: a map of classes, or a vector of labels", "array"),
+    "folder-classes": _layout("a folder for each class", "folder_classes", "binary", "multi-class"),
+    "csv": _layout("a CSV with a row for each image", "csv_labels", *LABELS),
+}
+"""How files are arranged."""
+
+
+def _format(summary: str, module: str) -> Entry:
+    return Entry(summary, f"medloom.imaging.{module}:FORMAT")
+
+
+# DICOM comes first: its preamble may be the beginning of a TIFF, so that both kinds of reader find pixels.
+FORMATS: dict[str, Entry] = {
+    "dicom": _format("DICOM files of one frame or several", "dicom"),
+    "tiff": _format("TIFF and BigTIFF", "tiff"),
+    "png": _format("PNG", "png"),
+    "jpeg": _format("JPEG, baseline or progressive, of 8 bits", "jpeg"),
+    "npy": _format("NPY, the array format of NumPy", "npy"),
+    "nifti": _format("NIfTI-1 and NIfTI-2, also compressed with gzip", "nifti"),
+}
+"""Image formats, in the order in which their signatures are looked for."""
+
+
+def names_for(table: Mapping[str, Entry] | Mapping[str, Metric], kind: str | None = None) -> tuple[str, ...]:
+    """Return the names of a table, in its order.
+
+    Args:
+        table: One of the tables of this module.
+        kind: Only those for this kind of answer; None for all.
+    """
+    return tuple(name for name, entry in table.items() if kind is None or not entry.kinds or kind in entry.kinds)
+
+
+def check_name(what: str, name: str, valid: Iterable[str], error: type[UserError] = UserError) -> None:
+    """Raise if ``name`` is not one of ``valid``.
+
+    Args:
+        what: What it names, such as ``network``.
+        name: What was said.
+        valid: What may be said.
+        error: Which error is raised.
+
+    Raises:
+        UserError: Or the given error, naming the nearest and all valid names.
+    """
+    names = list(valid)
+    if name not in names:
+        raise error(f"there is no {what} {name!r}{nearest(name, names)}; valid: {', '.join(names)}")
+
+
+def load(entry: Entry) -> Any:  # noqa: ANN401 - whatever the entry names
+    """Import what an entry names."""
+    module, _, attribute = entry.home.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,126 @@
+"""Metrics with their intervals as text, the same in every report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from medloom.evaluation.text import number, quantity
+from medloom.reports.facts import Facts
+
+__all__ = ["fold_table", "interval_text", "mean_range", "metric_table", "tiles", "value_text", "with_interval"]
+
+_LENGTHS = ("px", "mm")
+_VALUE = "value"  # the unit of what is predicted
+_NO_BREAK = "\u00a0"
+
+
+def tiles(summary: Facts) -> list[dict[str, str]]:
+    """Return the headline metrics of the test cases; those that the summary lacks are left out.
+
+    Args:
+        summary: As in ``summary.json``; nothing gives no tiles.
+    """
+    if not summary:
+        return []
+    metrics, meanings = summary["test"]["metrics"], summary["meanings"]
+    return [
+        {
+            "label": meanings[name]["label"],
+            "value": value_text(metrics[name]["value"], meanings[name]["unit"]),
+            "interval": interval_text(metrics[name], meanings[name]["unit"]),
+            "n": f"n = {number(metrics[name]['n'])}",
+        }
+        for name in summary["headlines"]
+        if name in metrics
+    ]
+
+
+def metric_table(summary: Facts, baseline: str = "") -> list[dict[str, str]]:
+    """Return a row for each metric that is defined on test or on validation.
+
+    Args:
+        summary: As in ``summary.json``.
+        baseline: Which of its baselines gets a column; none by default.
+    """
+    if not summary:
+        return []
+    test = summary["test"]["metrics"]
+    validation = summary.get("validation", {}).get("metrics", {})
+    compared = summary["test"]["baselines"].get(baseline, {}).get("metrics", {})
+    rows = []
+    for name, meaning in summary["meanings"].items():
+        one, other, constant = (found.get(name, {}).get("value") for found in (test, validation, compared))
+        if one is None and other is None:
+            continue
+        rows.append(
+            {
+                "label": meaning["label"],
+                "meaning": meaning["meaning"],
+                "value": value_text(one, meaning["unit"]),
+                "interval": interval_text(test.get(name, {}), meaning["unit"]),
+                "n": number(test.get(name, {}).get("n", 0)),
+                "baseline": value_text(constant, meaning["unit"]),
+                "validation": value_text(other, meaning["unit"]),
+            }
+        )
+    return rows
+
+
+def fold_table(summary: Facts, point_text: Callable[[Mapping[str, Any]], str]) -> Facts:
+    """Return the headlines of each fold with its operating point, ``head`` and ``rows``; nothing without folds.
+
+    Args:
+        summary: As in ``summary.json``.
+        point_text: Says an operating point in a few words.
+    """
+    folds = summary.get("folds", ())
+    if not folds:
+        return {}
+    known = [name for name in summary["headlines"] if any(_known(fold["metrics"].get(name)) for fold in folds)]
+    points = [point_text(fold.get("operating_point", {})) for fold in folds]
+    rows = [
+        [
+            number(fold["fold"] + 1),
+            *(with_interval(fold["metrics"].get(name, {}), summary["meanings"][name]["unit"]) for name in known),
+            *([point] if any(points) else ()),
+        ]
+        for fold, point in zip(folds, points, strict=True)
+    ]
+    head = ["Fold", *(summary["meanings"][name]["label"] for name in known)]
+    return {"head": [*head, "From probability"] if any(points) else head, "rows": rows}
+
+
+def _known(metric: Mapping[str, Any] | None) -> bool:
+    return metric is not None and metric["value"] is not None
+
+
+def value_text(value: float | None, unit: str = "share") -> str:
+    """Return a metric for reading, with its unit where it has one."""
+    if value is None or unit not in (*_LENGTHS, _VALUE):
+        return number(value)
+    return quantity(value) if unit == _VALUE else f"{number(value, 1)} {unit}"
+
+
+def interval_text(metric: Mapping[str, Any], unit: str = "share") -> str:
+    """Return the 95 % interval for reading, ``–`` where there is none."""
+    if metric.get("low") is None:
+        return "–"
+    if unit == _VALUE:
+        return f"{quantity(metric['low'])} to {quantity(metric['high'])}"
+    digits = 1 if unit in _LENGTHS else 3
+    return f"{number(metric['low'], digits)} to {number(metric['high'], digits)}"
+
+
+def with_interval(metric: Mapping[str, Any], unit: str = "share") -> str:
+    """Return a metric with its interval in brackets, which stays on one line."""
+    interval, value = interval_text(metric, unit), value_text(metric.get("value"), unit)
+    return value if interval == "–" else f"{value} ({interval.replace(' ', _NO_BREAK)})"
+
+
+def mean_range(facts: Mapping[str, float | None]) -> str:
+    """Return ``mean``, ``min`` and ``max`` of numbers as text."""
+    if facts["mean"] is None:
+        return "none"
+    mean, low, high = (quantity(float(facts[name] or 0.0), 3) for name in ("mean", "min", "max"))
+    return f"{mean} ({low} to {high})"

@@ -1,0 +1,42 @@
+"""Train, validation and test as a table: their patients and samples, and what the truth beside them is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from medloom.evaluation.text import number
+from medloom.reports.facts import Facts
+from medloom.reports.html import percent
+from medloom.reports.metrics import mean_range
+
+__all__ = ["part_table"]
+
+
+def part_table(counts: Mapping[str, Facts], *head: str) -> Facts:
+    """Return ``head`` and ``rows``: a row for each part.
+
+    Args:
+        counts: By part, as ``prepare.json`` has them: ``patients``, ``samples`` and what is known of the truth.
+        head: What the first three columns are called.
+    """
+    further, cells = _truth(counts)
+    rows = [
+        [part, number(one["patients"]), number(one["samples"]), *more]
+        for (part, one), more in zip(counts.items(), cells, strict=True)
+    ]
+    return {"head": [*head, *further], "rows": rows}
+
+
+def _truth(counts: Mapping[str, Facts]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells: samples with each class, the mean and range of each number, or samples with foreground."""
+    parts = list(counts.values())
+    if any(one.get("classes") for one in parts):
+        names = list(dict.fromkeys(name for one in parts for name in one.get("classes", {})))
+        return names, [[number(one.get("classes", {}).get(name, 0)) for name in names] for one in parts]
+    if all(one.get("targets") for one in parts):
+        names = [f"{name}: mean (range)" for name in parts[0]["targets"]]
+        return names, [[mean_range(facts) for facts in one["targets"].values()] for one in parts]
+    if all("foreground_samples" in one for one in parts):
+        cells = [[number(one["foreground_samples"]), percent(one["foreground_share"])] for one in parts]
+        return ["With foreground", "Share"], cells
+    return [], [[] for _ in parts]

@@ -1,0 +1,165 @@
+"""What is predicted: one value, and the one table of the kinds there are.
+
+A room that must tell kinds apart has a file for each family of kinds, with the same name everywhere (``masks.py``,
+``labels.py``), and picks it through a table of its own whose keys are those of ``KINDS``. Nothing else compares kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+__all__ = ["KINDS", "LABELS", "Activation", "Kind", "Target"]
+
+Activation = Literal["sigmoid", "softmax", "identity"]
+"""What turns logits into the answer: over each output alone, over all of them together, or nothing."""
+
+
+def _one_for_two(names: int) -> int:
+    return 1 if names == 2 else names
+
+
+def _one(names: int) -> int:
+    return 1
+
+
+def _each(names: int) -> int:
+    return names
+
+
+def _none(names: int) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What every target of a kind has in common.
+
+    Args:
+        summary: One line for people.
+        names: What its names are called: ``classes`` or ``targets``.
+        outputs: From the number of names to the outputs of the network.
+        activation: From the number of outputs to what is applied to the logits.
+        truth_is_mask: Whether the truth is a class for each pixel, not a row of numbers for the image.
+        truth_width: From the number of names to the numbers in the truth of an image; 0 for masks.
+        fewest: Fewest names.
+        most: Most names, or None.
+    """
+
+    summary: str
+    names: Literal["classes", "targets"]
+    outputs: Callable[[int], int]
+    activation: Callable[[int], Activation]
+    truth_is_mask: bool = False
+    truth_width: Callable[[int], int] = _each
+    fewest: int = 1
+    most: int | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "masks": Kind(
+        "a class for each pixel",
+        "classes",
+        outputs=_one_for_two,
+        activation=lambda outputs: "sigmoid" if outputs == 1 else "softmax",
+        truth_is_mask=True,
+        truth_width=_none,
+        fewest=2,
+    ),
+    "binary": Kind(
+        "one of two classes for the image",
+        "classes",
+        outputs=_one,
+        activation=lambda outputs: "sigmoid",
+        truth_width=_one,
+        fewest=2,
+        most=2,
+    ),
+    "multi-class": Kind(
+        "one of several classes for the image",
+        "classes",
+        outputs=_each,
+        activation=lambda outputs: "softmax",
+        truth_width=_one,
+        fewest=2,
+    ),
+    "multi-label": Kind(
+        "any of several labels for the image", "targets", outputs=_each, activation=lambda outputs: "sigmoid"
+    ),
+    "regression": Kind("numbers for the image", "targets", outputs=_each, activation=lambda outputs: "identity"),
+}
+"""Every kind of answer by the name that recipes, bundles and summaries use."""
+
+LABELS = ("binary", "multi-class", "multi-label", "regression")
+"""The kinds whose answer is a row of numbers for the whole image; those that ``labels.py`` of a room serves."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model predicts.
+
+    Args:
+        kind: A key of ``KINDS``.
+        names: Names of the classes in order (the background or the negative class first), or of the targets.
+
+    Raises:
+        ValueError: If there is no such kind, or the number of names does not fit it.
+
+    Example:
+        >>> target = Target("masks", ("background", "lesion"))
+        >>> target.outputs, target.activation, target.foreground
+        (1, 'sigmoid', ('lesion',))
+    """
+
+    kind: str
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"there is no kind {self.kind!r}; expected one of {', '.join(KINDS)}")
+        traits = KINDS[self.kind]
+        count = len(self.names)
+        if count < traits.fewest or (traits.most is not None and count > traits.most):
+            raise ValueError(f"a {self.kind} target with {count} {traits.names}")
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the network."""
+        return KINDS[self.kind].outputs(len(self.names))
+
+    @property
+    def activation(self) -> Activation:
+        """What is applied to the logits."""
+        return KINDS[self.kind].activation(self.outputs)
+
+    @property
+    def truth_is_mask(self) -> bool:
+        """Whether the truth is a class for each pixel."""
+        return KINDS[self.kind].truth_is_mask
+
+    @property
+    def truth_width(self) -> int:
+        """Numbers in the truth of an image; 0 for masks."""
+        return KINDS[self.kind].truth_width(len(self.names))
+
+    @property
+    def foreground(self) -> tuple[str, ...]:
+        """The names without the first: every class but the background."""
+        return self.names[1:]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"kind": self.kind, "names": list(self.names)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Take back what ``plain`` returned.
+
+        Raises:
+            ValueError: If it is no such value.
+        """
+        try:
+            return cls(str(plain["kind"]), tuple(map(str, plain["names"])))
+        except (KeyError, TypeError) as error:
+            raise ValueError("expected a target with its kind and names") from error

@@ -1,0 +1,97 @@
+"""The metrics of a validation pass over labels of whole images, to pick the best epoch.
+
+The metrics that are reported come from ``medloom.evaluation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch import Tensor
+
+from medloom.metrics.ranking import average_precision, roc_auc
+
+__all__ = ["LabelMetrics", "LabelScores", "no_metrics", "rank_classes", "rank_each"]
+
+Floats64 = NDArray[np.float64]
+
+LabelMetrics = Callable[[Floats64, Floats64], dict[str, float]]
+"""From logits ``(N, K)`` and labels ``(N, T)`` to metrics; NaN where the samples do not have what one takes."""
+
+
+class LabelScores:
+    """Keeps every answer of a validation pass beside its truth: a rank cannot be summed batch by batch.
+
+    Several processes fill their own places of the same table, so the sum over the processes is the whole.
+
+    Args:
+        count: Validation samples.
+        outputs: K of the logits.
+        width: T of the labels.
+        measure: What is measured beside the loss.
+        device: Where the table lives.
+    """
+
+    def __init__(self, count: int, outputs: int, width: int, measure: LabelMetrics, device: torch.device) -> None:
+        self.outputs = outputs
+        self.sums = torch.zeros((count, outputs + width + 1), dtype=torch.float64, device=device)
+        self._measure = measure
+        self._seen = 0
+
+    def add(self, loss: Tensor, logits: Tensor, truth: Tensor, picks: NDArray[np.int64], whole: int) -> None:
+        """Add this process's part of a batch.
+
+        Args:
+            loss: Its mean loss.
+            logits: ``(N, K)``.
+            truth: ``(N, T)``.
+            picks: Positions in the batch, ``(N,)``.
+            whole: Samples of the batch, over all processes.
+        """
+        rows = torch.from_numpy(self._seen + picks).to(self.sums.device)
+        losses = loss.double().expand(len(rows), 1)
+        self.sums[rows] = torch.cat([logits.double(), truth.double(), losses], dim=1)
+        self._seen += whole
+
+    def skip(self, whole: int) -> None:
+        """Pass over a batch that other processes add."""
+        self._seen += whole
+
+    def metrics(self) -> dict[str, float]:
+        """Return every metric; NaN where the samples do not have what it takes, such as a second class."""
+        table = self.sums[: self._seen].cpu().numpy()
+        logits, truth = table[:, : self.outputs], table[:, self.outputs : -1]
+        return {"val_loss": float(table[:, -1].mean()), **self._measure(logits, truth)}
+
+
+def rank_each(logits: Floats64, truth: Floats64) -> dict[str, float]:
+    """Return ``auc`` and ``average_precision``, means over outputs of which each is a yes or no."""
+    return _ranking((truth[:, index].astype(np.int64), logits[:, index]) for index in range(logits.shape[1]))
+
+
+def rank_classes(logits: Floats64, truth: Floats64) -> dict[str, float]:
+    """Return ``auc`` and ``average_precision``, means over the classes, each against the rest."""
+    shares = softmax(logits, axis=1)
+    return _ranking(((truth[:, 0] == index).astype(np.int64), shares[:, index]) for index in range(logits.shape[1]))
+
+
+def no_metrics(logits: Floats64, truth: Floats64) -> dict[str, float]:
+    """Return nothing: the loss is the only metric."""
+    return {}
+
+
+def _ranking(pairs: Iterable[tuple[NDArray[np.int64], Floats64]]) -> dict[str, float]:
+    known = list(pairs)
+    return {
+        "auc": _mean([float(roc_auc(labels, scores)[0]) for labels, scores in known]),
+        "average_precision": _mean([float(average_precision(labels, scores)[0]) for labels, scores in known]),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

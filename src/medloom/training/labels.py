@@ -1,0 +1,160 @@
+"""Learning a row of numbers for the whole image, from the image, its metadata, or both.
+
+Shapes: N images of a batch, C channels, H height, W width, K outputs, T numbers in a label, F columns of metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medloom.data.catalogue import labels_of, meta_of
+from medloom.errors import DataError
+from medloom.recipe import LabelsRecipe, Recipe
+from medloom.training.batches import Batch, Rows
+from medloom.training.label_scores import LabelMetrics, LabelScores, no_metrics, rank_classes, rank_each
+from medloom.training.preview import View, image_views
+from medloom.training.samples import Samples
+from medloom.training.tasks import Forward, Pictures
+from medloom.transforms.augment import Augment, AugmentParameters, normalise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medloom.data.metadata import TableEncoding
+    from medloom.data.store import PixelStore
+
+__all__ = ["AUTO", "BINARY", "MULTI_CLASS", "MULTI_LABEL", "REGRESSION", "LabelTask", "LabelTraining", "LabelTruth"]
+
+Floats32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelTruth:
+    """Labels and metadata of the samples.
+
+    Args:
+        sample_ids: ``(M,)``.
+        labels: ``(M, T)``: a class index, or a number for each target.
+        metadata: ``(M, F)``, encoded; F may be 0.
+    """
+
+    sample_ids: tuple[str, ...]
+    labels: Floats32
+    metadata: Floats32
+
+    def digest(self) -> str:
+        """Return a hash of both."""
+        return hashlib.sha256(self.labels.tobytes() + self.metadata.tobytes()).hexdigest()
+
+    def samples(self, store: PixelStore) -> Samples:
+        """Return the store's images with labels and metadata, in the order of the store's rows."""
+        rows = store.rows(self.sample_ids)
+        truth = np.zeros((len(store), self.labels.shape[1]), np.float32)
+        table = np.zeros((len(store), self.metadata.shape[1]), np.float32)
+        truth[rows], table[rows] = self.labels, self.metadata
+        positive = np.asarray((truth > 0).any(axis=1))
+        return Samples(store.images, truth, table, store.offset, store.scale, positive)
+
+
+class LabelTask:
+    """See ``medloom.training.tasks.Task``.
+
+    Args:
+        begin: From a device to the empty table of a validation pass.
+        crop: Height and width of what the network sees, or None for the whole stored image.
+    """
+
+    pictures: Pictures | None = None
+
+    def __init__(self, begin: Callable[[torch.device], LabelScores], crop: tuple[int, int] | None) -> None:
+        self.crop = crop
+        self._begin = begin
+        self._scores = begin(torch.device("cpu"))
+
+    def learn(
+        self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits ``(N, K)`` and labels ``(N, T)``."""
+        return network(augment.apply_image(batch.images, batch.offset, batch.scale, params), batch.table), batch.truth
+
+    def answer(self, network: Forward, batch: Batch) -> Tensor:
+        """Return logits ``(N, K)`` of the middle of the images."""
+        return network(normalise(batch.images, batch.offset, batch.scale, self.crop), batch.table)
+
+    def begin(self, device: torch.device) -> LabelScores:
+        """Begin the table of answers."""
+        self._scores = self._begin(device)
+        return self._scores
+
+    def score(self, loss: Tensor, logits: Tensor, batch: Batch) -> None:
+        """Add a batch to the table."""
+        if batch.owned > 0:
+            self._scores.add(loss, logits, batch.truth, batch.picks, len(batch.rows))
+        else:
+            self._scores.skip(len(batch.rows))
+
+
+@dataclass(frozen=True)
+class LabelTraining:
+    """See ``medloom.training.tasks.TrainingKind``.
+
+    Args:
+        measure: What is measured in validation beside the loss.
+    """
+
+    measure: LabelMetrics = no_metrics
+
+    def read_truth(self, catalogue: pd.DataFrame, tables: TableEncoding | None) -> LabelTruth:
+        """Take labels and metadata from the catalogue."""
+        labels = labels_of(catalogue).astype(np.float32)
+        table = np.zeros((len(labels), 0), np.float32) if tables is None else tables.encode(meta_of(catalogue))
+        return LabelTruth(tuple(catalogue["sample_id"].tolist()), labels, table)
+
+    def check(self, samples: Samples, validation_rows: Rows, monitor: str) -> None:
+        """Raise if a ranking is monitored and there is nothing to rank."""
+        truth = samples.truth[validation_rows]
+        if monitor in ("auc", "average_precision") and (truth == truth[:1]).all():
+            raise DataError(f"train.monitor is {monitor} and validation has one class only; take loss")
+
+    def task(self, recipe: Recipe, validation: int) -> LabelTask:
+        """Return what is done with a batch."""
+        target, measure = recipe.predicts(), self.measure
+
+        def begin(device: torch.device) -> LabelScores:
+            return LabelScores(validation, target.outputs, target.truth_width, measure, device)
+
+        return LabelTask(begin, LabelsRecipe.of(recipe).preprocess.crop)
+
+    def augment(self, recipe: Recipe) -> Augment:
+        """Return the random changes."""
+        return Augment.of(recipe.augment, LabelsRecipe.of(recipe).preprocess.crop)
+
+    def positive_share(self, recipe: Recipe) -> float | None:
+        """Return the share of the drawn samples that are not of the first class; numbers have no such key."""
+        share: float | None = getattr(recipe.train, "positive_share", None)
+        return share
+
+    def fitted_truth(self, samples: Samples, train_rows: Rows) -> NDArray[Any]:
+        """Return the labels ``(M, T)`` of the training samples."""
+        labels: NDArray[Any] = samples.truth[train_rows]
+        return labels
+
+    def views(self, recipe: Recipe, store: PixelStore) -> Callable[[int], list[View]]:
+        """Return a function that shows a row."""
+        return image_views(self.augment(recipe), store, recipe.train.seed)
+
+
+BINARY = LabelTraining(rank_each)
+MULTI_CLASS = LabelTraining(rank_classes)
+MULTI_LABEL = LabelTraining(rank_each)
+REGRESSION = LabelTraining()
+AUTO = LabelTraining()
+"""For labels that are not known yet: images can be shown as training may see them."""
