@@ -33,14 +33,14 @@ from monai.data import CacheDataset, DataLoader
 
 from machine import describe
 from medloom.data import prepare
-from medloom.data.phantom import make_phantom
+from medloom.data.phantom import PhantomPlan, make_phantom
 from medloom.data.sources import open_source
 from medloom.events import BatchEnded, EpochEnded, Event, Events
 from medloom.extras import find_compiler
 from medloom.files import read_json
 from medloom.models.losses import build_mask_loss
 from medloom.models.networks import build_mask_network
-from medloom.recipe import PhantomConfig, Recipe, load_recipe
+from medloom.recipe import Recipe, load_recipe
 from medloom.training import train
 from medloom.training.mask_scores import MaskScores
 from medloom.training.precision import choose_device
@@ -55,7 +55,7 @@ def main() -> None:
     recipe = _recipe(options)
     with tempfile.TemporaryDirectory() as scratch, quiet_lightning():
         folder = Path(scratch)
-        root = options.data or make_phantom(PhantomConfig(patients=options.patients, slices=(20, 24)), folder / "data")
+        root = options.data or make_phantom(PhantomPlan(patients=options.patients, slices=(20, 24)), folder / "data")
         start = time.perf_counter()
         with open_source(root) as source:
             prepared = prepare(

@@ -26,11 +26,11 @@ import tifffile
 from machine import describe
 from medloom.data.building import build_store
 from medloom.data.layouts import build_layout
-from medloom.data.phantom import make_phantom
+from medloom.data.phantom import PhantomPlan, make_phantom
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source, open_source
 from medloom.files import sha256_bytes
-from medloom.recipe import PhantomConfig, load_recipe
+from medloom.recipe import load_recipe
 from medloom.transforms import Preprocess
 
 ROUNDS, PATIENTS = 3, 8
@@ -110,7 +110,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(scratch) / "raw"
         if len(sys.argv) == 1:
-            make_phantom(PhantomConfig(patients=PATIENTS), folder)
+            make_phantom(PhantomPlan(patients=PATIENTS), folder)
         compare(folder, "raw TIFF")
         compare(compressed(folder, Path(scratch) / "lzw"), "LZW TIFF")
 

@@ -33,6 +33,7 @@ from medloom.data.store import PixelStore, StoreWriter
 from medloom.errors import RecipeError
 from medloom.events import BatchEnded, Event
 from medloom.recipe import Recipe, load_recipe, resolve_target
+from medloom.signals import StopRequest
 from medloom.targets import Target
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.fit import Job, build_data, build_module, fit
@@ -40,7 +41,6 @@ from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
 from medloom.training.precision import Precision, choose_compiling, choose_device, choose_precision
 from medloom.training.schedule import build_optimizer
-from medloom.training.signals import StopRequest
 
 Clock = Callable[[], float]
 Device = Literal["cpu", "cuda"]

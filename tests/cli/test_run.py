@@ -14,9 +14,9 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, gen
 import medloom
 from medloom import pipeline
 from medloom.cli.main import main
-from medloom.data import make_phantom, open_source, read_catalogue
+from medloom.data import PhantomPlan, make_phantom, open_source, read_catalogue
 from medloom.data.catalogue import meta_of
-from medloom.recipe import PhantomConfig, builtin_names
+from medloom.recipe import builtin_names
 
 SMALL = [
     "preprocess.size=[32, 32]",
@@ -42,8 +42,8 @@ QUICK = ("brain-mri-small", "dicom-csv")  # the others are left to `make test-sl
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
-    config = PhantomConfig(patients=6, size=32, slices=(4, 5))
-    return make_phantom(config, tmp_path_factory.mktemp("phantoms") / "set")
+    plan = PhantomPlan(patients=6, size=32, slices=(4, 5))
+    return make_phantom(plan, tmp_path_factory.mktemp("phantoms") / "set")
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from medloom.data.audit import audit_leakage, perceptual_hashes
-from medloom.data.phantom import phantom_patient
+from medloom.data.phantom import PhantomPlan, phantom_patient
 from medloom.errors import DataError
 from medloom.files import sha256_bytes
-from medloom.recipe import PhantomConfig
 
 SIZE = 96
 
@@ -53,7 +52,7 @@ def clean() -> tuple[np.ndarray, list[str], list[str]]:
     images: list[np.ndarray] = []
     patients: list[str] = []
     for patient in range(1, 13):
-        stack = [image for image, _ in phantom_patient(PhantomConfig(size=SIZE, slices=(20, 30)), patient)]
+        stack = [image for image, _ in phantom_patient(PhantomPlan(size=SIZE, slices=(20, 30)), patient)]
         images += [image.transpose(2, 0, 1) for image in stack]
         patients += [f"P{patient:03d}"] * len(stack)
     part = {f"P{k:03d}": "train" if k <= 8 else "validation" if k <= 10 else "test" for k in range(1, 13)}
@@ -139,8 +138,8 @@ def test_a_split_by_sample_counts_shared_patients_and_near_twins(
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_the_hash_does_not_depend_on_size_dtype_or_brightness(dtype: type) -> None:
-    image = next(phantom_patient(PhantomConfig(size=128, seed=3), 2))[0]
-    image = np.maximum(image, list(phantom_patient(PhantomConfig(size=128, seed=3), 2))[12][0])
+    image = next(phantom_patient(PhantomPlan(size=128, seed=3), 2))[0]
+    image = np.maximum(image, list(phantom_patient(PhantomPlan(size=128, seed=3), 2))[12][0])
     small = np.asarray(Image.fromarray(image).resize((64, 80), Image.Resampling.BOX))
     one = perceptual_hashes(image.transpose(2, 0, 1)[None].astype(dtype))
     other = perceptual_hashes(small.transpose(2, 0, 1)[None].astype(dtype) * dtype(1))

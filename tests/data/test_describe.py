@@ -15,8 +15,7 @@ from PIL import Image
 from medloom.data import describe as room
 from medloom.data.describe.contrast import contrast_facts
 from medloom.data.kinds import KINDS
-from medloom.data.phantom import phantom_patient
-from medloom.recipe import PhantomConfig
+from medloom.data.phantom import PhantomPlan, phantom_patient
 from medloom.targets import Target
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
@@ -41,7 +40,7 @@ class Store:
 def phantoms(size: int = 64) -> tuple[pd.DataFrame, Store]:
     images, masks, rows = [], [], []
     for patient, split in enumerate(("train", "train", "validation", "test"), start=1):
-        for k, (image, mask) in enumerate(phantom_patient(PhantomConfig(size=size, slices=(10, 14)), patient)):
+        for k, (image, mask) in enumerate(phantom_patient(PhantomPlan(size=size, slices=(10, 14)), patient)):
             images.append(image.transpose(2, 0, 1))
             masks.append((mask > 0).astype(np.uint8))
             rows.append((f"P{patient:03d}-{k:03d}", f"P{patient:03d}", split, int((mask > 0).sum())))

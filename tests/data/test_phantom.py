@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from medloom.data.phantom import is_phantom, make_phantom, phantom_patient
+from medloom.data.phantom import PhantomPlan, is_phantom, make_phantom, phantom_patient
 from medloom.errors import DataError
 from medloom.recipe import PhantomConfig
 
-SMALL = PhantomConfig(patients=3, size=64, slices=(6, 9), seed=4)
+SMALL = PhantomPlan(patients=3, size=64, slices=(6, 9), seed=4)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -22,8 +23,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def stacks() -> list[tuple[np.ndarray, np.ndarray]]:
-    config = PhantomConfig(size=96, slices=(20, 88), seed=1)
-    patients = [zip(*phantom_patient(config, index), strict=True) for index in range(1, 21)]
+    plan = PhantomPlan(size=96, slices=(20, 88), seed=1)
+    patients = [zip(*phantom_patient(plan, index), strict=True) for index in range(1, 21)]
     return [(np.stack(images), np.stack(masks)) for images, masks in patients]
 
 
@@ -38,7 +39,7 @@ def test_files_and_folders_are_those_of_the_data_set(tmp_path: Path) -> None:
 
 
 def test_a_slice_of_full_size_has_the_strips_of_the_real_files(tmp_path: Path) -> None:
-    make_phantom(PhantomConfig(patients=3, slices=(4, 4)), tmp_path / "set")
+    make_phantom(PhantomPlan(patients=3, slices=(4, 4)), tmp_path / "set")
     folder = tmp_path / "set/kaggle_3m/TCGA_PH_0001_20000101"
     with tifffile.TiffFile(folder / "TCGA_PH_0001_20000101_2.tif") as file:
         assert file.pages[0].tags["RowsPerStrip"].value == 11
@@ -52,16 +53,24 @@ def test_the_same_configuration_gives_the_same_bytes(tmp_path: Path) -> None:
     assert files(make_phantom(SMALL, tmp_path / "a")) == files(make_phantom(SMALL, tmp_path / "b"))
 
 
+def test_a_plan_has_the_values_and_the_defaults_of_the_recipe() -> None:
+    assert PhantomPlan.of(PhantomConfig()) == PhantomPlan()
+    section = PhantomConfig(kind="melanoma", patients=5, size=40, slices=(2, 3), prevalence=0.2, seed=7)
+    plan = PhantomPlan(kind="melanoma", patients=5, size=40, slices=(2, 3), prevalence=0.2, seed=7)
+    assert PhantomPlan.of(section) == plan
+    assert plan.plain() == section.model_dump(mode="json")
+
+
 def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
     few = files(make_phantom(SMALL, tmp_path / "few"))
-    more = files(make_phantom(SMALL.model_copy(update={"patients": 5}), tmp_path / "more"))
+    more = files(make_phantom(replace(SMALL, patients=5), tmp_path / "more"))
     assert few == {name: data for name, data in more.items() if name in few}
     assert len(more) > len(few)
 
 
 def test_another_seed_gives_other_patients() -> None:
     one, _ = next(phantom_patient(SMALL, 1))
-    other, _ = next(phantom_patient(SMALL.model_copy(update={"seed": 5}), 1))
+    other, _ = next(phantom_patient(replace(SMALL, seed=5), 1))
     assert not np.array_equal(one, other)
 
 
@@ -163,7 +172,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_a_set_with_other_settings_is_not_overwritten(tmp_path: Path) -> None:
     make_phantom(SMALL, tmp_path / "set")
     with pytest.raises(DataError, match="other settings"):
-        make_phantom(SMALL.model_copy(update={"seed": 9}), tmp_path / "set")
+        make_phantom(replace(SMALL, seed=9), tmp_path / "set")
 
 
 def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:

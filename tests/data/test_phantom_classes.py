@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,16 +13,15 @@ from sklearn.metrics import roc_auc_score
 from medloom.data.layouts.csv_labels import Columns, CsvLabels
 from medloom.data.layouts.folder_classes import FolderClasses
 from medloom.data.layouts.labels import LabelRule
-from medloom.data.phantom import make_phantom
+from medloom.data.phantom import PhantomPlan, make_phantom
 from medloom.data.phantom.chest import chest_image
 from medloom.data.phantom.skin import skin_image
 from medloom.errors import DataError
 from medloom.imaging import inspect
-from medloom.recipe import PhantomConfig
 from medloom.targets import Target
 
-CHEST = PhantomConfig(kind="chest-xray", patients=12, size=48, slices=(4, 5), prevalence=0.5, seed=3)
-SKIN = PhantomConfig(kind="melanoma", patients=6, size=40, slices=(4, 8), prevalence=0.2, seed=3)
+CHEST = PhantomPlan(kind="chest-xray", patients=12, size=48, slices=(4, 5), prevalence=0.5, seed=3)
+SKIN = PhantomPlan(kind="melanoma", patients=6, size=40, slices=(4, 8), prevalence=0.2, seed=3)
 SKIN_COLUMNS = Columns(image="image_name", patient="patient_id", groups=("sex",))
 
 
@@ -29,15 +29,15 @@ def content(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("config", [CHEST, SKIN], ids=lambda config: config.kind)
-def test_the_same_configuration_gives_the_same_bytes(config, tmp_path):
-    assert content(make_phantom(config, tmp_path / "a")) == content(make_phantom(config, tmp_path / "b"))
+@pytest.mark.parametrize("plan", [CHEST, SKIN], ids=lambda plan: plan.kind)
+def test_the_same_configuration_gives_the_same_bytes(plan, tmp_path):
+    assert content(make_phantom(plan, tmp_path / "a")) == content(make_phantom(plan, tmp_path / "b"))
 
 
-@pytest.mark.parametrize("config", [CHEST, SKIN], ids=lambda config: config.kind)
-def test_an_image_does_not_depend_on_the_number_of_patients(config, tmp_path):
-    few = content(make_phantom(config, tmp_path / "few"))
-    more = content(make_phantom(config.model_copy(update={"patients": 15}), tmp_path / "more"))
+@pytest.mark.parametrize("plan", [CHEST, SKIN], ids=lambda plan: plan.kind)
+def test_an_image_does_not_depend_on_the_number_of_patients(plan, tmp_path):
+    few = content(make_phantom(plan, tmp_path / "few"))
+    more = content(make_phantom(replace(plan, patients=15), tmp_path / "more"))
     pictures = [name for name in few if name.endswith(("jpg", "jpeg"))]
     assert len(pictures) > 20
     assert all(few[name] == more[name] for name in pictures)
@@ -72,15 +72,15 @@ def test_the_skin_set_has_the_columns_of_the_published_one_and_is_read_by_them(t
 
 @pytest.mark.parametrize("prevalence", [0.02, 0.3])
 def test_the_share_of_melanomas_is_the_one_asked_for(tmp_path, prevalence):
-    config = PhantomConfig(kind="melanoma", patients=40, size=32, slices=(4, 6), prevalence=prevalence)
-    files = content(make_phantom(config, tmp_path))
+    plan = PhantomPlan(kind="melanoma", patients=40, size=32, slices=(4, 6), prevalence=prevalence)
+    files = content(make_phantom(plan, tmp_path))
     rows = list(csv.DictReader(io.StringIO(files["melanoma/train.csv"].decode())))
     assert abs(sum(row["target"] == "1" for row in rows) - prevalence * len(rows)) <= 1
 
 
 def test_age_carries_signal_and_blanks_occur(tmp_path):
-    config = PhantomConfig(kind="melanoma", patients=120, size=32, slices=(4, 4), prevalence=0.15)
-    files = content(make_phantom(config, tmp_path))
+    plan = PhantomPlan(kind="melanoma", patients=120, size=32, slices=(4, 4), prevalence=0.15)
+    files = content(make_phantom(plan, tmp_path))
     rows = list(csv.DictReader(io.StringIO(files["melanoma/train.csv"].decode())))
     known = [row for row in rows if row["age_approx"]]
     assert 0 < len(rows) - len(known) < 0.1 * len(rows)

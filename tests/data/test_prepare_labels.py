@@ -9,9 +9,9 @@ import yaml
 from PIL import Image
 
 from medloom.data import SPLITS, PixelStore, labels_of, meta_of, open_source, prepare, read_catalogue
-from medloom.data.phantom import make_phantom
+from medloom.data.phantom import PhantomPlan, make_phantom
 from medloom.errors import DataError, RecipeError
-from medloom.recipe import PhantomConfig, Recipe, parse_recipe
+from medloom.recipe import Recipe, parse_recipe
 from medloom.transforms import Preprocess
 
 SIZE = 24
@@ -174,8 +174,8 @@ def test_vectors_beside_images_are_labels(tmp_path):
 
 
 def test_no_name_reaches_a_file_but_the_catalogue(tmp_path):
-    config = PhantomConfig(kind="melanoma", patients=8, size=32, slices=(4, 5), prevalence=0.4)
-    make_phantom(config, tmp_path / "set")
+    plan = PhantomPlan(kind="melanoma", patients=8, size=32, slices=(4, 5), prevalence=0.4)
+    make_phantom(plan, tmp_path / "set")
     labels = {"image": "image_name", "patient": "patient_id"}
     data = {"layout": "csv", "channels": ["r", "g", "b"], "labels": labels}
     made = recipe(data, target={"columns": ["target"]})

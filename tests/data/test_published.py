@@ -6,9 +6,8 @@ import pytest
 
 from medloom.data.catalogue import join_labels
 from medloom.data.kinds import KINDS
-from medloom.data.splits import split_as_published, split_patients
+from medloom.data.splits import SplitRule, split_as_published, split_patients
 from medloom.errors import DataError
-from medloom.recipe import SplitConfig
 from medloom.targets import Target
 
 
@@ -39,7 +38,7 @@ def frame(leak=True):
 
 def test_a_leak_in_a_split_to_be_respected_is_named_with_the_way_out():
     with pytest.raises(DataError, match=r"3 patients .* split\.published=repair") as caught:
-        split_as_published(frame(), SplitConfig())
+        split_as_published(frame(), SplitRule())
     assert [problem.split(";")[0] for problem in caught.value.problems] == [
         "patient P50: 1 in train, 3 in test",
         "patient P51: 2 in train, 3 in test",
@@ -48,7 +47,7 @@ def test_a_leak_in_a_split_to_be_respected_is_named_with_the_way_out():
 
 
 def test_a_clean_split_is_taken_as_it_is():
-    made, dropped, notes = split_as_published(frame(leak=False), SplitConfig())
+    made, dropped, notes = split_as_published(frame(leak=False), SplitRule())
     assert (made["split"] == made["published"]).all()
     assert len(dropped) == 0
     assert "18 samples only" in notes[0]
@@ -56,7 +55,7 @@ def test_a_clean_split_is_taken_as_it_is():
 
 def test_repair_draws_validation_from_train_keeps_test_and_leaves_no_leak():
     whole = frame()
-    made, dropped, notes = split_as_published(whole, SplitConfig(published="repair"))
+    made, dropped, notes = split_as_published(whole, SplitRule(published="repair"))
     assert set(made.loc[made["split"] == "test", "sample_id"]) == set(
         whole.loc[whole["published"] == "test", "sample_id"]
     )
@@ -72,8 +71,7 @@ def test_repair_draws_validation_from_train_keeps_test_and_leaves_no_leak():
 
 def test_repair_depends_on_the_seed_and_on_nothing_else():
     one, again, other = (
-        split_as_published(frame(), SplitConfig(published="repair", seed=seed))[0]["split"].tolist()
-        for seed in (0, 0, 1)
+        split_as_published(frame(), SplitRule(published="repair", seed=seed))[0]["split"].tolist() for seed in (0, 0, 1)
     )
     assert one == again != other
 
@@ -81,19 +79,19 @@ def test_repair_depends_on_the_seed_and_on_nothing_else():
 def test_validation_is_drawn_from_train_where_none_is_published():
     whole = frame(leak=False)
     whole = whole[whole["published"] != "validation"]
-    made, _, notes = split_as_published(whole, SplitConfig())
+    made, _, notes = split_as_published(whole, SplitRule())
     assert ((made["split"] == "test") == (made["published"] == "test")).all()
     assert (made["split"] == "validation").sum() > 10
     assert "drawn from train" in notes[0]
 
 
 def test_ignore_draws_anew_and_folds_ask_for_it():
-    made, _, _ = split_as_published(frame(), SplitConfig(published="ignore"))
-    pd.testing.assert_series_equal(made["split"], split_patients(frame(), SplitConfig())["split"])
+    made, _, _ = split_as_published(frame(), SplitRule(published="ignore"))
+    pd.testing.assert_series_equal(made["split"], split_patients(frame(), SplitRule())["split"])
     with pytest.raises(DataError, match=r"split\.published=ignore"):
-        split_as_published(frame(), SplitConfig(folds=5))
+        split_as_published(frame(), SplitRule(folds=5))
     with pytest.raises(DataError, match="no test part"):
-        split_as_published(frame().query("published != 'test'"), SplitConfig(published="repair"))
+        split_as_published(frame().query("published != 'test'"), SplitRule(published="repair"))
 
 
 def test_strata_are_classes_rarest_labels_and_fifths():
@@ -112,7 +110,7 @@ def test_rare_classes_are_spread_over_the_parts_by_patient():
     made = made.assign(
         sample_id=[str(row) for row in range(len(made))], foreground_px=0, stratum=strata(labels, "binary")
     )
-    made = split_patients(made, SplitConfig())
+    made = split_patients(made, SplitRule())
     assert made.groupby("patient_id")["split"].nunique().max() == 1
     assert made[made["label"] == 1]["split"].value_counts().to_dict() == {"train": 4, "validation": 1, "test": 1}
 

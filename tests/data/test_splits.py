@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medloom.data.masks import MASKS
-from medloom.data.splits import SPLITS, read_given_split, split_patients, split_warnings
+from medloom.data.splits import SPLITS, SplitRule, read_given_split, split_patients, split_warnings
 from medloom.errors import DataError
 from medloom.recipe import SplitConfig
 from medloom.targets import Target
@@ -37,7 +37,7 @@ def sample_shares(frame: pd.DataFrame, by: str = "split") -> pd.Series:
 
 
 def test_no_patient_is_in_two_splits() -> None:
-    result = split_patients(patients(17), SplitConfig())
+    result = split_patients(patients(17), SplitRule())
     assert (result.groupby("patient_id")["split"].nunique() == 1).all()
     assert set(result["split"]) == set(SPLITS)
     assert (result["fold"] == -1).all()
@@ -46,7 +46,7 @@ def test_no_patient_is_in_two_splits() -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("count", [12, 16, 24])
 def test_samples_and_lesions_are_shared_as_wanted_with_few_patients(count: int, seed: int) -> None:
-    result = split_patients(patients(count, seed), SplitConfig(seed=seed))
+    result = split_patients(patients(count, seed), SplitRule(seed=seed))
     shares = sample_shares(result)
     assert np.abs(shares[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.04
     assert np.ptp(foreground_shares(result)) < 0.06
@@ -63,14 +63,14 @@ def test_with_eight_patients_hardly_any_division_is_better(seed: int) -> None:
     every = [dict(zip(names, parts, strict=True)) for parts in product(SPLITS, repeat=8) if len(set(parts)) == 3]
     picked = np.random.default_rng(seed).choice(len(every), 150, replace=False)
     others = [miss(frame.assign(split=frame["patient_id"].map(every[k]))) for k in picked]
-    assert np.mean(np.array(others) < miss(split_patients(frame, SplitConfig()))) < 0.02
+    assert np.mean(np.array(others) < miss(split_patients(frame, SplitRule()))) < 0.02
 
 
 def test_folds_are_more_even_than_those_of_scikit_learn() -> None:
     ours, theirs = [], []
     for seed in range(5):
         frame = patients(24, seed)
-        result = split_patients(frame, SplitConfig(folds=5, seed=seed))
+        result = split_patients(frame, SplitRule(folds=5, seed=seed))
         ours.append((np.ptp(sample_shares(result, "fold")), np.ptp(foreground_shares(result, "fold"))))
         folds = np.zeros(len(frame), int)
         splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
@@ -84,21 +84,21 @@ def test_folds_are_more_even_than_those_of_scikit_learn() -> None:
 def test_a_split_does_not_depend_on_the_order_of_the_rows() -> None:
     frame = patients(12)
     shuffled = frame.sample(frac=1, random_state=3)
-    one = split_patients(frame, SplitConfig()).set_index("sample_id")["split"]
-    other = split_patients(shuffled, SplitConfig()).set_index("sample_id")["split"]
+    one = split_patients(frame, SplitRule()).set_index("sample_id")["split"]
+    other = split_patients(shuffled, SplitRule()).set_index("sample_id")["split"]
     pd.testing.assert_series_equal(one.sort_index(), other.sort_index())
 
 
 def test_the_seed_decides() -> None:
     frame = patients(24)
-    same = [split_patients(frame, SplitConfig(seed=3))["split"].tolist() for _ in range(2)]
+    same = [split_patients(frame, SplitRule(seed=3))["split"].tolist() for _ in range(2)]
     assert same[0] == same[1]
-    assert split_patients(frame, SplitConfig(seed=4))["split"].tolist() != same[0]
+    assert split_patients(frame, SplitRule(seed=4))["split"].tolist() != same[0]
 
 
 def test_every_fold_tests_once_and_the_next_one_validates() -> None:
     frame = patients(10)
-    results = [split_patients(frame, SplitConfig(folds=4, fold=fold)) for fold in range(4)]
+    results = [split_patients(frame, SplitRule(folds=4, fold=fold)) for fold in range(4)]
     for fold, result in enumerate(results):
         assert (result["fold"] == results[0]["fold"]).all()
         assert set(result.loc[result["split"] == "test", "fold"]) == {fold}
@@ -110,13 +110,13 @@ def test_several_classes_are_balanced_at_once() -> None:
     rng = np.random.default_rng(0)
     grade = dict(zip(frame["patient_id"].unique(), rng.choice(["a", "b", "c"], 24), strict=True))
     frame["stratum"] = np.where(frame["foreground_px"] > 0, frame["patient_id"].map(grade), "none")
-    result = split_patients(frame, SplitConfig())
+    result = split_patients(frame, SplitRule())
     table = pd.crosstab(result["split"], result["stratum"], normalize="index")
     assert np.ptp(table.to_numpy(), axis=0).max() < 0.1
 
 
 def test_without_stratification_the_sizes_still_fit() -> None:
-    shares = sample_shares(split_patients(patients(24), SplitConfig(stratify=False)))
+    shares = sample_shares(split_patients(patients(24), SplitRule(stratify=False)))
     assert abs(shares["test"] - 0.15) < 0.03
 
 
@@ -129,32 +129,40 @@ def test_without_stratification_the_sizes_still_fit() -> None:
 def test_every_part_has_a_patient_whatever_the_sizes(sizes: list[int], lesions: list[int], seed: int) -> None:
     rows = [(f"{p}-{k}", f"P{p}", int(k < lesions[p])) for p, size in enumerate(sizes) for k in range(size)]
     frame = pd.DataFrame(rows, columns=["sample_id", "patient_id", "foreground_px"])
-    result = split_patients(frame, SplitConfig(seed=seed))
+    result = split_patients(frame, SplitRule(seed=seed))
     assert set(result["split"]) == set(SPLITS)
     assert (result.groupby("patient_id")["split"].nunique() == 1).all()
 
 
+def test_a_rule_has_the_values_and_the_defaults_of_the_recipe() -> None:
+    assert SplitRule.of(SplitConfig()) == SplitRule()
+    said = {"train": 0.5, "validation": 0.3, "test": 0.2, "published": "repair", "by": "sample", "stratify": False}
+    assert SplitRule.of(SplitConfig(**said, seed=7)) == SplitRule(**said, seed=7)
+    assert SplitRule.of(SplitConfig(folds=4, fold=2)) == SplitRule(folds=4, fold=2)
+    assert SplitRule.of(SplitConfig(file="split.csv")) == SplitRule(given=True)
+
+
 def test_too_few_patients_are_an_error() -> None:
     with pytest.raises(DataError, match="2 patients cannot be divided into 3 parts"):
-        split_patients(patients(2), SplitConfig())
+        split_patients(patients(2), SplitRule())
     with pytest.raises(DataError, match="at least 5"):
-        split_patients(patients(4), SplitConfig(folds=5))
+        split_patients(patients(4), SplitRule(folds=5))
 
 
 def test_by_sample_is_exact_and_comes_with_a_warning() -> None:
-    config = SplitConfig(by="sample")
-    result = split_patients(patients(100), config)
+    rule = SplitRule(by="sample")
+    result = split_patients(patients(100), rule)
     assert np.abs(sample_shares(result)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.002
     assert np.ptp(foreground_shares(result)) < 0.005
-    assert "by sample" in split_warnings(result, config)[0]
+    assert "by sample" in split_warnings(rule)[0]
 
 
 TARGET = Target("masks", ("background", "lesion"))
 
 
 def test_a_fair_split_has_no_warnings() -> None:
-    result = split_patients(patients(24), SplitConfig())
-    assert split_warnings(result, SplitConfig()) == MASKS.warnings(result, TARGET) == []
+    result = split_patients(patients(24), SplitRule())
+    assert split_warnings(SplitRule()) == MASKS.warnings(result, TARGET) == []
 
 
 def test_a_part_without_foreground_is_named() -> None:
@@ -167,7 +175,7 @@ def test_a_part_without_foreground_is_named() -> None:
 def test_a_given_split_is_kept() -> None:
     frame = patients(3)
     frame["given_split"] = frame["patient_id"].map({"P000": "test", "P001": "train", "P002": "validation"})
-    result = split_patients(frame, SplitConfig(file="split.csv"))
+    result = split_patients(frame, SplitRule(given=True))
     assert (result["split"] == frame["given_split"]).all()
 
 
@@ -176,7 +184,7 @@ def test_every_problem_of_a_given_split_is_named_at_once() -> None:
     frame["given_split"] = frame["patient_id"].map({"P000": "train", "P001": "val", "P003": "train"})
     frame.loc[frame.index[-1], "given_split"] = "test"
     with pytest.raises(DataError) as caught:
-        split_patients(frame, SplitConfig(file="split.csv"))
+        split_patients(frame, SplitRule(given=True))
     problems = "\n".join(caught.value.problems)
     assert "P001: 'val' is none of train, validation, test" in problems
     assert "P002 has no split" in problems
@@ -222,13 +230,13 @@ def test_a_rare_class_makes_no_part_tiny(counts: tuple[int, ...], seed: int) -> 
             "stratum": strata,
         }
     )
-    result = split_patients(frame, SplitConfig(seed=seed))
+    result = split_patients(frame, SplitRule(seed=seed))
     shares = result["split"].value_counts(normalize=True)
     assert shares["train"] < 0.85
     assert min(shares["validation"], shares["test"]) > 0.08
 
 
 def test_a_thousand_patients_are_split_evenly() -> None:
-    result = split_patients(patients(1000, low=2, high=9), SplitConfig())
+    result = split_patients(patients(1000, low=2, high=9), SplitRule())
     assert np.abs(sample_shares(result)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.001
     assert np.ptp(foreground_shares(result)) < 0.002

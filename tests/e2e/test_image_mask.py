@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medloom.data.phantom import phantom_patient
+from medloom.data.phantom import PhantomPlan, phantom_patient
 from medloom.files import read_json
-from medloom.recipe import PhantomConfig
 
 CHANNELS = ("t1", "flair", "t1c")
 PATTERNS = {
@@ -21,9 +20,9 @@ PATTERNS = {
 def images(place):
     """Six patients as PNGs, one file a sequence."""
     root = place / "mine"
-    config = PhantomConfig(size=64, slices=(8, 10))
+    plan = PhantomPlan(size=64, slices=(8, 10))
     for patient in range(1, 7):
-        for number, (image, mask) in enumerate(phantom_patient(config, patient)):
+        for number, (image, mask) in enumerate(phantom_patient(plan, patient)):
             for folder in (root / f"images/{patient:03d}", root / f"masks/{patient:03d}"):
                 folder.mkdir(parents=True, exist_ok=True)
             for plane, channel in enumerate(CHANNELS):

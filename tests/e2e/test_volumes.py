@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 
 from medloom.data import read_catalogue
-from medloom.data.phantom import phantom_patient
+from medloom.data.phantom import PhantomPlan, phantom_patient
 from medloom.imaging import DEFAULT_BUDGET
 from medloom.imaging.nifti import read_nifti_volume
 from medloom.inference.volumes import predict_volume
 from medloom.packaging import load, read_bundle
-from medloom.recipe import PhantomConfig
 
 SPACING = (0.9, 1.1, 4.0)  # column, row, slice
 DEPTHS = (8, 9, 10)
@@ -24,7 +23,7 @@ def volumes(place):
     for folder in ("imagesTr", "labelsTr"):
         (root / folder).mkdir(parents=True)
     for patient, depth in enumerate(DEPTHS):
-        slices = list(phantom_patient(PhantomConfig(size=64, slices=(depth, depth)), 1 + patient))
+        slices = list(phantom_patient(PhantomPlan(size=64, slices=(depth, depth)), 1 + patient))
         image = np.stack([image[..., 1] for image, _ in slices]).astype(np.int16)
         mask = np.stack([mask > 0 for _, mask in slices]).astype(np.uint8)
         for folder, voxels in (("imagesTr", image), ("labelsTr", mask)):

@@ -21,11 +21,10 @@ from pydicom.uid import (
 )
 from scipy import ndimage
 
-from medloom.data.phantom import phantom_patient
+from medloom.data.phantom import PhantomPlan, phantom_patient
 from medloom.data.phantom.chest import chest_image
 from medloom.errors import UserError
 from medloom.imaging.deidentify import Deidentifier, has_text
-from medloom.recipe import PhantomConfig
 
 FIRST = ["MIRIAM", "JONAS", "Lidia", "OSKAR", "Tomasz", "INGRID", "Hugo", "SELMA"]
 LAST = ["MUSTERMANN", "Kowalska", "OKAFOR", "Tanaka", "BERGER", "Moreau", "LINDQVIST", "Rossi"]
@@ -60,8 +59,8 @@ def written(image, text, at=(3, 3), ink=None, paper=None):
 
 
 def brain(rng):
-    config = PhantomConfig(size=256, slices=(4, 6), seed=int(rng.integers(1000)))
-    slices = [image for image, _ in phantom_patient(config, 1)]
+    plan = PhantomPlan(size=256, slices=(4, 6), seed=int(rng.integers(1000)))
+    slices = [image for image, _ in phantom_patient(plan, 1)]
     return slices[len(slices) // 2][..., int(rng.integers(3))]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from medloom.backends.api import Backend
 from medloom.jobs import Job
+from medloom.signals import StopRequest
 
 __all__ = ["Ending", "run_jobs"]
 
@@ -55,8 +56,6 @@ def run_jobs(backend: Backend, jobs: Sequence[Job], say: Say, *, at_a_time: int)
     Returns:
         How they ended.
     """
-    from medloom.training.signals import StopRequest  # the room loads torch
-
     crew = _Crew(backend, say, at_a_time, deque(enumerate(jobs)), [None] * len(jobs))
     with StopRequest() as stop:
         while crew.goes_on:

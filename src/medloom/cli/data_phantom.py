@@ -29,13 +29,13 @@ def command(
     means nothing for people. The same seed makes the same images. How many images a patient has and how many are
     positive is set as in a recipe: --set data.phantom.slices=[1,4] --set data.phantom.prevalence=0.02
     """
-    from medloom.data import make_phantom
+    from medloom.data import PhantomPlan, make_phantom
     from medloom.recipe import load_recipe
 
     given = {"patients": patients, "size": size, "seed": seed}
     chosen = [f"data.phantom.{key}={value}" for key, value in given.items() if value is not None]
     data = load_recipe(recipe, [*(overrides or ()), *chosen]).data
     with progress("phantoms") as update:
-        made = make_phantom(data.phantom, folder, layout=data.layout, progress=update)
+        made = make_phantom(PhantomPlan.of(data.phantom), folder, layout=data.layout, progress=update)
     text = f"{made}\nNext:\n  medloom run {recipe} --data {made}"
     print_result({"folder": str(made), **data.phantom.model_dump(mode="json")}, text, as_json=as_json)

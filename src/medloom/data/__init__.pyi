@@ -16,6 +16,7 @@ from .kaggle import store_kaggle_credentials as store_kaggle_credentials
 from .metadata import TableEncoding as TableEncoding
 from .page_reader import PageReader as PageReader
 from .phantom import PHANTOM_FILE as PHANTOM_FILE
+from .phantom import PhantomPlan as PhantomPlan
 from .phantom import is_phantom as is_phantom
 from .phantom import make_phantom as make_phantom
 from .preparation import Prepared as Prepared
@@ -24,6 +25,7 @@ from .pseudonyms import patient_pseudonyms as patient_pseudonyms
 from .sources import Source as Source
 from .sources import open_source as open_source
 from .splits import SPLITS as SPLITS
+from .splits import SplitRule as SplitRule
 from .splits import split_patients as split_patients
 from .store import PixelStore as PixelStore
 from .store import StoreWriter as StoreWriter

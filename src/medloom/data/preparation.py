@@ -22,7 +22,7 @@ from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source
-from medloom.data.splits import read_given_split, split_as_published, split_warnings
+from medloom.data.splits import SplitRule, read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
 from medloom.errors import DataError, RecipeError
@@ -197,8 +197,9 @@ def _divided(frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth) 
     """Decide who trains, validates and tests."""
     strata = truth.strata(frame)
     whole = frame if strata is None else frame.assign(stratum=strata)
-    divided, dropped, notes = split_as_published(whole, recipe.split)
-    warnings = [*notes, *split_warnings(divided, recipe.split), *truth.warnings(divided, target)]
+    rule = SplitRule.of(recipe.split)
+    divided, dropped, notes = split_as_published(whole, rule)
+    warnings = [*notes, *split_warnings(rule), *truth.warnings(divided, target)]
     return _Division(divided.reset_index(drop=True), len(dropped), warnings)
 
 

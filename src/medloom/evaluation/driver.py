@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from medloom.data import Source
-from medloom.evaluation.family import Choice, Facts, Family, Heatmap
+from medloom.evaluation.family import Facts, Family, Heatmap
 from medloom.evaluation.gallery import gather_gallery, write_gallery
 from medloom.evaluation.kinds import KINDS
 from medloom.evaluation.reading import Progress, Reading
@@ -62,7 +62,8 @@ def evaluate(
     reading = Reading(recipe, source, predictor, progress)
     table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS)])
     summary = family.summary(table, choice, recipe.evaluate.bootstrap)
-    write_measured(folder, family, table, choice, summary)
+    write_json(folder / "operating_point.json", choice.plain())
+    write_measured(folder, family, table, summary)
     reading = replace(reading, predictor=predictor.at(point_from_plain(choice.point, target)))
     write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap))
     return summary
@@ -92,25 +93,24 @@ def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, A
         {"fold": number, "metrics": one["test"]["metrics"], "operating_point": one["operating_point"]}
         for number, one in enumerate(found)
     ]
-    write_measured(folder, family, table, choice, summary)
+    write_json(folder / "operating_point.json", choice.plain())
+    write_measured(folder, family, table, summary)
     gather_gallery(folder, parts)
     return summary
 
 
-def write_measured(folder: Path, family: Family, table: pd.DataFrame, choice: Choice, summary: Facts) -> None:
-    """Write the tables, ``operating_point.json`` and ``summary.json``.
+def write_measured(folder: Path, family: Family, table: pd.DataFrame, summary: Facts) -> None:
+    """Write the tables and ``summary.json``.
 
     Args:
         folder: Where to.
         family: Says which further tables there are.
         table: The per-case table.
-        choice: The operating point.
         summary: Everything that was measured.
     """
     write_table(folder / "cases.csv", table)
     for name, further in family.tables(table).items():
         write_table(folder / name, further)
-    write_json(folder / "operating_point.json", choice.plain())
     write_json(folder / "summary.json", summary)
 
 

@@ -10,8 +10,7 @@ from medloom.imaging.display import to_grey
 from medloom.imaging.encoding import encode_png
 from medloom.imaging.registry import CONTENT_TYPES, FORMATS_BY_SUFFIX, available_codecs, sniff, strip_suffix
 from medloom.imaging.series import read_series
-from medloom.imaging.types import DEFAULT_BUDGET, FILE_BUDGET, Budget, Header, Image
-from medloom.imaging.volume import Volume
+from medloom.imaging.types import DEFAULT_BUDGET, FILE_BUDGET, Budget, Header, Image, Volume
 from medloom.imaging.window import Window, apply_window
 
 __all__ = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.registry import FORMATS, check_declared, sniff
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy
-from medloom.imaging.volume import Volume
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Volume
 
 __all__ = ["decode", "inspect", "read_volume"]
 

@@ -23,8 +23,7 @@ from medloom.imaging import nifti_header
 from medloom.imaging.checks import check_encoded, check_header, choose_page, guard
 from medloom.imaging.nifti_file import GZIP, beginning, bytes_between, check_length, most_bytes
 from medloom.imaging.nifti_header import AGREE_MM, DTYPES, Layout, read_layout
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Format, Header, Image, NanPolicy, Pixels
-from medloom.imaging.volume import Volume
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Format, Header, Image, NanPolicy, Pixels, Volume
 
 __all__ = [
     "FORMAT",

@@ -16,8 +16,7 @@ from medloom.errors import DataError, DecodeError
 from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.dicom import OpenImage, decode_frame, open_image
 from medloom.imaging.registry import sniff
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels
-from medloom.imaging.volume import Volume
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
 
 __all__ = ["MOST_VOLUME_BYTES", "Place", "frame_places", "read_series", "why_no_volume"]
 

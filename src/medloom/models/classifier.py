@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from medloom.errors import RecipeError, UserError
 from medloom.models.backbones import blocks, build_backbone, check_backbone_name, feature_width
 from medloom.models.heatmaps import grad_cam
-from medloom.models.network import Floats32, Network
+from medloom.models.network import BackboneNetwork, Floats32
 
 __all__ = ["Classifier", "Metadata", "TableBranch", "Tune", "build_classifier"]
 
@@ -45,7 +45,7 @@ class TableBranch(nn.Module):
         return features
 
 
-class Classifier(Network):
+class Classifier(BackboneNetwork):
     """Images and columns of a table in, logits out; made by ``build_classifier``.
 
     What is frozen has no gradient, and its batch norms keep their statistics in training too.

@@ -14,18 +14,17 @@ from monai.visualize.class_activation_maps import GradCAM, ModelWithHooks
 from torch import Tensor, nn
 
 from medloom.errors import UserError
+from medloom.models.network import BackboneNetwork
 
 if TYPE_CHECKING:
     from timm.models import VisionTransformer
-
-    from medloom.models.classifier import Classifier
 
 __all__ = ["grad_cam"]
 
 _ToMap = Callable[[Tensor], Tensor]
 
 
-def grad_cam(classifier: Classifier, images: Tensor, table: Tensor | None, target_index: int) -> Tensor:
+def grad_cam(classifier: BackboneNetwork, images: Tensor, table: Tensor | None, target_index: int) -> Tensor:
     """Return Grad-CAM heat maps of one output.
 
     A map shows the evidence for the output, coarsely, on the last feature map of the backbone; for a vision
@@ -83,7 +82,7 @@ class _Hooked(ModelWithHooks):
         return hook
 
 
-def _prepared(classifier: Classifier) -> Classifier:
+def _prepared(classifier: BackboneNetwork) -> BackboneNetwork:
     """Copy the network: hooks, gradients and the like stay out of the original."""
     network = deepcopy(classifier).eval().requires_grad_(requires_grad=True)
     for module in network.modules():
@@ -92,7 +91,7 @@ def _prepared(classifier: Classifier) -> Classifier:
     return network
 
 
-def _target(network: Classifier, images: Tensor, table: Tensor | None) -> tuple[str, _ToMap]:
+def _target(network: BackboneNetwork, images: Tensor, table: Tensor | None) -> tuple[str, _ToMap]:
     """Return the layer to look at, and what turns its output into ``(N, C, h, w)``."""
     backbone = network.backbone
     if backbone is not None and hasattr(backbone, "num_prefix_tokens") and hasattr(backbone, "blocks"):
@@ -113,7 +112,7 @@ def _patches(transformer: VisionTransformer, images: Tensor) -> tuple[str, _ToMa
     return last, lambda x: x[:, prefix:].transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
 
-def _last_map(network: Classifier, images: Tensor, table: Tensor | None) -> str | None:
+def _last_map(network: BackboneNetwork, images: Tensor, table: Tensor | None) -> str | None:
     """Run one image and return the layer of the backbone that is the last to give more than one pixel."""
     names: list[str] = []
     if network.backbone is None:
@@ -138,7 +137,7 @@ def _pixels(output: Tensor) -> int:
     return output.shape[2] * output.shape[3]
 
 
-def _checked(target_index: int, network: Classifier) -> int:
+def _checked(target_index: int, network: BackboneNetwork) -> int:
     outputs = next(m.out_features for m in reversed(list(network.head)) if isinstance(m, nn.Linear))
     if not 0 <= target_index < outputs:
         raise ValueError(f"expected an output from 0 to {outputs - 1}; got {target_index}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Floats32", "Network", "parameter_count"]
+__all__ = ["BackboneNetwork", "Floats32", "Network", "parameter_count"]
 
 Floats32 = NDArray[np.float32]
 
@@ -64,6 +64,17 @@ class Network(nn.Module):
             ``(H, W)`` in 0..1, or None for a network that has no such map.
         """
         return None
+
+
+class BackboneNetwork(Network):
+    """A network with a backbone from images to features, and a head from features to logits."""
+
+    name: str
+    """Of the backbone, for messages."""
+    backbone: nn.Module | None
+    """None where metadata go in alone."""
+    head: nn.Sequential
+    """Ends in the layer that gives the logits."""
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -66,7 +66,9 @@ def _existing(given: str | Path) -> Path:
 
 def _phantom(config: PhantomConfig, events: Events) -> Path:
     key = sha256_bytes(f"{__version__} {config.model_dump_json()}".encode())[:12]
-    return data.make_phantom(config, cache_dir() / "phantom" / key, progress=events.progress("phantoms"))
+    return data.make_phantom(
+        data.PhantomPlan.of(config), cache_dir() / "phantom" / key, progress=events.progress("phantoms")
+    )
 
 
 def remember_images(run: Run, images: Path) -> None:

@@ -19,6 +19,7 @@ from medloom.models.network import Network
 from medloom.recipe import Recipe
 from medloom.recipe.sections.training import TrainConfig
 from medloom.registry import METRICS
+from medloom.signals import StopRequest
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.averaging import Averaging
 from medloom.training.batches import Rows
@@ -31,7 +32,6 @@ from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision
 from medloom.training.quiet import quiet_lightning
 from medloom.training.schedule import Cosine, Plateau, Schedule, build_optimizer
-from medloom.training.signals import StopRequest
 from medloom.training.tasks import Truth
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from medloom.events import BatchEnded, EpochEnded, Event, Listener
 from medloom.files import write_text
 from medloom.models.network import parameter_count
+from medloom.signals import StopRequest
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import BEST, LAST, write_checkpoint
 from medloom.training.data import StoreData
@@ -22,7 +23,6 @@ from medloom.training.ledger import Ledger, Line
 from medloom.training.module import TaskModule
 from medloom.training.pictures import write_picture
 from medloom.training.ranks import sum_over_ranks
-from medloom.training.signals import StopRequest
 from medloom.training.tasks import Pictures
 
 __all__ = ["METRICS_FILE", "Interrupted", "Keeper"]

@@ -16,6 +16,7 @@ from medloom.files import write_json
 from medloom.models.kinds import build_network
 from medloom.models.network import Network
 from medloom.recipe import Recipe
+from medloom.signals import StopRequest
 from medloom.training.checkpoint import BEST, clean_up, newest_checkpoint
 from medloom.training.fit import Job, fit
 from medloom.training.identity import check_identity, run_identity
@@ -26,7 +27,6 @@ from medloom.training.module import NonFiniteStep
 from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.processes import fit_in_processes
 from medloom.training.result import TrainResult
-from medloom.training.signals import StopRequest
 from medloom.training.tasks import Truth
 from medloom.training.throttle import Throttle
 from medloom.training.tree import DamagedTreeError, read_tree

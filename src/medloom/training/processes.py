@@ -23,11 +23,11 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 from medloom.data.store import PixelStore
 from medloom.errors import MedloomError, TrainingError, UserError
 from medloom.events import Event, Listener, Stop
+from medloom.signals import StopRequest
 from medloom.training.fit import Job, fit
 from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
 from medloom.training.module import NonFiniteStep
-from medloom.training.signals import StopRequest
 
 __all__ = ["fit_in_processes", "visible_gpus"]
 

@@ -9,5 +9,6 @@ patients. Chest X-rays and skin photographs are described in ``chest`` and ``ski
 from __future__ import annotations
 
 from medloom.data.phantom.files import PHANTOM_FILE, is_phantom, make_phantom, phantom_patient
+from medloom.data.phantom.plan import PhantomPlan
 
-__all__ = ["PHANTOM_FILE", "is_phantom", "make_phantom", "phantom_patient"]
+__all__ = ["PHANTOM_FILE", "PhantomPlan", "is_phantom", "make_phantom", "phantom_patient"]

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from medloom.data.phantom.plan import PhantomPlan
 from medloom.data.phantom.texture import encode_jpeg, grid, smooth_field, soft
-from medloom.recipe import PhantomConfig
 
 __all__ = ["chest_image", "write_chest"]
 
@@ -36,29 +36,30 @@ class _Patient:
     part: str
 
 
-def write_chest(config: PhantomConfig, destination: Path) -> Iterator[dict[str, str | int]]:
+def write_chest(plan: PhantomPlan, destination: Path) -> Iterator[dict[str, str | int]]:
     """Write patient after patient: ``chest_xray/train/PNEUMONIA/person3_bacteria_301.jpeg`` and the like.
 
     As published, ``val`` is tiny: one patient in sixty of each class. A fifth is ``test``.
 
     Args:
-        config: Number of patients, images a patient, size, share of pneumonia, and the seed.
+        plan: Number of patients, images a patient, size, share of pneumonia, and the seed.
         destination: The folder to fill.
 
     Yields:
         Facts of the patient that was written.
     """
-    for patient in _patients(config):
-        rng = np.random.default_rng([config.seed, 2, patient.index])
+    share = PREVALENCE if plan.prevalence is None else plan.prevalence
+    for patient in _patients(plan.patients, share):
+        rng = np.random.default_rng([plan.seed, 2, patient.index])
         folder = destination / "chest_xray" / patient.part / ("PNEUMONIA" if patient.ill else "NORMAL")
         folder.mkdir(parents=True, exist_ok=True)
-        count = int(rng.integers(config.slices[0], config.slices[1] + 1))
+        count = int(rng.integers(plan.slices[0], plan.slices[1] + 1))
         cause = "virus" if rng.random() < _VIRUS else "bacteria"
         for number in range(1, count + 1):
             name = f"IM-{patient.index:04d}-{number:04d}.jpeg"
             if patient.ill:
                 name = f"person{patient.index}_{cause}_{100 * patient.index + number}.jpeg"
-            (folder / name).write_bytes(encode_jpeg(chest_image(rng, config.size, ill=patient.ill)))
+            (folder / name).write_bytes(encode_jpeg(chest_image(rng, plan.size, ill=patient.ill)))
         yield {"patient": f"person{patient.index}", "part": patient.part, "images": count, "ill": int(patient.ill)}
 
 
@@ -90,11 +91,10 @@ def chest_image(rng: np.random.Generator, size: int, *, ill: bool) -> npt.NDArra
     return _expose(rng, picture)
 
 
-def _patients(config: PhantomConfig) -> Iterator[_Patient]:
+def _patients(patients: int, share: float) -> Iterator[_Patient]:
     """Class and part of each patient, whatever the number of patients."""
-    share = PREVALENCE if config.prevalence is None else config.prevalence
     counts = [0, 0]
-    for index in range(1, config.patients + 1):
+    for index in range(1, patients + 1):
         ill = int(index * share + 0.5) > int((index - 1) * share + 0.5)
         counts[ill] += 1
         place = counts[ill]

@@ -13,10 +13,10 @@ import tifffile
 from medloom.data.phantom.anatomy import sample_anatomy
 from medloom.data.phantom.chest import write_chest
 from medloom.data.phantom.paint import paint_patient
+from medloom.data.phantom.plan import PhantomPlan
 from medloom.data.phantom.skin import write_skin
 from medloom.errors import DataError
 from medloom.files import read_json, write_json
-from medloom.recipe import PhantomConfig
 
 __all__ = ["PHANTOM_FILE", "is_phantom", "make_phantom", "phantom_patient"]
 
@@ -24,7 +24,7 @@ PHANTOM_FILE = "phantom.json"
 """At the root of a phantom data set: what made it, and whether it is complete."""
 
 _GENERATOR = 1
-"""Raised whenever the same configuration would give other images."""
+"""Raised whenever the same plan would give other images."""
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -34,28 +34,28 @@ def is_phantom(folder: Path) -> bool:
     return (folder / PHANTOM_FILE).is_file()
 
 
-def phantom_patient(config: PhantomConfig, index: int) -> Iterator[tuple[ByteArray, ByteArray]]:
+def phantom_patient(plan: PhantomPlan, index: int) -> Iterator[tuple[ByteArray, ByteArray]]:
     """Yield the slices of one patient, from the skull base upwards.
 
     Args:
-        config: Size, number of slices and seed; the number of patients changes nothing here.
+        plan: Size, number of slices and seed; the number of patients changes nothing here.
         index: Which patient, counted from 1.
 
     Yields:
         Image, uint8 (size, size, 3): pre-contrast, FLAIR, post-contrast; mask, uint8 (size, size), 0 or 255.
 
     Example:
-        >>> image, mask = next(phantom_patient(PhantomConfig(size=64), 1))
+        >>> image, mask = next(phantom_patient(PhantomPlan(size=64), 1))
         >>> image.shape, mask.shape
         ((64, 64, 3), (64, 64))
     """
-    rng = np.random.default_rng([config.seed, index])
-    low, high = sorted(config.slices)
-    return paint_patient(sample_anatomy(rng, (low, high)), config.size, rng)
+    rng = np.random.default_rng([plan.seed, index])
+    low, high = sorted(plan.slices)
+    return paint_patient(sample_anatomy(rng, (low, high)), plan.size, rng)
 
 
 def make_phantom(
-    config: PhantomConfig,
+    plan: PhantomPlan,
     destination: Path,
     *,
     layout: str | None = None,
@@ -63,14 +63,14 @@ def make_phantom(
 ) -> Path:
     """Write a phantom data set, or keep the one that is there when it is the same.
 
-    The files are those of the set that ``config.kind`` names. Brain MRI: ``kaggle_3m/<patient>/<patient>_<slice>.tif``
+    The files are those of the set that ``plan.kind`` names. Brain MRI: ``kaggle_3m/<patient>/<patient>_<slice>.tif``
     with three interleaved channels in strips and ``..._mask.tif`` with 0 and 255 beside it. Chest X-rays:
     ``chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``. Melanoma: ``melanoma/train.csv`` and
     ``melanoma/train_jpg/*.jpg``. ``phantom.json`` at the root says what they are. An interrupted call is completed by
     the next.
 
     Args:
-        config: What kind, how many patients, images and pixels, and the seed.
+        plan: What kind, how many patients, images and pixels, and the seed.
         destination: The folder to fill; missing, empty, or made by an earlier call.
         layout: The layout that will read them, to be compared with that of the kind.
         progress: Called with patients done and patients in all.
@@ -81,21 +81,21 @@ def make_phantom(
     Raises:
         DataError: If the layout is another, or if the folder holds anything else.
     """
-    own, write = _KINDS[config.kind]
+    own, write = _KINDS[plan.kind]
     if layout not in (None, own):
         raise DataError(
-            f"{config.kind} phantoms come in the layout {own}, not {layout}; take images of your own, or a recipe with "
+            f"{plan.kind} phantoms come in the layout {own}, not {layout}; take images of your own, or a recipe with "
             f"the layout {own}"
         )
-    facts = {"phantom": True, "generator": _GENERATOR, "layout": own, "config": config.model_dump(mode="json")}
+    facts = {"phantom": True, "generator": _GENERATOR, "layout": own, "config": plan.plain()}
     if _present(destination, facts):
         return destination
     write_json(destination / PHANTOM_FILE, {**facts, "complete": False})
     patients = []
-    for index, patient in enumerate(write(config, destination), start=1):
+    for index, patient in enumerate(write(plan, destination), start=1):
         patients.append(patient)
         if progress is not None:
-            progress(index, config.patients)
+            progress(index, plan.patients)
     write_json(destination / PHANTOM_FILE, {**facts, "complete": True, "patients": patients})
     return destination
 
@@ -114,16 +114,16 @@ def _present(destination: Path, facts: dict[str, Any]) -> bool:
     return False
 
 
-def _write_brain(config: PhantomConfig, destination: Path) -> Iterator[dict[str, str | int]]:
-    for index in range(1, config.patients + 1):
-        yield _write_patient(config, index, destination / "kaggle_3m")
+def _write_brain(plan: PhantomPlan, destination: Path) -> Iterator[dict[str, str | int]]:
+    for index in range(1, plan.patients + 1):
+        yield _write_patient(plan, index, destination / "kaggle_3m")
 
 
-def _write_patient(config: PhantomConfig, index: int, folder: Path) -> dict[str, str | int]:
+def _write_patient(plan: PhantomPlan, index: int, folder: Path) -> dict[str, str | int]:
     name = f"TCGA_PH_{index:04d}_20000101"
     (folder / name).mkdir(parents=True, exist_ok=True)
     slices = lesions = 0
-    for slices, (image, mask) in enumerate(phantom_patient(config, index), start=1):
+    for slices, (image, mask) in enumerate(phantom_patient(plan, index), start=1):
         _write_tiff(folder / name / f"{name}_{slices}.tif", image, "rgb")
         _write_tiff(folder / name / f"{name}_{slices}_mask.tif", mask, "minisblack")
         lesions += int(mask.any())
@@ -138,7 +138,7 @@ def _write_tiff(path: Path, pixels: ByteArray, photometric: str) -> None:
     )
 
 
-_KINDS: dict[str, tuple[str, Callable[[PhantomConfig, Path], Iterator[dict[str, str | int]]]]] = {
+_KINDS: dict[str, tuple[str, Callable[[PhantomPlan, Path], Iterator[dict[str, str | int]]]]] = {
     "brain-mri": ("lgg-mri", _write_brain),
     "chest-xray": ("folder-classes", write_chest),
     "melanoma": ("csv", write_skin),

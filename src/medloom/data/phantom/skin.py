@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from medloom.data.phantom.plan import PhantomPlan
 from medloom.data.phantom.texture import encode_jpeg, grid, smooth_field, soft
 from medloom.files import write_text
-from medloom.recipe import PhantomConfig
 
 __all__ = ["COLUMNS", "skin_image", "write_skin"]
 
@@ -57,11 +57,11 @@ class _Person:
     melanomas: tuple[bool, ...]
 
 
-def write_skin(config: PhantomConfig, destination: Path) -> Iterator[dict[str, str | int]]:
+def write_skin(plan: PhantomPlan, destination: Path) -> Iterator[dict[str, str | int]]:
     """Write patient after patient: ``melanoma/train_jpg/ISIC_0003002.jpg``, and ``melanoma/train.csv`` at the end.
 
     Args:
-        config: Number of patients, lesions a patient, size, share of melanomas, and the seed.
+        plan: Number of patients, lesions a patient, size, share of melanomas, and the seed.
         destination: The folder to fill.
 
     Yields:
@@ -71,12 +71,12 @@ def write_skin(config: PhantomConfig, destination: Path) -> Iterator[dict[str, s
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, str]] = []
     lesions = 0
-    for index in range(1, config.patients + 1):
-        rng = np.random.default_rng([config.seed, 3, index])
-        person = _person(rng, config, index, lesions)
+    for index in range(1, plan.patients + 1):
+        rng = np.random.default_rng([plan.seed, 3, index])
+        person = _person(rng, plan, index, lesions)
         for number, melanoma in enumerate(person.melanomas, start=1):
             name = f"ISIC_{1000 * index + number:07d}"
-            picture = skin_image(rng, config.size, melanoma=melanoma, tone=person.tone, hairs=person.hairs)
+            picture = skin_image(rng, plan.size, melanoma=melanoma, tone=person.tone, hairs=person.hairs)
             (folder / f"{name}.jpg").write_bytes(encode_jpeg(picture))
             rows.append(_row(rng, person, name, melanoma=melanoma))
         lesions += len(person.melanomas)
@@ -123,10 +123,10 @@ def skin_image(
     return _photograph(rng, x, y, _with_hairs(rng, x, y, picture, hairs))
 
 
-def _person(rng: np.random.Generator, config: PhantomConfig, index: int, lesions: int) -> _Person:
+def _person(rng: np.random.Generator, plan: PhantomPlan, index: int, lesions: int) -> _Person:
     """One patient; which of all lesions are melanomas is counted through, so that the share is exact."""
-    share = PREVALENCE if config.prevalence is None else config.prevalence
-    count = int(rng.integers(config.slices[0], config.slices[1] + 1))
+    share = PREVALENCE if plan.prevalence is None else plan.prevalence
+    count = int(rng.integers(plan.slices[0], plan.slices[1] + 1))
     places = np.floor((np.arange(lesions, lesions + count + 1)) * share + 0.5)
     melanomas = rng.permutation(np.diff(places) > 0)
     ill = bool(melanomas.any())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from medloom.data.splits.assign import SPLITS, split_patients, split_warnings
 from medloom.data.splits.given import read_given_split
 from medloom.data.splits.published import split_as_published
+from medloom.data.splits.rule import SplitRule
 
 __all__ = [
     "SPLITS",
+    "SplitRule",
     "read_given_split",
     "split_as_published",
     "split_patients",

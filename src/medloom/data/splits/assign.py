@@ -1,8 +1,6 @@
-"""From the recipe's wishes to the columns ``split`` and ``fold``."""
+"""From a rule to the columns ``split`` and ``fold``."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +8,8 @@ import pandas as pd
 
 from medloom.data.splits.balance import balanced_parts
 from medloom.data.splits.given import SPLITS, check_given_split
+from medloom.data.splits.rule import SplitRule
 from medloom.errors import DataError
-
-if TYPE_CHECKING:
-    from medloom.recipe import SplitConfig
 
 __all__ = ["SPLITS", "divide", "split_patients", "split_warnings"]
 
@@ -23,18 +19,18 @@ IntArray = npt.NDArray[np.int64]
 _MANY = 1000
 
 
-def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
     """Decide which samples train, validate and test.
 
-    All samples of a patient go to the same part unless ``config.by`` is ``sample``. The parts come close to the
+    All samples of a patient go to the same part unless ``rule.by`` is ``sample``. The parts come close to the
     wanted shares of samples, with alike shares of samples that hold foreground, also with few patients of very
-    different size. The same rows in any order, the same configuration and the same seed give the same split.
+    different size. The same rows in any order and the same rule give the same split.
 
     Args:
         frame: One row a sample: ``sample_id``, ``patient_id``, ``foreground_px`` (pixels of any class but the
             background). A column ``stratum`` (any label), if present, is balanced instead of foreground or none;
-            ``given_split`` is used, and needed, when ``config.file`` is set.
-        config: The recipe's ``split``.
+            ``given_split`` is used, and needed, when ``rule.given``.
+        rule: How to divide.
 
     Returns:
         A copy with ``split`` (train, validation, test) and ``fold`` (from 0; -1 where there are no folds).
@@ -46,39 +42,34 @@ def split_patients(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
     Example:
         >>> names = {"sample_id": list("abc"), "patient_id": ["P1", "P2", "P3"]}
         >>> frame = pd.DataFrame({**names, "foreground_px": [0, 9, 0]})
-        >>> sorted(split_patients(frame, SplitConfig())["split"])
+        >>> sorted(split_patients(frame, SplitRule())["split"])
         ['test', 'train', 'validation']
     """
     result = frame.copy()
-    if config.file is not None:
+    if rule.given:
         return _given(result)
-    shares = np.array([config.train, config.validation, config.test])
-    if config.folds is not None:
-        shares = np.full(config.folds, 1 / config.folds)
-    parts = divide(result, config, shares)
-    result["fold"] = parts if config.folds is not None else -1
-    result["split"] = _split_of_fold(parts, config) if config.folds is not None else np.array(SPLITS)[parts]
+    parts = divide(result, rule, np.array(rule.shares))
+    result["fold"] = parts if rule.folds is not None else -1
+    result["split"] = np.array(SPLITS)[parts] if rule.folds is None else _split_of_fold(parts, rule.folds, rule.fold)
     result["split"] = result["split"].astype(str)
     return result
 
 
-def split_warnings(frame: pd.DataFrame, config: SplitConfig) -> list[str]:
+def split_warnings(rule: SplitRule) -> list[str]:
     """Return what the report must say about a split, whatever is predicted.
 
     Args:
-        frame: The result of ``split_patients``.
-        config: The recipe's ``split``.
+        rule: How the samples were divided.
 
     Returns:
         One sentence for each concern; empty when there is none.
     """
-    warnings = []
-    if config.by == "sample" and config.file is None:
-        warnings.append(
-            "The split is by sample, not by patient: samples of one patient may be in training and in test, "
-            "and the metrics are then too good."
-        )
-    return warnings
+    if rule.given or rule.by == "patient":
+        return []
+    return [
+        "The split is by sample, not by patient: samples of one patient may be in training and in test, "
+        "and the metrics are then too good."
+    ]
 
 
 def _given(frame: pd.DataFrame) -> pd.DataFrame:
@@ -88,35 +79,34 @@ def _given(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(split=frame["given_split"].astype(str), fold=-1)
 
 
-def _split_of_fold(parts: IntArray, config: SplitConfig) -> npt.NDArray[np.str_]:
+def _split_of_fold(parts: IntArray, folds: int, fold: int | None) -> npt.NDArray[np.str_]:
     """Fold k tests, the next one validates, the rest train."""
-    folds = config.folds or 1
-    place = (parts - (config.fold or 0)) % folds
+    place = (parts - (fold or 0)) % folds
     return np.where(place == 0, "test", np.where(place == 1, "validation", "train"))
 
 
-def divide(frame: pd.DataFrame, config: SplitConfig, shares: npt.NDArray[np.float64]) -> IntArray:
+def divide(frame: pd.DataFrame, rule: SplitRule, shares: npt.NDArray[np.float64]) -> IntArray:
     """Return the part of each row.
 
     Args:
         frame: As for ``split_patients``.
-        config: Says by what to divide, whether to stratify, and the seed.
-        shares: Wanted share of each part ``(P,)``, adding up to 1.
+        rule: Says by what to divide, whether to stratify, and the seed.
+        shares: Wanted share of each part ``(P,)``, adding up to 1; those of the rule do not count.
 
     Raises:
         DataError: If there are fewer patients than parts.
     """
-    unit = frame["sample_id" if config.by == "sample" else "patient_id"].astype(str)
+    unit = frame["sample_id" if rule.by == "sample" else "patient_id"].astype(str)
     names, unit_of_row = np.unique(unit.to_numpy(dtype=str), return_inverse=True)
     if len(names) < len(shares):
         raise DataError(
-            f"{len(names)} {config.by}s cannot be divided into {len(shares)} parts; "
+            f"{len(names)} {rule.by}s cannot be divided into {len(shares)} parts; "
             f"at least {len(shares)} are needed, or fewer folds"
         )
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(rule.seed)
     # Shuffling the units first keeps their names from deciding anything.
     order = rng.permutation(len(names))
-    sizes, strata = _counts(frame, unit_of_row, len(names), stratify=config.stratify)
+    sizes, strata = _counts(frame, unit_of_row, len(names), stratify=rule.stratify)
     chosen = _shuffled_parts if sizes.max() == 1 and len(names) > _MANY else balanced_parts
     parts = np.empty(len(names), dtype=np.int64)
     parts[order] = chosen(sizes[order], strata[order], shares, rng)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from medloom.data.splits.assign import divide, split_patients
 from medloom.data.splits.given import SPLITS
+from medloom.data.splits.rule import SplitRule
 from medloom.errors import DataError
 from medloom.wording import counted
-
-if TYPE_CHECKING:
-    from medloom.recipe import SplitConfig
 
 __all__ = ["split_as_published"]
 
 _SMALL_VALIDATION = 30
 
 
-def split_as_published(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def split_as_published(frame: pd.DataFrame, rule: SplitRule) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Divide samples, with respect for the split that they come in.
 
     ``respect`` takes it as it is, and draws validation patients from train where none are published. ``repair`` joins
@@ -30,7 +26,7 @@ def split_as_published(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.Dat
 
     Args:
         frame: As for ``split_patients``, with the column ``published`` (train, validation, test or empty).
-        config: The recipe's ``split``.
+        rule: How to divide, and what the published split is worth.
 
     Returns:
         The frame with ``split`` and ``fold``; the rows that were dropped; sentences for the report.
@@ -40,9 +36,9 @@ def split_as_published(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.Dat
             train is not there; or if folds are wanted of a set that has a test part.
     """
     published = frame["published"]
-    if config.published == "ignore" or config.file is not None or not (published != "").any():
-        return split_patients(frame, config), frame[:0], []
-    if config.folds is not None:
+    if rule.published == "ignore" or rule.given or not (published != "").any():
+        return split_patients(frame, rule), frame[:0], []
+    if rule.folds is not None:
         raise DataError(
             "the files come in a split and split.folds divides all patients anew; set split.published=ignore to do so"
         )
@@ -51,18 +47,18 @@ def split_as_published(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.Dat
         raise DataError(
             f"the published split has no {' and no '.join(absent)} part; set split.published=ignore to draw a new one"
         )
-    if config.published == "respect":
-        return _respected(frame, config)
-    return _repaired(frame, config)
+    if rule.published == "respect":
+        return _respected(frame, rule)
+    return _repaired(frame, rule)
 
 
-def _respected(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    if config.by == "patient":
+def _respected(frame: pd.DataFrame, rule: SplitRule) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    if rule.by == "patient":
         _refuse_shared(frame)
     validation = int((frame["published"] == "validation").sum())
     if validation == 0:
         note = "No validation part is published: its patients were drawn from train."
-        return _drawn(frame, config), frame[:0], [note]
+        return _drawn(frame, rule), frame[:0], [note]
     notes = []
     if validation < _SMALL_VALIDATION:
         notes.append(
@@ -72,10 +68,10 @@ def _respected(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, 
     return frame.assign(split=frame["published"], fold=-1), frame[:0], notes
 
 
-def _repaired(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def _repaired(frame: pd.DataFrame, rule: SplitRule) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     test = frame["published"] == "test"
     leaking = ~test & frame["patient_id"].isin(frame.loc[test, "patient_id"])
-    if config.by == "sample":
+    if rule.by == "sample":
         leaking &= False
     moved = int((frame["published"] == "validation").sum())
     notes = [
@@ -88,14 +84,14 @@ def _repaired(frame: pd.DataFrame, config: SplitConfig) -> tuple[pd.DataFrame, p
             f"{'was' if dropped == 1 else 'were'} dropped from train and validation, because the published "
             "test part has samples of the same people."
         )
-    return _drawn(frame[~leaking], config), frame[leaking], notes
+    return _drawn(frame[~leaking], rule), frame[leaking], notes
 
 
-def _drawn(frame: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
+def _drawn(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
     """Test as published; a new validation part drawn from the rest."""
     test = (frame["published"] == "test").to_numpy()
-    share = config.validation / (config.train + config.validation)
-    parts = divide(frame[~test], config, np.array([1 - share, share]))
+    share = rule.validation / (rule.train + rule.validation)
+    parts = divide(frame[~test], rule, np.array([1 - share, share]))
     split = np.full(len(frame), "test", dtype=object)
     split[~test] = np.array(SPLITS[:2], dtype=object)[parts]
     return frame.assign(split=split, fold=-1)

@@ -101,7 +101,7 @@ def evaluate_masks(
     summary = masks.summary(table, choice, resamples, "patients" if patient_pattern else "images")
     _drop_probabilities(summary["test"])
     summary["warnings"] = [] if patient_pattern else [NO_PATIENTS]
-    write_measured(folder, masks, table, choice, summary)
+    write_measured(folder, masks, table, summary)
     return summary
 
 

@@ -96,7 +96,7 @@ def evaluate_scores(
     patients = reading.patient_column is not None
     summary = reading.kind.summary(cases, choice, resamples, "patients" if patients else "images")
     summary["warnings"] = [*([] if patients else [NO_PATIENTS]), *reading.notes()]
-    write_measured(folder, reading.kind, cases, choice, summary)
+    write_measured(folder, reading.kind, cases, summary)
     return summary
 
 

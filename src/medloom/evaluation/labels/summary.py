@@ -7,27 +7,23 @@ learnt nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from medloom.evaluation.family import Facts
 from medloom.evaluation.labels.groups import groups
+from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import Sampler, compared
-
-if TYPE_CHECKING:
-    from medloom.evaluation.labels.family import Labels
 
 __all__ = ["summarise"]
 
 _FEWEST_CASES = 10
 
 
-def summarise(cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts:
+def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
     """Take every metric from the cases of one split.
 
     Args:
-        cases: Rows of the per-case table, of one split; see ``Labels`` for its columns.
+        cases: Rows of the per-case table, of one split; see ``Measured`` for its columns.
         labels: What is predicted.
         resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
 
@@ -56,7 +52,7 @@ def summarise(cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts:
     }
 
 
-def _counts(cases: pd.DataFrame, labels: Labels) -> Facts:
+def _counts(cases: pd.DataFrame, labels: Measured) -> Facts:
     """Images and patients, and how many of them are positive for each class or target."""
     positives = {
         question.name: {
@@ -69,7 +65,7 @@ def _counts(cases: pd.DataFrame, labels: Labels) -> Facts:
     return {"images": len(cases), "patients": int(cases["patient_id"].nunique()), "positives": positives}
 
 
-def _group(column: str, value: str, cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts:
+def _group(column: str, value: str, cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
     """Counts of a group, and its headline metrics where they mean something."""
     questions = labels.questions(cases)
     mixed = [question for question in questions if 0 < question.truth.sum() < len(question.truth)]
@@ -85,7 +81,7 @@ def _group(column: str, value: str, cases: pd.DataFrame, labels: Labels, resampl
     return {"column": column, "value": value, **_counts(cases, labels), "metrics": headlines or None, "note": note}
 
 
-def _per_patient(cases: pd.DataFrame, labels: Labels, resamples: int) -> Facts | None:
+def _per_patient(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts | None:
     pooled = labels.pooled(cases)
     if pooled is None:
         return None
