@@ -72,12 +72,20 @@ def _version(package: str) -> str | None:
 def _extras() -> dict[str, list[str]]:
     """Return what each extra still lacks; an empty list means that it is installed."""
     missing: dict[str, list[str]] = {}
-    for requirement in metadata.requires("medloom") or ():
+    for requirement in _requirements():
         found = re.fullmatch(r"""([\w.-]+).*;\s*extra\s*==\s*['"]([\w-]+)['"]""", requirement)
         if found:
             package, extra = found.groups()
             missing.setdefault(extra, []).extend([package] if _version(package) is None else [])
     return missing
+
+
+def _requirements() -> list[str]:
+    """What the package asks for; nothing where it runs from its sources without having been installed."""
+    try:
+        return metadata.requires("medloom") or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def _devices() -> dict[str, Any]:
