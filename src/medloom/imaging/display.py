@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["grey_levels", "to_grey"]
+__all__ = ["grey_levels", "levels_inside", "to_grey"]
 
 _PERCENTILES = (0.5, 99.5)
 
@@ -31,7 +31,7 @@ def to_grey(plane: NDArray[Any], levels: tuple[float, float] | None = None) -> N
         return plane
     wide = plane.astype(np.float64)
     low, high = levels or grey_levels(wide)
-    share = (wide - low) / max(high - low, np.finfo(np.float64).tiny)
+    share = (wide - low) / ((high - low) or 1.0)
     stretched: NDArray[np.uint8] = (np.clip(share, 0.0, 1.0) * 255).astype(np.uint8)
     return stretched
 
@@ -40,3 +40,15 @@ def grey_levels(values: NDArray[Any]) -> tuple[float, float]:
     """Return what is shown as black and as white, so that the darkest and the brightest 0.5 % saturate."""
     low, high = np.percentile(values, _PERCENTILES)
     return float(low), float(high)
+
+
+def levels_inside(plane: NDArray[Any]) -> tuple[float, float]:
+    """Return what is shown as black and as white by the pixels above the darkest alone.
+
+    Much of a medical image is a background of one value, which would leave the rest too dark to judge.
+
+    Args:
+        plane: Finite values of any shape; a plane of one value has its own level.
+    """
+    inside = plane[plane > plane.min()]
+    return grey_levels(inside if inside.size else plane)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medloom.evaluation.gallery import Gallery, Group, Item
 from medloom.evaluation.masks.cases import Case
 from medloom.evaluation.text import number
-from medloom.imaging.display import to_grey
+from medloom.imaging.display import levels_inside, to_grey
 from medloom.metrics import outline
 
 __all__ = ["BOTH", "PREDICTED", "SHOWN", "TRUTH", "choose_cases", "draw_case", "make_gallery"]
@@ -94,7 +94,8 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
         (H * f, W * f, 3) uint8, enlarged by a whole factor f.
     """
     factor = max(1, _SIDE_PX // max(case.truth.shape))
-    picture = np.repeat(_enlarge(to_grey(pixels_hwc[..., channel]), factor)[..., None], 3, axis=2)
+    plane = pixels_hwc[..., channel]
+    picture = np.repeat(_enlarge(to_grey(plane, levels_inside(plane)), factor)[..., None], 3, axis=2)
     true, guess = (_lines(_enlarge(mask, factor), factor) for mask in (case.truth, case.predicted))
     for where, colour in ((true, TRUTH), (guess, PREDICTED), (true & guess, BOTH)):
         picture[where] = colour
