@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import lazy_loader
 
+from medloom.telemetry import switch_off
+
 __version__ = "0.1.0"
+
+switch_off()  # before anything imports a library that reports to its maker
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

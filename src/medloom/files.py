@@ -21,6 +21,7 @@ from typing import Any
 
 __all__ = [
     "TemporaryFolder",
+    "cache_dir",
     "read_json",
     "remove_abandoned",
     "replacing",
@@ -36,6 +37,14 @@ __all__ = [
 _PART_PREFIX = ".medloom-"
 _PART_NAME = 40
 """Characters of a file's name in that of its part: all of a long one, and more, may be too long for the file system."""
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be made again: ``$MEDLOOM_CACHE``, else the user's cache folder."""
+    given = os.environ.get("MEDLOOM_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medloom"
 
 
 class TemporaryFolder:

@@ -11,6 +11,7 @@ import typer
 from medloom.cli.options import JsonOption
 from medloom.cli.output import print_result, say
 from medloom.errors import UserError
+from medloom.files import cache_dir
 
 __all__ = ["command"]
 
@@ -27,13 +28,12 @@ def command(
     Credentials are asked for once and kept in ~/.kaggle/kaggle.json, readable by you only. A download
     that was interrupted goes on; one that is there is not repeated.
     """
-    from medloom import pipeline
     from medloom.data import fetch_kaggle, kaggle_credentials
 
     dataset = _dataset(recipe)
     if not kaggle_credentials():
         _ask_for_credentials()
-    folder = fetch_kaggle(dataset, output or pipeline.cache_dir() / "kaggle")
+    folder = fetch_kaggle(dataset, output or cache_dir() / "kaggle")
     text = f"{folder}\nNext:\n  medloom run {recipe} --data {folder}"
     print_result({"dataset": dataset, "folder": str(folder)}, text, as_json=as_json)
 

@@ -16,6 +16,7 @@ from medloom import __version__
 from medloom.cli.options import JsonOption
 from medloom.cli.output import print_result, table
 from medloom.extras import find_compiler
+from medloom.files import cache_dir
 
 __all__ = ["command"]
 
@@ -129,8 +130,6 @@ def _read(path: Path) -> str:
 
 
 def _disk() -> dict[str, dict[str, Any]]:
-    from medloom.pipeline import cache_dir
-
     places = {"here": Path.cwd(), "cache": cache_dir()}
     return {name: {"path": str(path), "free_gib": _free_gib(path)} for name, path in places.items()}
 

@@ -13,6 +13,7 @@ import typer
 from medloom import __version__
 from medloom.cli.output import ExitCode, fail, say
 from medloom.errors import MedloomError
+from medloom.files import cache_dir
 from medloom.jobs import ENDS_WITH_PARENT
 
 __all__ = ["COMMANDS", "main"]
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see ``medloom.cli.output.ExitCode``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))  # else it writes into the user's home
     if os.environ.pop(ENDS_WITH_PARENT, None):
         _end_with_parent()
     try:

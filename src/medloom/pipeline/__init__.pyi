@@ -13,7 +13,6 @@ from .places import find_store as find_store
 from .places import resolve_images as resolve_images
 from .result import RunResult as RunResult
 from .runs import Run as Run
-from .runs import cache_dir as cache_dir
 from .runs import open_run as open_run
 from .runs import sole as sole
 from .stages.evaluate import evaluate as evaluate

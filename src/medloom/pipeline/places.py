@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from medloom import __version__, data
 from medloom.errors import DataError, UserError
 from medloom.events import Events, Noted
-from medloom.files import TemporaryFolder, read_json, sha256_bytes, write_json
+from medloom.files import TemporaryFolder, cache_dir, read_json, sha256_bytes, write_json
 from medloom.pipeline.environment import environment
-from medloom.pipeline.runs import Run, cache_dir
+from medloom.pipeline.runs import Run
 from medloom.recipe import PhantomConfig, Recipe
 from medloom.transforms import Preprocess
 

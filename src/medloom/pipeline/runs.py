@@ -18,7 +18,7 @@ from medloom.pipeline.names import RUNS
 from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
-__all__ = ["Run", "cache_dir", "open_run", "refuse_every_fold", "sole"]
+__all__ = ["Run", "open_run", "refuse_every_fold", "sole"]
 
 _OPEN: tuple[object, ...] = ("auto", [])
 """Values with which a recipe leaves something to be found out."""
@@ -130,14 +130,6 @@ def refuse_every_fold(recipe: Recipe) -> None:
             f"split.folds is {recipe.split.folds}, and this command does one split: `medloom run` does every fold and "
             "their ensemble; for one of them say which, such as --set split.fold=0"
         )
-
-
-def cache_dir() -> Path:
-    """Return the folder for what can be made again: ``$MEDLOOM_CACHE``, else the user's cache folder."""
-    given = os.environ.get("MEDLOOM_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medloom"
 
 
 @contextlib.contextmanager
