@@ -446,3 +446,29 @@ def test_the_recipe_names_a_page_all_pages_or_none(text, page):
 def test_other_words_are_refused(text):
     with pytest.raises(RecipeError, match=r"data\.page"):
         parse_recipe(f"name: x\ndata: {{page: {text}}}")
+
+
+@pytest.mark.parametrize("page", ["all", None])
+def test_smaller_copies_in_a_tiff_are_no_samples(tmp_path, page):
+    def with_thumbnail(picture):
+        stream = io.BytesIO()
+        with tifffile.TiffWriter(stream) as writer:
+            writer.write(picture[::2, ::2], subfiletype=1, contiguous=False)
+            writer.write(picture, contiguous=False)
+        return stream.getvalue()
+
+    pictures = [voxels(number, 1)[0] for number in range(8)]
+    files = {f"{'ab'[number % 2]}/{number}.tif": with_thumbnail(picture) for number, picture in enumerate(pictures)}
+    prepared = run(write(tmp_path / "set", files), tmp_path, classes({"layout": "folder-classes", "page": page}))
+    assert prepared.facts["used"] == len(pictures)
+    for sample in prepared.catalogue.itertuples():
+        row = prepared.store.rows([sample.sample_id])[0]
+        np.testing.assert_array_equal(prepared.store.images[row, 0], pictures[int(sample.image[2:-4])])
+
+
+@pytest.mark.parametrize("odd", ["①", "x1²", "²", "٣", "1" * 5000, "x①2", ""])
+def test_any_name_has_its_place_in_the_order(odd):
+    names = ["s10", odd, "s2", "s1"]
+    ordered = sorted(names, key=natural_key)
+    assert [name for name in ordered if name != odd] == ["s1", "s2", "s10"]
+    assert sorted(ordered) == sorted(names)

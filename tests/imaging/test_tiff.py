@@ -246,3 +246,131 @@ def test_non_finite_pixels_are_refused_by_default(make_pixels, write_tiff, dtype
         decode(data)
     assert caught.value.code == "non_finite"
     np.testing.assert_array_equal(decode(data, nan_policy="allow").pixels[..., 0], pixels)
+
+
+CODED = ["deflate", "lzw", "packbits", "zstd", "jpeg"]
+
+
+def coded_strips(write_tiff, pixels, compression, **options):
+    """A TIFF of four compressed strips, and where the second one begins and ends."""
+    data = write_tiff(pixels, compression=compression, rowsperstrip=16, photometric="minisblack", **options)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        starts, lengths = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    assert len(starts) == 4
+    return bytearray(data), starts[1], starts[1] + lengths[1]
+
+
+def refused(data):
+    with pytest.raises(DecodeError) as caught:
+        decode(bytes(data))
+    assert caught.value.code in ("corrupt", "truncated")
+    return caught.value
+
+
+@pytest.mark.parametrize("compression", CODED)
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_a_strip_with_a_zeroed_tail_is_refused(make_pixels, write_tiff, compression, quarter):
+    data, start, end = coded_strips(write_tiff, make_pixels((64, 80)), compression)
+    cut = start + (end - start) * quarter // 4
+    data[cut:end] = bytes(end - cut)
+    refused(data)
+
+
+@pytest.mark.parametrize("compression", CODED)
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_a_strip_cut_short_is_refused(make_pixels, write_tiff, compression, quarter):
+    data, start, end = coded_strips(write_tiff, make_pixels((64, 80)), compression)
+    (counts,) = struct.unpack_from("<I", data, tag_position(data, 279) + 8)
+    wide = struct.unpack_from("<H", data, tag_position(data, 279) + 2)[0] == 4
+    struct.pack_into("<I" if wide else "<H", data, counts + (4 if wide else 2), (end - start) * quarter // 4)
+    refused(data)
+
+
+def test_a_wrong_checksum_of_a_strip_is_refused(make_pixels, write_tiff):
+    data, _, end = coded_strips(write_tiff, make_pixels((64, 80)), "deflate")
+    data[end - 1] ^= 1
+    assert refused(data).field == "StripOffsets"
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits"])
+def test_a_strip_that_decodes_to_more_than_its_rows_is_refused(make_pixels, write_tiff, compression):
+    data, _, _ = coded_strips(write_tiff, make_pixels((64, 80)), compression)
+    refused(with_tag(data, 256, 79))
+
+
+@pytest.mark.parametrize("at", range(5, 10))
+def test_a_garbled_jpeg_strip_is_refused(make_pixels, write_tiff, at):
+    data, start, end = coded_strips(write_tiff, make_pixels((64, 80)), "jpeg")
+    middle = start + (end - start) * at // 10
+    data[middle : middle + 16] = b"\xff\x00" * 8  # ones, which are no code of any table
+    refused(data)
+
+
+def test_damaged_shared_tables_of_jpeg_strips_are_refused(make_pixels, write_tiff):
+    data, _, _ = coded_strips(write_tiff, make_pixels((64, 80)), "jpeg", extratags=[(347, 7, 6, b"\xff\xd8none", True)])
+    assert refused(data).field == "JPEGTables"
+
+
+@pytest.mark.parametrize("compression", [None, *CODED[:4]])
+def test_a_last_strip_filled_up_to_the_height_of_the_others_is_read(make_pixels, write_tiff, compression):
+    pixels = make_pixels((64, 80))
+    data, _, _ = coded_strips(write_tiff, pixels, compression)
+    np.testing.assert_array_equal(decode(with_tag(data, 257, 57)).pixels[..., 0], pixels[:57])
+
+
+@pytest.mark.parametrize("compression", CODED[:4])
+def test_compressed_bytes_with_their_bits_reversed_are_read(make_pixels, write_tiff, compression):
+    pixels = make_pixels((64, 80))
+    data, _, _ = coded_strips(write_tiff, pixels, compression)
+    struct.pack_into("<HHIHH", data, tag_position(data, 270), 266, 3, 1, 2, 0)  # FillOrder, for the description
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        for start, length in zip(file.pages[0].dataoffsets, file.pages[0].databytecounts, strict=True):
+            strip = np.frombuffer(data[start : start + length], np.uint8)
+            data[start : start + length] = np.packbits(np.unpackbits(strip), bitorder="little").tobytes()
+    np.testing.assert_array_equal(decode(bytes(data)).pixels[..., 0], pixels)
+
+
+def with_smaller_copies(pages, subfiles, **options):
+    """A TIFF of these pages, each with its NewSubfileType."""
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream, **options) as writer:
+        for page, subfile in zip(pages, subfiles, strict=True):
+            writer.write(page, photometric="minisblack", metadata=None, subfiletype=subfile, contiguous=False)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}])
+@pytest.mark.parametrize("subfiles", [(0, 1), (1, 0), (1, 0, 1), (0, 1, 3)])
+def test_a_smaller_copy_is_no_page(make_pixels, options, subfiles):
+    pages = [make_pixels((10, 12) if subfile else (20, 24)) for subfile in subfiles]
+    data = with_smaller_copies(pages, subfiles, **options)
+    image = decode(data)
+    np.testing.assert_array_equal(image.pixels[..., 0], make_pixels((20, 24)))
+    assert "smaller copies in the file left out" in image.notes
+    assert (inspect(data).shape, inspect(data).pages) == (image.pixels.shape, 1)
+    with pytest.raises(DecodeError, match="the file has 1"):
+        decode(data, page=1)
+
+
+def test_pages_are_counted_without_the_smaller_copies(make_pixels):
+    pages = make_pixels((4, 20, 24))
+    data = with_smaller_copies([pages[0], pages[1, ::2], pages[2], pages[3, ::2]], (2, 1, 2, 3))
+    assert inspect(data).pages == 2
+    for number, page in enumerate((pages[0], pages[2])):
+        np.testing.assert_array_equal(decode(data, page=number).pixels[..., 0], page)
+
+
+def test_a_file_of_smaller_copies_alone_is_read(make_pixels):
+    pages = make_pixels((2, 20, 24))
+    data = with_smaller_copies(pages, (1, 1))
+    assert inspect(data).pages == 2
+    np.testing.assert_array_equal(decode(data, page=1).pixels[..., 0], pages[1])
+
+
+def test_a_smaller_copy_marked_by_the_old_tag_is_no_page(make_pixels):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        for pixels, kind in ((make_pixels((10, 12)), 2), (make_pixels((20, 24)), 1)):
+            writer.write(pixels, metadata=None, contiguous=False, extratags=[(255, 3, 1, kind, True)])
+    assert inspect(stream.getvalue()).pages == 1
+    np.testing.assert_array_equal(decode(stream.getvalue()).pixels[..., 0], make_pixels((20, 24)))

@@ -25,8 +25,9 @@ _SHOWN = 5
 def with_pages(listing: Listing, rule: PageRule, source: Source, cache: Path) -> Listing:
     """Give each sample its page; by the rule ``all`` every page of a file becomes a sample of its own.
 
-    How many pages a file has is said by its header. The files of one sample, such as a volume and its mask, must have
-    the same number of them: page k of one belongs to page k of the other. Patient, labels and metadata are the file's.
+    How many pages a file has is said by its header; smaller copies of a page, as TIFF has them, are none. The files of
+    one sample, such as a volume and its mask, must have the same number of them: page k of one belongs to page k of the
+    other. Patient, labels and metadata are the file's.
 
     Args:
         listing: What a layout found.
@@ -98,7 +99,7 @@ def _problem(item: Item, counts: Mapping[str, int | str]) -> Problem | None:
 
 def _count_pages(names: Sequence[str], source: Source, cache: Path) -> dict[str, int | str]:
     """The number of pages of each file, or what is wrong with it; a file that did not change is not read again."""
-    memo = cache / "stamps" / f"pages-{sha256_bytes(chr(10).join(names).encode())[:32]}.json"
+    memo = cache / "stamps" / f"page-counts-{sha256_bytes(chr(10).join(names).encode())[:32]}.json"
     last: Iterable[list[object]] = read_json(memo)["pages"] if memo.is_file() else ()
     known = dict(zip(names, last, strict=False))
     counts: dict[str, int | str] = {}

@@ -24,7 +24,7 @@ from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import exif_orientation, flips, orient, swaps_axes
 from medloom.imaging.types import Budget, Format, Header, Image, Pixels, Reduction
 
-__all__ = ["FORMAT", "codec", "decode", "decode_reduced", "inspect"]
+__all__ = ["FORMAT", "codec", "decode", "decode_reduced", "decode_stream", "inspect"]
 
 _SOI, _EOI, _SOS, _APP1, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xDC
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
@@ -86,6 +86,15 @@ def decode_reduced(data: bytes, page: int | None, budget: Budget, at_least: tupl
         return Image(pixels, header.format, notes=layout.notes)
     notes = (*layout.notes, f"decoded at 1/{factor} of its size")
     return Image(pixels, header.format, notes=notes, reduction=_reduction(header, pixels, factor, layout.orientation))
+
+
+def decode_stream(data: bytes, budget: Budget, /) -> Pixels:
+    """Return the pixels of a JPEG within another file, as strictly as those of a file; not turned.
+
+    Raises:
+        DecodeError: If it is cut, damaged, over the budget, or not read.
+    """
+    return _pixels(data, _walk(data, budget))
 
 
 def _factor(header: Header, at_least: tuple[int, int]) -> int:

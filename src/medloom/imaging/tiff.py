@@ -1,7 +1,10 @@
 """TIFF and BigTIFF.
 
-The directories are read here, and every strip or tile is found to lie in the file and in the budget, before libtiff
-decodes the page. What it returns must have the shape and type that the directory announced.
+The directories are read here, and every strip or tile is found to lie in the file and in the budget and to be whole,
+before libtiff decodes the page. What it returns must have the shape and type that the directory announced.
+
+A page that says it is a smaller copy of another one (a thumbnail, a level of a pyramid) is no page of its own: pages
+are counted without them.
 """
 
 from __future__ import annotations
@@ -16,14 +19,16 @@ import numpy as np
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import ORIENTATION_TAG, orient, swaps_axes
-from medloom.imaging.tiff_ifd import TiffFile, TiffTags, directory_offsets, open_file, read_tags
+from medloom.imaging.tiff_chunks import Chunk, check_bytes, check_jpeg, checks_bytes
+from medloom.imaging.tiff_ifd import TiffFile, TiffTags, directory_offsets, is_reduced, open_file, read_tags
 from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
 __all__ = ["FORMAT", "codec", "decode", "inspect"]
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _DESCRIPTION = 256, 257, 258, 259, 262, 266, 270
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
 _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT = 320, 322, 323, 324, 325, 339
+_JPEG_TABLES = 347
 
 _RAW, _JPEG = 1, 7
 _COMPRESSIONS = {
@@ -81,27 +86,33 @@ def codec() -> str:
 
 
 def inspect(data: bytes, budget: Budget, /) -> Header:
-    """Find every directory, read the first one, and check it against the budget."""
-    file, offsets = _directories(data, budget)
-    return _header(_page(read_tags(file, offsets[0]), 0), len(offsets), budget)
+    """Find every directory, read the first page, and check it against the budget."""
+    file, directories, _ = _directories(data, budget)
+    number, offset = directories[0]
+    return _header(_page(read_tags(file, offset), number), len(directories), budget)
 
 
 def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     """Return the pixels of one page."""
-    file, offsets = _directories(data, budget)
-    number = choose_page(page, len(offsets))
-    found = _page(read_tags(file, offsets[number]), number)
-    header = _header(found, len(offsets), budget)
-    _check_chunks(found, budget)
+    file, directories, left_out = _directories(data, budget)
+    number, offset = directories[choose_page(page, len(directories))]
+    found = _page(read_tags(file, offset), number)
+    header = _header(found, len(directories), budget)
+    _check_coded(found, _chunks(found, budget), budget)
     pixels = orient(_meaning(_stored(data, found), found), found.orientation)
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise _contradiction(pixels)
-    return Image(pixels, "tiff", notes=found.notes)
+    return Image(pixels, "tiff", notes=(*found.notes, *left_out))
 
 
-def _directories(data: bytes, budget: Budget) -> tuple[TiffFile, list[int]]:
+def _directories(data: bytes, budget: Budget) -> tuple[TiffFile, list[tuple[int, int]], tuple[str, ...]]:
+    """Return number and offset of each page, and a note where smaller copies are none; unless there is nothing else."""
     file = open_file(data)
-    return file, directory_offsets(file, budget.max_frames)
+    every = list(enumerate(directory_offsets(file, budget.max_frames)))
+    pages = [(number, offset) for number, offset in every if not is_reduced(file, offset)]
+    if not pages or len(pages) == len(every):
+        return file, every, ()
+    return file, pages, ("smaller copies in the file left out",)
 
 
 def _contradiction(pixels: Pixels) -> DecodeError:
@@ -188,13 +199,34 @@ def _check_stack(page: _Page, pages: int) -> None:
         )  # fmt: skip
 
 
-def _check_chunks(page: _Page, budget: Budget) -> None:
-    """Check that all strips or tiles are announced, lie in the file, and fit the budget."""
-    expected = _expected_chunks(page, budget)
-    tags, size = page.tags, len(page.tags.file.data)
-    tiled = _TILE_WIDTH in tags.entries
-    offsets = tags.integers(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, expected)
-    counts = tags.integers(_TILE_BYTES if tiled else _STRIP_BYTES, expected)
+@dataclass(frozen=True)
+class _Grid:
+    """How a page is cut into strips or tiles."""
+
+    tiled: bool
+    height: int
+    width: int
+    down: int
+    across: int
+    planes: int
+
+
+def _chunks(page: _Page, budget: Budget) -> tuple[_Grid, list[Chunk]]:
+    """Find all strips or tiles: announced, in the file, and within the budget."""
+    grid = _grid(page, budget)
+    tags, expected = page.tags, grid.down * grid.across * grid.planes
+    offsets = tags.integers(_TILE_OFFSETS if grid.tiled else _STRIP_OFFSETS, expected)
+    counts = tags.integers(_TILE_BYTES if grid.tiled else _STRIP_BYTES, expected)
+    _check_extents(offsets, counts, expected, len(tags.file.data))
+    chunks = list[Chunk]()
+    for number, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
+        above = number // grid.across % grid.down * grid.height
+        rows = grid.height if grid.tiled else min(grid.height, page.height - above)
+        chunks.append(Chunk(offset, offset + count, rows, grid.height))
+    return grid, chunks
+
+
+def _check_extents(offsets: tuple[int, ...], counts: tuple[int, ...], expected: int, size: int) -> None:
     if len(offsets) != expected or len(counts) != expected:
         raise DecodeError("corrupt", f"{len(offsets)} strips or tiles came; expected {expected}", field="StripOffsets")
     if min(counts) < 1:
@@ -205,7 +237,7 @@ def _check_chunks(page: _Page, budget: Budget) -> None:
         raise DecodeError("corrupt", "the strips or tiles overlap", field="StripByteCounts")
 
 
-def _expected_chunks(page: _Page, budget: Budget) -> int:
+def _grid(page: _Page, budget: Budget) -> _Grid:
     tags = page.tags
     tiled = _TILE_WIDTH in tags.entries
     width = tags.integer(_TILE_WIDTH) if tiled else page.width
@@ -216,7 +248,19 @@ def _expected_chunks(page: _Page, budget: Budget) -> int:
     if tiled:  # readers allocate whole tiles
         padded = Header("tiff", down * height, across * width, page.samples, page.dtype)
         check_header(padded, len(tags.file.data), budget)
-    return down * across * (page.samples if page.planar else 1)
+    return _Grid(tiled, height, width, down, across, page.samples if page.planar else 1)
+
+
+def _check_coded(page: _Page, found: tuple[_Grid, list[Chunk]], budget: Budget) -> None:
+    """Find each strip or tile to be whole, as far as its compression can tell."""
+    grid, chunks = found
+    data = page.tags.file.data
+    if page.compression == _JPEG:
+        check_jpeg(data, chunks, page.tags.text(_JPEG_TABLES), grid.width, budget)
+    elif checks_bytes(page.compression):
+        bits = grid.width * (1 if page.planar else page.samples) * page.tags.integer(_BITS, 1)
+        reverse = page.tags.integer(_FILL_ORDER, 1) == 2
+        check_bytes(data, chunks, page.compression, -(-bits // 8), reverse=reverse)
 
 
 def _stored(data: bytes, page: _Page) -> Pixels:

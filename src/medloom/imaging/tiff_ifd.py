@@ -14,10 +14,12 @@ from typing import Literal
 
 from medloom.errors import DecodeError
 
-__all__ = ["TiffFile", "TiffTags", "directory_offsets", "open_file", "read_tags"]
+__all__ = ["TiffFile", "TiffTags", "directory_offsets", "is_reduced", "open_file", "read_tags"]
 
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # BYTE, SHORT, LONG, IFD, LONG8, IFD8
 _TEXT = (1, 2, 7)
+_SUBFILE_TYPES = {254: (1, 1), 255: (0xFFFF, 2)}  # the bits to look at, and what they are in a smaller copy
+_FIRST_ENTRIES = 256  # entries are in order of their tags, so these two are among them
 _MAX_SAMPLES = 65535  # values of a tag with one value for each channel
 
 
@@ -138,6 +140,24 @@ def directory_offsets(file: TiffFile, limit: int) -> list[int]:
     if not offsets:
         raise DecodeError("corrupt", "the file has no directory", field="IFD")
     return list(offsets)
+
+
+def is_reduced(file: TiffFile, offset: int) -> bool:
+    """Tell whether the page of a directory is a smaller copy of another one; looks at few entries.
+
+    Raises:
+        DecodeError: ``truncated`` if the directory reaches past the end of the file.
+    """
+    start, count = _extent(file, offset)
+    size, width = (20, 8) if file.big else (12, 4)
+    for at in range(start, start + size * min(count, _FIRST_ENTRIES), size):
+        tag, kind = struct.unpack_from(f"{file.order}HH", file.data, at)
+        if tag in _SUBFILE_TYPES and kind in _INTEGERS:
+            bits, reduced = _SUBFILE_TYPES[tag]
+            (value,) = struct.unpack_from(file.order + _INTEGERS[kind], file.data, at + size - width)
+            if value & bits == reduced:
+                return True
+    return False
 
 
 def _extent(file: TiffFile, offset: int) -> tuple[int, int]:

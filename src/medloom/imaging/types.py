@@ -64,7 +64,8 @@ class Header:
         width: Columns, after the file's orientation is applied.
         channels: Channels after palettes are expanded and CMYK is converted.
         dtype: NumPy name of the decoded type, in native byte order.
-        pages: Number of pages or frames. `decode` needs ``page=`` when there are several.
+        pages: Number of pages or frames, smaller copies of a page not counted. `decode` needs ``page=`` when there are
+            several.
     """
 
     format: str

@@ -16,7 +16,7 @@ __all__ = ["Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_ima
 Read = Callable[[str], bytes]
 """Gives the bytes of a name, such as ``source.read``."""
 
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = re.compile(r"(\d{1,4000})")  # int takes no more than 4300
 _DICOM_INDEX = "DICOMDIR"
 
 
@@ -111,7 +111,8 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
         ['s1', 's2', 's10']
     """
     parts = _DIGITS.split(text)
-    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
+    # Not isdigit, which also takes "²" and "①", of which int makes no number.
+    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def is_image(name: str) -> bool:
