@@ -418,6 +418,16 @@ def test_spacing_is_row_then_column_and_says_where_it_was_measured(write_dicom):
     assert any("detector" in note for note in image.notes)
 
 
+def test_a_spacing_of_zero_is_unknown_and_said(write_dicom):
+    pixels = smooth((8, 8))
+    image = decode(write_dicom(pixels, PixelSpacing=["0", "0.000"]))
+    assert (image.spacing_mm, image.notes) == (None, ("a pixel spacing of 0 is taken for unknown",))
+    image = decode(write_dicom(pixels, PixelSpacing=["0", "0"], ImagerPixelSpacing=["0.14", "0.14"]))
+    assert (image.spacing_mm, len(image.notes)) == ((0.14, 0.14), 2)
+    for impossible in (["0", "1"], ["-1", "-1"]):
+        assert refusal(write_dicom(pixels, PixelSpacing=impossible)).field == "PixelSpacing"
+
+
 def group(**attributes):
     item = Dataset()
     for name, value in attributes.items():
@@ -503,6 +513,55 @@ def test_one_frame_in_several_fragments_is_put_together(write_dicom):
     np.testing.assert_array_equal(
         decode(write_dicom(pixels, JPEGLS, [frame[:half], frame[half:]])).pixels[..., 0], pixels
     )
+
+
+def test_an_rle_frame_in_several_fragments_is_refused_as_what_it_is(write_dicom):
+    pixels = smooth()
+    frame = rle(pixels, 16)
+    half = len(frame) // 4 * 2
+    error = refusal(write_dicom(pixels, RLE, [frame[:half], frame[half:]]))
+    assert "an RLE frame comes in 2 fragments; expected 1" in error.message
+    error = refusal(write_dicom(pixels, RLE, [frame, frame]))
+    assert "more frames than the header says" in error.message
+
+
+@pytest.mark.parametrize("pad", [b" ", b"\0", b"\xff"])
+@pytest.mark.parametrize("syntax", [BASELINE, EXTENDED, LOSSLESS, LOSSLESS_SV1, JPEGLS])
+def test_bytes_that_fill_up_a_frame_are_passed_over(write_dicom, syntax, pad):
+    pixels = smooth(bits=8)
+    encoder = {JPEGLS: charls, LOSSLESS: lossless_jpeg(4), LOSSLESS_SV1: lossless_jpeg(1)}.get(
+        syntax, lambda pixels, bits: imagecodecs.jpeg8_encode(pixels)
+    )
+    frame = bytes(encoder(pixels, 8))
+    found, whole = (decode(write_dicom(pixels, syntax, [data])) for data in (frame + pad * 16, frame))
+    np.testing.assert_array_equal(found.pixels, whole.pixels)
+    assert refusal(write_dicom(pixels, syntax, [frame[:-2] + pad * 16])).code == "truncated"
+
+
+def overshooting():
+    """Pixels of 10 bits at their limits, compressed with 12, and what another decoder makes of them."""
+    pixels = np.where(np.indices((64, 64)).sum(0) % 60 < 30, 900, 120).astype("u2")
+    pixels[:8, :32] = np.where(np.arange(32) % 7 < 3, 1023, 0)
+    frame = imagecodecs.jpeg8_encode(pixels, level=90, bitspersample=12)
+    lossy = imagecodecs.jpeg8_decode(frame)
+    assert 1023 < lossy.max() < 1023 + 128
+    return frame, lossy
+
+
+def test_pixels_that_lossy_compression_moves_beyond_the_stored_bits_are_clipped(write_dicom):
+    frame, lossy = overshooting()
+    clipped = lossy.clip(0, 1023)
+    for photometric, expected in (("MONOCHROME2", clipped), ("MONOCHROME1", 1023 - clipped)):
+        attributes = {"BitsStored": 10, "HighBit": 9, "PhotometricInterpretation": photometric}
+        image = decode(write_dicom(lossy, EXTENDED, [frame], **attributes))
+        np.testing.assert_array_equal(image.pixels[..., 0], expected)
+        assert "pixels that lossy compression moved beyond 10 bits clipped" in image.notes
+
+
+def test_pixels_far_beyond_the_stored_bits_are_no_overshoot(write_dicom):
+    frame, lossy = overshooting()
+    attributes = {"BitsStored": 9, "HighBit": 8, "PhotometricInterpretation": "MONOCHROME1"}
+    assert refusal(write_dicom(lossy, EXTENDED, [frame], **attributes)).field == "BitsStored"
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, BIG_ENDIAN])

@@ -66,6 +66,25 @@ def test_unreadable_exif_is_ignored_and_said(make_pixels, write_pillow):
     assert decode(data).notes == ("unreadable EXIF was ignored",)
 
 
+@pytest.mark.parametrize("numbers", [(1, 3), (0, 2), (2, 2), (1, 1, 1, 1), (1, 2, 1, 3)])
+def test_a_damaged_colour_profile_is_ignored_and_said(corpus, numbers):
+    """Each part of a profile says its number and how many there are."""
+    parts = b""
+    for number, count in zip(numbers[::2], numbers[1::2], strict=True):
+        body = b"ICC_PROFILE\0" + bytes([number, count]) + bytes(50)
+        parts += b"\xff\xe2" + (len(body) + 2).to_bytes(2, "big") + body
+    image = decode(corpus["jpeg"][:2] + parts + corpus["jpeg"][2:])
+    np.testing.assert_array_equal(image.pixels, decode(corpus["jpeg"]).pixels)
+    assert image.notes == ("damaged colour profile was ignored",)
+
+
+@pytest.mark.parametrize("length", [50, 100_000])
+def test_a_whole_colour_profile_is_nothing_to_note(make_pixels, write_pillow, length):
+    data = write_pillow(Image.fromarray(make_pixels((37, 45, 3))), "JPEG", icc_profile=bytes(length))
+    assert decode(data).notes == ()
+    np.testing.assert_array_equal(decode(data).pixels, pillow_pixels(data, "RGB"))
+
+
 def test_a_thumbnail_inside_does_not_end_the_image(make_pixels, write_pillow):
     thumbnail = write_pillow(Image.fromarray(make_pixels((4, 4, 3))), "JPEG")
     image = Image.fromarray(make_pixels((37, 45, 3)))

@@ -34,6 +34,7 @@ __all__ = [
 
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_A_TIME = 256
+_OVERSHOOT = 8  # lossy compression moves pixels beyond their range by less than this part of it; more is damage
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,8 @@ def decode_frame(opened: OpenImage, number: int) -> Image:
 
 def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) -> Pixels:
     """Turn stored levels of grey into the values that they stand for."""
+    if opened.file.syntax.lossy:
+        stored = _within_bits(stored, opened.module, notes)
     padding = _padding(stored, opened)
     slope, intercept = opened.rescale(number)
     if opened.modality:
@@ -243,12 +246,26 @@ def _padding_value(opened: OpenImage, kind: str) -> tuple[float, ...]:
     return data_set.reals(f"{prefix}PixelPadding{kind}", module.allocated)
 
 
+def _within_bits(stored: Pixels, module: PixelModule, notes: list[str]) -> Pixels:
+    """Clip pixels that lossy compression moved a little beyond the stored bits; what is far beyond stays as it is."""
+    low, high = _limits(module)
+    beyond = max(low - int(stored.min()), int(stored.max()) - high)
+    if beyond <= 0 or beyond * _OVERSHOOT > high - low:
+        return stored
+    notes.append(f"pixels that lossy compression moved beyond {module.stored} bits clipped")
+    return stored.clip(low, high)
+
+
+def _limits(module: PixelModule) -> tuple[int, int]:
+    """Return the smallest and largest number of the stored bits."""
+    largest: int = 2 ** (module.stored - module.signed) - 1
+    return -largest - 1 if module.signed else 0, largest
+
+
 def _inverted(stored: Pixels, opened: OpenImage) -> Pixels:
     module = opened.module
-    largest = 2 ** (module.stored - module.signed) - 1
-    if not opened.modality and (
-        int(stored.max()) > largest or int(stored.min()) < (-largest - 1 if module.signed else 0)
-    ):
+    low, high = _limits(module)
+    if not opened.modality and not low <= int(stored.min()) <= int(stored.max()) <= high:
         raise DecodeError("corrupt", f"a pixel needs more than {module.stored} bits", field="BitsStored")
     inverted: Pixels = stored.dtype.type(opened.total) - stored
     return inverted
@@ -296,6 +313,9 @@ def _one(found: tuple[float, ...], keyword: str, default: float) -> float:
 def _spacing_mm(groups: FrameGroups, notes: list[str]) -> tuple[float, float] | None:
     """Return the spacing in the patient; failing that, the one at the detector or on the film, with a note."""
     found = groups.decimals("PixelMeasuresSequence", "PixelSpacing")
+    if len(found) == 2 and not any(found):
+        notes.append("a pixel spacing of 0 is taken for unknown")
+        found = ()
     if not found:
         for keyword, text in (
             ("ImagerPixelSpacing", "spacing was measured at the detector, not in the patient"),

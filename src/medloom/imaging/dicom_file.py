@@ -31,12 +31,16 @@ _UID = re.compile(r"[0-9.]{1,64}")
 
 @dataclass(frozen=True)
 class Syntax:
-    """A transfer syntax that is read: its name, how its pixels are stored, and in which order bytes and types come."""
+    """A transfer syntax that is read: its name, how its pixels are stored, and in which order bytes and types come.
+
+    ``lossy`` is one whose pixels may not be those that were compressed.
+    """
 
     name: str
     kind: Kind
     little: bool = True
     implicit: bool = False
+    lossy: bool = False
 
 
 SYNTAXES: dict[str, Syntax] = {
@@ -45,17 +49,17 @@ SYNTAXES: dict[str, Syntax] = {
     _DEFLATED: Syntax("Deflated Explicit VR Little Endian", "raw"),
     "1.2.840.10008.1.2.2": Syntax("Explicit VR Big Endian", "raw", little=False),
     "1.2.840.10008.1.2.5": Syntax("RLE Lossless", "rle"),
-    "1.2.840.10008.1.2.4.50": Syntax("JPEG Baseline", "jpeg"),
-    "1.2.840.10008.1.2.4.51": Syntax("JPEG Extended", "jpeg"),
+    "1.2.840.10008.1.2.4.50": Syntax("JPEG Baseline", "jpeg", lossy=True),
+    "1.2.840.10008.1.2.4.51": Syntax("JPEG Extended", "jpeg", lossy=True),
     "1.2.840.10008.1.2.4.57": Syntax("JPEG Lossless", "jpeg_lossless"),
     "1.2.840.10008.1.2.4.70": Syntax("JPEG Lossless SV1", "jpeg_lossless"),
     "1.2.840.10008.1.2.4.80": Syntax("JPEG-LS Lossless", "jpeg_ls"),
-    "1.2.840.10008.1.2.4.81": Syntax("JPEG-LS Near-lossless", "jpeg_ls"),
+    "1.2.840.10008.1.2.4.81": Syntax("JPEG-LS Near-lossless", "jpeg_ls", lossy=True),
     "1.2.840.10008.1.2.4.90": Syntax("JPEG 2000 Lossless", "jpeg_2000"),
-    "1.2.840.10008.1.2.4.91": Syntax("JPEG 2000", "jpeg_2000"),
+    "1.2.840.10008.1.2.4.91": Syntax("JPEG 2000", "jpeg_2000", lossy=True),
     "1.2.840.10008.1.2.4.201": Syntax("HTJ2K Lossless", "jpeg_2000"),
     "1.2.840.10008.1.2.4.202": Syntax("HTJ2K Lossless RPCL", "jpeg_2000"),
-    "1.2.840.10008.1.2.4.203": Syntax("HTJ2K", "jpeg_2000"),
+    "1.2.840.10008.1.2.4.203": Syntax("HTJ2K", "jpeg_2000", lossy=True),
 }
 
 _CODECS: dict[Kind, str] = {

@@ -32,6 +32,7 @@ _COLOURS = ("RGB", *_YBR, "YBR_ICT", "YBR_RCT")
 _MAX_RLE_RATIO = 64  # two bytes become 128 at most
 _MAX_TILES = 65_535
 _NO_PIXELS = b"\x5a\xc3" * 64
+_PADS = b"\0\xff "  # with what writers fill up the last fragment
 _JPEG_STARTS = {b"\xff\xd8\xff", b"\xff\x4f\xff"}
 
 
@@ -268,9 +269,20 @@ def _encoded(file: DicomFile, module: PixelModule, number: int) -> bytes:
     starts = _frame_starts(file, table, fragments, module.frames)
     last = starts[number + 1] if number + 1 < len(starts) else len(fragments)
     parts = [data[fragment.start : fragment.end] for fragment in fragments[starts[number] : last]]
-    if (file.syntax.kind == "rle" and len(parts) > 1) or any(part[:3] in _JPEG_STARTS for part in parts[1:]):
+    rle = file.syntax.kind == "rle"
+    if any(_starts_rle(part) if rle else part[:3] in _JPEG_STARTS for part in parts[1:]):
         raise DecodeError("corrupt", "there are more frames than the header says", field="NumberOfFrames")
+    if rle and len(parts) > 1:
+        raise DecodeError(
+            "corrupt", f"an RLE frame comes in {len(parts)} fragments; expected 1, as the standard asks",
+            field="PixelData", hint="Export it again.",
+        )  # fmt: skip
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _starts_rle(fragment: bytes) -> bool:
+    """Whether a fragment begins with the header of an RLE frame: the number of segments, and that the first follows."""
+    return len(fragment) >= 64 and fragment[4:8] == b"\x40\0\0\0" and 1 <= int.from_bytes(fragment[:4], "little") <= 15
 
 
 def _frame_starts(file: DicomFile, table: Span, fragments: list[Span], frames: int) -> list[int]:
@@ -431,7 +443,7 @@ def _jpeg_header(frame: bytes) -> _Stream:
     """Read the frame header and the markers that say what the colours are; check that the image has an end."""
     if not frame.startswith(b"\xff\xd8\xff"):
         raise DecodeError("corrupt", "a frame is no JPEG", field="PixelData")
-    if not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+    if not frame.rstrip(_PADS).endswith(b"\xff\xd9"):
         raise DecodeError("truncated", "a JPEG frame ends before its end marker", field="PixelData")
     stream: _Stream | None = None
     jfif, adobe, components = False, -1, b""

@@ -26,13 +26,14 @@ from medloom.imaging.types import Budget, Format, Header, Image, Pixels, Reducti
 
 __all__ = ["FORMAT", "codec", "decode", "decode_reduced", "decode_stream", "inspect"]
 
-_SOI, _EOI, _SOS, _APP1, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xDC
+_SOI, _EOI, _SOS, _APP1, _APP2, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xDC
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
 _DECODED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive with Huffman coding
 _COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in entropy-coded data: neither stuffing, fill nor restart
 _EXIF = b"Exif\x00\x00"
+_PROFILE = b"ICC_PROFILE\x00"
 _MAX_SEGMENTS = 4096
 # The reduced picture stays this many times as large as what is made of it. Measured on radiographs and photographs
 # shrunk by a triangle filter: 0.3 to 0.5 grey levels of mean difference to the whole picture shrunk, below 0.7 for each
@@ -49,6 +50,8 @@ class _Layout:
     components: int
     orientation: int
     notes: tuple[str, ...]
+    without: tuple[tuple[int, int], ...] = ()
+    """Start and end of segments that are damaged and say nothing about the pixels."""
 
 
 def codec() -> str:
@@ -115,6 +118,8 @@ def _reduction(header: Header, pixels: Pixels, factor: int, orientation: int) ->
 
 def _pixels(data: bytes, layout: _Layout, factor: int = 1) -> Pixels:
     """Decode with every warning an error; the text of one names no content, but stays in the chain all the same."""
+    for start, end in reversed(layout.without):
+        data = data[:start] + data[end:]
     height, width = -(-layout.height // factor), -(-layout.width // factor)
     try:
         # It takes the smallest of the sizes it can make that is not below the least; factor 1 is no reduction.
@@ -148,18 +153,21 @@ def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:
 
 def _walk(data: bytes, budget: Budget) -> _Layout:
     """Step over every segment and scan up to the end-of-image marker."""
-    position, scans, frame, exif = 2, 0, None, b""
+    position, scans, frame, exif, profile = 2, 0, None, b"", list[tuple[bytes, int, int]]()
     for _ in range(_MAX_SEGMENTS):
         marker, position = _next_marker(data, position)
         if marker == _EOI:
-            return _layout(frame, exif, scans)
+            return _layout(frame, exif, scans, profile)
         if marker in _ALONE:
             continue
+        start = position - 2
         body, position = _segment(data, position)
         if marker in _FRAMES:
             frame = _frame(marker, body, frame, len(data), budget)
         elif marker == _APP1 and body.startswith(_EXIF):
             exif = exif or body[len(_EXIF) :]
+        elif marker == _APP2 and body.startswith(_PROFILE):
+            profile.append((body[len(_PROFILE) :], start, position))
         elif marker == _SOS:
             scans += 1
             if scans > _MAX_SCANS or frame is None:
@@ -214,13 +222,25 @@ def _frame(
     return height, width, components
 
 
-def _layout(frame: tuple[int, int, int] | None, exif: bytes, scans: int) -> _Layout:
+def _layout(
+    frame: tuple[int, int, int] | None, exif: bytes, scans: int, profile: list[tuple[bytes, int, int]]
+) -> _Layout:
     if frame is None or not scans:
         raise DecodeError("corrupt", "the file ends before an image came", field="SOF")
     orientation, notes = exif_orientation(exif)
     if frame[2] == 4:
         notes = (*notes, "CMYK converted to RGB")
+    if not _is_whole(profile):  # no pixel depends on it, but libjpeg warns
+        without = tuple((start, end) for _, start, end in profile)
+        return _Layout(*frame, orientation, (*notes, "damaged colour profile was ignored"), without)
     return _Layout(*frame, orientation, notes)
+
+
+def _is_whole(profile: list[tuple[bytes, int, int]]) -> bool:
+    """Whether the parts of a colour profile are all there: each begins with its number and how many there are."""
+    parts = sorted(body[:2] for body, _, _ in profile)
+    expected = [bytes([number, len(parts)]) for number in range(1, len(parts) + 1)] if len(parts) < 256 else []
+    return not parts or (parts == expected and any(len(body) > 2 for body, _, _ in profile))
 
 
 FORMAT = Format(
