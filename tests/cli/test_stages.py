@@ -46,7 +46,7 @@ def stages(tmp_path, monkeypatch):
         events.emit(Progressed("prepare", 1, 1))
         counts = dict.fromkeys(("train", "validation", "test"), COUNTS)
         facts = {"phantom": found.phantom, "set_aside": found.set_aside, "warnings": found.warnings, "counts": counts}
-        write_json(run.folder / "prepare.json", facts)
+        write_json(run.save().folder / "prepare.json", facts)
         lines = ["a.tif: truncated", "b.tif: truncated"][: len(found.set_aside)]
         for event in (*map(SetAside, lines), *map(Warned, found.warnings), StageEnded("prepare", run.folder)):
             events.emit(event)

@@ -117,9 +117,8 @@ def _evaluate_run(run: str | None, runs: Path, overrides: list[str] | None, data
 
     if run is None:
         raise UserError("expected the name of a run, or --labels and --predictions; see medloom evaluate --help")
-    opened = pipeline.open_run(run, runs, overrides or ())
-    require("torch", "train")
-    with Display() as display:
+    with pipeline.opened_run(run, runs, overrides or (), command="evaluate") as opened, Display() as display:
+        require("torch", "train")
         summary = pipeline.evaluate(opened, images=data, events=Events([display]))
     text = f"{table(metric_rows(summary))}\nNext:\n  medloom package {opened.folder}"
     print_result(summary, text, as_json=as_json)

@@ -24,7 +24,7 @@ def command(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run dire
     """
     fold = pipeline.Run.open(folder)
     require("torch", "train")
-    with Display() as display:
+    with pipeline.writing(fold.folder, "fold"), Display() as display:
         trained = pipeline.measure_fold(fold, events=Events([display, say_steps]))
     if not trained.finished:
         say(STOPPED)

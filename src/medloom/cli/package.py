@@ -14,7 +14,7 @@ def command(
     run: RunArgument, overrides: SetOption = None, runs: RunsOption = RUNS, as_json: JsonOption = False
 ) -> None:
     """Write the bundle of an evaluated run: one file that predicts, verifies itself and serves."""
-    opened = pipeline.open_run(run, runs, overrides or ())
-    require("torch", "train")
-    bundle = str(pipeline.package(opened))
+    with pipeline.opened_run(run, runs, overrides or (), command="package") as opened:
+        require("torch", "train")
+        bundle = str(pipeline.package(opened))
     print_result({"bundle": bundle}, f"{bundle}\nNext:\n  medloom verify {bundle}", as_json=as_json)

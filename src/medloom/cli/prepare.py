@@ -38,8 +38,10 @@ def command(
     """
     with Display() as display:
         events = Events([display])
-        run, images = pipeline.start_run(recipe, name, runs=runs, settings=overrides or (), images=data, events=events)
-        facts = pipeline.prepare(run, images, workers=workers, events=events).facts
+        with pipeline.started_run(
+            recipe, name, runs=runs, settings=overrides or (), images=data, command="prepare", events=events
+        ) as (run, images):
+            facts = pipeline.prepare(run, images, workers=workers, events=events).facts
     page = run.folder / "data_report.html"
     text = f"{prepared_text(facts)}\n\nLook at {page}\nNext:\n  medloom train {run.folder}"
     print_result(facts, text, as_json=as_json)

@@ -11,5 +11,6 @@ __all__ = ["command"]
 
 def command(run: RunArgument, runs: RunsOption = RUNS, as_json: JsonOption = False) -> None:
     """Write the pages of a run from the facts that its stages left: one self-contained HTML file each."""
-    pages = [str(page) for page in pipeline.report(pipeline.open_run(run, runs))]
+    with pipeline.opened_run(run, runs, command="report") as opened:
+        pages = [str(page) for page in pipeline.report(opened)]
     print_result({"pages": pages}, "\n".join(pages), as_json=as_json)

@@ -54,9 +54,10 @@ def command(
     collected = Collected()
     with Display() as display:
         events = Events([display, say_steps, collected])
-        run, images = pipeline.start_run(recipe, name, runs=runs, settings=overrides or (), images=data, events=events)
-        require("torch", "train")
-        result = pipeline.run_stages(run, images, workers=workers, jobs=jobs, events=events)
+        settings = overrides or ()
+        with pipeline.started_run(recipe, name, runs=runs, settings=settings, images=data, events=events) as begun:
+            require("torch", "train")
+            result = pipeline.run_stages(*begun, workers=workers, jobs=jobs, events=events)
     if result.stopped is not None:
         say(STOPPED)
         return

@@ -25,9 +25,8 @@ def command(
     A finished run is extended with more epochs: --set train.epochs=80. Where the pixel store is not on this machine it
     is built again from the images.
     """
-    opened = pipeline.open_run(run, runs, overrides or ())
-    require("torch", "train")
-    with Display() as display:
+    with pipeline.opened_run(run, runs, overrides or (), command="train") as opened, Display() as display:
+        require("torch", "train")
         trained = pipeline.train(opened, images=data, events=Events([display]))
     if not trained.finished:
         say(STOPPED)

@@ -20,7 +20,9 @@ from .stages.package import package as package
 from .stages.prepare import prepare as prepare
 from .stages.report import report as report
 from .stages.train import train as train
-from .starting import start_run as start_run
+from .starting import opened_run as opened_run
+from .starting import started_run as started_run
 from .whole import planned_jobs as planned_jobs
 from .whole import run as run
 from .whole import run_stages as run_stages
+from .writing import writing as writing

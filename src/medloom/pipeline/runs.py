@@ -18,7 +18,7 @@ from medloom.pipeline.names import RUNS
 from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
-__all__ = ["Run", "open_run", "refuse_every_fold", "sole"]
+__all__ = ["Run", "is_busy", "open_run", "refuse_every_fold", "sole"]
 
 _OPEN: tuple[object, ...] = ("auto", [])
 """Values with which a recipe leaves something to be found out."""
@@ -147,6 +147,20 @@ def sole(folder: Path, waits: Callable[[], object] | None = None) -> Iterator[No
         yield
     finally:
         os.close(handle)
+
+
+def is_busy(folder: Path) -> bool:
+    """Return whether a process works in a folder as the only one."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def _lock(handle: int, waits: Callable[[], object] | None) -> None:

@@ -1,8 +1,9 @@
-"""From a recipe to a run directory and its images; nothing of it needs torch."""
+"""From a recipe to a run directory and its images, and from its name to a run; nothing of it needs torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -11,24 +12,28 @@ from medloom.errors import UserError
 from medloom.events import Events
 from medloom.pipeline.names import RUNS, run_folder
 from medloom.pipeline.places import resolve_images
-from medloom.pipeline.runs import Run
+from medloom.pipeline.runs import Run, open_run
+from medloom.pipeline.writing import OURS, writing
 from medloom.recipe import Recipe, load_recipe, parse_recipe
 
-__all__ = ["start_run"]
+__all__ = ["opened_run", "started_run"]
 
 
-def start_run(
+@contextlib.contextmanager
+def started_run(
     recipe: str | Path | Recipe,
     name: str | Path | None = None,
     *,
     runs: Path = RUNS,
     settings: Sequence[str] = (),
     images: str | Path | None = None,
+    command: str = "run",
     events: Events | None = None,
-) -> tuple[Run, Path]:
-    """Make the run of a recipe, or take up the one that is there, and find its images.
+) -> Iterator[tuple[Run, Path]]:
+    """Make the run of a recipe, or take up the one that is there, and find its images; see ``writing``.
 
-    Nothing is made in ``runs`` if the recipe, the name or the images are wrong.
+    The recipe is written when the images are prepared. Nothing is left in ``runs`` if the recipe, the name or the
+    images are wrong.
 
     Args:
         recipe: Name of a built-in recipe, path of a YAML file, or a recipe.
@@ -36,19 +41,38 @@ def start_run(
         runs: Folder that holds the runs.
         settings: Values of the recipe to override.
         images: Folder or zip with the images.
+        command: What other commands are told is at work there.
         events: Told of progress if phantoms are made.
 
-    Returns:
+    Yields:
         The run and the place of its images.
 
     Raises:
-        UserError: If the recipe, the name or the images are wrong.
+        UserError: If the recipe, the name or the images are wrong, or another command writes into the run.
     """
     loaded = _loaded(recipe, settings)
     folder = run_folder(name or loaded.name, runs)
     _refuse_other_folder(folder)
-    where = resolve_images(loaded, images, events=events)
-    return Run.start(loaded, folder), where
+    with writing(folder, command):
+        where = resolve_images(loaded, images, events=events)
+        yield Run.planned(loaded, folder), where
+
+
+@contextlib.contextmanager
+def opened_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = (), *, command: str) -> Iterator[Run]:
+    """Open a run by its name or folder as the only command that writes into it; see ``open_run`` and ``writing``.
+
+    Args:
+        name: Name of the run, or its folder.
+        runs: Folder that holds the runs.
+        overrides: Values of the recipe to override.
+        command: What other commands are told is at work there.
+
+    Raises:
+        UserError: If there is no such run, or another command writes into it.
+    """
+    with writing(open_run(name, runs).folder, command):
+        yield open_run(name, runs, overrides)
 
 
 def _loaded(recipe: str | Path | Recipe, settings: Sequence[str]) -> Recipe:
@@ -59,5 +83,10 @@ def _loaded(recipe: str | Path | Recipe, settings: Sequence[str]) -> Recipe:
 
 def _refuse_other_folder(folder: Path) -> None:
     """A folder that holds something else, such as the images, is not filled with a run."""
-    if folder.exists() and not (folder / "recipe.yaml").is_file() and (folder.is_file() or any(folder.iterdir())):
+    if folder.exists() and not (folder / "recipe.yaml").is_file() and (folder.is_file() or _holds_something(folder)):
         raise UserError(f"--run {folder}: it is there, it is not empty and it is not a run; choose another folder")
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is more than what a command that is at work there needs for a while."""
+    return any(not path.name.startswith(OURS) for path in folder.iterdir())

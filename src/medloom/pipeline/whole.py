@@ -21,7 +21,7 @@ from medloom.pipeline.stages.package import package
 from medloom.pipeline.stages.prepare import prepare
 from medloom.pipeline.stages.report import report
 from medloom.pipeline.stages.train import reason_of, train
-from medloom.pipeline.starting import start_run
+from medloom.pipeline.starting import started_run
 from medloom.recipe import Recipe
 
 __all__ = ["planned_jobs", "run", "run_stages"]
@@ -67,8 +67,8 @@ def run(
         0.81
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
-    started, images = start_run(recipe, run, runs=runs, settings=settings, images=data, events=events)
-    return run_stages(started, images, workers=workers, jobs=jobs, events=events)
+    with started_run(recipe, run, runs=runs, settings=settings, images=data, events=events) as (started, images):
+        return run_stages(started, images, workers=workers, jobs=jobs, events=events)
 
 
 def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
@@ -107,7 +107,7 @@ def run_stages(
     events = events or Events()
     models.check_network(run.recipe)
     work = _Work(images, workers, jobs, events)
-    folds = [fold.save() for fold in fold_runs(run)]
+    folds = fold_runs(run)
     return work.in_folds(run, folds) if folds else work.one_split(run)
 
 
@@ -135,28 +135,31 @@ class _Work:
         """Every fold, then what they say together."""
         left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
         slots = plan_slots(run.recipe, len(left), self.jobs) if len(left) > 1 and self.jobs != 1 else []
-        stopped = self.side_by_side(folds, left, slots) if len(slots) > 1 else self.in_turn(folds, left)
+        stopped = self.side_by_side(run, folds, left, slots) if len(slots) > 1 else self.in_turn(run, folds, left)
         if stopped is not None:
             return self.stopped(run, stopped)
         summary = finish_folds(run, folds, images=self.images, events=self.events)
         return self.reported(Run.open(run.folder), summary)
 
-    def in_turn(self, folds: list[Run], left: list[int]) -> str | None:
+    def in_turn(self, run: Run, folds: list[Run], left: list[int]) -> str | None:
         """One fold after another, in this process."""
         for number in left:
             self.events.emit(Noted(f"fold {number + 1} of {len(folds)}"))
-            trained = measure_fold(self.prepared(folds[number]), events=self.events)
+            prepared = self.prepared(folds[number])
+            run.save()
+            trained = measure_fold(prepared, events=self.events)
             if not trained.finished:
                 return reason_of(trained)
         return None
 
-    def side_by_side(self, folds: list[Run], left: list[int], slots: list[Slot]) -> str | None:
+    def side_by_side(self, run: Run, folds: list[Run], left: list[int], slots: list[Slot]) -> str | None:
         """Several folds at a time; only this process prepares, so that no two build the same store."""
         runs = {}
         for number in left:
             name = fold_name(number, len(folds))
             self.events.emit(Noted(name))
             runs[name] = self.prepared(folds[number])
+        run.save()
         return run_side_by_side(runs, slots, events=self.events)
 
     def prepared(self, run: Run) -> Run:

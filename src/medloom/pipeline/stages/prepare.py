@@ -13,6 +13,7 @@ from medloom.data import PixelStore, Prepared
 from medloom.data.describe import Preview
 from medloom.errors import RecipeError
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
+from medloom.files import TemporaryFolder, sync_folder
 from medloom.pipeline.metadata import write_encoding
 from medloom.pipeline.notices import SetAside
 from medloom.pipeline.places import remember_images, stores_dir
@@ -24,9 +25,13 @@ from medloom.transforms import Preprocess
 
 __all__ = ["prepare"]
 
+_BESIDE = ".medloom-prepared-"
+
 
 def prepare(run: Run, images: Path, *, workers: int | None = None, events: Events | None = None) -> Prepared:
     """Check, split and store the images; write ``catalogue.csv``, ``prepare.json`` and the data report.
+
+    Everything is written beside and takes its place at the end, so if it fails the run is as it was.
 
     Args:
         run: The run. What is found out about its target is written into its recipe: open it again.
@@ -44,23 +49,49 @@ def prepare(run: Run, images: Path, *, workers: int | None = None, events: Event
     events = events or Events()
     refuse_every_fold(run.recipe)
     events.emit(StageBegun("prepare", run.folder))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    beside = TemporaryFolder(_BESIDE, run.folder)
+    try:
+        prepared = _prepared(run, beside.path, images, workers, events)
+        _take_place(beside.path, run.folder)
+    finally:
+        beside.remove()
+    remember_images(run, images)
+    _tell(prepared, run.folder / "data_report.html", events)
+    events.emit(StageEnded("prepare", run.folder))
+    return prepared
+
+
+def _prepared(run: Run, folder: Path, images: Path, workers: int | None, events: Events) -> Prepared:
+    """Prepare a run into another folder than its own."""
     with data.open_source(images) as source:
         prepared = data.prepare(
             run.recipe,
             source,
-            run.folder,
+            folder,
             stores_dir(),
             workers=workers or os.cpu_count() or 1,
             preprocess=Preprocess.of(run.recipe.preprocess),
             preview=_preview(run.recipe),
             progress=events.progress("prepare"),
         )
-    remember_images(run, images)
-    known = _with_target(run, prepared.target).save()
+    known = _with_target(replace(run, folder=folder), prepared.target).save()
     write_encoding(known, prepared.catalogue)
-    _tell(prepared, write_data_report(run.folder), events)
-    events.emit(StageEnded("prepare", run.folder))
+    write_data_report(folder)
     return prepared
+
+
+def _take_place(beside: Path, folder: Path) -> None:
+    """Put what was prepared in the place of what was there; what is only for some recipes goes if it is not in it."""
+    names = [path.relative_to(beside) for path in sorted(beside.rglob("*")) if path.is_file()]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (beside / name).replace(folder / name)
+    old = [folder / "table.json", *(folder / "data_report").glob("*")]
+    for path in old:
+        if path.relative_to(folder) not in names:
+            path.unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def _with_target(run: Run, target: Target) -> Run:
