@@ -14,7 +14,7 @@ from medloom.data.catalogue import labels_of
 from medloom.data.describe.pictures import Stack, class_gallery, write_augmentation
 from medloom.data.metadata import as_number, is_blank
 from medloom.data.splits.given import SPLITS
-from medloom.data.stored import evenly
+from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import LabelRule, ReportPictures, Truth
 from medloom.data.words import LabelError, class_of, clean, in_order, plain, spelling_notes, spellings
 from medloom.errors import DataError, RecipeError
@@ -157,6 +157,14 @@ class Labels(Truth):
         if abs(share - whole) > _SHARE_TOLERANCE:
             return f"{share:.0%} of the samples in {split} have the label {name}, {whole:.0%} of all."
         return ""
+
+    def answers(self, catalogue: pd.DataFrame, store: StoredPixels) -> list[str]:
+        """Return the labels as the catalogue has them."""
+        return [str(cell) for cell in catalogue["labels"]]
+
+    def stored_warnings(self, catalogue: pd.DataFrame, store: StoredPixels, target: Target) -> list[str]:
+        """Return nothing: all that there is to say of labels is in the catalogue."""
+        return []
 
     def pictures(self, shown: ReportPictures) -> dict[str, Any]:
         """Draw a few training samples of each class, a row each."""
