@@ -16,7 +16,7 @@ from medloom.data.metadata import as_number, is_blank
 from medloom.data.splits.given import SPLITS
 from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import LabelRule, ReportPictures, Truth
-from medloom.data.words import LabelError, class_of, clean, in_order, plain, spelling_notes, spellings
+from medloom.data.words import LabelError, class_of, clean, in_order, joined_note, plain, spelling_notes, spellings
 from medloom.errors import DataError, RecipeError
 from medloom.files import write_bytes
 from medloom.recipe import LabelsRecipe, Recipe
@@ -236,8 +236,8 @@ class OneClass(Labels):
         return [str(int(label)) for label in labels_nt[:, 0]]
 
     def notes(self, counts: Mapping[str, int], names: Sequence[str]) -> tuple[str, ...]:
-        """Return which words were taken for a class that is written otherwise."""
-        return tuple(spelling_notes(counts, names))
+        """Return which words were taken for a class that is written otherwise, and which are several labels."""
+        return (*spelling_notes(counts, names), *joined_note(counts))
 
 
 class _Columns(Labels):
