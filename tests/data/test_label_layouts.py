@@ -135,8 +135,24 @@ def test_image_and_level_need_no_configuration():
         "\ufeffimage;level\r\na;0\r\nb;1\r\n",
         'note\timage\tlevel\n"x, y; z"\ta\t0\n\tb\t1\n',
         '"note, or none"|image|level\n|a|0\n|b|1\n',
+        b"\xef\xbb\xbfsep=;\r\nimage;level\r\na;0\r\nb;1\r\n",
+        '"sep=,"\nimage,a;b;c,level\na,,0\nb,,1\n',
+        "SEP=\t\nimage\tlevel\na\t0\nb\t1\n",
     ],
-    ids=["bom", "crlf", "quoted", "blanks", "folders", "extensions", "semicolons", "tabs", "bars"],
+    ids=[
+        "bom",
+        "crlf",
+        "quoted",
+        "blanks",
+        "folders",
+        "extensions",
+        "semicolons",
+        "tabs",
+        "bars",
+        "sep",
+        "quoted sep",
+        "tab",
+    ],
 )
 def test_a_file_is_read_as_it_was_meant(text):
     listing = table(text, "set/a.png", "set/b.png")
@@ -150,6 +166,11 @@ def test_a_decimal_comma_is_one_where_semicolons_divide_the_cells():
     assert (listing.target.kind, found(listing)) == ("regression", {"a.png": (0.5,), "b.png": (-1.25,)})
     with pytest.raises(DataError, match="different words"):  # 1,234 of a table with tabs may as well be a thousand
         table("image\tlevel\n" + "".join(f"{n}\t1,{n}\n" for n in range(25)), *(f"{n}.png" for n in range(25)))
+
+
+def test_lines_are_counted_behind_a_line_that_says_what_divides_the_cells():
+    listing = table("sep=;\nimage;level\na;0\nb;1\ngone;1\n", "a.png", "b.png")
+    assert [problem.file for problem in listing.problems] == ["labels.csv line 5"]
 
 
 def test_a_table_with_tabs_may_be_called_so():
@@ -167,6 +188,26 @@ def test_words_that_differ_in_case_are_one_class_and_that_is_said():
     assert any(note.startswith("'Malignant' (1 image) is taken for the class 'malignant'") for note in listing.notes)
     assert table(text, *files, classes=("BENIGN", "Malignant")).target.names == ("BENIGN", "Malignant")
     assert table(text, *files, classes=("benign", "malignant", "Malignant")).items[1].labels == (2.0,)
+
+
+def test_several_labels_in_one_word_are_said():
+    files = [f"{name}.png" for name in "abcd"]
+    listing = table("image,level\na,Oedema\nb,Effusion\nc,Oedema|Effusion\nd,Effusion|Mass\n", *files)
+    (note,) = (note for note in listing.notes if "several labels" in note)
+    assert note.startswith("2 images have several labels in one word, such as 'Effusion|Mass'")
+    assert "target.kind=multi-label" in note
+
+
+def test_a_bar_in_the_name_of_a_class_is_no_second_label():
+    listing = table("image,level\na,grade I|II\nb,grade III|IV\n", "a.png", "b.png")
+    assert not any("several labels" in note for note in listing.notes)
+
+
+def test_too_many_combinations_of_labels_are_refused_as_such():
+    files = [f"{number}.png" for number in range(25)]
+    rows = "".join(f"{number},Oedema|finding {number}\n" for number in range(25))
+    with pytest.raises(DataError, match="several labels, such as 'Oedema"):
+        table(f"image,level\n{rows}", *files)
 
 
 def test_a_number_that_lost_its_leading_zeros_is_pointed_out_and_never_guessed():

@@ -90,6 +90,28 @@ def test_a_constant_image_stays_finite(method, value):
     assert np.isfinite(normalised).all()
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_an_image_without_a_value_above_zero_is_normalised_by_what_is_above_its_least(per_channel):
+    pixels = np.random.default_rng(3).uniform(-1000, -300, (32, 48, 2)).astype(np.float32)
+    pixels[:16] = -1024
+    normalised = make(per_channel=per_channel)(pixels)
+    inside = normalised[:, 16:]
+    assert inside.mean() == pytest.approx(0.0, abs=1e-4)
+    assert inside.std() == pytest.approx(1.0, abs=1e-3)
+    assert normalised.min() < 0 < normalised.max()
+
+
+@pytest.mark.parametrize("method", ["zscore", "percentile", "minmax"])
+def test_one_value_above_zero_is_enough_for_statistics_above_zero(method):
+    pixels = np.full((32, 48, 1), -500, np.float32)
+    pixels[0, :2, 0] = (10, 30)
+    offset, scale = make(method=method).normalisation(np.moveaxis(pixels, -1, 0))
+    chosen = np.array([10.0, 30.0])
+    low = {"zscore": chosen.mean(), "percentile": np.percentile(chosen, 1), "minmax": 10.0}[method]
+    assert offset[0] == pytest.approx(low)
+    assert scale[0] > 0
+
+
 def test_a_16_bit_image_is_not_cut_to_8_bit():
     ramp = np.linspace(0, 65535, 32 * 48).astype(np.uint16).reshape(32, 48, 1)
     assert len(np.unique(make().resize_image(ramp))) == ramp.size

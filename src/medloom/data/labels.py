@@ -14,9 +14,9 @@ from medloom.data.catalogue import labels_of
 from medloom.data.describe.pictures import Stack, class_gallery, write_augmentation
 from medloom.data.metadata import as_number, is_blank
 from medloom.data.splits.given import SPLITS
-from medloom.data.stored import evenly
+from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import LabelRule, ReportPictures, Truth
-from medloom.data.words import LabelError, class_of, clean, in_order, plain, spelling_notes, spellings
+from medloom.data.words import LabelError, class_of, clean, in_order, joined_note, plain, spelling_notes, spellings
 from medloom.errors import DataError, RecipeError
 from medloom.files import write_bytes
 from medloom.recipe import LabelsRecipe, Recipe
@@ -158,6 +158,14 @@ class Labels(Truth):
             return f"{share:.0%} of the samples in {split} have the label {name}, {whole:.0%} of all."
         return ""
 
+    def answers(self, catalogue: pd.DataFrame, store: StoredPixels) -> list[str]:
+        """Return the labels as the catalogue has them."""
+        return [str(cell) for cell in catalogue["labels"]]
+
+    def stored_warnings(self, catalogue: pd.DataFrame, store: StoredPixels, target: Target) -> list[str]:
+        """Return nothing: all that there is to say of labels is in the catalogue."""
+        return []
+
     def pictures(self, shown: ReportPictures) -> dict[str, Any]:
         """Draw a few training samples of each class, a row each."""
         train = shown.catalogue[shown.catalogue["split"] == "train"].reset_index(drop=True)
@@ -228,8 +236,8 @@ class OneClass(Labels):
         return [str(int(label)) for label in labels_nt[:, 0]]
 
     def notes(self, counts: Mapping[str, int], names: Sequence[str]) -> tuple[str, ...]:
-        """Return which words were taken for a class that is written otherwise."""
-        return tuple(spelling_notes(counts, names))
+        """Return which words were taken for a class that is written otherwise, and which are several labels."""
+        return (*spelling_notes(counts, names), *joined_note(counts))
 
 
 class _Columns(Labels):

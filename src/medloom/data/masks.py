@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medloom.data.checks import ClassMap
+from medloom.data.coverage import coverage_warnings
 from medloom.data.describe.contrast import contrast_facts
 from medloom.data.describe.pictures import Stack, animation, gallery, write_augmentation
 from medloom.data.splits.given import SPLITS
-from medloom.data.stored import evenly
+from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import ReportPictures, Truth
-from medloom.files import write_bytes
+from medloom.files import sha256_bytes, write_bytes
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.targets import Target
 
@@ -64,6 +66,15 @@ class Masks(Truth):
             elif abs(share - whole) > _SHARE_TOLERANCE:
                 warnings.append(f"{share:.0%} of the samples in {split} have foreground, {whole:.0%} of all samples.")
         return warnings
+
+    def answers(self, catalogue: pd.DataFrame, store: StoredPixels) -> list[str]:
+        """Return a hash of each mask."""
+        rows = store.rows(catalogue["sample_id"].tolist()).tolist()
+        return [sha256_bytes(np.asarray(store.masks[row]).tobytes()) for row in rows]
+
+    def stored_warnings(self, catalogue: pd.DataFrame, store: StoredPixels, target: Target) -> list[str]:
+        """Return a sentence for each class that is in no mask, and one where foreground is nearly everywhere."""
+        return coverage_warnings(catalogue, store, target.names)
 
     def pictures(self, shown: ReportPictures) -> dict[str, Any]:
         """Draw one patient, on the channel that shows the foreground best, and the augmentation of one image."""

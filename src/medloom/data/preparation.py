@@ -15,9 +15,11 @@ from medloom.data.audit import audit_leakage
 from medloom.data.building import Sample, build_store
 from medloom.data.catalogue import join_files, join_labels, join_meta, write_catalogue
 from medloom.data.checks import check_quarantine
+from medloom.data.conflicts import label_conflicts
 from medloom.data.describe import Preview, describe
 from medloom.data.kinds import KINDS
 from medloom.data.layouts import Layout, Listing, Problem, build_layout
+from medloom.data.normalised import normalised_warnings
 from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
@@ -121,13 +123,16 @@ def prepare(
         **division(catalogue, target, truth),
         **accounting(listing, samples, divided.dropped),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
+        "conflicts": label_conflicts(catalogue, store, truth),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
         "store": _store_facts(store, reused),
     }
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
-    found = [*listing.notes, *concerns(entries, samples, given)]
-    facts["warnings"] = [*found, *divided.warnings, *facts["audit"]["warnings"]]
+    found = [*listing.notes, *concerns(entries, samples, given), *divided.warnings]
+    values = normalised_warnings(catalogue, store, recipe.data.channels, recipe.preprocess.normalise.method)
+    found += [*truth.stored_warnings(catalogue, store, target), *values]
+    facts["warnings"] = [*found, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s
     facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
     write_json(run_dir / "prepare.json", facts)

@@ -33,7 +33,7 @@ from medloom.files import TemporaryFolder, read_json, sync_folder, write_text
 
 __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
 
-STORE_FORMAT = 2
+STORE_FORMAT = 3
 """Raised whenever the same inputs would give another store."""
 
 _BUILDING = ".building."

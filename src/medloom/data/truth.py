@@ -95,5 +95,13 @@ class Truth(ABC):
         """Return one sentence for each thing about the truth in the parts that a report must say."""
 
     @abstractmethod
+    def answers(self, catalogue: pd.DataFrame, store: StoredPixels) -> list[str]:
+        """Return a text for each sample, the same for two samples that have the same truth."""
+
+    @abstractmethod
+    def stored_warnings(self, catalogue: pd.DataFrame, store: StoredPixels, target: Target) -> list[str]:
+        """Return one sentence for each thing about the truth in the store that a report must say."""
+
+    @abstractmethod
     def pictures(self, shown: ReportPictures) -> dict[str, Any]:
         """Write the pictures of the data report; return facts: ``pictures`` and, where it is known, ``contrast``."""

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from medloom.data.metadata import as_number
 from medloom.wording import counted
 
-__all__ = ["LabelError", "class_of", "clean", "folded", "in_order", "plain", "spelling_notes", "spellings"]
+__all__ = [
+    "LabelError",
+    "class_of",
+    "clean",
+    "folded",
+    "in_order",
+    "joined_note",
+    "joined_words",
+    "plain",
+    "spelling_notes",
+    "spellings",
+]
+
+_JOINED = re.compile(r"\s*[|;]\s*")
 
 
 class LabelError(ValueError):
@@ -57,6 +71,32 @@ def spelling_notes(counts: Mapping[str, int], classes: Sequence[str]) -> Iterato
         if name is not None and plain(word) not in written:
             images = counted(count, "image")
             yield f"{word!r} ({images}) is taken for the class {name!r}: the names differ in case only."
+
+
+def joined_words(words: Iterable[str]) -> list[str]:
+    """Return the words that are several labels of one image, such as ``Oedema|Effusion``.
+
+    A bar or a semicolon alone does not make them so: one of the parts must be a label elsewhere.
+
+    Example:
+        >>> joined_words(["Oedema", "Effusion|Oedema", "grade I|II"])
+        ['Effusion|Oedema']
+    """
+    parts = {word: [folded(part) for part in _JOINED.split(word) if part] for word in words}
+    seen = Counter(part for found in parts.values() for part in set(found))
+    return [word for word, found in parts.items() if len(found) > 1 and any(seen[part] > 1 for part in found)]
+
+
+def joined_note(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a sentence where words are several labels of one image, which a class is not."""
+    joined = sorted(joined_words(counts))
+    if joined:
+        images = counted(sum(counts[word] for word in joined), "image has", "images have")
+        yield (
+            f"{images} several labels in one word, such as {joined[0]!r}, and each such word counts as a class of its "
+            "own. Where an image may have several labels, write a column of 0 and 1 for each of them; see "
+            "target.columns and target.kind=multi-label."
+        )
 
 
 def in_order(word: str) -> tuple[float, str]:

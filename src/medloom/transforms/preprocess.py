@@ -42,7 +42,8 @@ class Normalise:
 
     Args:
         method: ``zscore``, ``percentile``, ``minmax``, ``imagenet`` or ``none``.
-        nonzero: Take the statistics over pixels above zero only.
+        nonzero: Take the statistics over pixels above zero only; of an image without any, over those above its least
+            value.
         per_channel: Each channel by itself; otherwise all channels together.
         percentiles: The two percentiles, 0..100, of ``percentile``.
         min_spread: Smallest deviation or range, in grey levels of the file, to divide by.
@@ -327,7 +328,7 @@ def _statistics(values: Array, settings: Normalise) -> tuple[float, float]:
         return 0.0, 1.0
     if settings.method == "zscore" and values.dtype == np.uint8:
         return _byte_moments(values, int(np.count_nonzero(values)) if settings.nonzero else values.size)
-    chosen = values[values > 0] if settings.nonzero else values.ravel()
+    chosen = _not_background(values) if settings.nonzero else values.ravel()
     if chosen.size == 0:
         return 0.0, 0.0
     if settings.method == "zscore":
@@ -336,6 +337,12 @@ def _statistics(values: Array, settings: Normalise) -> tuple[float, float]:
     ends = (0.0, 100.0) if settings.method == "minmax" else settings.percentiles
     low, high = np.percentile(chosen, ends)
     return float(low), float(high - low)
+
+
+def _not_background(values: Array) -> Array:
+    """Pixels above zero; where there is none, as in CT of the lung, those above the least, which is air or padding."""
+    above = values[values > 0]
+    return above if above.size else values[values > values.min()]
 
 
 def _byte_moments(values: Array, count: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from medloom.data.labels import Labels
 from medloom.data.layouts.base import Item, Listing, Problem
 from medloom.data.metadata import as_number, is_blank
 from medloom.data.truth import ANY_LABELS, LabelRule
-from medloom.data.words import LabelError, clean, folded
+from medloom.data.words import LabelError, clean, folded, joined_words
 from medloom.errors import DataError, RecipeError
 from medloom.recipe import LabelsRecipe
 from medloom.targets import Target
@@ -126,6 +126,11 @@ def _kind_of_one(different: set[str], rule: LabelRule) -> str:
     # A typing error among many numbers is a problem of its line and makes no classes of the others.
     if len(finite) >= 0.9 * len(different):
         return "regression"
+    if joined := sorted(joined_words(different)):
+        raise DataError(
+            f"the labels are {len(different)} different words, and {len(joined)} of them are several labels, such as "
+            f"{joined[0]!r}. Write a column of 0 and 1 for each label and name them in target.columns"
+        )
     raise DataError(
         f"the labels are {len(different)} different words; set target.kind=multi-class if these are classes, "
         "or name the right column in target.columns"

@@ -17,6 +17,9 @@ __all__ = ["Row", "Table", "find_table", "numbered_records", "read_table", "sepa
 
 _SUFFIXES = (".csv", ".tsv")
 _SEPARATORS = (",", ";", "\t", "|")
+_DECLARED = re.compile(r"\ufeff?\"?sep=([^\"\w\s]|\t)\"?[ ]*(?:\r\n|\r|\n|\Z)", re.IGNORECASE)
+"""The first line by which spreadsheets are told what divides the cells."""
+
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+)")
 
 
@@ -101,7 +104,8 @@ def find_table(names: Sequence[str], wanted: str | None) -> str:
 def read_table(name: str, read: Read) -> Table:
     """Read a label file in UTF-8, with or without a byte-order mark, with either line end.
 
-    Cells are separated by what divides the header: commas, semicolons, tabs or vertical bars. Where semicolons do,
+    Cells are separated by what divides the header: commas, semicolons, tabs or vertical bars, or by what a first line
+    such as ``sep=;`` says. Where semicolons do,
     ``0,5`` is the number 0.5, for so spreadsheets write it in countries with a decimal comma.
 
     Args:
@@ -144,6 +148,8 @@ def read_table(name: str, read: Read) -> Table:
 def numbered_records(text: str, *, delimiter: str = ",", strict: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Yield each record of a CSV that is not blank, with the line on which it begins, counted from 1.
 
+    A first line such as ``sep=;`` is no record; the header begins with it.
+
     Args:
         text: The CSV.
         delimiter: What stands between cells.
@@ -152,16 +158,20 @@ def numbered_records(text: str, *, delimiter: str = ",", strict: bool = False) -
     Raises:
         csv.Error: If it is no CSV.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+    declared = _DECLARED.match(text)
+    records = text[declared.end() :] if declared else text
+    reader = csv.reader(io.StringIO(records, newline=""), delimiter=delimiter, strict=strict)
     begins = 1
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield begins, cells
-        begins = reader.line_num + 1
+        begins = reader.line_num + 1 + bool(declared)
 
 
 def separator(text: str) -> str:
-    """What divides the header into the most columns; a comma where nothing does."""
+    """What the first line says, as in ``sep=;``, or divides the header into the most columns; else a comma."""
+    if declared := _DECLARED.match(text):
+        return declared[1]
     headers = {mark: next(numbered_records(text, delimiter=mark), (1, []))[1] for mark in _SEPARATORS}
     return max(_SEPARATORS, key=lambda mark: len(headers[mark]))
 

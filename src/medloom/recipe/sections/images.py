@@ -28,7 +28,8 @@ class NormaliseConfig(Config):
     """`zscore` mean 0 and deviation 1; `percentile` the two percentiles to 0 and 1; `minmax`; `imagenet` the fixed
     mean and deviation that pretrained networks expect, of the dtype's full range; `none`."""
     nonzero: Bool = True
-    """Take the statistics over pixels above zero only, where the head is."""
+    """Take the statistics over pixels above zero only, where the head is; of an image without any, such as CT of the
+    lung, over those above its least value."""
     per_channel: Bool = True
     """Each channel by itself; otherwise all channels together."""
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] = (
