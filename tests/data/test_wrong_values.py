@@ -113,6 +113,20 @@ def test_a_class_that_a_part_lacks_is_named_with_the_part(tmp_path):
     assert f" {split} " not in text.partition("has")[0]
 
 
+def test_masks_that_their_files_invert_are_counted_also_when_nothing_is_decoded_again(tmp_path):
+    def mask(patient):
+        return np.full((SIZE, SIZE), 255, np.uint8) if patient < 2 else 255 - lesion()
+
+    write(tmp_path, tissue, mask, photometric="miniswhite")
+    for _ in range(2):
+        prepared = run(tmp_path, segmentation())
+        assert said(prepared, "8 of 8 masks are stored with white as 0")
+        assert prepared.facts["decoding"]["masks"] == [{"note": "white-is-zero inverted", "count": 8}]
+        assert prepared.facts["decoding"]["images"] == []
+    assert prepared.facts["store"]["reused"]
+    assert not said(prepared, "Foreground covers")
+
+
 @pytest.mark.parametrize("way", ["white is zero", "values the wrong way round"])
 def test_foreground_nearly_everywhere_hints_at_inverted_masks(tmp_path, way):
     options = {"photometric": "miniswhite"} if way == "white is zero" else {}

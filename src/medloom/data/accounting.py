@@ -18,6 +18,8 @@ from medloom.wording import counted
 
 __all__ = ["accounting", "concerns", "division"]
 
+_NOTES = 20
+
 
 def division(catalogue: pd.DataFrame, target: Target, truth: Truth) -> dict[str, Any]:
     """Return counts for each split, with those of the truth, and for each patient."""
@@ -52,12 +54,36 @@ def accounting(listing: Listing, samples: Sequence[Sample], dropped: int) -> dic
     found = len(samples) + len(listing.problems)
     aside = [{"reason": reason, "count": count} for reason, count in sorted(reasons.items())]
     repaired = [{"reason": "shared_patient", "count": dropped}] if dropped else []
-    return {"found": found, "used": found - reasons.total() - dropped, "set_aside": aside, "dropped": repaired}
+    counts = {"found": found, "used": found - reasons.total() - dropped, "set_aside": aside, "dropped": repaired}
+    return {**counts, "decoding": _decoding(samples)}
+
+
+def _decoding(samples: Sequence[Sample]) -> dict[str, list[dict[str, Any]]]:
+    """Return how often decoding did what a careful reader should know, the most frequent first."""
+    notes = {
+        "images": Counter(note for sample in samples for note in sample.notes),
+        "masks": Counter(note for sample in samples for note in sample.mask_notes),
+    }
+    return {
+        part: [{"note": note, "count": count} for note, count in counts.most_common(_NOTES)]
+        for part, counts in notes.items()
+    }
+
+
+def _inverted_masks(samples: Sequence[Sample]) -> list[str]:
+    """Say how many masks came out inverted: right by the standard, and often not what the writing program meant."""
+    count = sum(any("inverted" in note for note in sample.mask_notes) for sample in samples)
+    if not count:
+        return []
+    return [
+        f"{count:,} of {counted(len(samples), 'mask is', 'masks are')} stored with white as 0 and came out inverted, "
+        "as the file says; see in the pictures of the data report whether the foreground is what it should be."
+    ]
 
 
 def concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> list[str]:
     """Return what a user should know and what sets nothing aside."""
-    found = []
+    found = _inverted_masks(samples)
     dtypes = Counter(sample.dtype for sample in samples if sample.dtype)
     if len(dtypes) > 1:
         counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())

@@ -77,6 +77,8 @@ class Sample:
         channels: Number of channels.
         dtype: NumPy name of the decoded type.
         foreground_px: Foreground pixels of the mask as it came.
+        notes: What decoding did to the image that a careful reader should know, such as "orientation applied".
+        mask_notes: The same of the mask.
         flaws: Why it cannot be used; empty if it can.
     """
 
@@ -87,6 +89,8 @@ class Sample:
     channels: int = 0
     dtype: str = ""
     foreground_px: int = 0
+    notes: tuple[str, ...] = ()
+    mask_notes: tuple[str, ...] = ()
     flaws: tuple[Flaw, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -105,6 +109,12 @@ class _Pixels:
     mask: NDArray[np.uint8] | None
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Mask:
+    classes: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
 
 
 class _Wider(Exception):
@@ -179,7 +189,8 @@ def _known(memo: Path, cache: Path) -> _Known | None:
 
 
 def _from_json(found: dict[str, Any]) -> Sample:
-    return Sample(**{**found, "flaws": tuple(Flaw(**flaw) for flaw in found["flaws"])})
+    notes = {key: tuple(found[key]) for key in ("notes", "mask_notes")}
+    return Sample(**{**found, **notes, "flaws": tuple(Flaw(**flaw) for flaw in found["flaws"])})
 
 
 def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sample]) -> bool:
@@ -319,7 +330,7 @@ class _Reader:
         self._classes = truth_of(recipe).class_map(recipe)
         self._at_least = preprocess.at_least if self._classes is None else None
         # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
-        self._blank: tuple[int | None, bytes, str, NDArray[np.uint8]] = (None, b"", "", np.zeros((0, 0), np.uint8))
+        self._blank: tuple[int | None, bytes, str, _Mask] = (None, b"", "", _Mask(np.zeros((0, 0), np.uint8)))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -340,20 +351,21 @@ class _Reader:
             mask_sha256, mask = self._mask(entry.item, self._classes, flaws)
         if image is not None and mask is not None:
             try:
-                check_same_size(image.pixels, mask)
+                check_same_size(image.pixels, mask.classes)
             except UnfitError as error:
                 flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
         sample = Sample(hash_of(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
         if image is None or flaws:
             return sample, None
-        return self._facts(sample, image, mask), self._pixels(image, mask)
+        return self._facts(sample, image, mask), self._pixels(image, None if mask is None else mask.classes)
 
-    def _facts(self, sample: Sample, image: Image, mask: NDArray[np.uint8] | None) -> Sample:
+    def _facts(self, sample: Sample, image: Image, mask: _Mask | None) -> Sample:
         height, width = image.size
-        foreground_px = 0 if mask is None else int(np.count_nonzero(mask))
+        foreground_px = 0 if mask is None else int(np.count_nonzero(mask.classes))
+        mask_notes = () if mask is None else mask.notes
         channels, dtype = image.pixels.shape[2], image.pixels.dtype.name
         facts = {"height": height, "width": width, "channels": channels, "dtype": dtype}
-        return replace(sample, **facts, foreground_px=foreground_px)
+        return replace(sample, **facts, foreground_px=foreground_px, notes=image.notes, mask_notes=mask_notes)
 
     def _pixels(self, image: Image, mask: NDArray[np.uint8] | None) -> _Pixels:
         resized = self._preprocess.resize_image(image)
@@ -381,7 +393,7 @@ class _Reader:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None
 
-    def _mask(self, item: Item, classes: ClassMap, flaws: list[Flaw]) -> tuple[str, NDArray[np.uint8] | None]:
+    def _mask(self, item: Item, classes: ClassMap, flaws: list[Flaw]) -> tuple[str, _Mask | None]:
         sha256, name = "", item.mask
         try:
             data = self._files.data(name)
@@ -389,11 +401,12 @@ class _Reader:
             if item.page == blank_page and data == blank:
                 return blank_sha256, blank_mask
             sha256 = self._files.sha256(name)
-            mask = mask_classes(self._files.decode(name, item.page), classes)
+            decoded = self._files.decode(name, item.page)
+            mask = _Mask(mask_classes(decoded, classes), decoded.notes)
         except FILE_ERRORS as error:
             flaws.append(Flaw(len(item.images), *explain(error, name)))
             return sha256, None
-        if not mask.any():
+        if not mask.classes.any():
             self._blank = (item.page, data, sha256, mask)
         return sha256, mask
 
