@@ -255,7 +255,7 @@ def test_the_archive_holds_no_trace_of_time_or_owner(bundle_path):
 
 
 ENTRY_POINT = """
-import importlib.util, io, json, sys
+import base64, importlib.util, io, json, sys
 import numpy as np
 sys.dont_write_bytecode = True
 spec = importlib.util.spec_from_file_location("inference", sys.argv[1] + "/code/inference.py")
@@ -266,10 +266,13 @@ buffer = io.BytesIO()
 np.save(buffer, np.full((20, 30, 3), 9, np.uint8))
 data = entry.input_fn(buffer.getvalue(), "application/x-npy")
 body, media_type = entry.output_fn(entry.predict_fn(data, model), "application/json")
+text = json.dumps({"image": base64.b64encode(buffer.getvalue()).decode()})
+data = entry.input_fn(text, "application/json; charset=utf-8")
+assert entry.output_fn(entry.predict_fn(data, model), "application/json") == (body, media_type)
 print(json.dumps([media_type, json.loads(body)["width"], sorted({"torch", "lightning", "monai"} & set(sys.modules))]))
 """
 
 
-def test_the_entry_point_predicts_from_the_unpacked_folder_without_torch(folder):
+def test_the_entry_point_predicts_bytes_and_text_from_the_unpacked_folder_without_torch(folder):
     done = subprocess.run([sys.executable, "-c", ENTRY_POINT, str(folder)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == ["application/json", 30, []]

@@ -182,7 +182,8 @@ def test_the_page_of_a_tiff_can_be_asked_for(client, query, status):
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
+        ("POST", "/", 405, "method_not_allowed"),
         ("GET", "/invocations", 405, "method_not_allowed"),
         ("POST", "/ping", 405, "method_not_allowed"),
     ],

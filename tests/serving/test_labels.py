@@ -142,6 +142,49 @@ def test_a_page_of_a_volume_must_be_named(client, assert_problem):
     assert _post(client, inside, query="?page=1").status_code == 200
 
 
+def test_the_page_can_be_a_key_of_the_json(client, assert_problem):
+    planes = np.stack([PIXELS.T // 2, PIXELS.T], axis=2)
+    body = nibabel.Nifti1Image(planes, np.eye(4)).to_bytes()
+
+    def asked(page):
+        return json.dumps({"image": base64.b64encode(body).decode(), "page": page}).encode()
+
+    for page in (0, 1):
+        wanted = _post(client, body, "application/x-nifti", f"?page={page}").json()
+        assert _post(client, asked(page)).json() == wanted
+        assert _post(client, asked(page), query=f"?page={page}").json() == wanted
+    assert _post(client, asked(0)).json() != _post(client, asked(1)).json()
+    assert_problem(_post(client, asked(0), query="?page=1"), 400, "bad_page")
+    assert_problem(_post(client, asked(None)), 400, "page_required")
+
+
+def test_the_prefix_of_a_browser_says_the_type_of_the_image(client, assert_problem):
+    text = base64.b64encode(_png()).decode()
+    wanted = _post(client, _asked()).json()
+    assert _post(client, _asked(image=f"data:image/png;base64,{text}")).json() == wanted
+    assert_problem(_post(client, _asked(image=f"data:image/tiff;base64,{text}")), 415, "mismatch")
+
+
+def test_the_root_lists_what_the_model_takes_and_answers(client, segmenter):
+    found = client.get("/").json()
+    assert found["target"] == {"kind": "binary", "names": ["benign", "malignant"]}
+    assert found["channels"] == ["grey"]
+    assert found["metadata"] == [
+        {"column": "age", "type": "number"},
+        {"column": "sex", "type": "category", "categories": ["female", "male"]},
+    ]
+    assert found["views"] == 1
+    assert found["operating_point"] == {"thresholds": [0.5]}
+    assert found["answers"] == ["application/json"]
+    assert {"image/png", "application/dicom", "application/json"} <= set(found["content_types"])
+    assert found["model"]["phantom"] is True
+    masks = segmenter.get("/").json()
+    assert masks["target"]["names"] == ["class0", "class1"]
+    assert masks["channels"] == ["pre", "FLAIR", "post"]
+    assert masks["metadata"] == []
+    assert "image/png" in masks["answers"]
+
+
 DEEP = 200_000
 IMAGE = base64.b64encode(_png())
 MALFORMED = {
@@ -187,8 +230,8 @@ MALFORMED = {
     "control character": b'{"image": "' + IMAGE + b'", "metadata": {"sex": "\x01"}}',
     "not base64": b'{"image": "***"}',
     "base64 with a space": b'{"image": "AA AA"}',
-    "base64 without padding": b'{"image": "AAA"}',
-    "base64 for URLs": b'{"image": "_-__"}',
+    "base64 of a length that cannot be": b'{"image": "AAAAA"}',
+    "a prefix without base64": b'{"image": "data:image/png,AAAA"}',
     "unknown key": b'{"image": "' + IMAGE + b'", "url": "http://127.0.0.1/"}',
     "metadata is a list": b'{"image": "' + IMAGE + b'", "metadata": [1]}',
     "metadata is null": b'{"image": "' + IMAGE + b'", "metadata": null}',

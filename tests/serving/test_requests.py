@@ -1,6 +1,7 @@
 """The JSON form of a request: what is taken, what is refused, and what a hostile one costs."""
 
 import base64
+import contextlib
 import json
 import tracemalloc
 
@@ -33,6 +34,80 @@ def test_every_part_of_a_request_comes_out_as_it_was_put_in():
         asked = _read(json.dumps(text, ensure_ascii=ascii_only).encode())
         assert (asked.image, asked.content_type, asked.metadata) == (image, "image/png", metadata)
     assert {type(key) for key in asked.metadata} == {str}
+
+
+NOISE = bytes(range(256)) * 3 + b"\xfb\xff"
+PLAIN = base64.b64encode(NOISE).decode()
+SPELLINGS = {
+    "with a prefix": f"data:image/png;base64,{PLAIN}",
+    "with a prefix in capitals": f"DATA:image/png;Base64,{PLAIN}",
+    "with a prefix that has parameters": f"data:image/png;name=a.png;base64,{PLAIN}",
+    "with a prefix without a type": f"data:;base64,{PLAIN}",
+    "in lines of 76": base64.encodebytes(NOISE).decode(),
+    "in lines of Windows": base64.encodebytes(NOISE).decode().replace("\n", "\r\n"),
+    "for URLs": base64.urlsafe_b64encode(NOISE).decode(),
+    "without padding": PLAIN.rstrip("="),
+    "all at once": "data:;base64," + base64.encodebytes(NOISE).decode().translate(str.maketrans("+/", "-_", "=")),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_usual_spelling_of_base64_is_taken(name):
+    assert _read(json.dumps({"image": SPELLINGS[name]}).encode()).image == NOISE
+
+
+def test_padding_may_be_left_out_for_images_of_any_length():
+    for length in range(10):
+        text = base64.b64encode(NOISE[:length]).decode().rstrip("=")
+        assert _read(json.dumps({"image": text}).encode()).image == NOISE[:length]
+
+
+def test_a_prefix_declares_the_type_unless_it_is_declared_or_no_images():
+    def declared(prefix, **more):
+        return _read(json.dumps({"image": f"data:{prefix};base64,AAAA", **more}).encode()).content_type
+
+    assert declared("image/PNG") == "image/png"
+    assert declared("image/png", content_type="image/tiff") == "image/tiff"
+    assert declared("text/plain") == declared("") == ""
+
+
+GARBAGE = ["A", "AAAAA", "AA=", "AAA==", "AAAA=", "=", "AA==AAAA", "AA AA", "AA\tAA", "AA*A", "AA\u00e9A"]
+GARBAGE += [
+    "data:image/png,AAAA",
+    "data:base64,AAAA",
+    "data:image/png;base64",
+    "image/png;base64,AAAA",
+    "data:;base64,*",
+]
+GARBAGE += ["data:" + ";a=b" * 1000 + ";base64,AAAA", "data:;base64,data:;base64,AAAA"]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_what_is_no_base64_is_refused(text):
+    with pytest.raises(Problem, match=r"image \(base64 text\)") as refused:
+        _read(json.dumps({"image": text}).encode())
+    assert (refused.value.status, refused.value.code) == (400, "bad_json")
+
+
+@pytest.mark.parametrize("text", ["A" * (8 * MIB), "\n" * (8 * MIB), "*" * (8 * MIB), "data:" + ";a=b" * (2 * MIB)])
+def test_a_long_image_costs_a_few_times_its_text_and_no_more(text):
+    body = json.dumps({"image": text}).encode()
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(Problem):
+            _read(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(body)
+
+
+def test_a_page_is_a_whole_number_from_0():
+    assert _read(b'{"image": "AAAA", "page": 7}').page == 7
+    assert _read(b'{"image": "AAAA", "page": null}').page is None
+    for page in (b"-1", b"1.5", b"true", b'"1"', b"1000000", b"9" * 5000):
+        with pytest.raises(Problem, match="page"):
+            _read(b'{"image": "AAAA", "page": ' + page + b"}")
 
 
 def test_the_order_of_the_keys_and_space_between_them_do_not_matter():

@@ -1,4 +1,4 @@
-"""The HTTP application: ``GET /ping`` and ``POST /invocations``.
+"""The HTTP application: ``GET /``, ``GET /ping`` and ``POST /invocations``.
 
 A request is checked from the outside in: headers, then the length, then the bytes as they arrive, then
 the image; each refusal says why. Predictions run in threads, so ``/ping`` answers at any time.
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -25,8 +25,9 @@ from medloom.errors import DecodeError, InputError
 from medloom.inference import Predictor
 from medloom.packaging import Manifest
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
+from medloom.serving.description import describe
 from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
-from medloom.serving.requests import predict, read_request
+from medloom.serving.requests import ImageRequest, predict, read_request
 
 __all__ = ["Gate", "Limits", "create_app"]
 
@@ -88,6 +89,7 @@ def create_app(predictor: Predictor, manifest: Manifest, limits: Limits | None =
     limits = limits or Limits()
     service = _Service(predictor, manifest, limits)
     routes = [
+        Route("/", service.describe, methods=["GET"]),
         Route("/ping", service.ping, methods=["GET"]),
         Route("/invocations", service.invoke, methods=["POST"]),
     ]
@@ -114,6 +116,11 @@ class _Service:
             {"status": state, "model": self.manifest.name, "phantom": self.manifest.phantom}, status_code=status
         )
 
+    async def describe(self, request: Request) -> Response:
+        """Answer with what the model takes and gives."""
+        del request
+        return JSONResponse(describe(self.predictor, self.manifest, self.limits.max_body_bytes))
+
     async def invoke(self, request: Request) -> Response:
         """Answer one image with one prediction, or say why not."""
         try:
@@ -131,15 +138,15 @@ class _Service:
     async def _answer(self, request: Request) -> tuple[bytes, str]:
         declared = _declared_type(request)
         form = _accept(request, self.predictor.forms)
-        page = _page(request, self.manifest.input.page)
+        page = _page(request)
         body = await self._body(request)
         work = partial(self._predict, body, declared, page, form)
         return await to_thread.run_sync(work, limiter=self._threads)
 
     def _predict(self, body: bytes, declared: str, page: int | None, form: str) -> tuple[bytes, str]:
-        asked = read_request(body, declared)
+        asked = _with_page(read_request(body, declared), page)
         try:
-            prediction = predict(self.predictor, asked, page)
+            prediction = predict(self.predictor, asked, self.manifest.input.page)
         except DecodeError as error:
             raise of_decode_error(error, asked.content_type) from error
         except InputError as error:
@@ -206,19 +213,28 @@ def _accept(request: Request, forms: Sequence[str]) -> str:
         raise Problem(406, "not_acceptable", str(error), close=True, accepted=error.forms) from error
 
 
-def _page(request: Request, default: int | None) -> int | None:
+def _page(request: Request) -> int | None:
     text = request.query_params.get("page")
     if text is None:
-        return default
+        return None
     if not (text.isascii() and text.isdigit() and len(text) < 7):
         raise Problem(400, "bad_page", "page must be a whole number, counted from 0", close=True)
     return int(text)
 
 
+def _with_page(asked: ImageRequest, page: int | None) -> ImageRequest:
+    """Take the page that the query names; JSON that names another one is refused."""
+    if page is None or page == asked.page:
+        return asked
+    if asked.page is not None:
+        raise Problem(400, "bad_page", "the query and the JSON name different pages", "Name the page once.")
+    return replace(asked, page=page)
+
+
 async def _answer_no_route(request: Request, error: Exception) -> Response:
     refusal = cast(HTTPException, error)  # the only kind that this is registered for
     code = {404: "not_found", 405: "method_not_allowed"}.get(refusal.status_code, "refused")
-    hint = "There are GET /ping and POST /invocations."
+    hint = "There are GET /, GET /ping and POST /invocations."
     response = Problem(refusal.status_code, code, f"{request.method} is not answered at this path", hint).response()
     response.headers.update(refusal.headers or {})
     return response

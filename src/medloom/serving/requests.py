@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from medloom.imaging import CONTENT_TYPES
 from medloom.inference import Prediction, Predictor
+from medloom.serving.base64_text import read_base64
 from medloom.serving.problems import JSON, Problem
 
 __all__ = ["ImageRequest", "predict", "read_request"]
 
 _MAX_DEPTH = 32
+_MAX_PAGE = 999_999
 _MAX_METADATA_BYTES = 2**18
 """Far more than a row of a table takes; decoding a list of lists needs 25 times its size in memory."""
 
 _EXPECTED = (
-    "expected a JSON object with the keys image (base64 text), content_type (text) and metadata (an object of values "
-    "by column), each at most once and only image required"
+    "expected a JSON object with the keys image (base64 text), content_type (text), page (a whole number, counted from "
+    "0) and metadata (an object of values by column), each at most once and only image required"
 )
 
 
@@ -30,18 +33,21 @@ class ImageRequest:
         image: The image's bytes.
         content_type: What they are said to be; empty if nothing was said.
         metadata: Values by column.
+        page: Page of a file that has several; None if nothing was said.
     """
 
     image: bytes
     content_type: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    page: int | None = None
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
     """The JSON form of a request; its image is base64 text, its metadata are read by themselves."""
 
-    image: bytes
+    image: str
     content_type: str = ""
+    page: Annotated[int, msgspec.Meta(ge=0, le=_MAX_PAGE)] | None = None
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -55,8 +61,8 @@ def read_request(body: bytes, content_type: str) -> ImageRequest:
     """Take a request's body apart.
 
     Args:
-        body: The bytes of an image, or a JSON object: ``image`` (base64), and if wanted ``content_type`` and
-            ``metadata`` (values by column).
+        body: The bytes of an image, or a JSON object: ``image`` (base64; see ``read_base64``), and if wanted
+            ``content_type``, ``page`` and ``metadata`` (values by column).
         content_type: Media type of the body, without parameters.
 
     Raises:
@@ -78,12 +84,13 @@ def predict(predictor: Predictor, asked: ImageRequest, page: int | None) -> Pred
     Args:
         predictor: The model.
         asked: The image with its metadata.
-        page: Page of a file that has several.
+        page: Page of a file that has several, where the request names none.
 
     Raises:
         DecodeError: If the bytes are not an acceptable image.
         InputError: If the image is sound but not what this model takes, or so for the metadata.
     """
+    page = page if asked.page is None else asked.page
     return predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
 
 
@@ -95,7 +102,17 @@ def _parsed(body: bytes) -> ImageRequest:
     metadata = _object(asked.metadata, dict[_Key, Any])
     if _depth(metadata) >= _MAX_DEPTH:  # the body is one more object
         raise _bad(f"the JSON is nested deeper than {_MAX_DEPTH}")
-    return ImageRequest(asked.image, asked.content_type, metadata)
+    image, named = _image(asked.image)
+    return ImageRequest(image, asked.content_type or named, metadata, asked.page)
+
+
+def _image(text: str) -> tuple[bytes, str]:
+    """The image with the type in its prefix; one that no image has, such as browsers guess, says nothing."""
+    try:
+        image, named = read_base64(text)
+    except ValueError as error:
+        raise _bad(_EXPECTED) from error
+    return image, named if named in CONTENT_TYPES else ""
 
 
 def _object(data: bytes | msgspec.Raw, keyed: type[dict[_Key, Any]]) -> dict[str, Any]:

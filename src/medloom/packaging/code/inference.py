@@ -19,9 +19,11 @@ def model_fn(model_dir: str, context: Any = None) -> Model:
     return bundle.predictor(), bundle.manifest
 
 
-def input_fn(request_body: bytes | bytearray, content_type: str, context: Any = None) -> tuple[bytes, str]:
-    """Keep the raw bytes with their type; the predictor decodes them."""
-    return bytes(request_body), content_type
+def input_fn(request_body: bytes | bytearray | str, content_type: str, context: Any = None) -> tuple[bytes, str]:
+    """Keep the raw bytes with their type; the predictor decodes them. Some hosts pass JSON as text."""
+    if isinstance(request_body, str):
+        request_body = request_body.encode("utf-8", "surrogatepass")  # what is no text is refused where it is read
+    return bytes(request_body), content_type.partition(";")[0].strip().lower()
 
 
 def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer:

@@ -1,0 +1,49 @@
+"""What a model takes and gives, for whoever writes a client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from medloom.data.metadata import TableEncoding
+from medloom.inference import Predictor
+from medloom.packaging import Manifest
+from medloom.serving.problems import ACCEPTED
+
+__all__ = ["describe"]
+
+
+def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> dict[str, Any]:
+    """Return what a request may hold and what its answer says, as plain JSON types.
+
+    Args:
+        predictor: What answers.
+        manifest: The bundle's manifest.
+        max_body_bytes: Largest body that is taken.
+    """
+    return {
+        "model": {"name": manifest.name, "phantom": manifest.phantom, "medloom": manifest.medloom},
+        "target": predictor.target.plain(),
+        "operating_point": predictor.point.plain(),
+        "views": predictor.views,
+        "channels": list(predictor.channels),
+        "page": manifest.input.page,
+        "metadata": _columns(predictor.tables),
+        "content_types": list(ACCEPTED),
+        "answers": list(predictor.forms),
+        "max_body_bytes": max_body_bytes,
+    }
+
+
+def _columns(tables: Sequence[TableEncoding]) -> list[dict[str, Any]]:
+    """Metadata columns; the categories are those that any member of the model saw in training."""
+    if not tables:
+        return []
+    numbers = [{"column": part.column, "type": "number"} for part in tables[0].numeric]
+    words: dict[str, set[str]] = {part.column: set() for part in tables[0].categorical}
+    for part in (part for table in tables for part in table.categorical):
+        words.setdefault(part.column, set()).update(part.categories)
+    return [
+        *numbers,
+        *({"column": name, "type": "category", "categories": sorted(seen)} for name, seen in words.items()),
+    ]
