@@ -3,7 +3,7 @@
 libtiff stops as soon as a strip has given as many bytes as it owes. So it never comes to the checksum, and a strip that
 is damaged but long enough is decoded without a word. Here each is decoded to its end: checksums are compared, and what
 comes out must be as long as the strip's rows. JPEG strips are walked to their end marker and decoded with every warning
-an error, as JPEG files are. Fax compressions are left to libtiff; nothing in them tells damage from a picture.
+an error, as JPEG files are. Fax compressions, which have no checksum, are left to libtiff.
 
 Source: TIFF 6.0, sections 9, 13 and 15; TIFF Technical Note 2 (JPEG).
 """
