@@ -4,6 +4,7 @@ import io
 import itertools
 import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -55,16 +56,30 @@ def test_every_dtype_and_layout_is_bit_exact(make_pixels, write_tiff, dtype, lay
     assert inspect(data).shape == image.pixels.shape
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("compression", "predictor"),
     [("packbits", False), *itertools.product(["lzw", "deflate", "zstd"], [False, True])],
 )
-def test_lossless_compression_is_bit_exact(make_pixels, write_tiff, compression, dtype, predictor):
+def test_lossless_compression_is_bit_exact(make_pixels, write_tiff, compression, dtype, predictor, layout):
+    predictor = predictor and dtype != "float16"  # which tifffile does not write
     pixels = make_pixels((37, 45, 3), dtype)
-    data = write_tiff(pixels, compression=compression, predictor=predictor, rowsperstrip=10, photometric="rgb")
+    data = write_tiff(pixels, compression=compression, predictor=predictor, photometric="rgb", **LAYOUTS[layout])
     np.testing.assert_array_equal(decode(data).pixels, pixels)
+    np.testing.assert_array_equal(decode(data).pixels, imagecodecs.tiff_decode(data))
     np.testing.assert_array_equal(decode(data).pixels, tifffile.imread(io.BytesIO(data)))
+
+
+def test_differences_of_floats_are_those_of_their_bytes(make_pixels, write_tiff):
+    pixels = make_pixels((37, 45, 3), "float32")
+    data = write_tiff(pixels.view("int32"), compression="lzw", predictor=2, rowsperstrip=7, photometric="rgb")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        where = file.pages[0].tags[339].valueoffset
+    floats = bytearray(data)
+    struct.pack_into("<3H", floats, where, 3, 3, 3)
+    np.testing.assert_array_equal(imagecodecs.tiff_decode(bytes(floats)), pixels)
+    np.testing.assert_array_equal(decode(bytes(floats)).pixels, pixels)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "packbits"])
@@ -74,10 +89,11 @@ def test_files_of_pillow_are_read_as_pillow_reads_them(make_pixels, write_pillow
         np.testing.assert_array_equal(decode(data).pixels.squeeze(), pillow_pixels(data))
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"compression": "deflate", "predictor": 2}])
 @pytest.mark.parametrize("tile", [None, (16, 16)])
-def test_planar_channels_come_last(make_pixels, write_tiff, tile):
+def test_planar_channels_come_last(make_pixels, write_tiff, tile, options):
     planes = make_pixels((3, 37, 45), "uint16")
-    data = write_tiff(planes, planarconfig="separate", photometric="rgb", tile=tile)
+    data = write_tiff(planes, planarconfig="separate", photometric="rgb", tile=tile, **options)
     image = decode(data)
     np.testing.assert_array_equal(image.pixels, np.moveaxis(planes, 0, -1))
     assert image.pixels.flags.c_contiguous

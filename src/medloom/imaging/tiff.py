@@ -1,7 +1,8 @@
 """TIFF and BigTIFF.
 
-The directories are read here, and every strip or tile is found to lie in the file and in the budget and to be whole,
-before libtiff decodes the page. What it returns must have the shape and type that the directory announced.
+The directories are read here, and every strip or tile is found to lie in the file and in the budget and to be whole.
+Most compressed pages are put together here from what that check decoded; libtiff decodes the others, and what it
+returns must have the shape and type that the directory announced.
 
 A page that says it is a smaller copy of another one (a thumbnail, a level of a pyramid) is no page of its own: pages
 are counted without them.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import imagecodecs
@@ -19,7 +22,7 @@ import numpy as np
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import ORIENTATION_TAG, orient, swaps_axes
-from medloom.imaging.tiff_chunks import Chunk, check_bytes, check_jpeg, checks_bytes
+from medloom.imaging.tiff_chunks import Chunk, check_jpeg, decoded, is_decoded
 from medloom.imaging.tiff_ifd import TiffFile, TiffTags, directory_offsets, is_reduced, open_file, read_tags
 from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
@@ -37,6 +40,7 @@ _COMPRESSIONS = {
 }  # fmt: skip
 _BILEVEL_ONLY = (2, 3, 4)
 _UNTYPED = 4
+_PLAIN, _DIFFERENCES, _FLOATING = 1, 2, 3
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _DTYPES = {
     (1, 1): "bool", (1, 8): "uint8", (1, 16): "uint16", (1, 32): "uint32", (1, 64): "uint64",
@@ -59,7 +63,12 @@ class _Page:
     photometric: int
     planar: bool
     orientation: int
+    predictor: int
     tags: TiffTags
+
+    @property
+    def samples_in_plane(self) -> int:
+        return 1 if self.planar else self.samples
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -98,8 +107,7 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     number, offset = directories[choose_page(page, len(directories))]
     found = _page(read_tags(file, offset), number)
     header = _header(found, len(directories), budget)
-    _check_coded(found, _chunks(found, budget), budget)
-    pixels = orient(_meaning(_stored(data, found), found), found.orientation)
+    pixels = orient(_meaning(_stored(found, budget), found), found.orientation)
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise _contradiction(pixels)
     return Image(pixels, "tiff", notes=(*found.notes, *left_out))
@@ -109,6 +117,8 @@ def _directories(data: bytes, budget: Budget) -> tuple[TiffFile, list[tuple[int,
     """Return number and offset of each page, and a note where smaller copies are none; unless there is nothing else."""
     file = open_file(data)
     every = list(enumerate(directory_offsets(file, budget.max_frames)))
+    if len(every) == 1:
+        return file, every, ()
     pages = [(number, offset) for number, offset in every if not is_reduced(file, offset)]
     if not pages or len(pages) == len(every):
         return file, every, ()
@@ -133,6 +143,7 @@ def _page(tags: TiffTags, number: int) -> _Page:
         photometric=tags.integer(_PHOTOMETRIC, _BLACK_IS_ZERO if samples < 3 else _RGB),
         planar=tags.integer(_PLANAR, 1) == 2,
         orientation=tags.integer(ORIENTATION_TAG, 1),
+        predictor=tags.integer(_PREDICTOR, _PLAIN),
         tags=tags,
     )
     _check_supported(page)
@@ -162,7 +173,7 @@ def _check_supported(page: _Page) -> None:
             field="PhotometricInterpretation",
             hint="Save it as grey or RGB.",
         )
-    if page.tags.integer(_PREDICTOR, 1) not in (1, 2, 3):
+    if page.predictor not in (_PLAIN, _DIFFERENCES, _FLOATING):
         raise DecodeError("unsupported", "the predictor is not 1, 2 or 3", field="Predictor")
 
 
@@ -210,20 +221,21 @@ class _Grid:
     across: int
     planes: int
 
+    def rows(self, page: _Page, number: int) -> int:
+        """Return the rows of the page that a strip has; the last one may have fewer than the others."""
+        return min(self.height, page.height - number // self.across % self.down * self.height)
 
-def _chunks(page: _Page, budget: Budget) -> tuple[_Grid, list[Chunk]]:
-    """Find all strips or tiles: announced, in the file, and within the budget."""
-    grid = _grid(page, budget)
+
+def _chunks(page: _Page, grid: _Grid) -> Iterator[Chunk]:
+    """Find all strips or tiles: announced, in the file, and within the budget. It is checked here and now."""
     tags, expected = page.tags, grid.down * grid.across * grid.planes
     offsets = tags.integers(_TILE_OFFSETS if grid.tiled else _STRIP_OFFSETS, expected)
     counts = tags.integers(_TILE_BYTES if grid.tiled else _STRIP_BYTES, expected)
     _check_extents(offsets, counts, expected, len(tags.file.data))
-    chunks = list[Chunk]()
-    for number, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
-        above = number // grid.across % grid.down * grid.height
-        rows = grid.height if grid.tiled else min(grid.height, page.height - above)
-        chunks.append(Chunk(offset, offset + count, rows, grid.height))
-    return grid, chunks
+    return (
+        Chunk(offset, offset + count, grid.height if grid.tiled else grid.rows(page, number), grid.height)
+        for number, (offset, count) in enumerate(zip(offsets, counts, strict=True))
+    )
 
 
 def _check_extents(offsets: tuple[int, ...], counts: tuple[int, ...], expected: int, size: int) -> None:
@@ -251,21 +263,41 @@ def _grid(page: _Page, budget: Budget) -> _Grid:
     return _Grid(tiled, height, width, down, across, page.samples if page.planar else 1)
 
 
-def _check_coded(page: _Page, found: tuple[_Grid, list[Chunk]], budget: Budget) -> None:
-    """Find each strip or tile to be whole, as far as its compression can tell."""
-    grid, chunks = found
-    data = page.tags.file.data
-    if page.compression == _JPEG:
-        check_jpeg(data, chunks, page.tags.text(_JPEG_TABLES), grid.width, budget)
-    elif checks_bytes(page.compression):
-        bits = grid.width * (1 if page.planar else page.samples) * page.tags.integer(_BITS, 1)
+def _stored(page: _Page, budget: Budget) -> Pixels:
+    """Return the samples as they are stored, as (H, W, C); each strip or tile is whole, if its compression can tell."""
+    grid = _grid(page, budget)
+    chunks, data = _chunks(page, grid), page.tags.file.data
+    if is_decoded(page.compression):
+        bits = grid.width * page.samples_in_plane * page.tags.integer(_BITS, 1)
         reverse = page.tags.integer(_FILL_ORDER, 1) == 2
-        check_bytes(data, chunks, page.compression, -(-bits // 8), reverse=reverse)
+        parts = decoded(data, chunks, page.compression, -(-bits // 8), reverse=reverse)
+        if page.dtype != "bool" and page.predictor != _FLOATING:
+            return _put_together(page, grid, parts)
+        deque(parts, maxlen=0)
+    elif page.compression == _JPEG:
+        check_jpeg(data, chunks, page.tags.text(_JPEG_TABLES), grid.width, budget)
+    return _by_libtiff(page)
 
 
-def _stored(data: bytes, page: _Page) -> Pixels:
-    """Return the samples as they are stored, as (H, W, C)."""
-    stored: Pixels = imagecodecs.tiff_decode(data, index=page.number)
+def _put_together(page: _Page, grid: _Grid, parts: Iterable[bytes | bytearray]) -> Pixels:
+    """Lay the rows of strips or tiles into their place; by the predictor 2 they are differences along the row."""
+    samples, dtype = page.samples_in_plane, np.dtype(f"u{np.dtype(page.dtype).itemsize}")
+    pixels = np.empty((grid.planes, page.height, page.width, samples), dtype)
+    for number, part in enumerate(parts):
+        plane, place = divmod(number, grid.down * grid.across)
+        down, across = divmod(place, grid.across)
+        there = pixels[plane, down * grid.height :, across * grid.width :][: grid.height, : grid.width]
+        count = len(there) * grid.width * samples
+        rows = np.frombuffer(part, dtype.newbyteorder(page.tags.file.order), count).reshape(-1, grid.width, samples)
+        if page.predictor == _DIFFERENCES:  # of whole numbers with overflow, whatever the samples are
+            rows = np.cumsum(rows, axis=1, dtype=dtype)
+        there[:] = rows[:, : there.shape[1]]
+    meant = pixels.view(page.dtype)
+    return np.moveaxis(meant[..., 0], 0, -1) if page.planar else meant[0]
+
+
+def _by_libtiff(page: _Page) -> Pixels:
+    stored: Pixels = imagecodecs.tiff_decode(page.tags.file.data, index=page.number)
     if stored.shape != page.stored_shape or stored.dtype != page.dtype:
         raise _contradiction(stored)
     if page.samples == 1:

@@ -1,4 +1,4 @@
-"""Strips and tiles of a TIFF: each is found to be whole before libtiff decodes the page.
+"""Strips and tiles of a TIFF, each found to be whole.
 
 libtiff stops as soon as a strip has given as many bytes as it owes. So it never comes to the checksum, and a strip that
 is damaged but long enough is decoded without a word. Here each is decoded to its end: checksums are compared, and what
@@ -11,7 +11,7 @@ Source: TIFF 6.0, sections 9, 13 and 15; TIFF Technical Note 2 (JPEG).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from medloom.errors import DecodeError
 from medloom.imaging.jpeg import decode_stream
 from medloom.imaging.types import Budget
 
-__all__ = ["Chunk", "check_bytes", "check_jpeg", "checks_bytes"]
+__all__ = ["Chunk", "check_jpeg", "decoded", "is_decoded"]
 
 _DECODERS: dict[int, Callable[..., Any]] = {
     5: imagecodecs.lzw_decode,
@@ -53,18 +53,20 @@ class Chunk:
     most: int
 
 
-def checks_bytes(compression: int) -> bool:
-    """Whether `check_bytes` knows a compression."""
+def is_decoded(compression: int) -> bool:
+    """Whether `decoded` knows a compression."""
     return compression in _DECODERS
 
 
-def check_bytes(data: bytes, chunks: Iterable[Chunk], compression: int, row_bytes: int, *, reverse: bool) -> None:
-    """Decode each strip or tile to its end, and compare the length with that of its rows.
+def decoded(
+    data: bytes, chunks: Iterable[Chunk], compression: int, row_bytes: int, *, reverse: bool
+) -> Iterator[bytes | bytearray]:
+    """Decode each strip or tile to its end, and yield the bytes of its rows, which a predictor may have changed.
 
     Args:
         data: The file.
         chunks: Its strips or tiles.
-        compression: One that `checks_bytes`.
+        compression: One that ``is_decoded``.
         row_bytes: Length of a row.
         reverse: Whether the bits of each byte are stored in reverse (FillOrder 2).
 
@@ -77,11 +79,12 @@ def check_bytes(data: bytes, chunks: Iterable[Chunk], compression: int, row_byte
         if reverse:
             coded = coded.translate(_REVERSED)
         try:
-            length = len(decoder(coded, out=chunk.most * row_bytes + 1))  # a byte more shows what is too long
+            rows = decoder(coded, out=chunk.most * row_bytes + 1)  # a byte more shows what is too long
         except _DAMAGE as error:
             raise _damaged("a strip or tile cannot be decompressed to its end") from error
-        if not chunk.rows * row_bytes <= length <= chunk.most * row_bytes:
+        if not chunk.rows * row_bytes <= len(rows) <= chunk.most * row_bytes:
             raise _damaged(f"a strip or tile does not decompress to its {chunk.rows * row_bytes} bytes")
+        yield rows
 
 
 def check_jpeg(data: bytes, chunks: Iterable[Chunk], tables: bytes, width: int, budget: Budget) -> None:
