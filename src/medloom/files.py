@@ -22,8 +22,6 @@ from typing import Any
 __all__ = [
     "TemporaryFolder",
     "cache_dir",
-    "holder_of",
-    "holding",
     "read_json",
     "remove_abandoned",
     "replacing",
@@ -124,78 +122,6 @@ def _lock(path: Path, *, needed: bool = False) -> int | None:
             return number
     os.close(number)
     return None
-
-
-@contextmanager
-def holding(path: Path, record: object) -> Iterator[bool]:
-    """Hold a file that says who is at work; it goes with the block, and its lock with the process.
-
-    What a killed process left is taken over. On a file system without locks everyone may hold it.
-
-    Args:
-        path: The file; its folder must be there.
-        record: What it says, as JSON.
-
-    Yields:
-        Whether it is held; if not, another process holds it and nothing was changed.
-    """
-    number = _hold(path)
-    if number is None:
-        yield False
-        return
-    try:
-        os.ftruncate(number, 0)
-        os.write(number, json.dumps(record).encode())
-        yield True
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(number)
-
-
-def _hold(path: Path) -> int | None:
-    """Make a file and lock it; None if another process has it."""
-    while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(number)
-            return None
-        except OSError:  # a file system without locks
-            return number
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(number), path.lstat()):
-                return number
-        os.close(number)  # whoever held it has removed it in between
-
-
-def holder_of(path: Path) -> dict[str, Any] | None:
-    """Return what the process says that holds a file.
-
-    Returns:
-        None if nobody holds it; an empty mapping if it says nothing that can be read.
-    """
-    try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _said(path)
-    except OSError:  # a file system without locks: nobody can tell
-        return None
-    finally:
-        os.close(number)
-    return None
-
-
-def _said(path: Path) -> dict[str, Any]:
-    try:
-        said = read_json(path)
-    except (OSError, ValueError):  # it is only just being written, or has gone
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 @functools.cache

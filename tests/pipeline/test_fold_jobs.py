@@ -11,7 +11,8 @@ import torch
 from medloom.backends import LocalBackend, Slot
 from medloom.errors import RecipeError
 from medloom.jobs import path_of
-from medloom.pipeline import Run, fold_job, fold_runs, plan_slots, planned_jobs, sole
+from medloom.locks import sole
+from medloom.pipeline import Run, fold_job, fold_runs, plan_slots, planned_jobs
 from medloom.training import precision, processes
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -15,7 +15,8 @@ import torch
 
 from medloom.cli.main import main
 from medloom.files import sha256_file
-from medloom.pipeline import Run, is_measured, sole
+from medloom.locks import sole
+from medloom.pipeline import Run, is_measured
 from medloom.training.tree import read_tree
 
 pytestmark = [

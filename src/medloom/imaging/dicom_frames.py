@@ -386,8 +386,8 @@ def _jpeg(frame: bytes, module: PixelModule, *, lossless: bool) -> tuple[Pixels,
 def _jpeg_deep(frame: bytes, module: PixelModule) -> Pixels:
     """Decode samples of 12 bits or without loss; colours are not converted.
 
-    Where the data end early libjpeg goes on with zeros and warns, which is not to be heard here. So the frame is
-    decoded once more with other bytes after its data: a whole one does not change, as none of them is read.
+    Where the data end early libjpeg goes on with zeros and warns, but imagecodecs does not pass the warning on. So the
+    frame is decoded once more with other bytes after its data: a whole one does not change, as none of them is read.
     """
     space = {1: "GRAY", 3: "RGB"}[module.samples]
     end = frame.rindex(b"\xff\xd9")

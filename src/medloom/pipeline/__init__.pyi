@@ -14,7 +14,6 @@ from .places import resolve_images as resolve_images
 from .result import RunResult as RunResult
 from .runs import Run as Run
 from .runs import open_run as open_run
-from .runs import sole as sole
 from .stages.evaluate import evaluate as evaluate
 from .stages.package import package as package
 from .stages.prepare import prepare as prepare

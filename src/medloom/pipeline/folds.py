@@ -14,10 +14,11 @@ from typing import Any
 from medloom import evaluation, models, training
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
+from medloom.locks import sole
 from medloom.pipeline.graph import export
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images, remember_images
-from medloom.pipeline.runs import Run, sole
+from medloom.pipeline.runs import Run
 from medloom.pipeline.stages.evaluate import evaluate
 from medloom.pipeline.stages.package import package_network
 from medloom.pipeline.stages.train import train

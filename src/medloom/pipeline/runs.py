@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from medloom.pipeline.names import RUNS
 from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
-__all__ = ["Run", "is_busy", "open_run", "refuse_every_fold", "sole"]
+__all__ = ["Run", "open_run", "refuse_every_fold"]
 
 _OPEN: tuple[object, ...] = ("auto", [])
 """Values with which a recipe leaves something to be found out."""
@@ -130,46 +127,6 @@ def refuse_every_fold(recipe: Recipe) -> None:
             f"split.folds is {recipe.split.folds}, and this command does one split: `medloom run` does every fold and "
             "their ensemble; for one of them say which, such as --set split.fold=0"
         )
-
-
-@contextlib.contextmanager
-def sole(folder: Path, waits: Callable[[], object] | None = None) -> Iterator[None]:
-    """Work in a folder as the only process that asks for it so; wait for another one to end.
-
-    Args:
-        folder: It must be there.
-        waits: Called if another process is at work there.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            _lock(handle, waits)
-        yield
-    finally:
-        os.close(handle)
-
-
-def is_busy(folder: Path) -> bool:
-    """Return whether a process works in a folder as the only one."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(handle)
-    return False
-
-
-def _lock(handle: int, waits: Callable[[], object] | None) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if waits:
-            waits()
-        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _has_begun(folder: Path) -> bool:

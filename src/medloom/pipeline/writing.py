@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from medloom.errors import UserError
-from medloom.files import TemporaryFolder, holder_of, holding
-from medloom.pipeline.runs import is_busy
+from medloom.files import TemporaryFolder
+from medloom.locks import holder_of, holding, is_held
 
 __all__ = ["OURS", "writing"]
 
@@ -80,7 +80,7 @@ def _refuse_others_nearby(folder: Path) -> None:
         record = holder_of(near / _RECORD)
         if record is not None:
             raise _busy(near, record)
-    if is_busy(folder):
+    if is_held(folder):
         raise UserError(f"{folder} is still written by a fold of a command that has ended; it ends in a moment")
 
 
@@ -103,9 +103,7 @@ def _make(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _undone_on_failure(folder: Path) -> Iterator[None]:
-    if not (
-        folder / "recipe.yaml"
-    ).is_file():  # what is found out about a new run stays, for whoever looks for the fault
+    if not (folder / "recipe.yaml").is_file():  # what is found out about a new run stays, for who looks for the fault
         yield
         return
     aside = TemporaryFolder(_ASIDE, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,17 @@ __all__ = [
     "PROBABILITIES",
     "Answers",
     "Difference",
+    "Kinded",
     "Point",
     "Prediction",
     "check_keys",
     "compare_probabilities",
-    "expect",
     "golden_file",
     "is_share",
     "npy_bytes",
 ]
 
 Floats32 = NDArray[np.float32]
-T = TypeVar("T")
 
 JSON = "application/json"
 PNG = "image/png"
@@ -206,12 +205,16 @@ def is_share(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.0 <= value <= 1.0
 
 
-def expect(value: object, wanted: type[T]) -> T:
-    """Take a value for one of a class, in a file that only such values reach.
+class Kinded:
+    """What exists for one kind of answer alone."""
 
-    Raises:
-        TypeError: If it is of another one, which is an error of the program.
-    """
-    if not isinstance(value, wanted):
-        raise TypeError(f"a {type(value).__name__} where a {wanted.__name__} is needed")
-    return value
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Take a value for one of this class, in a file that only such values reach.
+
+        Raises:
+            TypeError: If it is of another one, which is an error of the program.
+        """
+        if not isinstance(value, cls):
+            raise TypeError(f"a {type(value).__name__} where a {cls.__name__} is needed")
+        return value

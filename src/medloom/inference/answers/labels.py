@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,10 @@ from medloom.inference.answers.base import (
     JSON,
     PROBABILITIES,
     Difference,
+    Kinded,
     Point,
-    Prediction,
     check_keys,
     compare_probabilities,
-    expect,
     is_share,
     npy_bytes,
 )
@@ -47,7 +46,7 @@ _EVEN = 0.5
 
 
 @dataclass(frozen=True)
-class LabelPoint:
+class LabelPoint(Kinded):
     """Where a probability becomes a decision.
 
     Args:
@@ -65,22 +64,13 @@ class LabelPoint:
             if not 0.0 <= threshold <= 1.0:
                 raise ValueError(f"a threshold is {threshold}; it must lie between 0 and 1")
 
-    @classmethod
-    def of(cls, point: Point) -> Self:
-        """Take an operating point for one of labels, in a file that only such points reach.
-
-        Raises:
-            TypeError: If it is of another kind, which is an error of the program.
-        """
-        return expect(point, cls)
-
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {"thresholds": list(self.thresholds)}
 
 
 @dataclass(frozen=True)
-class LabelPrediction:
+class LabelPrediction(Kinded):
     """What the model says about one image.
 
     Args:
@@ -100,15 +90,6 @@ class LabelPrediction:
     gaps: MetadataGaps | None
     probabilities: Floats32 = field(compare=False)
     says: Callable[[LabelPrediction], dict[str, Any]] = field(compare=False, repr=False)
-
-    @classmethod
-    def of(cls, prediction: Prediction) -> Self:
-        """Take a prediction for one of labels, in a file that only such predictions reach.
-
-        Raises:
-            TypeError: If it is of another kind, which is an error of the program.
-        """
-        return expect(prediction, cls)
 
     @property
     def by_name(self) -> dict[str, float]:

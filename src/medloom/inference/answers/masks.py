@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,10 @@ from medloom.inference.answers.base import (
     PNG,
     PROBABILITIES,
     Difference,
+    Kinded,
     Point,
-    Prediction,
     check_keys,
     compare_probabilities,
-    expect,
     golden_file,
     is_share,
     npy_bytes,
@@ -46,7 +45,7 @@ _MASK_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class MaskPoint:
+class MaskPoint(Kinded):
     """Where a pixel becomes foreground.
 
     Args:
@@ -66,22 +65,13 @@ class MaskPoint:
         if self.min_region_px < 0:
             raise ValueError(f"min_region_px is {self.min_region_px}; it must not be negative")
 
-    @classmethod
-    def of(cls, point: Point) -> Self:
-        """Take an operating point for one of masks, in a file that only such points reach.
-
-        Raises:
-            TypeError: If it is of another kind, which is an error of the program.
-        """
-        return expect(point, cls)
-
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {"threshold": self.threshold, "min_region_px": self.min_region_px}
 
 
 @dataclass(frozen=True, eq=False)
-class MaskPrediction:
+class MaskPrediction(Kinded):
     """What the model says about each pixel of one image, in that image's own geometry.
 
     Args:
@@ -101,15 +91,6 @@ class MaskPrediction:
     area_px: int
     area_mm2: float | None
     point: MaskPoint
-
-    @classmethod
-    def of(cls, prediction: Prediction) -> Self:
-        """Take a prediction for a mask, in a file that only such predictions reach.
-
-        Raises:
-            TypeError: If it is of another kind, which is an error of the program.
-        """
-        return expect(prediction, cls)
 
     @property
     def has_foreground(self) -> bool:
@@ -174,7 +155,7 @@ class MaskPrediction:
 
 @dataclass(frozen=True)
 class MaskAnswers:
-    """How masks are made; see ``medloom.inference.postprocess`` for the rule."""
+    """How masks are made; the rule is in ``medloom.inference.postprocess``."""
 
     forms: tuple[str, ...] = (JSON, PNG, NPY)
     golden: tuple[str, ...] = (PROBABILITIES, _MASK)

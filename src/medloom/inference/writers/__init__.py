@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from medloom.inference.inputs import Entry
@@ -47,8 +47,8 @@ def predict_files(
     Returns:
         One result for each image or page, in order; a bad one has an ``error``.
     """
-    write = KINDS[predictor.target.kind].predict_files
-    return list(write(predictor, images, folder, metadata=metadata, page=page, progress=progress))
+    writer = KINDS[predictor.target.kind]
+    return list(writer.write(predictor, _each(images, metadata, progress), folder, page))
 
 
 def summary(target: Target, results: Sequence[FileResult]) -> Summary:
@@ -59,3 +59,13 @@ def summary(target: Target, results: Sequence[FileResult]) -> Summary:
         results: What ``predict_files`` returned.
     """
     return KINDS[target.kind].summary(target, results)
+
+
+def _each(
+    images: Sequence[Entry], metadata: Sequence[Metadata], progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[Entry, Metadata]]:
+    """Yield each image with its metadata, and report an image as done when the next one is asked for."""
+    for done, pair in enumerate(zip(images, metadata or [{}] * len(images), strict=True), start=1):
+        yield pair
+        if progress:
+            progress(done, len(images))

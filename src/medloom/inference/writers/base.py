@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,10 @@ from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.targets import Target
 
-__all__ = ["TABLE", "FileResult", "Summary", "Writer", "each", "unknown_categories", "write_rows"]
+__all__ = ["TABLE", "FileResult", "Given", "Summary", "Writer", "unknown_categories", "write_rows"]
 
 TABLE = "predictions.csv"
 """Name of the table in the output folder."""
-
-Progress = Callable[[int, int], None]
 
 
 class FileResult(Protocol):
@@ -67,35 +65,20 @@ class Summary:
     warnings: tuple[str, ...] = ()
 
 
+Given = Iterable[tuple[Entry, Metadata]]
+"""Images, each with its metadata."""
+
+
 class Writer(Protocol):
     """Writes the predictions of one kind of answer."""
 
-    def predict_files(
-        self,
-        predictor: Predictor,
-        images: Sequence[Entry],
-        folder: Path,
-        *,
-        metadata: Sequence[Metadata] = (),
-        page: int | None = None,
-        progress: Progress | None = None,
-    ) -> Sequence[FileResult]:
+    def write(self, predictor: Predictor, given: Given, folder: Path, page: int | None) -> Sequence[FileResult]:
         """See ``medloom.inference.writers.predict_files``."""
         ...
 
     def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
         """Return what was found."""
         ...
-
-
-def each(
-    images: Sequence[Entry], metadata: Sequence[Metadata], progress: Progress | None
-) -> Iterator[tuple[Entry, Metadata]]:
-    """Yield each image with its metadata, and report an image as done when the next one is asked for."""
-    for done, pair in enumerate(zip(images, metadata or [{}] * len(images), strict=True), start=1):
-        yield pair
-        if progress:
-            progress(done, len(images))
 
 
 def unknown_categories(results: Sequence[FileResult]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.inference.volumes import slices_of
-from medloom.inference.writers.base import TABLE, FileResult, Summary, each, unknown_categories, write_rows
+from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, unknown_categories, write_rows
 from medloom.targets import Target
 
 __all__ = ["LabelResult", "LabelWriter"]
@@ -75,19 +75,9 @@ class LabelWriter:
 
     score: str
 
-    def predict_files(
-        self,
-        predictor: Predictor,
-        images: Sequence[Entry],
-        folder: Path,
-        *,
-        metadata: Sequence[Metadata] = (),
-        page: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Sequence[LabelResult]:
+    def write(self, predictor: Predictor, given: Given, folder: Path, page: int | None) -> Sequence[LabelResult]:
         """Predict images one by one, each page of a file that has several unless one was asked for."""
-        pairs = each(images, metadata, progress)
-        results = [result for image, row in pairs for result in _predict_file(predictor, image, row, page)]
+        results = [result for image, row in given for result in _predict_file(predictor, image, row, page)]
         self._write(folder / TABLE, predictor.target, results)
         return results
 

@@ -5,7 +5,7 @@ A bad file never stops the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +24,7 @@ from medloom.inference.pictures import overlay
 from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
 from medloom.inference.volumes import VolumePrediction, predict_volume
-from medloom.inference.writers.base import TABLE, FileResult, Summary, each, unknown_categories, write_rows
+from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, unknown_categories, write_rows
 from medloom.targets import Target
 
 __all__ = ["MaskResult", "MaskWriter"]
@@ -80,24 +80,14 @@ class MaskResult:
 class MaskWriter:
     """Writes ``masks/``, ``overlays/`` and ``predictions.csv``."""
 
-    def predict_files(
-        self,
-        predictor: Predictor,
-        images: Sequence[Entry],
-        folder: Path,
-        *,
-        metadata: Sequence[Metadata] = (),
-        page: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Sequence[MaskResult]:
+    def write(self, predictor: Predictor, given: Given, folder: Path, page: int | None) -> Sequence[MaskResult]:
         """Predict images one by one.
 
         A volume is a NIfTI file or a DICOM series: its mask is ``masks/NAME.nii.gz`` with the same affine and shape,
         the class index of each voxel.
         """
         names = _OutputNames()
-        pairs = each(images, metadata, progress)
-        results = [_predict_file(predictor, image, row, folder, names, page) for image, row in pairs]
+        results = [_predict_file(predictor, image, row, folder, names, page) for image, row in given]
         write_rows(folder / TABLE, [field.name for field in fields(MaskResult)], map(asdict, results))
         return results
 

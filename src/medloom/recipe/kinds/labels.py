@@ -298,30 +298,31 @@ class LabelsRecipe(Recipe):
         return self
 
 
-class BinaryRecipe(LabelsRecipe):
+class ClassesRecipe(LabelsRecipe):
+    """Everything about a run that predicts classes or labels."""
+
+    loss: _ClassesLoss = _ClassesLoss()
+    train: _ClassesTrain = _ClassesTrain()
+
+
+class BinaryRecipe(ClassesRecipe):
     """Everything about a run that predicts one of two classes."""
 
     target: BinaryTarget = BinaryTarget()
-    loss: _ClassesLoss = _ClassesLoss()
-    train: _ClassesTrain = _ClassesTrain()
     evaluate: ClassesEvaluate = ClassesEvaluate()
 
 
-class MultiClassRecipe(LabelsRecipe):
+class MultiClassRecipe(ClassesRecipe):
     """Everything about a run that predicts one of several classes."""
 
     target: MultiClassTarget = MultiClassTarget()
-    loss: _ClassesLoss = _ClassesLoss()
-    train: _ClassesTrain = _ClassesTrain()
 
 
-class MultiLabelRecipe(LabelsRecipe):
+class MultiLabelRecipe(ClassesRecipe):
     """Everything about a run that predicts any of several labels."""
 
     target: MultiLabelTarget = MultiLabelTarget()
     data: ColumnsData = ColumnsData()
-    loss: _ClassesLoss = _ClassesLoss()
-    train: _ClassesTrain = _ClassesTrain()
     evaluate: ClassesEvaluate = ClassesEvaluate()
 
 
