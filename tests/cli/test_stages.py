@@ -169,9 +169,11 @@ def test_a_run_may_be_a_folder_anywhere(stages, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_with_something_else_in_it_is_not_made_a_run(stages, tmp_path, capsys):
+@pytest.mark.parametrize("folder", ["./images", "./missing/../images"])
+def test_a_folder_with_something_else_in_it_is_not_made_a_run(stages, tmp_path, capsys, folder):
     (tmp_path / "images" / "scan.tif").write_bytes(b"")
-    assert main(["run", "brain-mri", "--data", "images", "--run", "./images"]) == 2
+    assert main(["run", "brain-mri", "--data", "images", "--run", folder]) == 2
+    assert not (tmp_path / "missing").exists()
     assert "it is not empty and it is not a run" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "images").iterdir()] == ["scan.tif"]
 

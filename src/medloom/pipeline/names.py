@@ -26,7 +26,8 @@ def run_folder(name: str | Path, runs: Path = RUNS) -> Path:
         ('runs/brain-2', 'elsewhere/brain-2')
     """
     if isinstance(name, Path) or "/" in name:
-        return Path(name).expanduser()
+        path = Path(name).expanduser()
+        return path.resolve() if ".." in path.parts else path  # else what is looked at may not be what is written
     if not _NAME.fullmatch(name):
         raise UserError(
             f"--run {name!r}: a name has letters, digits, dots, hyphens and underscores, begins with a letter or a "
