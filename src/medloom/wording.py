@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-__all__ = ["NOT_DEFINED", "counted", "metric_text", "nearest"]
+__all__ = ["NOT_DEFINED", "counted", "metric_text", "nearest", "one_line"]
 
 NOT_DEFINED = "not defined here"
 """What is said of a metric that the cases do not allow, such as a sensitivity without a positive case."""
@@ -32,6 +32,22 @@ def nearest(word: str, valid: Sequence[str]) -> str:
     """Return ``, did you mean 'x'?`` for the valid word nearest to ``word``, or nothing."""
     match = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
     return f", did you mean {match[0]!r}?" if match else ""
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """Return text that others wrote as one line that a terminal may show: control characters escaped, long ones cut.
+
+    Args:
+        text: Such as the message of a library, which may quote a file.
+        most: Longest result in characters.
+
+    Example:
+        >>> one_line("first\\n  second \\x1b[31mred")
+        'first second \\\\x1b[31mred'
+    """
+    words = " ".join(text[: most + 1].split())
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
 def metric_text(metric: Mapping[str, float | int | None], unit: str = "share") -> str:

@@ -1,10 +1,11 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from medloom.errors import DecodeError, InputError, MedloomError
-from medloom.imaging import Image
+from medloom.errors import BundleError, DecodeError, InputError, MedloomError
+from medloom.imaging import Budget, Image
 from medloom.inference import MaskPoint
 
 
@@ -44,6 +45,67 @@ def test_bytes_image_and_array_give_the_same(make_predictor):
     for other in answers[1:]:
         np.testing.assert_array_equal(other.probabilities, answers[0].probabilities)
         np.testing.assert_array_equal(other.mask, answers[0].mask)
+
+
+def test_a_path_gives_what_its_bytes_give(make_predictor, tmp_path):
+    pixels = _with_square(40, 40)
+    (tmp_path / "ä b.npy").write_bytes(_npy(pixels))
+    predictor = make_predictor()
+    expected = predictor.predict(pixels).probabilities
+    batch = predictor.predict_batch([tmp_path / "ä b.npy", str(tmp_path / "ä b.npy"), pixels])
+    for found in (predictor.predict(tmp_path / "ä b.npy"), predictor.predict(str(tmp_path / "ä b.npy")), *batch):
+        np.testing.assert_array_equal(found.probabilities, expected)
+
+
+def test_a_path_may_name_a_larger_file_than_bytes_may_be_unless_a_budget_is_given(make_predictor, tmp_path):
+    pixels = np.zeros((3000, 3000, 3), np.uint8)
+    (tmp_path / "large.npy").write_bytes(_npy(pixels))
+    predictor = make_predictor()
+    assert predictor.predict(tmp_path / "large.npy").mask.shape == (3000, 3000)
+    for refused in (predictor, replace(predictor, budget=Budget(max_pixels=1000))):
+        image = _npy(pixels) if refused is predictor else tmp_path / "large.npy"
+        with pytest.raises(DecodeError, match="too_large"):
+            refused.predict(image)
+
+
+def test_a_path_without_an_image_is_refused(make_predictor, tmp_path):
+    for path in (tmp_path / "none.png", tmp_path, "", "data:image/png;base64,AAAA"):
+        with pytest.raises(InputError, match="path of one image"):
+            make_predictor().predict(path)
+
+
+BROKEN = {
+    "NaN": np.full((8, 8, 3), np.nan),
+    "one NaN": np.where(np.arange(192).reshape(8, 8, 3) == 100, np.nan, 1.0).astype(np.float32),
+    "infinite": np.full((8, 8, 3), np.inf, np.float16),
+    "beyond float32": np.full((8, 8, 3), [-1e300, 0, 1e300]),
+    "text": np.full((8, 8, 3), "a"),
+    "objects": np.full((8, 8, 3), None),
+    "complex": np.zeros((8, 8, 3), complex),
+    "empty": np.zeros((0, 8, 3)),
+    "four axes": np.zeros((2, 8, 8, 3)),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_pixels_that_make_no_sense_are_the_callers_mistake_not_the_models(make_predictor, name):
+    for predictor in (make_predictor(), make_predictor(preprocess={"window": (0.0, 1.0)})):
+        with pytest.raises(InputError, match=r"expected|takes"):
+            predictor.predict(BROKEN[name])
+        if BROKEN[name].ndim == 3:
+            with pytest.raises(InputError, match="expected"):
+                predictor.predict(Image(BROKEN[name], "npy"))
+
+
+def test_an_answer_of_another_shape_is_refused(make_predictor):
+    class Other:
+        name = "other"
+
+        def run(self, batch_nchw, table_nf=None):
+            return np.zeros((len(batch_nchw), 2, 5, 5), np.float32)
+
+    with pytest.raises(BundleError, match=r"\(1, 2, 5, 5\); expected \(1, 1, 32, 32\)"):
+        make_predictor(Other()).predict(_with_square(8, 8))
 
 
 def test_a_grey_image_needs_no_channel_axis(make_predictor):

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloom.data.metadata import TableEncoding
-from medloom.errors import MedloomError
-from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
+from medloom.errors import BundleError, MedloomError
+from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, decode
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction
+from medloom.inference.given import as_image, read_file
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared
 from medloom.inference.runtimes import Runtime
@@ -44,12 +46,12 @@ class Predictor:
         views: How many views of the image are averaged, each for the price of one: 1 is the image, 2 also its mirror
             image, more both moved to each side in turn.
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
-        budget: Limits for the bytes of one image.
+        budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP
-        >>> predictor.predict(Path("image.tif").read_bytes()).plain()["area_px"]  # doctest: +SKIP
+        >>> predictor.predict("image.tif").plain()["area_px"]  # doctest: +SKIP
         812
     """
 
@@ -94,14 +96,15 @@ class Predictor:
         """Predict one image.
 
         Args:
-            image: Bytes of an image file, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
+            image: Path of an image file, its bytes, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
             metadata: Values by column; missing ones count as blank.
             content_type: What the bytes are said to be; checked against what they are.
             page: Page of a file that has several.
 
         Raises:
             DecodeError: If the bytes are not an acceptable image.
-            InputError: If the image is sound but not what this model takes, or so for the metadata.
+            InputError: If there is no such file, pixels are NaN or infinite, the image is not what this model takes,
+                or so for the metadata.
         """
         return self.answer([self.prepare(image, metadata=metadata, content_type=content_type, page=page)])[0]
 
@@ -131,12 +134,12 @@ class Predictor:
         """Encode the metadata, decode, check the channels and preprocess; see ``predict``."""
         said = metadata or {}
         table_nf, gaps = self.encode([said]), gaps_of(self.tables, said)  # first: a refusal that costs next to nothing
+        budget = self.budget
+        if isinstance(image, (str, Path)):
+            image, budget = read_file(image), FILE_BUDGET if budget is DEFAULT_BUDGET else budget
         if isinstance(image, bytes):
-            image = self.decoder(
-                image, content_type=content_type, page=page, budget=self.budget, at_least=self.at_least
-            )
-        given = image if isinstance(image, Image) else Image(np.atleast_3d(image), "array")
-        given = self.preprocess.to_input(given, self.channels)
+            image = self.decoder(image, content_type=content_type, page=page, budget=budget, at_least=self.at_least)
+        given = self.preprocess.to_input(as_image(image), self.channels)
         return Prepared(self.preprocess(given), given.pixels, given.spacing_mm, table_nf, gaps)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[Prediction]:
@@ -168,6 +171,7 @@ class Predictor:
             ``(N, K, h, w)`` probabilities on the network's grid, or ``(N, K)`` for labels of the whole image; float32.
 
         Raises:
+            BundleError: If the network answers with another shape: it is not the one of this bundle.
             MedloomError: If one of them is not finite.
         """
         mean = self._answers.mean(self._seen(batch_nchw, table_nf))
@@ -192,4 +196,8 @@ class Predictor:
         height, width = batch_nchw.shape[2:]
         for number in range(self.views):
             one = view(number, height, width)
-            yield one, self.runtime.run(one.apply(batch_nchw), table_nf)
+            answer = self.runtime.run(one.apply(batch_nchw), table_nf)
+            expected = self._answers.shape(batch_nchw.shape, self.target.outputs)
+            if answer.shape != expected:
+                raise BundleError(f"the model answers with the shape {answer.shape}; expected {expected}")
+            yield one, answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from medloom.inference.metadata import MetadataGaps
 __all__ = ["Decoder", "Input", "Prepared"]
 
 Floats32 = NDArray[np.float32]
-Input = bytes | Image | NDArray[Any]
+Input = str | Path | bytes | Image | NDArray[Any]
 
 
 class Decoder(Protocol):

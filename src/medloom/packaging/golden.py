@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.inference import Predictor
+from medloom.errors import BundleError, DecodeError, InputError
+from medloom.imaging import Budget
+from medloom.inference import Difference, Predictor
 from medloom.inference.answers.base import npy_bytes
-from medloom.packaging.bundle import read_bundle
-from medloom.packaging.manifest import GOLDEN_FOLDER, Golden, golden_files
+from medloom.packaging.bundle import Bundle, build_predictor, read_bundle
+from medloom.packaging.manifest import GOLDEN_FOLDER, Golden, Manifest, golden_files
+from medloom.packaging.replay import FencedRuntime
 from medloom.targets import Target
+from medloom.wording import one_line
 
 __all__ = ["VerifyReport", "golden_entry", "make_golden", "verify"]
 
@@ -22,6 +26,7 @@ _TOLERANCE = 1e-3
 """Largest difference in probability that ``verify`` lets through."""
 
 _SEED = 2026
+_LIMIT_S, _LIMIT_OF_VIEW_S = 40.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def make_golden(predictor: Predictor) -> dict[str, bytes]:
 
 
 def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
-    """Check every file of a bundle and replay its golden example.
+    """Check every file of a bundle and replay its golden example, in a process with limits of time and memory.
 
     Args:
         path: A ``model.tar.gz``, or the folder that it was extracted to.
@@ -79,26 +84,42 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
         What was found, if all is well.
 
     Raises:
-        BundleError: If the bundle is damaged, tampered with or of another format.
+        BundleError: If the bundle is damaged, tampered with of another format, or its model
+            cannot be run within the limits.
         VerifyError: If the model gives another answer than when it was packaged.
     """
     start = time.perf_counter()
     with read_bundle(path) as bundle:
-        manifest, folder = bundle.manifest, bundle.folder
-        predictor = bundle.predictor(runtime=runtime)
-        image = (folder / manifest.golden.input).read_bytes()
-        golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
-        found = predictor.predict(image).difference(golden, manifest.golden.tolerance)
+        manifest, found = bundle.manifest, _replay(bundle, runtime or bundle.manifest.runtime)
     return VerifyReport(
         name=manifest.name,
         phantom=manifest.phantom,
-        runtime=predictor.runtime.name,
+        runtime=runtime or manifest.runtime,
         files=len(manifest.files),
         max_difference=found.probability,
         tolerance=manifest.golden.tolerance,
         differing_px=found.mask_px,
         seconds=time.perf_counter() - start,
     )
+
+
+def _replay(bundle: Bundle, runtime: str) -> Difference:
+    """Ask the model about the golden example, in a process of its own."""
+    folder, manifest = bundle.folder, bundle.manifest
+    with FencedRuntime(folder, runtime, _LIMIT_S + _LIMIT_OF_VIEW_S * manifest.views) as fenced:
+        predictor = replace(build_predictor(manifest, fenced), budget=_budget(manifest))
+        try:
+            image = (folder / manifest.golden.input).read_bytes()
+            golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
+            return predictor.predict(image).difference(golden, manifest.golden.tolerance)
+        except (DecodeError, InputError) as error:
+            raise BundleError(f"the golden example is damaged ({one_line(str(error))})") from error
+
+
+def _budget(manifest: Manifest) -> Budget:
+    """What the golden image may cost: no more than the one that Medloom makes, with room to spare."""
+    height, width = manifest.preprocess.size
+    return Budget(max_pixels=2 * height * width)
 
 
 def _synthetic_image(size: tuple[int, int], channels: int) -> NDArray[np.uint8]:

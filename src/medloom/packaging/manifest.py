@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
@@ -14,11 +25,19 @@ from medloom.inference.answers import KINDS
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
+from medloom.wording import one_line
 
 __all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "ModelEntry", "TrainingData"]
 
 FORMAT: Final = 2
 GOLDEN_FOLDER = "golden/"
+_LARGEST_ARGUMENT = 2**16
+_MOST_SHOWN = 10
+_MOST_VALUES = 2**28
+_MOST_VIEWS = 64
+_SPACE = frozenset("\t\n\r")
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 FileName = Annotated[str, Field(pattern=rf"^{PLAIN_NAME}$", max_length=255)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -53,7 +72,16 @@ class ModelEntry(_Entry):
     args: dict[str, Any]
     in_channels: Annotated[int, Field(ge=1)]
     options: dict[str, Any] = {}
-    table_features: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    table_features: Annotated[tuple[Annotated[int, Field(ge=0, le=_LARGEST_ARGUMENT)], ...], Field(min_length=1)] = (0,)
+
+    @field_validator("args", "options")
+    @classmethod
+    def _buildable(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """Refuse numbers with which a network would never be built, or take all memory."""
+        for value in _leaves(plain):
+            if isinstance(value, (int, float)) and not abs(value) <= _LARGEST_ARGUMENT:
+                raise ValueError(f"a number beyond {_LARGEST_ARGUMENT}")
+        return plain
 
 
 class TrainingData(_Entry):
@@ -79,7 +107,7 @@ class Manifest(_Entry):
 
     format: Literal[2]
     medloom: str
-    name: str
+    name: Name
     phantom: bool
     target: TargetField
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -87,7 +115,7 @@ class Manifest(_Entry):
     preprocess: PreprocessField
     model: ModelEntry
     point: dict[str, Any]
-    views: Annotated[int, Field(ge=1)]
+    views: Annotated[int, Field(ge=1, le=_MOST_VIEWS)]
     tables: tuple[dict[str, Any], ...] = ()
     metrics: dict[str, Any]
     training_data: TrainingData
@@ -102,6 +130,11 @@ class Manifest(_Entry):
             self.operating_point()
         except ValueError as error:
             raise ValueError(f"point: {error}") from error
+        if not self.model.in_channels == len(self.channels) == len(self.input.channels):
+            raise ValueError(f"model.in_channels is {self.model.in_channels} for {len(self.channels)} channels")
+        height, width = self.preprocess.size
+        if height * width * max(len(self.channels), self.target.outputs) > _MOST_VALUES:
+            raise ValueError("an image of preprocess.size with so many channels or outputs takes too much memory")
         if (expected := golden_files(self.target)) != self.golden.answer:
             raise ValueError(f"golden.answer names {', '.join(self.golden.answer)}; expected {', '.join(expected)}")
         return self
@@ -130,23 +163,31 @@ class Manifest(_Entry):
             BundleError: If it is not JSON, of another format, or a value is wrong.
         """
         try:
-            plain = json.loads(data, parse_constant=_refuse_constant)
+            plain = json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_once)
+            _refuse_control(_leaves(plain))
         except (ValueError, RecursionError) as error:
-            raise BundleError(f"bundle.json is not JSON: {error}") from error
+            raise BundleError(f"bundle.json is not sound JSON: {one_line(str(error))}") from error
         found = plain.get("format") if isinstance(plain, dict) else None
         if found != FORMAT:
+            said = one_line(repr(found), 40)
             raise BundleError(
-                f"bundle.json has format {found!r}; this version of Medloom reads {FORMAT}: package the model again"
+                f"bundle.json has format {said}; this version of Medloom reads {FORMAT}: package the model again"
             )
         try:
             return cls.model_validate(plain)
         except ValidationError as error:
-            raise BundleError("bundle.json is wrong: " + "; ".join(map(_line, error.errors()))) from error
+            raise BundleError("bundle.json is wrong: " + _lines(error.errors())) from error
 
 
 def golden_files(target: Target) -> tuple[str, ...]:
     """Return which files hold the golden answer of such a model."""
     return tuple(GOLDEN_FOLDER + name for name in KINDS[target.kind].golden)
+
+
+def _lines(errors: Sequence[Any]) -> str:
+    """The first errors on one line, and how many more there are."""
+    shown = "; ".join(one_line(_line(error)) for error in errors[:_MOST_SHOWN])
+    return shown if len(errors) <= _MOST_SHOWN else f"{shown}; and {len(errors) - _MOST_SHOWN} more"
 
 
 def _line(error: Any) -> str:  # noqa: ANN401 - pydantic's own dictionary
@@ -158,3 +199,30 @@ def _line(error: Any) -> str:  # noqa: ANN401 - pydantic's own dictionary
 
 def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that comes twice: readers disagree about which of the values counts."""
+    plain = dict(pairs)
+    if len(plain) != len(pairs):
+        raise ValueError("a key comes twice")
+    return plain
+
+
+def _leaves(plain: object) -> Iterable[object]:
+    """Every key and value that holds no others."""
+    if isinstance(plain, dict):
+        yield from plain
+        plain = list(plain.values())
+    if isinstance(plain, list):
+        for value in plain:
+            yield from _leaves(value)
+    else:
+        yield plain
+
+
+def _refuse_control(leaves: Iterable[object]) -> None:
+    """Refuse characters that would be orders to the terminal on which a text of the manifest is shown."""
+    for leaf in leaves:
+        if isinstance(leaf, str) and any(unicodedata.category(one) == "Cc" and one not in _SPACE for one in leaf):
+            raise ValueError("a text holds control characters")

@@ -25,7 +25,7 @@ from medloom.imaging.fence.wire import BEGIN, ORDER, REPLY, Wire, error_header, 
 from medloom.imaging.registry import available_codecs
 from medloom.imaging.types import Budget, Image
 
-__all__ = ["main"]
+__all__ = ["fence_in", "main"]
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
@@ -92,7 +92,7 @@ def _end(process: int) -> None:
 def _work(wire: Wire, decode: Decode, growth_bytes: int) -> NoReturn:
     """Answer until the other end is closed, and end without running anything that the host has set up."""
     try:
-        _fence_in(growth_bytes)
+        fence_in(growth_bytes)
         while True:
             header, length = wire.receive_header()
             data = bytearray(length)
@@ -114,8 +114,12 @@ def _answer(decode: Decode, data: bytes, options: dict[str, Any]) -> tuple[dict[
         return error_header(DecodeError("too_large", "there is not enough memory to decode it")), memoryview(b"")
 
 
-def _fence_in(growth_bytes: int) -> None:
-    """Limit memory, leave no core dump, and end with the host."""
+def fence_in(growth_bytes: int) -> None:
+    """Limit this process: memory (on Linux), no core dump, and it ends with the one that started it.
+
+    Args:
+        growth_bytes: By how much its address space may grow from now on.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

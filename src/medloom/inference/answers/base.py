@@ -10,7 +10,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import VerifyError
+from medloom.errors import BundleError, DecodeError, VerifyError
+from medloom.imaging.npy import read_array
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
 from medloom.targets import Target
@@ -127,6 +128,10 @@ class Answers(Protocol):
         """Return the size that `medloom.imaging.decode` may reduce an image to; None for its own."""
         ...
 
+    def shape(self, batch: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+        """Return the shape of what the network answers to a batch ``(N, C, h, w)`` with K outputs."""
+        ...
+
     def default_point(self, target: Target) -> Point:
         """Return the operating point where none was chosen."""
         ...
@@ -180,9 +185,13 @@ def compare_probabilities(found: Floats32, golden: Mapping[str, bytes], toleranc
     """Return the largest difference from the probabilities of a golden example.
 
     Raises:
+        BundleError: If the file is no array of plain numbers.
         VerifyError: If the shapes differ, or the difference is larger than ``tolerance``.
     """
-    expected = np.load(io.BytesIO(golden_file(golden, PROBABILITIES)), allow_pickle=False)
+    try:
+        expected = read_array(golden_file(golden, PROBABILITIES))
+    except DecodeError as error:
+        raise BundleError(f"{PROBABILITIES} of the golden example is damaged ({error})") from error
     if found.shape != expected.shape:
         raise VerifyError(f"the golden answer has shape {found.shape}, expected {expected.shape}")
     difference = float(np.abs(found - expected).max())

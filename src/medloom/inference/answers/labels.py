@@ -157,6 +157,10 @@ class LabelAnswers:
         """Return the same as for training: nothing is drawn on the image."""
         return preprocess.at_least
 
+    def shape(self, batch: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+        """Return ``(N, K)``."""
+        return batch[0], outputs
+
     def default_point(self, target: Target) -> LabelPoint:
         """Return thresholds of 0.5."""
         return LabelPoint((_EVEN,) * self.thresholds(len(target.names)))

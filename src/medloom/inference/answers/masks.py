@@ -164,6 +164,10 @@ class MaskAnswers:
         """Return None: the answer is as large as the image."""
         return None
 
+    def shape(self, batch: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+        """Return ``(N, K, h, w)``."""
+        return batch[0], outputs, *batch[2:]
+
     def default_point(self, target: Target) -> MaskPoint:
         """Return a threshold of 0.5 at which every region is kept."""
         return MaskPoint()

@@ -12,12 +12,14 @@ from medloom.errors import BundleError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
 from medloom.inference.runtimes.graph import available_threads, read_graph
+from medloom.wording import one_line
 
 __all__ = ["OnnxRuntime"]
 
 Floats32 = NDArray[np.float32]
 
 _ERRORS_ONLY = 3
+_FLOATS = "tensor(float)"
 
 
 class OnnxRuntime:
@@ -43,8 +45,10 @@ class OnnxRuntime:
         try:
             self._session: Any = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no base of their own
-            raise BundleError(f"ONNX Runtime cannot load the model: {error}") from error
+            raise BundleError(f"ONNX Runtime cannot load the model: {one_line(str(error))}") from error
         self._inputs: list[str] = [one.name for one in self._session.get_inputs()]
+        if not {"image"} <= set(self._inputs) <= {"image", "table"} or self._session.get_outputs()[0].type != _FLOATS:
+            raise BundleError(f"the model is no graph from image (and table) to {_FLOATS}; package the model again")
 
     @classmethod
     def open(cls, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None) -> OnnxRuntime:
@@ -53,8 +57,15 @@ class OnnxRuntime:
         return cls(read_graph(model_path), threads=threads)
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
-        """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""
+        """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``.
+
+        Raises:
+            BundleError: If ONNX Runtime cannot run the model.
+        """
         feeds = {"image": batch_nchw, "table": table_nf}
         given = {name: np.ascontiguousarray(feeds[name]) for name in self._inputs}
-        answer: Floats32 = self._session.run(None, given)[0]
+        try:
+            answer: Floats32 = self._session.run(None, given)[0]
+        except Exception as error:  # as above
+            raise BundleError(f"ONNX Runtime cannot run the model: {one_line(str(error))}") from error
         return answer

@@ -12,6 +12,7 @@ from medloom.errors import BundleError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
 from medloom.inference.runtimes.graph import available_threads, read_graph
+from medloom.wording import one_line
 
 __all__ = ["OpenVinoRuntime"]
 
@@ -43,7 +44,7 @@ class OpenVinoRuntime:
         try:
             self._model: Any = core.compile_model(core.read_model(model=graph), "CPU", settings)
         except RuntimeError as error:
-            raise BundleError(f"OpenVINO cannot load the model: {error}") from error
+            raise BundleError(f"OpenVINO cannot load the model: {one_line(str(error))}") from error
 
     @classmethod
     def open(

@@ -15,6 +15,7 @@ from medloom.inference.runtimes import NetworkSpec
 from medloom.models.ensemble import Ensemble, answering
 from medloom.models.kinds import KINDS
 from medloom.targets import Activation
+from medloom.wording import one_line
 
 __all__ = ["TorchRuntime"]
 
@@ -52,7 +53,9 @@ class TorchRuntime:
         try:
             model.load_state_dict(load_file(model_path))
         except Exception as error:  # safetensors' own error and torch's RuntimeError share no base
-            raise BundleError(f"{model_path.name} does not hold the weights of {network.name}: {error}") from error
+            raise BundleError(
+                f"{model_path.name} does not hold the weights of {network.name}: {one_line(str(error))}"
+            ) from error
         return cls(model, activation=network.target.activation, threads=threads)
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
@@ -69,5 +72,7 @@ def _rebuild(network: NetworkSpec) -> nn.Module:
     try:
         members = [rebuild(network, features) for features in network.table_features]
     except RecipeError as error:
-        raise BundleError(f"the network {network.name!r} of this bundle cannot be built here: {error}") from error
+        raise BundleError(
+            f"the network {network.name!r} of this bundle cannot be built here: {one_line(str(error))}"
+        ) from error
     return members[0] if len(members) == 1 else Ensemble(members, network.target.activation, network.table_features)
