@@ -84,7 +84,7 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
         What was found, if all is well.
 
     Raises:
-        BundleError: If the bundle is damaged, tampered with of another format, or its model
+        BundleError: If the bundle is damaged, tampered with or of another format, or its model
             cannot be run within the limits.
         VerifyError: If the model gives another answer than when it was packaged.
     """
