@@ -73,6 +73,7 @@ def test_metrics_of_a_question_agree_with_scikit_learn():
         "sensitivity": theirs.recall_score(truth, decision),
         "specificity": theirs.recall_score(truth, decision, pos_label=0),
         "precision": theirs.precision_score(truth, decision),
+        "npv": theirs.precision_score(truth, decision, pos_label=0),
         "f1": theirs.f1_score(truth, decision),
         "accuracy": theirs.accuracy_score(truth, decision),
         "balanced_accuracy": theirs.balanced_accuracy_score(truth, decision),
@@ -272,6 +273,48 @@ def test_a_patient_is_positive_if_one_image_is_and_has_the_highest_score():
     assert pooled["metrics"]["roc_auc"]["value"] == pytest.approx(expected)
     single = cases.assign(patient_id=cases["sample_id"])
     assert summarise(single, BINARY, 0)["per_patient"] is None
+
+
+def test_classes_of_a_patient_are_decided_by_the_mean_probabilities():
+    cases = several()
+    cases = cases.assign(truth=cases.groupby("patient_id")["truth"].transform("first"))
+    pooled = summarise(cases, CLASSES, 0)["per_patient"]
+    by = cases.groupby("patient_id")
+    means, truth = by[CLASSES.score_columns].mean().to_numpy(), by["truth"].first()
+    assert pooled["metrics"]["roc_auc"]["value"] == pytest.approx(theirs.roc_auc_score(truth, means, multi_class="ovr"))
+    assert pooled["metrics"]["accuracy"]["value"] == pytest.approx(theirs.accuracy_score(truth, means.argmax(1)))
+
+
+def test_numbers_of_a_patient_are_averaged():
+    cases = values_table()[["sample_id", "patient_id", "split", "truth_0", "score_0"]]
+    cases = cases.assign(truth_0=cases.groupby("patient_id")["truth_0"].transform("first"))
+    pooled = summarise(cases, Regression(Target("regression", ("age",))), 0)["per_patient"]
+    by = cases.groupby("patient_id")
+    expected = theirs.mean_absolute_error(by["truth_0"].first(), by["score_0"].mean())
+    assert pooled["metrics"]["mae"]["value"] == pytest.approx(expected)
+
+
+def test_images_of_one_patient_that_differ_in_their_truth_are_not_put_together():
+    assert summarise(several(), CLASSES, 0)["per_patient"] is None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_interval_of_the_calibration_error_holds_its_value(seed):
+    metrics = summarise(binary(n=40, seed=seed), BINARY, 200)["metrics"]
+    for name in ("ece", "ece_mass"):
+        assert 0 <= metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
+
+
+def test_a_score_without_skill_is_said_to_be_chance_and_a_good_one_is_not():
+    cases = binary(n=300, patients=150)
+    noise = np.random.default_rng(5).random(len(cases))
+    said = summarise(cases.assign(score=noise), BINARY, 200)["chance"]
+    assert [note.split(" may be chance")[0] for note in said] == ["ROC AUC", "Average precision"]
+    assert "includes 0.500" in said[0]
+    assert summarise(cases, BINARY, 200)["chance"] == []
+    wrong = summarise(cases.assign(score=1 - cases["score"]), BINARY, 200)["chance"]
+    assert wrong[0].startswith("ROC AUC is worse than chance")
+    assert summarise(cases.assign(score=noise), BINARY, 0)["chance"] == []
 
 
 @pytest.mark.parametrize("truth", [0, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Metric", "interval_facts", "meanings"]
 
@@ -18,12 +18,18 @@ class Metric:
         meaning: One sentence.
         unit: ``share`` (0 to 1), ``px``, ``mm``, ``count``, ``nats``, or ``value`` for the unit of what is predicted.
         better: ``higher`` or ``lower``.
+        chance: What an answer that never looks at the image gets: a number, or ``constant`` for what the constant
+            answer gets on the same cases; None where that says nothing, as of sensitivity.
+        centred: Whether resampling alone makes it larger, so that the resamples are moved until their median is the
+            value on all cases.
     """
 
     label: str
     meaning: str
     unit: str = "share"
     better: str = "higher"
+    chance: float | Literal["constant"] | None = None
+    centred: bool = False
 
 
 def meanings(metrics: Mapping[str, Metric]) -> dict[str, Any]:

@@ -70,14 +70,23 @@ class Resampled:
     draws: dict[str, Floats64]
     patients: int
 
-    def estimate(self, name: str, n: int) -> Estimate:
+    def estimate(self, name: str, n: int, *, centred: bool = False) -> Estimate:
         """Return a statistic that is one number with its 95 % interval.
 
         Args:
             name: The statistic.
             n: Number of cases that count in it.
+            centred: For a statistic from 0 on that resampling alone makes larger, such as a calibration error, whose
+                plain interval may lie above its value: the resamples are moved until their median is the value, and
+                the interval ends at 0.
+
+        Source:
+            Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 10 (estimates of bias)
         """
-        return _estimate(float(self.point[name]), self.draws[name], n, self.patients)
+        point, draws = float(self.point[name]), self.draws[name]
+        if centred and not np.isnan(draws).all():
+            draws = np.maximum(draws - np.nanmedian(draws) + point, 0.0)
+        return _estimate(point, draws, n, self.patients)
 
     def band(self, name: str) -> tuple[Floats64, Floats64]:
         """Return the 2.5th and the 97.5th percentile of every entry of a statistic, NaN where there is none."""

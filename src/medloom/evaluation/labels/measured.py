@@ -44,6 +44,9 @@ class Measured(ABC):
     add_up: ClassVar[bool] = False
     """Whether the scores of a case are probabilities that add up to 1."""
 
+    pooling: ClassVar[str] = ""
+    """How the images of a patient are put together for the metrics over patients."""
+
     title: ClassVar[str] = "Most confident mistakes"
     """Title of the gallery."""
 
@@ -134,11 +137,21 @@ class Measured(ABC):
         return {}
 
     def pooled(self, cases: pd.DataFrame) -> pd.DataFrame | None:
-        """Return a table with a row for each patient.
+        """Return a table with a row for each patient; ``pooling`` says how.
 
         None where no patient has several images, or where pooling has no meaning.
         """
         return None
+
+    def averaged(self, cases: pd.DataFrame) -> pd.DataFrame | None:
+        """Return the mean scores of each patient's images; None where the images of a patient differ in their truth."""
+        by_patient = cases.groupby("patient_id", sort=True)
+        if by_patient.ngroups == len(cases) or (by_patient[self.truth_columns].nunique(dropna=False) > 1).any(
+            axis=None
+        ):
+            return None
+        pooled = pd.concat([by_patient[self.truth_columns].first(), by_patient[self.score_columns].mean()], axis=1)
+        return pooled.reset_index().assign(sample_id=pooled.index.to_numpy())
 
     def _wrong(self, column: pd.Series[Any], name: str) -> list[str]:
         values = pd.to_numeric(column, errors="coerce").to_numpy(float)

@@ -28,6 +28,7 @@ class MultiClass(Labels):
     headlines: ClassVar[tuple[str, ...]] = ("balanced_accuracy", "roc_auc", "average_precision", "accuracy")
     rule: ClassVar[str] = "the most probable class; of equally probable ones the first"
     add_up: ClassVar[bool] = True
+    pooling: ClassVar[str] = "the most probable class by the mean probabilities of their images"
 
     def questions(self, cases: pd.DataFrame) -> list[Question]:
         """Return each class against the rest."""
@@ -83,6 +84,11 @@ class MultiClass(Labels):
     def per_target(self, cases: pd.DataFrame, sampler: Sampler) -> Facts:
         """Return the facts of each class against the rest."""
         return {question.name: question_facts(question, sampler) for question in self.questions(cases)}
+
+    def pooled(self, cases: pd.DataFrame) -> pd.DataFrame | None:
+        """Pool the images of each patient by their mean probabilities."""
+        pooled = self.averaged(cases)
+        return None if pooled is None else self.decide(pooled, ())
 
     def point_text(self, thresholds: Sequence[float], rule: str) -> str:
         """Say the rule: there is no threshold."""

@@ -25,6 +25,7 @@ _MEANS = (
     "sensitivity",
     "specificity",
     "precision",
+    "npv",
     "f1",
     "balanced_accuracy",
     "mcc",

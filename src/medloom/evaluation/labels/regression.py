@@ -29,6 +29,7 @@ class Regression(Labels):
     rule: ClassVar[str] = "the predicted value"
     probabilities: ClassVar[bool] = False
     title: ClassVar[str] = "Largest errors"
+    pooling: ClassVar[str] = "the mean of the numbers predicted for their images"
 
     @property
     def truth_columns(self) -> list[str]:
@@ -76,6 +77,10 @@ class Regression(Labels):
         if len(names) == 1:
             return {}
         return {name: _facts(*pair, sampler) for name, pair in zip(names, self._pairs(cases), strict=True)}
+
+    def pooled(self, cases: pd.DataFrame) -> pd.DataFrame | None:
+        """Pool the images of each patient by the mean of their predictions."""
+        return self.averaged(cases)
 
     def point_text(self, thresholds: Sequence[float], rule: str) -> str:
         """Say nothing: nothing is decided."""

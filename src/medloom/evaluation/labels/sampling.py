@@ -20,22 +20,37 @@ _SEED = 0
 
 METRICS: dict[str, Metric] = {
     "roc_auc": Metric(
-        "ROC AUC", "Chance that a positive case has a higher score than a negative one; 0.5 says nothing."
+        "ROC AUC",
+        "Chance that a positive case has a higher score than a negative one; 0.5 says nothing.",
+        chance="constant",
     ),
     "average_precision": Metric(
-        "Average precision", "Area under precision and recall; without skill, the share of positive cases."
+        "Average precision",
+        "Area under precision and recall; without skill, the share of positive cases.",
+        chance="constant",
     ),
     "sensitivity": Metric("Sensitivity", "Share of the positive cases that were called positive."),
     "specificity": Metric("Specificity", "Share of the negative cases that were called negative."),
     "precision": Metric(
-        "Precision", "Share of the cases called positive that are; it falls with the share of positive cases."
+        "Precision (PPV)",
+        "Positive predictive value: share of the cases called positive that are; it falls with the share of positive "
+        "cases.",
+    ),
+    "npv": Metric(
+        "NPV",
+        "Negative predictive value: share of the cases called negative that are; it rises as the share of positive "
+        "cases falls.",
     ),
     "f1": Metric("F1", "Harmonic mean of precision and sensitivity; over several classes their mean."),
-    "accuracy": Metric("Accuracy", "Share of the cases decided rightly; compare it with the baseline's."),
-    "balanced_accuracy": Metric(
-        "Balanced accuracy", "Mean of the shares found of each class; a constant gets 1 / classes."
+    "accuracy": Metric(
+        "Accuracy", "Share of the cases decided rightly; compare it with the baseline's.", chance="constant"
     ),
-    "mcc": Metric("Matthews correlation", "Correlation of truth and decision; 0 says nothing."),
+    "balanced_accuracy": Metric(
+        "Balanced accuracy",
+        "Mean of the shares found of each class; a constant gets 1 / classes.",
+        chance="constant",
+    ),
+    "mcc": Metric("Matthews correlation", "Correlation of truth and decision; 0 says nothing.", chance=0.0),
     "exact_match": Metric("Exact match", "Share of the cases with every label decided rightly."),
     "brier": Metric("Brier score", "Mean squared distance of the probabilities from the truth.", better="lower"),
     "log_loss": Metric(
@@ -45,16 +60,20 @@ METRICS: dict[str, Metric] = {
         "Calibration error",
         "Expected calibration error: mean distance between probability and share of positive cases in ten bins of "
         "equal width; for several classes, of the most probable one. Chance raises it, and resampling "
-        "adds chance: its interval lies high.",
+        "adds chance, so the resamples are moved until their median is the value.",
         better="lower",
+        centred=True,
     ),
     "ece_mass": Metric(
-        "Calibration error, equal bins", "The same in ten bins that hold equally many cases.", better="lower"
+        "Calibration error, equal bins",
+        "The same in ten bins that hold equally many cases.",
+        better="lower",
+        centred=True,
     ),
     "mae": Metric("Mean absolute error", "Mean distance between prediction and truth.", "value", "lower"),
     "rmse": Metric("Root mean squared error", "As above, large errors counting more.", "value", "lower"),
-    "r2": Metric("R²", "Share of the variance explained; 0 for always predicting the mean."),
-    "spearman": Metric("Spearman correlation", "Correlation of the ranks; 0 says nothing."),
+    "r2": Metric("R²", "Share of the variance explained; 0 for always predicting the mean.", chance=0.0),
+    "spearman": Metric("Spearman correlation", "Correlation of the ranks; 0 says nothing.", chance=0.0),
 }
 """Every metric of a ``summary.json`` of labels, in the order of the report."""
 
@@ -84,7 +103,11 @@ class Sampler:
             sizes: How many cases count in a metric, where it is not all of them.
         """
         found, n = self.draw(measure), len(self._patients)
-        return {name: found.estimate(name, sizes.get(name, n)).plain() for name in METRICS if name in found.point}
+        return {
+            name: found.estimate(name, sizes.get(name, n), centred=metric.centred).plain()
+            for name, metric in METRICS.items()
+            if name in found.point
+        }
 
 
 def compared(metrics: Facts, answer: str = "") -> Facts:
@@ -98,6 +121,7 @@ def question_sizes(question: Question) -> dict[str, int]:
         "sensitivity": int(question.truth.sum()),
         "specificity": int((~question.truth).sum()),
         "precision": int(question.decision.sum()),
+        "npv": int((~question.decision).sum()),
     }
 
 

@@ -30,6 +30,7 @@ def question_measure(question: Question) -> Measure:
             "sensitivity": metrics.sensitivity(matrix)[:, 1],
             "specificity": metrics.specificity(matrix)[:, 1],
             "precision": metrics.precision(matrix)[:, 1],
+            "npv": metrics.precision(matrix)[:, 0],
             "f1": metrics.f1_score(matrix)[:, 1],
             **decision_metrics(matrix),
             "brier": metrics.brier_score(question.truth, question.score, weights),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.chance import chance_notes
 from medloom.evaluation.labels.groups import groups
 from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import Sampler, compared
@@ -28,9 +29,10 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
         resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
 
     Returns:
-        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``confusion``,
-        ``reliability``, ``curves``, ``per_target`` (each class against the rest, or each target, with the same
-        entries), ``groups`` and ``per_patient``; plain JSON types, None where a metric is not defined.
+        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``chance`` (a sentence for each
+        headline whose interval includes what chance gets), ``confusion``, ``reliability``, ``curves``, ``per_target``
+        (each class against the rest, or each target, with the same entries), ``groups`` and ``per_patient``; plain
+        JSON types, None where a metric is not defined.
 
     Raises:
         DataError: If the table does not hold what the target says.
@@ -38,12 +40,13 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
     labels.check(cases)
     sampler = Sampler(cases, resamples)
     constant = labels.constant(cases) if len(cases) else cases
+    metrics = sampler.metrics(labels.statistics(cases), labels.sizes(cases))
+    baseline = sampler.metrics(labels.statistics(constant), labels.sizes(constant))
     return {
         "counts": _counts(cases, labels),
-        "metrics": sampler.metrics(labels.statistics(cases), labels.sizes(cases)),
-        "baselines": compared(
-            sampler.metrics(labels.statistics(constant), labels.sizes(constant)), labels.constant_answer(constant)
-        ),
+        "metrics": metrics,
+        "baselines": compared(baseline, labels.constant_answer(constant)),
+        "chance": chance_notes(metrics, baseline, labels.headlines),
         "confusion": labels.confusion(cases),
         **{"reliability": {}, "curves": {}, **labels.drawn(cases, sampler)},
         "per_target": labels.per_target(cases, sampler),
@@ -86,4 +89,9 @@ def _per_patient(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts
     if pooled is None:
         return None
     metrics = Sampler(pooled, resamples).metrics(labels.statistics(pooled), labels.sizes(pooled))
-    return {"patients": len(pooled), "metrics": metrics, "confusion": labels.confusion(pooled)}
+    return {
+        "patients": len(pooled),
+        "rule": labels.pooling,
+        "metrics": metrics,
+        "confusion": labels.confusion(pooled),
+    }

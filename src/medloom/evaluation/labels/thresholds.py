@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
 
@@ -19,6 +20,10 @@ __all__ = ["Thresholded"]
 @dataclass(frozen=True)
 class Thresholded(Labels, ABC):
     """Measures labels that are decided by a threshold for each question."""
+
+    pooling: ClassVar[str] = (
+        "positive if one image is, with the highest score of their images and called positive if one was"
+    )
 
     def choose_by(self, cases: pd.DataFrame, evaluate: ClassesEvaluate) -> Choice:
         """Choose the threshold of each question on validation cases.

@@ -10,7 +10,7 @@ from medloom.evaluation.text import number
 from medloom.reports.confusion import confusion_chart
 from medloom.reports.facts import Facts, few_patients_warning, read_test_rows
 from medloom.reports.html import percent
-from medloom.reports.metrics import fold_table, metric_table, tiles, value_text, with_interval
+from medloom.reports.metrics import fold_table, metric_table, tiles, with_interval
 from medloom.reports.parts import part_table
 from medloom.reports.sections.label_charts import calibration_chart, ranking_chart, value_chart
 from medloom.reports.sections.section import Section
@@ -63,7 +63,8 @@ def _warnings(summary: Facts) -> list[str]:
             f"Few test patients are positive for {', '.join(few)}: sensitivity and precision are uncertain there "
             "beyond their intervals."
         )
-    return [*warnings, *few_patients_warning(counts["patients"]), *(f"{note}." for note in summary["notes"])]
+    warnings += [*few_patients_warning(counts["patients"]), *(f"{note}." for note in summary["notes"])]
+    return [*warnings, *summary["test"].get("chance", ())]
 
 
 def _point_text(point: Mapping[str, Any]) -> str:
@@ -208,13 +209,13 @@ def _per_patient(summary: Facts) -> Facts:
     rows = [
         [
             summary["meanings"][name]["label"],
-            with_interval(metric),
-            value_text(summary["test"]["metrics"][name]["value"]),
+            with_interval(metric, summary["meanings"][name]["unit"]),
+            with_interval(summary["test"]["metrics"][name], summary["meanings"][name]["unit"]),
         ]
         for name, metric in pooled["metrics"].items()
         if metric["value"] is not None
     ]
-    return {"rows": rows, "patients": counted(pooled["patients"], "patient")}
+    return {"rows": rows, "patients": counted(pooled["patients"], "patient"), "rule": pooled.get("rule", "")}
 
 
 def _labels(summary: Facts, names: Iterable[str]) -> list[str]:
