@@ -64,6 +64,15 @@ def prepared(phantom: bool = True) -> dict:
             "identical": {"count": 1, "listed": [{"samples": ["P000-001", "P002-004"], "splits": ["train", "test"]}]},
             "near_identical": {"count": 0, "listed": []},
         },
+        "demographics": [
+            {"column": "age", "over": "patients", "parts": {
+                "train": {"known": 2, "missing": 0, "mean": 51.25, "std": 14.142, "min": 41.0, "max": 61.0},
+                "all": {"known": 2, "missing": 1, "mean": None, "std": None, "min": None, "max": None},
+            }},
+            {"column": "sex", "over": "images", "parts": {
+                part: {"known": 3, "missing": 0, "counts": {"F <b>": 1, "M": 2}} for part in ("train", "all")
+            }},
+        ],
         "found": 32,
         "set_aside": [{"reason": "missing_mask", "count": 1}, {"reason": "unreadable", "count": 1}],
         "catalogue_sha256": "ab" * 32,
@@ -212,3 +221,12 @@ def test_numbers_are_written_for_reading() -> None:
 def test_a_template_that_lacks_a_value_is_an_error() -> None:
     with pytest.raises(Exception, match="is undefined"):
         render("data_report.html", phantom=False, version="0")
+
+
+def test_the_table_of_patients_has_numbers_words_and_what_is_not_known(page: str) -> None:
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    found = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in rows]
+    assert ["age: mean (standard deviation)", "51.2 (14.1)", "–"] in found
+    assert ["age: range", "41 to 61", "–"] in found
+    assert ["age: not known", "0", "1"] in found
+    assert ["sex, images: F &lt;b&gt;", "1 (33.3 %)", "1 (33.3 %)"] in found

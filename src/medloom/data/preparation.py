@@ -16,6 +16,7 @@ from medloom.data.building import Sample, build_store
 from medloom.data.catalogue import join_files, join_labels, join_meta, write_catalogue
 from medloom.data.checks import check_quarantine
 from medloom.data.conflicts import label_conflicts
+from medloom.data.demographics import demographics
 from medloom.data.describe import Preview, describe
 from medloom.data.kinds import KINDS
 from medloom.data.layouts import Layout, Listing, Problem, build_layout
@@ -122,6 +123,7 @@ def prepare(
         "target": target.plain(),
         **division(catalogue, target, truth),
         **accounting(listing, samples, divided.dropped),
+        "demographics": demographics(catalogue),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "conflicts": label_conflicts(catalogue, store, truth),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),

@@ -9,6 +9,7 @@ from medloom import __version__
 from medloom.evaluation.text import number, sentence_case
 from medloom.files import read_json, write_text
 from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure, stacked_bars
+from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, set_aside_sentence
 from medloom.reports.html import data_uri, percent, render
 from medloom.reports.sections import KINDS
@@ -48,6 +49,7 @@ def write_data_report(run_dir: Path) -> Path:
             "histograms": _histogram_chart(facts["channels"]),
         },
         tables={
+            "demographics": demographic_table(prepared.get("demographics", ())),
             "patients": _patient_table(facts["patients"], shown["marked"]),
             "channels": _channel_table(facts["channels"]),
         },

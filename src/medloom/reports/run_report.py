@@ -14,6 +14,7 @@ import yaml
 from medloom import __version__
 from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
+from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, read_facts, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
@@ -59,6 +60,7 @@ def write_run_report(run_dir: Path) -> Path:
         several_parts="folds" not in summary,  # each fold has a validation part of its own
         split=part_table({part: prepared["counts"][part] for part in _SPLITS}, "Part", "Patients", "Images"),
         first_fold="folds" in summary,
+        demographics=demographic_table(prepared.get("demographics", ())),
         set_aside=set_aside_sentence(prepared),
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
         training=_training_table(training),
@@ -93,6 +95,7 @@ def write_evaluation_report(folder: Path) -> Path:
         several_parts="validation" in summary,
         split={},
         first_fold=False,
+        demographics={},
         set_aside="",
         curves="",
         training={},
