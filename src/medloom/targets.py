@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-__all__ = ["KINDS", "LABELS", "Activation", "Kind", "Target"]
+__all__ = ["KINDS", "LABELS", "LARGEST_VALUE", "Activation", "Kind", "Target"]
+
+LARGEST_VALUE = 65535
+"""Largest value of a class in the file of a mask."""
 
 Activation = Literal["sigmoid", "softmax", "identity"]
 """What turns logits into the answer: over each output alone, over all of them together, or nothing."""
@@ -102,9 +105,11 @@ class Target:
     Args:
         kind: A key of ``KINDS``.
         names: Names of the classes in order (the background or the negative class first), or of the targets.
+        values: Of masks: the value of each class in a mask's file, which written masks hold as well; empty where it
+            is not known.
 
     Raises:
-        ValueError: If there is no such kind, or the number of names does not fit it.
+        ValueError: If there is no such kind, or the number of names or values does not fit it.
 
     Example:
         >>> target = Target("masks", ("background", "lesion"))
@@ -114,6 +119,7 @@ class Target:
 
     kind: str
     names: tuple[str, ...]
+    values: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -122,6 +128,15 @@ class Target:
         count = len(self.names)
         if count < traits.fewest or (traits.most is not None and count > traits.most):
             raise ValueError(f"a {self.kind} target with {count} {traits.names}")
+        if self.values:
+            self._check_values()
+
+    def _check_values(self) -> None:
+        if not self.truth_is_mask:
+            raise ValueError(f"a {self.kind} target has no values of classes in masks")
+        whole = all(type(value) is int and 0 <= value <= LARGEST_VALUE for value in self.values)
+        if not whole or len(set(self.values)) != len(self.names) or len(self.values) != len(self.names):
+            raise ValueError(f"expected a value of its own for each class, a whole number from 0 to {LARGEST_VALUE}")
 
     @property
     def outputs(self) -> int:
@@ -149,8 +164,9 @@ class Target:
         return self.names[1:]
 
     def plain(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"kind": self.kind, "names": list(self.names)}
+        """Return plain JSON types; ``values`` only where they are known."""
+        values = {"values": list(self.values)} if self.values else {}
+        return {"kind": self.kind, "names": list(self.names), **values}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -160,6 +176,6 @@ class Target:
             ValueError: If it is no such value.
         """
         try:
-            return cls(str(plain["kind"]), tuple(map(str, plain["names"])))
+            return cls(str(plain["kind"]), tuple(map(str, plain["names"])), tuple(plain.get("values", ())))
         except (KeyError, TypeError) as error:
             raise ValueError("expected a target with its kind and names") from error

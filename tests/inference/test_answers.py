@@ -11,23 +11,56 @@ from medloom.inference.answers import KINDS
 from medloom.targets import Target
 
 
-def _prediction(mask, names=("background", "lesion")):
-    target = Target("masks", names)
+def _prediction(mask, names=("background", "lesion"), values=(), pixel_mm2=None):
+    target = Target("masks", names, values)
     probabilities = np.zeros((target.outputs, *mask.shape), np.float32)
-    area = int((mask > 0).sum())
-    return MaskPrediction(target, probabilities, mask, 0.75, area, None, MaskPoint(0.4, 9))
+    return MaskPrediction(target, probabilities, mask, MaskPoint(0.4, 9), pixel_mm2)
 
 
-def test_a_binary_mask_is_black_and_white_for_any_viewer():
+def _shown(prediction):
+    return np.asarray(PillowImage.open(io.BytesIO(prediction.encode("image/png"))))
+
+
+VALUES = [(0, 255), (0, 1), (255, 0), (0, 2, 1), (0, 1, 2, 4), (0, 1000, 65535), (7, 300, 0)]
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_a_written_mask_holds_the_values_of_the_training_masks(values):
+    names = tuple(f"class{index}" for index in range(len(values)))
+    mask = np.random.default_rng(0).integers(0, len(values), (5, 7)).astype(np.uint8)
+    found = _prediction(mask, names, values)
+    expected = np.vectorize(values.__getitem__)(mask)
+    np.testing.assert_array_equal(_shown(found), expected)
+    np.testing.assert_array_equal(found.value_mask, expected)
+    assert found.value_mask.dtype == (np.uint8 if max(values) < 256 else np.uint16)
+    assert [one["value"] for one in found.plain()["masks"]] == list(values[1:])
+
+
+def test_a_mask_of_a_bundle_without_values_is_black_and_white_or_holds_the_class_index():
     mask = np.array([[0, 1], [1, 0], [0, 0]], np.uint8)
-    shown = np.asarray(PillowImage.open(io.BytesIO(_prediction(mask).encode("image/png"))))
-    np.testing.assert_array_equal(shown, mask * 255)
+    np.testing.assert_array_equal(_shown(_prediction(mask)), mask * 255)
+    several = np.array([[0, 1, 2]], np.uint8)
+    found = _prediction(several, ("background", "a", "b"))
+    np.testing.assert_array_equal(_shown(found), several)
+    assert "value" not in found.plain()["masks"][0]
 
 
-def test_a_mask_of_several_classes_holds_the_class_index():
-    mask = np.array([[0, 1, 2]], np.uint8)
-    shown = np.asarray(PillowImage.open(io.BytesIO(_prediction(mask, ("background", "a", "b")).encode("image/png"))))
-    np.testing.assert_array_equal(shown, mask)
+def test_every_class_has_its_area_and_its_largest_probability():
+    rng = np.random.default_rng(1)
+    probabilities = rng.dirichlet((1, 1, 1), (6, 8)).transpose(2, 0, 1).astype(np.float32)
+    mask = rng.integers(0, 3, (6, 8)).astype(np.uint8)
+    target = Target("masks", ("background", "core", "edema"), (0, 4, 2))
+    found = MaskPrediction(target, probabilities, mask, MaskPoint(), 0.5)
+    for index, name in ((1, "core"), (2, "edema")):
+        figures = found.by_class[name]
+        assert (figures.index, figures.value) == (index, target.values[index])
+        assert figures.area_px == (mask == index).sum()
+        assert figures.area_mm2 == 0.5 * (mask == index).sum()
+        assert figures.probability == probabilities[index].max()
+        said = found.plain()["masks"][index - 1]
+        assert (said["class"], said["area_mm2"]) == (name, figures.area_mm2)
+        assert said["probability"] == pytest.approx(figures.probability, abs=1e-6)
+    assert found.area_px == sum(one.area_px for one in found.by_class.values())
 
 
 def test_probabilities_are_read_back_by_numpy():

@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image as PillowImage
 
 from medloom.inference.inputs import ImageFile, open_images
 from medloom.inference.writers import predict_files, summary
+from medloom.targets import Target
 
 
 def _png(height=20, width=30, value=255):
@@ -127,3 +129,35 @@ def test_the_summary_counts_the_images_with_foreground_and_names_the_only_class(
 def test_metadata_for_a_model_of_masks_are_refused_file_by_file(tmp_path, predictor):
     (result,) = predict_files(predictor, [ImageFile("a.png", _png)], tmp_path, metadata=[{"age": "60"}])
     assert "this model takes no metadata" in result.error
+
+
+class Bands:
+    """Class 1 in the upper half and class 2 in the lower, each less sure than the other."""
+
+    name = "bands"
+
+    def run(self, batch_nchw, table_nf=None):
+        answer = np.zeros((len(batch_nchw), 3, *batch_nchw.shape[2:]), np.float32)
+        half = batch_nchw.shape[2] // 2
+        answer[:, 0], answer[:, 1, :half], answer[:, 2, half:] = 0.1, 0.9, 0.8
+        return answer
+
+
+def test_a_table_of_several_classes_has_columns_for_each_and_masks_hold_the_users_values(tmp_path, make_predictor):
+    target = Target("masks", ("background", "posterior", "anterior"), (0, 2, 1))
+    predictor = replace(make_predictor(Bands(), names=target.names, size=(20, 30)), target=target)
+    results = predict_files(predictor, [ImageFile("a.png", _png), ImageFile("b.png", lambda: b"\x89PNG")], tmp_path)
+    first, bad = _rows(tmp_path)
+    assert (first["area_px"], first["area_px_posterior"], first["area_px_anterior"]) == ("600", "300", "300")
+    assert float(first["probability_posterior"]) == pytest.approx(0.9)
+    assert float(first["probability_anterior"]) == pytest.approx(0.8)
+    assert (first["volume_ml_posterior"], first["area_mm2_posterior"]) == ("", "")
+    assert {bad[f"{name}_posterior"] for name in ("area_px", "area_mm2", "volume_ml", "probability")} == {""}
+    mask = _read(tmp_path / first["mask"])
+    assert (np.unique(mask[:10]).tolist(), np.unique(mask[10:]).tolist()) == ([2], [1])
+    assert results[0].plain()["by_class"]["anterior"]["value"] == 1
+
+
+def test_a_table_of_one_class_has_no_columns_of_classes(tmp_path, predictor):
+    predict_files(predictor, [ImageFile("a.png", _png)], tmp_path)
+    assert list(_rows(tmp_path)[0])[-1] == "error"

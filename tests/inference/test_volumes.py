@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -13,6 +14,7 @@ from medloom.inference import MaskPoint
 from medloom.inference.inputs import ImageFile, SeriesFolder
 from medloom.inference.volumes import predict_volume, slices_of
 from medloom.inference.writers import predict_files
+from medloom.targets import Target
 
 OBLIQUE = nibabel.affines.from_matvec(
     np.array([[-0.6, 0.2, 0.5], [0.1, 0.7, -1.0], [0.3, 0.3, 2.0]]), [12.5, -80.0, 33.0]
@@ -174,3 +176,36 @@ def test_writing_a_mask_again_gives_the_same_bytes(predictor, tmp_path):
     first, second = (predict_files(predictor, [image], tmp_path / name)[0].mask for name in "ab")
     assert (tmp_path / "a" / first).read_bytes() == (tmp_path / "b" / second).read_bytes()
     assert write_nifti(np.ones((1, 2, 3), np.uint8), np.eye(4)) == write_nifti(np.ones((1, 2, 3), np.uint8), np.eye(4))
+
+
+@pytest.mark.parametrize(("values", "dtype"), [((0, 255), np.uint8), ((0, 4), np.uint8), ((7, 300), np.uint16)])
+def test_the_mask_of_a_volume_holds_the_values_of_the_training_masks(predictor, tmp_path, values, dtype):
+    valued = replace(predictor, target=replace(predictor.target, values=values))
+    images = [ImageFile("scan.nii.gz", lambda: _nifti(_voxels()))]
+    (result,) = predict_files(valued, images, tmp_path)
+    found = nibabel.load(tmp_path / result.mask)
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.where(_voxels() > 0, values[1], values[0]))
+    assert found.get_data_dtype() == dtype
+
+
+def test_every_class_of_a_volume_has_its_voxels_volume_and_probability(make_predictor):
+    class Ramp:
+        name = "ramp"
+
+        def run(self, batch_nchw, table_nf=None):
+            grey = np.clip(batch_nchw[:, :1], 0.0, 1.0)
+            return np.concatenate([1 - grey, np.where(grey > 0.6, grey, 0), np.where(grey > 0.6, 0, grey)], axis=1)
+
+    target = Target("masks", ("background", "core", "edema"), (0, 4, 2))
+    options = {"channels": ("grey",), "size": (17, 17), "preprocess": {"fit": "pad"}, "names": target.names}
+    predictor = replace(make_predictor(Ramp(), **options), target=target)
+    voxels = _voxels()
+    voxels[7:9, 9:15, 1:3] = 0.55
+    found = predict_volume(predictor, read_nifti_volume(_nifti(voxels)))
+    voxel_ml = abs(np.linalg.det(OBLIQUE[:3, :3])) / 1000
+    for name, value, probability in (("core", 1.0, 1.0), ("edema", 0.55, 0.55)):
+        count = int((voxels == np.float32(value)).sum())
+        assert found.by_class[name].area_px == count > 0
+        assert found.by_class[name].volume_ml == pytest.approx(count * voxel_ml, rel=1e-5)
+        assert found.by_class[name].probability == pytest.approx(probability)
+    assert found.volume_ml == pytest.approx((48 + 24) * voxel_ml, rel=1e-5)

@@ -36,7 +36,7 @@ def test_the_manifest_says_what_the_recipe_and_the_run_said(bundle_path):
     assert manifest.preprocess.size == (32, 32)
     assert manifest.operating_point() == MaskPoint(0.5, 4)
     assert manifest.metrics["dice"]["value"] == 0.5
-    assert manifest.target == Target("masks", ("class0", "class1"))
+    assert manifest.target == Target("masks", ("class0", "class1"), (0, 1))
     assert manifest.views == 1
     assert manifest.training_data.fingerprint == "0" * 64
     assert not manifest.phantom
@@ -153,19 +153,25 @@ def test_a_manifest_that_lists_a_file_whose_name_is_not_plain_is_refused(folder,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=3), "format 3; this version of Medloom reads 2"),
+        (lambda m: m.update(format=4), "format 4; this version of Medloom reads 2 and 3"),
         (
             lambda m: m.update(format=1, task="segmentation"),
-            "format 1; this version of Medloom reads 2: package the model",
+            "format 1; this version of Medloom reads 2 and 3: package the model",
         ),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m["point"].update(threshold=7), "point: threshold is 7"),
         (lambda m: m["point"].update(surprise=7), "point: .*surprise"),
         (lambda m: m.update(point={}), "point: "),
         (lambda m: m["target"].update(kind="shapes"), "target: .*there is no kind 'shapes'"),
-        (lambda m: m["target"].update(names="ab"), "target: .*a list"),
+        (lambda m: m["target"].update(names="ab"), "target: .*as lists"),
+        (lambda m: m["target"].update(values=[0, 0]), "target: .*a value of its own"),
+        (lambda m: m["target"].update(values=[0, 1, 2]), "target: .*a value of its own"),
+        (lambda m: m["target"].update(values=[0, 65536]), "target: .*a value of its own"),
+        (lambda m: m["target"].update(values=[0, "1"]), "target: "),
+        (lambda m: m["target"].update(values=3), "target: "),
         (lambda m: m["target"].update(names=["alone"]), "target: .*1 classes"),
-        (lambda m: m["target"].update(kind="binary"), "point: "),
+        (lambda m: m["target"].update(kind="binary"), "target: .*a binary target has no values"),
+        (lambda m: m.update(target={"kind": "binary", "names": ["no", "yes"]}), "point: "),
         (lambda m: m.update(views=0), "views"),
         (lambda m: m["preprocess"].update(surprise=1), r"preprocess\.surprise"),
         (lambda m: m.update(metrics={"dice": float("nan")}), "NaN"),
@@ -276,3 +282,13 @@ print(json.dumps([media_type, json.loads(body)["width"], sorted({"torch", "light
 def test_the_entry_point_predicts_bytes_and_text_from_the_unpacked_folder_without_torch(folder):
     done = subprocess.run([sys.executable, "-c", ENTRY_POINT, str(folder)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == ["application/json", 30, []]
+
+
+def test_a_bundle_of_format_2_which_does_not_know_the_values_in_masks_is_read(folder, rewrite):
+    def older(manifest):
+        manifest.update(format=2)
+        del manifest["target"]["values"]
+
+    rewrite(older)
+    with read_bundle(folder) as bundle:
+        assert bundle.manifest.target.values == ()

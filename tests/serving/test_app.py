@@ -73,7 +73,7 @@ def test_a_png_answer_is_the_mask_in_the_size_of_the_input(client, served):
     assert response.headers["content-type"] == "image/png"
     assert response.headers["x-medloom-phantom"] == "true"
     shown = np.asarray(PillowImage.open(io.BytesIO(response.content)))
-    np.testing.assert_array_equal(shown, served[0].predict(PNG).mask * 255)
+    np.testing.assert_array_equal(shown, served[0].predict(PNG).value_mask)
 
 
 def test_an_npy_answer_holds_the_probabilities(client, served):

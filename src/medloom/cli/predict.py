@@ -52,7 +52,8 @@ def command(
     """Segment or classify files, folders and zips with a bundle.
 
     A bundle for segmentation writes masks/ (PNG in the size of the image), overlays/ and predictions.csv. A NIfTI
-    file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of the same geometry.
+    file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of the same geometry. Masks
+    hold the values that the recipe's target.mask_values gives the classes.
 
     A bundle for classification writes predictions.csv with a row for each image, or for each page of a file: the
     probability of each class and the decision. Some take metadata with the image: --metadata names a CSV with a row

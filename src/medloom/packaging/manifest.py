@@ -29,7 +29,9 @@ from medloom.wording import one_line
 
 __all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "ModelEntry", "TrainingData"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+"""3 says in its target which values the classes have in masks; 2 does not, and is read."""
+_READ: Final = (2, 3)
 GOLDEN_FOLDER = "golden/"
 _LARGEST_ARGUMENT = 2**16
 _MOST_SHOWN = 10
@@ -45,7 +47,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 def _target(plain: Any) -> Target:  # noqa: ANN401 - whatever the JSON holds
     target = Target.from_plain(plain)
     if target.plain() != plain:
-        raise ValueError("expected a target with its kind, its names as a list, and nothing else")
+        raise ValueError("expected a target with its kind, its names (and values) as lists, and nothing else")
     return target
 
 
@@ -105,7 +107,7 @@ class Golden(_Entry):
 class Manifest(_Entry):
     """Everything about a bundle that is not weights."""
 
-    format: Literal[2]
+    format: Literal[2, 3]
     medloom: str
     name: Name
     phantom: bool
@@ -168,10 +170,11 @@ class Manifest(_Entry):
         except (ValueError, RecursionError) as error:
             raise BundleError(f"bundle.json is not sound JSON: {one_line(str(error))}") from error
         found = plain.get("format") if isinstance(plain, dict) else None
-        if found != FORMAT:
+        if found not in _READ:
             said = one_line(repr(found), 40)
             raise BundleError(
-                f"bundle.json has format {said}; this version of Medloom reads {FORMAT}: package the model again"
+                f"bundle.json has format {said}; this version of Medloom reads {' and '.join(map(str, _READ))}: "
+                "package the model again"
             )
         try:
             return cls.model_validate(plain)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,14 @@ from medloom.inference.answers.base import (
     golden_file,
     is_share,
     npy_bytes,
+)
+from medloom.inference.answers.figures import (
+    ClassFigures,
+    class_probabilities,
+    count_classes,
+    figures,
+    in_values,
+    measure,
 )
 from medloom.inference.pictures import run_lengths
 from medloom.inference.postprocess import erase_small, foreground_probability, to_mask
@@ -76,21 +84,44 @@ class MaskPrediction(Kinded):
 
     Args:
         target: What is predicted; its names are the classes, the background first.
-        probabilities: ``(K, H, W)`` float32: the foreground's (K = 1), or one for each class, the background first.
-        mask: ``(H, W)`` uint8 class index, 0 = background.
-        probability: Largest foreground probability of any pixel, before small regions are erased.
-        area_px: Foreground pixels of the mask.
-        area_mm2: Their area, or None if the image does not say how large its pixels are.
+        probabilities: ``(K, H, W)`` float32: the foreground's (K = 1), or one for each class, the background first;
+            before small regions are erased.
+        mask: ``(H, W)`` uint8 class index, 0 = background; ``value_mask`` has the values of the training masks.
         point: What turned probabilities into the mask.
+        pixel_mm2: Area of a pixel, or None if the image does not say how large its pixels are.
     """
 
     target: Target
     probabilities: Floats32
     mask: Mask
-    probability: float
-    area_px: int
-    area_mm2: float | None
     point: MaskPoint
+    pixel_mm2: float | None = None
+
+    @cached_property
+    def by_class(self) -> dict[str, ClassFigures]:
+        """Area and largest probability of each foreground class, by its name."""
+        counts = count_classes(self.mask, self.target)
+        return figures(self.target, counts, class_probabilities(self.probabilities), pixel_mm2=self.pixel_mm2)
+
+    @property
+    def value_mask(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The mask as it is written: ``(H, W)`` with the recipe's ``mask_values``; class indices in older bundles."""
+        return in_values(self.mask, self.target)
+
+    @cached_property
+    def probability(self) -> float:
+        """Largest foreground probability of any pixel, before small regions are erased."""
+        return float(foreground_probability(self.probabilities).max())
+
+    @cached_property
+    def area_px(self) -> int:
+        """Foreground pixels of the mask."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Their area, or None if the image does not say how large its pixels are."""
+        return measure(self.area_px, self.pixel_mm2)
 
     @property
     def has_foreground(self) -> bool:
@@ -98,7 +129,7 @@ class MaskPrediction(Kinded):
         return self.area_px > 0
 
     def plain(self) -> dict[str, Any]:
-        """Return plain JSON types, with one run-length mask for each foreground class."""
+        """Return plain JSON types, with the figures and a run-length mask of each foreground class."""
         height, width = self.mask.shape
         return {
             "height": height,
@@ -107,12 +138,15 @@ class MaskPrediction(Kinded):
             "probability": round(self.probability, 6),
             "area_px": self.area_px,
             "area_mm2": self.area_mm2,
-            "masks": [
-                _class_mask(self.mask == index, index, name) for index, name in enumerate(self.target.foreground, 1)
-            ],
+            "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
         }
+
+    def _class(self, name: str, found: ClassFigures) -> dict[str, Any]:
+        counts = run_lengths(self.mask == found.index)
+        rle = {"size": list(self.mask.shape), "counts": counts}
+        return {"class": name, **found.plain(), "area_mm2": found.area_mm2, "rle": rle}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON, the mask as PNG (see ``mask_png``), or the probabilities as NPY.
@@ -212,38 +246,21 @@ class MaskAnswers:
         erased = erase_small(answer, chosen.threshold, chosen.min_region_px)
         restored = preprocess.restore(answer, height, width)
         kept = restored if erased is answer else preprocess.restore(erased, height, width)
-        mask = to_mask(kept, chosen.threshold)
-        area_px = int(np.count_nonzero(mask))
+        spacing = prepared.spacing_mm
         return MaskPrediction(
             target=target,
             probabilities=restored,
-            mask=mask,
-            probability=float(foreground_probability(restored).max()),
-            area_px=area_px,
-            area_mm2=_area_mm2(area_px, prepared.spacing_mm),
+            mask=to_mask(kept, chosen.threshold),
             point=chosen,
+            pixel_mm2=None if spacing is None else spacing[0] * spacing[1],
         )
 
 
 def mask_png(prediction: MaskPrediction) -> bytes:
-    """Encode the mask as an 8-bit PNG in the image's size.
+    """Encode the mask as PNG in the image's size, with the values that the masks of the training data have.
 
-    Binary masks are 0 and 255, to be seen in any viewer; masks of more classes hold the class index.
+    Where an older bundle does not say which, masks of one class are 0 and 255, others hold the class index.
     """
-    binary = len(prediction.probabilities) == 1
-    return encode_png(prediction.mask * np.uint8(255) if binary else prediction.mask)
-
-
-def _class_mask(mask_hw: NDArray[np.bool_], index: int, name: str) -> dict[str, Any]:
-    return {
-        "class": name,
-        "index": index,
-        "area_px": int(mask_hw.sum()),
-        "rle": {"size": list(mask_hw.shape), "counts": run_lengths(mask_hw)},
-    }
-
-
-def _area_mm2(area_px: int, spacing_mm: tuple[float, float] | None) -> float | None:
-    """None also for a spacing so large that it says nothing; JSON has no number for the area."""
-    area = math.inf if spacing_mm is None else area_px * spacing_mm[0] * spacing_mm[1]
-    return area if math.isfinite(area) else None
+    if not prediction.target.values and len(prediction.probabilities) == 1:
+        return encode_png(prediction.mask * np.uint8(255))
+    return encode_png(prediction.value_mask)

@@ -5,25 +5,24 @@ A bad file never stops the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from medloom.errors import UserError
 from medloom.files import write_bytes
 from medloom.imaging import Volume, encode_png
 from medloom.imaging.nifti import write_nifti
+from medloom.inference.answers.figures import ClassFigures
+from medloom.inference.answers.mask_volume import VolumePrediction
 from medloom.inference.answers.masks import MaskPrediction, mask_png
 from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
 from medloom.inference.pictures import overlay
 from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
-from medloom.inference.volumes import VolumePrediction, predict_volume
+from medloom.inference.volumes import predict_volume
 from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, unknown_categories, write_rows
 from medloom.targets import Target
 
@@ -48,6 +47,7 @@ class MaskResult:
         mask: The mask, relative to the output folder: PNG, or for a volume NIfTI in its own geometry.
         overlay: The image with the mask's outline, relative to the output folder; empty for a volume.
         error: Why there is no prediction.
+        by_class: The figures of each foreground class, by its name; empty if there is an error.
     """
 
     file: str
@@ -60,6 +60,7 @@ class MaskResult:
     mask: str = ""
     overlay: str = ""
     error: str = ""
+    by_class: dict[str, ClassFigures] = field(default_factory=dict)
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -73,22 +74,42 @@ class MaskResult:
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
-        return asdict(self)
+        return {
+            **self._cells(),
+            "by_class": {name: found.plain() | _sizes(found) for name, found in self.by_class.items()},
+        }
+
+    def row(self, target: Target) -> dict[str, Any]:
+        """Return the row of the table, with the columns of each class where there are several."""
+        return {**self._cells(), **_class_cells(target, self.by_class)}
+
+    def _cells(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _COLUMNS}
+
+
+_COLUMNS = tuple(one.name for one in fields(MaskResult) if one.name != "by_class")
+_CLASS_COLUMNS = ("area_px", "area_mm2", "volume_ml", "probability")
 
 
 @dataclass(frozen=True)
 class MaskWriter:
-    """Writes ``masks/``, ``overlays/`` and ``predictions.csv``."""
+    """Writes ``masks/``, ``overlays/`` and ``predictions.csv``.
+
+    Where a model has several foreground classes, the table also has for each of them ``area_px_NAME``,
+    ``area_mm2_NAME``, ``volume_ml_NAME`` and ``probability_NAME``, the largest probability of the class in any pixel.
+    """
 
     def write(self, predictor: Predictor, given: Given, folder: Path, page: int | None) -> Sequence[MaskResult]:
         """Predict images one by one.
 
         A volume is a NIfTI file or a DICOM series: its mask is ``masks/NAME.nii.gz`` with the same affine and shape,
-        the class index of each voxel.
+        and its voxels hold the values that the masks of the training data have.
         """
         names = _OutputNames()
         results = [_predict_file(predictor, image, row, folder, names, page) for image, row in given]
-        write_rows(folder / TABLE, [field.name for field in fields(MaskResult)], map(asdict, results))
+        target = predictor.target
+        columns = (*_COLUMNS, *_class_cells(target, {}))
+        write_rows(folder / TABLE, columns, (result.row(target) for result in results))
         return results
 
     def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
@@ -111,15 +132,13 @@ def _predict_file(
     except (UserError, OSError) as error:
         return MaskResult(image.name, error=str(error))
     if isinstance(given, Volume):
-        return _write_volume(found, given.affine, image.name, folder, names.give(image, ".nii.gz"))
+        return _write_volume(found, image.name, folder, names.give(image, ".nii.gz"))
     return _write(prediction, prepared, image.name, folder, names.give(image, ".png"))
 
 
-def _write_volume(
-    found: VolumePrediction, affine: NDArray[np.float64], file: str, folder: Path, name: str
-) -> MaskResult:
+def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str) -> MaskResult:
     mask = f"masks/{name}"
-    write_nifti(found.mask, affine, folder / mask)
+    write_nifti(found.value_mask, found.affine, folder / mask)
     return MaskResult(
         file=file,
         area_px=found.area_px,
@@ -128,6 +147,7 @@ def _write_volume(
         probability=round(found.probability, 6),
         foreground=_yes_no(found.has_foreground),
         mask=mask,
+        by_class=found.by_class,
     )
 
 
@@ -143,7 +163,22 @@ def _write(prediction: MaskPrediction, prepared: Prepared, file: str, folder: Pa
         foreground=_yes_no(prediction.has_foreground),
         mask=mask,
         overlay=drawn,
+        by_class=prediction.by_class,
     )
+
+
+def _class_cells(target: Target, by_class: Mapping[str, ClassFigures]) -> dict[str, Any]:
+    """The columns of each class; none for one class, whose figures are those of the foreground."""
+    if len(target.foreground) == 1:
+        return {}
+    found = {name: _sizes(one) | {"probability": round(one.probability, 6)} for name, one in by_class.items()}
+    return {
+        f"{column}_{name}": found.get(name, {}).get(column) for name in target.foreground for column in _CLASS_COLUMNS
+    }
+
+
+def _sizes(found: ClassFigures) -> dict[str, Any]:
+    return {"area_px": found.area_px, "area_mm2": found.area_mm2, "volume_ml": found.volume_ml}
 
 
 def _yes_no(value: bool) -> str:

@@ -13,7 +13,7 @@ from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
 from medloom.registry import LAYOUTS, LOSSES, METRICS, NETWORKS
-from medloom.targets import Target
+from medloom.targets import LARGEST_VALUE, Target
 
 __all__ = ["MasksData", "MasksEvaluate", "MasksLoss", "MasksModel", "MasksRecipe", "MasksTarget", "MasksTrain"]
 
@@ -25,10 +25,11 @@ class MasksTarget(TargetSection):
 
     kind: Literal["masks"] = "masks"
     """A class for each pixel."""
-    mask_values: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(
+    mask_values: dict[str, Annotated[int, Field(ge=0, le=LARGEST_VALUE)]] = Field(
         default={"background": 0, "lesion": 255}, min_length=2
     )
-    """Classes by name with their pixel value in the mask; the first class is the background."""
+    """Classes by name with their pixel value in the mask; the first class is the background. Masks that the model
+    predicts hold the same values."""
 
     @field_validator("mask_values")
     @classmethod
@@ -39,7 +40,7 @@ class MasksTarget(TargetSection):
 
     def value(self) -> Target:
         """Return what is predicted."""
-        return Target(self.kind, tuple(self.mask_values))
+        return Target(self.kind, tuple(self.mask_values), tuple(self.mask_values.values()))
 
 
 class MasksData(DataConfig):
