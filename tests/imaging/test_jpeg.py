@@ -85,6 +85,49 @@ def test_a_whole_colour_profile_is_nothing_to_note(make_pixels, write_pillow, le
     np.testing.assert_array_equal(decode(data).pixels, pillow_pixels(data, "RGB"))
 
 
+def segments(data):
+    """Yield start and end of each segment before the first scan."""
+    at = 2
+    while data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield at, end
+        at = end
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"junk", b"\0\xff\0\0\xff", bytes(range(1, 200))])
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-progressive", "jpeg-grey"])
+def test_junk_between_segments_is_skipped_and_said(corpus, name, junk):
+    data = corpus[name]
+    for _, place in segments(data):
+        image = decode(data[:place] + junk + data[place:])
+        np.testing.assert_array_equal(image.pixels, decode(data).pixels)
+        assert image.notes == ("bytes between the segments of the JPEG skipped",)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_segment_with_a_wrong_length_never_shows_another_image(make_pixels, write_pillow, mode):
+    """What is left of a segment that is said to be shorter looks like junk."""
+    exif = Image.Exif()
+    exif[274] = 6
+    data = write_pillow(Image.fromarray(make_pixels((24, 32, 3))).convert(mode), "JPEG", exif=exif)
+    expected = decode(data).pixels
+    for start, end in segments(data):
+        for length in range(2, end - start - 2):
+            try:
+                image = decode(data[: start + 2] + length.to_bytes(2, "big") + data[start + 4 :])
+            except DecodeError:
+                continue
+            np.testing.assert_array_equal(image.pixels, expected)
+
+
+def test_a_segment_whose_marker_is_damaged_is_no_junk(corpus):
+    data = corpus["jpeg"]
+    for start, _ in list(segments(data))[1:]:
+        with pytest.raises(DecodeError) as caught:
+            decode(data[:start] + b"\x7f" + data[start + 1 :])
+        assert caught.value.code == "corrupt"
+
+
 def test_a_thumbnail_inside_does_not_end_the_image(make_pixels, write_pillow):
     thumbnail = write_pillow(Image.fromarray(make_pixels((4, 4, 3))), "JPEG")
     image = Image.fromarray(make_pixels((37, 45, 3)))

@@ -223,7 +223,8 @@ def test_lengths_come_out_in_millimetres(unit, factor):
      ({"srow_x": (np.nan, 0, 0, 0)}, "non_finite"), ({"srow_z": (0, 0, np.inf, 0)}, "non_finite"),
      ({"srow_x": 0, "srow_y": 0, "srow_z": 0}, "corrupt"),
      ({"srow_x": (0, 1, 0, 0), "srow_y": (0, 1, 0, 0)}, "corrupt"),
-     ({"pixdim": np.nan}, "non_finite"), ({"sform_code": 0, "qform_code": 1, "quatern_b": 5}, "corrupt"),
+     ({"sform_code": 0, "pixdim": np.nan}, "non_finite"),
+     ({"sform_code": 0, "qform_code": 1, "quatern_b": 5}, "corrupt"),
      ({"sform_code": 0, "qform_code": 1, "quatern_b": np.nan}, "corrupt"),
      ({"sform_code": 0, "qform_code": 1, "qoffset_x": np.nan}, "non_finite")],
 )  # fmt: skip
@@ -234,6 +235,64 @@ def test_headers_that_make_no_image(fields, code):
         assert error.code == code
         assert refused(packed, read_nifti_volume).code == code
         assert refused(packed, inspect).code == code
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("behind", [b"\0" * 16, b"<xml/>", bytes(60), bytes(2**18)])
+def test_bytes_behind_the_voxels_are_ignored_and_said(compress, behind):
+    data = written(voxels()) + behind
+    data = gzip.compress(data) if compress else data
+    volume = read_nifti_volume(data)
+    np.testing.assert_array_equal(volume.voxels.T, voxels())
+    assert volume.notes == decode(data, page=1).notes == ("bytes behind the voxels ignored",)
+    np.testing.assert_array_equal(decode(data, page=1).pixels[..., 0].T, voxels()[..., 1])
+    assert inspect(data).shape == (5, 6, 1)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_whole_slices_behind_the_voxels_are_a_wrong_header(compress):
+    data = written(voxels(), dim=(3, 6, 5, 3, 1, 1, 1, 1))
+    data = gzip.compress(data) if compress else data
+    assert refused(data, page=0).code == refused(data, read_nifti_volume).code == refused(data, inspect).code
+    assert refused(data, page=0).code == "corrupt"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("qform_code", [0, 1])
+def test_a_spacing_that_is_no_number_is_that_of_a_sound_sform(value, qform_code):
+    image = nibabel.Nifti1Image(voxels(), np.diag([-0.5, 1, 2, 1]))
+    image.header["qform_code"] = qform_code
+    data = bytearray(image.to_bytes())
+    data[80:92] = np.full(3, value, "<f4").tobytes()
+    volume = read_nifti_volume(bytes(data))
+    assert volume.spacing_mm == (2, 1, 0.5)
+    assert decode(bytes(data), page=0).spacing_mm == (1, 0.5)
+    np.testing.assert_array_equal(volume.affine, image.affine)
+    assert volume.notes == ("the spacing is not a finite number; that of sform was used",)
+
+
+def pair(kind):
+    image = kind(voxels().astype("int16"), np.eye(4))
+    files = kind.make_file_map({"header": io.BytesIO(), "image": io.BytesIO()})
+    image.to_file_map(files)
+    return files["header"].fileobj.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(nibabel.Nifti1Pair, "NIfTI pair"), (nibabel.Nifti2Pair, "NIfTI pair"), (nibabel.AnalyzeImage, "Analyze")],
+)
+def test_the_header_of_a_pair_is_named_for_what_it_is(kind, name):
+    error = refused(pair(kind))
+    assert error.code == "unsupported"
+    assert name in error.message
+    assert ".img" in error.message
+    assert refused(gzip.compress(pair(kind))).message == error.message
+
+
+@pytest.mark.parametrize(("code", "bits", "name"), [(128, 24, "RGB24"), (2304, 32, "RGBA32"), (32, 64, "complex64")])
+def test_voxels_of_other_types_are_refused_by_name(code, bits, name):
+    assert name in refused(written(voxels(), datatype=code, bitpix=bits), page=0).message
 
 
 def test_several_volumes_are_unsupported_with_a_hint_and_one_is_read():

@@ -32,6 +32,8 @@ _DECODED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive with 
 _COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # in entropy-coded data: neither stuffing, fill nor restart
+_AFTER_JUNK = re.compile(rb"\xff[^\x00\xff]")  # between segments
+_ADOBE = b"\xff\xee"
 _EXIF = b"Exif\x00\x00"
 _PROFILE = b"ICC_PROFILE\x00"
 _MAX_SEGMENTS = 4096
@@ -51,7 +53,7 @@ class _Layout:
     orientation: int
     notes: tuple[str, ...]
     without: tuple[tuple[int, int], ...] = ()
-    """Start and end of segments that are damaged and say nothing about the pixels."""
+    """Start and end of what says nothing about the pixels and libjpeg warns of: damaged segments, junk between them."""
 
 
 def codec() -> str:
@@ -154,10 +156,12 @@ def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:
 def _walk(data: bytes, budget: Budget) -> _Layout:
     """Step over every segment and scan up to the end-of-image marker."""
     position, scans, frame, exif, profile = 2, 0, None, b"", list[tuple[bytes, int, int]]()
+    start, junk = 0, list[tuple[int, int]]()
     for _ in range(_MAX_SEGMENTS):
+        position = _after_junk(data, start, position, junk)
         marker, position = _next_marker(data, position)
         if marker == _EOI:
-            return _layout(frame, exif, scans, profile)
+            return _layout(frame, exif, scans, profile, junk)
         if marker in _ALONE:
             continue
         start = position - 2
@@ -178,9 +182,33 @@ def _walk(data: bytes, budget: Budget) -> _Layout:
     raise DecodeError("too_large", f"the file has more than {_MAX_SEGMENTS} segments")
 
 
-def _next_marker(data: bytes, position: int) -> tuple[int, int]:
-    if data[position : position + 1] not in (b"\xff", b""):
+def _after_junk(data: bytes, before: int, position: int, junk: list[tuple[int, int]]) -> int:
+    """Return where the next marker is, and keep what lies before it, as every reader skips it.
+
+    Args:
+        data: The file.
+        before: Where the last segment begins.
+        position: Where it ends.
+        junk: Start and end of what is skipped; added to.
+
+    Raises:
+        DecodeError: ``corrupt`` if it looks like a part of the image, ``truncated`` if no marker comes.
+    """
+    if data[position : position + 1] in (b"\xff", b""):
+        return position
+    found = _AFTER_JUNK.search(data, position)
+    if found is None:
+        raise DecodeError("truncated", "the file ends before its end marker", field="EOI")
+    start = found.start()
+    # A segment whose marker is damaged, or the rest of one whose length is, that says how to show the image.
+    a_segment = int.from_bytes(data[position + 2 : position + 4], "big") + 2 == start - position
+    if a_segment or data.startswith(_ADOBE, before) or _EXIF in data[before:start]:
         raise DecodeError("corrupt", "a segment of the JPEG is damaged")
+    junk.append((position, start))
+    return start
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int, int]:
     while data[position : position + 1] == b"\xff":
         position += 1
     if position >= len(data):
@@ -223,17 +251,21 @@ def _frame(
 
 
 def _layout(
-    frame: tuple[int, int, int] | None, exif: bytes, scans: int, profile: list[tuple[bytes, int, int]]
-) -> _Layout:
+    frame: tuple[int, int, int] | None, exif: bytes, scans: int, profile: list[tuple[bytes, int, int]],
+    junk: list[tuple[int, int]],
+) -> _Layout:  # fmt: skip
     if frame is None or not scans:
         raise DecodeError("corrupt", "the file ends before an image came", field="SOF")
     orientation, notes = exif_orientation(exif)
     if frame[2] == 4:
         notes = (*notes, "CMYK converted to RGB")
+    without = list(junk)
+    if junk:
+        notes = (*notes, "bytes between the segments of the JPEG skipped")
     if not _is_whole(profile):  # no pixel depends on it, but libjpeg warns
-        without = tuple((start, end) for _, start, end in profile)
-        return _Layout(*frame, orientation, (*notes, "damaged colour profile was ignored"), without)
-    return _Layout(*frame, orientation, notes)
+        notes = (*notes, "damaged colour profile was ignored")
+        without += [(start, end) for _, start, end in profile]
+    return _Layout(*frame, orientation, notes, tuple(sorted(without)))
 
 
 def _is_whole(profile: list[tuple[bytes, int, int]]) -> bool:

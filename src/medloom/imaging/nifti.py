@@ -52,9 +52,9 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     layout, header = _read(data, budget)
     number = choose_page(page, header.pages)
     first = layout.start + number * layout.plane_bytes
-    stored = bytes_between(data, layout, first, first + layout.plane_bytes)
+    stored, more = bytes_between(data, layout, first, first + layout.plane_bytes)
     pixels = _meaning(np.frombuffer(stored, layout.stored), layout).reshape(header.shape)
-    return Image(pixels, "nifti", layout.plane_spacing, layout.notes)
+    return Image(pixels, "nifti", layout.plane_spacing, (*layout.notes, *more))
 
 
 def read_nifti_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget = DEFAULT_BUDGET) -> Volume:
@@ -83,15 +83,17 @@ def read_nifti_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: 
     check_encoded(data, budget)
     with guard("nifti"):
         layout, header = _read(data, budget)
-        stored = np.frombuffer(bytes_between(data, layout, layout.start, layout.end), layout.stored)
-        voxels = _meaning(stored, layout).reshape(header.pages, header.height, header.width)
+        stored, more = bytes_between(data, layout, layout.start, layout.end)
+        voxels = _meaning(np.frombuffer(stored, layout.stored), layout).reshape(
+            header.pages, header.height, header.width
+        )
         if (
             nan_policy == "reject"
             and voxels.dtype.kind == "f"
             and not all(np.isfinite(plane).all() for plane in voxels)
         ):
             raise DecodeError("non_finite", "the volume holds NaN or infinite voxels", hint="Replace them by a number.")
-    return Volume(voxels, layout.spacing, layout.affine, "nifti", layout.notes, layout.plane_spacing)
+    return Volume(voxels, layout.spacing, layout.affine, "nifti", (*layout.notes, *more), layout.plane_spacing)
 
 
 def write_nifti(
@@ -203,7 +205,7 @@ def _meaning(stored: Pixels, layout: Layout) -> Pixels:
 
 FORMAT = Format(
     name="nifti",
-    magics=(*nifti_header.MAGICS, (0, GZIP)),
+    magics=(*nifti_header.MAGICS, (0, GZIP), *nifti_header.PAIR_MAGICS),
     suffixes=(".nii", ".nii.gz"),
     content_types=("application/x-nifti", "application/gzip", "application/x-gzip"),
     codec=codec,

@@ -16,6 +16,7 @@ GZIP = b"\x1f\x8b"
 _MAX_INFLATION = 1032  # what Deflate can do at most
 _MAX_MEMBERS = 20_000  # blocked gzip of 512 MiB has 8,000
 _PIECE_IN, _PIECE_OUT = 4096, 16384
+_MOST_BEHIND = 2**18
 
 
 def beginning(data: bytes) -> bytes:
@@ -35,34 +36,48 @@ def most_bytes(data: bytes) -> int:
     return _MAX_INFLATION * len(data) if _is_gzip(data) else len(data)
 
 
-def check_length(data: bytes, layout: Layout) -> None:
-    """Refuse a file that is shorter or longer than its header says, or damaged; counts every byte.
+def check_length(data: bytes, layout: Layout) -> tuple[str, ...]:
+    """Refuse a file that is shorter than its header says, or damaged; counts every byte.
+
+    Returns:
+        A note where something follows the voxels.
 
     Raises:
         DecodeError: ``truncated`` or ``corrupt``.
     """
-    have = sum(map(len, _inflated(data, layout.end + 1))) if _is_gzip(data) else len(data)
-    _compare(have, layout)
+    return bytes_between(data, layout, layout.end, layout.end)[1]
 
 
-def _compare(have: int, layout: Layout) -> None:
+def bytes_between(
+    data: bytes, layout: Layout, first: int, last: int
+) -> tuple[bytes | bytearray | memoryview, tuple[str, ...]]:
+    """Return a stretch of the file, and a note where something follows the voxels.
+
+    Raises:
+        DecodeError: ``truncated`` or ``corrupt``; all of the file is looked at.
+    """
+    if not _is_gzip(data):
+        written = any(memoryview(data)[layout.end : layout.end + _MOST_BEHIND])
+        return memoryview(data)[first:last], _behind(len(data), written, layout)
+    kept, written, position = bytearray(), False, 0
+    for piece in _inflated(data, layout.end + _MOST_BEHIND + 1):
+        kept += piece[max(0, first - position) : max(0, last - position)]
+        written = written or any(piece[max(0, layout.end - position) :])
+        position += len(piece)
+    return kept, _behind(position, written, layout)
+
+
+def _behind(have: int, written: bool, layout: Layout) -> tuple[str, ...]:
+    """Return a note where bytes follow the voxels, as some programs append them.
+
+    Whole slices that are more than zeros are no such thing: there the header is wrong.
+    """
     if have < layout.end:
         raise DecodeError("truncated", f"the header announces {layout.end} bytes; {have} are there", field="dim")
-    if have > layout.end:
+    more = have - layout.end
+    if more > _MOST_BEHIND or (more and written and more % layout.plane_bytes == 0):
         raise DecodeError("corrupt", f"the header announces {layout.end} bytes; more are there", field="dim")
-
-
-def bytes_between(data: bytes, layout: Layout, first: int, last: int) -> bytes | bytearray | memoryview:
-    """Return a stretch of the file, after all of the file was found to be there and sound."""
-    if not _is_gzip(data):
-        _compare(len(data), layout)
-        return memoryview(data)[first:last]
-    kept, position = bytearray(), 0
-    for piece in _inflated(data, layout.end + 1):
-        kept += piece[max(0, first - position) : max(0, last - position)]
-        position += len(piece)
-    _compare(position, layout)
-    return kept
+    return ("bytes behind the voxels ignored",) if more else ()
 
 
 def _inflated(data: bytes, most: int = MOST_HEADER_BYTES, *, strict: bool = True) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medloom.errors import DecodeError
 
-__all__ = ["AGREE_MM", "DTYPES", "MAGICS", "MOST_HEADER_BYTES", "Layout", "read_layout"]
+__all__ = ["AGREE_MM", "DTYPES", "MAGICS", "MOST_HEADER_BYTES", "PAIR_MAGICS", "Layout", "read_layout"]
 
 MAGICS: tuple[tuple[int, bytes], ...] = ((344, b"n+1\0"), (4, b"n+2\0\r\n\x1a\n"))
 """Where the two versions say what they are."""
@@ -25,7 +25,16 @@ DTYPES = {
 }  # fmt: skip
 """Types of voxels that are read and written, by the standard's code."""
 
-_UNREAD = {1: "binary", 32: "complex64", 128: "RGB", 1536: "float128", 1792: "complex128", 2304: "RGBA"}
+PAIR_MAGICS: tuple[tuple[int, bytes], ...] = (
+    (344, b"ni1\0"), (4, b"ni2\0\r\n\x1a\n"), (0, b"\x5c\x01\0\0"), (0, b"\0\0\x01\x5c"),
+)  # fmt: skip
+"""How the header of a pair begins: NIfTI-1, NIfTI-2, and Analyze, which says no more than its length of 348 bytes."""
+
+_UNREAD = {
+    1: "binary", 32: "complex64", 128: "RGB24", 1536: "float128", 1792: "complex128", 2048: "complex256",
+    2304: "RGBA32",
+}  # fmt: skip
+_COLOURS = (128, 2304)
 
 MOST_HEADER_BYTES = 544
 """Bytes of a file that are enough for any header."""
@@ -152,9 +161,25 @@ def _kind(head: bytes) -> tuple[_Kind, _Order]:
                 if int.from_bytes(head[:4], name) == kind.header_bytes:
                     return kind, order
             raise DecodeError("corrupt", f"the header does not say {kind.header_bytes} bytes", field="sizeof_hdr")
+    _refuse_pair(head)
     if len(head) < _KINDS[0].first_voxel:
         raise DecodeError("truncated", f"the content ends after {len(head)} bytes, within a NIfTI header")
     raise DecodeError("unsupported", "the content is no NIfTI file", hint="Unpack it, or convert it to NIfTI.")
+
+
+def _refuse_pair(head: bytes) -> None:
+    """Name a header whose voxels are in another file."""
+    (*nifti, little, big) = PAIR_MAGICS
+    if any(head.startswith(magic, at) for at, magic in nifti):
+        raise DecodeError(
+            "unsupported", "the file is the header of a NIfTI pair: its voxels are in the .img file beside it",
+            hint="Convert the pair to one .nii.gz file, such as with nibabel.",
+        )  # fmt: skip
+    if len(head) >= _KINDS[0].header_bytes and any(head.startswith(magic, at) for at, magic in (little, big)):
+        raise DecodeError(
+            "unsupported", "the file is an Analyze header: its voxels are in the .img file beside it, and it does not "
+            "say which side is left", hint="Convert the pair to one .nii.gz file with its orientation.",
+        )  # fmt: skip
 
 
 def _sides(fields: np.void) -> tuple[int, int, int]:
@@ -181,6 +206,7 @@ def _stored(fields: np.void, order: _Order) -> np.dtype[Any]:
         raise DecodeError(
             "unsupported", f"data type {_UNREAD.get(code, code)} is not read; expected one of "
             f"{', '.join(DTYPES.values())}", field="datatype",
+            hint="Save one channel of the colours, or their mean." if code in _COLOURS else None,
         )  # fmt: skip
     dtype = np.dtype(DTYPES[code]).newbyteorder(order)
     if int(fields["bitpix"]) != 8 * dtype.itemsize:
@@ -211,8 +237,8 @@ def _affine(
     fields: np.void, sides: tuple[int, int, int], kind: _Kind
 ) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
     """Return the affine in millimetres, whether the spacing is known, and what to note."""
-    zooms, notes = _zooms(fields, sides)
     sform = _sform(fields) if fields["sform_code"] else None
+    zooms, notes = _zooms(fields, sides, sform)
     qform = _qform(fields, zooms, kind) if fields["qform_code"] else None
     if fields["qform_code"] and qform is None:
         if sform is None:
@@ -242,11 +268,15 @@ def _sound(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return affine
 
 
-def _zooms(fields: np.void, sides: tuple[int, int, int]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def _zooms(
+    fields: np.void, sides: tuple[int, int, int], sform: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the spacing along (i, j, k), mended as nibabel mends it: no sign, and 1 for 0."""
     zooms = fields["pixdim"][1:4].astype(np.float64)
     if not np.isfinite(zooms).all():
-        raise DecodeError("non_finite", "the spacing is not a finite number", field="pixdim")
+        if sform is None:
+            raise DecodeError("non_finite", "the spacing is not a finite number", field="pixdim")
+        return np.linalg.norm(sform[:3, :3], axis=0), ("the spacing is not a finite number; that of sform was used",)
     zooms = np.abs(zooms)
     missing = bool((zooms[: 2 if sides[2] == 1 else 3] == 0).any())
     zooms[zooms == 0] = 1

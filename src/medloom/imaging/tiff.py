@@ -22,7 +22,7 @@ import numpy as np
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import ORIENTATION_TAG, orient, swaps_axes
-from medloom.imaging.tiff_chunks import Chunk, check_jpeg, decoded, is_decoded
+from medloom.imaging.tiff_chunks import Chunk, check_jpeg, decoded, is_decoded, stored_bytes
 from medloom.imaging.tiff_ifd import TiffFile, TiffTags, directory_offsets, is_reduced, open_file, read_tags
 from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
@@ -40,6 +40,7 @@ _COMPRESSIONS = {
 }  # fmt: skip
 _BILEVEL_ONLY = (2, 3, 4)
 _UNTYPED = 4
+_PACKED_BITS = {2: "uint8", 4: "uint8", 10: "uint16", 12: "uint16", 14: "uint16"}  # of whole numbers without sign
 _PLAIN, _DIFFERENCES, _FLOATING = 1, 2, 3
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _DTYPES = {
@@ -59,6 +60,7 @@ class _Page:
     width: int
     samples: int
     dtype: str
+    bits: int
     compression: int
     photometric: int
     planar: bool
@@ -69,6 +71,16 @@ class _Page:
     @property
     def samples_in_plane(self) -> int:
         return 1 if self.planar else self.samples
+
+    @property
+    def packed(self) -> bool:
+        """Whether samples share bytes and are unpacked here; libtiff reads fax, which has one bit."""
+        return self.bits in _PACKED_BITS or (self.bits == 1 and self.compression not in _BILEVEL_ONLY)
+
+    @property
+    def scale(self) -> int:
+        """What brings the largest level of grey of less than a byte to 255."""
+        return 255 // (2**self.bits - 1) if self.bits < 8 and self.photometric != _PALETTE else 1
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -83,7 +95,8 @@ class _Page:
         found = (
             (self.photometric == _PALETTE, "palette expanded"),
             (self.photometric == _WHITE_IS_ZERO, "white-is-zero inverted"),
-            (self.dtype == "bool", "1-bit scaled to 0 and 255"),
+            (self.dtype == "bool" and self.scale > 1, "1-bit scaled to 0 and 255"),
+            (self.bits > 1 and self.scale > 1, f"{self.bits}-bit grey scaled to 0–255"),
             (2 <= self.orientation <= 8, "orientation applied"),
         )
         return tuple(text for there, text in found if there)
@@ -132,13 +145,14 @@ def _contradiction(pixels: Pixels) -> DecodeError:
 def _page(tags: TiffTags, number: int) -> _Page:
     """Understand a directory, or say what about it is not read."""
     samples = tags.integer(_SAMPLES, 1)
-    kind = max(tags.integer(_SAMPLE_FORMAT, 1), 1), tags.integer(_BITS, 1)
+    bits = tags.integer(_BITS, 1)
     page = _Page(
         number=number,
         height=tags.integer(_HEIGHT),
         width=tags.integer(_WIDTH),
         samples=samples,
-        dtype=_dtype(*kind),
+        dtype=_dtype(max(tags.integer(_SAMPLE_FORMAT, 1), 1), bits),
+        bits=bits,
         compression=tags.integer(_COMPRESSION, _RAW),
         photometric=tags.integer(_PHOTOMETRIC, _BLACK_IS_ZERO if samples < 3 else _RGB),
         planar=tags.integer(_PLANAR, 1) == 2,
@@ -152,6 +166,8 @@ def _page(tags: TiffTags, number: int) -> _Page:
 
 def _dtype(sample_format: int, bits: int) -> str:
     sample_format = 1 if sample_format == _UNTYPED else sample_format
+    if sample_format == 1 and bits in _PACKED_BITS:
+        return _PACKED_BITS[bits]
     if (sample_format, bits) not in _DTYPES:
         raise DecodeError(
             "unsupported", f"samples of {bits} bits in format {sample_format} are not read", field="BitsPerSample",
@@ -173,8 +189,17 @@ def _check_supported(page: _Page) -> None:
             field="PhotometricInterpretation",
             hint="Save it as grey or RGB.",
         )
+    if page.packed and (page.predictor != _PLAIN or not _unpackable(page.compression)):
+        raise DecodeError(
+            "unsupported", f"samples of {page.bits} bits with compression {page.compression} and predictor "
+            f"{page.predictor} are not read", field="BitsPerSample", hint="Save it with 8 or 16 bits.",
+        )  # fmt: skip
     if page.predictor not in (_PLAIN, _DIFFERENCES, _FLOATING):
         raise DecodeError("unsupported", "the predictor is not 1, 2 or 3", field="Predictor")
+
+
+def _unpackable(compression: int) -> bool:
+    return compression == _RAW or is_decoded(compression)
 
 
 def _meaning_known(page: _Page) -> bool:
@@ -182,7 +207,7 @@ def _meaning_known(page: _Page) -> bool:
     if page.photometric == _WHITE_IS_ZERO:
         return page.dtype.startswith(("bool", "uint")) and page.samples == 1
     if page.photometric == _PALETTE:
-        return page.dtype == "uint8" and page.samples == 1
+        return page.dtype in ("bool", "uint8") and page.samples == 1
     if page.photometric == _YCBCR:
         return page.compression == _JPEG and page.samples == 3
     return page.photometric in (_BLACK_IS_ZERO, _RGB)
@@ -267,11 +292,13 @@ def _stored(page: _Page, budget: Budget) -> Pixels:
     """Return the samples as they are stored, as (H, W, C); each strip or tile is whole, if its compression can tell."""
     grid = _grid(page, budget)
     chunks, data = _chunks(page, grid), page.tags.file.data
+    row_bytes = -(-grid.width * page.samples_in_plane * page.bits // 8)
+    reverse = page.tags.integer(_FILL_ORDER, 1) == 2
+    if page.packed and page.compression == _RAW:
+        return _put_together(page, grid, stored_bytes(data, chunks, row_bytes, reverse=reverse))
     if is_decoded(page.compression):
-        bits = grid.width * page.samples_in_plane * page.tags.integer(_BITS, 1)
-        reverse = page.tags.integer(_FILL_ORDER, 1) == 2
-        parts = decoded(data, chunks, page.compression, -(-bits // 8), reverse=reverse)
-        if page.dtype != "bool" and page.predictor != _FLOATING:
+        parts = decoded(data, chunks, page.compression, row_bytes, reverse=reverse)
+        if page.predictor != _FLOATING:
             return _put_together(page, grid, parts)
         deque(parts, maxlen=0)
     elif page.compression == _JPEG:
@@ -288,7 +315,11 @@ def _put_together(page: _Page, grid: _Grid, parts: Iterable[bytes | bytearray]) 
         down, across = divmod(place, grid.across)
         there = pixels[plane, down * grid.height :, across * grid.width :][: grid.height, : grid.width]
         count = len(there) * grid.width * samples
-        rows = np.frombuffer(part, dtype.newbyteorder(page.tags.file.order), count).reshape(-1, grid.width, samples)
+        if page.packed:
+            flat = imagecodecs.packints_decode(part, dtype, page.bits, runlen=grid.width * samples)[:count]
+        else:
+            flat = np.frombuffer(part, dtype.newbyteorder(page.tags.file.order), count)
+        rows = flat.reshape(-1, grid.width, samples)
         if page.predictor == _DIFFERENCES:  # of whole numbers with overflow, whatever the samples are
             rows = np.cumsum(rows, axis=1, dtype=dtype)
         there[:] = rows[:, : there.shape[1]]
@@ -307,21 +338,22 @@ def _by_libtiff(page: _Page) -> Pixels:
 
 def _meaning(stored: Pixels, page: _Page) -> Pixels:
     """Turn stored samples into grey, RGB or plain channels."""
-    if page.dtype == "bool":
-        stored = stored.astype(np.uint8) * np.uint8(255)
-    if page.photometric == _WHITE_IS_ZERO:
-        return np.iinfo(stored.dtype).max - stored
     if page.photometric == _PALETTE:
-        return _palette(page)[stored[..., 0]]
+        return _palette(page)[stored[..., 0].astype(np.uint8)]
+    if page.dtype == "bool" or page.scale > 1:
+        stored = stored.astype(np.uint8) * np.uint8(page.scale)
+    if page.photometric == _WHITE_IS_ZERO:
+        return np.array(page.scale * (2**page.bits - 1), stored.dtype) - stored
     return stored
 
 
 def _palette(page: _Page) -> Pixels:
-    """Return the colour map as (256, 3): uint8 where 8 bits say all of it, else uint16."""
-    colours = np.array(page.tags.integers(_COLOUR_MAP, 3 * 256))
-    if len(colours) != 3 * 256 or colours.max() > 65535:
-        raise DecodeError("corrupt", f"the colour map has {len(colours)} values; expected 768", field="ColorMap")
-    table = colours.reshape(3, 256).T
+    """Return the colour map as (colours, 3): uint8 where 8 bits say all of it, else uint16."""
+    expected = 3 * 2**page.bits
+    colours = np.array(page.tags.integers(_COLOUR_MAP, expected))
+    if len(colours) != expected or colours.max() > 65535:
+        raise DecodeError("corrupt", f"the colour map has {len(colours)} values; expected {expected}", field="ColorMap")
+    table = colours.reshape(3, -1).T
     if not (table % 257).any() or not (table % 256).any():
         return (table >> 8).astype(np.uint8)
     return table.astype(np.uint16)

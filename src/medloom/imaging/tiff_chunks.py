@@ -21,7 +21,7 @@ from medloom.errors import DecodeError
 from medloom.imaging.jpeg import decode_stream
 from medloom.imaging.types import Budget
 
-__all__ = ["Chunk", "check_jpeg", "decoded", "is_decoded"]
+__all__ = ["Chunk", "check_jpeg", "decoded", "is_decoded", "stored_bytes"]
 
 _DECODERS: dict[int, Callable[..., Any]] = {
     5: imagecodecs.lzw_decode,
@@ -85,6 +85,19 @@ def decoded(
         if not chunk.rows * row_bytes <= len(rows) <= chunk.most * row_bytes:
             raise _damaged(f"a strip or tile does not decompress to its {chunk.rows * row_bytes} bytes")
         yield rows
+
+
+def stored_bytes(data: bytes, chunks: Iterable[Chunk], row_bytes: int, *, reverse: bool) -> Iterator[bytes]:
+    """Yield the rows of strips or tiles that are not compressed; the arguments are those of `decoded`.
+
+    Raises:
+        DecodeError: ``truncated`` for one that is shorter than its rows.
+    """
+    for chunk in chunks:
+        rows = data[chunk.start : min(chunk.end, chunk.start + chunk.most * row_bytes)]
+        if len(rows) < chunk.rows * row_bytes:
+            raise DecodeError("truncated", "a strip or tile is shorter than its rows", field="StripByteCounts")
+        yield rows.translate(_REVERSED) if reverse else rows
 
 
 def check_jpeg(data: bytes, chunks: Iterable[Chunk], tables: bytes, width: int, budget: Budget) -> None:
