@@ -35,6 +35,23 @@ def write_set(folder, levels) -> None:
     write_bytes(folder / "labels.csv", text.getvalue().encode())
 
 
+def recipe_for_pictures(target=None, labels=None, **groups) -> Recipe:
+    """A recipe whose labels the preparation is to find out; ``groups`` are groups of the recipe."""
+    plain = {
+        "name": "pictures",
+        "target": {"kind": "auto", **(target or {})},
+        "data": {"layout": "csv", "labels": {"patient": "patient", **(labels or {})}},
+        "preprocess": {"size": [SIZE, SIZE]},
+        "model": {"name": "perceptron"},
+        "loss": {"name": "cross-entropy"},
+        "train": {"epochs": 2, "batch_size": 8, "monitor": "auc", "device": "cpu", "precision": "32"},
+        "evaluate": {"bootstrap": 20},
+    }
+    for name, group in groups.items():
+        plain[name] = {**plain.get(name, {}), **group}
+    return parse_recipe(yaml.safe_dump(plain))
+
+
 @pytest.fixture(scope="module")
 def pictures(place):
     """42 pictures of two classes."""
@@ -49,23 +66,8 @@ def measured_pictures(place):
     return place / "numbers-set"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_recipe():
-    """A recipe for the pictures, whose labels the preparation is to find out; arguments are groups of the recipe."""
+    """``recipe_for_pictures``."""
 
-    def make(target=None, labels=None, **groups) -> Recipe:
-        plain = {
-            "name": "pictures",
-            "target": {"kind": "auto", **(target or {})},
-            "data": {"layout": "csv", "labels": {"patient": "patient", **(labels or {})}},
-            "preprocess": {"size": [SIZE, SIZE]},
-            "model": {"name": "perceptron"},
-            "loss": {"name": "cross-entropy"},
-            "train": {"epochs": 2, "batch_size": 8, "monitor": "auc", "device": "cpu", "precision": "32"},
-            "evaluate": {"bootstrap": 20},
-        }
-        for name, group in groups.items():
-            plain[name] = {**plain.get(name, {}), **group}
-        return parse_recipe(yaml.safe_dump(plain))
-
-    return make
+    return recipe_for_pictures

@@ -6,6 +6,7 @@ from .catalogue import labels_of as labels_of
 from .catalogue import matches as matches
 from .catalogue import meta_of as meta_of
 from .catalogue import read_catalogue as read_catalogue
+from .catalogue import read_samples as read_samples
 from .catalogue import write_catalogue as write_catalogue
 from .channels import preferred_channel as preferred_channel
 from .checks import ClassMap as ClassMap

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from medloom.files import sha256_bytes, write_text
 __all__ = [
     "COLUMNS",
     "image_files",
+    "is_prepared",
     "join_files",
     "join_labels",
     "join_meta",
@@ -25,6 +27,7 @@ __all__ = [
     "matches",
     "meta_of",
     "read_catalogue",
+    "read_samples",
     "write_catalogue",
 ]
 
@@ -79,6 +82,19 @@ def read_catalogue(path: Path) -> pd.DataFrame:
     if missing:
         raise DataError(f"the catalogue {path.name} lacks {', '.join(missing)}; run `medloom prepare` again")
     return catalogue.astype(dict.fromkeys(_NUMBERS, "int64"))
+
+
+def read_samples(path: Path) -> pd.DataFrame:
+    """Read a table with some of the columns of a catalogue; identifiers stay strings.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        table = pd.read_csv(io.StringIO(path.read_text("utf-8")), dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path.name}") from error
+    return table.astype({column: "int64" for column in _NUMBERS if column in table})
 
 
 def join_files(files: Sequence[str]) -> str:
@@ -157,6 +173,16 @@ def matches(row: pd.Series, source: Source) -> bool:
         OSError: The same.
     """
     hashes = [sha256_bytes(source.read(name)) if name else "" for name in image_files(row["image"])]
+    return is_prepared({str(key): value for key, value in row.items()}, hashes)
+
+
+def is_prepared(row: Mapping[str, Any], hashes: Sequence[str]) -> bool:
+    """Return whether files are those of a row of the catalogue.
+
+    Args:
+        row: The row.
+        hashes: SHA-256 of each file, empty for a channel without one.
+    """
     return row["sha256"] in (hash_of(hashes, None), hash_of(hashes, int(row["frame"])))
 
 

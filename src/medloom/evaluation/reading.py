@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medloom.data import PageReader, Source, image_files, meta_of, read_sample_image
+from medloom.data.catalogue import is_prepared
+from medloom.data.checks import named
 from medloom.errors import DataError, InputError
 from medloom.inference import Predictor, Prepared
 from medloom.recipe import Recipe
@@ -93,6 +96,7 @@ class Reading:
     def _prepare(self, row: Row, metadata: dict[str, str], reader: PageReader) -> Prepared:
         files = image_files(row["image"])
         reader.only(files)
+        _check_unchanged(reader, row, files)
         image = read_sample_image(
             reader, files, self.recipe.data.channels, page=row["frame"], at_least=self.predictor.at_least
         )
@@ -102,6 +106,16 @@ class Reading:
             return self.predictor.prepare(image, metadata=taken)
         except InputError as error:
             raise DataError(f"{next(filter(None, files), '?')}: {error}") from error
+
+
+def _check_unchanged(reader: PageReader, row: Row, files: Sequence[str]) -> None:
+    """Raise if a file is not the one that was prepared, or cannot be read."""
+    hashes = [named(partial(reader.sha256, name), name) if name else "" for name in files]
+    if row["sha256"] and not is_prepared(row, hashes):
+        raise DataError(
+            f"{next(filter(None, files), '?')} is another image than when it was prepared; restore it, or begin "
+            "another run with the images as they are now"
+        )
 
 
 def counted_by(progress: Progress | None, total: int) -> Callable[[Iterable[T]], Iterator[T]]:

@@ -11,6 +11,7 @@ on another machine. torch is imported by the stages that train and export, when 
         catalogue.csv       one row a sample
         table.json          how metadata become numbers, from the training rows
         prepare.json        facts of the preparation, and data_report/ with its pictures
+        trained_on.csv      each sample with its part, and identity.json: what training began with
         checkpoints/        last, previous and best
         metrics.jsonl       one line an epoch
         training.json       facts of the training, and progress/ with its pictures

@@ -16,6 +16,7 @@ from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
 from medloom.locks import sole
 from medloom.pipeline.graph import export
+from medloom.pipeline.identity import check_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images, remember_images
 from medloom.pipeline.runs import Run
@@ -90,6 +91,7 @@ def finish_folds(
         The summary, as in ``evaluation/summary.json``; ``folds`` holds the metrics of each.
     """
     events = events or Events()
+    check_trained(run)
     events.emit(Noted(f"metrics over all {len(folds)} folds, and their ensemble as one bundle"))
     folds = [Run.open(fold.folder) for fold in folds]
     whole = Run(run.folder, _of_fold(folds[0].recipe, None)).save()

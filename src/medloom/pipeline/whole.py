@@ -134,6 +134,8 @@ class _Work:
     def in_folds(self, run: Run, folds: list[Run]) -> RunResult:
         """Every fold, then what they say together."""
         left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
+        if not left:  # whether the images are still those that the folds were trained on
+            self.prepared(folds[0])
         slots = plan_slots(run.recipe, len(left), self.jobs) if len(left) > 1 and self.jobs != 1 else []
         stopped = self.side_by_side(run, folds, left, slots) if len(slots) > 1 else self.in_turn(run, folds, left)
         if stopped is not None:

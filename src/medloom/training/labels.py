@@ -5,7 +5,6 @@ Shapes: N images of a batch, C channels, H height, W width, K outputs, T numbers
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,10 +48,6 @@ class LabelTruth:
     sample_ids: tuple[str, ...]
     labels: Floats32
     metadata: Floats32
-
-    def digest(self) -> str:
-        """Return a hash of both."""
-        return hashlib.sha256(self.labels.tobytes() + self.metadata.tobytes()).hexdigest()
 
     def samples(self, store: PixelStore) -> Samples:
         """Return the store's images with labels and metadata, in the order of the store's rows."""

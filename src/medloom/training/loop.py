@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from medloom.data.identity import check_identity, run_identity
 from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
 from medloom.events import Events, Listener
 from medloom.files import write_json
@@ -19,7 +20,6 @@ from medloom.recipe import Recipe
 from medloom.signals import StopRequest
 from medloom.training.checkpoint import BEST, clean_up, newest_checkpoint
 from medloom.training.fit import Job, fit
-from medloom.training.identity import check_identity, run_identity
 from medloom.training.keeper import Interrupted
 from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
@@ -82,7 +82,7 @@ def train(
         DataError: If the samples do not suffice, or differ from those the run began with.
     """
     truth = KINDS[recipe.target.kind].read_truth(catalogue, tables)
-    identity = run_identity(recipe.plain(), catalogue, store.key, truth.digest())
+    identity = run_identity(recipe.plain(), catalogue, store.key, tables)
     config = recipe.train
     resume, ledger = None, Ledger(config.monitor, config.early_stopping.patience, config.early_stopping.min_delta)
     newest = newest_checkpoint(run_dir)

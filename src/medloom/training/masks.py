@@ -36,10 +36,6 @@ __all__ = ["MASKS", "MaskPictures", "MaskTask", "MaskTraining", "MaskTruth"]
 class MaskTruth:
     """The masks are in the pixel store."""
 
-    def digest(self) -> str:
-        """Return nothing: the store's key stands for them."""
-        return ""
-
     def samples(self, store: PixelStore) -> Samples:
         """Return the store's images with its masks."""
         table = np.zeros((len(store), 0), np.float32)

@@ -83,10 +83,6 @@ class Task(Protocol):
 class Truth(Protocol):
     """What is to be learned, apart from the pixels; plain data that other processes can be given."""
 
-    def digest(self) -> str:
-        """Return a hash of what the pixel store does not hold."""
-        ...
-
     def samples(self, store: PixelStore) -> Samples:
         """Return the pixels of a store beside it.
 

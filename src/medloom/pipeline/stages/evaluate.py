@@ -8,6 +8,7 @@ from typing import Any
 from medloom import data, evaluation, training
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import export
+from medloom.pipeline.identity import check_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images
 from medloom.pipeline.runs import Run
@@ -30,9 +31,11 @@ def evaluate(run: Run, *, images: str | Path | None = None, events: Events | Non
 
     Raises:
         UserError: If the images are not known on this machine.
+        DataError: If they, or the split, are not what was trained on.
     """
     events = events or Events()
     events.emit(StageBegun("evaluate", run.folder))
+    check_trained(run)
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     where = find_images(run, images, events=events)
     network = training.load_best(run.folder, run.recipe)

@@ -10,6 +10,7 @@ from medloom import packaging, training
 from medloom.data import TableEncoding
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import GRAPH
+from medloom.pipeline.identity import check_trained, trained_counts
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.runs import Run
 
@@ -28,6 +29,9 @@ def package(run: Run, *, events: Events | None = None) -> Path:
 
     Returns:
         Path of ``model.tar.gz``.
+
+    Raises:
+        DataError: If the run does not stand on what was trained on.
     """
     return package_network(run, training.load_best(run.folder, run.recipe), [read_encoding(run)], events=events)
 
@@ -45,6 +49,7 @@ def package_network(
     """
     events = events or Events()
     events.emit(StageBegun("package", run.folder))
+    check_trained(run)
     summary = run.facts("evaluation/summary.json", "evaluate")
     facts = run.facts("prepare.json", "prepare")
     path = packaging.write_bundle(
@@ -57,7 +62,7 @@ def package_network(
         metrics={split: summary[split]["metrics"] for split in ("validation", "test") if split in summary},
         fingerprint=facts["catalogue_sha256"],
         phantom=facts["phantom"],
-        counts=facts["counts"],
+        counts=trained_counts(run),
     )
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))

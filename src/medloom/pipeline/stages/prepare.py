@@ -14,6 +14,7 @@ from medloom.data.describe import Preview
 from medloom.errors import RecipeError
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
 from medloom.files import TemporaryFolder, sync_folder
+from medloom.pipeline.identity import check_data, check_folds, is_trained
 from medloom.pipeline.metadata import write_encoding
 from medloom.pipeline.notices import SetAside
 from medloom.pipeline.places import remember_images, stores_dir
@@ -43,7 +44,8 @@ def prepare(run: Run, images: Path, *, workers: int | None = None, events: Event
         The catalogue, the store and the facts.
 
     Raises:
-        DataError: Naming every file that does not fit, if the recipe's policy is ``fail``.
+        DataError: Naming every file that does not fit, if the recipe's policy is ``fail``; or if the run, or another
+            fold of it, was trained on other data.
         RecipeError: If the recipe asks for every fold, or does not fit the labels that are found.
     """
     events = events or Events()
@@ -53,6 +55,9 @@ def prepare(run: Run, images: Path, *, workers: int | None = None, events: Event
     beside = TemporaryFolder(_BESIDE, run.folder)
     try:
         prepared = _prepared(run, beside.path, images, workers, events)
+        if is_trained(run.folder):
+            check_data(run.folder, prepared.catalogue)
+        check_folds(_trained_beside(run), prepared.catalogue)
         _take_place(beside.path, run.folder)
     finally:
         beside.remove()
@@ -79,6 +84,13 @@ def _prepared(run: Run, folder: Path, images: Path, workers: int | None, events:
     write_encoding(known, prepared.catalogue)
     write_data_report(folder)
     return prepared
+
+
+def _trained_beside(run: Run) -> list[Path]:
+    """The other folds of the run that this is a fold of, as far as they have begun to train."""
+    if run.recipe.split.fold is None or not run.folder.name.startswith("fold-"):
+        return []
+    return [folder for folder in sorted(run.folder.parent.glob("fold-*")) if is_trained(folder)]
 
 
 def _take_place(beside: Path, folder: Path) -> None:

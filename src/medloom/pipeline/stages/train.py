@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medloom import data, training
 from medloom.events import Events, StageBegun, StageEnded
+from medloom.pipeline.identity import begin_training, check_trained, is_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_store
 from medloom.pipeline.runs import Run, refuse_every_fold
@@ -28,14 +29,22 @@ def train(run: Run, *, images: str | Path | None = None, events: Events | None =
     Raises:
         TrainingError: If training had to stop, such as for a loss that is not finite.
         RecipeError: If the recipe asks for every fold, or cannot be trained here.
+        DataError: If training began with other data.
         UserError: If the pixel store is neither here nor can be built again.
     """
     events = events or Events()
     refuse_every_fold(run.recipe)
     events.emit(StageBegun("train", run.folder))
-    catalogue = data.read_catalogue(run.folder / "catalogue.csv")
+    trained = is_trained(run.folder)
+    if trained:
+        check_trained(run, needed=False)
     store = find_store(run, images, events=events)
+    if not trained:
+        begin_training(run)
+    catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     result = training.train(run.recipe, catalogue, store, run.folder, tables=read_encoding(run), events=events)
+    if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
+        begin_training(run)
     events.emit(StageEnded("train", run.folder))
     return result
 
