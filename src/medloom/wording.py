@@ -50,11 +50,11 @@ def one_line(text: str, most: int = 300) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 
-def metric_text(metric: Mapping[str, float | int | None], unit: str = "share") -> str:
+def metric_text(metric: Mapping[str, float | int | str | None], unit: str = "share") -> str:
     """Return a metric with its interval for a line of text.
 
     Args:
-        metric: ``value``, and ``low`` and ``high`` where there is an interval.
+        metric: ``value``, ``low`` and ``high`` where there is an interval, and ``note`` where there is more to say.
         unit: Its unit; lengths are followed by it.
 
     Example:
@@ -62,9 +62,12 @@ def metric_text(metric: Mapping[str, float | int | None], unit: str = "share") -
         '0.830 (0.787 to 0.916)'
         >>> metric_text({"value": 4.2}, "mm"), metric_text({"value": None})
         ('4.200 mm', 'not defined here')
+        >>> metric_text({"value": None, "note": "1 positive"})
+        'not defined here (1 positive)'
     """
-    value, low, high = (metric.get(key) for key in ("value", "low", "high"))
+    value, low, high, note = (metric.get(key) for key in ("value", "low", "high", "note"))
     if value is None:
-        return NOT_DEFINED
+        return f"{NOT_DEFINED} ({note})" if note else NOT_DEFINED
     text = f"{value:.3f} {unit}" if unit in _LENGTHS else f"{value:.3f}"
-    return text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"
+    text = text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"
+    return f"{text}, {note}" if note else text

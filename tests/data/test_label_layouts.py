@@ -118,9 +118,9 @@ def found(listing):
 
 
 def test_image_and_level_need_no_configuration():
-    listing = table("image,level\n001,0\n002,3\n1,1\n", "a/001.png", "a/002.png", "a/1.png")
+    listing = table("image,level\n001,a\n002,c\n1,b\n", "a/001.png", "a/002.png", "a/1.png")
     assert found(listing) == {"a/001.png": (0.0,), "a/002.png": (2.0,), "a/1.png": (1.0,)}
-    assert (*meant(listing), listing.problems) == ("multi-class", ("0", "1", "3"), ())
+    assert (*meant(listing), listing.problems) == ("multi-class", ("a", "b", "c"), ())
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,12 @@ NAMES = ("as the columns",)
     [
         ([["0"], ["1"], ["1.0"], [""]], "binary", ("0", "1")),
         ([["benign"], ["malignant"]], "binary", ("benign", "malignant")),
-        ([["10"], ["9"], ["2"]], "multi-class", ("2", "9", "10")),
+        ([["0.0"], ["1.0"], ["1.0"]], "binary", ("0", "1")),
+        ([["T10"], ["9"], ["T2"]], "multi-class", ("9", "T10", "T2")),
+        ([[f"{age}.0"] for age in range(35, 120, 5)], "regression", NAMES),
+        ([[f"{age}"] for age in range(35, 120, 5)], "regression", NAMES),
+        ([[f"{count}.0"] for count in range(12)], "regression", NAMES),
+        ([*([str(age)] for age in range(40, 55)), ["x"]], "regression", NAMES),
         ([["0.5"], ["1.5"]], "regression", NAMES),
         ([[str(number)] for number in range(30)], "regression", NAMES),
         ([*([str(number)] for number in range(30)), ["x"]], "regression", NAMES),
@@ -328,6 +333,31 @@ def test_the_kind_of_label_is_found_out(words, kind, classes):
     meaning = understand(words, LabelRule(tuple(targets)))
     names = tuple(targets) if classes is NAMES else classes
     assert (meaning.target.kind, meaning.target.names, meaning.columns) == (kind, names, tuple(targets))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [["0"], ["1"], ["2"], ["3"], ["4"]],
+        [["1.0"], ["2.0"], ["3.0"], [""]],
+        [[str(number)] for number in range(15)],
+        [["10"], ["9"], ["2"]],
+        [["-1"], ["0"], ["1"]],
+        [["0"], ["0.5"], ["1"], ["2"]] * 15,
+    ],
+    ids=["grades", "decimals", "many grades", "gaps", "minus one", "dementia rating"],
+)
+def test_numbers_that_may_be_classes_or_measurements_stop_with_both_readings(words):
+    with pytest.raises(DataError, match=r"target\.kind=multi-class for .* target\.kind=regression for"):
+        understand(words, LabelRule(("t",)))
+    for kind in ("multi-class", "regression"):
+        assert understand(words, LabelRule(("t",), kind)).target.kind == kind
+    assert understand(words, LabelRule(("t",), classes=("0", "1", "2"))).target.kind == "multi-class"
+
+
+def test_a_two_among_zeros_and_ones_makes_no_measurements_of_several_labels():
+    with pytest.raises(DataError, match=r"target\.kind=multi-label for .* target\.kind=regression for"):
+        understand([["0", "1"], ["1", "2"]], LabelRule(("a", "b")))
 
 
 def test_many_words_are_not_taken_for_classes_unless_the_recipe_says_so():

@@ -84,10 +84,15 @@ def test_classes_labels_and_values_are_told_apart(files):
     assert values(summary)["mae"] == pytest.approx(theirs.mean_absolute_error(labels["age"], scores["prediction"]))
 
 
+def often(header, *rows):
+    """A table with each row five times, for fewer cases have no metric; ``#`` is its number."""
+    return header + "\n" + "".join(f"{row.replace('#', str(number))}\n" for number in range(5) for row in rows)
+
+
 def test_decisions_of_the_predictions_are_taken_as_they_are(files):
     summary = files(
-        "image,truth\na,ill\nb,well\nc,ill\n",
-        "image,score,decision\na,0.1,ill\nb,0.2,well\nc,0.3,1\n",
+        often("image,truth", "a#,ill", "b#,well", "c#,ill"),
+        often("image,score,decision", "a#,0.1,ill", "b#,0.2,well", "c#,0.3,1"),
         ScoreOptions(classes=("well", "ill")),
     )
     assert values(summary)["sensitivity"] == 1.0
@@ -95,13 +100,14 @@ def test_decisions_of_the_predictions_are_taken_as_they_are(files):
 
 
 def test_a_threshold_that_is_named_decides_instead(files):
-    labels, scores = "image,truth\na,1\nb,0\nc,1\n", "image,score,decision\na,0.1,1\nb,0.2,0\nc,0.3,1\n"
+    labels = often("image,truth", "a#,1", "b#,0", "c#,1")
+    scores = often("image,score,decision", "a#,0.1,1", "b#,0.2,0", "c#,0.3,1")
     assert values(files(labels, scores, ScoreOptions(threshold=0.25)))["sensitivity"] == 0.5
     assert values(files(labels, scores))["sensitivity"] == 1.0
 
 
 def test_the_id_column_may_have_its_name_in_one_file_only(files):
-    labels, scores = "who,code,truth\nx,a,1\ny,b,0\n", "file,score\nb.png,0.2\na.png,0.9\n"
+    labels, scores = often("who,code,truth", "x,a#,1", "y,b#,0"), often("file,score", "b#.png,0.2", "a#.png,0.9")
     assert values(files(labels, scores, ScoreOptions(id_column="code", targets=("truth",))))["roc_auc"] == 1.0
     with pytest.raises(DataError, match="no column nowhere"):
         files(labels, scores, ScoreOptions(id_column="nowhere", targets=("truth",)))
@@ -118,7 +124,7 @@ def test_what_is_wrong_with_many_rows_is_said_once(files):
 
 
 def test_which_class_is_positive_is_said_where_it_was_guessed(files):
-    labels, scores = "image,truth\na,ill\nb,well\n", "image,score\na,0.9\nb,0.2\n"
+    labels, scores = often("image,truth", "a#,ill", "b#,well"), often("image,score", "a#,0.9", "b#,0.2")
     summary = files(labels, scores)
     assert any("well was taken for the positive class" in text for text in summary["warnings"])
     told = files(labels, scores, ScoreOptions(classes=("well", "ill")))
@@ -293,8 +299,8 @@ def test_a_pattern_that_finds_no_patient_is_refused(masks, pattern):
 
 
 def test_classes_that_are_numbers_are_never_taken_for_the_columns_of_other_classes(files):
-    labels = "image,truth\na,1\nb,2\nc,3\n"
+    labels = often("image,truth", "a#,1", "b#,2", "c#,3")
     for first in (0, 1):
         header = ",".join(f"score_{first + index}" for index in range(3))
-        summary = files(labels, f"image,{header}\na,0.8,0.1,0.1\nb,0.1,0.8,0.1\nc,0.1,0.1,0.8\n")
+        summary = files(labels, often(f"image,{header}", "a#,0.8,0.1,0.1", "b#,0.1,0.8,0.1", "c#,0.1,0.1,0.8"))
         assert values(summary)["accuracy"] == 1.0

@@ -132,6 +132,53 @@ def test_metrics_of_values_are_given_for_each_target():
     )
 
 
+def few(table, column, value, count):
+    """Only so many cases with a value, all others as they are."""
+    return table.drop(table.index[table[column] == value][count:]).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("side", [1, 0])
+def test_a_metric_is_not_shown_from_fewer_than_five_cases_of_a_class(side):
+    word = ("negative", "positive")[side]
+    for count in range(8):
+        summary = BINARY.summary(few(binary(), "truth", side, count), BINARY.chosen((), "a rule"), 20)
+        metrics, rows = summary["test"]["metrics"], dict(metric_rows(summary))
+        for name in ("roc_auc", "average_precision", "balanced_accuracy", "mcc"):
+            assert (metrics[name]["value"] is None) == (count < 5), name
+        alone = "Sensitivity" if side else "Specificity"
+        if count < 5:
+            plural = "" if count == 1 else "s"
+            assert rows["ROC AUC"] == rows[alone] == f"not defined here ({count} {word}{plural})"
+            assert metrics["roc_auc"]["low"] is None
+            assert summary["test"]["curves"] == {}
+        assert metrics["accuracy"]["value"] is not None
+        assert rows["Specificity" if side else "Sensitivity"][:2] == "0."
+
+
+def test_a_mean_over_classes_is_not_shown_where_one_has_few_cases():
+    summary = summarise(few(several(), "truth", 2, 3), CLASSES, 0)
+    for name in ("balanced_accuracy", "roc_auc", "average_precision", "f1", "mcc"):
+        assert (summary["metrics"][name]["value"], summary["metrics"][name]["note"]) == (None, "3 of c"), name
+    assert summary["metrics"]["accuracy"]["value"] is not None
+    shown = {name: facts["metrics"]["roc_auc"]["value"] for name, facts in summary["per_target"].items()}
+    assert [name for name, value in shown.items() if value is None] == ["c"]
+
+
+def test_a_mean_over_labels_leaves_out_those_with_few_cases_and_says_so():
+    cases = few(labels(), "truth_1", 1, 4)
+    summary = summarise(cases, LABELS, 0)
+    auc = summary["metrics"]["roc_auc"]
+    assert auc["value"] == pytest.approx(theirs.roc_auc_score(cases["truth_0"], cases["score_0"]))
+    assert auc["note"] == "mean over 1 of 2 labels; too few cases of the others"
+    assert summary["per_target"]["mass"]["metrics"]["roc_auc"]["note"] == "4 positives"
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_numbers_are_not_measured_on_a_few_cases(count):
+    metrics = summarise(values_table().iloc[:count], VALUES, 0)["metrics"]
+    assert (metrics["r2"]["value"] is None) == (count < 5)
+
+
 @pytest.mark.parametrize(
     ("cases", "labels"), [(binary(), BINARY), (several(), CLASSES), (labels(), LABELS), (values_table(), VALUES)]
 )

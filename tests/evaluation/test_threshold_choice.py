@@ -112,10 +112,19 @@ def test_of_several_classes_the_first_of_the_most_probable_is_decided_for():
     ],
 )
 def test_a_rule_that_calls_all_or_nobody_says_so(config, which):
-    cases = pd.DataFrame({"truth": [1, 0, 0, 1, 0, 0], "score": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    cases = pd.DataFrame({"truth": [1, 0, 0, 1, 0, 0] * 3, "score": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6] * 3})
     labels = Binary(Target("binary", ("healthy", "ill")))
     choice = labels.choose_by(cases, config)
     (note,) = choice.notes
     assert f"ill: by this rule {which} validation case is called positive" in note
     assert labels.decide(cases, choice.point["thresholds"])["decision"].nunique() == 1
-    assert labels.choose_by(cases.assign(truth=[0, 0, 0, 1, 1, 1]), config).notes == ()
+    assert labels.choose_by(cases.assign(truth=[0, 0, 0, 1, 1, 1] * 3), config).notes == ()
+
+
+def test_a_threshold_that_was_chosen_with_few_cases_of_a_class_says_so():
+    labels = Binary(Target("binary", ("healthy", "ill")))
+    cases = pd.DataFrame({"truth": [0] * 20 + [1], "score": np.linspace(0.0, 1.0, 21)})
+    (note,) = labels.choose_by(cases, ClassesEvaluate()).notes
+    assert note == "ill: the threshold was chosen with 1 positive validation case, which may be chance"
+    (note,) = labels.choose_by(cases.assign(truth=[0, 0] + [1] * 19), ClassesEvaluate()).notes
+    assert "2 negative validation cases" in note

@@ -26,13 +26,14 @@ from medloom.metrics.classification import (
     specificity,
 )
 from medloom.metrics.overlap import dice_from_counts, iou_from_counts
-from medloom.metrics.ranking import average_precision, roc_auc
+from medloom.metrics.ranking import FEWEST_CASES, average_precision, roc_auc
 from medloom.metrics.regions import RegionCount, count_regions
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
 from medloom.metrics.surface import hausdorff95, outline
 from medloom.metrics.weights import weighted_mean
 
 __all__ = [
+    "FEWEST_CASES",
     "Estimate",
     "RegionCount",
     "Resampled",

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from medloom.metrics.weights import case_weights, divide
 
-__all__ = ["average_precision", "roc_auc"]
+__all__ = ["FEWEST_CASES", "average_precision", "roc_auc"]
+
+FEWEST_CASES = 5
+"""A metric over fewer cases is not shown, nor one that compares classes of which one has fewer."""
 
 Array = NDArray[Any]
 Floats64 = NDArray[np.float64]

@@ -7,6 +7,7 @@ from typing import Any
 
 from medloom.evaluation.text import number, quantity
 from medloom.reports.facts import Facts
+from medloom.wording import metric_text
 
 __all__ = ["fold_table", "interval_text", "mean_range", "metric_table", "tiles", "value_text", "with_interval"]
 
@@ -29,7 +30,7 @@ def tiles(summary: Facts) -> list[dict[str, str]]:
             "label": meanings[name]["label"],
             "value": value_text(metrics[name]["value"], meanings[name]["unit"]),
             "interval": interval_text(metrics[name], meanings[name]["unit"]),
-            "n": f"n = {number(metrics[name]['n'])}",
+            "n": f"n = {number(metrics[name]['n'])}{_said_of(metrics[name])}",
         }
         for name in summary["headlines"]
         if name in metrics
@@ -51,7 +52,7 @@ def metric_table(summary: Facts, baseline: str = "") -> list[dict[str, str]]:
     rows = []
     for name, meaning in summary["meanings"].items():
         one, other, constant = (found.get(name, {}).get("value") for found in (test, validation, compared))
-        if one is None and other is None:
+        if one is None and other is None and "note" not in test.get(name, {}):
             continue
         rows.append(
             {
@@ -59,7 +60,7 @@ def metric_table(summary: Facts, baseline: str = "") -> list[dict[str, str]]:
                 "meaning": meaning["meaning"],
                 "value": value_text(one, meaning["unit"]),
                 "interval": interval_text(test.get(name, {}), meaning["unit"]),
-                "n": number(test.get(name, {}).get("n", 0)),
+                "n": f"{number(test.get(name, {}).get('n', 0))}{_said_of(test.get(name, {}))}",
                 "baseline": value_text(constant, meaning["unit"]),
                 "validation": value_text(other, meaning["unit"]),
             }
@@ -103,7 +104,9 @@ def value_text(value: float | None, unit: str = "share") -> str:
 
 
 def interval_text(metric: Mapping[str, Any], unit: str = "share") -> str:
-    """Return the 95 % interval for reading, ``–`` where there is none."""
+    """Return the 95 % interval for reading, ``–`` where there is none; of a metric that is not shown, why."""
+    if metric.get("value") is None and metric.get("note"):
+        return metric_text(metric)
     if metric.get("low") is None:
         return "–"
     if unit == _VALUE:
@@ -115,7 +118,14 @@ def interval_text(metric: Mapping[str, Any], unit: str = "share") -> str:
 def with_interval(metric: Mapping[str, Any], unit: str = "share") -> str:
     """Return a metric with its interval in brackets, which stays on one line."""
     interval, value = interval_text(metric, unit), value_text(metric.get("value"), unit)
+    if metric.get("value") is None and metric.get("note"):
+        return interval
     return value if interval == "–" else f"{value} ({interval.replace(' ', _NO_BREAK)})"
+
+
+def _said_of(metric: Mapping[str, Any]) -> str:
+    """What is to be said of a metric that is shown."""
+    return f"; {metric['note']}" if metric.get("note") and metric.get("value") is not None else ""
 
 
 def mean_range(facts: Mapping[str, float | None]) -> str:

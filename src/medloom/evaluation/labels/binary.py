@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from medloom.evaluation.family import Choice, Facts
+from medloom.evaluation.labels.enough import Basis, basis_of_question
 from medloom.evaluation.labels.gallery import mistakes
 from medloom.evaluation.labels.questions import Question
-from medloom.evaluation.labels.sampling import Sampler, drawn_facts, matrix_facts, question_sizes
+from medloom.evaluation.labels.sampling import Sampler, drawn_facts, matrix_facts
 from medloom.evaluation.labels.statistics import Measure, question_measure
 from medloom.evaluation.labels.thresholds import Thresholded
 from medloom.recipe import LabelsRecipe
@@ -47,9 +48,9 @@ class Binary(Thresholded):
         """Return the metrics of the question."""
         return question_measure(self.questions(cases)[0])
 
-    def sizes(self, cases: pd.DataFrame) -> dict[str, int]:
-        """Return how many cases count in a metric, where it is not all of them."""
-        return question_sizes(self.questions(cases)[0])
+    def basis(self, cases: pd.DataFrame) -> Basis:
+        """Return how many cases count in the metrics of the question."""
+        return basis_of_question(self.questions(cases)[0])
 
     def constant_answer(self, constant: pd.DataFrame) -> str:
         """Return the more frequent class."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.evaluation.labels.questions import Question
-from medloom.metrics import Resampled, calibration_bins, counts_at, reliability
+from medloom.metrics import FEWEST_CASES, Resampled, calibration_bins, counts_at, reliability
 
 __all__ = ["MOST_POINTS", "bin_edges", "curve_facts", "curve_thresholds", "curves", "reliability_facts"]
 
@@ -69,10 +69,10 @@ def curve_facts(question: Question, found: Resampled) -> Facts:
         found: ``curves`` on all cases and on the resamples.
 
     Returns:
-        ``roc``, ``precision_recall`` and ``thresholds``, each with its points and its band.
+        ``roc``, ``precision_recall`` and ``thresholds``, each with its points and its band; nothing from too few cases.
     """
     point = found.point
-    if not 0 < question.truth.sum() < len(question.truth):
+    if min(question.truth.sum(), (~question.truth).sum()) < FEWEST_CASES:
         return {}
     (roc_low, roc_high), (pr_low, pr_high) = found.band("roc_band"), found.band("pr_band")
     (sens_low, sens_high), (spec_low, spec_high) = found.band("sensitivity"), found.band("specificity")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from medloom.errors import DataError
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.enough import Basis
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler
 from medloom.evaluation.labels.statistics import Measure
@@ -120,9 +121,9 @@ class Measured(ABC):
     def constant_answer(self, constant: pd.DataFrame) -> str:
         """Say which answer ``constant`` gave."""
 
-    def sizes(self, cases: pd.DataFrame) -> dict[str, int]:
-        """Return how many cases count in a metric, where it is not all of them."""
-        return {}
+    @abstractmethod
+    def basis(self, cases: pd.DataFrame) -> Basis:
+        """Return how many cases count in the metrics of a whole table, and which of them have too few."""
 
     def confusion(self, cases: pd.DataFrame) -> Facts | None:
         """Return the confusion matrix of classes."""

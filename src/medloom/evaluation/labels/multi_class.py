@@ -11,6 +11,7 @@ import pandas as pd
 
 from medloom import metrics
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.enough import Basis, basis_of_classes
 from medloom.evaluation.labels.family import Labels
 from medloom.evaluation.labels.gallery import mistakes
 from medloom.evaluation.labels.point import thresholds_text
@@ -61,6 +62,10 @@ class MultiClass(Labels):
             }
 
         return measure
+
+    def basis(self, cases: pd.DataFrame) -> Basis:
+        """Return how many cases count: where each class counts alike, there must be enough of each."""
+        return basis_of_classes(self.questions(cases))
 
     def constant(self, cases: pd.DataFrame) -> pd.DataFrame:
         """Give every case the most frequent class, with the share of each class as its probability."""

@@ -9,6 +9,7 @@ import pandas as pd
 
 from medloom import metrics
 from medloom.evaluation.family import Choice, Facts
+from medloom.evaluation.labels.enough import Basis, basis_of_labels, basis_of_question
 from medloom.evaluation.labels.gallery import mistakes
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler, question_facts
@@ -72,24 +73,29 @@ class MultiLabel(Thresholded):
         ]
 
     def statistics(self, cases: pd.DataFrame) -> Measure:
-        """Return means over the labels for which a metric is defined, and how often all labels are right."""
+        """Return means over the labels that have enough cases for a metric, and how often all labels are right."""
         questions = self.questions(cases)
-        measures = [question_measure(question) for question in questions]
+        measures, lacks = (
+            [question_measure(one) for one in questions],
+            [basis_of_question(one).lacks for one in questions],
+        )
         right = np.logical_and.reduce([one.truth == one.decision for one in questions]).astype(float)
-        once = np.ones((1, len(right)))
-        defined = [{name: ~np.isnan(value[0]) for name, value in each(once).items()} for each in measures]
 
         def measure(weights: Floats64) -> dict[str, Floats64]:
             found = [each(weights) for each in measures]
             means = {
                 name: mean_of(
-                    [one[name] for one, there in zip(found, defined, strict=True) if there[name]], len(weights)
+                    [one[name] for one, few in zip(found, lacks, strict=True) if name not in few], len(weights)
                 )
                 for name in _MEANS
             }
             return {**means, "exact_match": metrics.weighted_mean(right, weights)}
 
         return measure
+
+    def basis(self, cases: pd.DataFrame) -> Basis:
+        """Return how many cases count; a mean is over the labels that have enough of them, and says over how many."""
+        return basis_of_labels(self.questions(cases), _MEANS)
 
     def constant_answer(self, constant: pd.DataFrame) -> str:
         """Return what a constant answer of several labels is."""

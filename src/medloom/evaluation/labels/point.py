@@ -21,8 +21,9 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medloom.metrics import counts_at
+from medloom.metrics import FEWEST_CASES, counts_at
 from medloom.recipe.kinds.labels import ClassesEvaluate
+from medloom.wording import counted
 
 __all__ = ["PLAIN_THRESHOLD", "Rule", "choose_threshold", "note_of", "thresholds_text"]
 
@@ -115,6 +116,10 @@ def note_of(name: str, truth: Floats64, score: Floats64, threshold: float) -> st
     if called in (0, len(score)):
         which = "no" if called == 0 else "every"
         return f"{name}: by this rule {which} validation case is called positive, so nothing is told apart"
+    positives, fewer = int(truth.sum()), int(min(truth.sum(), len(truth) - truth.sum()))
+    if fewer < FEWEST_CASES:
+        what = "positive" if positives == fewer else "negative"
+        return f"{name}: the threshold was chosen with {counted(fewer, f'{what} validation case')}, which may be chance"
     return ""
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from medloom.data import labels_of
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.enough import Basis, basis_of_numbers
 from medloom.evaluation.labels.family import Labels
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler, compared
@@ -61,6 +62,10 @@ class Regression(Labels):
             return {name: mean_of([one[name] for one in found], len(weights)) for name in ("r2", "spearman")}
 
         return measure
+
+    def basis(self, cases: pd.DataFrame) -> Basis:
+        """Return how many cases count."""
+        return basis_of_numbers(len(cases))
 
     def constant(self, cases: pd.DataFrame) -> pd.DataFrame:
         """Give every case the mean of each target."""
@@ -149,6 +154,6 @@ def _facts(truth: Floats64, predicted: Floats64, sampler: Sampler) -> Facts:
     """The metrics of one target beside those of its mean."""
     mean = np.full(len(truth), truth.mean() if len(truth) else 0.0)
     return {
-        "metrics": sampler.metrics(value_measure(truth, predicted), {}),
-        "baselines": compared(sampler.metrics(value_measure(truth, mean), {})),
+        "metrics": sampler.metrics(value_measure(truth, predicted), basis_of_numbers(len(truth))),
+        "baselines": compared(sampler.metrics(value_measure(truth, mean), basis_of_numbers(len(truth)))),
     }

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from medloom.evaluation.family import Facts
 from medloom.evaluation.labels.curves import curve_facts, curves, reliability_facts
+from medloom.evaluation.labels.enough import Basis, basis_of_question
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.statistics import Measure, question_measure
 from medloom.evaluation.metrics import Metric
 from medloom.metrics import Resampled, confusion_matrix, resample
 
-__all__ = ["METRICS", "Sampler", "compared", "drawn_facts", "matrix_facts", "question_facts", "question_sizes"]
+__all__ = ["METRICS", "Sampler", "compared", "drawn_facts", "matrix_facts", "question_facts"]
 
 _SEED = 0
 
@@ -95,19 +96,15 @@ class Sampler:
         """Take a statistic on all cases and on every resample."""
         return resample(self._patients, measure, self._resamples, _SEED, self._weights)
 
-    def metrics(self, measure: Measure, sizes: dict[str, int]) -> Facts:
-        """Return estimates by name in the order of ``METRICS``.
+    def metrics(self, measure: Measure, basis: Basis) -> Facts:
+        """Return estimates by name in the order of ``METRICS``; one with too few cases has no value but a ``note``.
 
         Args:
             measure: The statistics.
-            sizes: How many cases count in a metric, where it is not all of them.
+            basis: How many cases count in each.
         """
-        found, n = self.draw(measure), len(self._patients)
-        return {
-            name: found.estimate(name, sizes.get(name, n), centred=metric.centred).plain()
-            for name, metric in METRICS.items()
-            if name in found.point
-        }
+        found = self.draw(measure)
+        return {name: _estimate(name, found, basis) for name in METRICS if name in found.point}
 
 
 def compared(metrics: Facts, answer: str = "") -> Facts:
@@ -115,22 +112,12 @@ def compared(metrics: Facts, answer: str = "") -> Facts:
     return {"constant": {"title": "Constant answer", "answer": answer, "metrics": metrics}}
 
 
-def question_sizes(question: Question) -> dict[str, int]:
-    """Return how many cases count in the metrics of a question that do not count all."""
-    return {
-        "sensitivity": int(question.truth.sum()),
-        "specificity": int((~question.truth).sum()),
-        "precision": int(question.decision.sum()),
-        "npv": int((~question.decision).sum()),
-    }
-
-
 def question_facts(question: Question, sampler: Sampler) -> Facts:
     """Return everything about one question."""
     constant = question.constant()
     return {
-        "metrics": sampler.metrics(question_measure(question), question_sizes(question)),
-        "baselines": compared(sampler.metrics(question_measure(constant), question_sizes(constant))),
+        "metrics": sampler.metrics(question_measure(question), basis_of_question(question)),
+        "baselines": compared(sampler.metrics(question_measure(constant), basis_of_question(constant))),
         "confusion": matrix_facts(question.truth, question.decision, ("no", "yes")),
         **drawn_facts(question, sampler),
     }
@@ -146,3 +133,10 @@ def matrix_facts(truth: NDArray[Any], decision: NDArray[Any], names: tuple[str, 
     """Return a confusion matrix: class indices of the truth in rows, of the decisions in columns."""
     counts = confusion_matrix(truth, decision, len(names))[0].astype(int)
     return {"classes": list(names), "matrix": counts.tolist()}
+
+
+def _estimate(name: str, found: Resampled, basis: Basis) -> Facts:
+    plain: Facts = found.estimate(name, basis.sizes.get(name, basis.cases), centred=METRICS[name].centred).plain()
+    if name in basis.lacks:
+        return {**plain, "value": None, "low": None, "high": None, "note": basis.lacks[name]}
+    return {**plain, "note": basis.notes[name]} if name in basis.notes else plain

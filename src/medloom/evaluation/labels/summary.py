@@ -40,8 +40,8 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
     labels.check(cases)
     sampler = Sampler(cases, resamples)
     constant = labels.constant(cases) if len(cases) else cases
-    metrics = sampler.metrics(labels.statistics(cases), labels.sizes(cases))
-    baseline = sampler.metrics(labels.statistics(constant), labels.sizes(constant))
+    metrics = sampler.metrics(labels.statistics(cases), labels.basis(cases))
+    baseline = sampler.metrics(labels.statistics(constant), labels.basis(constant))
     return {
         "counts": _counts(cases, labels),
         "metrics": metrics,
@@ -79,7 +79,7 @@ def _group(column: str, value: str, cases: pd.DataFrame, labels: Measured, resam
         note = "one class only"
     metrics = {}
     if not note:
-        metrics = Sampler(cases, resamples).metrics(labels.statistics(cases), labels.sizes(cases))
+        metrics = Sampler(cases, resamples).metrics(labels.statistics(cases), labels.basis(cases))
     headlines = {name: metrics[name] for name in labels.headlines if name in metrics}
     return {"column": column, "value": value, **_counts(cases, labels), "metrics": headlines or None, "note": note}
 
@@ -88,7 +88,7 @@ def _per_patient(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts
     pooled = labels.pooled(cases)
     if pooled is None:
         return None
-    metrics = Sampler(pooled, resamples).metrics(labels.statistics(pooled), labels.sizes(pooled))
+    metrics = Sampler(pooled, resamples).metrics(labels.statistics(pooled), labels.basis(pooled))
     return {
         "patients": len(pooled),
         "rule": labels.pooling,

@@ -114,7 +114,8 @@ class AutoTarget(LabelsTarget):
     """What is predicted for the image is found out while preparing and written into the run's recipe."""
 
     kind: Literal["auto"] = "auto"
-    """`prepare` finds out what the labels are: classes, labels or numbers."""
+    """`prepare` finds out what the labels are: classes, labels or numbers; where they may be two of these, such as
+    grades from 0 to 4, it stops and the recipe must say."""
     classes: tuple[str, ...] = ()
     """Classes in order, if the labels are classes; empty: as found, sorted."""
 
