@@ -50,7 +50,11 @@ _Groups = Annotated[
 ]
 _Classes = Annotated[
     str | None,
-    typer.Option("--classes", metavar="A,B,...", help="Classes in order; of two, the second is the positive one."),
+    typer.Option(
+        "--classes",
+        metavar="A,B,...",
+        help="Classes in order; of two, the second is the positive one. For masks also NAME=VALUE.",
+    ),
 ]
 _Kind = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from medloom.inference.answers.masks import MaskPrediction
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 
-__all__ = ["VolumePrediction", "predict_volume", "slices_of"]
+__all__ = ["VolumePrediction", "known_spacing", "predict_volume", "slices_of"]
 
 _MM3_PER_ML = 1000.0
 _NO_SPACING = "the file states no spacing along an axis"
@@ -53,13 +53,19 @@ def predict_volume(predictor: Predictor, volume: Volume, metadata: Metadata | No
 
 def slices_of(volume: Volume) -> Iterator[Image]:
     """Yield each slice as an image, in order."""
-    spacing_mm = None if _NO_SPACING in volume.notes else volume.spacing_mm[1:]
+    spacing = known_spacing(volume)
+    spacing_mm = None if spacing is None else spacing[1:]
     for plane in volume.voxels:
         yield Image(plane[..., np.newaxis], volume.format, spacing_mm, volume.notes)
 
 
+def known_spacing(volume: Volume) -> tuple[float, float, float] | None:
+    """Return the distance of slices, rows and columns in mm, or None where the file does not state all of them."""
+    return None if _NO_SPACING in volume.notes else volume.spacing_mm
+
+
 def _voxel_ml(volume: Volume) -> float | None:
     """The determinant is the volume of one voxel, also where the axes are sheared."""
-    if _NO_SPACING in volume.notes:
+    if known_spacing(volume) is None:
         return None
     return abs(float(np.linalg.det(volume.affine[:3, :3]))) / _MM3_PER_ML

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medloom.data import Source, open_source, patient_pseudonyms
-from medloom.data.checks import FILE_ERRORS, UnfitError, explain, value_plane
+from medloom.data.checks import FILE_ERRORS, UnfitError, explain
+from medloom.data.layouts.base import list_images
 from medloom.errors import DataError, UserError
 from medloom.evaluation.driver import write_measured
+from medloom.evaluation.external.label_files import LabelMap, on_grid_of, read_labels
 from medloom.evaluation.external.scores import NO_PATIENTS
+from medloom.evaluation.external.values import Meaning, as_classes, meaning_of, values_in
 from medloom.evaluation.family import Choice, Facts
 from medloom.evaluation.masks import Case, Masks, evaluate_cases
-from medloom.imaging import FILE_BUDGET, FORMATS_BY_SUFFIX, decode
+from medloom.imaging import strip_suffix
 from medloom.targets import Target
 
 __all__ = ["evaluate_masks"]
 
 Progress = Callable[[int, int], None]
-Mask = NDArray[np.uint8]
 
 _SUFFIXES = ("_mask", "-mask", "_seg", "_label", "_labels")
-_MOST_CLASSES = 255
+_AS_STORED = (
+    "{} of the masks were compared as they are stored: only one file of the pair says where it lies in the patient."
+)
 _NEED_PROBABILITIES = ("roc_auc", "average_precision")
 
 
@@ -46,21 +47,6 @@ class _Pair:
     patient: str
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """What pixel values mean.
-
-    Args:
-        names: Names of the classes, the background first.
-        true: Class index of each value in the true masks.
-        predicted: The same for the predicted ones.
-    """
-
-    names: tuple[str, ...]
-    true: dict[int, int]
-    predicted: dict[int, int]
-
-
 def evaluate_masks(
     labels: Path,
     predictions: Path,
@@ -74,14 +60,17 @@ def evaluate_masks(
     """Measure predicted masks against true ones and write ``cases.csv``, ``patients.csv`` and ``summary.json``.
 
     Masks belong together by their path without the ending, or by their name alone; an ending such as ``_mask`` is
-    left out. A folder whose masks hold 0 and one other value has one class, whatever that value is; otherwise pixel
-    values are class indices. Distances are in pixels. Images are numbered in the order of the true masks' names.
+    left out. Volumes are compared where their voxels lie in the patient, whatever the order in which they are stored;
+    a volume is one case, and distances in it go through all of its slices. A folder whose masks hold 0 and one other
+    value has one class, whatever that value is; otherwise a value means the same class on both sides. Distances are
+    in mm where the files say how large a pixel is, else in pixels. Images are numbered in the order of the true masks'
+    names.
 
     Args:
-        labels: Folder or zip with the true masks: PNG, TIFF or NPY.
+        labels: Folder or zip with the true masks: NIfTI, PNG, TIFF, DICOM or NPY.
         predictions: Folder or zip with the predicted masks.
         folder: Where to write.
-        classes: Names of the classes, the background first.
+        classes: Names of the classes, the background first, or ``NAME=VALUE`` with the value in the masks.
         patient_pattern: Regular expression whose first group finds the patient in the name of a true mask.
         resamples: Resamples of the patients for the 95 % intervals.
         progress: Called with masks done and masks in all.
@@ -96,11 +85,12 @@ def evaluate_masks(
     with open_source(labels) as true, open_source(predictions) as guessed:
         pairs = _pairs(true, guessed, patient_pattern)
         meaning = _understood(pairs, true, guessed, tuple(classes))
-        table = evaluate_cases(_cases(pairs, true, guessed, meaning, progress), meaning.names)
+        found = _cases(pairs, true, guessed, meaning, progress)
+        table = evaluate_cases(found, meaning.names)
     masks, choice = Masks(Target("masks", meaning.names)), Choice({}, "as the masks say")
     summary = masks.summary(table, choice, resamples, "patients" if patient_pattern else "images")
     _drop_probabilities(summary["test"])
-    summary["warnings"] = [] if patient_pattern else [NO_PATIENTS]
+    summary["warnings"] = [*([] if patient_pattern else [NO_PATIENTS]), *meaning.warnings]
     write_measured(folder, masks, table, summary)
     return summary
 
@@ -139,11 +129,7 @@ def _pairs(true: Source, guessed: Source, pattern: str | None) -> list[_Pair]:
 
 def _masks(source: Source) -> dict[str, str]:
     """Names of the masks by what identifies them; where some are called masks, the others are images."""
-    stems = {
-        name: str(PurePosixPath(name).with_suffix(""))
-        for name in source.names()
-        if PurePosixPath(name).suffix.lower() in FORMATS_BY_SUFFIX
-    }
+    stems = {name: strip_suffix(name) for name in list_images(source.names(), source.read)}
     for suffix in _SUFFIXES:
         called = {stem.removesuffix(suffix): name for name, stem in stems.items() if stem.endswith(suffix)}
         if called:
@@ -173,68 +159,54 @@ def _patient(name: str, pattern: str | None, problems: list[str]) -> str:
     return str(found[1])
 
 
-def _understood(pairs: Sequence[_Pair], true: Source, guessed: Source, classes: tuple[str, ...]) -> _Classes:
+def _understood(pairs: Sequence[_Pair], true: Source, guessed: Source, classes: tuple[str, ...]) -> Meaning:
     """What the pixel values of either side mean; reads everything once and reports."""
     problems: list[str] = []
-    values: tuple[set[int], set[int]] = (set(), set())
+    seen: tuple[set[int], set[int]] = (set(), set())
+    as_stored = 0
     for pair in pairs:
-        masks = [_try(source, name, problems) for source, name in ((true, pair.truth), (guessed, pair.predicted))]
-        for mask, seen in zip(masks, values, strict=True):
-            seen.update(() if mask is None else np.unique(mask).tolist())
-        a, b = masks
-        if a is not None and b is not None and a.shape != b.shape:
-            problems.append(f"{pair.truth}: {a.shape[0]}x{a.shape[1]}, its prediction {b.shape[0]}x{b.shape[1]}")
+        maps = [_try(source, name, problems) for source, name in ((true, pair.truth), (guessed, pair.predicted))]
+        for found, values in zip(maps, seen, strict=True):
+            values.update(() if found is None else values_in(found.values))
+        truth, predicted = maps
+        if truth is not None and predicted is not None:
+            _check_fit(pair, truth, predicted, problems)
+            as_stored += (truth.affine is None) != (predicted.affine is None)
     if problems:
         raise DataError(f"{len(problems)} masks cannot be measured", problems)
-    return _meaning(values, classes)
+    meaning = meaning_of(*seen, classes)
+    return replace(meaning, warnings=(*meaning.warnings, _AS_STORED.format(as_stored))) if as_stored else meaning
 
 
-def _meaning(values: tuple[set[int], set[int]], classes: tuple[str, ...]) -> _Classes:
-    if len(classes) in (0, 2) and all(len(seen - {0}) <= 1 for seen in values):
-        first, second = ({value: int(value != 0) for value in seen | {0}} for seen in values)
-        return _Classes(classes or ("background", "foreground"), first, second)
-    largest = max(values[0] | values[1])
-    if min(values[0] | values[1]) < 0 or largest > _MOST_CLASSES or (classes and largest >= len(classes)):
-        wanted = f"0 to {(len(classes) or _MOST_CLASSES + 1) - 1}"
-        raise DataError(f"masks hold values other than the class indices {wanted}; name the classes with --classes")
-    names = classes or ("background", *(f"class {index}" for index in range(1, largest + 1)))
-    identity = {value: value for value in range(len(names))}
-    return _Classes(names, identity, identity)
-
-
-def _try(source: Source, name: str, problems: list[str]) -> NDArray[np.int64] | None:
+def _try(source: Source, name: str, problems: list[str]) -> LabelMap | None:
     try:
-        return _read(source, name)
+        return read_labels(source.read(name))
     except FILE_ERRORS as error:
         problems.append(f"{name}: {explain(error, name)[1]}")
         return None
 
 
-def _read(source: Source, name: str) -> NDArray[np.int64]:
-    plane = value_plane(decode(source.read(name), budget=FILE_BUDGET))
-    whole = plane.astype(np.int64)
-    if (whole != plane).any():
-        raise UnfitError("values", "fractions; expected class values")
-    return whole
+def _check_fit(pair: _Pair, truth: LabelMap, predicted: LabelMap, problems: list[str]) -> None:
+    try:
+        on_grid_of(predicted, truth)
+    except UnfitError as error:
+        problems.append(f"{pair.truth}: {error}")
 
 
 def _cases(
-    pairs: Sequence[_Pair], true: Source, guessed: Source, meaning: _Classes, progress: Progress | None
+    pairs: Sequence[_Pair], true: Source, guessed: Source, meaning: Meaning, progress: Progress | None
 ) -> Iterator[Case]:
     for done, pair in enumerate(pairs, start=1):
-        truth, predicted = (
-            _as_classes(_read(source, name), values)
-            for source, name, values in ((true, pair.truth, meaning.true), (guessed, pair.predicted, meaning.predicted))
+        truth = read_labels(true.read(pair.truth))
+        predicted = on_grid_of(read_labels(guessed.read(pair.predicted)), truth)
+        values, spacing_mm = predicted.used
+        yield Case(
+            sample_id=f"{pair.patient}-{done:03d}",
+            patient_id=pair.patient,
+            split="test",
+            truth=as_classes(truth.used[0], meaning.true),
+            predicted=as_classes(values, meaning.predicted),
+            spacing_mm=spacing_mm,
         )
-        each = np.eye(len(meaning.names), dtype=np.float32)[predicted].transpose(2, 0, 1)
-        probabilities = each[1:] if len(meaning.names) == 2 else each
-        yield Case(f"{pair.patient}-{done:03d}", pair.patient, "test", truth, predicted, probabilities)
         if progress:
             progress(done, len(pairs))
-
-
-def _as_classes(mask: NDArray[np.int64], values: dict[int, int]) -> Mask:
-    table = np.zeros(max(values) + 1, np.uint8)
-    table[list(values)] = list(values.values())
-    classes: Mask = table[mask]
-    return classes

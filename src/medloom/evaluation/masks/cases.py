@@ -25,7 +25,7 @@ CASE_COLUMNS = {
     "patient_id": "pseudonym of the patient",
     "split": "train, validation or test",
     "class": "name of the class",
-    "pixels": "pixels of the image",
+    "pixels": "pixels of the image, or voxels of the volume",
     "truth_px": "pixels of the class in the truth",
     "predicted_px": "pixels of the class in the prediction, at the operating point",
     "overlap_px": "pixels of the class in both",
@@ -53,16 +53,17 @@ _TYPES = dict.fromkeys(_TEXT, "str") | dict.fromkeys(_NUMBERS, "float64")
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Truth and prediction of one image, in that image's own geometry.
+    """Truth and prediction of one image or volume, in its own geometry.
 
     Args:
         sample_id: Pseudonym of the sample.
         patient_id: Pseudonym of the patient.
         split: ``train``, ``validation`` or ``test``.
-        truth: True class index of each pixel, (H, W) uint8, 0 = background.
-        predicted: Predicted class index at the operating point, (H, W) uint8.
-        probabilities: (K, H, W) float32: the foreground's (K = 1), or one for each class, the background first.
-        spacing_mm: Height and width of a pixel in mm, or None.
+        truth: True class index of each pixel, (H, W) or (D, H, W) uint8, 0 = background.
+        predicted: Predicted class index at the operating point, the same shape.
+        probabilities: (K, H, W) float32: the foreground's (K = 1), or one for each class, the background first. None
+            where there is a mask alone: what it holds then is certain.
+        spacing_mm: Distance of neighbours along the axes of ``truth`` in mm, or None.
     """
 
     sample_id: str
@@ -70,8 +71,19 @@ class Case:
     split: str
     truth: Mask
     predicted: Mask
-    probabilities: NDArray[np.float32]
-    spacing_mm: tuple[float, float] | None = None
+    probabilities: NDArray[np.float32] | None = None
+    spacing_mm: tuple[float, ...] | None = None
+
+    @property
+    def plain(self) -> Mask:
+        """Predicted class index at ``PLAIN_THRESHOLD``, every region kept."""
+        return self.predicted if self.probabilities is None else to_mask(self.probabilities, PLAIN_THRESHOLD)
+
+    def probability(self, index: int) -> float:
+        """Return the largest probability of a foreground class."""
+        if self.probabilities is None:
+            return float((self.predicted == index).any())
+        return float(self.probabilities[index - (len(self.probabilities) == 1)].max())
 
 
 def evaluate_cases(cases: Iterable[Case], classes: Sequence[str]) -> pd.DataFrame:
@@ -94,7 +106,7 @@ def evaluate_cases(cases: Iterable[Case], classes: Sequence[str]) -> pd.DataFram
 
 
 def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
-    plain = to_mask(case.probabilities, PLAIN_THRESHOLD)
+    plain = case.plain
     for index, name in enumerate(classes[1:], start=1):
         yield {
             "sample_id": case.sample_id,
@@ -104,7 +116,7 @@ def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
             "pixels": case.truth.size,
             **_measure(case.truth == index, case.predicted == index, case.spacing_mm),
             "hd95_unit": "mm" if case.spacing_mm else "px",
-            "probability": float(case.probabilities[index - (len(case.probabilities) == 1)].max()),
+            "probability": case.probability(index),
             "plain_predicted_px": int(np.count_nonzero(plain == index)),
             "plain_overlap_px": int(np.count_nonzero((plain == index) & (case.truth == index))),
             **_confused(case, index, classes),
@@ -119,7 +131,7 @@ def _confused(case: Case, index: int, classes: Sequence[str]) -> Row:
     return {f"{CONFUSED}{name}": int(count) for name, count in zip(classes, counts, strict=True)}
 
 
-def _measure(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], spacing: tuple[float, float] | None) -> Row:
+def _measure(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> Row:
     regions = count_regions(truth, predicted)  # refuses masks of different size
     counts = (np.count_nonzero(truth & predicted), np.count_nonzero(truth), np.count_nonzero(predicted))
     overlap_px, truth_px, predicted_px = (int(count) for count in counts)

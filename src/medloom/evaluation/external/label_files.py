@@ -1,0 +1,133 @@
+"""Files of class values as arrays with their place in the patient, whatever format they come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.data.checks import UnfitError, value_plane
+from medloom.imaging import FILE_BUDGET, Image, Volume, decode, inspect, read_volume, sniff
+from medloom.imaging.grids import brought_to
+from medloom.imaging.npy import read_array
+from medloom.inference.volumes import known_spacing
+
+__all__ = ["LARGEST", "LabelMap", "on_grid_of", "read_labels"]
+
+LARGEST = 65535
+"""Largest value of a class."""
+
+_MOST_CHANNELS = 4
+_SHOWN_DIGITS = 4
+
+Values = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """The classes of the pixels of an image, or of the voxels of a volume.
+
+    Args:
+        values: (D, H, W) uint16; an image has D = 1.
+        affine: Takes (column, row, slice, 1) to millimetres in the patient; None where the file does not say.
+        spacing_mm: Distance of neighbours along the axes of ``values``; None where it is not known. That of slices is
+            1 for an image.
+    """
+
+    values: Values
+    affine: NDArray[np.float64] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+
+    @property
+    def used(self) -> tuple[Values, tuple[float, ...] | None]:
+        """The array without axes of one voxel, (D, H, W) or (H, W), and the spacing of those that stay."""
+        kept = [axis for axis, side in enumerate(self.values.shape) if side > 1]
+        kept = kept if len(kept) > 1 else [1, 2]
+        shape = [self.values.shape[axis] for axis in kept]
+        spacing = None if self.spacing_mm is None else tuple(self.spacing_mm[axis] for axis in kept)
+        return self.values.reshape(shape), spacing
+
+    def __str__(self) -> str:
+        """Its sides, and where they are known, its spacing and the directions of slices, rows and columns."""
+        depth, height, width = self.values.shape
+        sides = f"{height}x{width}" if depth == 1 else f"{depth}x{height}x{width}"
+        if self.affine is None:
+            return sides
+        spacing = "x".join(f"{side:.{_SHOWN_DIGITS}g}" for side in np.linalg.norm(self.affine[:3, 2::-1], axis=0))
+        first = ", ".join(f"{place:.{_SHOWN_DIGITS}g}" for place in self.affine[:3, 3])
+        return f"{depth}x{height}x{width} of {spacing} mm, the first voxel at ({first}) mm"
+
+
+def read_labels(data: bytes) -> LabelMap:
+    """Read a file of class values.
+
+    Args:
+        data: NIfTI, PNG, TIFF with one page or several, DICOM, or NPY with the axes (row, column) or
+            (slice, row, column).
+
+    Raises:
+        DecodeError: If it is no such file.
+        UnfitError: If it holds colours, fractions, or numbers that are no values of classes.
+    """
+    volume = read_volume(data, budget=FILE_BUDGET)
+    if volume is not None:
+        return _of_volume(volume)
+    if sniff(data) == "npy" and (array := read_array(data)).ndim == 3 and array.shape[2] > _MOST_CHANNELS:
+        return LabelMap(_whole(array))
+    pages = inspect(data, budget=FILE_BUDGET).pages
+    images = [decode(data, page=page, budget=FILE_BUDGET) for page in (range(pages) if pages > 1 else (None,))]
+    if len({image.pixels.shape[:2] for image in images}) > 1:
+        raise UnfitError("size", "its pages differ in size; expected slices of one volume")
+    values = np.stack([_whole(value_plane(image)) for image in images])
+    return LabelMap(values, None, _image_spacing(images[0]) if pages == 1 else None)
+
+
+def on_grid_of(predicted: LabelMap, truth: LabelMap) -> LabelMap:
+    """Return predicted classes in the order of the true ones: voxels are moved by their place in the patient.
+
+    Raises:
+        UnfitError: If they lie on another grid, naming both, or if one of two volumes does not say where it lies.
+    """
+    if predicted.affine is None or truth.affine is None:
+        return _as_stored(predicted, truth)
+    shape = truth.values.shape
+    moved = brought_to(predicted.values, predicted.affine, truth.affine, (shape[0], shape[1], shape[2]))
+    if moved is None:
+        raise UnfitError(
+            "grid",
+            f"it lies on another grid than its prediction: {truth}; its prediction {predicted}. Resample one of them "
+            "to the other first, labels by the nearest voxel",
+        )
+    return LabelMap(moved, truth.affine, truth.spacing_mm)
+
+
+def _as_stored(predicted: LabelMap, truth: LabelMap) -> LabelMap:
+    if predicted.values.shape != truth.values.shape:
+        raise UnfitError("size", f"{truth}, its prediction {predicted}")
+    one_is_placed = (predicted.affine is None) != (truth.affine is None)
+    if one_is_placed and len(truth.values) > 1:
+        which = "the prediction" if predicted.affine is None else "the truth"
+        raise UnfitError(
+            "grid", f"{which} does not say where its voxels lie in the patient and the other does; write it as NIfTI"
+        )
+    return replace(predicted, spacing_mm=truth.spacing_mm or predicted.spacing_mm)
+
+
+def _of_volume(volume: Volume) -> LabelMap:
+    return LabelMap(_whole(volume.voxels), volume.affine, known_spacing(volume))
+
+
+def _image_spacing(image: Image) -> tuple[float, float, float] | None:
+    return None if image.spacing_mm is None else (1.0, *image.spacing_mm)
+
+
+def _whole(values: NDArray[Any]) -> Values:
+    """Whole numbers from 0 to ``LARGEST``, whatever type they are stored in."""
+    if not 0 <= values.min() <= values.max() <= LARGEST:  # NaN compares as false
+        raise UnfitError("values", f"numbers below 0 or above {LARGEST}; expected class values")
+    whole = values.astype(np.uint16)
+    if (whole != values).any():
+        raise UnfitError("values", "fractions; expected class values")
+    return whole
