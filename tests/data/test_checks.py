@@ -7,11 +7,12 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 
+from medloom.data.alignment import Alignment, read_mask
 from medloom.data.assembly import assemble, read_sample_image
-from medloom.data.checks import ClassMap, UnfitError, check_quarantine, mask_classes, read_mask
+from medloom.data.checks import ClassMap, UnfitError, check_quarantine, mask_classes
 from medloom.data.page_reader import PageReader
 from medloom.errors import DataError
-from medloom.imaging import decode
+from medloom.imaging import Image, decode
 from medloom.transforms import Preprocess
 
 BINARY = {"background": 0, "lesion": 255}
@@ -67,9 +68,12 @@ CHANNELS = ("t1", "flair")
 
 def test_one_file_for_each_channel_makes_one_image():
     files = {"a": tiff(np.full((8, 8), 3, np.uint8)), "b": tiff(np.full((8, 8), 9, np.uint8))}
-    image = read_sample_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
+    image = read_sample_image(Alignment(PageReader(files.__getitem__)), ["a", "b"], CHANNELS)
     assert image.pixels[0, 0].tolist() == [3, 9]
-    assert read_sample_image(PageReader(files.__getitem__), ["", "b"], CHANNELS).pixels[0, 0].tolist() == [0, 9]
+    assert read_sample_image(Alignment(PageReader(files.__getitem__)), ["", "b"], CHANNELS).pixels[0, 0].tolist() == [
+        0,
+        9,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,13 +87,13 @@ def test_one_file_for_each_channel_makes_one_image():
 def test_channels_that_do_not_fit_together_are_named(other, match):
     files = {"a": tiff(np.zeros((8, 8), np.uint8)), "b": tiff(other)}
     with pytest.raises(DataError, match=match):
-        read_sample_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
+        read_sample_image(Alignment(PageReader(files.__getitem__)), ["a", "b"], CHANNELS)
 
 
 def test_the_damaged_one_of_several_channel_files_is_named():
     files = {"a": tiff(np.zeros((8, 8), np.uint8)), "b": b"II*\0 not really"}
     with pytest.raises(DataError, match=r"^b: "):
-        read_sample_image(PageReader(files.__getitem__), ["a", "b"], CHANNELS)
+        read_sample_image(Alignment(PageReader(files.__getitem__)), ["a", "b"], CHANNELS)
 
 
 def test_a_wrong_number_of_channels_says_which_were_expected():
@@ -103,7 +107,7 @@ def test_a_file_that_is_gone_is_named_without_its_folder(tmp_path):
         return (tmp_path / name).read_bytes()
 
     with pytest.raises(DataError, match=r"mask\.tif: No such file") as caught:
-        read_mask(PageReader(read), "mask.tif", ClassMap(BINARY))
+        read_mask(Alignment(PageReader(read)), "mask.tif", ClassMap(BINARY), None, Image(np.zeros((8, 8, 1)), "png"))
     assert str(tmp_path) not in str(caught.value)
 
 

@@ -72,7 +72,7 @@ def _assert_same(found, expected):
     np.testing.assert_array_equal(found.pixels, expected.pixels)
     assert found.pixels.flags.c_contiguous
     assert found.pixels.flags.writeable
-    for name in ("format", "spacing_mm", "notes", "window", "reduction"):
+    for name in ("format", "spacing_mm", "notes", "window", "reduction", "slices", "directions"):
         value = getattr(found, name)
         assert value == getattr(expected, name)
         assert type(value) is type(getattr(expected, name))

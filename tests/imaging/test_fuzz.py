@@ -89,7 +89,8 @@ def files(corpus, write_dicom, write_float_dicom, write_pillow, make_pixels):
     real = make_pixels((40, 48), "float32")
     twelve = deep >> 4
     rescaled = {"RescaleSlope": "0.5", "RescaleIntercept": "-10", "PixelSpacing": ["1", "1"], "WindowCenter": "40",
-                "WindowWidth": "80", "PixelPaddingValue": 0}  # fmt: skip
+                "WindowWidth": "80", "PixelPaddingValue": 0, "ImageOrientationPatient": list("100010"),
+                "ImagePositionPatient": ["-1.5", "2", "30"], "PatientOrientation": ["L", "P"]}  # fmt: skip
     return {
         **{name: data for name, data in corpus.items() if name in KINDS},
         "png-exif": turned_png(write_pillow, rgb),
@@ -190,6 +191,8 @@ def survives(hostile, page):
     assert image.pixels.nbytes <= Budget().max_decoded_bytes
     assert np.isfinite(image.pixels).all()
     assert image.format in FORMATS
+    assert image.axes is None or len(set(image.axes)) == 2
+    assert image.affine is None or (np.isfinite(image.affine).all() and np.linalg.det(image.affine))
     if image.format != "tiff":  # its pages may have different sizes
         assert inspect(hostile).shape == image.pixels.shape
     return True

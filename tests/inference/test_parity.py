@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medloom.data import PageReader, PixelStore, image_files, open_source, prepare, read_sample_image
+from medloom.data import Alignment, PageReader, PixelStore, image_files, open_source, prepare, read_sample_image
 from medloom.errors import DecodeError
 from medloom.imaging import decode
 from medloom.inference import Predictor, default_point
@@ -97,7 +97,7 @@ def test_the_store_holds_what_bytes_files_and_evaluation_give(prepared, tmp_path
         for sample_id, file in zip(catalogue["sample_id"], catalogue["image"], strict=True):
             expected = trained_on(store, sample_id, recipe.preprocess.crop)
             sent = predictor.prepare(source.read(file)).network_input
-            reader, least = PageReader(source.read), predictor.at_least
+            reader, least = Alignment(PageReader(source.read)), predictor.at_least
             measured = read_sample_image(reader, image_files(file), predictor.channels, 0, least)
             predict_files(predictor, [by_name[file]], tmp_path)
             np.testing.assert_array_equal(sent, expected)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medloom.imaging import Image
 from medloom.inference import MaskPoint, Predictor, Prepared, erase_small, foreground_probability, to_mask
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
@@ -14,7 +15,7 @@ def _mask(probabilities, point, shape=None, fit="stretch"):
     names = ("background", *(f"class {number}" for number in range(1, max(2, len(probabilities)))))
     predictor = Predictor(None, Preprocess(size=size, fit=fit), Target("masks", names), ("grey",), point=point)
     pixels = np.zeros((*(shape or size), 1), np.uint8)
-    return predictor.finish(probabilities, Prepared(np.zeros((1, *size), np.float32), pixels, None)).mask
+    return predictor.finish(probabilities, Prepared(np.zeros((1, *size), np.float32), Image(pixels, "array"))).mask
 
 
 def _regions(foreground):

@@ -1,3 +1,5 @@
+from .alignment import Alignment as Alignment
+from .alignment import read_mask as read_mask
 from .assembly import read_sample_image as read_sample_image
 from .audit import audit_leakage as audit_leakage
 from .catalogue import COLUMNS as COLUMNS
@@ -10,7 +12,6 @@ from .catalogue import read_samples as read_samples
 from .catalogue import write_catalogue as write_catalogue
 from .channels import preferred_channel as preferred_channel
 from .checks import ClassMap as ClassMap
-from .checks import read_mask as read_mask
 from .kaggle import fetch_kaggle as fetch_kaggle
 from .kaggle import kaggle_credentials as kaggle_credentials
 from .kaggle import store_kaggle_credentials as store_kaggle_credentials

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from medloom.data.alignment import is_unplaced
 from medloom.data.building import Sample
 from medloom.data.layouts import Listing
 from medloom.data.pseudonyms import Entry
@@ -81,9 +82,22 @@ def _inverted_masks(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
+def _unplaced(samples: Sequence[Sample]) -> list[str]:
+    """Say how many samples have files of which only some say where they lie: nothing can tell whether they fit."""
+    notes = [{*sample.notes, *sample.mask_notes} for sample in samples]
+    count = sum(any(is_unplaced(note) for note in found) for found in notes)
+    if not count:
+        return []
+    return [
+        f"In {count:,} of {counted(len(samples), 'sample')} only some of the files say where they lie in the patient, "
+        "such as a PNG mask beside a DICOM image: rows and columns were taken as they are stored; see in the pictures "
+        "of the data report whether they lie upon each other."
+    ]
+
+
 def concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> list[str]:
     """Return what a user should know and what sets nothing aside."""
-    found = _inverted_masks(samples)
+    found = [*_inverted_masks(samples), *_unplaced(samples)]
     dtypes = Counter(sample.dtype for sample in samples if sample.dtype)
     if len(dtypes) > 1:
         counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())

@@ -7,14 +7,14 @@ from functools import partial
 
 import numpy as np
 
+from medloom.data.alignment import Alignment
 from medloom.data.checks import UnfitError, named, size_text
-from medloom.data.page_reader import PageReader
 from medloom.errors import InputError
 from medloom.imaging import Image
 from medloom.transforms import Preprocess
 from medloom.wording import counted
 
-__all__ = ["assemble", "join_files", "read_sample_image", "reducible"]
+__all__ = ["assemble", "join_files", "read_channel", "read_sample_image", "reducible"]
 
 
 def join_files(decoded: Sequence[Image | None], channels: Sequence[str]) -> Image:
@@ -51,8 +51,35 @@ def assemble(decoded: Sequence[Image | None], channels: Sequence[str], preproces
         raise UnfitError("channels", str(error)) from error
 
 
+def read_channel(
+    alignment: Alignment,
+    name: str,
+    channel: str,
+    page: int | None,
+    first: Image | None,
+    at_least: tuple[int, int] | None = None,
+) -> Image:
+    """Read and decode a file of an image.
+
+    Args:
+        alignment: Reads the files and brings them to one grid.
+        name: The file.
+        channel: What it holds.
+        page: Page, slice or frame of a file that has several.
+        first: The first file of the image, to whose grid this one is brought; None if this is the first.
+        at_least: See ``reducible``.
+
+    Raises:
+        UnfitError: If it lies on another grid than the first.
+        DecodeError: Whatever is wrong with the content.
+    """
+    if first is None:
+        return alignment.reader.decode(name, page, at_least)
+    return alignment.bring(name, page, first, f"channel {channel}", smooth=True)
+
+
 def read_sample_image(
-    reader: PageReader,
+    alignment: Alignment,
     files: Sequence[str],
     channels: Sequence[str],
     page: int | None = None,
@@ -61,7 +88,7 @@ def read_sample_image(
     """Read, decode and join the files of an image, for ``Predictor.prepare``; errors name the file.
 
     Args:
-        reader: Reads the files, such as ``PageReader(source.read)``.
+        alignment: Reads the files and brings them to one grid, such as ``Alignment(PageReader(source.read))``.
         files: One path, or one a channel with empty text for a missing one.
         channels: Names of the channels in order.
         page: Page, slice or frame of files that have several.
@@ -71,8 +98,13 @@ def read_sample_image(
     Raises:
         DataError: If it cannot be read, decoded or joined.
     """
-    least = reducible(files, at_least)
-    decoded = [named(partial(reader.decode, name, page, least), name) if name else None for name in files]
+    least, first = reducible(files, at_least), None
+    decoded: list[Image | None] = []
+    for name, channel in zip(files, channels if len(files) > 1 else [""], strict=True):
+        read = partial(read_channel, alignment, name, channel, page, first, least)
+        image = named(read, name) if name else None
+        decoded.append(image)
+        first = image if first is None else first
     return named(lambda: join_files(decoded, channels), next(filter(None, files), "?"))
 
 
@@ -87,7 +119,8 @@ def _stack(decoded: Sequence[Image | None], first: Image, channels: Sequence[str
             _check_fits(image, first, channel)
     zeros = np.zeros_like(first.pixels)
     whole = np.concatenate([zeros if image is None else image.pixels for image in decoded], axis=2)
-    return Image(whole, first.format, first.spacing_mm, first.notes)
+    notes = dict.fromkeys(note for image in decoded if image is not None for note in image.notes)
+    return Image(whole, first.format, first.spacing_mm, tuple(notes), affine=first.affine, directions=first.directions)
 
 
 def _check_fits(image: Image, first: Image, channel: str) -> None:

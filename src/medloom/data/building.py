@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.data.assembly import assemble, reducible
+from medloom.data.alignment import Alignment
+from medloom.data.assembly import assemble, read_channel, reducible
 from medloom.data.catalogue import digest, hash_of
 from medloom.data.checks import FILE_ERRORS, ClassMap, UnfitError, check_same_size, explain, mask_classes
 from medloom.data.kinds import truth_of
@@ -45,6 +46,9 @@ _PIECE = 16
 _AHEAD = 2
 """Pieces in flight for each worker: enough to keep it busy, few enough to bound the memory."""
 
+_GEOMETRY = 1
+"""How samples are brought together by their geometry; raised when it changes, so that older stores are not taken."""
+
 _WORTH_PROCESSES = 512
 """Samples from which other processes save more time than they take to start."""
 
@@ -55,7 +59,7 @@ class Flaw:
 
     Args:
         part: Which file: its place among the images, or the number of images for the mask.
-        kind: ``unreadable``, ``channels``, ``size`` or ``values``.
+        kind: ``unreadable``, ``channels``, ``grid``, ``size`` or ``values``.
         detail: What came and what was expected; names no file, because it is kept in the cache.
     """
 
@@ -76,6 +80,7 @@ class Sample:
         width: Of the image as it came.
         channels: Number of channels.
         dtype: NumPy name of the decoded type.
+        axes: Directions in which columns and rows are counted, such as ``LP``; empty where the file does not say.
         foreground_px: Foreground pixels of the mask as it came.
         notes: What decoding did to the image that a careful reader should know, such as "orientation applied".
         mask_notes: The same of the mask.
@@ -88,6 +93,7 @@ class Sample:
     width: int = 0
     channels: int = 0
     dtype: str = ""
+    axes: str = ""
     foreground_px: int = 0
     notes: tuple[str, ...] = ()
     mask_notes: tuple[str, ...] = ()
@@ -152,7 +158,7 @@ def build_store(
     """
     settings = {**_settings(recipe), "layout": layout.rules()}
     names = [_names(entry.item) for entry in entries]
-    same_files = digest([settings, [(entry.sample_id, entry.item.page) for entry in entries], names])
+    same_files = digest([settings, _GEOMETRY, [(entry.sample_id, entry.item.page) for entry in entries], names])
     stamp = {name: source.stamp(name) for name in set(chain.from_iterable(names)) if name}
     stamps = digest([[stamp.get(name, "") for name in files] for files in names])
     memo = cache / "stamps" / f"{same_files[:32]}.json"
@@ -210,10 +216,17 @@ def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sampl
 def _settings(recipe: Recipe) -> dict[str, Any]:
     """Everything but the files that decides what the store holds."""
     rules = {"page": recipe.data.page, "channels": recipe.data.channels, **truth_of(recipe).store_rules(recipe)}
+    if recipe.data.align != "refuse":
+        rules["align"] = recipe.data.align
     # The store holds the whole image; what is cropped of it is cut out when it is read.
     preprocess = Preprocess.of(recipe.preprocess).plain()
     del preprocess["crop"]
     return {"format": STORE_FORMAT, "preprocess": preprocess, "data": rules}
+
+
+def _geometry(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What was done by geometry; nothing for samples without any, whose stores are as they always were."""
+    return {"geometry": _GEOMETRY} if any(sample.axes for sample in samples) else {}
 
 
 @dataclass(frozen=True)
@@ -247,7 +260,8 @@ class _Builder:
             found = [sample.as_json() for sample in samples]
             ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
             hashes = [(facts["sha256"], facts["mask_sha256"], facts["flaws"]) for facts in found]
-            key = digest([self.settings, ids, hashes])[:32]
+            settings = {**self.settings, **_geometry(samples)}
+            key = digest([settings, ids, hashes])[:32]
             return PixelStore(writer.publish(key, ids, {"samples": found})), samples
 
     def _first_dtype(self) -> np.dtype[Any]:
@@ -326,6 +340,7 @@ class _Reader:
     def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess) -> None:
         self._channels = recipe.data.channels
         self._files = PageReader(source.read)
+        self._alignment = Alignment(self._files, recipe.data.align)
         self._preprocess = preprocess
         self._classes = truth_of(recipe).class_map(recipe)
         self._at_least = preprocess.at_least if self._classes is None else None
@@ -348,7 +363,7 @@ class _Reader:
         hashes, image = self._image(entry.item, flaws)
         mask_sha256, mask = "", None
         if self._classes is not None:
-            mask_sha256, mask = self._mask(entry.item, self._classes, flaws)
+            mask_sha256, mask = self._mask(entry.item, self._classes, image, flaws)
         if image is not None and mask is not None:
             try:
                 check_same_size(image.pixels, mask.classes)
@@ -365,6 +380,7 @@ class _Reader:
         mask_notes = () if mask is None else mask.notes
         channels, dtype = image.pixels.shape[2], image.pixels.dtype.name
         facts = {"height": height, "width": width, "channels": channels, "dtype": dtype}
+        facts["axes"] = "".join(image.axes or ())
         return replace(sample, **facts, foreground_px=foreground_px, notes=image.notes, mask_notes=mask_notes)
 
     def _pixels(self, image: Image, mask: NDArray[np.uint8] | None) -> _Pixels:
@@ -377,12 +393,14 @@ class _Reader:
         names = item.images
         hashes = [""] * len(names)
         decoded: list[Image | None] = [None] * len(names)
-        before = len(flaws)
+        before, first, least = len(flaws), None, reducible(names, self._at_least)
         for part, name in enumerate(names):
             try:
                 if name:
                     hashes[part] = self._files.sha256(name)
-                    decoded[part] = self._files.decode(name, item.page, reducible(names, self._at_least))
+                    channel = self._channels[part] if len(names) > 1 else ""
+                    decoded[part] = read_channel(self._alignment, name, channel, item.page, first, least)
+                    first = first or decoded[part]
             except FILE_ERRORS as error:
                 flaws.append(Flaw(part, *explain(error, name)))
         if len(flaws) > before:
@@ -393,22 +411,26 @@ class _Reader:
             flaws.append(Flaw(_first_file(names), error.kind, str(error)))
             return hashes, None
 
-    def _mask(self, item: Item, classes: ClassMap, flaws: list[Flaw]) -> tuple[str, _Mask | None]:
-        sha256, name = "", item.mask
+    def _mask(self, item: Item, classes: ClassMap, image: Image | None, flaws: list[Flaw]) -> tuple[str, _Mask | None]:
+        sha256, name, placed = "", item.mask, image is not None and image.affine is not None
         try:
             data = self._files.data(name)
             blank_page, blank, blank_sha256, blank_mask = self._blank
-            if item.page == blank_page and data == blank:
+            if not placed and item.page == blank_page and data == blank:
                 return blank_sha256, blank_mask
             sha256 = self._files.sha256(name)
-            decoded = self._files.decode(name, item.page)
+            decoded = self._files.decode(name, item.page) if image is None else self._on(image, item)
             mask = _Mask(mask_classes(decoded, classes), decoded.notes)
         except FILE_ERRORS as error:
             flaws.append(Flaw(len(item.images), *explain(error, name)))
             return sha256, None
-        if not mask.classes.any():
+        if not placed and not mask.classes.any():
             self._blank = (item.page, data, sha256, mask)
         return sha256, mask
+
+    def _on(self, image: Image, item: Item) -> Image:
+        """Read the mask as it lies on the image."""
+        return self._alignment.bring(item.mask, item.page, image, "mask", smooth=False)
 
 
 def _first_file(names: Sequence[str]) -> int:

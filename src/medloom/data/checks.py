@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.data.page_reader import PageReader
 from medloom.errors import DataError, DecodeError
 from medloom.imaging import Image
 from medloom.wording import counted
@@ -22,7 +21,6 @@ __all__ = [
     "explain",
     "mask_classes",
     "named",
-    "read_mask",
     "size_text",
     "value_plane",
 ]
@@ -40,7 +38,7 @@ class UnfitError(ValueError):
     """A file that can be read and does not fit the recipe or its partner.
 
     Args:
-        kind: ``channels``, ``size`` or ``values``, for the accounting.
+        kind: ``channels``, ``grid``, ``size`` or ``values``, for the accounting.
         message: What came and what was expected; names no file.
     """
 
@@ -118,15 +116,6 @@ def value_plane(image: Image) -> NDArray[Any]:
     if pixels.shape[2] > 1 and (pixels[..., :3] != plane[..., None]).any():
         raise UnfitError("values", f"mask has {pixels.shape[2]} channels that differ; expected one of class values")
     return plane
-
-
-def read_mask(reader: PageReader, file: str, classes: ClassMap, page: int | None = None) -> Mask:
-    """Read and decode a mask; errors name the file. See ``mask_classes``.
-
-    Raises:
-        DataError: If it cannot be read or decoded.
-    """
-    return named(lambda: mask_classes(reader.decode(file, page), classes), file)
 
 
 def check_same_size(image: NDArray[Any], mask: Mask) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from medloom.files import sha256_bytes
-from medloom.imaging import FILE_BUDGET, Image, decode, inspect
+from medloom.imaging import FILE_BUDGET, Budget, Image, Volume, decode, inspect, read_volume
+from medloom.imaging.decoding import read_grids
+from medloom.imaging.geometry import Grid
 
 __all__ = ["PageReader"]
 
@@ -19,6 +21,8 @@ class _File:
     data: bytes
     sha256: str = ""
     inflated: bytes = b""
+    grids: tuple[Grid, ...] | None = None
+    volume: Volume | None = None
 
 
 class PageReader:
@@ -75,12 +79,41 @@ class PageReader:
         file = self._file(name)
         if page is None or not file.data.startswith(_GZIP):
             return decode(file.data, page=page, budget=FILE_BUDGET, at_least=at_least)
-        if not file.inflated:
-            inspect(file.data, budget=FILE_BUDGET)  # compares with the budget what it inflates to, and finds it whole
-            file.inflated = gzip.decompress(file.data)
-        return decode(file.inflated, page=page, budget=replace(FILE_BUDGET, max_bytes=len(file.inflated)))
+        data, budget = _inflated(file)
+        return decode(data, page=page, budget=budget)
+
+    def grids(self, name: str) -> tuple[Grid, ...]:
+        """Return where the voxels of a file lie: one grid of all pages, or one a page; empty where it does not say.
+
+        Raises:
+            DecodeError: Whatever is wrong with the content.
+        """
+        file = self._file(name)
+        if file.grids is None:
+            file.grids = read_grids(file.data, budget=FILE_BUDGET)
+        return file.grids
+
+    def volume(self, name: str) -> Volume | None:
+        """Return all pages of a file as one volume, and keep it with the file; None where it is none.
+
+        Raises:
+            DecodeError: Whatever is wrong with the content.
+        """
+        file = self._file(name)
+        if file.volume is None:
+            data, budget = _inflated(file) if file.data.startswith(_GZIP) else (file.data, FILE_BUDGET)
+            file.volume = read_volume(data, budget=budget)
+        return file.volume
 
     def _file(self, name: str) -> _File:
         if name not in self._files:
             self._files[name] = _File(self._read(name))
         return self._files[name]
+
+
+def _inflated(file: _File) -> tuple[bytes, Budget]:
+    """What a compressed file holds, and what reading it may cost; inflated once."""
+    if not file.inflated:
+        inspect(file.data, budget=FILE_BUDGET)  # compares with the budget what it inflates to, and finds it whole
+        file.inflated = gzip.decompress(file.data)
+    return file.inflated, replace(FILE_BUDGET, max_bytes=len(file.inflated))

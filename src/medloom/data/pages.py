@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from medloom.data.checks import FILE_ERRORS, explain
 from medloom.data.layouts import Item, Listing, Problem
 from medloom.data.sources import Source
 from medloom.files import read_json, sha256_bytes, write_json
 from medloom.imaging import FILE_BUDGET, inspect
+from medloom.imaging.decoding import read_grids
+from medloom.imaging.geometry import axis_codes
 from medloom.wording import counted
 
 __all__ = ["PageRule", "spoken_pages", "with_pages"]
@@ -22,12 +24,28 @@ PageRule = int | Literal["all"] | None
 _SHOWN = 5
 
 
+@dataclass(frozen=True)
+class _Pages:
+    """What the header of a file says.
+
+    Args:
+        count: How many pages it has.
+        codes: Directions of columns, rows and slices, such as ``RAS``; empty where it does not say.
+        sides: Columns, rows and slices.
+    """
+
+    count: int
+    codes: str = ""
+    sides: tuple[int, ...] = ()
+
+
 def with_pages(listing: Listing, rule: PageRule, source: Source, cache: Path) -> Listing:
     """Give each sample its page; by the rule ``all`` every page of a file becomes a sample of its own.
 
     How many pages a file has is said by its header; smaller copies of a page, as TIFF has them, are none. The files of
     one sample, such as a volume and its mask, must have the same number of them: page k of one belongs to page k of the
-    other. Patient, labels and metadata are the file's.
+    other; unless both say where they lie in the patient and are stored in other directions, when that decides.
+    Patient, labels and metadata are the file's.
 
     Args:
         listing: What a layout found.
@@ -40,13 +58,13 @@ def with_pages(listing: Listing, rule: PageRule, source: Source, cache: Path) ->
     """
     if rule != "all":
         return replace(listing, items=tuple(replace(item, page=rule) for item in listing.items))
-    counts = _count_pages(sorted({name for item in listing.items for name in _files_of(item)}), source, cache)
+    found = _look(sorted({name for item in listing.items for name in _files_of(item)}), source, cache)
     items: list[Item] = []
     problems: list[Problem] = []
     for item in listing.items:
-        problem = _problem(item, counts)
+        problem = _problem(item, found)
         if problem is None:
-            items += _pages_of(item, counts)
+            items += _pages_of(item, found)
         else:
             problems.append(problem)
     return replace(listing, items=tuple(items), problems=(*listing.problems, *problems))
@@ -73,45 +91,52 @@ def _files_of(item: Item) -> list[str]:
     return list(dict.fromkeys(filter(None, (*item.images, item.mask))))
 
 
-def _pages_of(item: Item, counts: Mapping[str, int | str]) -> Iterator[Item]:
-    count = counts[_files_of(item)[0]]
-    if isinstance(count, str) or count == 1:
+def _pages_of(item: Item, found: Mapping[str, _Pages | str]) -> Iterator[Item]:
+    pages = found[_files_of(item)[0]]
+    if isinstance(pages, str) or pages.count == 1:
         yield item
         return
-    for page in range(count):
+    for page in range(pages.count):
         yield replace(item, sample=f"{item.sample} page {page}", page=page)
 
 
-def _problem(item: Item, counts: Mapping[str, int | str]) -> Problem | None:
+def _problem(item: Item, found: Mapping[str, _Pages | str]) -> Problem | None:
     """Why the pages of a sample's files cannot be samples."""
-    first, *others = names = _files_of(item)
-    unreadable = [(name, count) for name in names if isinstance(count := counts[name], str)]
+    names = _files_of(item)
+    unreadable = [(name, pages) for name in names if isinstance(pages := found[name], str)]
     if unreadable:
         (name, reason), *more = unreadable
         return Problem("unreadable", name, "; ".join([reason, *(f"{other}: {text}" for other, text in more)]))
-    differing = [name for name in others if counts[name] != counts[first]]
+    (first, pages), *others = [(name, pages) for name in names if isinstance(pages := found[name], _Pages)]
+    differing = [(name, other) for name, other in others if other.count != pages.count and not _turned(pages, other)]
     if not differing:
         return None
-    said = " and ".join(f"{name} has {counts[name]}" for name in differing)
-    pages = counted(int(counts[first]), "page")
-    return Problem("pages", first, f"the file has {pages}, and {said}; expected the same number")
+    said = " and ".join(f"{name} has {other.count}" for name, other in differing)
+    return Problem("pages", first, f"the file has {counted(pages.count, 'page')}, and {said}; expected the same number")
 
 
-def _count_pages(names: Sequence[str], source: Source, cache: Path) -> dict[str, int | str]:
-    """The number of pages of each file, or what is wrong with it; a file that did not change is not read again."""
-    memo = cache / "stamps" / f"page-counts-{sha256_bytes(chr(10).join(names).encode())[:32]}.json"
-    last: Iterable[list[object]] = read_json(memo)["pages"] if memo.is_file() else ()
+def _turned(one: _Pages, other: _Pages) -> bool:
+    """Whether two files say that they are stored in other directions."""
+    return bool(one.codes) and bool(other.codes) and one.codes != other.codes
+
+
+def _look(names: Sequence[str], source: Source, cache: Path) -> dict[str, _Pages | str]:
+    """What the header of each file says, or what is wrong with it; a file that did not change is not read again."""
+    memo = cache / "stamps" / f"pages-{sha256_bytes(chr(10).join(names).encode())[:32]}.json"
+    last: Iterable[list[Any]] = read_json(memo)["pages"] if memo.is_file() else ()
     known = dict(zip(names, last, strict=False))
-    counts: dict[str, int | str] = {}
+    found: dict[str, _Pages | str] = {}
     kept: list[list[object]] = []
     for name in names:
-        stamp, count = known.get(name, ["", None])
-        if not isinstance(count, int) or stamp != _stamp(source, name):
-            stamp, count = _stamp(source, name), _inspected(source, name)
-        counts[name] = count
-        kept.append([stamp, count if isinstance(count, int) else None])
+        stamp, facts = known.get(name, ["", None])
+        if facts is not None and stamp == _stamp(source, name):
+            found[name] = _Pages(**facts)
+        else:
+            stamp, found[name] = _stamp(source, name), _inspected(source, name)
+        pages = found[name]
+        kept.append([stamp, vars(pages) if isinstance(pages, _Pages) else None])
     write_json(memo, {"pages": kept})
-    return counts
+    return found
 
 
 def _stamp(source: Source, name: str) -> str:
@@ -121,8 +146,12 @@ def _stamp(source: Source, name: str) -> str:
         return ""  # reading it says what is wrong
 
 
-def _inspected(source: Source, name: str) -> int | str:
+def _inspected(source: Source, name: str) -> _Pages | str:
     try:
-        return inspect(source.read(name), budget=FILE_BUDGET).pages
+        data = source.read(name)
+        header, grids = inspect(data, budget=FILE_BUDGET), read_grids(data, budget=FILE_BUDGET)
+        if not grids:
+            return _Pages(header.pages)
+        return _Pages(header.pages, "".join(axis_codes(grids[0].affine)), (header.width, header.height, header.pages))
     except FILE_ERRORS as error:
         return explain(error, name)[1]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.data import PageReader, Source, image_files, meta_of, read_sample_image
+from medloom.data import Alignment, PageReader, Source, image_files, meta_of, read_sample_image
 from medloom.data.catalogue import is_prepared
 from medloom.data.checks import named
 from medloom.errors import DataError, InputError
@@ -76,10 +76,10 @@ class Reading:
         Raises:
             DataError: If a file cannot be read any more, or does not fit any more.
         """
-        reader = PageReader(self.source.read)
+        alignment = self.alignment()
         taken = meta_of(rows) if self.predictor.metadata_columns else [{}] * len(rows)
         for row, metadata in zip(_plain_rows(rows), taken, strict=True):
-            yield Sample(row, self._prepare(row, metadata, reader))
+            yield Sample(row, self._prepare(row, metadata, alignment))
 
     def answers(self, rows: pd.DataFrame) -> Iterator[Answer]:
         """Yield what the network says about each row, in this order.
@@ -93,12 +93,16 @@ class Reading:
             for sample, output in zip(batch, outputs, strict=True):
                 yield Answer(sample.row, sample.prepared, output)
 
-    def _prepare(self, row: Row, metadata: dict[str, str], reader: PageReader) -> Prepared:
+    def alignment(self) -> Alignment:
+        """Return what reads the files of the samples, as `prepare` does."""
+        return Alignment(PageReader(self.source.read), self.recipe.data.align)
+
+    def _prepare(self, row: Row, metadata: dict[str, str], alignment: Alignment) -> Prepared:
         files = image_files(row["image"])
-        reader.only(files)
-        _check_unchanged(reader, row, files)
+        alignment.reader.only(files)
+        _check_unchanged(alignment.reader, row, files)
         image = read_sample_image(
-            reader, files, self.recipe.data.channels, page=row["frame"], at_least=self.predictor.at_least
+            alignment, files, self.recipe.data.channels, page=row["frame"], at_least=self.predictor.at_least
         )
         # Columns that are in the catalogue for groups alone stay out.
         taken = {name: metadata.get(name, "") for name in self.predictor.metadata_columns}

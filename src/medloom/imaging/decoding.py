@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from medloom.imaging.checks import check_encoded, check_finite, guard
+from medloom.imaging.geometry import Grid
 from medloom.imaging.registry import FORMATS, check_declared, sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Volume
 
-__all__ = ["decode", "inspect", "read_volume"]
+__all__ = ["decode", "inspect", "read_grids", "read_volume"]
 
 
 def inspect(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Header:
@@ -95,3 +96,25 @@ def read_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget
     check_encoded(data, budget)
     read = FORMATS[sniff(data)].read_volume
     return None if read is None else read(data, nan_policy=nan_policy, budget=budget)
+
+
+def read_grids(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> tuple[Grid, ...]:
+    """Read where the voxels of a file lie in the patient, without decoding them.
+
+    Args:
+        data: The encoded file.
+        budget: What it may cost.
+
+    Returns:
+        One grid of all pages, or one for each page; empty where the file does not say.
+
+    Raises:
+        DecodeError: If it is no image, or over the budget.
+    """
+    check_encoded(data, budget)
+    name = sniff(data)
+    read = FORMATS[name].grids
+    if read is None:
+        return ()
+    with guard(name):
+        return read(data, budget)

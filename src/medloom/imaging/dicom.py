@@ -25,6 +25,8 @@ from medloom.imaging.dicom_elements import TAGS, DataSet
 from medloom.imaging.dicom_file import META_WITHOUT_PREAMBLE, DicomFile, open_file, transfer_syntaxes
 from medloom.imaging.dicom_frames import PixelModule, check_length, read_frame, read_pixel_module
 from medloom.imaging.dicom_lut import Lut, apply_lut, read_modality_lut, read_palette
+from medloom.imaging.geometry import Grid
+from medloom.imaging.places import directions_of, grids_of
 from medloom.imaging.types import Budget, Format, Header, Image, Pixels
 
 __all__ = [
@@ -137,6 +139,11 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     return decode_frame(opened, choose_page(page, opened.module.frames))
 
 
+def grids(data: bytes, budget: Budget, /) -> tuple[Grid, ...]:
+    """Return where each frame lies; empty where one does not say."""
+    return grids_of(open_image(data, budget))
+
+
 def open_image(data: bytes, budget: Budget) -> OpenImage:
     """Find the elements of a file, and check its frames against the budget before any is decoded.
 
@@ -202,7 +209,10 @@ def decode_frame(opened: OpenImage, number: int) -> Image:
     header = opened.header(number)
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
-    return Image(pixels, "dicom", spacing_mm, tuple(notes), window=window)
+    affine, directions = directions_of(opened, number, notes)
+    return Image(
+        pixels, "dicom", spacing_mm, tuple(notes), window=window, affine=affine, directions=directions,
+    )  # fmt: skip
 
 
 def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) -> Pixels:
@@ -361,4 +371,5 @@ FORMAT = Format(
     codec=codec,
     inspect=inspect,
     decode=decode,
+    grids=grids,
 )

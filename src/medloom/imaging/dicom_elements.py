@@ -31,6 +31,7 @@ TAGS: dict[str, int] = {
     "ImagerPixelSpacing": 0x00181164,
     "NominalScannedPixelSpacing": 0x00182010,
     "SeriesInstanceUID": 0x0020000E,
+    "PatientOrientation": 0x00200020,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
     "PlanePositionSequence": 0x00209113,

@@ -12,8 +12,9 @@ from medloom.errors import DecodeError, UserError
 from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.decoding import decode, read_volume
 from medloom.imaging.dicom import open_image
+from medloom.imaging.places import Place, frame_places
 from medloom.imaging.registry import FORMATS, sniff
-from medloom.imaging.series import Place, frame_places, why_no_volume
+from medloom.imaging.series import why_no_volume
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image
 
 __all__ = ["CollectionFacts", "FileFacts", "Kind", "Refusal", "SeriesFacts", "inspect_data", "inspect_many"]

@@ -21,6 +21,7 @@ from medloom.errors import DecodeError
 from medloom.files import write_bytes
 from medloom.imaging import nifti_header
 from medloom.imaging.checks import check_encoded, check_header, choose_page, guard
+from medloom.imaging.geometry import Grid
 from medloom.imaging.nifti_file import GZIP, beginning, bytes_between, check_length, most_bytes
 from medloom.imaging.nifti_header import AGREE_MM, DTYPES, Layout, read_layout
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Format, Header, Image, NanPolicy, Pixels, Volume
@@ -54,7 +55,18 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     first = layout.start + number * layout.plane_bytes
     stored, more = bytes_between(data, layout, first, first + layout.plane_bytes)
     pixels = _meaning(np.frombuffer(stored, layout.stored), layout).reshape(header.shape)
-    return Image(pixels, "nifti", layout.plane_spacing, (*layout.notes, *more))
+    affine = _grid(layout).plane(number).affine if layout.oriented else None
+    return Image(pixels, "nifti", layout.plane_spacing, (*layout.notes, *more), affine=affine, slices=header.pages)
+
+
+def grids(data: bytes, budget: Budget, /) -> tuple[Grid, ...]:
+    """Return where the voxels lie; empty where the file states no orientation."""
+    layout, _ = _read(data, budget)
+    return (_grid(layout),) if layout.oriented else ()
+
+
+def _grid(layout: Layout) -> Grid:
+    return Grid(layout.affine, layout.sides)
 
 
 def read_nifti_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget = DEFAULT_BUDGET) -> Volume:
@@ -212,4 +224,5 @@ FORMAT = Format(
     inspect=inspect,
     decode=decode,
     read_volume=read_nifti_volume,
+    grids=grids,
 )

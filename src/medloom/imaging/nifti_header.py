@@ -88,6 +88,7 @@ class Layout:
     slope: float
     inter: float
     affine: NDArray[np.float64]
+    oriented: bool
     has_spacing: bool
     notes: tuple[str, ...]
 
@@ -145,10 +146,12 @@ def read_layout(head: bytes) -> Layout:
     sides = _sides(fields)
     slope, inter = _scaling(fields)
     with np.errstate(all="ignore"):  # what overflows is refused as not finite
-        affine, has_spacing, notes = _affine(fields, sides, kind)
+        affine, oriented, has_spacing, notes = _affine(fields, sides, kind)
     if (slope, inter) != (1.0, 0.0):
         notes = ("scaled by the file's slope and intercept", *notes)
-    return Layout(sides, _stored(fields, order), _start(fields, kind), slope, inter, affine, has_spacing, notes)
+    return Layout(
+        sides, _stored(fields, order), _start(fields, kind), slope, inter, affine, oriented, has_spacing, notes
+    )
 
 
 def _kind(head: bytes) -> tuple[_Kind, _Order]:
@@ -235,8 +238,8 @@ def _scaling(fields: np.void) -> tuple[float, float]:
 
 def _affine(
     fields: np.void, sides: tuple[int, int, int], kind: _Kind
-) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
-    """Return the affine in millimetres, whether the spacing is known, and what to note."""
+) -> tuple[NDArray[np.float64], bool, bool, tuple[str, ...]]:
+    """Return the affine in millimetres, whether the file states it, whether the spacing is known, and what to note."""
     sform = _sform(fields) if fields["sform_code"] else None
     zooms, notes = _zooms(fields, sides, sform)
     qform = _qform(fields, zooms, kind) if fields["qform_code"] else None
@@ -245,6 +248,7 @@ def _affine(
             raise DecodeError("corrupt", "the quaternion of the orientation is none", field="quatern_b")
         notes += ("qform is not readable; sform was used",)
     found = sform if sform is not None else qform
+    oriented = found is not None
     if found is None:
         found = _base_affine(zooms, sides)
         notes += ("the file states no orientation",)
@@ -254,7 +258,7 @@ def _affine(
     if scale != 1.0:
         notes += ("lengths converted to millimetres",)
         found[:3] *= scale
-    return _sound(found), sform is not None or bool((fields["pixdim"][1:3] != 0).all()), notes
+    return _sound(found), oriented, sform is not None or bool((fields["pixdim"][1:3] != 0).all()), notes
 
 
 def _sound(affine: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from medloom.errors import DataError, DecodeError
 from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.dicom import OpenImage, decode_frame, open_image
+from medloom.imaging.places import SAME_DIRECTION, Place, placed
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "Place", "frame_places", "read_series", "why_no_volume"]
+__all__ = ["MOST_VOLUME_BYTES", "read_series", "why_no_volume"]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
-_SAME_DIRECTION = 1e-3
 _SAME_PLACE_MM = 1e-3
 _EVEN_STEPS = 0.02  # share of a step: scanners write positions with few digits
 _LEAST_MM = 0.01
@@ -31,32 +31,6 @@ _MOST_LISTED = 20
 _MOST_IN_A_SENTENCE = 3
 
 _Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a frame lies in the patient; holds no pixels and nothing that says whose they are.
-
-    Args:
-        size: Rows and columns.
-        row_cosines: Direction in which columns are counted.
-        column_cosines: Direction in which rows are counted.
-        position: Of the first pixel, in millimetres.
-        spacing_mm: Between rows and between columns.
-        thickness_mm: Distance to the next slice, or thickness of this one, as the file says; None if it does not.
-    """
-
-    size: tuple[int, int]
-    row_cosines: _Vector
-    column_cosines: _Vector
-    position: _Vector
-    spacing_mm: tuple[float, float]
-    thickness_mm: float | None
-
-    @property
-    def normal(self) -> _Vector:
-        """Direction in which slices are counted."""
-        return np.cross(self.row_cosines, self.column_cosines)
 
 
 @dataclass(frozen=True)
@@ -109,16 +83,7 @@ def read_series(
     first = slices[0].place
     spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
     voxels, notes = _stacked(slices, most_bytes)
-    return Volume(voxels, spacing_mm, _affine(first, step), "dicom", notes, first.spacing_mm)
-
-
-def frame_places(opened: OpenImage) -> list[Place]:
-    """Return where each frame of a file lies.
-
-    Raises:
-        DecodeError: If the file does not say, or has colours.
-    """
-    return [_place(opened, frame) for frame in range(opened.module.frames)]
+    return Volume(voxels, spacing_mm, first.affine(step), "dicom", notes, first.spacing_mm)
 
 
 def why_no_volume(places: Sequence[Place]) -> str:
@@ -186,36 +151,12 @@ def _located(opened: list[OpenImage]) -> list[_Slice]:
     for number, item in enumerate(opened):
         for frame in range(item.module.frames):
             try:
-                found.append(_Slice(item, frame, _place(item, frame)))
+                found.append(_Slice(item, frame, placed(item, frame)))
             except DecodeError as error:
                 problems.append(f"slice {number}, frame {frame}: {error.message}")
     if problems:
         raise DataError("the slices cannot be placed in the patient", _few(problems))
     return found
-
-
-def _place(opened: OpenImage, frame: int) -> Place:
-    if not opened.module.grey:
-        raise DecodeError("unsupported", "it has colours; a volume has levels of grey")
-    groups = opened.groups(frame)
-    orientation = _numbers(groups.decimals("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "orientation")
-    position = _numbers(groups.decimals("PlanePositionSequence", "ImagePositionPatient"), 3, "position")
-    row_mm, column_mm = _numbers(groups.decimals("PixelMeasuresSequence", "PixelSpacing"), 2, "pixel spacing")
-    row_cosines, column_cosines = orientation[:3], orientation[3:]
-    products = np.array([row_cosines @ row_cosines, column_cosines @ column_cosines, 1 + row_cosines @ column_cosines])
-    if np.abs(products - 1).max() > 10 * _SAME_DIRECTION or min(row_mm, column_mm) <= 0:
-        raise DecodeError("corrupt", "its orientation or spacing is impossible")
-    thickness = groups.decimals("PixelMeasuresSequence", "SpacingBetweenSlices") or groups.decimals(
-        "PixelMeasuresSequence", "SliceThickness"
-    )
-    size, spacing_mm = (opened.module.rows, opened.module.columns), (float(row_mm), float(column_mm))
-    return Place(size, row_cosines, column_cosines, position, spacing_mm, thickness[0] if thickness else None)
-
-
-def _numbers(found: tuple[float, ...], count: int, what: str) -> _Vector:
-    if len(found) != count:
-        raise DecodeError("corrupt", f"it has no {what}" if not found else f"its {what} has {len(found)} numbers")
-    return np.array(found)
 
 
 def _check_alike(slices: Sequence[Place]) -> None:
@@ -224,11 +165,11 @@ def _check_alike(slices: Sequence[Place]) -> None:
     sizes = {item.size for item in slices}
     if len(sizes) > 1:
         problems.append(f"mixed sizes: {', '.join(_few([f'{rows}×{columns}' for rows, columns in sorted(sizes)]))}")
-    if any(not np.allclose(item.spacing_mm, first.spacing_mm, rtol=_SAME_DIRECTION) for item in slices):
+    if any(not np.allclose(item.spacing_mm, first.spacing_mm, rtol=SAME_DIRECTION) for item in slices):
         problems.append("mixed pixel spacings")
     turned = sum(
-        not np.allclose(item.row_cosines, first.row_cosines, atol=_SAME_DIRECTION)
-        or not np.allclose(item.column_cosines, first.column_cosines, atol=_SAME_DIRECTION)
+        not np.allclose(item.row_cosines, first.row_cosines, atol=SAME_DIRECTION)
+        or not np.allclose(item.column_cosines, first.column_cosines, atol=SAME_DIRECTION)
         for item in slices
     )
     if turned:
@@ -280,18 +221,6 @@ def _check_straight(positions: _Vector, step: _Vector, normal: _Vector) -> None:
         )
     if off_mm > max(_EVEN_STEPS * 5 * forwards, _LEAST_MM):
         raise DataError("the slices of the series are shifted against each other: they do not lie on one line")
-
-
-def _affine(first: Place, step: _Vector) -> NDArray[np.float64]:
-    """Return the matrix from (column, row, slice) to millimetres; DICOM's x and y grow to the left and the back."""
-    row_mm, column_mm = first.spacing_mm
-    affine = np.eye(4)
-    affine[:3, 0] = first.row_cosines * column_mm
-    affine[:3, 1] = first.column_cosines * row_mm
-    affine[:3, 2] = step
-    affine[:3, 3] = first.position
-    affine[:2] *= -1
-    return affine + 0.0  # no zeros with a sign
 
 
 def _stacked(slices: list[_Slice], most_bytes: int) -> tuple[Pixels, tuple[str, ...]]:

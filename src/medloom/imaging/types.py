@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.imaging.geometry import Affine, Grid, axis_codes
+
 __all__ = [
     "DEFAULT_BUDGET",
     "FILE_BUDGET",
@@ -115,6 +117,11 @@ class Image:
         window: Centre and width, in the values of ``pixels``, that the file suggests to show; not applied.
         reduction: How ``pixels`` are smaller than the picture, or None if they are the picture; only where `decode`
             was told ``at_least``.
+        affine: Matrix (4, 4) of float64 that takes ``(column, row, slice, 1)`` to millimetres in the patient, RAS+, as
+            `Volume.affine` does; the image is slice 0. None where the file does not say.
+        slices: How many slices the file has at the steps of ``affine``, this one among them.
+        directions: Where there is no affine but the file says so much, as radiographs do: the direction in which
+            columns are counted and that of the rows, one of R, L, A, P, S, I each.
     """
 
     pixels: Pixels
@@ -123,6 +130,20 @@ class Image:
     notes: tuple[str, ...] = ()
     window: tuple[float, float] | None = None
     reduction: Reduction | None = None
+    affine: Affine | None = None
+    slices: int = 1
+    directions: tuple[str, str] | None = None
+
+    @property
+    def axes(self) -> tuple[str, str] | None:
+        """Direction in which columns are counted and that of the rows; None where the file does not say."""
+        return self.directions if self.affine is None else axis_codes(self.affine)[:2]
+
+    @property
+    def grid(self) -> Grid | None:
+        """Where the pixels lie in the patient, as slice 0 of ``slices``; None where the file does not say."""
+        height, width = self.size
+        return None if self.affine is None else Grid(self.affine, (width, height, self.slices))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -179,6 +200,8 @@ class Format:
             fourth argument; None where the format cannot.
         read_volume: From bytes to all pages as one volume, with ``nan_policy`` and ``budget``; None where a file is no
             volume by itself.
+        grids: From bytes and a budget to where the voxels lie: one grid of all pages, or one for each page; empty where
+            the file does not say. None for a format that never does.
     """
 
     name: str
@@ -190,6 +213,7 @@ class Format:
     decode: Callable[[bytes, int | None, Budget], Image]
     decode_reduced: Callable[[bytes, int | None, Budget, tuple[int, int]], Image] | None = None
     read_volume: VolumeReader | None = None
+    grids: Callable[[bytes, Budget], tuple[Grid, ...]] | None = None
 
 
 class VolumeReader(Protocol):

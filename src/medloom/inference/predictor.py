@@ -140,7 +140,7 @@ class Predictor:
         if isinstance(image, bytes):
             image = self.decoder(image, content_type=content_type, page=page, budget=budget, at_least=self.at_least)
         given = self.preprocess.to_input(as_image(image), self.channels)
-        return Prepared(self.preprocess(given), given.pixels, given.spacing_mm, table_nf, gaps)
+        return Prepared(self.preprocess(given), given, table_nf, gaps)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[Prediction]:
         """Predict several prepared images in one call of the network for each view."""

@@ -40,14 +40,22 @@ class Prepared:
 
     Args:
         network_input: ``(C, h, w)`` float32.
-        pixels: ``(H, W, C)`` as decoded.
-        spacing_mm: Height and width of a pixel, or None.
+        image: The image as decoded.
         table_nf: ``(1, F)`` float32 encoded metadata; None if the model takes none.
         gaps: What the metadata left open; None if the model takes none.
     """
 
     network_input: Floats32
-    pixels: NDArray[Any]
-    spacing_mm: tuple[float, float] | None
+    image: Image
     table_nf: Floats32 | None = None
     gaps: MetadataGaps | None = None
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """``(H, W, C)`` as decoded."""
+        return self.image.pixels
+
+    @property
+    def spacing_mm(self) -> tuple[float, float] | None:
+        """Height and width of a pixel, or None."""
+        return self.image.spacing_mm

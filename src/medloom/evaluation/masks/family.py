@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.data import ClassMap, PageReader, preferred_channel, read_mask
+from medloom.data import ClassMap, preferred_channel, read_mask
 from medloom.errors import DataError
 from medloom.evaluation.family import Choice, Facts, Heatmap
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
@@ -158,11 +158,11 @@ def _text(point: MaskPoint, target: Target) -> str:
 
 def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> Iterator[_True]:
     """What the network says about each row, with its true mask as the file has it, untouched by any resizing."""
-    reader, classes = PageReader(reading.source.read), ClassMap(recipe.target.mask_values)
+    alignment, classes = reading.alignment(), ClassMap(recipe.target.mask_values)
     for answer in reading.answers(rows):
         row = answer.row
-        reader.only([row["mask"]])
-        truth = read_mask(reader, row["mask"], classes, row["frame"])
+        alignment.reader.only([row["mask"]])
+        truth = read_mask(alignment, row["mask"], classes, row["frame"], answer.prepared.image)
         if answer.prepared.pixels.shape[:2] != truth.shape:
             raise DataError(f"{row['sample_id']}: image and mask differ in size; run `medloom prepare` again")
         yield answer, truth

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import numpy as np
 
 from medloom.errors import DecodeCode, DecodeError
+from medloom.imaging.geometry import Affine
 from medloom.imaging.types import Image, Pixels, Reduction
 
 __all__ = [
@@ -149,6 +150,9 @@ def image_header(image: Image) -> dict[str, Any]:
         "notes": image.notes,
         "window": image.window,
         "reduction": reduction and [reduction.height, reduction.width, reduction.box],
+        "affine": None if image.affine is None else image.affine.tolist(),
+        "slices": image.slices,
+        "directions": image.directions,
     }
 
 
@@ -180,6 +184,9 @@ def image_of(header: Mapping[str, Any], pixels: Pixels) -> Image:
         notes=tuple(map(str, header["notes"])),
         window=_pair(header["window"]),
         reduction=None if reduction is None else _reduction(*reduction),
+        affine=None if header["affine"] is None else _affine(header["affine"]),
+        slices=int(header["slices"]),
+        directions=None if header["directions"] is None else _directions(*header["directions"]),
     )
 
 
@@ -188,6 +195,17 @@ def _pair(values: list[Any] | None) -> tuple[float, float] | None:
         return None
     first, second = map(float, values)
     return first, second
+
+
+def _affine(rows: list[Any]) -> Affine:
+    affine = np.array(rows, np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise ValueError("a header's affine is none")
+    return affine
+
+
+def _directions(column: str, row: str) -> tuple[str, str]:
+    return str(column), str(row)
 
 
 def _reduction(height: int, width: int, box: list[float]) -> Reduction:

@@ -66,6 +66,10 @@ class DataConfig(Config):
     """Page to read of a file with several: slice of a NIfTI volume, frame of a DICOM, page of a TIFF. `all`: each of
     them is a sample of the file's patient, with the file's label or the same page of the mask. Empty: a file with
     several pages is an error."""
+    align: Literal["refuse", "resample"] = "refuse"
+    """Masks and channels are brought to the grid of their image by what NIfTI and DICOM files say about directions and
+    positions, without changing a value. On another grid (a corner off by more than a tenth of a voxel): `refuse` them,
+    or `resample` them to the image, linearly, masks by nearest neighbour."""
     policy: Literal["fail", "quarantine"] = "fail"
     """`fail` stops at bad files after naming all of them; `quarantine` sets them aside and goes on."""
     quarantine_limit: Probability = 0.01
