@@ -27,6 +27,7 @@ __all__ = [
     "replacing",
     "sha256_bytes",
     "sha256_file",
+    "size_of",
     "sync_folder",
     "write_bytes",
     "write_json",
@@ -212,3 +213,14 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, reading it in pieces."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of every file below a folder. Links are not followed; hard links count once."""
+    sizes = {}
+    for folder, _, files in os.walk(path) if path.is_dir() else [(path.parent, (), (path.name,))]:
+        for name in files:
+            with suppress(OSError):  # it has just gone
+                status = (Path(folder) / name).lstat()
+                sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())

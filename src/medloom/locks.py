@@ -5,6 +5,7 @@ On a file system without locks everyone may hold one.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["holder_of", "holding", "is_held", "sole"]
+__all__ = ["alone", "holder_of", "holding", "is_held", "share", "sole"]
 
 
 @contextmanager
@@ -59,6 +60,36 @@ def holding(path: Path, record: object) -> Iterator[bool]:
         yield True
     finally:
         path.unlink(missing_ok=True)
+        os.close(number)
+
+
+def share(path: Path) -> int:
+    """Open a file or folder that several processes may use at a time, so that ``alone`` tells that it is in use.
+
+    Returns:
+        The number of what is open, for ``os.close`` when it is no longer needed.
+
+    Raises:
+        FileNotFoundError: If it is not there, or is just being removed.
+    """
+    number = os.open(path, os.O_RDONLY)
+    if _locks(number, fcntl.LOCK_SH):
+        return number
+    os.close(number)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Hold a file or folder as the only process.
+
+    Yields:
+        Whether it is held; if not, another process, or another part of this one, uses it.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield _locks(number, fcntl.LOCK_EX)
+    finally:
         os.close(number)
 
 

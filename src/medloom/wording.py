@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-__all__ = ["NOT_DEFINED", "counted", "metric_text", "nearest", "one_line"]
+__all__ = ["NOT_DEFINED", "counted", "metric_text", "nearest", "one_line", "size_text"]
 
 NOT_DEFINED = "not defined here"
 """What is said of a metric that the cases do not allow, such as a sensitivity without a positive case."""
@@ -71,3 +71,18 @@ def metric_text(metric: Mapping[str, float | int | str | None], unit: str = "sha
     text = f"{value:.3f} {unit}" if unit in _LENGTHS else f"{value:.3f}"
     text = text if low is None or high is None else f"{text} ({low:.3f} to {high:.3f})"
     return f"{text}, {note}" if note else text
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for reading.
+
+    Example:
+        >>> size_text(512), size_text(1_240_000), size_text(510_000_000)
+        ('512 B', '1.2 MB', '510 MB')
+    """
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if value < 9.95 and unit != "B" else f"{value:.0f} {unit}"

@@ -30,6 +30,11 @@ COMMANDS: dict[str, str] = {
     "serve": "Answer HTTP requests with a bundle.",
     "inspect": "Say what images are, and what would be refused and why.",
     "deidentify": "Remove who the patient is from DICOM files.",
+    "runs list": "List the runs, how far they are and how large.",
+    "runs show": "Say what a run holds and what it measured.",
+    "runs delete": "Delete runs; asks first.",
+    "cache list": "List stored pixels, phantoms and downloads.",
+    "cache prune": "Remove from the cache what was not used lately.",
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
     "recipes": "List the built-in recipes.",
@@ -41,7 +46,11 @@ COMMANDS: dict[str, str] = {
 _HIDDEN = {"fold": "Train and measure one prepared fold."}
 """Commands that are started as jobs and not listed."""
 
-_GROUPS = {"data": "Get or make images."}
+_GROUPS = {
+    "data": "Get or make images.",
+    "runs": "List, show and delete runs.",
+    "cache": "List and remove what can be made again.",
+}
 
 _HELP = """From a folder of medical images to a measured, packaged, served model.
 

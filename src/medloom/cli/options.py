@@ -22,6 +22,7 @@ __all__ = [
     "RunsOption",
     "SetOption",
     "WorkersOption",
+    "YesOption",
 ]
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a built-in recipe, or a YAML file.")]
@@ -62,3 +63,4 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be asked of the back end as JSON, and do nothing.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Sequence
 from enum import IntEnum
 
-from medloom.errors import MedloomError
+from medloom.errors import MedloomError, UserError
 
-__all__ = ["ExitCode", "fail", "print_result", "say", "table", "warn"]
+__all__ = ["ExitCode", "confirmed", "fail", "print_result", "say", "table", "warn"]
 
 
 class ExitCode(IntEnum):
@@ -64,6 +64,25 @@ def print_result(value: object, text: str, *, as_json: bool) -> None:
         as_json: True prints ``value`` as JSON, False prints ``text``.
     """
     print(json.dumps(value, indent=2) if as_json else text, flush=True)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal before something is removed.
+
+    Args:
+        question: What is to happen.
+        yes: It was agreed to on the command line.
+
+    Raises:
+        UserError: If there is no terminal to ask on.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError(f"{question} There is no terminal to ask on; --yes agrees")
+    import typer  # only where something is asked
+
+    return typer.confirm(question, err=True)
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -37,13 +38,17 @@ def command(
     workers: WorkersOption = None,
     jobs: JobsOption = None,
     runs: RunsOption = RUNS,
+    again: Annotated[
+        bool, typer.Option("--again", help="Do every stage of a finished run again; what is trained is kept.")
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prepare, train, evaluate, package and report in one go.
 
     Without images the recipe's data set is downloaded from Kaggle if credentials are there; otherwise
-    phantom images are made, and every output says so. Stopped at any moment, the same command goes on.
+    phantom images are made, and every output says so. Stopped at any moment, the same command goes on; finished, it
+    has nothing to do, unless the recipe, an image, a result or Medloom itself has changed.
 
     With split.folds several folds train at a time where there are GPUs for them, or with --jobs. A fold that fails
     leaves the others alone, and the same command does only what is left.
@@ -56,8 +61,10 @@ def command(
         events = Events([display, say_steps, collected])
         settings = overrides or ()
         with pipeline.started_run(recipe, name, runs=runs, settings=settings, images=data, events=events) as begun:
-            require("torch", "train")
-            result = pipeline.run_stages(*begun, workers=workers, jobs=jobs, events=events)
+            result = None if again else pipeline.finished_result(*begun, events=events)
+            if result is None:  # torch takes seconds
+                require("torch", "train")
+                result = pipeline.run_stages(*begun, workers=workers, jobs=jobs, events=events)
     if result.stopped is not None:
         say(STOPPED)
         return

@@ -19,7 +19,9 @@ import errno
 import json
 import math
 import os
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 
 from medloom.errors import DataError
 from medloom.files import TemporaryFolder, read_json, sync_folder, write_text
+from medloom.locks import share
 
 __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
 
@@ -54,6 +57,7 @@ class PixelStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            self._in_use()
             self.index: dict[str, Any] = read_json(path / "index.json")
             names = (*_ARRAYS, *_MASK_ARRAYS) if self.has_masks else _ARRAYS
             loaded = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in names}
@@ -66,6 +70,12 @@ class PixelStore:
         self.scale: NDArray[np.float32] = loaded["normalisation"][:, 1]
         """``(N, C)``: normalised = (image - offset) * scale."""
         self._masks = loaded
+
+    def _in_use(self) -> None:
+        """Keep the store from being removed as long as this lives, and note that it was used."""
+        weakref.finalize(self, os.close, share(self.path))
+        with suppress(OSError):  # a cache that others own
+            os.utime(self.path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -234,6 +244,7 @@ class StoreWriter:
         except OSError:
             if not (path / "index.json").is_file():
                 raise
+        self._temporary.remove()  # its lock too, which would keep everyone from the store
         sync_folder(self._folder)
         return path
 

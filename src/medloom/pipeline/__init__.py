@@ -19,6 +19,7 @@ on another machine. torch is imported by the stages that train and export, when 
         evaluation/         cases.csv, summary.json, gallery/
         model.tar.gz        the bundle
         data_report.html    report.html
+        finished.json       what the run stands on and what it made, as hashes, when all of it is done
         fold-0/ ...         a run directory for each fold, where there are folds
 
 No file of it holds an absolute path: it can be copied or moved between any two stages. The pixel store is in the cache

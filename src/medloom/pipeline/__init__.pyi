@@ -1,3 +1,8 @@
+from .caching import Cached as Cached
+from .caching import cached as cached
+from .caching import prune as prune
+from .finished import finished_result as finished_result
+from .finished import remember_finished as remember_finished
 from .fold_jobs import fold_job as fold_job
 from .fold_jobs import plan_slots as plan_slots
 from .folds import finish_folds as finish_folds
@@ -5,6 +10,12 @@ from .folds import fold_runs as fold_runs
 from .folds import is_measured as is_measured
 from .folds import mark_measured as mark_measured
 from .folds import measure_fold as measure_fold
+from .inventory import Deleted as Deleted
+from .inventory import RunFacts as RunFacts
+from .inventory import delete_run as delete_run
+from .inventory import list_runs as list_runs
+from .inventory import run_facts as run_facts
+from .inventory import utc as utc
 from .names import RUNS as RUNS
 from .names import run_folder as run_folder
 from .notices import SetAside as SetAside
@@ -13,6 +24,7 @@ from .places import find_store as find_store
 from .places import resolve_images as resolve_images
 from .result import RunResult as RunResult
 from .runs import Run as Run
+from .runs import find_run as find_run
 from .runs import open_run as open_run
 from .stages.evaluate import evaluate as evaluate
 from .stages.package import package as package

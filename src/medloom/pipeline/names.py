@@ -7,10 +7,32 @@ from pathlib import Path
 
 from medloom.errors import UserError
 
-__all__ = ["RUNS", "run_folder"]
+__all__ = ["OF_A_RUN", "RUNS", "run_folder"]
 
 RUNS = Path("runs")
 """Where runs are kept unless someone says otherwise."""
+
+OF_A_RUN = (
+    "*.html",
+    "catalogue.csv",
+    "checkpoints",
+    "data_report",
+    "evaluation",
+    "finished.json",
+    "fold-*",
+    "identity.json",
+    "metrics.jsonl",
+    "model.onnx",
+    "model.tar.gz",
+    "prepare.json",
+    "progress",
+    "recipe.yaml",
+    "run.json",
+    "table.json",
+    "trained_on.csv",
+    "training.json",
+)
+"""What Medloom writes into a run directory; anything else there is someone's own."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

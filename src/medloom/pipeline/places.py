@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from medloom import __version__, data
 from medloom.errors import DataError, UserError
 from medloom.events import Events, Noted
 from medloom.files import TemporaryFolder, cache_dir, read_json, sha256_bytes, write_json
+from medloom.locks import share
 from medloom.pipeline.environment import environment
 from medloom.pipeline.runs import Run
 from medloom.recipe import PhantomConfig, Recipe
@@ -24,7 +26,17 @@ from medloom.transforms import Preprocess
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["find_images", "find_store", "remember_images", "resolve_images", "stores_dir"]
+__all__ = [
+    "downloads_dir",
+    "find_images",
+    "find_store",
+    "in_use",
+    "phantom_key",
+    "phantoms_dir",
+    "remember_images",
+    "resolve_images",
+    "stores_dir",
+]
 
 _PHANTOM_LAYOUTS = {"brain-mri": "lgg-mri", "chest-xray": "folder-classes", "melanoma": "csv"}
 """The layout that each kind of phantom is written in."""
@@ -51,7 +63,7 @@ def resolve_images(recipe: Recipe, given: str | Path | None = None, *, events: E
     if said:
         return _existing(said)
     if recipe.data.kaggle and data.kaggle_credentials():
-        return data.fetch_kaggle(recipe.data.kaggle, cache_dir() / "kaggle")
+        return data.fetch_kaggle(recipe.data.kaggle, downloads_dir())
     if recipe.data.layout != _PHANTOM_LAYOUTS[recipe.data.phantom.kind]:
         raise UserError(f"recipe {recipe.name} has no images: pass --data PATH, a folder or a zip")
     return _phantom(recipe.data.phantom, events or Events())
@@ -65,10 +77,12 @@ def _existing(given: str | Path) -> Path:
 
 
 def _phantom(config: PhantomConfig, events: Events) -> Path:
-    key = sha256_bytes(f"{__version__} {config.model_dump_json()}".encode())[:12]
-    return data.make_phantom(
-        data.PhantomPlan.of(config), cache_dir() / "phantom" / key, progress=events.progress("phantoms")
+    folder = data.make_phantom(
+        data.PhantomPlan.of(config), phantoms_dir() / phantom_key(config), progress=events.progress("phantoms")
     )
+    with suppress(OSError):  # a cache that others own
+        os.utime(folder)  # when it was last used
+    return folder
 
 
 def remember_images(run: Run, images: Path) -> None:
@@ -140,6 +154,34 @@ def _holds(images: Path, catalogue: pd.DataFrame) -> bool:
             return files <= names and data.matches(catalogue.iloc[0], source)
     except (DataError, OSError):
         return False
+
+
+@contextmanager
+def in_use(images: Path) -> Iterator[None]:
+    """Keep images that lie in the cache from being removed while they are read."""
+    if cache_dir().absolute() not in images.absolute().parents:
+        yield
+        return
+    number = share(images)
+    try:
+        yield
+    finally:
+        os.close(number)
+
+
+def downloads_dir() -> Path:
+    """Return the folder of the data sets that were downloaded to this machine."""
+    return cache_dir() / "kaggle"
+
+
+def phantoms_dir() -> Path:
+    """Return the folder of the phantom images of this machine."""
+    return cache_dir() / "phantom"
+
+
+def phantom_key(config: PhantomConfig) -> str:
+    """Return the name of the folder in ``phantoms_dir`` that holds the phantom images of a recipe."""
+    return sha256_bytes(f"{__version__} {config.model_dump_json()}".encode())[:12]
 
 
 def stores_dir() -> Path:

@@ -15,7 +15,7 @@ from medloom.pipeline.names import RUNS
 from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
-__all__ = ["Run", "open_run", "refuse_every_fold"]
+__all__ = ["Run", "find_run", "open_run", "refuse_every_fold"]
 
 _OPEN: tuple[object, ...] = ("auto", [])
 """Values with which a recipe leaves something to be found out."""
@@ -104,6 +104,18 @@ def open_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = ())
     Raises:
         UserError: If there is no such run; the message names those that are there.
     """
+    folder = find_run(name, runs)
+    if not overrides:
+        return Run.open(folder)
+    return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
+
+
+def find_run(name: str | Path, runs: Path = RUNS) -> Path:
+    """Return the folder of a run by its name or folder.
+
+    Raises:
+        UserError: If there is no such run; the message names those that are there.
+    """
     folder = next((path for path in (runs / name, Path(name)) if (path / "recipe.yaml").is_file()), None)
     if folder is None:
         there = sorted(path.parent.name for path in runs.glob("*/recipe.yaml"))
@@ -111,9 +123,7 @@ def open_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = ())
         raise UserError(
             f"there is no run {str(name)!r}; {known}. `medloom run RECIPE` and `medloom prepare RECIPE` make one"
         )
-    if not overrides:
-        return Run.open(folder)
-    return Run.start(load_recipe(folder / "recipe.yaml", overrides), folder)
+    return folder
 
 
 def refuse_every_fold(recipe: Recipe) -> None:

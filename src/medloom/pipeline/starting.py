@@ -11,7 +11,7 @@ import yaml
 from medloom.errors import UserError
 from medloom.events import Events
 from medloom.pipeline.names import RUNS, run_folder
-from medloom.pipeline.places import resolve_images
+from medloom.pipeline.places import in_use, resolve_images
 from medloom.pipeline.runs import Run, open_run
 from medloom.pipeline.writing import OURS, writing
 from medloom.recipe import Recipe, load_recipe, parse_recipe
@@ -55,7 +55,8 @@ def started_run(
     _refuse_other_folder(folder)
     with writing(folder, command):
         where = resolve_images(loaded, images, events=events)
-        yield Run.planned(loaded, folder), where
+        with in_use(where):
+            yield Run.planned(loaded, folder), where
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from medloom import models
 from medloom.backends import Slot
 from medloom.events import Events, Listener, Noted
 from medloom.jobs import Job, uri_of
+from medloom.pipeline.finished import finished_result, remember_finished
 from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots, run_side_by_side
 from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold
 from medloom.pipeline.names import RUNS
@@ -37,11 +38,13 @@ def run(
     runs: Path = RUNS,
     workers: int | None = None,
     jobs: int | None = None,
+    again: bool = False,
 ) -> RunResult:
     """Prepare, train, evaluate, package and report in one go.
 
     Without images the recipe's data set is downloaded from Kaggle if credentials are there; otherwise phantom images
-    are made, and every output says so. Stopped at any moment, the same call goes on.
+    are made, and every output says so. Stopped at any moment, the same call goes on. A finished run is returned as it
+    is.
 
     Args:
         recipe: Name of a built-in recipe, path of a YAML file, or a recipe.
@@ -52,6 +55,7 @@ def run(
         runs: Folder that holds the runs.
         workers: Processes that read images; one a core by default.
         jobs: Folds to train at a time; as many as there are GPUs for by default, else one.
+        again: Do every stage of a finished run again; what is trained is kept.
 
     Returns:
         The run directory, the bundle, the metrics and the pages; ``stopped`` says why if it was stopped before.
@@ -68,7 +72,8 @@ def run(
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
     with started_run(recipe, run, runs=runs, settings=settings, images=data, events=events) as (started, images):
-        return run_stages(started, images, workers=workers, jobs=jobs, events=events)
+        done = None if again else finished_result(started, images, events=events)
+        return done or run_stages(started, images, workers=workers, jobs=jobs, events=events)
 
 
 def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
@@ -108,7 +113,10 @@ def run_stages(
     models.check_network(run.recipe)
     work = _Work(images, workers, jobs, events)
     folds = fold_runs(run)
-    return work.in_folds(run, folds) if folds else work.one_split(run)
+    result = work.in_folds(run, folds) if folds else work.one_split(run)
+    if result.stopped is None:
+        remember_finished(run, images)
+    return result
 
 
 @dataclass

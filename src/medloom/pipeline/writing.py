@@ -20,7 +20,7 @@ from medloom.errors import UserError
 from medloom.files import TemporaryFolder
 from medloom.locks import holder_of, holding, is_held
 
-__all__ = ["OURS", "writing"]
+__all__ = ["OURS", "writer_of", "writing"]
 
 OURS = ".medloom-"
 """What names of files begin with that are there only while a command is at work."""
@@ -61,6 +61,12 @@ def writing(folder: Path, command: str) -> Iterator[None]:
         for path in made:
             with contextlib.suppress(OSError):  # there is something in it now
                 path.rmdir()
+
+
+def writer_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the command says that writes into a run directory, or into a fold of it; None if none does."""
+    records = (holder_of(near / _RECORD) for near in (folder, *sorted(folder.glob("fold-*"))))
+    return next((record for record in records if record is not None), None)
 
 
 def _is_part_of_ours(folder: Path) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import BSpline
 
 from medloom.data.phantom.anatomy import Anatomy, Blob
 
@@ -77,6 +76,8 @@ def _head_coordinates(anatomy: Anatomy, size: int) -> tuple[FloatArray, FloatArr
 
 def _basis(positions: npt.NDArray[np.float64], knots: int) -> FloatArray:
     """Cubic B-splines at ``positions`` in [0, 1], scaled so that unit knots give a field of about unit deviation."""
+    from scipy.interpolate import BSpline  # half a second that phantoms which are there need not pay
+
     borders = np.arange(-3, knots + 1) / (knots - 3)
     inside = np.clip(positions, 0.0, 1.0 - 1e-9)
     splines = BSpline.design_matrix(inside, borders, 3).toarray()

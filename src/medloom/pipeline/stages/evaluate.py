@@ -10,7 +10,7 @@ from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
 from medloom.pipeline.metadata import read_encoding
-from medloom.pipeline.places import find_images
+from medloom.pipeline.places import find_images, in_use
 from medloom.pipeline.runs import Run
 
 __all__ = ["evaluate"]
@@ -40,7 +40,7 @@ def evaluate(run: Run, *, images: str | Path | None = None, events: Events | Non
     where = find_images(run, images, events=events)
     network = training.load_best(run.folder, run.recipe)
     predictor = export(run, network, [read_encoding(run)], images=where, events=events)
-    with data.open_source(where) as source:
+    with in_use(where), data.open_source(where) as source:
         summary = evaluation.evaluate(
             run.recipe,
             catalogue,
