@@ -7,7 +7,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.inference import LabelPoint, MaskPoint, Predictor, default_point
 from medloom.targets import Target
-from medloom.transforms.preprocess import Normalise, Preprocess
+from medloom.transforms import Normalise, Preprocess
 
 AS_IT_IS = Normalise(method="none")
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from safetensors.numpy import load_file
 
 import medloom
 from medloom.errors import BundleError, UserError, VerifyError
+from medloom.files import sha256_file
+from medloom.imaging import decode, encode_png
 from medloom.inference import MaskPoint
 from medloom.packaging import read_bundle, verify, write_bundle
 from medloom.packaging.archive import pack
@@ -284,11 +287,20 @@ def test_the_entry_point_predicts_bytes_and_text_from_the_unpacked_folder_withou
     assert json.loads(done.stdout) == ["application/json", 30, []]
 
 
-def test_a_bundle_of_format_2_which_does_not_know_the_values_in_masks_is_read(folder, rewrite):
+OLDER = Path(__file__).parent / "bundle_2.json"
+"""The manifest of a bundle of format 2, as it was written."""
+
+
+def test_a_bundle_of_format_2_which_knows_neither_steps_nor_values_in_masks_is_read_and_verified(folder, rewrite):
+    golden = folder / "golden/mask.png"
+    golden.write_bytes(encode_png(np.where(decode(golden.read_bytes()).pixels[..., 0] > 0, 255, 0).astype(np.uint8)))
+
     def older(manifest):
-        manifest.update(format=2)
-        del manifest["target"]["values"]
+        files = {name: sha256_file(folder / name) for name in manifest["files"]}
+        manifest.clear()
+        manifest.update(json.loads(OLDER.read_text()), files=files)
 
     rewrite(older)
     with read_bundle(folder) as bundle:
-        assert bundle.manifest.target.values == ()
+        assert (bundle.manifest.format, bundle.manifest.target.values) == (2, ())
+    assert verify(folder).differing_px == 0

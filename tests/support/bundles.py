@@ -19,6 +19,7 @@ from medloom.targets import KINDS as TARGETS
 from medloom.targets import Target
 
 __all__ = [
+    "spatial_graph",
     "tiny_graph",
     "tiny_label_graph",
     "tiny_label_recipe",
@@ -35,20 +36,27 @@ _METADATA = {"numeric": ("age",), "categorical": ("sex",)}
 _ROWS = ({"age": "40", "sex": "female"}, {"age": "60", "sex": "male"})
 """Training rows: an age of 60 becomes 1, one of 40 becomes -1."""
 
+_POINT = MaskPoint(0.5, 4)
 _OPSET = 20
 _IR_VERSION = 10
 
 
 def tiny_recipe(
-    *, channels: Sequence[str] = ("pre", "FLAIR", "post"), classes: int = 2, size: tuple[int, int] = (32, 32)
+    *,
+    channels: Sequence[str] = ("pre", "FLAIR", "post"),
+    classes: int = 2,
+    size: tuple[int, int] = (32, 32),
+    preprocess: Mapping[str, Any] | None = None,
+    views: int = 1,
 ) -> MasksRecipe:
-    """Return a recipe for masks and images of ``size``."""
+    """Return a recipe for masks and images of ``size``; ``preprocess`` holds further keys of that section."""
     return MasksRecipe.model_validate(
         {
             "name": "tiny",
             "target": {"mask_values": {f"class{index}": index for index in range(classes)}},
             "data": {"channels": tuple(channels)},
-            "preprocess": {"size": size},
+            "preprocess": {"size": size, **(preprocess or {})},
+            "evaluate": {"views": views},
         }
     )
 
@@ -130,22 +138,48 @@ def _model(
     return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
 
 
-def write_tiny_bundle(path: Path, recipe: Recipe | None = None, *, phantom: bool = False) -> Path:
+def spatial_graph(channels: int, outputs: int) -> Any:
+    """Return an ONNX model for masks to which left, right, up and down are different: a convolution of 3x3 weights."""
+    onnx = require("onnx", "train")
+    rng = np.random.default_rng(channels * 10 + outputs)
+    weight = rng.normal(0.0, 0.5, (outputs, channels, 3, 3)).astype(np.float32)
+    activation = {"axis": 1} if outputs > 1 else {}
+    return _model(
+        [
+            onnx.helper.make_node("Conv", ["image", "w"], ["logits"], pads=[1, 1, 1, 1]),
+            onnx.helper.make_node("Softmax" if outputs > 1 else "Sigmoid", ["logits"], ["probabilities"], **activation),
+        ],
+        {"image": ["batch", channels, "height", "width"]},
+        ["batch", outputs, "height", "width"],
+        {"w": weight},
+    )
+
+
+def write_tiny_bundle(
+    path: Path,
+    recipe: Recipe | None = None,
+    *,
+    phantom: bool = False,
+    graph: Any = None,
+    point: MaskPoint = _POINT,
+) -> Path:
     """Write a bundle around ``tiny_graph``.
 
     Args:
         path: Where the bundle shall be; the graph is written beside it.
         recipe: From ``tiny_recipe``; its default if None.
         phantom: Whether the model claims to have learned from phantoms.
+        graph: Another model to put into it.
+        point: The operating point.
     """
     recipe = recipe or tiny_recipe()
-    graph = _write_graph(path, tiny_graph(len(recipe.data.channels), recipe.predicts().outputs))
+    graph = _write_graph(path, graph or tiny_graph(len(recipe.data.channels), recipe.predicts().outputs))
     return write_bundle(
         path,
         onnx=graph,
         weights={"w": np.zeros(1, np.float32)},
         recipe=recipe,
-        point=MaskPoint(0.5, 4),
+        point=point,
         metrics={"dice": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,

@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ BLANKS = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
 
 _MOST_CATEGORIES = 100
 _MISSING, _UNKNOWN = "missing", "unknown"
+_FORM: Final = "NFC"
 
 
 def is_blank(text: str) -> bool:
@@ -158,6 +159,11 @@ class TableEncoding:
             raise BundleError("the encoding of the metadata has a mean or deviation that cannot be")
         return cls(numeric, categorical)
 
+    @staticmethod
+    def constants() -> dict[str, Any]:
+        """Return what the encoding does that no bundle says otherwise, as plain JSON types; see ``docs/bundle.md``."""
+        return {"blanks": sorted(BLANKS), "unicode": _FORM, "dtype": "float64"}
+
     def _row(self, row: Mapping[str, str]) -> list[float]:
         values: list[float] = []
         for part in self.numeric:
@@ -194,7 +200,7 @@ def _fit_categorical(column: str, rows: Sequence[Mapping[str, str]]) -> _Categor
 
 
 def _cell(row: Mapping[str, str], column: str) -> str:
-    return unicodedata.normalize("NFC", str(row.get(column, ""))).strip()
+    return unicodedata.normalize(_FORM, str(row.get(column, ""))).strip()
 
 
 def _number(row: Mapping[str, str], column: str) -> float | None:

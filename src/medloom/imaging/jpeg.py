@@ -24,7 +24,7 @@ from medloom.imaging.checks import check_header, choose_page
 from medloom.imaging.orientation import exif_orientation, flips, orient, swaps_axes
 from medloom.imaging.types import Budget, Format, Header, Image, Pixels, Reduction
 
-__all__ = ["FORMAT", "codec", "decode", "decode_reduced", "decode_stream", "inspect"]
+__all__ = ["FACTORS", "FORMAT", "MARGIN", "codec", "decode", "decode_reduced", "decode_stream", "inspect"]
 
 _SOI, _EOI, _SOS, _APP1, _APP2, _DNL = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xDC
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # DHT, JPG and DAC share the range
@@ -40,8 +40,8 @@ _MAX_SEGMENTS = 4096
 # The reduced picture stays this many times as large as what is made of it. Measured on radiographs and photographs
 # shrunk by a triangle filter: 0.3 to 0.5 grey levels of mean difference to the whole picture shrunk, below 0.7 for each
 # single image; without the margin up to 1.0.
-_MARGIN = (4, 3)
-_FACTORS = (8, 4, 2)
+MARGIN = (4, 3)
+FACTORS = (8, 4, 2)
 _MAX_SCANS = 64  # an ordinary progressive file has about ten; each scan costs a pass over the image
 
 
@@ -104,9 +104,9 @@ def decode_stream(data: bytes, budget: Budget, /) -> Pixels:
 
 def _factor(header: Header, at_least: tuple[int, int]) -> int:
     """The largest fraction that leaves both sides the margin; 1 where none does."""
-    more, of = _MARGIN
+    more, of = MARGIN
     sides = tuple(zip((header.height, header.width), at_least, strict=True))
-    return next((one for one in _FACTORS if all(side * of >= least * one * more for side, least in sides)), 1)
+    return next((one for one in FACTORS if all(side * of >= least * one * more for side, least in sides)), 1)
 
 
 def _reduction(header: Header, pixels: Pixels, factor: int, orientation: int) -> Reduction:

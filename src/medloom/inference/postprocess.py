@@ -20,10 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["erase_small", "foreground_probability", "to_mask"]
+__all__ = ["CONNECTIVITY", "erase_small", "foreground_probability", "to_mask"]
 
 Floats32 = NDArray[np.float32]
 Mask = NDArray[np.uint8]
+
+CONNECTIVITY = 8
+"""Pixels that share a side or a corner belong to one region."""
 
 _EIGHT = np.ones((3, 3), bool)
 

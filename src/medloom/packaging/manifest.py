@@ -23,6 +23,7 @@ from medloom.errors import BundleError
 from medloom.inference import NetworkSpec, Point, point_from_plain
 from medloom.inference.answers import KINDS
 from medloom.packaging.archive import PLAIN_NAME
+from medloom.packaging.contract import different, steps
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
@@ -30,8 +31,12 @@ from medloom.wording import one_line
 __all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "ModelEntry", "TrainingData"]
 
 FORMAT: Final = 3
-"""3 says in its target which values the classes have in masks; 2 does not, and is read."""
+"""3 says every step to the answer (``steps``) and which values the classes have in masks; 2 does not, and is read.
+
+A key that an older version does not know is refused by it, so a new key raises the format. ``docs/bundle.md`` lists
+what each format holds."""
 _READ: Final = (2, 3)
+_WITHOUT_STEPS: Final = 2
 GOLDEN_FOLDER = "golden/"
 _LARGEST_ARGUMENT = 2**16
 _MOST_SHOWN = 10
@@ -119,6 +124,7 @@ class Manifest(_Entry):
     point: dict[str, Any]
     views: Annotated[int, Field(ge=1, le=_MOST_VIEWS)]
     tables: tuple[dict[str, Any], ...] = ()
+    steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
     training_data: TrainingData
     runtime: str
@@ -137,9 +143,25 @@ class Manifest(_Entry):
         height, width = self.preprocess.size
         if height * width * max(len(self.channels), self.target.outputs) > _MOST_VALUES:
             raise ValueError("an image of preprocess.size with so many channels or outputs takes too much memory")
+        self._check_steps()
         if (expected := golden_files(self.target)) != self.golden.answer:
             raise ValueError(f"golden.answer names {', '.join(self.golden.answer)}; expected {', '.join(expected)}")
         return self
+
+    def _check_steps(self) -> None:
+        """Refuse a bundle that asks for other steps than this version takes: its answers would be other ones."""
+        if (self.steps is None) != (self.format == _WITHOUT_STEPS):
+            raise ValueError(f"steps: format {self.format} " + ("needs them" if self.steps is None else "has none"))
+        place = None if self.steps is None else different(self.steps, self.computed_steps())
+        if place is not None:
+            raise ValueError(
+                f"{place}: this version of Medloom computes otherwise, so its answers would be others than those that "
+                "were measured; use the version that packaged the model"
+            )
+
+    def computed_steps(self) -> dict[str, Any]:
+        """Return the steps that this version of Medloom takes for such a model."""
+        return steps(self.target, self.preprocess, self.views, self.model.table_features)
 
     def operating_point(self) -> Point:
         """Return what turns the network's answer into a decision."""

@@ -20,6 +20,7 @@ from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, GRAPH, MANIFEST, WEIGHTS, build_predictor, checksum_line
+from medloom.packaging.contract import steps
 from medloom.packaging.golden import golden_entry, make_golden
 from medloom.packaging.manifest import FORMAT, Manifest
 from medloom.recipe import Recipe
@@ -98,6 +99,7 @@ def _manifest(
 ) -> Manifest:
     """Make the manifest without its list of files."""
     target, channels = recipe.predicts(), recipe.data.channels
+    preprocess, features = Preprocess.of(recipe.preprocess), [0 if one is None else len(one.names) for one in tables]
     page = None if recipe.data.page == "all" else recipe.data.page
     return Manifest.model_validate(
         {
@@ -107,8 +109,9 @@ def _manifest(
             "target": target.plain(),
             "channels": channels,
             "input": {"content_types": tuple(CONTENT_TYPES), "channels": channels, "page": page},
-            "preprocess": Preprocess.of(recipe.preprocess).plain(),
-            "model": _model(recipe, [0 if table is None else len(table.names) for table in tables]),
+            "preprocess": preprocess.plain(),
+            "steps": steps(target, preprocess, recipe.evaluate.views, features),
+            "model": _model(recipe, features),
             "views": recipe.evaluate.views,
             "tables": [table.plain() for table in tables if table is not None],
             "runtime": recipe.package.runtime,

@@ -6,6 +6,7 @@ and imports torch, so it is not re-exported here.
 
 from __future__ import annotations
 
-from medloom.transforms.preprocess import Normalise, Preprocess
+from medloom.transforms.normalise import Normalise
+from medloom.transforms.preprocess import Preprocess
 
 __all__ = ["Normalise", "Preprocess"]

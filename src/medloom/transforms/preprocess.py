@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,40 +19,21 @@ from medloom.errors import InputError
 from medloom.imaging import Image, Window, apply_window
 from medloom.recipe.kinds.labels import LabelsPreprocess
 from medloom.recipe.sections.images import PreprocessConfig
+from medloom.transforms.normalise import Normalise
 from medloom.wording import counted
 
-__all__ = ["Normalise", "Preprocess", "centre_crop", "middle"]
+__all__ = ["Preprocess", "centre_crop", "middle"]
 
 Array = NDArray[Any]
 Floats32 = NDArray[np.float32]
 
-_SMALLEST_SPREAD = 1e-6
+_ROUNDING = "half to even"
+_ZSCORE = Normalise()
+_KEPT = ("uint8", "uint16")
+"""Types that resizing does not widen."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue, ITU-R BT.601."""
-
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the channels of ImageNet's training images in 0..1, as torchvision's and most of timm's weights expect."""
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """How intensities are normalised, image by image.
-
-    Args:
-        method: ``zscore``, ``percentile``, ``minmax``, ``imagenet`` or ``none``.
-        nonzero: Take the statistics over pixels above zero only; of an image without any, over those above its least
-            value.
-        per_channel: Each channel by itself; otherwise all channels together.
-        percentiles: The two percentiles, 0..100, of ``percentile``.
-        min_spread: Smallest deviation or range, in grey levels of the file, to divide by.
-    """
-
-    method: Literal["zscore", "percentile", "minmax", "imagenet", "none"] = "zscore"
-    nonzero: bool = True
-    per_channel: bool = True
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    min_spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +58,7 @@ class Preprocess:
     window: Window = None
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     crop: tuple[int, int] | None = None
-    normalise: Normalise = Normalise()
+    normalise: Normalise = _ZSCORE
 
     @classmethod
     def of(cls, section: PreprocessConfig) -> Self:
@@ -100,6 +80,24 @@ class Preprocess:
         values = asdict(self)
         values["normalise"] = _lists(values["normalise"])
         return _lists(values)
+
+    @staticmethod
+    def constants() -> dict[str, Any]:
+        """Return what these steps do that no recipe says, as plain JSON types; ``docs/bundle.md`` explains it."""
+        return {
+            "window": {"function": "DICOM PS3.3 C.11.2.1.2.1", "dtype": "float64"},
+            "colour": {"alpha": "dropped", "luma": _LUMA.tolist(), "dtype": "float64", "rounding": _ROUNDING},
+            "resize": {
+                "filter": "bilinear",
+                "antialias": True,
+                "dtype": "float32",
+                "rounding": _ROUNDING,
+                "rounded": list(_KEPT),
+                "padding": 0.0,
+            },
+            "normalise": Normalise.constants(),
+            "restore": {"filter": "bilinear", "antialias": True, "dtype": "float32", "clip": [0.0, 1.0]},
+        }
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -174,7 +172,7 @@ class Preprocess:
             raise InputError(f"the image has {channels} channels; expected grey or RGB, with or without alpha")
         if self.colour == "rgb":
             return np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
-        return colours if colours.shape[2] == 1 else _to_dtype((colours @ _LUMA)[..., None], pixels_hwc.dtype)
+        return colours if colours.shape[2] == 1 else _to_dtype(_luma(colours)[..., None], pixels_hwc.dtype)
 
     def resize_image(self, image_hwc: Array | Image) -> Array:
         """Resize to the network's size without widening the dtype.
@@ -187,8 +185,7 @@ class Preprocess:
         """
         given = image_hwc if isinstance(image_hwc, Image) else Image(image_hwc, "array")
         pixels_hwc, reduction = given.pixels, given.reduction
-        narrow = pixels_hwc.dtype in (np.dtype(np.uint8), np.dtype(np.uint16))
-        dtype = pixels_hwc.dtype if narrow else np.dtype(np.float32)
+        dtype = pixels_hwc.dtype if pixels_hwc.dtype.name in _KEPT else np.dtype(np.float32)
         planes = np.moveaxis(pixels_hwc, -1, 0)
         if planes.shape[1:] == self.size and reduction is None:
             return np.ascontiguousarray(planes, dtype=dtype)
@@ -219,9 +216,7 @@ class Preprocess:
         return out
 
     def normalisation(self, image_chw: Array) -> tuple[Floats32, Floats32]:
-        """Return the two numbers of each channel that normalise this image.
-
-        A channel without spread (a blank image) gets the scale that makes it zero everywhere.
+        """Return the two numbers of each channel that normalise this image; see `Normalise.of`.
 
         Args:
             image_chw: ``(C, h, w)``, as ``resize_image`` returns it.
@@ -229,15 +224,7 @@ class Preprocess:
         Returns:
             ``offset`` and ``scale``, each ``(C,)`` float32: ``normalised = (image - offset) * scale``.
         """
-        settings = self.normalise
-        if settings.method == "imagenet":
-            return _imagenet(image_chw.dtype, len(image_chw))
-        groups = image_chw if settings.per_channel else image_chw.reshape(1, -1)
-        pairs = np.array([_statistics(group, settings) for group in groups], np.float64)
-        offset, spread = np.broadcast_to(pairs, (image_chw.shape[0], 2)).T
-        flat = spread < _SMALLEST_SPREAD * np.maximum(1.0, np.abs(offset))
-        scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, np.maximum(spread, settings.min_spread)))
-        return offset.astype(np.float32), scale.astype(np.float32)
+        return self.normalise.of(image_chw)
 
     def restore(self, probabilities_khw: Floats32, height: int, width: int) -> Floats32:
         """Bring the network's output back to the geometry of the image that came in.
@@ -293,17 +280,10 @@ def middle(whole: int, part: int) -> slice:
     return slice(first, first + part)
 
 
-@cache
-def _imagenet(dtype: np.dtype[Any], channels: int) -> tuple[Floats32, Floats32]:
-    """Offset and scale by the dtype's full range; floats are taken to be in 0..1 already."""
-    full = np.iinfo(dtype).max if dtype.kind == "u" else 1.0
-    mean, std = np.array(_IMAGENET_MEAN), np.array(_IMAGENET_STD)
-    if channels != len(mean):
-        mean, std = np.full(channels, mean.mean()), np.full(channels, std.mean())
-    offset, scale = (mean * full).astype(np.float32), (1.0 / (std * full)).astype(np.float32)
-    for values in (offset, scale):
-        values.flags.writeable = False  # they are shared
-    return offset, scale
+def _luma(colours: Array) -> Array:
+    """In float64, from left to right: a matrix product would leave the order to the processor's library."""
+    luma: Array = colours[..., 0] * _LUMA[0] + colours[..., 1] * _LUMA[1] + colours[..., 2] * _LUMA[2]
+    return luma
 
 
 def _lists(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -320,42 +300,3 @@ def _to_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     limits = np.iinfo(dtype)
     rounded = np.rint(values)
     return np.clip(rounded, limits.min, limits.max, out=rounded).astype(dtype)
-
-
-def _statistics(values: Array, settings: Normalise) -> tuple[float, float]:
-    """Offset and spread of one group of pixels."""
-    if settings.method == "none":
-        return 0.0, 1.0
-    if settings.method == "zscore" and values.dtype == np.uint8:
-        return _byte_moments(values, int(np.count_nonzero(values)) if settings.nonzero else values.size)
-    chosen = _not_background(values) if settings.nonzero else values.ravel()
-    if chosen.size == 0:
-        return 0.0, 0.0
-    if settings.method == "zscore":
-        wide = chosen.astype(np.float64)
-        return float(wide.mean()), float(wide.std())
-    ends = (0.0, 100.0) if settings.method == "minmax" else settings.percentiles
-    low, high = np.percentile(chosen, ends)
-    return float(low), float(high - low)
-
-
-def _not_background(values: Array) -> Array:
-    """Pixels above zero; where there is none, as in CT of the lung, those above the least, which is air or padding."""
-    above = values[values > 0]
-    return above if above.size else values[values > values.min()]
-
-
-def _byte_moments(values: Array, count: int) -> tuple[float, float]:
-    """Mean and standard deviation of 8-bit pixels, of which all but ``count`` are zeros that do not count.
-
-    In pieces of 256 pixels every sum of squares is a whole number below 2**24, so float32 holds it exactly
-    in whatever order the processor adds: fast, and the same on every machine.
-    """
-    if count == 0:
-        return 0.0, 0.0
-    rows = np.zeros((-(-values.size // 256), 256), np.float32)
-    rows.ravel()[: values.size] = values.ravel()
-    total = float((rows @ np.ones(256, np.float32)).sum(dtype=np.float64))
-    squares = float(np.vecdot(rows, rows).sum(dtype=np.float64))
-    mean = total / count
-    return mean, float(np.sqrt(max(0.0, squares / count - mean**2)))

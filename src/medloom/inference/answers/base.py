@@ -18,6 +18,7 @@ from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 
 __all__ = [
+    "DIGITS",
     "JSON",
     "NPY",
     "PNG",
@@ -39,6 +40,9 @@ Floats32 = NDArray[np.float32]
 JSON = "application/json"
 PNG = "image/png"
 NPY = "application/x-npy"
+
+DIGITS = 6
+"""Digits behind the point of probabilities and numbers in JSON."""
 
 PROBABILITIES = "probabilities.npy"
 """The file of a golden example that every kind of answer has."""
@@ -142,6 +146,10 @@ class Answers(Protocol):
         Raises:
             ValueError: If it is no operating point of this target.
         """
+        ...
+
+    def steps(self, target: Target) -> dict[str, Any]:
+        """Return how the network's answer becomes that of the model, as plain JSON types: see ``docs/bundle.md``."""
         ...
 
     def mean(self, seen: Iterable[tuple[View, Floats32]]) -> Floats32:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.inference.answers.base import DIGITS
 from medloom.targets import Target
 
 __all__ = ["ClassFigures", "class_probabilities", "count_classes", "figures", "in_values", "measure"]
@@ -42,7 +43,7 @@ class ClassFigures:
         return {
             "index": self.index,
             **({} if self.value is None else {"value": self.value}),
-            "probability": round(self.probability, 6),
+            "probability": round(self.probability, DIGITS),
             "area_px": self.area_px,
         }
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.inference.answers.base import (
+    DIGITS,
     JSON,
     PROBABILITIES,
     Difference,
@@ -93,8 +94,8 @@ class LabelPrediction(Kinded):
 
     @property
     def by_name(self) -> dict[str, float]:
-        """Score of each class, label or target, to six digits."""
-        return {name: round(score, 6) for name, score in zip(self.names, self.scores, strict=True)}
+        """Score of each class, label or target, to six digits behind the point."""
+        return {name: round(score, DIGITS) for name, score in zip(self.names, self.scores, strict=True)}
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types.
@@ -143,12 +144,14 @@ class LabelAnswers:
         thresholds: From the number of names to the number of thresholds.
         decide: From names, scores and thresholds to the names that are decided.
         says: See ``LabelPrediction``.
+        rule: What ``scores`` and ``decide`` do, in words.
         scores: From what the network gave to a score for each name.
     """
 
     thresholds: Callable[[int], int]
     decide: Callable[[Names, Scores, Scores], Names]
     says: Callable[[LabelPrediction], dict[str, Any]]
+    rule: Mapping[str, str]
     scores: Callable[[Scores], Scores] = tuple
     forms: tuple[str, ...] = (JSON,)
     golden: tuple[str, ...] = (PROBABILITIES,)
@@ -178,6 +181,10 @@ class LabelAnswers:
         if len(given) != wanted:
             raise ValueError(f"{len(given)} thresholds for {target.kind}; expected {wanted}")
         return LabelPoint(tuple(map(float, given)))
+
+    def steps(self, target: Target) -> dict[str, Any]:
+        """Return the rule in words and numbers."""
+        return {"mean": "over the views", **self.rule, "digits": DIGITS}
 
     def mean(self, seen: Iterable[tuple[View, Floats32]]) -> Floats32:
         """Return the mean over the views."""
@@ -259,7 +266,22 @@ def _decided(prediction: LabelPrediction, decision: str | list[str]) -> dict[str
     }
 
 
-BINARY = LabelAnswers(_one, _second_from_threshold, _one_class, _both)
-MULTI_CLASS = LabelAnswers(_none, _likeliest, _one_class)
-MULTI_LABEL = LabelAnswers(_each, _all_from_threshold, _several_labels)
-REGRESSION = LabelAnswers(_none, _nothing, _numbers)
+_AS_GIVEN = "p[k]"
+
+BINARY = LabelAnswers(
+    _one,
+    _second_from_threshold,
+    _one_class,
+    {"scores": "1 - p[0], p[0]", "decision": "the second class where scores[1] >= thresholds[0]"},
+    _both,
+)
+MULTI_CLASS = LabelAnswers(
+    _none, _likeliest, _one_class, {"scores": _AS_GIVEN, "decision": "the largest score, the first of equals"}
+)
+MULTI_LABEL = LabelAnswers(
+    _each,
+    _all_from_threshold,
+    _several_labels,
+    {"scores": _AS_GIVEN, "decision": "each label k where scores[k] >= thresholds[k]"},
+)
+REGRESSION = LabelAnswers(_none, _nothing, _numbers, {"scores": _AS_GIVEN, "decision": "none"})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medloom.errors import VerifyError
 from medloom.imaging import decode, encode_png
 from medloom.inference.answers.base import (
+    DIGITS,
     JSON,
     NPY,
     PNG,
@@ -36,7 +37,7 @@ from medloom.inference.answers.figures import (
     measure,
 )
 from medloom.inference.pictures import run_lengths
-from medloom.inference.postprocess import erase_small, foreground_probability, to_mask
+from medloom.inference.postprocess import CONNECTIVITY, erase_small, foreground_probability, to_mask
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
 from medloom.targets import Target
@@ -135,7 +136,7 @@ class MaskPrediction(Kinded):
             "height": height,
             "width": width,
             "foreground": self.has_foreground,
-            "probability": round(self.probability, 6),
+            "probability": round(self.probability, DIGITS),
             "area_px": self.area_px,
             "area_mm2": self.area_mm2,
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
@@ -219,6 +220,20 @@ class MaskAnswers:
         if not isinstance(smallest, int) or isinstance(smallest, bool):
             raise ValueError(f"min_region_px is {smallest!r}; expected a whole number")
         return MaskPoint(float(threshold), smallest)
+
+    def steps(self, target: Target) -> dict[str, Any]:
+        """Return the rule in words and numbers; see ``medloom.inference.postprocess``."""
+        return {
+            "mean": "for each pixel over the views that show it",
+            "foreground": "p[0]" if target.outputs == 1 else "1 - p[0]",
+            "decision": "foreground >= threshold",
+            "class": "the largest of p[1:], the first of equals",
+            "region_connectivity": CONNECTIVITY,
+            "erased": "regions of fewer pixels than min_region_px, before restoring",
+            "erased_probabilities": [0.0] if target.outputs == 1 else [1.0, *[0.0] * len(target.foreground)],
+            "restored": "probabilities",
+            "digits": DIGITS,
+        }
 
     def mean(self, seen: Iterable[tuple[View, Floats32]]) -> Floats32:
         """Return the mean for each pixel over the views that show it."""

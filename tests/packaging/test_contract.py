@@ -1,0 +1,217 @@
+"""The contract of ``docs/bundle.md``: somebody without Medloom gets the same bits from the bundle file alone."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import medloom
+from medloom.errors import BundleError
+from medloom.inference import MaskPoint
+from medloom.packaging import read_bundle
+from support.bundles import spatial_graph, tiny_recipe, write_tiny_bundle
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "bundle.md"
+THREADS = 2
+
+GUARD = """
+import runpy, sys
+class Nobody:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"numpy", "PIL", "onnxruntime"}:
+            raise ImportError(f"the outsider has no {name}")
+sys.meta_path.insert(0, Nobody())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+assert not [name for name in sys.modules if name.partition(".")[0] == "medloom"]
+"""
+
+
+POINT = MaskPoint(0.5, 4)
+
+
+@dataclass
+class Case:
+    """A model, and an image to ask it about; ``recipe`` holds arguments of ``tiny_recipe``."""
+
+    pixels: Any
+    suffix: str = ".png"
+    recipe: dict[str, Any] = field(default_factory=dict)
+    point: MaskPoint = POINT
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def _noise(shape, dtype=np.uint8, high=255, seed=0):
+    """Blobs of a few pixels on a black ground."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((-(-shape[0] // 3), -(-shape[1] // 3), *shape[2:]))
+    blobs = coarse.repeat(3, axis=0).repeat(3, axis=1)[: shape[0], : shape[1]]
+    return (np.where(blobs > 0.4, blobs, 0) * high + rng.random(shape) * high / 20).astype(dtype)
+
+
+GREY, RGB = {"channels": ("grey",)}, {"channels": ("red", "green", "blue")}
+
+
+def _with(base, normalise=None, **preprocess):
+    more = {"normalise": normalise} if normalise else {}
+    return {**base, "preprocess": {**preprocess, **more}}
+
+
+MASKS = {
+    "colours": Case(_noise((45, 61, 3)), recipe=RGB),
+    "the network's size": Case(_noise((32, 32, 3)), recipe={**RGB, "views": 2}),
+    "views": Case(_noise((50, 37, 3)), recipe={**RGB, "views": 11, "size": (24, 33)}),
+    "classes, padded, percentiles": Case(
+        _noise((41, 90), np.uint16, 60000),
+        recipe=_with({**GREY, "classes": 3, "views": 4}, {"method": "percentile"}, fit="pad"),
+        point=MaskPoint(0.62, 9),
+    ),
+    "enlarged, all channels together": Case(
+        _noise((13, 9, 3)), ".tif", _with(RGB, {"method": "minmax", "per_channel": False, "nonzero": False})
+    ),
+    "luma": Case(
+        _noise((30, 70, 3)), recipe=_with({**GREY, "views": 3}, {"min_spread": 80.0}, colour="grey", fit="pad")
+    ),
+    "luma without alpha, 16 bits": Case(
+        _noise((31, 33, 4)), recipe=_with(GREY, {"method": "zscore", "nonzero": False}, colour="grey")
+    ),
+    "grey with alpha as colours": Case(_noise((40, 30, 2)), recipe=_with(RGB, {"method": "imagenet"}, colour="rgb")),
+    "16 bits by mean": Case(_noise((64, 48), np.uint16, 4095), ".tif", GREY, MaskPoint(0.3, 0)),
+    "floats": Case(_noise((64, 48), np.float32, 3.0) - np.float32(1.5), ".tif", _with(GREY, {"nonzero": False})),
+    "below zero": Case(_noise((40, 40), np.float32, 300.0) - np.float32(1000), ".tif", GREY),
+    "a window": Case(
+        _noise((40, 52), np.int16, 2000) - np.int16(500),
+        ".npy",
+        _with({**GREY, "classes": 4}, {"method": "none"}, window=(200.0, 900.5)),
+        MaskPoint(0.7, 5),
+    ),
+    "a window of one": Case(
+        _noise((20, 52), np.int16, 90), ".npy", _with(GREY, {"method": "none"}, window=(40.0, 1.0)), MaskPoint(0.7, 3)
+    ),
+    "nothing there": Case(np.zeros((40, 40, 3), np.uint8), recipe={**RGB, "views": 2}),
+    "all alike": Case(np.full((40, 40), 7, np.uint16), recipe=GREY),
+    "large regions only": Case(_noise((70, 70, 3), seed=3), recipe={**RGB, "classes": 3}, point=MaskPoint(0.55, 60)),
+}
+
+CASES = MASKS
+
+
+def _save(case, path):
+    if case.suffix == ".npy":
+        np.save(path, case.pixels)
+    else:
+        Image.fromarray(case.pixels).save(path)
+    return path
+
+
+def _write_masks(case, path):
+    recipe = tiny_recipe(**case.recipe)
+    graph = spatial_graph(len(recipe.data.channels), recipe.predicts().outputs)
+    return write_tiny_bundle(path, recipe, graph=graph, point=case.point)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Ask the outsider about all cases, in a process that can import nothing but what it needs."""
+    folder = tmp_path_factory.mktemp("outsider")
+    jobs = []
+    for number, case in enumerate(CASES.values()):
+        bundle = _write_masks(case, folder / f"{number}" / "model.tar.gz")
+        image = _save(case, folder / f"{number}" / f"image{case.suffix}")
+        for what, asked in (("image", str(image)), ("golden", None)):
+            metadata = case.metadata if asked else {}
+            jobs.append({"bundle": str(bundle), "image": asked, "metadata": metadata, "threads": THREADS})
+            jobs[-1]["answer"] = str(folder / f"{number}" / f"{what}.npz")
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    arguments = [sys.executable, "-c", GUARD, str(HERE / "outsider.py"), str(folder / "jobs.json")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return {name: folder / str(number) for number, name in enumerate(CASES)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_outsider_gets_the_same_bits_from_the_file_alone(name, answers):
+    case, folder = CASES[name], answers[name]
+    predictor = medloom.load(folder / "model.tar.gz", threads=THREADS)
+    found = predictor.predict(folder / f"image{case.suffix}", metadata=case.metadata)
+    outside = np.load(folder / "image.npz")
+    assert outside["probabilities"].dtype == np.float32
+    np.testing.assert_array_equal(outside["probabilities"], found.probabilities, strict=True)
+    says, plain = json.loads(str(outside["says"])), found.plain()
+    assert says == {key: plain[key] for key in says}
+    if "mask" in outside:
+        np.testing.assert_array_equal(outside["mask"], found.mask, strict=True)
+        np.testing.assert_array_equal(outside["written"], found.value_mask)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_outsider_gets_the_golden_answer(name, answers):
+    folder = answers[name]
+    with read_bundle(folder / "model.tar.gz") as bundle:
+        golden = np.load(bundle.folder / "golden/probabilities.npy")
+    np.testing.assert_array_equal(np.load(folder / "golden.npz")["probabilities"], golden, strict=True)
+
+
+def test_the_cases_are_worth_comparing(answers):
+    """Masks are neither empty nor full, and views and the erasing of small regions change what comes out."""
+    for name in MASKS.keys() - {"nothing there", "all alike"}:
+        outside, folder = np.load(answers[name] / "image.npz"), answers[name]
+        assert 0.02 < (outside["mask"] > 0).mean() < 0.98, name
+        predictor, image = medloom.load(folder / "model.tar.gz"), folder / f"image{MASKS[name].suffix}"
+        if predictor.views > 1:
+            alone = replace(predictor, views=1).predict(image)
+            assert np.abs(alone.probabilities - outside["probabilities"]).max() > 0.01, name
+    predictor = medloom.load(answers["large regions only"] / "model.tar.gz")
+    kept = predictor.at(MaskPoint(0.55, 0)).predict(answers["large regions only"] / "image.png")
+    assert (kept.mask != np.load(answers["large regions only"] / "image.npz")["mask"]).any()
+
+
+def test_an_outsider_cannot_import_medloom(tmp_path):
+    (tmp_path / "cheat.py").write_text("import medloom\n")
+    done = subprocess.run(
+        [sys.executable, "-c", GUARD, str(tmp_path / "cheat.py")], capture_output=True, text=True, check=False
+    )
+    assert "the outsider has no medloom" in done.stderr
+
+
+def test_the_resampling_of_the_page_gives_pillows_bits():
+    code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    space: dict[str, Any] = {"np": np}
+    exec(code[1], space)
+    plane = np.random.default_rng(0).normal(0, 1000, (37, 53)).astype(np.float32)
+    for height, width, box in [(16, 20, None), (37, 80, None), (90, 53, None), (20, 31, (0.0, 0.0, 52.25, 36.5))]:
+        pillow = Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR, box)
+        np.testing.assert_array_equal(space["resample"](plane, height, width, box), np.asarray(pillow))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["steps"]["resize"].update(filter="bicubic"), r"steps\.resize\.filter"),
+        (lambda m: m["steps"]["normalise"].update(flat_below=0), r"steps\.normalise\.flat_below"),
+        (lambda m: m["steps"]["views"].append({}), r"steps\.views"),
+        (lambda m: m["steps"].update(surprise=1), "steps"),
+        (lambda m: m.pop("steps"), "format 3 needs them"),
+        (lambda m: m.update(format=2), "format 2 has none"),
+    ],
+)
+def test_a_bundle_of_other_steps_than_are_computed_is_refused(folder, rewrite, change, message):
+    rewrite(change)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+def test_the_page_names_every_key_of_the_manifest_and_of_its_steps(folder):
+    manifest = json.loads((folder / "bundle.json").read_text())
+    page = PAGE.read_text(encoding="utf-8")
+    answer = manifest["steps"]["answer"].keys() - {"mean", "foreground", "decision", "class", "erased", "restored"}
+    names = {*manifest, *manifest["steps"]["normalise"], *answer}
+    assert [name for name in names if not re.search(rf"\b{name}\b", page)] == []
