@@ -388,6 +388,67 @@ def test_a_kind_that_cannot_be_is_refused():
         understand([["a"], ["b"], ["c"]], LabelRule(("t",), "binary"))
 
 
+CHEXPERT = [["1", "-1", ""], ["0", "1", "-1.0"], ["", "-1", ""], ["1.0", "0", "0"]]
+
+
+def meanings(rows, **rule):
+    columns = tuple(f"t{place}" for place in range(len(rows[0])))
+    meaning = understand(rows, LabelRule(columns, **rule))
+    return meaning, np.array([meaning.numbers(row) for row in rows])
+
+
+def test_blanks_and_minus_one_are_unknown_labels_that_are_said():
+    nan = np.nan
+    meaning, numbers = meanings(CHEXPERT, blank="mask")
+    assert meaning.target.kind == "multi-label"
+    np.testing.assert_array_equal(numbers, [[1, nan, nan], [0, 1, nan], [nan, nan, nan], [1, 0, 0]])
+    assert meaning.notes == (
+        "3 labels are blank and left out of the loss and the metrics (target.blank=mask)",
+        "3 labels are -1, uncertain, and left out of the loss and the metrics (target.uncertain=mask)",
+    )
+
+
+@pytest.mark.parametrize(("uncertain", "value"), [("negative", 0.0), ("positive", 1.0)])
+def test_a_recipe_says_what_blanks_and_minus_one_mean(uncertain, value):
+    for kind in ("auto", "multi-label"):
+        _, numbers = meanings(CHEXPERT, kind=kind, blank="negative", uncertain=uncertain)
+        np.testing.assert_array_equal(numbers, [[1, value, 0], [0, 1, value], [0, value, 0], [1, 0, 0]])
+
+
+def test_without_a_word_of_the_recipe_blanks_are_missing_and_many_of_them_stop():
+    meaning, _ = meanings([["1", "0"], ["0", "1"]])
+    with pytest.raises(LabelError, match=r"no value for target t1; .*target\.blank"):
+        meaning.numbers(["1", ""])
+    with pytest.raises(DataError, match=r"12 of 48 labels are blank.*target\.blank=mask.*target\.blank=negative"):
+        meanings([["1", "0"], ["0", ""]] * 12)
+    with pytest.raises(DataError, match="no sample has a label in t1"):
+        meanings([["1", ""], ["0", "nan"]], blank="mask")
+    strict, _ = meanings([["1", "0"], ["0", "1"]], kind="multi-label", uncertain="error")
+    with pytest.raises(LabelError, match=r"target t0 is -1"):
+        strict.numbers(["-1", "0"])
+
+
+def test_of_one_class_minus_one_is_unknown_only_where_the_recipe_says_so():
+    assert understand([["-1"], ["1"]], LabelRule(("t",))).target.names == ("-1", "1")
+    meaning, numbers = meanings([["-1.0"], ["0"], ["1"], [""]], uncertain="mask", blank="mask")
+    assert (meaning.target.kind, meaning.target.names) == ("binary", ("0", "1"))
+    np.testing.assert_array_equal(numbers, [[np.nan], [0], [1], [np.nan]])
+    with pytest.raises(DataError, match=r"target\.uncertain=mask"):
+        meanings([["-1"], ["0"], ["1"]])
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "regression"])
+def test_images_without_any_known_label_are_left_out_and_counted(kind):
+    rows = "".join(f"{name},{a},{b}\n" for name, a, b in [("a", 1, 0), ("b", "", ""), ("c", "", 1), ("d", 0, "")])
+    held = {"labels.csv": f"image,p,q\n{rows}".encode()}
+    listing = CsvLabels(LabelRule(("p", "q"), kind, blank="mask")).find(
+        ["labels.csv", *(f"{name}.png" for name in "abcd")], held.__getitem__
+    )
+    assert sorted(found(listing)) == ["a.png", "c.png", "d.png"]
+    assert listing.problems == ()
+    assert "1 image has no known label and is left out" in listing.notes
+
+
 def npy(values) -> bytes:
     stream = io.BytesIO()
     np.save(stream, values)
@@ -416,7 +477,7 @@ def test_each_vector_that_does_not_fit_is_named():
     }  # fmt: skip
     listing = arrays(held, ["p", "q"])
     assert set(found(listing)) == {"x/a.png"}
-    assert [problem.file for problem in listing.problems] == [f"y/{key}.npy" for key in "bcdefgh"]
+    assert sorted(problem.file for problem in listing.problems) == [f"y/{key}.npy" for key in "bcdefgh"]
 
 
 @pytest.mark.parametrize("cut", range(0, 136, 7))

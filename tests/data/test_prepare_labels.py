@@ -151,7 +151,9 @@ def test_numbers_are_labels_too(tabled, tmp_path):
     target = {"kind": "regression", "columns": ["age"]}
     with pytest.raises(DataError, match="1 of 48") as caught:
         run(tabled, tmp_path, recipe(data, target=target))
-    assert caught.value.problems == ("labels.csv line 7: no value for target age",)
+    assert caught.value.problems == (
+        "labels.csv line 7: no value for target age; expected one, or let target.blank say what a blank means",
+    )
     facts = run(
         tabled, tmp_path, recipe({**data, "policy": "quarantine", "quarantine_limit": 0.1}, target=target)
     ).facts

@@ -7,8 +7,18 @@ from sklearn import metrics as theirs
 
 from medloom.errors import DataError
 from medloom.evaluation import metric_rows
-from medloom.evaluation.labels import METRICS, Binary, MultiClass, MultiLabel, Regression, summarise
+from medloom.evaluation.labels import (
+    METRICS,
+    Binary,
+    MultiClass,
+    MultiLabel,
+    Regression,
+    Rule,
+    choose_threshold,
+    summarise,
+)
 from medloom.files import write_json
+from medloom.recipe.kinds.labels import ClassesEvaluate
 from medloom.targets import Target
 
 BINARY = Binary(Target("binary", ("normal", "pneumonia")))
@@ -130,6 +140,71 @@ def test_metrics_of_values_are_given_for_each_target():
     assert values(one["metrics"])["rmse"] == pytest.approx(
         theirs.root_mean_squared_error(cases["truth_0"], cases["score_0"])
     )
+
+
+def unknown(table, columns, share=0.3, seed=5):
+    """The truth is not known of some cases, of each label of others."""
+    hidden = np.random.default_rng(seed).random((len(table), len(columns))) < share
+    return table.assign(**{name: table[name].mask(hidden[:, place]) for place, name in enumerate(columns)})
+
+
+def test_metrics_of_labels_that_are_partly_unknown_are_scikit_learns_on_the_known_ones():
+    cases = unknown(labels(400), ["truth_0", "truth_1"])
+    summary = LABELS.summary(cases, LABELS.chosen((0.5, 0.4), "a rule"), 20)["test"]
+    means = {"roc_auc": [], "average_precision": [], "f1": [], "mcc": [], "brier": [], "log_loss": []}
+    for index, name in enumerate(LABELS.target.names):
+        known = cases[cases[f"truth_{index}"].notna()]
+        truth, score, decision = (known[f"{column}_{index}"] for column in ("truth", "score", "decision"))
+        expected = {
+            "roc_auc": theirs.roc_auc_score(truth, score),
+            "average_precision": theirs.average_precision_score(truth, score),
+            "sensitivity": theirs.recall_score(truth, decision),
+            "specificity": theirs.recall_score(truth, decision, pos_label=0),
+            "precision": theirs.precision_score(truth, decision),
+            "f1": theirs.f1_score(truth, decision),
+            "mcc": theirs.matthews_corrcoef(truth, decision),
+            "brier": theirs.brier_score_loss(truth, score),
+            "log_loss": theirs.log_loss(truth, score),
+        }
+        facts = summary["per_target"][name]
+        found = values(facts["metrics"])
+        assert {key: found[key] for key in expected} == pytest.approx(expected)
+        assert facts["metrics"]["roc_auc"]["n"] == len(known)
+        assert facts["confusion"]["matrix"] == theirs.confusion_matrix(truth, decision).tolist()
+        assert sum(facts["reliability"]["width"]["cases"]) == len(known)
+        counts = summary["counts"]["positives"][name]
+        assert (counts["images"], counts["unknown"]) == (truth.sum(), len(cases) - len(known))
+        assert counts["patients"] == known[truth == 1]["patient_id"].nunique()
+        for key, each in means.items():
+            each.append(expected[key])
+    found = values(summary["metrics"])
+    assert {key: found[key] for key in means} == pytest.approx({key: np.mean(each) for key, each in means.items()})
+    whole = cases.dropna(subset=["truth_0", "truth_1"])
+    right = theirs.accuracy_score(whole[["truth_0", "truth_1"]].astype(int), whole[["decision_0", "decision_1"]])
+    assert found["exact_match"] == pytest.approx(right)
+    assert summary["metrics"]["exact_match"]["n"] == len(whole)
+
+
+def test_an_unknown_truth_moves_neither_the_threshold_nor_the_mistakes():
+    cases = unknown(labels(400), ["truth_0", "truth_1"])
+    choice = LABELS.choose_by(cases, ClassesEvaluate())
+    for index, threshold in enumerate(choice.point["thresholds"]):
+        known = cases[cases[f"truth_{index}"].notna()]
+        assert threshold == choose_threshold(known[f"truth_{index}"], known[f"score_{index}"], Rule())
+    wrong = LABELS.mistakes(cases, cases)
+    told = {(row.sample_id, row.output) for row in wrong.itertuples()}
+    for index in range(2):
+        hidden = cases["sample_id"][cases[f"truth_{index}"].isna()]
+        assert not told & {(sample, index) for sample in hidden}
+
+
+def test_metrics_of_numbers_that_are_partly_unknown_are_those_of_the_known_ones():
+    cases = unknown(values_table(), ["truth_0", "truth_1"])
+    facts = summarise(cases, VALUES, 0)["per_target"]["dose"]["metrics"]
+    known = cases.dropna(subset=["truth_1"])
+    assert facts["mae"]["value"] == pytest.approx(theirs.mean_absolute_error(known["truth_1"], known["score_1"]))
+    assert facts["r2"]["value"] == pytest.approx(theirs.r2_score(known["truth_1"], known["score_1"]))
+    assert facts["mae"]["n"] == len(known)
 
 
 def few(table, column, value, count):

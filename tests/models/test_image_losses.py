@@ -194,3 +194,25 @@ def test_a_wrong_loss_or_argument_is_a_recipe_error_that_says_so(name, kind, arg
 def test_balanced_without_an_image_of_a_class_is_a_recipe_error():
     with pytest.raises(RecipeError, match="class 1"):
         build("cross-entropy", "binary", [5, 0], class_weights="balanced")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cross-entropy", "multi-label"), ("focal", "multi-label"), ("mse", None)])
+def test_unknown_labels_count_nowhere_and_have_no_gradient(name, kind):
+    logits, targets = example("multi-label")
+    loss = build(name, kind) if kind else build_label_loss(name, "regression", (None,))
+    known = torch.rand(targets.shape, generator=torch.Generator().manual_seed(1)) > 0.4
+    logits.requires_grad_()
+    got = loss(logits, torch.where(known, targets, torch.nan))
+    alone = torch.stack([loss(logits[i : i + 1, j : j + 1], targets[i : i + 1, j : j + 1]) for i, j in known.nonzero()])
+    torch.testing.assert_close(got, alone.mean())
+    got.backward()
+    assert (logits.grad[~known] == 0).all()
+    assert (logits.grad[known] != 0).all()
+
+
+def test_a_batch_without_a_known_label_has_the_loss_zero():
+    logits = torch.randn(3, 2, requires_grad=True)
+    loss = build("cross-entropy", "multi-label")(logits, torch.full((3, 2), torch.nan))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (logits.grad == 0).all()

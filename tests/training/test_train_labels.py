@@ -8,14 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, mean_squared_error, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, mean_squared_error, roc_auc_score
 
 from medloom.errors import DataError, RecipeError, TrainingError
 from medloom.models import kinds as models
+from medloom.models.image_losses import LabelsLoss, build_label_loss
 from medloom.models.labels import BINARY
 from medloom.targets import LABELS as KINDS
 from medloom.training import fit as fit_file
 from medloom.training import load_best, train
+from medloom.training.label_scores import LabelScores, rank_each
 from medloom.transforms.augment import normalise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -262,3 +264,18 @@ def test_a_last_batch_of_one_small_image_is_said_with_what_to_do(labelled, learn
     recipe = make_label_recipe(model={"name": "resnet18"}, batch_size=count - 1)
     with pytest.raises(RecipeError, match=rf"train\.batch_size: the last batch .* {count} images are trained on"):
         learn(recipe)
+
+
+def test_validation_scores_of_unknown_labels_are_those_of_the_known_ones():
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(60, 2)), (rng.random((60, 2)) < 0.4).astype(float)
+    truth[rng.random((60, 2)) < 0.3] = np.nan
+    scores = LabelScores(60, 2, 2, rank_each, torch.device("cpu"))
+    loss = build_label_loss("cross-entropy", "multi-label", (LabelsLoss, None))
+    for rows in np.split(np.arange(60), [25, 40]):
+        batch = torch.from_numpy(logits[rows]), torch.from_numpy(truth[rows])
+        scores.add(loss(*batch), *batch, np.arange(len(rows)), len(rows))
+    found, known = scores.metrics(), ~np.isnan(truth)
+    each = [roc_auc_score(truth[told, k], logits[told, k]) for k, told in enumerate(known.T)]
+    assert found["auc"] == pytest.approx(np.mean(each))
+    assert found["val_loss"] == pytest.approx(log_loss(truth[known], 1 / (1 + np.exp(-logits[known]))), rel=1e-5)

@@ -55,7 +55,8 @@ def _truth(counts: Mapping[str, Any]) -> str:
     parts: list[str] = []
     for key, value in counts.items():
         if isinstance(value, Mapping):
-            parts += [text for name, item in value.items() if (text := _named(name, item))]
+            said = " unknown" if key == "unknown" else ""
+            parts += [text for name, item in value.items() if (text := _named(f"{name}{said}", item))]
         elif key.endswith("_share") and parts:
             parts[-1] += f" ({value:.0%})"
         elif key.endswith("_samples"):

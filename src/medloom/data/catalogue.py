@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,12 @@ COLUMNS = (
     "split",
     "fold",
 )
-"""``sample_id`` and ``patient_id`` are pseudonyms; ``image`` and ``mask`` are paths inside the source and the
-only columns that may hold a patient's name. ``frame`` is the page, slice or frame of these files, counted from 0;
+"""``sample_id`` and ``patient_id`` are pseudonyms; ``image`` and ``mask`` are paths inside the source and the only
+columns that may hold a patient's name. ``frame`` is the page, slice or frame of these files, counted from 0;
 ``sha256`` is of the file, or of its hash and the page. ``foreground_px`` counts foreground pixels of the mask as it
-came; ``fold`` is -1 without folds. Without masks ``mask`` is empty and ``foreground_px`` 0; ``labels`` is a JSON list
-of numbers (the class's index, or a number for each target) and ``meta`` a JSON object of words, both empty where
-there are none."""
+came; ``fold`` is -1 without folds. Without masks ``mask`` is empty and ``foreground_px`` 0; ``labels`` is a JSON
+list of numbers (the class's index, or a number for each target; null where it is unknown) and ``meta`` a JSON object
+of words, both empty where there are none."""
 
 _LATE = ("labels", "meta")
 """Columns that a catalogue of masks may lack; empty there."""
@@ -108,10 +109,11 @@ def image_files(cell: str) -> list[str]:
 
 
 def join_labels(labels: Sequence[float] | None) -> str:
-    """Put the labels of one image into a cell; whole numbers are written as such."""
+    """Put the labels of one image into a cell; whole numbers are written as such, and null for an unknown one."""
     if labels is None:
         return ""
-    return json.dumps([int(label) if float(label).is_integer() else float(label) for label in labels])
+    known = [None if math.isnan(label) else label for label in labels]
+    return json.dumps([int(label) if label is not None and float(label).is_integer() else label for label in known])
 
 
 def join_meta(meta: Mapping[str, str]) -> str:
@@ -126,7 +128,8 @@ def labels_of(catalogue: pd.DataFrame) -> NDArray[np.float64]:
         catalogue: With the column ``labels``.
 
     Returns:
-        ``(N, T)`` float64: the class's index where T is 1 and there are classes, else a number for each target.
+        ``(N, T)`` float64: the class's index where T is 1 and there are classes, else a number for each target. NaN
+        where a label is unknown.
 
     Raises:
         DataError: If a sample has no labels, or another number of them than the first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -16,7 +17,17 @@ from medloom.data.metadata import as_number, is_blank
 from medloom.data.splits.given import SPLITS
 from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import LabelRule, ReportPictures, Truth
-from medloom.data.words import LabelError, class_of, clean, in_order, joined_note, plain, spelling_notes, spellings
+from medloom.data.words import (
+    LabelError,
+    class_of,
+    clean,
+    in_order,
+    is_minus_one,
+    joined_note,
+    plain,
+    spelling_notes,
+    spellings,
+)
 from medloom.errors import DataError, RecipeError
 from medloom.files import write_bytes
 from medloom.recipe import LabelsRecipe, Recipe
@@ -37,6 +48,12 @@ __all__ = [
 
 Floats64 = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.bool_]
+
+_BLANK = {"mask": math.nan, "negative": 0.0}
+"""What a blank is as a number, by ``LabelRule.blank``."""
+
+_UNCERTAIN = {"mask": math.nan, "negative": 0.0, "positive": 1.0}
+"""What -1 is as a number, by ``LabelRule.uncertain``."""
 
 _SHOWN = 12
 _FEWEST_PATIENTS = 2
@@ -81,13 +98,13 @@ class Labels(Truth):
         """
 
     @abstractmethod
-    def numbers(self, words: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> tuple[float, ...]:
-        """Return the label of one sample.
+    def numbers(self, words: Sequence[str], names: Sequence[str], rule: LabelRule) -> tuple[float, ...]:
+        """Return the label of one sample; NaN where it is unknown.
 
         Args:
             words: One for each column, as ``clean`` leaves them.
             names: The names of the target.
-            columns: The names of the columns.
+            rule: The names of the columns, and what blanks and -1 mean.
 
         Raises:
             LabelError: Saying what is wrong with the first word that does not fit.
@@ -101,6 +118,10 @@ class Labels(Truth):
     def strata_of(self, labels_nt: Floats64) -> list[str]:
         """Return the stratum that each sample is balanced by."""
 
+    def uncertain(self, rule: LabelRule) -> str | None:
+        """Return what -1 means, ``mask``, ``negative``, ``positive`` or ``error``; None where it is but a number."""
+        return None
+
     def notes(self, counts: Mapping[str, int], names: Sequence[str]) -> tuple[str, ...]:
         """Return what a user should know about how words were understood."""
         return ()
@@ -111,7 +132,7 @@ class Labels(Truth):
     def label_rule(self, recipe: Recipe) -> LabelRule:
         """Return what the recipe's ``target`` says."""
         target = LabelsRecipe.of(recipe).target
-        return LabelRule(target.columns, target.kind, target.given_classes)
+        return LabelRule(target.columns, target.kind, target.given_classes, target.blank, target.minus_one)
 
     def array_pattern(self, recipe: Recipe) -> tuple[str, str]:
         """Return the pattern of a vector of labels, and its key."""
@@ -126,13 +147,17 @@ class Labels(Truth):
         return self.strata_of(labels_of(catalogue))
 
     def counts(self, part: pd.DataFrame, target: Target) -> dict[str, Any]:
-        """Return ``classes`` with the number of samples that have each."""
-        members = self.members(_labels(part), target.names)
-        return {"classes": dict(zip(target.names, members.sum(axis=0).tolist(), strict=True))}
+        """Return ``classes`` with the number of samples that have each, and ``unknown`` where labels are unknown."""
+        labels = _labels(part)
+        members, unknown = self.members(labels, target.names), np.isnan(labels).sum(axis=0).tolist()
+        counts = {"classes": dict(zip(target.names, members.sum(axis=0).tolist(), strict=True))}
+        # Of one class for the image there is one number, and an image of which it is unknown was left out.
+        return {**counts, "unknown": dict(zip(target.names, unknown, strict=True))} if any(unknown) else counts
 
     def warnings(self, catalogue: pd.DataFrame, target: Target) -> list[str]:
         """Return a sentence for each part that is empty, lacks a name, or has another share of it than the whole."""
-        members = self.members(_labels(catalogue), target.names)
+        labels = _labels(catalogue)
+        members, known = self.members(labels, target.names), ~np.isnan(labels)
         splits, patients = catalogue["split"].to_numpy(), catalogue["patient_id"].to_numpy()
         warnings = []
         for split in SPLITS:
@@ -142,7 +167,8 @@ class Labels(Truth):
                 continue
             for index in range(members.shape[1]):
                 few = len(np.unique(patients[here & members[:, index]]))
-                text = self._warning(split, target.names[index], few, members[here, index], members[:, index])
+                told = known[:, min(index, known.shape[1] - 1)]  # of one class for the image there is one number
+                text = self._warning(split, target.names[index], few, members[here & told, index], members[told, index])
                 # Of two classes the second says for both that their share is another.
                 if text and (few < _FEWEST_PATIENTS or index == 1 or KINDS[self.kind].most != 2):
                     warnings.append(text)
@@ -153,7 +179,7 @@ class Labels(Truth):
         if patients < _FEWEST_PATIENTS:
             which = "No patient" if patients == 0 else "Only one patient"
             return f"{which} in {split} has the label {name}: metrics on it say nothing there."
-        share, whole = int(here.sum()) / len(here), float(everywhere.mean())
+        share, whole = float(here.mean()), float(everywhere.mean())
         if abs(share - whole) > _SHARE_TOLERANCE:
             return f"{share:.0%} of the samples in {split} have the label {name}, {whole:.0%} of all."
         return ""
@@ -214,13 +240,19 @@ class OneClass(Labels):
             raise DataError(f"target.kind is {self.kind} and there are {len(classes)} classes: {named}")
         return classes
 
-    def numbers(self, words: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> tuple[float, ...]:
+    def uncertain(self, rule: LabelRule) -> str | None:
+        """Return what the recipe says; a class may as well be called -1."""
+        return rule.uncertain
+
+    def numbers(self, words: Sequence[str], names: Sequence[str], rule: LabelRule) -> tuple[float, ...]:
         """Return the class's index."""
         (word,) = words
+        if rule.uncertain is not None and is_minus_one(word):
+            return (_UNCERTAIN[rule.uncertain],)
         if word in names:
             return (float(names.index(word)),)
         if is_blank(word):
-            raise LabelError(f"no label in {columns[0]}")
+            return (_of_blank(rule, f"no label in {rule.columns[0]}"),)
         name = class_of(word, names)
         if name is not None:
             return (float(names.index(name)),)
@@ -247,13 +279,13 @@ class _Columns(Labels):
         """Return the columns."""
         return rule.columns
 
-    def numbers(self, words: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> tuple[float, ...]:
+    def numbers(self, words: Sequence[str], names: Sequence[str], rule: LabelRule) -> tuple[float, ...]:
         """Return a number for each column."""
-        return tuple(self._number(word, column) for word, column in zip(words, columns, strict=True))
+        return tuple(self._number(word, column, rule) for word, column in zip(words, rule.columns, strict=True))
 
-    def _number(self, word: str, column: str) -> float:
+    def _number(self, word: str, column: str, rule: LabelRule) -> float:
         if is_blank(word):
-            raise LabelError(f"no value for target {column}")
+            return _of_blank(rule, f"no value for target {column}")
         value = as_number(word)
         if value is None:
             raise LabelError(f"target {column} is no finite number")
@@ -268,8 +300,8 @@ class Numbers(_Columns):
         return np.zeros((len(labels_nt), 0), np.bool_)
 
     def strata_of(self, labels_nt: Floats64) -> list[str]:
-        """Return the fifth of all samples in which the first measurement lies."""
-        borders = np.quantile(labels_nt[:, 0], np.arange(1, _QUANTILES) / _QUANTILES)
+        """Return the fifth of all samples in which the first measurement lies, or the last where it is unknown."""
+        borders = np.nanquantile(labels_nt[:, 0], np.arange(1, _QUANTILES) / _QUANTILES)
         return [str(place) for place in np.searchsorted(borders, labels_nt[:, 0], side="right")]
 
     def counts(self, part: pd.DataFrame, target: Target) -> dict[str, Any]:
@@ -279,12 +311,17 @@ class Numbers(_Columns):
 
     def examples(self, train: pd.DataFrame, target: Target) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
         """Yield one row, from the least to the greatest."""
-        order = np.argsort(_labels(train)[:, 0], kind="stable")
+        values = _labels(train)[:, 0]
+        order = np.argsort(values, kind="stable")[: np.count_nonzero(~np.isnan(values))]
         yield "from the least to the greatest", order[evenly(len(order), _CLASS_SAMPLES)]
 
 
 class SeveralLabels(_Columns):
     """Any of several labels, each 0 or 1."""
+
+    def uncertain(self, rule: LabelRule) -> str:
+        """Return what the recipe says; without a word -1 is unknown, as CheXpert writes uncertain labels."""
+        return rule.uncertain or "mask"
 
     def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
         """Return which sample has which label."""
@@ -292,16 +329,27 @@ class SeveralLabels(_Columns):
 
     def strata_of(self, labels_nt: Floats64) -> list[str]:
         """Return the rarest label that a sample has, or -1."""
-        rarest = np.argsort(labels_nt.sum(axis=0), kind="stable")
+        rarest = np.argsort(np.nansum(labels_nt, axis=0), kind="stable")
         positive = labels_nt[:, rarest] > 0
         found = np.where(positive.any(axis=1), rarest[positive.argmax(axis=1)], -1)
         return [str(label) for label in found]
 
-    def _number(self, word: str, column: str) -> float:
-        value = super()._number(word, column)
-        if value not in (0.0, 1.0):
+    def _number(self, word: str, column: str, rule: LabelRule) -> float:
+        if is_minus_one(word):
+            if (uncertain := self.uncertain(rule)) not in _UNCERTAIN:
+                raise LabelError(f"target {column} is -1; expected 0 or 1, or let target.uncertain say what it means")
+            return _UNCERTAIN[uncertain]
+        value = super()._number(word, column, rule)
+        if not math.isnan(value) and value not in (0.0, 1.0):
             raise LabelError(f"target {column} is neither 0 nor 1")
         return value
+
+
+def _of_blank(rule: LabelRule, missing: str) -> float:
+    """What a blank means."""
+    if rule.blank not in _BLANK:
+        raise LabelError(f"{missing}; expected one, or let target.blank say what a blank means")
+    return _BLANK[rule.blank]
 
 
 def _labels(part: pd.DataFrame) -> Floats64:
@@ -309,7 +357,8 @@ def _labels(part: pd.DataFrame) -> Floats64:
 
 
 def _moments(column: Floats64) -> dict[str, float | None]:
-    values = (column.mean(), column.std(), column.min(), column.max()) if len(column) else (None,) * 4
+    known = column[~np.isnan(column)]
+    values = (known.mean(), known.std(), known.min(), known.max()) if len(known) else (None,) * 4
     return {
         key: None if value is None else round(float(value), 6)
         for key, value in zip(("mean", "std", "min", "max"), values, strict=True)

@@ -31,11 +31,16 @@ class LabelRule:
         columns: Columns of the label file, or names of the entries of a vector.
         kind: Kind of answer; any other word, such as ``auto``, lets the labels decide.
         classes: Classes in order; empty: as found, sorted.
+        blank: What a blank means: ``error``, ``mask`` or ``negative``.
+        uncertain: What -1 means: ``mask``, ``negative``, ``positive`` or ``error``; None: of several labels ``mask``,
+            else nothing but a number.
     """
 
     columns: tuple[str, ...] = ("level",)
     kind: str = "auto"
     classes: tuple[str, ...] = ()
+    blank: str = "error"
+    uncertain: str | None = None
 
 
 @dataclass(frozen=True)

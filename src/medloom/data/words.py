@@ -17,6 +17,7 @@ __all__ = [
     "clean",
     "folded",
     "in_order",
+    "is_minus_one",
     "joined_note",
     "joined_words",
     "plain",
@@ -97,6 +98,11 @@ def joined_note(counts: Mapping[str, int]) -> Iterator[str]:
             "own. Where an image may have several labels, write a column of 0 and 1 for each of them; see "
             "target.columns and target.kind=multi-label."
         )
+
+
+def is_minus_one(word: str) -> bool:
+    """Whether a word is the number -1, which stands for an uncertain label in some sets."""
+    return as_number(word) == -1.0
 
 
 def in_order(word: str) -> tuple[float, str]:

@@ -32,17 +32,17 @@ __all__ = [
 
 
 class _ImageLoss(nn.Module):
-    """A loss over labels of whole images, always in float32: the mean over the images and their labels."""
+    """A loss over labels of whole images, always in float32: the mean over the images and their known labels."""
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss.
 
         Args:
             logits: ``(N, K)``, any float dtype.
-            targets: ``(N, T)`` float32; see the class.
+            targets: ``(N, T)`` float32; see the class. NaN where a label is unknown: it counts nowhere.
 
         Returns:
-            Scalar, float32.
+            Scalar, float32; 0 where no label is known.
 
         Raises:
             ValueError: If the shapes do not belong together.
@@ -51,7 +51,11 @@ class _ImageLoss(nn.Module):
         if tuple(targets.shape) != expected:
             raise ValueError(f"expected targets of shape {expected}; got {tuple(targets.shape)}")
         with torch.autocast(logits.device.type, enabled=False):
-            return self._each(logits.float(), targets.float()).mean()
+            known = ~targets.isnan()
+            # A number in the place of NaN: a gradient that is multiplied by zero would still be NaN.
+            values = self._each(logits.float(), torch.where(known, targets, 0.0).float())
+            known = known.reshape(values.shape)
+            return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
 
     def _width(self, logits: Tensor) -> int:
         """T, the numbers in the targets of an image."""

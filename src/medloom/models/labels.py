@@ -81,7 +81,7 @@ class NumberModels(LabelModels):
     def standardise(self, network: Network, truth: Truth | None) -> None:
         """Let the network answer in the unit of the numbers, so that training need not find their size."""
         if truth is not None:
-            network.standardise(torch.from_numpy(truth.mean(axis=0)), torch.tensor(_deviations(truth)))
+            network.standardise(torch.from_numpy(np.nanmean(truth, axis=0)), torch.tensor(_deviations(truth)))
 
 
 def _classifier(
@@ -131,7 +131,7 @@ def _class_counts(target: Target, truth: Truth | None) -> list[int] | None:
 
 def _deviations(truth: Truth) -> list[float]:
     """Of each number over the training images; 1 for one that never changes."""
-    return [float(value) or 1.0 for value in truth.std(axis=0)]
+    return [float(value) or 1.0 for value in np.nanstd(truth, axis=0)]
 
 
 BINARY = LabelModels(_sides)

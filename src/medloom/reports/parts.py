@@ -32,7 +32,7 @@ def _truth(counts: Mapping[str, Facts]) -> tuple[list[str], list[list[str]]]:
     parts = list(counts.values())
     if any(one.get("classes") for one in parts):
         names = list(dict.fromkeys(name for one in parts for name in one.get("classes", {})))
-        return names, [[number(one.get("classes", {}).get(name, 0)) for name in names] for one in parts]
+        return names, [[_with_class(one, name) for name in names] for one in parts]
     if all(one.get("targets") for one in parts):
         names = [f"{name}: mean (range)" for name in parts[0]["targets"]]
         return names, [[mean_range(facts) for facts in one["targets"].values()] for one in parts]
@@ -40,3 +40,9 @@ def _truth(counts: Mapping[str, Facts]) -> tuple[list[str], list[list[str]]]:
         cells = [[number(one["foreground_samples"]), percent(one["foreground_share"])] for one in parts]
         return ["With foreground", "Share"], cells
     return [], [[] for _ in parts]
+
+
+def _with_class(part: Facts, name: str) -> str:
+    """How many samples have a class, and of how many that is not known."""
+    unknown = part.get("unknown", {}).get(name, 0)
+    return number(part.get("classes", {}).get(name, 0)) + (f" ({number(unknown)} unknown)" if unknown else "")

@@ -14,6 +14,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from medloom.metrics.ranking import average_precision, roc_auc
+from medloom.metrics.weights import divide
 
 __all__ = ["LabelMetrics", "LabelScores", "no_metrics", "rank_classes", "rank_each"]
 
@@ -48,7 +49,7 @@ class LabelScores:
         Args:
             loss: Its mean loss.
             logits: ``(N, K)``.
-            truth: ``(N, T)``.
+            truth: ``(N, T)``; NaN where a label is unknown.
             picks: Positions in the batch, ``(N,)``.
             whole: Samples of the batch, over all processes.
         """
@@ -65,12 +66,16 @@ class LabelScores:
         """Return every metric; NaN where the samples do not have what it takes, such as a second class."""
         table = self.sums[: self._seen].cpu().numpy()
         logits, truth = table[:, : self.outputs], table[:, self.outputs : -1]
-        return {"val_loss": float(table[:, -1].mean()), **self._measure(logits, truth)}
+        # A batch's loss is the mean over its known labels, so it weighs as much as there are of them.
+        known = np.count_nonzero(~np.isnan(truth), axis=1)
+        return {"val_loss": float(divide(table[:, -1] @ known, known.sum())), **self._measure(logits, truth)}
 
 
 def rank_each(logits: Floats64, truth: Floats64) -> dict[str, float]:
     """Return ``auc`` and ``average_precision``, means over outputs of which each is a yes or no."""
-    return _ranking((truth[:, index].astype(np.int64), logits[:, index]) for index in range(logits.shape[1]))
+    known = ~np.isnan(truth)
+    columns = [(truth[told, index], logits[told, index]) for index, told in enumerate(known.T)]
+    return _ranking((column.astype(np.int64), scores) for column, scores in columns)
 
 
 def rank_classes(logits: Floats64, truth: Floats64) -> dict[str, float]:

@@ -41,7 +41,7 @@ class LabelTruth:
 
     Args:
         sample_ids: ``(M,)``.
-        labels: ``(M, T)``: a class index, or a number for each target.
+        labels: ``(M, T)``: a class index, or a number for each target; NaN where it is unknown.
         metadata: ``(M, F)``, encoded; F may be 0.
     """
 
@@ -116,7 +116,7 @@ class LabelTraining:
     def check(self, samples: Samples, validation_rows: Rows, monitor: str) -> None:
         """Raise if a ranking is monitored and there is nothing to rank."""
         truth = samples.truth[validation_rows]
-        if monitor in ("auc", "average_precision") and (truth == truth[:1]).all():
+        if monitor in ("auc", "average_precision") and not any(_several(column) for column in truth.T):
             raise DataError(f"train.monitor is {monitor} and validation has one class only; take loss")
 
     def task(self, recipe: Recipe, validation: int) -> LabelTask:
@@ -145,6 +145,11 @@ class LabelTraining:
     def views(self, recipe: Recipe, store: PixelStore) -> Callable[[int], list[View]]:
         """Return a function that shows a row."""
         return image_views(self.augment(recipe), store, recipe.train.seed)
+
+
+def _several(column: NDArray[Any]) -> bool:
+    """Whether labels, as far as they are known, differ."""
+    return len(np.unique(column[~np.isnan(column)])) > 1
 
 
 BINARY = LabelTraining(rank_each)

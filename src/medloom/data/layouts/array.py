@@ -97,7 +97,7 @@ class ArrayVectors(Arrays):
         """
         listing = super().find(names, read)
         problems: list[Problem] = list(listing.problems)
-        found: list[tuple[Item, list[str]]] = []
+        found: list[tuple[Item, list[str]]] = []  # each with its array as the mask
         for item in listing.items:
             try:
                 vector = read_vector(read(item.mask), len(self._rule.columns))
@@ -106,7 +106,7 @@ class ArrayVectors(Arrays):
                 detail = (reason or "cannot be read").removeprefix(f"{item.mask}: ")
                 problems.append(Problem("label", item.mask, detail))
                 continue
-            found.append((replace(item, mask=""), [repr(number) for number in vector]))
+            found.append((item, [repr(number) for number in vector]))
         return self._labelled(found, problems, listing.notes)
 
     def _labelled(
@@ -118,9 +118,9 @@ class ArrayVectors(Arrays):
         items = []
         for item, words in found:
             try:
-                items.append(replace(item, labels=meaning.numbers(words)))
+                items.append(replace(item, mask="", labels=meaning.numbers(words)))
             except LabelError as error:
-                problems.append(Problem("label", item.images[0], str(error)))
+                problems.append(Problem("label", item.mask, str(error)))
         return meaning.listing(items, problems, notes)
 
 
@@ -143,7 +143,7 @@ def read_vector(data: bytes, count: int) -> list[float]:
         count: How many numbers it must hold.
 
     Returns:
-        The numbers, all finite.
+        The numbers, finite or NaN, which is a blank.
 
     Raises:
         LabelError: If it is no such vector.
@@ -155,6 +155,6 @@ def read_vector(data: bytes, count: int) -> list[float]:
     if vector.shape != (count,):
         raise LabelError(f"the array has the shape {vector.shape}; expected ({count},), a number for each target")
     numbers = vector.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        raise LabelError("the array holds NaN or infinite numbers")
+    if np.isinf(numbers).any():
+        raise LabelError("the array holds infinite numbers")
     return [float(number) for number in numbers]

@@ -49,7 +49,8 @@ class Item:
         sample: The sample's real name, unique within the patient.
         images: Path of the image, or one path for each channel; empty where zeros stand in.
         mask: Path of the mask; empty where there is none.
-        labels: For images without a mask: the class's index, or a number for each target.
+        labels: For images without a mask: the class's index, or a number for each target; NaN where
+            it is unknown.
         meta: Metadata and group columns as text, blanks kept.
         published: ``train``, ``validation`` or ``test`` where the files come in a split.
         page: Page, slice or frame of the files, counted from 0; None where each file is taken for one image.

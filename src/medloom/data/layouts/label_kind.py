@@ -32,7 +32,7 @@ def found_kind(counts: Mapping[str, int], rule: LabelRule) -> str:
     One column: two different words or whole numbers are binary, several words multi-class. Numbers with fractions, and
     many different whole ones, are for regression, also where they are written as ages are in some tables: ``35.0``.
     Three or more whole numbers that may be grades as well as counts are neither: the recipe must say. Several columns
-    of 0 and 1 are multi-label, of fractions for regression.
+    of 0 and 1, and -1 where it is uncertain, are multi-label, of fractions for regression.
 
     Args:
         counts: How often each word comes, blanks left out.
@@ -88,10 +88,13 @@ def _kind_of_numbers(counts: Mapping[str, int], numbers: Iterable[float], column
 
 def _either(column: str, counts: Mapping[str, int], what: str) -> DataError:
     """Two readings of one column of numbers."""
+    uncertain = ""
+    if {as_number(word) for word in counts} == {-1.0, 0.0, 1.0}:
+        uncertain = "; target.uncertain=mask if -1 stands for an uncertain label"
     return DataError(
         f"the labels in {column} are {what} ({_listed(counts)}), which may be classes or measurements. Say which: "
         "target.kind=multi-class for classes such as grades, target.kind=regression for measurements such as counts "
-        "or ages"
+        "or ages" + uncertain
     )
 
 
@@ -106,7 +109,7 @@ def _kind_of_classes(count: int) -> str:
 
 def _kind_of_several(counts: Mapping[str, int], rule: LabelRule) -> str:
     values = {as_number(word) for word in counts}
-    if values <= {0.0, 1.0}:
+    if values <= {0.0, 1.0, -1.0}:
         return "multi-label"
     known = {value for value in values if value is not None}
     if all(value.is_integer() for value in known) and len(known) < _MANY:

@@ -6,9 +6,12 @@ understood by the same rules.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from medloom.data.kinds import KINDS
 from medloom.data.labels import Labels
@@ -16,12 +19,23 @@ from medloom.data.layouts.base import Item, Listing, Problem
 from medloom.data.layouts.label_kind import found_kind
 from medloom.data.metadata import is_blank
 from medloom.data.truth import ANY_LABELS, LabelRule
-from medloom.data.words import LabelError, clean
+from medloom.data.words import LabelError, clean, is_minus_one
 from medloom.errors import DataError, RecipeError
 from medloom.recipe import LabelsRecipe
 from medloom.targets import Target
+from medloom.wording import counted
 
 __all__ = ["ANY_LABELS", "LabelError", "LabelRule", "Meaning", "clean", "refuse_columns", "understand"]
+
+
+_FEW_BLANKS, _FEW_SHARE = 10, 0.05
+"""More blank labels than this, and than this share, are no slips, each to be named with its line."""
+
+_MEANT = {
+    "mask": "left out of the loss and the metrics",
+    "negative": "taken for negative",
+    "positive": "taken for positive",
+}
 
 
 @dataclass(frozen=True)
@@ -31,12 +45,14 @@ class Meaning:
     Args:
         target: What is predicted; of two classes, the second is the positive one.
         columns: Names of the columns or of the vector's entries.
-        notes: Which words were taken for a class that is written otherwise.
+        notes: Which words were taken for a class that is written otherwise, and what blanks and -1 were taken for.
+        rule: What the recipe says.
     """
 
     target: Target
     columns: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), repr=False)
+    rule: LabelRule = field(default=ANY_LABELS, repr=False)
 
     def numbers(self, words: Sequence[str]) -> tuple[float, ...]:
         """Return the label of one sample.
@@ -45,16 +61,23 @@ class Meaning:
             words: One for each column, as :func:`clean` leaves them.
 
         Returns:
-            The class's index, or a number for each column.
+            The class's index, or a number for each column; NaN where it is unknown.
 
         Raises:
             LabelError: Saying what is wrong with the first word that does not fit.
         """
-        return Labels.of(KINDS[self.target.kind]).numbers(words, self.target.names, self.columns)
+        return Labels.of(KINDS[self.target.kind]).numbers(words, self.target.names, self.rule)
 
     def listing(self, items: Iterable[Item], problems: Iterable[Problem], notes: Iterable[str]) -> Listing:
-        """Return what a layout found, with what its labels mean."""
-        return Listing(tuple(items), tuple(problems), (*notes, *self.notes), self.target)
+        """Return what a layout found, with what its labels mean; images without any known label are left out."""
+        found = list(items)
+        told = [item for item in found if not all(map(math.isnan, item.labels or ()))]
+        left = len(found) - len(told)
+        if left and not told:
+            raise DataError("no image has a known label; look at target.columns, target.blank and target.uncertain")
+        images = counted(left, "image has", "images have")
+        said = (f"{images} no known label and {'is' if left == 1 else 'are'} left out",) if left else ()
+        return Listing(tuple(told), tuple(problems), (*notes, *self.notes, *said), self.target)
 
 
 def understand(rows: Sequence[Sequence[str]], rule: LabelRule) -> Meaning:
@@ -80,13 +103,15 @@ def understand(rows: Sequence[Sequence[str]], rule: LabelRule) -> Meaning:
     """
     if rule.kind in KINDS:
         _check_columns(rule)
-    counts = Counter(word for row in rows for word in row if not is_blank(word))
+    counts = Counter(word for row in rows for word in row if not _says_nothing(word, rule))
     if not counts:
         raise DataError("no sample has a label; look at target.columns")
+    _check_blanks(rows, rule)
     kind = rule.kind if rule.kind in KINDS else found_kind(counts, rule)
     labels = Labels.of(KINDS[kind])
     target = Target(kind, labels.names(counts, rule))
-    return Meaning(target, rule.columns, labels.notes(counts, target.names))
+    notes = (*labels.notes(counts, target.names), *_unknown_notes(rows, rule, labels.uncertain(rule)))
+    return Meaning(target, rule.columns, notes, rule)
 
 
 def refuse_columns(recipe: LabelsRecipe) -> None:
@@ -103,3 +128,33 @@ def refuse_columns(recipe: LabelsRecipe) -> None:
 def _check_columns(rule: LabelRule) -> None:
     if Labels.of(KINDS[rule.kind]).one_class and len(rule.columns) > 1:
         raise RecipeError(f"target.kind: {rule.kind} takes one column; target.columns has {len(rule.columns)}")
+
+
+def _says_nothing(word: str, rule: LabelRule) -> bool:
+    """Whether a word is no label: blank, or an uncertain one."""
+    return is_blank(word) or (rule.uncertain is not None and is_minus_one(word))
+
+
+def _check_blanks(rows: Sequence[Sequence[str]], rule: LabelRule) -> None:
+    """Stop where many labels are blank, which is no slip, and at columns without any label."""
+    blank = np.array([[is_blank(word) for word in row] for row in rows])
+    empty = [name for name, column in zip(rule.columns, blank.T, strict=True) if column.all()]
+    if empty:
+        raise DataError(f"no sample has a label in {', '.join(empty)}; take it out of target.columns")
+    if rule.blank == "error" and blank.sum() > max(_FEW_BLANKS, _FEW_SHARE * blank.size):
+        negative = "" if len(rule.columns) == 1 else ", target.blank=negative if it means that the label is not there"
+        raise DataError(
+            f"{int(blank.sum()):,} of {counted(blank.size, 'label')} are blank. Say what a blank means: "
+            f"target.blank=mask if it is unknown and should count neither in training nor in the metrics{negative}"
+        )
+
+
+def _unknown_notes(rows: Sequence[Sequence[str]], rule: LabelRule, uncertain: str | None) -> Iterator[str]:
+    """Say how many labels are blank or -1, and what they were taken for."""
+    for what, said, key, meaning in (
+        (is_blank, "blank", "blank", rule.blank),
+        (is_minus_one, "-1, uncertain,", "uncertain", uncertain),
+    ):
+        count = sum(what(word) for row in rows for word in row)
+        if count and meaning in _MEANT:
+            yield f"{counted(count, 'label is', 'labels are')} {said} and {_MEANT[meaning]} (target.{key}={meaning})"

@@ -41,8 +41,7 @@ class Binary(Thresholded):
 
     def questions(self, cases: pd.DataFrame) -> list[Question]:
         """Return the only question: whether a case is positive."""
-        truth, score, decision = (cases[name].to_numpy() for name in self.columns)
-        return [Question(self.positive, truth == 1, score.astype(float), decision == 1)]
+        return [Question.asked(self.positive, *(cases[name] for name in self.columns))]
 
     def statistics(self, cases: pd.DataFrame) -> Measure:
         """Return the metrics of the question."""

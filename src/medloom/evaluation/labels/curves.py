@@ -44,11 +44,12 @@ def curves(question: Question, weights: Floats64) -> dict[str, Floats64]:
 
     Args:
         question: The question.
-        weights: How often each case counts, (B, N).
+        weights: How often each case of the table counts, (B, N).
 
     Returns:
         Arrays (B, ...) by name: rates at the thresholds, and at fixed places of the other axis for the bands.
     """
+    weights = question.of(weights)
     hits, wrong = counts_at(question.truth, question.score, curve_thresholds(question), weights)
     positive, negative = weights @ question.truth, weights @ ~question.truth
     with np.errstate(invalid="ignore", divide="ignore"):

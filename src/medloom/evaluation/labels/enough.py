@@ -67,22 +67,27 @@ def basis_of_classes(questions: Sequence[Question]) -> Basis:
     return Basis({}, cases, {**_too_few(cases), **lacks})
 
 
-def basis_of_labels(questions: Sequence[Question], means: Iterable[str]) -> Basis:
+def basis_of_labels(questions: Sequence[Question], means: Iterable[str], whole: int, cases: int) -> Basis:
     """Return what the metrics over several labels stand on.
 
     Args:
         questions: Whether each label is there.
         means: The metrics that are means over the labels that have enough cases.
+        whole: How many cases have no unknown label.
+        cases: How many cases there are.
     """
-    cases, each = len(questions[0].truth), [basis_of_question(question).lacks for question in questions]
-    lacks, notes = _too_few(cases), {}
+    each = [basis_of_question(question).lacks for question in questions]
+    lacks: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    if whole < FEWEST_CASES:
+        lacks["exact_match"] = counted(whole, "case with every label known", "cases with every label known")
     for name in means:
         few = [lacking[name] for lacking in each if name in lacking]
         if len(few) == len(each):
             lacks[name] = few[0] if len(few) == 1 else f"too few cases of each of {len(few)} labels"
         elif few:
             notes[name] = f"mean over {len(each) - len(few)} of {len(each)} labels; too few cases of the others"
-    return Basis({}, cases, lacks, notes)
+    return Basis({"exact_match": whole}, cases, lacks, notes)
 
 
 def basis_of_numbers(cases: int) -> Basis:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medloom.data import labels_of, meta_of
@@ -132,7 +133,8 @@ class Labels(Measured, ABC):
         table = rows[["sample_id", "patient_id", "split"]].reset_index(drop=True)
         truth, meta = labels_of(rows), meta_of(rows)
         for index, name in enumerate(self.truth_columns):
-            table[name] = truth[:, index].astype(int) if self.probabilities else truth[:, index]
+            known = not np.isnan(truth[:, index]).any()
+            table[name] = truth[:, index].astype(int) if self.probabilities and known else truth[:, index]
         for index, name in enumerate(self.score_columns):
             table[name] = [float(score[index]) for score in scores]
         for group in groups:

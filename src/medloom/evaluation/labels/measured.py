@@ -155,6 +155,8 @@ class Measured(ABC):
         return pooled.reset_index().assign(sample_id=pooled.index.to_numpy())
 
     def _wrong(self, column: pd.Series[Any], name: str) -> list[str]:
+        if name in self.truth_columns:
+            column = column.dropna()  # a truth that is not known
         values = pd.to_numeric(column, errors="coerce").to_numpy(float)
         if not np.isfinite(values).all():
             return [f"column {name} has {np.count_nonzero(~np.isfinite(values))} blanks or values that are no numbers"]

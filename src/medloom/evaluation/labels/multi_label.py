@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medloom import metrics
 from medloom.evaluation.family import Choice, Facts
@@ -63,12 +64,7 @@ class MultiLabel(Thresholded):
     def questions(self, cases: pd.DataFrame) -> list[Question]:
         """Return whether each label is there."""
         return [
-            Question(
-                name,
-                cases[f"truth_{index}"].to_numpy() == 1,
-                cases[f"score_{index}"].to_numpy(float),
-                cases[f"decision_{index}"].to_numpy() == 1,
-            )
+            Question.asked(name, *(cases[f"{column}_{index}"] for column in ("truth", "score", "decision")))
             for index, name in enumerate(self.target.names)
         ]
 
@@ -79,7 +75,8 @@ class MultiLabel(Thresholded):
             [question_measure(one) for one in questions],
             [basis_of_question(one).lacks for one in questions],
         )
-        right = np.logical_and.reduce([one.truth == one.decision for one in questions]).astype(float)
+        whole = self._whole(cases)
+        right = (cases[self.truth_columns].to_numpy() == cases[self.decision_columns].to_numpy()).all(axis=1)[whole]
 
         def measure(weights: Floats64) -> dict[str, Floats64]:
             found = [each(weights) for each in measures]
@@ -89,13 +86,13 @@ class MultiLabel(Thresholded):
                 )
                 for name in _MEANS
             }
-            return {**means, "exact_match": metrics.weighted_mean(right, weights)}
+            return {**means, "exact_match": metrics.weighted_mean(right.astype(float), weights[:, whole])}
 
         return measure
 
     def basis(self, cases: pd.DataFrame) -> Basis:
         """Return how many cases count; a mean is over the labels that have enough of them, and says over how many."""
-        return basis_of_labels(self.questions(cases), _MEANS)
+        return basis_of_labels(self.questions(cases), _MEANS, int(self._whole(cases).sum()), len(cases))
 
     def constant_answer(self, constant: pd.DataFrame) -> str:
         """Return what a constant answer of several labels is."""
@@ -119,9 +116,14 @@ class MultiLabel(Thresholded):
         """The heat map is that of the label that was wrong."""
         return "what speaks for the label in question"
 
+    def _whole(self, cases: pd.DataFrame) -> NDArray[np.bool_]:
+        """Cases of which every label is known, (N,)."""
+        return np.asarray(cases[self.truth_columns].notna().to_numpy().all(axis=1))
+
     def _of_label(self, cases: pd.DataFrame, index: int, name: str) -> pd.DataFrame:
         """Cases that have one of several labels and were not given it, or the reverse."""
-        wrong = cases[cases[f"truth_{index}"] != cases[f"decision_{index}"]]
+        known = cases[cases[f"truth_{index}"].notna()]
+        wrong = known[known[f"truth_{index}"] != known[f"decision_{index}"]]
         given = wrong[f"decision_{index}"].to_numpy(int) == 1
         score = wrong[f"score_{index}"].to_numpy(float)
         truth, decision = np.where(given, f"not {name}", name), np.where(given, name, f"not {name}")

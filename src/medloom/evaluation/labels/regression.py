@@ -65,7 +65,7 @@ class Regression(Labels):
 
     def basis(self, cases: pd.DataFrame) -> Basis:
         """Return how many cases count."""
-        return basis_of_numbers(len(cases))
+        return basis_of_numbers(int(cases[self.truth_columns].notna().sum().min()))
 
     def constant(self, cases: pd.DataFrame) -> pd.DataFrame:
         """Give every case the mean of each target."""
@@ -112,7 +112,7 @@ class Regression(Labels):
             with several targets comes once for each.
         """
         values = np.asarray(known, float)
-        spread, size = values.std(axis=0), np.abs(values).max(axis=0)
+        spread, size = np.nanstd(values, axis=0), np.nanmax(np.abs(values), axis=0)
         units = np.where(spread > 1e-12 * size, spread, 1.0)  # a constant has no spread
         pairs = enumerate(self._pairs(cases))
         found = [self._of_number(cases["sample_id"], index, *pair, float(units[index])) for index, pair in pairs]
@@ -141,7 +141,7 @@ class Regression(Labels):
         spreads = np.abs(predicted - truth) / spread
         captions = [self._caption(index, *values) for values in zip(truth, predicted, spreads, strict=True)]
         columns = {"sample_id": samples.to_numpy(), "caption": captions, "by": spreads, "output": index}
-        found: pd.DataFrame = pd.DataFrame(columns).loc[predicted != truth]
+        found: pd.DataFrame = pd.DataFrame(columns).loc[(predicted != truth) & ~np.isnan(truth)]
         return found
 
     def _caption(self, index: int, truth: float, predicted: float, spreads: float) -> str:
@@ -152,8 +152,10 @@ class Regression(Labels):
 
 def _facts(truth: Floats64, predicted: Floats64, sampler: Sampler) -> Facts:
     """The metrics of one target beside those of its mean."""
-    mean = np.full(len(truth), truth.mean() if len(truth) else 0.0)
+    known = truth[~np.isnan(truth)]
+    mean = np.full(len(truth), known.mean() if len(known) else 0.0)
+    basis = basis_of_numbers(len(known))
     return {
-        "metrics": sampler.metrics(value_measure(truth, predicted), basis_of_numbers(len(truth))),
-        "baselines": compared(sampler.metrics(value_measure(truth, mean), basis_of_numbers(len(truth)))),
+        "metrics": sampler.metrics(value_measure(truth, predicted), basis),
+        "baselines": compared(sampler.metrics(value_measure(truth, mean), basis)),
     }

@@ -22,7 +22,8 @@ def question_measure(question: Question) -> Measure:
     """Return all metrics of a yes-or-no question."""
     calibration = calibration_measure(question)
 
-    def measure(weights: Floats64) -> dict[str, Floats64]:
+    def measure(every: Floats64) -> dict[str, Floats64]:
+        weights = question.of(every)
         matrix = metrics.confusion_matrix(question.truth, question.decision, 2, weights)
         return {
             "roc_auc": metrics.roc_auc(question.truth, question.score, weights),
@@ -35,7 +36,7 @@ def question_measure(question: Question) -> Measure:
             **decision_metrics(matrix),
             "brier": metrics.brier_score(question.truth, question.score, weights),
             "log_loss": metrics.log_loss(question.truth, question.score, weights),
-            **calibration(weights),
+            **calibration(every),
         }
 
     return measure
@@ -54,7 +55,8 @@ def calibration_measure(question: Question) -> Measure:
     """Return both calibration errors of a question."""
     edges = bin_edges(question)
 
-    def measure(weights: Floats64) -> dict[str, Floats64]:
+    def measure(every: Floats64) -> dict[str, Floats64]:
+        weights = question.of(every)
         return {
             name: metrics.expected_calibration_error(question.truth, question.score, edges[kind], weights)
             for name, kind in (("ece", "width"), ("ece_mass", "mass"))
@@ -64,14 +66,17 @@ def calibration_measure(question: Question) -> Measure:
 
 
 def value_measure(truth: Floats64, predicted: Floats64) -> Measure:
-    """Return the metrics of one predicted number."""
+    """Return the metrics of one predicted number; NaN is a truth that is not known, and counts nowhere."""
+    places = np.flatnonzero(~np.isnan(truth))
+    known, said = truth[places], predicted[places]
 
-    def measure(weights: Floats64) -> dict[str, Floats64]:
+    def measure(every: Floats64) -> dict[str, Floats64]:
+        weights = every[:, places]
         return {
-            "mae": metrics.mean_absolute_error(truth, predicted, weights),
-            "rmse": metrics.root_mean_squared_error(truth, predicted, weights),
-            "r2": metrics.r_squared(truth, predicted, weights),
-            "spearman": metrics.spearman(truth, predicted, weights),
+            "mae": metrics.mean_absolute_error(known, said, weights),
+            "rmse": metrics.root_mean_squared_error(known, said, weights),
+            "r2": metrics.r_squared(known, said, weights),
+            "spearman": metrics.spearman(known, said, weights),
         }
 
     return measure

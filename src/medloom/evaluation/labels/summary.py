@@ -60,8 +60,9 @@ def _counts(cases: pd.DataFrame, labels: Measured) -> Facts:
     positives = {
         question.name: {
             "images": int(question.truth.sum()),
-            "patients": int(cases["patient_id"][question.truth].nunique()),
+            "patients": int(question.taken(cases["patient_id"])[question.truth].nunique()),
             "prevalence": float(question.truth.mean()) if len(question.truth) else None,
+            **({} if question.places is None else {"unknown": len(cases) - len(question.truth)}),
         }
         for question in labels.questions(cases)
     }

@@ -37,7 +37,8 @@ class Thresholded(Labels, ABC):
             return self.chosen((evaluate.threshold,) * len(pairs), "fixed in the recipe: threshold")
         rule, thresholds, notes = Rule.of(evaluate), [], []
         for name, columns in zip(self.asked, pairs, strict=True):
-            truth, score = (cases[column].to_numpy(float) for column in columns)
+            known = cases[cases[columns[0]].notna()]
+            truth, score = (known[column].to_numpy(float) for column in columns)
             thresholds.append(choose_threshold(truth, score, rule))
             notes.append(note_of(name, truth, score, thresholds[-1]))
         return self.chosen(thresholds, rule.words, [note for note in notes if note])

@@ -46,10 +46,18 @@ class LabelsTarget(TargetSection):
     columns: Annotated[tuple[str, ...], Field(min_length=1)] = ("level",)
     """Layout `csv`: columns of the label file. Layout `array`: names of the vector's entries."""
 
+    blank: str = "error"
+    """What a blank label means."""
+
     @property
     def given_classes(self) -> tuple[str, ...]:
         """The classes that the recipe names; empty where it names none."""
         return ()
+
+    @property
+    def minus_one(self) -> str | None:
+        """What -1 means as a label; None: what any other number means."""
+        return None
 
 
 class _ClassesTarget(LabelsTarget):
@@ -57,6 +65,9 @@ class _ClassesTarget(LabelsTarget):
     """Layout `csv`: the column with the class."""
     classes: tuple[str, ...] = ()
     """Classes in order, as the column or the folders name them; empty: as found, sorted."""
+    blank: Literal["error", "mask"] = "error"
+    """What a blank label means. `error`: it is missing, and `prepare` says where. `mask`: it is unknown, and the
+    image is left out."""
 
     @property
     def given_classes(self) -> tuple[str, ...]:
@@ -79,6 +90,14 @@ class BinaryTarget(_ClassesTarget):
 
     kind: Literal["binary"] = "binary"
     """One of two classes for the image; the second is the positive one."""
+    uncertain: Literal["mask", "negative", "positive"] | None = None
+    """What -1 means where it stands for an uncertain label: `mask` leaves the image out, `negative` and `positive` take
+    it for the first or the second class. Empty: -1 is a class like any other."""
+
+    @property
+    def minus_one(self) -> str | None:
+        """What -1 means as a label."""
+        return self.uncertain
 
 
 class MultiClassTarget(_ClassesTarget):
@@ -93,6 +112,18 @@ class MultiLabelTarget(LabelsTarget):
 
     kind: Literal["multi-label"] = "multi-label"
     """Any of several labels for the image; the columns hold 0 and 1."""
+    blank: Literal["error", "mask", "negative"] = "error"
+    """What a blank label means. `error`: it is missing, and `prepare` says where. `mask`: it is unknown, and counts
+    neither in the loss nor in the metrics; an image without any known label is left out. `negative`: the label is not
+    there, as where a report does not mention it."""
+    uncertain: Literal["mask", "negative", "positive", "error"] = "mask"
+    """What -1 means, which CheXpert writes for uncertain labels: `mask` as for `blank`, `negative` 0, `positive` 1, or
+    `error`."""
+
+    @property
+    def minus_one(self) -> str | None:
+        """What -1 means as a label."""
+        return self.uncertain
 
     def value(self) -> Target:
         """Return what is predicted."""
@@ -104,6 +135,9 @@ class RegressionTarget(LabelsTarget):
 
     kind: Literal["regression"] = "regression"
     """Numbers for the image."""
+    blank: Literal["error", "mask"] = "error"
+    """What a blank label means. `error`: it is missing, and `prepare` says where. `mask`: it is unknown, and counts
+    neither in the loss nor in the metrics; an image without any known label is left out."""
 
     def value(self) -> Target:
         """Return what is predicted."""
@@ -118,11 +152,23 @@ class AutoTarget(LabelsTarget):
     grades from 0 to 4, it stops and the recipe must say."""
     classes: tuple[str, ...] = ()
     """Classes in order, if the labels are classes; empty: as found, sorted."""
+    blank: Literal["error", "mask", "negative"] = "error"
+    """What a blank label means. `error`: it is missing, and `prepare` says where. `mask`: it is unknown, and counts
+    neither in the loss nor in the metrics; an image without any known label is left out. `negative`, of several
+    labels only: the label is not there, as where a report does not mention it."""
+    uncertain: Literal["mask", "negative", "positive"] | None = None
+    """What -1 means where it stands for an uncertain label, as in CheXpert: `mask` as for `blank`, `negative` 0,
+    `positive` 1. Empty: `mask` of several labels, and in one column a number like any other."""
 
     @property
     def given_classes(self) -> tuple[str, ...]:
         """The classes that the recipe names."""
         return self.classes
+
+    @property
+    def minus_one(self) -> str | None:
+        """What -1 means as a label."""
+        return self.uncertain
 
     def value(self) -> Target:
         """Raise: it is not known yet.

@@ -147,12 +147,11 @@ def _values(path: Path, summary: Facts) -> str:
     rows = read_test_rows(path)
     if not rows:
         return ""
-    return value_chart(
-        {
-            name: ([float(row[f"truth_{index}"]) for row in rows], [float(row[f"score_{index}"]) for row in rows])
-            for index, name in enumerate(summary["target"]["names"])
-        }
-    )
+    pairs = {}
+    for index, name in enumerate(summary["target"]["names"]):
+        known = [row for row in rows if row[f"truth_{index}"]]
+        pairs[name] = [float(row[f"truth_{index}"]) for row in known], [float(row[f"score_{index}"]) for row in known]
+    return value_chart(pairs)
 
 
 def _target_rows(summary: Facts) -> Facts:
