@@ -430,13 +430,13 @@ def test_the_interval_of_the_calibration_error_holds_its_value(seed):
 def test_a_score_without_skill_is_said_to_be_chance_and_a_good_one_is_not():
     cases = binary(n=300, patients=150)
     noise = np.random.default_rng(5).random(len(cases))
-    said = summarise(cases.assign(score=noise), BINARY, 200)["chance"]
+    said = summarise(cases.assign(score=noise), BINARY, 200)["cautions"]
     assert [note.split(" may be chance")[0] for note in said] == ["ROC AUC", "Average precision"]
     assert "includes 0.500" in said[0]
-    assert summarise(cases, BINARY, 200)["chance"] == []
-    wrong = summarise(cases.assign(score=1 - cases["score"]), BINARY, 200)["chance"]
+    assert summarise(cases, BINARY, 200)["cautions"] == []
+    wrong = summarise(cases.assign(score=1 - cases["score"]), BINARY, 200)["cautions"]
     assert wrong[0].startswith("ROC AUC is worse than chance")
-    assert summarise(cases.assign(score=noise), BINARY, 0)["chance"] == []
+    assert summarise(cases.assign(score=noise), BINARY, 0)["cautions"] == []
 
 
 @pytest.mark.parametrize("truth", [0, 1])

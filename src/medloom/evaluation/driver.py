@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from medloom.data import Source
+from medloom.evaluation.baselines import read_baselines
 from medloom.evaluation.family import Facts, Family, Heatmap
 from medloom.evaluation.gallery import gather_gallery, write_gallery
 from medloom.evaluation.kinds import KINDS
@@ -59,7 +60,7 @@ def evaluate(
     """
     target, folder = recipe.predicts(), run_dir / _FOLDER
     family = KINDS[target.kind](target)
-    reading = Reading(recipe, source, predictor, progress)
+    reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir))
     table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS)])
     summary = family.summary(table, choice, recipe.evaluate.bootstrap)
     write_json(folder / "operating_point.json", choice.plain())

@@ -63,12 +63,14 @@ class Reading:
         source: Where the files are.
         predictor: What is measured.
         progress: Called with images done and images in all.
+        baselines: What cheap models say of the samples; None where there are none.
     """
 
     recipe: Recipe
     source: Source
     predictor: Predictor
     progress: Progress | None = None
+    baselines: pd.DataFrame | None = None
 
     def samples(self, rows: pd.DataFrame) -> Iterator[Sample]:
         """Yield the rows' images as the network sees them, in this order.

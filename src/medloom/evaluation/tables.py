@@ -8,10 +8,13 @@ import pandas as pd
 
 from medloom.files import write_text
 
-__all__ = ["GROUP_PREFIX", "read_cases", "write_table"]
+__all__ = ["BASELINE_PREFIX", "GROUP_PREFIX", "read_cases", "write_table"]
 
 GROUP_PREFIX = "group_"
 """Columns of the per-case table by which metrics are also taken."""
+
+BASELINE_PREFIX = "baseline_"
+"""Columns of the per-case table with what a cheap model said, such as ``baseline_perceptron_score``."""
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -33,7 +33,7 @@ def point_lines(summary: Mapping[str, Any]) -> str:
     """
     lines = [summary["point_text"]] if summary["point_text"] else []
     lines += [f"Note: {note}." for note in summary["notes"]]
-    lines += [f"Note: {note}" for note in summary["test"].get("chance", ())]
+    lines += [f"Note: {note}" for note in summary["test"].get("cautions", ())]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medloom.evaluation.text import number, quantity
@@ -37,21 +37,21 @@ def tiles(summary: Facts) -> list[dict[str, str]]:
     ]
 
 
-def metric_table(summary: Facts, baseline: str = "") -> list[dict[str, str]]:
+def metric_table(summary: Facts, baselines: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return a row for each metric that is defined on test or on validation.
 
     Args:
         summary: As in ``summary.json``.
-        baseline: Which of its baselines gets a column; none by default.
+        baselines: Which of its baselines get a column; none by default.
     """
     if not summary:
         return []
     test = summary["test"]["metrics"]
     validation = summary.get("validation", {}).get("metrics", {})
-    compared = summary["test"]["baselines"].get(baseline, {}).get("metrics", {})
+    compared = [summary["test"]["baselines"][name]["metrics"] for name in baselines]
     rows = []
     for name, meaning in summary["meanings"].items():
-        one, other, constant = (found.get(name, {}).get("value") for found in (test, validation, compared))
+        one, other, *further = (found.get(name, {}).get("value") for found in (test, validation, *compared))
         if one is None and other is None and "note" not in test.get(name, {}):
             continue
         rows.append(
@@ -61,7 +61,7 @@ def metric_table(summary: Facts, baseline: str = "") -> list[dict[str, str]]:
                 "value": value_text(one, meaning["unit"]),
                 "interval": interval_text(test.get(name, {}), meaning["unit"]),
                 "n": f"{number(test.get(name, {}).get('n', 0))}{_said_of(test.get(name, {}))}",
-                "baseline": value_text(constant, meaning["unit"]),
+                "baselines": [value_text(value, meaning["unit"]) for value in further],
                 "validation": value_text(other, meaning["unit"]),
             }
         )

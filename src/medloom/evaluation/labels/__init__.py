@@ -7,6 +7,7 @@ from collections.abc import Callable
 from medloom.evaluation.labels.binary import Binary
 from medloom.evaluation.labels.family import Labels
 from medloom.evaluation.labels.groups import groups
+from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.multi_class import MultiClass
 from medloom.evaluation.labels.multi_label import MultiLabel
 from medloom.evaluation.labels.point import Rule, choose_threshold
@@ -22,6 +23,7 @@ __all__ = [
     "METRICS",
     "Binary",
     "Labels",
+    "Measured",
     "MultiClass",
     "MultiLabel",
     "Regression",

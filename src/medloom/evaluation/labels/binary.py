@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from medloom.evaluation.family import Choice, Facts
+from medloom.evaluation.labels.cheap import Features, class_scores
 from medloom.evaluation.labels.enough import Basis, basis_of_question
 from medloom.evaluation.labels.gallery import mistakes
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler, drawn_facts, matrix_facts
-from medloom.evaluation.labels.statistics import Measure, question_measure
+from medloom.evaluation.labels.statistics import Floats64, Measure, question_measure
 from medloom.evaluation.labels.thresholds import Thresholded
 from medloom.recipe import LabelsRecipe
 from medloom.recipe.kinds.labels import BinaryRecipe
@@ -62,6 +63,11 @@ class Binary(Thresholded):
     def drawn(self, cases: pd.DataFrame, sampler: Sampler) -> Facts:
         """Return the curves and the reliability of the question."""
         return drawn_facts(self.questions(cases)[0], sampler)
+
+    def cheap(self, features: Features, truth: Floats64) -> Floats64 | None:
+        """Return the probability of the second class."""
+        scores = class_scores(features, truth[:, 0], 2)
+        return None if scores is None else scores[:, 1:]
 
     def choose(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Choice:
         """Choose the threshold on validation cases."""

@@ -15,6 +15,7 @@ from medloom.data import labels_of, meta_of
 from medloom.evaluation.family import Choice, Facts, Heatmap
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery, Group
+from medloom.evaluation.labels.beside import baseline_names, of
 from medloom.evaluation.labels.gallery import SHOWN, draw_items, worst_first
 from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import METRICS
@@ -98,7 +99,8 @@ class Labels(Measured, ABC):
         labels = LabelsRecipe.of(recipe)
         scored = self._scored(reading, rows, labels.data.labels.groups)
         choice = self.choose(scored[scored["split"] == "validation"], labels)
-        return self.decide(scored, choice.point["thresholds"]), choice
+        table = self.decide(scored, choice.point["thresholds"])
+        return table if reading.baselines is None else self._beside(table, reading.baselines, labels), choice
 
     def summary(self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients") -> Facts:
         """Take every metric from the per-case table; see ``medloom.evaluation.family``."""
@@ -125,6 +127,16 @@ class Labels(Measured, ABC):
         means = [round(sum(values) / len(values), 6) for values in zip(*found, strict=True)]
         notes = notes_of_folds([one["notes"] for one in summaries])
         return self.chosen(means, rule_of_folds(summaries, "their mean"), notes)
+
+    def _beside(self, table: pd.DataFrame, baselines: pd.DataFrame, recipe: LabelsRecipe) -> pd.DataFrame:
+        """The table with the scores of the cheap models, and their decisions at points of their own."""
+        whole = table.merge(baselines, on="sample_id", how="left", validate="one_to_one")
+        for name in baseline_names(whole):
+            other = whole.assign(**{column: whole[of(name, column)] for column in self.score_columns})
+            point = self.choose(other[other["split"] == "validation"], recipe).point
+            decided = self.decide(other, point["thresholds"])
+            whole = whole.assign(**{of(name, column): decided[column] for column in self.decision_columns})
+        return whole
 
     def _scored(self, reading: Reading, rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
         """The per-case table without decisions."""

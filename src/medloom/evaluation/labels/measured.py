@@ -11,10 +11,11 @@ import pandas as pd
 
 from medloom.errors import DataError
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.cheap import Features
 from medloom.evaluation.labels.enough import Basis
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler
-from medloom.evaluation.labels.statistics import Measure
+from medloom.evaluation.labels.statistics import Floats64, Measure
 from medloom.targets import Target
 
 __all__ = ["Measured"]
@@ -102,6 +103,18 @@ class Measured(ABC):
                 problems.append("column patient_id has blanks")
         if problems:
             raise DataError(f"this is no per-case table of a {self.target.kind} target", problems)
+
+    @abstractmethod
+    def cheap(self, features: Features, truth: Floats64) -> Floats64 | None:
+        """Return what a cheap model would answer, in the order of ``score_columns``.
+
+        Args:
+            features: What it sees.
+            truth: Of every sample, (N, T), as `labels_of` gives it.
+
+        Returns:
+            (N, scores); None where there is too little to learn from.
+        """
 
     # What the metrics are made of
 

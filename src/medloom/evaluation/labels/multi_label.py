@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medloom import metrics
 from medloom.evaluation.family import Choice, Facts
+from medloom.evaluation.labels.cheap import Features, class_scores
 from medloom.evaluation.labels.enough import Basis, basis_of_labels, basis_of_question
 from medloom.evaluation.labels.gallery import mistakes
 from medloom.evaluation.labels.questions import Question
@@ -101,6 +102,12 @@ class MultiLabel(Thresholded):
     def per_target(self, cases: pd.DataFrame, sampler: Sampler) -> Facts:
         """Return the facts of each label."""
         return {question.name: question_facts(question, sampler) for question in self.questions(cases)}
+
+    def cheap(self, features: Features, truth: Floats64) -> Floats64 | None:
+        """Return the probability of each label, each from a model of its own."""
+        found = [class_scores(features, column, 2) for column in truth.T]
+        known = [scores[:, 1] for scores in found if scores is not None]
+        return np.stack(known, axis=1) if len(known) == len(found) else None
 
     def choose(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Choice:
         """Choose the threshold of each label on validation cases."""

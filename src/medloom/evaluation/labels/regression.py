@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from medloom.data import labels_of
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.cheap import Features, number_scores
 from medloom.evaluation.labels.enough import Basis, basis_of_numbers
 from medloom.evaluation.labels.family import Labels
 from medloom.evaluation.labels.questions import Question
@@ -86,6 +87,12 @@ class Regression(Labels):
     def pooled(self, cases: pd.DataFrame) -> pd.DataFrame | None:
         """Pool the images of each patient by the mean of their predictions."""
         return self.averaged(cases)
+
+    def cheap(self, features: Features, truth: Floats64) -> Floats64 | None:
+        """Return the number predicted for each target, each from a model of its own."""
+        found = [number_scores(features, column) for column in truth.T]
+        known = [scores for scores in found if scores is not None]
+        return np.stack(known, axis=1) if len(known) == len(found) else None
 
     def point_text(self, thresholds: Sequence[float], rule: str) -> str:
         """Say nothing: nothing is decided."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pandas as pd
 
 from medloom.evaluation.family import Facts
+from medloom.evaluation.labels.beside import baseline_facts, baseline_notes
 from medloom.evaluation.labels.chance import chance_notes
 from medloom.evaluation.labels.groups import groups
 from medloom.evaluation.labels.measured import Measured
@@ -29,10 +30,10 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
         resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
 
     Returns:
-        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``chance`` (a sentence for each
-        headline whose interval includes what chance gets), ``confusion``, ``reliability``, ``curves``, ``per_target``
-        (each class against the rest, or each target, with the same entries), ``groups`` and ``per_patient``; plain
-        JSON types, None where a metric is not defined.
+        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``cautions`` (a sentence for
+        each headline whose interval includes what chance gets, and for each cheap model that is about as good),
+        ``confusion``, ``reliability``, ``curves``, ``per_target`` (each class against the rest, or each target, with
+        the same entries), ``groups`` and ``per_patient``; plain JSON types, None where a metric is not defined.
 
     Raises:
         DataError: If the table does not hold what the target says.
@@ -42,11 +43,13 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
     constant = labels.constant(cases) if len(cases) else cases
     metrics = sampler.metrics(labels.statistics(cases), labels.basis(cases))
     baseline = sampler.metrics(labels.statistics(constant), labels.basis(constant))
+    cheap = baseline_facts(cases, labels, sampler) if len(cases) else {}
+    chance = chance_notes(metrics, baseline, labels.headlines)
     return {
         "counts": _counts(cases, labels),
         "metrics": metrics,
-        "baselines": compared(baseline, labels.constant_answer(constant)),
-        "chance": chance_notes(metrics, baseline, labels.headlines),
+        "baselines": compared(baseline, labels.constant_answer(constant)) | cheap,
+        "cautions": [*chance, *baseline_notes(metrics, cheap, labels.headlines[0])],
         "confusion": labels.confusion(cases),
         **{"reliability": {}, "curves": {}, **labels.drawn(cases, sampler)},
         "per_target": labels.per_target(cases, sampler),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medloom import data, training
+from medloom import data, evaluation, training
 from medloom.events import Events, StageBegun, StageEnded
 from medloom.pipeline.identity import begin_training, check_trained, is_trained
 from medloom.pipeline.metadata import read_encoding
@@ -45,6 +45,8 @@ def train(run: Run, *, images: str | Path | None = None, events: Events | None =
     result = training.train(run.recipe, catalogue, store, run.folder, tables=read_encoding(run), events=events)
     if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
         begin_training(run)
+    if result.finished:
+        evaluation.write_baselines(run.recipe, catalogue, store, run.folder)
     events.emit(StageEnded("train", run.folder))
     return result
 

@@ -26,15 +26,16 @@ _FEW_POSITIVES = 10
 def _measured(folder: Path, summary: Facts) -> Facts:
     """What the templates show of an evaluation."""
     test: Facts = summary.get("test", {})
-    counts = test.get("counts")
+    counts, baselines = test.get("counts"), test.get("baselines", {})
     return {
         "measured": counted(counts["images"], "image") if counts else "",
         "counts": counts,
         "counted_as": "images",
         "each_class": "",
         "tiles": tiles(summary),
-        "metrics": metric_table(summary, _BASELINE),
-        "baseline": test.get("baselines", {}).get(_BASELINE, {}).get("answer", ""),
+        "metrics": metric_table(summary, list(baselines)),
+        "compared": [one["title"] for one in baselines.values()],
+        "baseline": baselines.get(_BASELINE, {}).get("answer", ""),
         "prevalence": _prevalence_rows(summary),
         "confusion": confusion_chart(test["confusion"]) if test.get("confusion") else "",
         "point": _point(summary),
@@ -64,7 +65,7 @@ def _warnings(summary: Facts) -> list[str]:
             "beyond their intervals."
         )
     warnings += [*few_patients_warning(counts["patients"]), *(f"{note}." for note in summary["notes"])]
-    return [*warnings, *summary["test"].get("chance", ())]
+    return [*warnings, *summary["test"].get("cautions", ())]
 
 
 def _point_text(point: Mapping[str, Any]) -> str:
