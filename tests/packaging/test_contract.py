@@ -14,9 +14,17 @@ from PIL import Image
 
 import medloom
 from medloom.errors import BundleError
+from medloom.imaging import decode
 from medloom.inference import MaskPoint
 from medloom.packaging import read_bundle
-from support.bundles import spatial_graph, tiny_recipe, write_tiny_bundle
+from support.bundles import (
+    spatial_graph,
+    spatial_label_graph,
+    tiny_label_recipe,
+    tiny_recipe,
+    write_tiny_bundle,
+    write_tiny_label_bundle,
+)
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "bundle.md"
@@ -47,6 +55,8 @@ class Case:
     recipe: dict[str, Any] = field(default_factory=dict)
     point: MaskPoint = POINT
     metadata: dict[str, Any] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
+    rows: tuple[Any, ...] = ()
 
 
 def _noise(shape, dtype=np.uint8, high=255, seed=0):
@@ -101,7 +111,49 @@ MASKS = {
     "large regions only": Case(_noise((70, 70, 3), seed=3), recipe={**RGB, "classes": 3}, point=MaskPoint(0.55, 60)),
 }
 
-CASES = MASKS
+ABC, PEOPLE = {"names": ("a", "b", "c")}, {"metadata": True}
+ROWS = (
+    ({"age": "40", "sex": "female"}, {"age": "61", "sex": "male"}),
+    ({"age": "33.5", "sex": "male"}, {"age": "47", "sex": "other"}, {"age": "", "sex": "Å"}),
+)
+
+LABELS = {
+    "binary": Case(_noise((45, 61)), recipe={"kind": "binary"}, thresholds=(0.4,)),
+    "binary of a float32 threshold": Case(_noise((45, 61)), recipe={"kind": "binary"}, thresholds=(0.1,)),
+    "multi-class, cropped": Case(
+        _noise((70, 40, 3)),
+        recipe={"kind": "multi-class", **ABC, **_with(RGB, {"method": "zscore"}, crop=(21, 30)), "views": 6},
+    ),
+    "multi-label": Case(
+        _noise((40, 40, 3)), recipe={"kind": "multi-label", **ABC, **RGB, "views": 2}, thresholds=(0.2, 0.4, 0.9)
+    ),
+    "regression": Case(
+        _noise((50, 40), np.uint16, 4000),
+        ".tif",
+        {"kind": "regression", "names": ("grade", "mm"), **_with({}, fit="pad")},
+    ),
+    "metadata": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": 65, "sex": "male"}),
+    "metadata in words": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": " 6.5e1 ", "sex": " female "}),
+    "metadata blank": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": "N/A", "sex": None}),
+    "metadata unknown": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"sex": "another"}),
+    "members of an ensemble": Case(
+        _noise((40, 40)), recipe={**PEOPLE, "views": 3}, metadata={"age": 50, "sex": "A\u030a"}, rows=ROWS
+    ),
+    "half a JPEG": Case(_noise((130, 201, 3)), ".jpg", {"kind": "multi-class", **ABC, **RGB}),
+    "a quarter of a JPEG, padded": Case(
+        _noise((203, 190)), ".jpg", {"kind": "regression", **ABC, **_with({}, fit="pad")}
+    ),
+    "an eighth of a JPEG, grey": Case(
+        _noise((401, 603, 3)), ".jpg", {"kind": "multi-class", **ABC, **_with({}, colour="grey")}
+    ),
+    "a whole JPEG, for its window": Case(
+        _noise((130, 201)),
+        ".jpg",
+        {"kind": "multi-class", **ABC, **_with({}, {"method": "none"}, window=(100.0, 200.0))},
+    ),
+}
+
+CASES = {**MASKS, **LABELS}
 
 
 def _save(case, path):
@@ -110,6 +162,12 @@ def _save(case, path):
     else:
         Image.fromarray(case.pixels).save(path)
     return path
+
+
+def _write_labels(case, path):
+    rows = {"rows": case.rows} if case.rows else {}
+    recipe = tiny_label_recipe(**case.recipe)
+    return write_tiny_label_bundle(path, recipe, thresholds=case.thresholds, graph=spatial_label_graph, **rows)
 
 
 def _write_masks(case, path):
@@ -123,8 +181,8 @@ def answers(tmp_path_factory):
     """Ask the outsider about all cases, in a process that can import nothing but what it needs."""
     folder = tmp_path_factory.mktemp("outsider")
     jobs = []
-    for number, case in enumerate(CASES.values()):
-        bundle = _write_masks(case, folder / f"{number}" / "model.tar.gz")
+    for number, (name, case) in enumerate(CASES.items()):
+        bundle = (_write_masks if name in MASKS else _write_labels)(case, folder / f"{number}" / "model.tar.gz")
         image = _save(case, folder / f"{number}" / f"image{case.suffix}")
         for what, asked in (("image", str(image)), ("golden", None)):
             metadata = case.metadata if asked else {}
@@ -172,6 +230,17 @@ def test_the_cases_are_worth_comparing(answers):
     predictor = medloom.load(answers["large regions only"] / "model.tar.gz")
     kept = predictor.at(MaskPoint(0.55, 0)).predict(answers["large regions only"] / "image.png")
     assert (kept.mask != np.load(answers["large regions only"] / "image.npz")["mask"]).any()
+
+
+def test_the_labels_are_worth_comparing(answers):
+    """No score is at an end of the scale, both sides of thresholds come, and JPEGs are read at a fraction."""
+    for name in LABELS:
+        scores = np.load(answers[name] / "image.npz")["probabilities"]
+        assert (np.abs(scores) > 0.002).all(), name
+        assert LABELS[name].recipe.get("kind") == "regression" or (scores < 0.998).all(), name
+    for name, factor in {"half a JPEG": 2, "a quarter of a JPEG, padded": 4, "an eighth of a JPEG, grey": 8}.items():
+        image = decode((answers[name] / "image.jpg").read_bytes(), at_least=(32, 32))
+        assert f"decoded at 1/{factor} of its size" in image.notes
 
 
 def test_an_outsider_cannot_import_medloom(tmp_path):

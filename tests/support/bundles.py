@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from medloom.targets import Target
 
 __all__ = [
     "spatial_graph",
+    "spatial_label_graph",
     "tiny_graph",
     "tiny_label_graph",
     "tiny_label_recipe",
@@ -194,6 +195,7 @@ def tiny_label_recipe(
     size: tuple[int, int] = (32, 32),
     metadata: bool = False,
     views: int = 1,
+    preprocess: Mapping[str, Any] | None = None,
 ) -> LabelsRecipe:
     """Return a recipe for labels of whole images; how bright a pixel is does not depend on the others.
 
@@ -204,21 +206,54 @@ def tiny_label_recipe(
         size: Height and width of the network's image.
         metadata: Whether it takes ``age`` (60 becomes 1, 40 becomes -1) and ``sex`` (female or male).
         views: Views that are averaged.
+        preprocess: Further keys of that section; normalised as for ImageNet if it does not say.
     """
     labels = {"metadata": _METADATA} if metadata else {}
     plain = {
         "name": "tiny-labels",
         "target": {"kind": kind, _NAMES[TARGETS[kind].names]: tuple(names)},
         "data": {"layout": "csv", "channels": tuple(channels), "labels": labels},
-        "preprocess": {"size": size, "normalise": {"method": "imagenet"}},
+        "preprocess": {"size": size, "normalise": {"method": "imagenet"}, **(preprocess or {})},
         "model": {"name": "perceptron", "metadata": "fused" if metadata else "none"},
         "evaluate": {"views": views},
     }
     return LabelsRecipe.of(KINDS[kind].model_validate(plain))
 
 
+def spatial_label_graph(target: Target, channels: int, table_features: int = 0) -> Any:
+    """Return an ONNX model for labels to which left, right, up and down are different: see ``spatial_graph``."""
+    make = require("onnx", "train").helper.make_node
+    rng, hidden = np.random.default_rng(channels * 10 + target.outputs), 5
+    weights = {
+        "w": rng.normal(0.0, 1.0, (hidden, channels, 3, 3)),
+        "h": rng.normal(0.0, 0.3, (hidden, target.outputs)),
+        "b": np.linspace(-0.5, 0.5, target.outputs),
+        **({"v": rng.normal(0.0, 0.5, (table_features, target.outputs))} if table_features else {}),
+    }
+    nodes = [
+        make("Conv", ["image", "w"], ["edges"]),
+        make("Relu", ["edges"], ["found"]),
+        make("GlobalAveragePool", ["found"], ["pooled"]),
+        make("Flatten", ["pooled"], ["means"]),
+        make("Gemm", ["means", "h", "b"], ["seen"]),
+        *([make("Gemm", ["table", "v", "seen"], ["logits"])] if table_features else []),
+        make(_ACTIVATIONS[target.activation], ["logits" if table_features else "seen"], ["probabilities"]),
+    ]
+    inputs: dict[str, list[str | int]] = {"image": ["batch", channels, "height", "width"]}
+    if table_features:
+        inputs["table"] = ["batch", table_features]
+    floats = {name: value.astype(np.float32) for name, value in weights.items()}
+    return _model(nodes, inputs, ["batch", target.outputs], floats)
+
+
 def write_tiny_label_bundle(
-    path: Path, recipe: LabelsRecipe | None = None, *, thresholds: Sequence[float] = (), phantom: bool = False
+    path: Path,
+    recipe: LabelsRecipe | None = None,
+    *,
+    thresholds: Sequence[float] = (),
+    phantom: bool = False,
+    graph: Callable[[Target, int, int], Any] = tiny_label_graph,
+    rows: Sequence[Sequence[Mapping[str, str]]] = (_ROWS,),
 ) -> Path:
     """Write a bundle around ``tiny_label_graph``.
 
@@ -227,19 +262,20 @@ def write_tiny_label_bundle(
         recipe: From ``tiny_label_recipe``; its default if None.
         thresholds: One for two classes, one a target for several labels; 0.5 each if there are none.
         phantom: Whether the model claims to have learned from phantoms.
+        graph: What makes the model, out of the target, the channels and the columns of all members' metadata.
+        rows: Training rows with metadata, of each member.
     """
     recipe = recipe or tiny_label_recipe()
     target, takes_metadata = recipe.predicts(), recipe.model.metadata != "none"
-    table = TableEncoding.fit(_ROWS, **_METADATA) if takes_metadata else None
-    features = len(table.names) if table else 0
-    graph = _write_graph(path, tiny_label_graph(target, len(recipe.data.channels), features))
+    tables = [TableEncoding.fit(one, **_METADATA) if takes_metadata else None for one in rows]
+    features = sum(len(table.names) for table in tables if table)
     return write_bundle(
         path,
-        onnx=graph,
+        onnx=_write_graph(path, graph(target, len(recipe.data.channels), features)),
         weights={"w": np.zeros(1, np.float32)},
         recipe=recipe,
         point=LabelPoint(tuple(thresholds)) if thresholds else default_point(target),
-        tables=[table],
+        tables=tables,
         metrics={"auc": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,
