@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import get_entry
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -26,6 +27,7 @@ from pydicom.uid import (
 from medloom.errors import DataError, DecodeError, UserError
 from medloom.imaging import Budget, decode
 from medloom.imaging.deidentify import Deidentifier, deidentify_files, profile_actions
+from medloom.imaging.deidentify.cleaning import quiet_pydicom
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 WORD = "CANARY"
@@ -279,6 +281,43 @@ def test_text_in_attributes_of_another_type_does_not_come_out():
     out = Deidentifier().clean(stored(dataset).replace(b"123456", WORD.encode())).data
     assert WORD.encode() not in out
     assert WORD.lower().encode() not in out
+
+
+def coded_tags():
+    """Attributes of coded strings that the profile does not list, and that do not say how the file is read."""
+    pixels = (0x00280004, 0x00280301)
+    listed = {int(tag, 16) for tag in profile_actions() if "X" not in tag}
+    return [
+        tag for tag, (vr, *_) in DicomDictionary.items()
+        if vr == "CS" and tag not in listed and tag not in pixels and tag >> 16 not in (0x0002, 0x0004, 0x0000)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["DOE JOHN 1947", "SMITH", "JOHN_DOE"])
+@pytest.mark.parametrize("values", ["{}", "YES\\{}\\NO"])
+def test_names_in_coded_strings_do_not_come_out(name, values):
+    dataset = image()
+    for tag in coded_tags():
+        dataset.add(DataElement(tag, "CS", values.format(name), validation_mode=pydicom.config.IGNORE))
+    with quiet_pydicom():
+        data = stored(dataset)
+    cleaned = Deidentifier(allow_burned_in=True).clean(data)
+    assert name.encode() in data
+    assert name.encode() not in cleaned.data
+    assert read(cleaned).get("BodyPartExamined") == (None if values == "{}" else ["YES", "NO"])
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("SpecificCharacterSet", "ISO_IR 192"), ("SpecificCharacterSet", ["", "ISO 2022 IR 87"]), ("Modality", "MG"),
+     ("BodyPartExamined", "CHEST"), ("ViewPosition", "MLO"), ("ImageLaterality", "L"), ("PatientPosition", "HFS"),
+     ("ImageType", ["DERIVED", "PRIMARY", "AXIAL"]), ("PresentationIntentType", "FOR PROCESSING"),
+     ("ScanningSequence", ["SE", "IR"]), ("PatientOrientation", ["L", "F"]), ("VOILUTFunction", "SIGMOID"),
+     ("LossyImageCompression", "01"), ("LossyImageCompressionMethod", "ISO_10918_1"), ("Units", "BQML")],
+)  # fmt: skip
+def test_defined_terms_stay(keyword, value):
+    found = read(Deidentifier(allow_burned_in=True).clean(stored(image(**{keyword: value}))))[keyword].value
+    assert (found if isinstance(value, str) else list(found)) == value
 
 
 def deep(levels):

@@ -10,7 +10,7 @@ import struct
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from medloom.errors import DecodeError, UserError
 from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.decoding import decode, inspect
 from medloom.imaging.deidentify.burned_in import has_text
-from medloom.imaging.deidentify.profile import action_of, known_vr
+from medloom.imaging.deidentify.profile import action_of, defined_terms, known_vr
 from medloom.imaging.types import Budget
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ class Deidentifier:
             action = action_of(int(tag), element.VR, element.value if isinstance(element.value, bytes) else None)
             if action == "remove":
                 del dataset[tag]
+            elif action == "terms":
+                _keep_terms(dataset, int(tag))
             elif action == "recurse":
                 for item in dataset[tag].value:  # understands the sequence where it was not yet
                     self._clean(item, depth + 1)
@@ -268,7 +270,8 @@ def _text(dataset: Dataset, tag: int) -> str:
     value = dataset.get_item(tag).value
     if isinstance(value, bytes):
         return value.decode("latin-1").strip(" \0")
-    return "\\".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value or "")
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return "\\".join(map(str, value)) if several else str(value or "")
 
 
 def _check_image(dataset: Dataset) -> None:
@@ -313,6 +316,16 @@ def _burned_in(dataset: Dataset) -> str:
     if screen or (suspect and stated != "NO"):
         return f"images of this kind often have text burned in, and it does not say NO; {_UNEXPORTED}"
     return ""
+
+
+def _keep_terms(dataset: Dataset, tag: int) -> None:
+    """Leave of a coded string the values that the standard defines; without one, and not empty before, it goes."""
+    text = _text(dataset, tag)
+    terms = defined_terms(tag, text)
+    if any(terms):
+        _put(dataset, tag, terms)
+    elif text:
+        del dataset[tag]
 
 
 def _put(dataset: Dataset, tag: int, value: object) -> None:

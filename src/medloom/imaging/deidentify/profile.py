@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydicom.datadict import get_entry
 
-__all__ = ["Action", "action_of", "known_vr", "profile_actions"]
+__all__ = ["Action", "action_of", "defined_terms", "known_vr", "profile_actions"]
 
-Action = Literal["remove", "empty", "dummy", "uid", "recurse", "keep"]
+Action = Literal["remove", "empty", "dummy", "uid", "recurse", "terms", "keep"]
 
 _LETTERS: dict[str, Action] = {"D": "dummy", "Z": "empty", "X": "remove", "K": "keep", "C": "remove", "U": "uid"}
 _DATES = frozenset({"DA", "DT", "TM"})
@@ -21,7 +21,6 @@ _NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW"})
 _NAMED_TEXT = frozenset({"LO", "SH"})
 _SHORT = {
-    "CS": re.compile(rb"[A-Z0-9_ \\\0]*"),
     "DS": re.compile(rb"[0-9eE+\-. \\\0]*"),
     "IS": re.compile(rb"[0-9+\- \\\0]*"),
 }
@@ -50,6 +49,25 @@ def _kept_text() -> frozenset[int]:
 @functools.cache
 def _actions() -> dict[int, str]:
     return {int(tag, 16): action for tag, action in profile_actions().items() if "X" not in tag}
+
+
+@functools.cache
+def _terms() -> dict[int | None, frozenset[str]]:
+    found: dict[int | None, set[str]] = {None: set()}
+    for row in _rows("terms.csv"):
+        found.setdefault(int(row["tag"], 16) if row["tag"] else None, set()).add(row["term"])
+    return {tag: frozenset(terms) for tag, terms in found.items()}
+
+
+def defined_terms(tag: int, text: str) -> list[str]:
+    """Return the values of a coded string that the standard defines, or that are empty; another may be a name.
+
+    Example:
+        >>> defined_terms(0x00080008, "ORIGINAL\\\\PRIMARY\\\\DOE JOHN")
+        ['ORIGINAL', 'PRIMARY']
+    """
+    known = _terms().get(tag, _terms()[None])
+    return [term for part in text.split("\\") if (term := part.strip(" \0")) in known or not term]
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:
@@ -106,6 +124,8 @@ def _unlisted(tag: int, vr: str, value: bytes | None) -> Action:
         return "recurse"
     if vr == "UI":
         return "uid"
+    if vr == "CS":
+        return "terms"
     if vr in _SHORT:
         return "keep" if value is None or _SHORT[vr].fullmatch(value) else "remove"
     if vr in _NAMED_TEXT:
