@@ -131,18 +131,6 @@ def test_inspect_says_what_a_table_makes(write_dicom):
     assert facts.notes == ("modality lookup table applied",)
 
 
-def test_a_table_to_show_the_image_is_said_where_there_is_no_window(write_dicom):
-    item = modality(steps(4), 0)["ModalityLUTSequence"][0]
-    del item.ModalityLUTType
-    pixels = np.arange(4, dtype=np.uint16).reshape(2, 2)
-    image = decode(write_dicom(pixels, VOILUTSequence=Sequence([item])))
-    np.testing.assert_array_equal(image.pixels[..., 0], pixels)
-    assert len(image.notes) == 1
-    assert "lookup table" in image.notes[0]
-    windowed = write_dicom(pixels, VOILUTSequence=Sequence([item]), WindowCenter="2", WindowWidth="2")
-    assert decode(windowed).notes == ()
-
-
 # --- palettes in segments ------------------------------------------------------------------------------------------
 
 

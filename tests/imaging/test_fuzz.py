@@ -21,6 +21,7 @@ from pydicom.sequence import Sequence
 from medloom.errors import DecodeError
 from medloom.imaging import Budget, decode, inspect
 from medloom.imaging.registry import FORMATS
+from support.tiffs import tiff
 
 _SECONDS = 120
 _ADDRESS_SPACE = 2**30
@@ -35,6 +36,7 @@ KINDS = [
     "nifti-gz", "dicom-raw", "dicom-rgb", "dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-j2k", "dicom-deflated",
     "dicom-palette", "dicom-lossless", "dicom-extended", "dicom-htj2k", "dicom-enhanced", "dicom-implicit",
     "dicom-big-endian", "png-exif", "dicom-modality-lut", "dicom-segments", "dicom-float", "dicom-double-deflated",
+    "dicom-bare", "dicom-table", "dicom-padded", "tiff-packed", "jpeg-junk",
 ]  # fmt: skip
 
 
@@ -62,6 +64,11 @@ def turned_png(write_pillow, pixels):
     return write_pillow(Image.fromarray(pixels), "PNG", exif=exif)
 
 
+def without_head(data):
+    """Return the data set of a DICOM file alone."""
+    return data[144 + int.from_bytes(data[140:144], "little") :]
+
+
 @pytest.fixture(scope="module")
 def files(corpus, write_dicom, write_float_dicom, write_pillow, make_pixels):
     """Good files by kind."""
@@ -86,6 +93,9 @@ def files(corpus, write_dicom, write_float_dicom, write_pillow, make_pixels):
             for colour in colours
         },
     }
+    shown = Dataset()
+    shown.add_new("LUTDescriptor", "US", [400, 20, 12])
+    shown.add_new("LUTData", "OW", np.arange(400, dtype="<u2").tobytes())
     real = make_pixels((40, 48), "float32")
     twelve = deep >> 4
     rescaled = {"RescaleSlope": "0.5", "RescaleIntercept": "-10", "PixelSpacing": ["1", "1"], "WindowCenter": "40",
@@ -101,6 +111,11 @@ def files(corpus, write_dicom, write_float_dicom, write_pillow, make_pixels):
         "dicom-palette": write_dicom(make_pixels((40, 48)), **palette),
         "dicom-modality-lut": write_dicom(deep, ModalityLUTSequence=Sequence([modality]), PixelPaddingValue=30),
         "dicom-segments": write_dicom(make_pixels((40, 48)), **segments),
+        "dicom-bare": without_head(write_dicom(deep)),
+        "dicom-table": write_dicom(deep, VOILUTSequence=Sequence([shown]), PhotometricInterpretation="MONOCHROME1"),
+        "dicom-padded": write_dicom(deep, PixelPaddingValue=int(deep[0, 0]), LossyImageCompression="01"),
+        "tiff-packed": tiff(make_pixels((40, 48)) // 16, 4, 32773),
+        "jpeg-junk": corpus["jpeg"][:20] + b"junk" + corpus["jpeg"][20:],
         "dicom-float": write_float_dicom(real, FloatPixelPaddingValue=float(real[0, 0]), RescaleSlope="2"),
         "dicom-double-deflated": write_float_dicom(real.astype(float), "1.2.840.10008.1.2.1.99"),
         "dicom-lossless": write_dicom(

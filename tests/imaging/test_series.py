@@ -118,6 +118,23 @@ def test_small_rounding_of_positions_is_no_gap(make_series):
     assert read_series(make_series(positions=positions)).voxels.shape == (20, 5, 7)
 
 
+@pytest.mark.parametrize("step_mm", [0.625, 1.25, 0.33, 2.47, 3.0])
+@pytest.mark.parametrize("orientation", [AXIAL, OBLIQUE])
+def test_positions_rounded_to_a_tenth_of_a_millimetre_are_no_gap(make_series, step_mm, orientation):
+    normal = np.cross(orientation[:3], orientation[3:])
+    exact = [np.array([10.03, -20.07, 30.01]) + number * step_mm * normal for number in range(12)]
+    volume = read_series(make_series(orientation=orientation, positions=[place.round(1) for place in exact]))
+    assert volume.spacing_mm[0] == pytest.approx(step_mm, abs=0.2 / 11)
+    assert any("rounded to 0.1 mm" in note for note in volume.notes) == (step_mm != 3 or orientation is OBLIQUE)
+    holed = [place.round(1) for number, place in enumerate(exact) if number != 5]
+    assert "gaps" in problem(make_series(orientation=orientation, positions=holed))
+
+
+def test_uneven_positions_with_more_digits_are_gaps(make_series):
+    positions = [(0, 0, place) for place in (0.01, 0.61, 1.31, 1.91, 2.51)]
+    assert "gaps" in problem(make_series(positions=positions))
+
+
 def test_several_series_are_never_guessed(make_series):
     files = [
         *make_series(4, SeriesInstanceUID="1.2.9", SeriesDescription="SECRET", PatientName="SECRET"),

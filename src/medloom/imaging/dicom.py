@@ -5,7 +5,8 @@ inverted within the stored bits, so that it equals the MONOCHROME2 image of the 
 intercept are applied (float32, or float64 to pixels of float64; an identity keeps the stored type), or a modality
 lookup table (then MONOCHROME1 is inverted within the bits of its entries). Pixels that are padding become the smallest
 value of those that are not, so that they neither stretch the range nor fall out of it. Palettes are expanded and YBR
-becomes RGB. No window is applied; what the file suggests is in `Image.window`, for `medloom.imaging.apply_window`.
+becomes RGB. A dose grid is scaled to its unit. No window is applied; what the file suggests is in `Image.window` and
+`Image.table`, for `medloom.imaging.apply_window`.
 
 Source: DICOM PS3.3, sections C.7.6.3 (Image Pixel), C.7.6.24 and C.7.6.25 (floating-point pixels), C.7.6.16 (functional
 groups), C.7.5.1.1.2 (padding), C.11.1 (Modality LUT) and 10.7.1.3 (spacing).
@@ -17,53 +18,27 @@ from dataclasses import dataclass
 
 import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
 
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_header, choose_page
+from medloom.imaging.dicom_display import FrameGroups, table_of, window_of
 from medloom.imaging.dicom_elements import TAGS, DataSet
-from medloom.imaging.dicom_file import META_WITHOUT_PREAMBLE, DicomFile, open_file, transfer_syntaxes
+from medloom.imaging.dicom_file import MAGICS, DicomFile, open_file, transfer_syntaxes
 from medloom.imaging.dicom_frames import PixelModule, check_length, read_frame, read_pixel_module
 from medloom.imaging.dicom_lut import Lut, apply_lut, read_modality_lut, read_palette
+from medloom.imaging.dicom_padding import find_padding, is_lossy, without_padding
 from medloom.imaging.geometry import Grid
 from medloom.imaging.places import directions_of, grids_of
-from medloom.imaging.types import Budget, Format, Header, Image, Pixels
+from medloom.imaging.types import Budget, DisplayTable, Format, Header, Image, Pixels
 
 __all__ = [
-    "FORMAT", "FrameGroups", "OpenImage", "codec", "decode", "decode_frame", "inspect",
+    "FORMAT", "OpenImage", "codec", "decode", "decode_frame", "inspect",
     "open_image",
 ]  # fmt: skip
 
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_A_TIME = 256
 _OVERSHOOT = 8  # lossy compression moves pixels beyond their range by less than this part of it; more is damage
-
-
-@dataclass(frozen=True)
-class FrameGroups:
-    """Where the attributes of one frame are: its own group, the shared one, or the data set.
-
-    Args:
-        data_set: The data set.
-        shared: The shared functional groups, if there are any.
-        own: The functional groups of this frame, if there are any.
-    """
-
-    data_set: DataSet
-    shared: DataSet | None
-    own: DataSet | None
-
-    def find(self, sequence: str, keyword: str) -> DataSet:
-        """Return what holds an attribute: the first that has it, or the data set."""
-        for group in (self.own, self.shared):
-            items = group.items(sequence) if group else ()
-            if items and keyword in items[0]:
-                return items[0]
-        return self.data_set
-
-    def decimals(self, sequence: str, keyword: str) -> tuple[float, ...]:
-        """Return the numbers of an attribute; empty where it is not there."""
-        return self.find(sequence, keyword).decimals(keyword)
 
 
 @dataclass(frozen=True)
@@ -92,7 +67,7 @@ class OpenImage:
         groups = self.groups(number)
         slope, intercept = (
             _one(groups.decimals("PixelValueTransformationSequence", keyword), keyword, default)
-            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+            for keyword, default in (("RescaleSlope", self.dose_scaling), ("RescaleIntercept", 0.0))
         )
         if slope == 0:
             raise DecodeError("corrupt", "the rescale slope is 0: every pixel would be the same", field="RescaleSlope")
@@ -104,6 +79,21 @@ class OpenImage:
         if not self.module.real and abs(slope) * 2.0**self.module.allocated + abs(intercept) > _LARGEST:
             raise DecodeError("non_finite", "the rescale slope makes pixels infinite", field="RescaleSlope")
         return slope, intercept
+
+    @property
+    def dose_scaling(self) -> float:
+        """What a stored value of a dose grid is multiplied with; 1 in every other image."""
+        data_set = self.file.data_set
+        if data_set.text("Modality") != "RTDOSE":
+            return 1.0
+        return _one(data_set.decimals("DoseGridScaling"), "DoseGridScaling", 1.0)
+
+    def mirror(self, number: int) -> float | None:
+        """Return what a value of the file and the one that comes out add up to; None where grey is not inverted."""
+        if self.module.photometric != "MONOCHROME1":
+            return None
+        slope, intercept = self.rescale(number)
+        return slope * self.total + 2 * intercept
 
     @property
     def total(self) -> int:
@@ -157,6 +147,11 @@ def open_image(data: bytes, budget: Budget) -> OpenImage:
 
     file = open_file(data, check_pixels)
     data_set = file.data_set
+    if "MOSAIC" in data_set.text("ImageType").upper().split("\\"):
+        raise DecodeError(
+            "unsupported", "the image is a Siemens mosaic: the slices of a volume are tiles of one picture",
+            field="ImageType", hint="Take it apart with dcm2niix, which makes a NIfTI volume of it.",
+        )  # fmt: skip
     module = _checked_module(data_set, file.pixels, len(data), budget)
     shared = data_set.items("SharedFunctionalGroupsSequence")
     frames = data_set.items("PerFrameFunctionalGroupsSequence")
@@ -189,7 +184,7 @@ def decode_frame(opened: OpenImage, number: int) -> Image:
     """Return the frame with a number, counted from 0, of a file that was opened."""
     module = opened.module
     stored, colours = read_frame(opened.file, module, number)
-    notes = list[str]()
+    notes = list(opened.file.notes)
     if module.grey:
         pixels = _values(stored, opened, number, notes)
     elif opened.palette:
@@ -204,14 +199,15 @@ def decode_frame(opened: OpenImage, number: int) -> Image:
     if module.photometric.startswith("YBR"):
         notes.append("YBR converted to RGB")
     spacing_mm = _spacing_mm(opened.groups(number), notes)
-    window = _window(opened, number, notes) if module.grey else None
+    window, table = _shown(opened, number, notes) if module.grey else (None, None)
     pixels = np.require(pixels, requirements=["C", "W"])
     header = opened.header(number)
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
     affine, directions = directions_of(opened, number, notes)
     return Image(
-        pixels, "dicom", spacing_mm, tuple(notes), window=window, affine=affine, directions=directions,
+        pixels, "dicom", spacing_mm, tuple(notes), window=window, table=table, affine=affine,
+        directions=directions,
     )  # fmt: skip
 
 
@@ -219,7 +215,9 @@ def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) ->
     """Turn stored levels of grey into the values that they stand for."""
     if opened.file.syntax.lossy:
         stored = _within_bits(stored, opened.module, notes)
-    padding = _padding(stored, opened)
+    data_set = opened.file.data_set
+    lossy = is_lossy(data_set, syntax=opened.file.syntax.lossy)
+    padding = find_padding(stored, data_set, opened.module, lossy=lossy)
     slope, intercept = opened.rescale(number)
     if opened.modality:
         stored = apply_lut(stored, opened.modality)
@@ -230,30 +228,14 @@ def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) ->
     pixels = stored
     if (slope, intercept) != (1.0, 0.0):
         pixels = _rescaled(stored, slope, intercept)
-        notes.append("rescaled by slope and intercept")
-    if padding is not None and padding.any() and not padding.all():
-        pixels[padding] = np.fmin.reduce(pixels[~padding])
-        notes.append("padding set to the smallest value")
+        notes.append(
+            "dose scaled by the file's grid scaling"
+            if opened.dose_scaling == slope != 1
+            else "rescaled by slope and intercept"
+        )
+    if padding is not None:
+        notes.append(without_padding(pixels, padding))
     return pixels
-
-
-def _padding(stored: Pixels, opened: OpenImage) -> NDArray[np.bool_] | None:
-    """Return where pixels are padding, or None where the file names no padding value."""
-    value, limit = (_padding_value(opened, kind) for kind in ("Value", "RangeLimit"))
-    if len(value) != 1:
-        return None
-    low, high = sorted((value[0], (limit or value)[0]))
-    found: NDArray[np.bool_] = (stored >= low) & (stored <= high) if value[0] == value[0] else np.isnan(stored)
-    return found
-
-
-def _padding_value(opened: OpenImage, kind: str) -> tuple[float, ...]:
-    """Return an attribute of padding in the type that pixels have."""
-    data_set, module = opened.file.data_set, opened.module
-    if not module.real:
-        return data_set.integers(f"PixelPadding{kind}", signed=module.signed)
-    prefix = module.keyword.removesuffix("PixelData")
-    return data_set.reals(f"{prefix}PixelPadding{kind}", module.allocated)
 
 
 def _within_bits(stored: Pixels, module: PixelModule, notes: list[str]) -> Pixels:
@@ -342,30 +324,16 @@ def _spacing_mm(groups: FrameGroups, notes: list[str]) -> tuple[float, float] | 
     return found[0], found[1]
 
 
-def _window(opened: OpenImage, number: int, notes: list[str]) -> tuple[float, float] | None:
-    """Return the first window of the file as centre and width of a LINEAR one, in the values that come out."""
-    groups = opened.groups(number)
-    group = groups.find("FrameVOILUTSequence", "WindowCenter")
-    centres, widths, kind = group.decimals("WindowCenter"), group.decimals("WindowWidth"), group.text("VOILUTFunction")
-    if not centres or not widths:
-        if "VOILUTSequence" in groups.find("FrameVOILUTSequence", "VOILUTSequence"):
-            notes.append("the file suggests a lookup table to show it, which is not read, and no window")
-        return None
-    centre, width = centres[0], widths[0]
-    if kind == "LINEAR_EXACT":
-        centre, width = centre + 0.5, width + 1
-    if kind not in ("", "LINEAR", "LINEAR_EXACT") or width < 1:
-        notes.append("the window of the file cannot be used")
-        return None
-    if opened.module.photometric == "MONOCHROME1":
-        slope, intercept = opened.rescale(number)
-        centre = slope * opened.total + 2 * intercept + 1 - centre
-    return centre, width
+def _shown(opened: OpenImage, number: int, notes: list[str]) -> tuple[tuple[float, float] | None, DisplayTable | None]:
+    """Return the window and the table that the file suggests, in the values that come out."""
+    groups, mirror = opened.groups(number), opened.mirror(number)
+    signed = opened.module.signed or opened.rescale(number)[1] < 0
+    return window_of(groups, mirror, notes), table_of(groups, mirror, notes, signed=signed)
 
 
 FORMAT = Format(
     name="dicom",
-    magics=((128, b"DICM"), (0, META_WITHOUT_PREAMBLE)),
+    magics=MAGICS,
     suffixes=(".dcm", ".dicom"),
     content_types=("application/dicom",),
     codec=codec,

@@ -24,6 +24,7 @@ __all__ = ["PIXELS", "TAGS", "DataSet", "Element", "Reader", "Span"]
 TAGS: dict[str, int] = {
     "MediaStorageSOPClassUID": 0x00020002,
     "TransferSyntaxUID": 0x00020010,
+    "ImageType": 0x00080008,
     "SOPClassUID": 0x00080016,
     "Modality": 0x00080060,
     "SliceThickness": 0x00180050,
@@ -67,6 +68,7 @@ TAGS: dict[str, int] = {
     "SegmentedRedPaletteColorLookupTableData": 0x00281221,
     "SegmentedGreenPaletteColorLookupTableData": 0x00281222,
     "SegmentedBluePaletteColorLookupTableData": 0x00281223,
+    "LossyImageCompression": 0x00282110,
     "ModalityLUTSequence": 0x00283000,
     "LUTDescriptor": 0x00283002,
     "LUTData": 0x00283006,
@@ -74,6 +76,7 @@ TAGS: dict[str, int] = {
     "PixelMeasuresSequence": 0x00289110,
     "FrameVOILUTSequence": 0x00289132,
     "PixelValueTransformationSequence": 0x00289145,
+    "DoseGridScaling": 0x3004000E,
     "SharedFunctionalGroupsSequence": 0x52009229,
     "PerFrameFunctionalGroupsSequence": 0x52009230,
     "ExtendedOffsetTable": 0x7FE00001,

@@ -14,14 +14,24 @@ from typing import Literal
 import imagecodecs
 
 from medloom.errors import DecodeError
-from medloom.imaging.dicom_elements import PIXELS, DataSet, Reader, Span
+from medloom.imaging.dicom_elements import PIXELS, TAGS, DataSet, Reader, Span
 
-__all__ = ["META_WITHOUT_PREAMBLE", "SYNTAXES", "DicomFile", "Syntax", "open_file", "transfer_syntaxes"]
+__all__ = ["MAGICS", "SYNTAXES", "DicomFile", "Syntax", "open_file", "transfer_syntaxes"]
 
 Kind = Literal["raw", "rle", "jpeg", "jpeg_lossless", "jpeg_ls", "jpeg_2000"]
 
 _PREFIX_AT, _PREFIX = 128, b"DICM"
-META_WITHOUT_PREAMBLE = b"\x02\x00\x00\x00UL\x04\x00"
+_META_WITHOUT_PREAMBLE = b"\x02\x00\x00\x00UL\x04\x00"
+# Data sets as they lie in a PACS or come from a network: their first element is one of these, of group 0008.
+_FIRST_ELEMENTS = (0x00, 0x01, 0x05, 0x06, 0x08, *range(0x12, 0x19), 0x1A, 0x1B, *range(0x20, 0x24), 0x30, 0x50, 0x60)
+_IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_BARE = {**{bytes([8, 0, number, 0]): _EXPLICIT for number in _FIRST_ELEMENTS},
+         **{bytes([0, 8, 0, number]): _BIG_ENDIAN for number in _FIRST_ELEMENTS}}  # fmt: skip
+MAGICS: tuple[tuple[int, bytes], ...] = (
+    (_PREFIX_AT, _PREFIX), (0, _META_WITHOUT_PREAMBLE), *((0, begin) for begin in _BARE),
+)  # fmt: skip
+"""How DICOM files begin, with a preamble and without."""
+
 _PROGRAMS = (b"MZ", b"\x7fELF", b"#!")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _MOST_HEADER_BYTES = 16 * 2**20  # inflated before the size of the pixels is known
@@ -44,10 +54,10 @@ class Syntax:
 
 
 SYNTAXES: dict[str, Syntax] = {
-    "1.2.840.10008.1.2": Syntax("Implicit VR Little Endian", "raw", implicit=True),
-    "1.2.840.10008.1.2.1": Syntax("Explicit VR Little Endian", "raw"),
+    _IMPLICIT: Syntax("Implicit VR Little Endian", "raw", implicit=True),
+    _EXPLICIT: Syntax("Explicit VR Little Endian", "raw"),
     _DEFLATED: Syntax("Deflated Explicit VR Little Endian", "raw"),
-    "1.2.840.10008.1.2.2": Syntax("Explicit VR Big Endian", "raw", little=False),
+    _BIG_ENDIAN: Syntax("Explicit VR Big Endian", "raw", little=False),
     "1.2.840.10008.1.2.5": Syntax("RLE Lossless", "rle"),
     "1.2.840.10008.1.2.4.50": Syntax("JPEG Baseline", "jpeg", lossy=True),
     "1.2.840.10008.1.2.4.51": Syntax("JPEG Extended", "jpeg", lossy=True),
@@ -82,6 +92,7 @@ class DicomFile:
     data_set: DataSet
     syntax: Syntax
     pixels: str = "PixelData"
+    notes: tuple[str, ...] = ()
 
 
 def transfer_syntaxes() -> dict[str, str]:
@@ -120,32 +131,66 @@ def open_file(data: bytes, check_pixels: Callable[[DataSet, str], int]) -> Dicom
             "unsupported", "the file is also a program: its preamble is that of an executable", field="preamble",
             hint="Do not run it. Export the image again.",
         )  # fmt: skip
-    start = 0 if data.startswith(META_WITHOUT_PREAMBLE) else _PREFIX_AT + len(_PREFIX)
-    uid, stored_class, at = _meta(data, start)
+    uid, stored_class, at = _meta(data, _start(data))
+    guessed = not uid
+    if guessed:
+        uid = _guessed(data, at)
     syntax = SYNTAXES[uid]
     reader = Reader(data, syntax.little)
     if uid == _DEFLATED:
         reader = Reader(_inflated(data[at:], check_pixels), syntax.little)
         at = 0
     data_set = DataSet(reader, Span(at, len(reader.data)), _implicit(reader.data[at : at + 6], syntax))
-    return DicomFile(data_set, syntax, _pixels(data_set, stored_class))
+    pixels = _pixels(data_set, stored_class)
+    return DicomFile(data_set, syntax, pixels, _of_guess(data_set, syntax, pixels) if guessed else ())
+
+
+def _start(data: bytes) -> int:
+    """Return where the file meta information begins, or the data set where there is none."""
+    return _PREFIX_AT + len(_PREFIX) if data.startswith(_PREFIX, _PREFIX_AT) else 0
+
+
+def _guessed(data: bytes, at: int) -> str:
+    """Return the transfer syntax of a data set whose file does not say it, by its first element.
+
+    Raises:
+        DecodeError: ``truncated`` if there is no data set, ``corrupt`` if it is none that can be told.
+    """
+    if at >= len(data):
+        raise DecodeError("truncated", "the file ends within its file meta information")
+    head = data[at : at + 6]
+    uid = _BARE.get(head[:4], "")
+    if not uid or (uid == _BIG_ENDIAN and not (head[4:].isalpha() and head[4:].isupper())):
+        raise DecodeError(
+            "corrupt", "the file does not say how it is encoded: it has no transfer syntax", field="TransferSyntaxUID",
+            hint="Export it again as a DICOM file with file meta information.",
+        )  # fmt: skip
+    return uid
+
+
+def _of_guess(data_set: DataSet, syntax: Syntax, pixels: str) -> tuple[str, ...]:
+    """Return the note of a file that does not say how it is encoded.
+
+    Raises:
+        DecodeError: ``unsupported`` if its pixels are compressed, for nothing says how.
+    """
+    if data_set.elements[TAGS[pixels]].end < 0:
+        raise DecodeError(
+            "unsupported", "the pixels are compressed, and the file does not say how: it has no transfer syntax",
+            field="TransferSyntaxUID", hint="Export it again as a DICOM file with file meta information.",
+        )  # fmt: skip
+    name = SYNTAXES[_IMPLICIT].name if data_set.implicit else syntax.name
+    return (f"no transfer syntax in the file: read as {name}",)
 
 
 def _meta(data: bytes, start: int) -> tuple[str, str, int]:
-    """Return the transfer syntax, the class of what is stored, and where the data set begins."""
+    """Return the transfer syntax, the class of what is stored, each "" if not said, and where the data set begins."""
     reader, at = Reader(data, little=True), start
     while int.from_bytes(data[at : at + 2], "little") == 2:
         at = reader.after(reader.element(at, len(data), implicit=False), implicit=False)
     meta = DataSet(reader, Span(start, at), implicit=False)
     uid = meta.text("TransferSyntaxUID")
-    if not uid and at >= len(data):
-        raise DecodeError("truncated", "the file ends within its file meta information")
-    if not uid:
-        raise DecodeError(
-            "corrupt", "the file does not say how it is encoded: it has no transfer syntax", field="TransferSyntaxUID",
-            hint="Export it again as a DICOM file with file meta information.",
-        )  # fmt: skip
-    if uid not in SYNTAXES:
+    if uid and uid not in SYNTAXES:
         shown = uid if _UID.fullmatch(uid) else "not a UID"
         raise DecodeError(
             "unsupported", f"unsupported_transfer_syntax: {shown}", field="TransferSyntaxUID",

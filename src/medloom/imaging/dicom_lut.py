@@ -8,6 +8,7 @@ Source: DICOM PS3.3, sections C.7.6.3.1.5 and C.7.6.3.1.6 (palettes), C.7.9.2 (s
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from medloom.errors import DecodeError
 from medloom.imaging.dicom_elements import DataSet
 from medloom.imaging.types import Pixels
 
-__all__ = ["Lut", "apply_lut", "read_modality_lut", "read_palette"]
+__all__ = ["Lut", "apply_lut", "read_lut", "read_modality_lut", "read_palette"]
 
 _COLOURS = ("Red", "Green", "Blue")
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
@@ -64,13 +65,30 @@ def read_modality_lut(data_set: DataSet, *, signed: bool) -> Lut | None:
         return None
     if len(items) > 1:
         raise DecodeError("corrupt", f"there are {len(items)} modality tables; expected 1", field="ModalityLUTSequence")
-    described = items[0].integers("LUTDescriptor")
+    return read_lut(items[0], (8, 16), signed=signed)[0]
+
+
+def read_lut(item: DataSet, known_bits: Container[int], *, signed: bool) -> tuple[Lut, int]:
+    """Read the table that an item of a sequence describes.
+
+    Args:
+        item: Holds LUTDescriptor and LUTData.
+        known_bits: How many bits an entry may have.
+        signed: Whether the first value that is mapped has a sign.
+
+    Returns:
+        The table, uint8 or uint16, and the bits of its entries.
+
+    Raises:
+        DecodeError: ``corrupt`` or ``unsupported``.
+    """
+    described = item.integers("LUTDescriptor")
     if len(described) != 3:
-        raise DecodeError("corrupt", "the modality lookup table is not described", field="LUTDescriptor")
+        raise DecodeError("corrupt", "the lookup table is not described", field="LUTDescriptor")
     entries, first, bits = described
-    bits = _checked_bits(bits, "LUTDescriptor")
-    table = _plain(items[0].bytes_of("LUTData"), entries or 2**16, bits, _order(data_set), "LUTData")
-    return Lut(table, first - 2**16 if signed and first >= 2**15 else first)
+    bits = _checked_bits(bits, "LUTDescriptor", known_bits)
+    table = _plain(item.bytes_of("LUTData"), entries or 2**16, bits, _order(item), "LUTData")
+    return Lut(table, first - 2**16 if signed and first >= 2**15 else first), bits
 
 
 def apply_lut(stored: Pixels, lut: Lut) -> Pixels:
@@ -92,8 +110,8 @@ def apply_lut(stored: Pixels, lut: Lut) -> Pixels:
     return pixels
 
 
-def _checked_bits(bits: int, field: str) -> int:
-    if bits not in (8, 16):
+def _checked_bits(bits: int, field: str, known: Container[int] = (8, 16)) -> int:
+    if bits not in known:
         raise DecodeError(
             "unsupported", f"a lookup table with entries of {bits} bits is not read; expected 8 or 16", field=field
         )

@@ -16,7 +16,8 @@ from medloom.errors import DecodeError
 from medloom.imaging.geometry import Affine, Grid, axis_codes
 
 if TYPE_CHECKING:
-    from medloom.imaging.dicom import FrameGroups, OpenImage
+    from medloom.imaging.dicom import OpenImage
+    from medloom.imaging.dicom_display import FrameGroups
 
 __all__ = ["SAME_DIRECTION", "Place", "directions_of", "frame_places", "grids_of", "place_of", "placed"]
 

@@ -26,6 +26,9 @@ MOST_VOLUME_BYTES = 4 * 2**30
 _SAME_PLACE_MM = 1e-3
 _EVEN_STEPS = 0.02  # share of a step: scanners write positions with few digits
 _LEAST_MM = 0.01
+_ROUNDED_MM = 0.1  # some programs write positions with one decimal: then two are this much off each other at most
+_ROUNDED_STEPS = 0.5  # share of a step: that much is no rounding but a slice that is missing
+_ROUNDING_DIGITS = 1e-4
 _MAX_SHEAR = 0.01  # sideways over forwards, 0.6 degrees
 _MOST_LISTED = 20
 _MOST_IN_A_SENTENCE = 3
@@ -51,9 +54,10 @@ def read_series(
 ) -> Volume:
     """Read the slices of one series as a volume.
 
-    Slices are ordered by their position along the normal of ImageOrientationPatient, from low to high. Names of files
-    and instance numbers are not looked at. Nothing is resampled or filled in: slices that are missing, doubled, of
-    different sizes, or stacked at a slant are errors. Values are those of `decode`; no window is applied.
+    Slices are ordered by their position along the normal of ImageOrientationPatient, from low to high. Their distances
+    may differ by 2 %, or by 0.1 mm where all positions are written with one decimal; the mean is taken. Names of
+    files and instance numbers are not looked at. Nothing is resampled or filled in: slices that are missing, doubled,
+    of different sizes, or stacked at a slant are errors. Values are those of `decode`; no window is applied.
 
     Args:
         files: DICOM files of one frame or several, in any order; the keys of a mapping are not used.
@@ -83,6 +87,7 @@ def read_series(
     first = slices[0].place
     spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
     voxels, notes = _stacked(slices, most_bytes)
+    notes += _rounding_note([item.place for item in slices])
     return Volume(voxels, spacing_mm, first.affine(step), "dicom", notes, first.spacing_mm)
 
 
@@ -193,6 +198,7 @@ def _step(slices: Sequence[Place]) -> _Vector:
     steps_mm = np.diff(positions @ first.normal)
     apart = np.sort(steps_mm[steps_mm > _SAME_PLACE_MM])
     usual_mm = float(apart[(len(apart) - 1) // 2]) if len(apart) else 0.0
+    uneven_mm = _uneven_mm(positions, first.normal, usual_mm)
     problems = [
         f"slices {number} and {number + 1} are at the same position"
         for number, step_mm in enumerate(steps_mm)
@@ -200,7 +206,7 @@ def _step(slices: Sequence[Place]) -> _Vector:
     ] or [
         f"between slices {number} and {number + 1} there are {step_mm:.3f} mm; elsewhere {usual_mm:.3f} mm"
         for number, step_mm in enumerate(steps_mm)
-        if abs(step_mm - usual_mm) > max(_EVEN_STEPS * usual_mm, _LEAST_MM)
+        if abs(step_mm - usual_mm) > uneven_mm
     ]
     if problems:
         kind = "positions that come twice" if usual_mm == 0 or steps_mm.min() <= _SAME_PLACE_MM else "gaps"
@@ -210,16 +216,40 @@ def _step(slices: Sequence[Place]) -> _Vector:
     return step
 
 
+def _uneven_mm(positions: _Vector, normal: _Vector, usual_mm: float) -> float:
+    """Return by how much a distance between slices may differ from the usual one."""
+    even_mm = max(_EVEN_STEPS * usual_mm, _LEAST_MM)
+    if not _rounded(positions):
+        return even_mm
+    rounded_mm = _ROUNDED_MM * float(np.abs(normal).sum()) + _LEAST_MM  # each coordinate is off by half of it
+    return max(even_mm, min(rounded_mm, _ROUNDED_STEPS * usual_mm))
+
+
+def _rounded(positions: _Vector) -> bool:
+    """Whether positions are written with one decimal."""
+    tenths = positions / _ROUNDED_MM
+    return bool((np.abs(tenths - tenths.round()) < _ROUNDING_DIGITS).all())
+
+
+def _rounding_note(slices: Sequence[Place]) -> tuple[str, ...]:
+    """Say it where slices are equally far apart only because their positions are rounded."""
+    steps_mm = np.diff([item.position @ slices[0].normal for item in slices])
+    if not len(steps_mm) or np.ptp(steps_mm) <= max(2 * _EVEN_STEPS * steps_mm.mean(), 2 * _LEAST_MM):
+        return ()
+    return ("positions of the slices are rounded to 0.1 mm: their mean distance was taken",)
+
+
 def _check_straight(positions: _Vector, step: _Vector, normal: _Vector) -> None:
     forwards = float(step @ normal)
     sideways = float(np.linalg.norm(step - forwards * normal))
     off_mm = float(np.abs(positions - positions[0] - np.arange(len(positions))[:, np.newaxis] * step).max())
-    if sideways > max(_MAX_SHEAR * forwards, _SAME_PLACE_MM):
+    slack_mm = _ROUNDED_MM if _rounded(positions) else 0.0  # of a position against another one, along each axis
+    if sideways > max(_MAX_SHEAR * forwards, _SAME_PLACE_MM, math.sqrt(3) * slack_mm / (len(positions) - 1)):
         raise DataError(
             f"the series has gantry tilt: its slices are stacked at {np.degrees(np.arctan2(sideways, forwards)):.1f} "
             "degrees to their normal. Correct it with a resampling tool first."
         )
-    if off_mm > max(_EVEN_STEPS * 5 * forwards, _LEAST_MM):
+    if off_mm > max(_EVEN_STEPS * 5 * forwards, _LEAST_MM, 2 * slack_mm):
         raise DataError("the slices of the series are shifted against each other: they do not lie on one line")
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "DEFAULT_BUDGET",
     "FILE_BUDGET",
     "Budget",
+    "DisplayTable",
     "Format",
     "Header",
     "Image",
@@ -105,6 +106,21 @@ class Reduction:
 
 
 @dataclass(frozen=True, eq=False)
+class DisplayTable:
+    """How values are shown: a lookup table that a file holds.
+
+    Args:
+        first: Value of the first entry; each next one is for a value larger by 1. Values outside get the nearest entry.
+        entries: Array (N,) of float32, 0 for black to 1 for white.
+
+    Source: DICOM PS3.3, section C.11.2.1.1 (VOI LUT).
+    """
+
+    first: float
+    entries: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class Image:
     """A decoded image.
 
@@ -115,6 +131,7 @@ class Image:
             resolutions describe paper, so they are not taken for spacing.
         notes: What a careful reader should know, such as "palette expanded".
         window: Centre and width, in the values of ``pixels``, that the file suggests to show; not applied.
+        table: How the file suggests to show ``pixels``, where it has a lookup table for it; not applied.
         reduction: How ``pixels`` are smaller than the picture, or None if they are the picture; only where `decode`
             was told ``at_least``.
         affine: Matrix (4, 4) of float64 that takes ``(column, row, slice, 1)`` to millimetres in the patient, RAS+, as
@@ -130,6 +147,7 @@ class Image:
     notes: tuple[str, ...] = ()
     window: tuple[float, float] | None = None
     reduction: Reduction | None = None
+    table: DisplayTable | None = None
     affine: Affine | None = None
     slices: int = 1
     directions: tuple[str, str] | None = None

@@ -1,6 +1,6 @@
 """Windows: which values are shown as black, grey and white.
 
-Source: DICOM PS3.3, section C.11.2.1.2.1 (LINEAR).
+Source: DICOM PS3.3, sections C.11.2.1.1 (VOI LUT) and C.11.2.1.2.1 (LINEAR).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from medloom.errors import InputError
-from medloom.imaging.types import Image
+from medloom.imaging.types import DisplayTable, Image
 
 __all__ = ["Window", "apply_window"]
 
@@ -28,14 +28,14 @@ def apply_window(image: Image, window: Window) -> Image:
 
     Args:
         image: A decoded image; each channel is cut alike.
-        window: Centre and width in the image's values (HU for CT), ``"file"`` for what the file suggests, or None for
-            the whole range: the image comes back as it is.
+        window: Centre and width in the image's values (HU for CT), ``"file"`` for what the file suggests (its lookup
+            table where it has one, else its first window), or None for the whole range: the image comes back as it is.
 
     Returns:
         The image in float32, 0 to 1; it has no window any more.
 
     Raises:
-        InputError: If the file suggests no window, or the width is below 1.
+        InputError: If the file suggests nothing, or the width is below 1.
 
     Example:
         >>> image = Image(np.array([[[-160.0], [40.0], [240.0]]], np.float32), "dicom")
@@ -46,6 +46,8 @@ def apply_window(image: Image, window: Window) -> Image:
     """
     if window is None:
         return image
+    if window == "file" and image.table is not None:
+        return _by_table(image, image.table)
     centre, width = _of_file(image) if window == "file" else window
     if not (np.isfinite(centre) and np.isfinite(width) and width >= 1):
         raise InputError(f"a window has a finite centre and a width of at least 1; the width is {width:g}")
@@ -57,7 +59,19 @@ def apply_window(image: Image, window: Window) -> Image:
             pixels[rows] = offset > 0
         else:
             pixels[rows] = (offset / (width - 1) + 0.5).clip(0, 1)
-    return replace(image, pixels=pixels, window=None, notes=(*image.notes, f"window {centre:g}/{width:g} applied"))
+    return replace(
+        image, pixels=pixels, window=None, table=None, notes=(*image.notes, f"window {centre:g}/{width:g} applied")
+    )
+
+
+def _by_table(image: Image, table: DisplayTable) -> Image:
+    pixels = np.empty(image.pixels.shape, np.float32)
+    for top in range(0, len(pixels), _ROWS_AT_A_TIME):
+        rows = slice(top, top + _ROWS_AT_A_TIME)
+        places = (image.pixels[rows].astype(np.float64) - table.first).round().clip(0, len(table.entries) - 1)
+        pixels[rows] = table.entries[places.astype(np.int64)]
+    notes = (*image.notes, "lookup table of the file applied")
+    return replace(image, pixels=pixels, window=None, table=None, notes=notes)
 
 
 def _of_file(image: Image) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from medloom.errors import DecodeCode, DecodeError
 from medloom.imaging.geometry import Affine
-from medloom.imaging.types import Image, Pixels, Reduction
+from medloom.imaging.types import DisplayTable, Image, Pixels, Reduction
 
 __all__ = [
     "BEGIN",
@@ -153,6 +153,7 @@ def image_header(image: Image) -> dict[str, Any]:
         "affine": None if image.affine is None else image.affine.tolist(),
         "slices": image.slices,
         "directions": image.directions,
+        "table": None if image.table is None else [image.table.first, image.table.entries.tolist()],
     }
 
 
@@ -187,6 +188,7 @@ def image_of(header: Mapping[str, Any], pixels: Pixels) -> Image:
         affine=None if header["affine"] is None else _affine(header["affine"]),
         slices=int(header["slices"]),
         directions=None if header["directions"] is None else _directions(*header["directions"]),
+        table=None if header["table"] is None else _table(*header["table"]),
     )
 
 
@@ -206,6 +208,13 @@ def _affine(rows: list[Any]) -> Affine:
 
 def _directions(column: str, row: str) -> tuple[str, str]:
     return str(column), str(row)
+
+
+def _table(first: float, entries: list[float]) -> DisplayTable:
+    found = np.array(entries, np.float32)
+    if found.ndim != 1 or not found.size:
+        raise ValueError("a header's table is none")
+    return DisplayTable(float(first), found)
 
 
 def _reduction(height: int, width: int, box: list[float]) -> Reduction:
