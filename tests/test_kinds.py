@@ -20,7 +20,15 @@ OWNERS = {"target", "labels", "listing", "meaning", "manifest", "prediction", "p
 """Whose ``kind`` is that of an answer; a file, a problem or a phantom has a kind as well."""
 
 CLASSES = {
-    *("Predictor", "LabelPredictor", "Prediction", "MaskPrediction", "LabelPrediction", "VolumePrediction"),
+    *(
+        "Predictor",
+        "LabelPredictor",
+        "Prediction",
+        "MaskPrediction",
+        "LabelPrediction",
+        "VolumePrediction",
+        "LabelVolumePrediction",
+    ),
     *("Network", "MaskNetwork", "Classifier", "Ensemble", "MaskPoint", "LabelPoint"),
     *("MasksRecipe", "LabelsRecipe", "BinaryRecipe", "MultiClassRecipe", "MultiLabelRecipe", "RegressionRecipe"),
     *("MasksTarget", "LabelsTarget", "FileResult", "LabelResult", "MaskResult"),

@@ -225,6 +225,20 @@ def test_folders_are_read_as_one_series_each_and_one_of_several_is_reported(segm
         assert canary not in written + captured.err.encode() + captured.out.encode()
 
 
+def test_one_of_several_series_is_chosen_by_its_index_or_uid(segmenter, tmp_path, capsys):
+    _write_series(tmp_path / "mixed" / "a", "1.2.4")
+    _write_series(tmp_path / "mixed" / "b", "1.2.5", count=2)
+    command = ["predict", str(segmenter), str(tmp_path / "mixed"), "-o", str(tmp_path / "out"), "--series"]
+    assert main(command) == 3
+    error = capsys.readouterr().err
+    assert "choose one by its index or UID (--series)" in error
+    assert "series 1: 2 slices" in error
+    for series, slices in (("0", "3"), ("1", "2"), ("1.2.5", "2"), ("1.2.4", "3")):
+        assert main([*command, series]) == 0
+        assert _rows(tmp_path / "out")[0]["slices"] == slices
+    assert main([*command, "2"]) == 3
+
+
 def test_a_series_and_a_page_exclude_each_other(segmenter, scan, tmp_path, capsys):
     command = ["predict", str(segmenter), str(scan.parent), "--series", "--page", "1", "-o", str(tmp_path / "out")]
     assert main(command) == 2

@@ -86,8 +86,10 @@ def test_another_grid_is_refused_naming_both(tmp_path):
     with pytest.raises(DataError) as caught:
         _measure(tmp_path)
     first, second = caught.value.problems
-    assert first.startswith("a.nii.gz: it lies on another grid than its prediction: 7x8x9 of 3x1.5x0.8 mm")
-    assert "its prediction 7x8x9 of 2x1.5x0.8 mm" in first
+    assert first.startswith(
+        "a.nii.gz: it lies on another grid than its prediction: 7 slices of 8x9 pixels of 1.5x0.8x3 mm"
+    )
+    assert "its prediction 7 slices of 8x9 pixels of 1.5x0.8x2 mm" in first
     assert second.startswith("b.nii.gz: it lies on another grid")
 
 

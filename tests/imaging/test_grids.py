@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from medloom.imaging.geometry import Grid
 from medloom.imaging.grids import brought_to
 
 OBLIQUE = nibabel.affines.from_matvec(
@@ -28,8 +29,9 @@ def _stored(orientation, shape=(4, 5, 6), affine=OBLIQUE):
 @pytest.mark.parametrize("shape", [(4, 5, 6), (5, 5, 5), (4, 5, 1)])
 def test_every_way_to_store_a_volume_is_brought_back_exactly(orientation, shape):
     voxels, affine, turned, other = _stored(orientation, shape)
-    np.testing.assert_array_equal(brought_to(turned, other, affine, voxels.shape), voxels)
-    np.testing.assert_array_equal(brought_to(voxels, affine, other, turned.shape), turned)
+    first, second = Grid(affine, voxels.shape[::-1]), Grid(other, turned.shape[::-1])
+    np.testing.assert_array_equal(brought_to(turned, second, first), voxels)
+    np.testing.assert_array_equal(brought_to(voxels, first, second), turned)
 
 
 def _moved(mm=(0, 0, 0), scale=1.0, turn=0.0):
@@ -53,10 +55,10 @@ def _moved(mm=(0, 0, 0), scale=1.0, turn=0.0):
     ],
 )
 def test_another_grid_is_none(affine, shape):
-    assert brought_to(np.zeros((6, 5, 4)), OBLIQUE, affine, shape) is None
+    assert brought_to(np.zeros((6, 5, 4)), Grid(OBLIQUE, (4, 5, 6)), Grid(affine, shape[::-1])) is None
 
 
 def test_affines_that_differ_by_their_rounding_are_the_same_grid():
     voxels = np.arange(120).reshape(6, 5, 4)
     rounded = OBLIQUE.astype(np.float32).astype(np.float64) + 1e-4
-    np.testing.assert_array_equal(brought_to(voxels, OBLIQUE, rounded, (6, 5, 4)), voxels)
+    np.testing.assert_array_equal(brought_to(voxels, Grid(OBLIQUE, (4, 5, 6)), Grid(rounded, (4, 5, 6))), voxels)

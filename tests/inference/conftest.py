@@ -118,6 +118,29 @@ def write_dicom():
 
 
 @pytest.fixture(scope="session")
+def write_enhanced(write_dicom):
+    """Write voxels (D, H, W) as one enhanced DICOM file, its frames from high to low; ``placed`` or without places."""
+
+    def item(**attributes):
+        found = Dataset()
+        for name, value in attributes.items():
+            setattr(found, name, value)
+        return found
+
+    def write(voxels, spacing_mm=(2.5, 0.5, 0.75), placed=True, **attributes):
+        heights = [30 + number * spacing_mm[0] for number in range(len(voxels))]
+        positions = [item(PlanePositionSequence=[item(ImagePositionPatient=[10, -20, height])]) for height in heights]
+        shared = item(
+            PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+            PixelMeasuresSequence=[item(PixelSpacing=list(spacing_mm[1:]))],
+        )
+        groups = {"PerFrameFunctionalGroupsSequence": positions[::-1], "SharedFunctionalGroupsSequence": [shared]}
+        return write_dicom(np.ascontiguousarray(voxels[::-1]), **(groups if placed else {}), **attributes)
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def write_series(write_dicom):
     """Write the slices of voxels (D, H, W) as DICOM files of one series, from high to low."""
 

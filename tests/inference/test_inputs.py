@@ -100,7 +100,7 @@ def test_a_folder_is_one_series_whatever_its_files_are_called_and_its_other_file
     folder = _write_series(tmp_path / "1.2.840.1" / "deep", write_series(VOXELS)).parent
     (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(20))
     (folder / "notes.txt").write_text("not DICOM")
-    with open_images([folder, _zip_all(folder, tmp_path / "s.zip")], series=True) as found:
+    with open_images([folder, _zip_all(folder, tmp_path / "s.zip")], series="") as found:
         assert [one.name for one in found] == ["1.2.840.1", "s.zip"]
         for one in found:
             volume = read_input(one, page=None, budget=DEFAULT_BUDGET)
@@ -119,7 +119,7 @@ def test_several_series_in_a_folder_are_an_error_that_counts_their_slices(tmp_pa
     _write_series(tmp_path / "both" / "one", write_series(VOXELS))
     _write_series(tmp_path / "both" / "two", write_series(VOXELS[:3], SeriesInstanceUID="1.2.9"))
     with (
-        open_images([tmp_path / "both"], series=True) as (found,),
+        open_images([tmp_path / "both"], series="") as (found,),
         pytest.raises(DataError, match=r"2 series.*\n.*series 0: 4 slices\n.*series 1: 3 slices"),
     ):
         read_input(found, page=None, budget=DEFAULT_BUDGET)
@@ -128,10 +128,10 @@ def test_several_series_in_a_folder_are_an_error_that_counts_their_slices(tmp_pa
 def test_a_damaged_file_of_a_series_is_not_left_out(tmp_path, write_series):
     folder = _write_series(tmp_path / "series", write_series(VOXELS))
     (folder / "cut.dcm").write_bytes(b"no DICOM")
-    with open_images([folder], series=True) as (found,), pytest.raises(DataError, match="1 files are no DICOM"):
+    with open_images([folder], series="") as (found,), pytest.raises(DataError, match="1 files are no DICOM"):
         read_input(found, page=None, budget=DEFAULT_BUDGET)
 
 
 def test_a_folder_without_dicom_is_no_series(images):
-    with open_images([images], ["c.dcm"], series=True) as (found,), pytest.raises(DataError, match="no DICOM files"):
+    with open_images([images], ["c.dcm"], series="") as (found,), pytest.raises(DataError, match="no DICOM files"):
         read_input(found, page=None, budget=DEFAULT_BUDGET)

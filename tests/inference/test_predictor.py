@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medloom.errors import BundleError, DecodeError, InputError, MedloomError
+from medloom.errors import BundleError, DataError, DecodeError, InputError, MedloomError
 from medloom.imaging import Budget, Image
 from medloom.inference import MaskPoint
 
@@ -69,9 +69,11 @@ def test_a_path_may_name_a_larger_file_than_bytes_may_be_unless_a_budget_is_give
 
 
 def test_a_path_without_an_image_is_refused(make_predictor, tmp_path):
-    for path in (tmp_path / "none.png", tmp_path, "", "data:image/png;base64,AAAA"):
-        with pytest.raises(InputError, match="path of one image"):
+    for path in (tmp_path / "none.png", "", "data:image/png;base64,AAAA"):
+        with pytest.raises(InputError, match=r"path of one image|path is empty"):
             make_predictor().predict(path)
+    with pytest.raises(DataError, match="no DICOM files"):
+        make_predictor().predict(tmp_path)
 
 
 BROKEN = {

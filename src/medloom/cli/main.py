@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from medloom import __version__
+from medloom.cli.optional_values import with_values
 from medloom.cli.output import ExitCode, fail, say
 from medloom.errors import MedloomError
 from medloom.files import cache_dir
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see ``medloom.cli.output.ExitCode``.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = with_values(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))  # else it writes into the user's home
     if os.environ.pop(ENDS_WITH_PARENT, None):
         _end_with_parent()

@@ -36,7 +36,14 @@ def command(
     page: Annotated[
         int | None, typer.Option("--page", min=0, help="Page of files that have several, counted from 0.")
     ] = None,
-    series: Annotated[bool, typer.Option("--series", help="Take each folder as one DICOM series: a volume.")] = False,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            "--series",
+            metavar="[INDEX|UID]",
+            help="Take each folder or zip as one DICOM series: a volume. With several in it, which one.",
+        ),
+    ] = None,
     metadata: Annotated[
         Path | None,
         typer.Option("--metadata", metavar="TABLE.csv", help="Metadata of the images, for models that take some."),
@@ -52,8 +59,8 @@ def command(
     """Segment or classify files, folders and zips with a bundle.
 
     A bundle for segmentation writes masks/ (PNG in the size of the image), overlays/ and predictions.csv. A NIfTI
-    file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of the same geometry. Masks
-    hold the values that the recipe's target.mask_values gives the classes.
+    file, an enhanced DICOM file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of
+    the same geometry. Masks hold the values that the recipe's target.mask_values gives the classes.
 
     A bundle for classification writes predictions.csv with a row for each image, or for each page of a file: the
     probability of each class and the decision. Some take metadata with the image: --metadata names a CSV with a row
@@ -66,7 +73,7 @@ def command(
     from medloom.inference.writers import predict_files, summary
     from medloom.packaging import read_bundle
 
-    if series and page is not None:
+    if series is not None and page is not None:
         raise UserError("--series takes every slice and --page takes one page; give one of them")
     with read_bundle(bundle) as opened:
         manifest = opened.manifest

@@ -9,7 +9,7 @@ from medloom.imaging.dicom_file import transfer_syntaxes
 from medloom.imaging.display import to_grey
 from medloom.imaging.encoding import encode_png
 from medloom.imaging.registry import CONTENT_TYPES, FORMATS_BY_SUFFIX, available_codecs, sniff, strip_suffix
-from medloom.imaging.series import read_series
+from medloom.imaging.series import read_frames, read_series
 from medloom.imaging.types import DEFAULT_BUDGET, FILE_BUDGET, Budget, Header, Image, Volume
 from medloom.imaging.window import Window, apply_window
 
@@ -28,6 +28,7 @@ __all__ = [
     "decode",
     "encode_png",
     "inspect",
+    "read_frames",
     "read_series",
     "read_volume",
     "sniff",

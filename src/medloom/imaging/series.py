@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from medloom.errors import DataError, DecodeError
 from medloom.imaging.checks import check_encoded, check_finite, guard
 from medloom.imaging.dicom import OpenImage, decode_frame, open_image
-from medloom.imaging.places import SAME_DIRECTION, Place, placed
+from medloom.imaging.places import SAME_DIRECTION, Place, frame_places, placed
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "read_series", "why_no_volume"]
+__all__ = ["MOST_VOLUME_BYTES", "read_frames", "read_series", "why_no_volume"]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
@@ -106,6 +106,34 @@ def why_no_volume(places: Sequence[Place]) -> str:
     return ""
 
 
+def read_frames(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Volume | None:
+    """Read the frames of one DICOM file as a volume, such as those of an enhanced CT or MR image.
+
+    Args:
+        data: The encoded file.
+        budget: What it may cost.
+
+    Returns:
+        The volume, as `read_series` gives it; None for another format, for one frame, and for frames that do not say
+        where they lie or are no slices of one volume, such as those of a film.
+
+    Raises:
+        DecodeError: If it is a damaged DICOM file, or over the budget.
+        DataError: If a frame cannot be decoded.
+    """
+    check_encoded(data, budget)
+    if sniff(data) != "dicom":
+        return None
+    opened = _opened(data, budget)
+    if opened.module.frames == 1:
+        return None
+    try:
+        places = frame_places(opened)
+    except DecodeError:
+        return None
+    return None if why_no_volume(places) else read_series([data], budget=budget)
+
+
 def _height(place: Place, first: Place) -> float:
     return float(place.position @ first.normal)
 
@@ -146,7 +174,10 @@ def _chosen(by_series: dict[str, list[OpenImage]], series: str | None) -> list[O
     counts = [sum(item.module.frames for item in opened) for opened in by_series.values()]
     listed = _few([f"series {number}: {count} slices" for number, count in enumerate(counts)])
     if series is None:
-        raise DataError(f"the files belong to {len(counts)} series; choose one by its index", listed)
+        raise DataError(
+            f"the files belong to {len(counts)} series; choose one by its index or UID (--series)",
+            listed,
+        )
     raise DataError(f"the series that was asked for is not among the {len(counts)} in these files", listed)
 
 

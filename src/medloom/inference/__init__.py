@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from medloom.inference.answers import Difference, Point, Prediction, default_point, point_from_plain
-from medloom.inference.answers.labels import LabelPoint, LabelPrediction
+from medloom.inference.answers import Difference, Point, Prediction, VolumeAnswer, default_point, point_from_plain
+from medloom.inference.answers.labels import LabelPoint, LabelPrediction, LabelVolumePrediction
+from medloom.inference.answers.mask_volume import VolumePrediction
 from medloom.inference.answers.masks import MaskPoint, MaskPrediction
 from medloom.inference.metadata import MetadataGaps
 from medloom.inference.postprocess import erase_small, foreground_probability, to_mask
@@ -15,6 +16,7 @@ __all__ = [
     "Difference",
     "LabelPoint",
     "LabelPrediction",
+    "LabelVolumePrediction",
     "MaskPoint",
     "MaskPrediction",
     "MetadataGaps",
@@ -24,6 +26,8 @@ __all__ = [
     "Predictor",
     "Prepared",
     "Runtime",
+    "VolumeAnswer",
+    "VolumePrediction",
     "build_runtime",
     "default_point",
     "erase_small",

@@ -12,7 +12,16 @@ from pathlib import Path, PurePosixPath
 from medloom.data.layouts.base import list_images
 from medloom.data.sources import FolderSource, Source, open_source
 from medloom.errors import DataError, DecodeError
-from medloom.imaging import FORMATS_BY_SUFFIX, Budget, Volume, read_series, read_volume, sniff, strip_suffix
+from medloom.imaging import (
+    FORMATS_BY_SUFFIX,
+    Budget,
+    Volume,
+    read_frames,
+    read_series,
+    read_volume,
+    sniff,
+    strip_suffix,
+)
 
 __all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input"]
 
@@ -43,17 +52,19 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class SeriesFolder:
-    """A folder or zip that is one DICOM series.
+    """A folder or zip that is one DICOM series, or of which one is taken.
 
     Args:
         name: Name of the folder.
         read: Gives the bytes of its DICOM files.
         place: Its whole path, by the end of which a table may name it; the name alone if empty.
+        series: Which one, by its index or UID; None where there is one alone.
     """
 
     name: str
     read: Callable[[], list[bytes]]
     place: str = ""
+    series: str | None = None
 
     @property
     def stem(self) -> str:
@@ -66,7 +77,7 @@ Entry = ImageFile | SeriesFolder
 
 @contextmanager
 def open_images(
-    paths: Iterable[str | Path], skip: Sequence[str] = (), *, series: bool = False
+    paths: Iterable[str | Path], skip: Sequence[str] = (), *, series: str | None = None
 ) -> Iterator[list[Entry]]:
     """List the images in files, folders and zips, to be read inside the ``with`` block.
 
@@ -77,7 +88,8 @@ def open_images(
     Args:
         paths: Files, folders and zips.
         skip: Patterns of names in folders and zips to leave out, such as ``*_mask.*``.
-        series: Take each folder and zip as one DICOM series, whatever its files are called.
+        series: Take each folder and zip as one DICOM series, whatever its files are called: the one of that index or
+            UID, or with an empty text the only one.
 
     Raises:
         DataError: If a path is missing or a zip is not safe to read.
@@ -92,8 +104,9 @@ def open_images(
                 continue
             source = stack.enter_context(open_source(path))
             names = [name for name in sorted(source.names()) if not any(fnmatch(name, one) for one in skip)]
-            if series:
-                images.append(SeriesFolder(place.name, partial(_dicom_files, source, names), place.as_posix()))
+            if series is not None:
+                read_all = partial(_dicom_files, source, names)
+                images.append(SeriesFolder(place.name, read_all, place.as_posix(), series or None))
             else:
                 images += (
                     ImageFile(name, read, f"{strip_suffix(place.as_posix(), (_ZIP,))}/{name}")
@@ -115,23 +128,26 @@ def _refuse_zip() -> bytes:
     raise DataError("a zip inside a folder or zip is not opened; name it by itself, or leave it out with --skip")
 
 
-def read_input(image: Entry, *, page: int | None, budget: Budget) -> Volume | bytes:
+def read_input(image: Entry, *, page: int | None, budget: Budget, frames: bool = True) -> Volume | bytes:
     """Read a volume whole, where the input is one and no page of it was asked for; else give its bytes.
 
     Args:
         image: What to read.
         page: Page that was asked for; None takes all of a file that is a volume. A DICOM series is always taken whole.
         budget: What one file may cost.
+        frames: Whether the frames of one DICOM file are taken for a volume where they are one, in the order in which
+            they lie in the patient; else their numbers are those in the file.
 
     Raises:
         DataError: If the files are not one whole series.
         DecodeError: If the bytes are not an acceptable image.
     """
     if isinstance(image, SeriesFolder):
-        return read_series(image.read(), budget=budget)
+        return read_series(image.read(), series=image.series, budget=budget)
     data = image.read()
-    volume = read_volume(data, budget=budget) if page is None else None
-    return data if volume is None else volume
+    if page is not None:
+        return data
+    return read_volume(data, budget=budget) or (read_frames(data, budget=budget) if frames else None) or data
 
 
 def _dicom_files(source: Source, names: Sequence[str]) -> list[bytes]:

@@ -11,20 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError, MedloomError
-from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, decode
+from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
 from medloom.inference import answers
-from medloom.inference.answers import Answers, Point, Prediction
-from medloom.inference.given import as_image, read_file
+from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
+from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared
 from medloom.inference.runtimes import Runtime
 from medloom.inference.views import View, view
+from medloom.inference.volumes import predict_volume
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 
@@ -72,6 +74,11 @@ class Predictor:
         return self._answers.forms
 
     @property
+    def volume_forms(self) -> tuple[str, ...]:
+        """The same for the prediction of a volume."""
+        return self._answers.volume_forms
+
+    @property
     def at_least(self) -> tuple[int, int] | None:
         """What `medloom.imaging.decode` may reduce an image to; None where the answer is as large as the image."""
         return self._answers.at_least(self.preprocess)
@@ -82,30 +89,77 @@ class Predictor:
         return self.tables[0].columns if self.tables else ()
 
     @property
+    def _file_budget(self) -> Budget:
+        """Limits for a file on this machine."""
+        return FILE_BUDGET if self.budget is DEFAULT_BUDGET else self.budget
+
+    @property
     def _answers(self) -> Answers:
         return answers.KINDS[self.target.kind]
 
+    @overload
     def predict(
         self,
-        image: Input,
+        image: bytes | Image | NDArray[Any],
         *,
         metadata: Metadata | None = None,
         content_type: str | None = None,
         page: int | None = None,
-    ) -> Prediction:
-        """Predict one image.
+    ) -> Prediction: ...
+
+    @overload
+    def predict(self, image: Volume, *, metadata: Metadata | None = None) -> VolumeAnswer: ...
+
+    @overload
+    def predict(
+        self,
+        image: str | Path,
+        *,
+        metadata: Metadata | None = None,
+        content_type: str | None = None,
+        page: int | None = None,
+        series: int | str | None = None,
+    ) -> Prediction | VolumeAnswer: ...
+
+    def predict(
+        self,
+        image: Input | Volume,
+        *,
+        metadata: Metadata | None = None,
+        content_type: str | None = None,
+        page: int | None = None,
+        series: int | str | None = None,
+    ) -> Prediction | VolumeAnswer:
+        """Predict one image or one volume.
+
+        The path of a volume is that of a NIfTI file, of an enhanced DICOM file, or of a folder or zip that is one DICOM
+        series. Each slice is predicted by itself.
 
         Args:
-            image: Path of an image file, its bytes, a decoded image, or pixels ``(H, W, C)`` or ``(H, W)``.
+            image: Path of an image or volume, an image's bytes, a decoded image or volume, or pixels ``(H, W, C)`` or
+                ``(H, W)``.
             metadata: Values by column; missing ones count as blank.
             content_type: What the bytes are said to be; checked against what they are.
-            page: Page of a file that has several.
+            page: Page of a file that has several; that one alone is predicted, as an image.
+            series: Which series of a folder that holds several: its index in the order of the UIDs, or its UID.
+
+        Returns:
+            Of an image a ``MaskPrediction`` or ``LabelPrediction``, of a volume a ``VolumePrediction`` or
+            ``LabelVolumePrediction``.
 
         Raises:
             DecodeError: If the bytes are not an acceptable image.
+            DataError: If the files of a folder are not one whole series.
             InputError: If there is no such file, pixels are NaN or infinite, the image is not what this model takes,
                 or so for the metadata.
         """
+        if isinstance(image, (str, Path)):
+            image = read_path(image, page=page, series=series, budget=self._file_budget)
+            if isinstance(image, bytes):
+                large = replace(self, budget=self._file_budget)
+                return large.predict(image, metadata=metadata, content_type=content_type, page=page)
+        if isinstance(image, Volume):
+            return predict_volume(self, image, metadata)
         return self.answer([self.prepare(image, metadata=metadata, content_type=content_type, page=page)])[0]
 
     def predict_batch(self, images: Sequence[Input], metadata: Sequence[Metadata] = ()) -> list[Prediction]:
@@ -136,7 +190,7 @@ class Predictor:
         table_nf, gaps = self.encode([said]), gaps_of(self.tables, said)  # first: a refusal that costs next to nothing
         budget = self.budget
         if isinstance(image, (str, Path)):
-            image, budget = read_file(image), FILE_BUDGET if budget is DEFAULT_BUDGET else budget
+            image, budget = read_file(image), self._file_budget
         if isinstance(image, bytes):
             image = self.decoder(image, content_type=content_type, page=page, budget=budget, at_least=self.at_least)
         given = self.preprocess.to_input(as_image(image), self.channels)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.data.checks import UnfitError, value_plane
-from medloom.imaging import FILE_BUDGET, Image, Volume, decode, inspect, read_volume, sniff
-from medloom.imaging.grids import brought_to
+from medloom.imaging import FILE_BUDGET, Image, Volume, decode, inspect, read_frames, read_volume, sniff
+from medloom.imaging.geometry import Grid
+from medloom.imaging.grids import brought_to, known_grid, known_spacing
 from medloom.imaging.npy import read_array
-from medloom.inference.volumes import known_spacing
 
 __all__ = ["LARGEST", "LabelMap", "on_grid_of", "read_labels"]
 
@@ -31,13 +31,13 @@ class LabelMap:
 
     Args:
         values: (D, H, W) uint16; an image has D = 1.
-        affine: Takes (column, row, slice, 1) to millimetres in the patient; None where the file does not say.
+        grid: Where the voxels lie in the patient; None where the file does not say.
         spacing_mm: Distance of neighbours along the axes of ``values``; None where it is not known. That of slices is
             1 for an image.
     """
 
     values: Values
-    affine: NDArray[np.float64] | None = None
+    grid: Grid | None = None
     spacing_mm: tuple[float, float, float] | None = None
 
     @property
@@ -50,14 +50,13 @@ class LabelMap:
         return self.values.reshape(shape), spacing
 
     def __str__(self) -> str:
-        """Its sides, and where they are known, its spacing and the directions of slices, rows and columns."""
+        """Its sides, and where it is known, its place in the patient."""
         depth, height, width = self.values.shape
         sides = f"{height}x{width}" if depth == 1 else f"{depth}x{height}x{width}"
-        if self.affine is None:
+        if self.grid is None:
             return sides
-        spacing = "x".join(f"{side:.{_SHOWN_DIGITS}g}" for side in np.linalg.norm(self.affine[:3, 2::-1], axis=0))
-        first = ", ".join(f"{place:.{_SHOWN_DIGITS}g}" for place in self.affine[:3, 3])
-        return f"{depth}x{height}x{width} of {spacing} mm, the first voxel at ({first}) mm"
+        first = ", ".join(f"{place:.{_SHOWN_DIGITS}g}" for place in self.grid.affine[:3, 3])
+        return f"{depth} slices of {self.grid}, the first voxel at ({first}) mm"
 
 
 def read_labels(data: bytes) -> LabelMap:
@@ -71,7 +70,7 @@ def read_labels(data: bytes) -> LabelMap:
         DecodeError: If it is no such file.
         UnfitError: If it holds colours, fractions, or numbers that are no values of classes.
     """
-    volume = read_volume(data, budget=FILE_BUDGET)
+    volume = read_volume(data, budget=FILE_BUDGET) or read_frames(data, budget=FILE_BUDGET)
     if volume is not None:
         return _of_volume(volume)
     if sniff(data) == "npy" and (array := read_array(data)).ndim == 3 and array.shape[2] > _MOST_CHANNELS:
@@ -81,7 +80,7 @@ def read_labels(data: bytes) -> LabelMap:
     if len({image.pixels.shape[:2] for image in images}) > 1:
         raise UnfitError("size", "its pages differ in size; expected slices of one volume")
     values = np.stack([_whole(value_plane(image)) for image in images])
-    return LabelMap(values, None, _image_spacing(images[0]) if pages == 1 else None)
+    return LabelMap(values, images[0].grid, _image_spacing(images[0])) if pages == 1 else LabelMap(values)
 
 
 def on_grid_of(predicted: LabelMap, truth: LabelMap) -> LabelMap:
@@ -90,25 +89,24 @@ def on_grid_of(predicted: LabelMap, truth: LabelMap) -> LabelMap:
     Raises:
         UnfitError: If they lie on another grid, naming both, or if one of two volumes does not say where it lies.
     """
-    if predicted.affine is None or truth.affine is None:
+    if predicted.grid is None or truth.grid is None:
         return _as_stored(predicted, truth)
-    shape = truth.values.shape
-    moved = brought_to(predicted.values, predicted.affine, truth.affine, (shape[0], shape[1], shape[2]))
+    moved = brought_to(predicted.values, predicted.grid, truth.grid)
     if moved is None:
         raise UnfitError(
             "grid",
             f"it lies on another grid than its prediction: {truth}; its prediction {predicted}. Resample one of them "
             "to the other first, labels by the nearest voxel",
         )
-    return LabelMap(moved, truth.affine, truth.spacing_mm)
+    return LabelMap(moved, truth.grid, truth.spacing_mm)
 
 
 def _as_stored(predicted: LabelMap, truth: LabelMap) -> LabelMap:
     if predicted.values.shape != truth.values.shape:
         raise UnfitError("size", f"{truth}, its prediction {predicted}")
-    one_is_placed = (predicted.affine is None) != (truth.affine is None)
+    one_is_placed = (predicted.grid is None) != (truth.grid is None)
     if one_is_placed and len(truth.values) > 1:
-        which = "the prediction" if predicted.affine is None else "the truth"
+        which = "the prediction" if predicted.grid is None else "the truth"
         raise UnfitError(
             "grid", f"{which} does not say where its voxels lie in the patient and the other does; write it as NIfTI"
         )
@@ -116,7 +114,7 @@ def _as_stored(predicted: LabelMap, truth: LabelMap) -> LabelMap:
 
 
 def _of_volume(volume: Volume) -> LabelMap:
-    return LabelMap(_whole(volume.voxels), volume.affine, known_spacing(volume))
+    return LabelMap(_whole(volume.voxels), known_grid(volume), known_spacing(volume))
 
 
 def _image_spacing(image: Image) -> tuple[float, float, float] | None:

@@ -171,7 +171,7 @@ def _understood(pairs: Sequence[_Pair], true: Source, guessed: Source, classes: 
         truth, predicted = maps
         if truth is not None and predicted is not None:
             _check_fit(pair, truth, predicted, problems)
-            as_stored += (truth.affine is None) != (predicted.affine is None)
+            as_stored += (truth.grid is None) != (predicted.grid is None)
     if problems:
         raise DataError(f"{len(problems)} masks cannot be measured", problems)
     meaning = meaning_of(*seen, classes)

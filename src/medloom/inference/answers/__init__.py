@@ -5,20 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medloom.inference.answers.base import JSON, NPY, PNG, Answers, Difference, Point, Prediction
+from medloom.inference.answers.base import (
+    GZIP,
+    JSON,
+    NIFTI,
+    NPY,
+    PNG,
+    Answers,
+    Difference,
+    Point,
+    Prediction,
+    VolumeAnswer,
+)
 from medloom.inference.answers.labels import BINARY, MULTI_CLASS, MULTI_LABEL, REGRESSION
 from medloom.inference.answers.masks import MaskAnswers
 from medloom.targets import Target
 
 __all__ = [
+    "GZIP",
     "JSON",
     "KINDS",
+    "NIFTI",
     "NPY",
     "PNG",
     "Answers",
     "Difference",
     "Point",
     "Prediction",
+    "VolumeAnswer",
     "default_point",
     "point_from_plain",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import BundleError, DecodeError, VerifyError
+from medloom.imaging import Volume
 from medloom.imaging.npy import read_array
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
@@ -19,7 +20,9 @@ from medloom.transforms.preprocess import Preprocess
 
 __all__ = [
     "DIGITS",
+    "GZIP",
     "JSON",
+    "NIFTI",
     "NPY",
     "PNG",
     "PROBABILITIES",
@@ -28,6 +31,7 @@ __all__ = [
     "Kinded",
     "Point",
     "Prediction",
+    "VolumeAnswer",
     "check_keys",
     "compare_probabilities",
     "golden_file",
@@ -40,6 +44,9 @@ Floats32 = NDArray[np.float32]
 JSON = "application/json"
 PNG = "image/png"
 NPY = "application/x-npy"
+NIFTI = "application/x-nifti"
+GZIP = "application/gzip"
+"""A NIfTI file compressed with gzip."""
 
 DIGITS = 6
 """Digits behind the point of probabilities and numbers in JSON."""
@@ -115,12 +122,37 @@ class Prediction(Protocol):
         ...
 
 
+class VolumeAnswer(Protocol):
+    """What the model says about one volume, slice by slice."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        ...
+
+    def encode(self, form: str = JSON, **more: object) -> bytes:
+        """Return it as bytes.
+
+        Args:
+            form: A media type, one of the predictor's ``volume_forms``.
+            more: Further keys of the JSON; they have no place in other forms.
+
+        Raises:
+            ValueError: If it has no such form.
+        """
+        ...
+
+
 class Answers(Protocol):
     """How one kind of answer is made out of what the network gives."""
 
     @property
     def forms(self) -> tuple[str, ...]:
         """Media types that a prediction can be encoded as, the default first."""
+        ...
+
+    @property
+    def volume_forms(self) -> tuple[str, ...]:
+        """The same for a volume."""
         ...
 
     @property
@@ -167,6 +199,17 @@ class Answers(Protocol):
             target: What is predicted.
             point: The operating point.
             preprocess: Brings maps back to the geometry of the image.
+        """
+        ...
+
+    def gather(self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point) -> VolumeAnswer:
+        """Put the predictions of the slices of a volume together.
+
+        Args:
+            volume: The volume.
+            slices: What ``finish`` made of each slice, in order; one is asked for when the one before is done with.
+            target: What is predicted.
+            point: The operating point.
         """
         ...
 

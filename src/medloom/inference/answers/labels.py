@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.imaging import Volume
 from medloom.inference.answers.base import (
     DIGITS,
     JSON,
@@ -20,6 +21,7 @@ from medloom.inference.answers.base import (
     Difference,
     Kinded,
     Point,
+    Prediction,
     check_keys,
     compare_probabilities,
     is_share,
@@ -39,6 +41,7 @@ __all__ = [
     "LabelAnswers",
     "LabelPoint",
     "LabelPrediction",
+    "LabelVolumePrediction",
 ]
 
 Floats32 = NDArray[np.float32]
@@ -115,9 +118,7 @@ class LabelPrediction(Kinded):
         Raises:
             ValueError: For another form.
         """
-        if form != JSON:
-            raise ValueError(f"labels cannot be encoded as {form}; expected {JSON}")
-        return json.dumps({**self.plain(), **more}, allow_nan=False).encode()
+        return _json(self.plain(), form, more)
 
     def golden(self) -> dict[str, bytes]:
         """Return what the network gave, by file name."""
@@ -130,6 +131,33 @@ class LabelPrediction(Kinded):
             VerifyError: If it differs by more than ``tolerance``.
         """
         return Difference(compare_probabilities(self.probabilities, golden, tolerance))
+
+
+@dataclass(frozen=True)
+class LabelVolumePrediction(Kinded):
+    """What the model says about each slice of one volume.
+
+    Args:
+        slices: The predictions, in the order of the slices.
+    """
+
+    slices: tuple[LabelPrediction, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types: what there is of an image, for each slice."""
+        return {"slices": [one.plain() for one in self.slices]}
+
+    def encode(self, form: str = JSON, **more: object) -> bytes:
+        """Return JSON.
+
+        Args:
+            form: ``application/json``; there is no other.
+            more: Further keys.
+
+        Raises:
+            ValueError: For another form.
+        """
+        return _json(self.plain(), form, more)
 
 
 Scores = Sequence[float]
@@ -154,6 +182,7 @@ class LabelAnswers:
     rule: Mapping[str, str]
     scores: Callable[[Scores], Scores] = tuple
     forms: tuple[str, ...] = (JSON,)
+    volume_forms: tuple[str, ...] = (JSON,)
     golden: tuple[str, ...] = (PROBABILITIES,)
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
@@ -210,6 +239,18 @@ class LabelAnswers:
         scores = tuple(self.scores([float(score) for score in answer]))
         decision = self.decide(target.names, scores, chosen.thresholds)
         return LabelPrediction(target.names, scores, decision, chosen, prepared.gaps, answer, self.says)
+
+    def gather(
+        self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point
+    ) -> LabelVolumePrediction:
+        """Return the labels of every slice."""
+        return LabelVolumePrediction(tuple(map(LabelPrediction.of, slices)))
+
+
+def _json(plain: dict[str, Any], form: str, more: Mapping[str, object]) -> bytes:
+    if form != JSON:
+        raise ValueError(f"labels cannot be encoded as {form}; expected {JSON}")
+    return json.dumps({**plain, **more}, allow_nan=False).encode()
 
 
 def _none(names: int) -> int:

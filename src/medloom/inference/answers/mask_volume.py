@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.imaging import Volume
+from medloom.imaging.grids import known_spacing
+from medloom.imaging.nifti import write_nifti
+from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Kinded, Point
 from medloom.inference.answers.figures import ClassFigures, figures, in_values, measure
 from medloom.targets import Target
 
-__all__ = ["VolumePrediction"]
+__all__ = ["VolumePrediction", "voxel_ml"]
+
+_MM3_PER_ML = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
-class VolumePrediction:
+class VolumePrediction(Kinded):
     """What the model says about each voxel of one volume, in that volume's own geometry.
 
     Args:
@@ -23,6 +31,7 @@ class VolumePrediction:
         mask: ``(D, H, W)`` uint8 class index, 0 = background: slice, row, column, as ``Volume.voxels``;
             ``value_mask`` has the values of the training masks.
         affine: That of the volume: takes ``(column, row, slice, 1)`` to RAS+ millimetres.
+        point: What turned probabilities into the mask.
         slice_px: ``(D, C)`` voxels of each class in each slice, the background included.
         probability: Largest foreground probability of any voxel, before small regions are erased.
         probabilities: The same for each foreground class.
@@ -32,6 +41,7 @@ class VolumePrediction:
     target: Target
     mask: NDArray[np.uint8]
     affine: NDArray[np.float64]
+    point: Point
     slice_px: NDArray[np.int64]
     probability: float
     probabilities: NDArray[np.float64]
@@ -61,3 +71,48 @@ class VolumePrediction:
     def has_foreground(self) -> bool:
         """Whether the mask holds any foreground."""
         return self.area_px > 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types: the figures of each class, and how many voxels of it each slice has."""
+        depth, height, width = self.mask.shape
+        return {
+            "slices": depth,
+            "height": height,
+            "width": width,
+            "affine": self.affine.tolist(),
+            "foreground": self.has_foreground,
+            "probability": round(self.probability, DIGITS),
+            "area_px": self.area_px,
+            "volume_ml": self.volume_ml,
+            "masks": [self._class(name, found) for name, found in self.by_class.items()],
+            "operating_point": self.point.plain(),
+            "classes": list(self.target.names),
+        }
+
+    def encode(self, form: str = JSON, **more: object) -> bytes:
+        """Return JSON, or the mask as NIfTI in the geometry of the volume, with the values of ``value_mask``.
+
+        Args:
+            form: ``application/json``, ``application/x-nifti``, or ``application/gzip`` for compressed NIfTI.
+            more: Further keys of the JSON.
+
+        Raises:
+            ValueError: For another form.
+        """
+        if form == JSON:
+            return json.dumps({**self.plain(), **more}, allow_nan=False).encode()
+        if form in (NIFTI, GZIP):
+            return write_nifti(self.value_mask, self.affine, compress=form == GZIP)
+        raise ValueError(f"the mask of a volume cannot be encoded as {form}; expected {JSON}, {NIFTI} or {GZIP}")
+
+    def _class(self, name: str, found: ClassFigures) -> dict[str, Any]:
+        slices = self.slice_px[:, found.index].tolist()
+        return {"class": name, **found.plain(), "volume_ml": found.volume_ml, "slices_px": slices}
+
+
+def voxel_ml(volume: Volume) -> float | None:
+    """Return the volume of one voxel in millilitres, or None where the file does not say how large it is."""
+    if known_spacing(volume) is None:
+        return None
+    # the determinant is the volume of one voxel, also where the axes are sheared
+    return abs(float(np.linalg.det(volume.affine[:3, :3]))) / _MM3_PER_ML

@@ -12,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import VerifyError
-from medloom.imaging import decode, encode_png
+from medloom.imaging import Volume, decode, encode_png
 from medloom.inference.answers.base import (
     DIGITS,
+    GZIP,
     JSON,
+    NIFTI,
     NPY,
     PNG,
     PROBABILITIES,
     Difference,
     Kinded,
     Point,
+    Prediction,
     check_keys,
     compare_probabilities,
     golden_file,
@@ -36,6 +39,7 @@ from medloom.inference.answers.figures import (
     in_values,
     measure,
 )
+from medloom.inference.answers.mask_volume import VolumePrediction, voxel_ml
 from medloom.inference.pictures import run_lengths
 from medloom.inference.postprocess import CONNECTIVITY, erase_small, foreground_probability, to_mask
 from medloom.inference.prepared import Prepared
@@ -193,6 +197,7 @@ class MaskAnswers:
     """How masks are made; the rule is in ``medloom.inference.postprocess``."""
 
     forms: tuple[str, ...] = (JSON, PNG, NPY)
+    volume_forms: tuple[str, ...] = (JSON, NIFTI, GZIP)
     golden: tuple[str, ...] = (PROBABILITIES, _MASK)
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
@@ -268,6 +273,27 @@ class MaskAnswers:
             mask=to_mask(kept, chosen.threshold),
             point=chosen,
             pixel_mm2=None if spacing is None else spacing[0] * spacing[1],
+        )
+
+    def gather(self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point) -> VolumePrediction:
+        """Return the mask of the volume; only the answer to one slice at a time is wider than it."""
+        mask = np.empty(volume.voxels.shape, np.uint8)
+        counts = np.zeros((len(mask), len(target.names)), np.int64)
+        largest, probabilities = 0.0, np.zeros(len(target.foreground))
+        for number, prediction in enumerate(map(MaskPrediction.of, slices)):
+            mask[number] = prediction.mask
+            counts[number] = count_classes(prediction.mask, target)
+            largest = max(largest, prediction.probability)
+            probabilities = np.maximum(probabilities, class_probabilities(prediction.probabilities))
+        return VolumePrediction(
+            target=target,
+            mask=mask,
+            point=MaskPoint.of(point),
+            affine=volume.affine,
+            slice_px=counts,
+            probability=largest,
+            probabilities=probabilities,
+            voxel_ml=voxel_ml(volume),
         )
 
 

@@ -104,7 +104,7 @@ class LabelWriter:
 
 def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:
     try:
-        pages = list(_pages(read_input(image, page=page, budget=predictor.budget), page, predictor))
+        pages = list(_pages(read_input(image, page=page, budget=predictor.budget, frames=False), page, predictor))
     except (UserError, OSError) as error:
         return [LabelResult(image.name, page, error=str(error))]
     return [_predict_page(predictor, image.name, number, load, metadata) for number, load in pages]

@@ -14,6 +14,7 @@ from medloom.errors import UserError
 from medloom.files import write_bytes
 from medloom.imaging import Volume, encode_png
 from medloom.imaging.nifti import write_nifti
+from medloom.inference.answers.base import DIGITS
 from medloom.inference.answers.figures import ClassFigures
 from medloom.inference.answers.mask_volume import VolumePrediction
 from medloom.inference.answers.masks import MaskPrediction, mask_png
@@ -125,7 +126,7 @@ def _predict_file(
     try:
         given = read_input(image, page=page, budget=predictor.budget)
         if isinstance(given, Volume):
-            found = predict_volume(predictor, given, metadata)
+            found = VolumePrediction.of(predict_volume(predictor, given, metadata))
         else:
             prepared = predictor.prepare(given, metadata=metadata, page=page)
             prediction = MaskPrediction.of(predictor.answer([prepared])[0])
@@ -144,7 +145,7 @@ def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str) -
         area_px=found.area_px,
         volume_ml=found.volume_ml,
         slices=len(found.mask),
-        probability=round(found.probability, 6),
+        probability=round(found.probability, DIGITS),
         foreground=_yes_no(found.has_foreground),
         mask=mask,
         by_class=found.by_class,
@@ -159,7 +160,7 @@ def _write(prediction: MaskPrediction, prepared: Prepared, file: str, folder: Pa
         file=file,
         area_px=prediction.area_px,
         area_mm2=prediction.area_mm2,
-        probability=round(prediction.probability, 6),
+        probability=round(prediction.probability, DIGITS),
         foreground=_yes_no(prediction.has_foreground),
         mask=mask,
         overlay=drawn,
@@ -171,7 +172,7 @@ def _class_cells(target: Target, by_class: Mapping[str, ClassFigures]) -> dict[s
     """The columns of each class; none for one class, whose figures are those of the foreground."""
     if len(target.foreground) == 1:
         return {}
-    found = {name: _sizes(one) | {"probability": round(one.probability, 6)} for name, one in by_class.items()}
+    found = {name: _sizes(one) | {"probability": round(one.probability, DIGITS)} for name, one in by_class.items()}
     return {
         f"{column}_{name}": found.get(name, {}).get(column) for name in target.foreground for column in _CLASS_COLUMNS
     }

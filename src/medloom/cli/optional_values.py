@@ -1,0 +1,37 @@
+"""Options whose value may be left out, which Typer does not know: the empty value is put in its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["with_values"]
+
+_OPTIONS = {"predict": {"--series": re.compile(r"[0-9]+(\.[0-9]+)*")}}
+"""By command and option, what a value of it looks like; anything else is the next argument."""
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which each such option has a value: an empty one where it stood alone.
+
+    What names a file or folder that exists is never taken for the value; ``--series=0`` always is one.
+
+    Args:
+        arguments: As given on the command line, the command first.
+
+    Example:
+        >>> with_values(["predict", "--series", "scans", "--series", "1"])
+        ['predict', '--series=', 'scans', '--series=1']
+    """
+    options = _OPTIONS.get(arguments[0], {}) if arguments else {}
+    found, rest = list[str](), list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            return [*found, argument, *rest]
+        if shape := options.get(argument):
+            value = rest.pop(0) if rest and shape.fullmatch(rest[0]) and not Path(rest[0]).exists() else ""
+            argument = f"{argument}={value}"
+        found.append(argument)
+    return found
