@@ -62,7 +62,7 @@ def stages(tmp_path, monkeypatch):
         events.emit(StageEnded("train", run.folder))
         return SimpleNamespace(finished=found.finished, stop_reason=None if found.finished else "SIGTERM")
 
-    def evaluate(run, *, images=None, events=None):
+    def evaluate(run, *, part="test", images=None, events=None):
         found.calls.append("evaluate")
         found.images.append(images)
         return SUMMARY

@@ -121,6 +121,27 @@ def test_no_test_patient_gives_a_summary_without_metrics(run, data):
     assert summary["validation"]["metrics"]["dice_foreground"]["value"] > 0.8
 
 
+def test_validation_alone_is_measured_without_reading_a_file_of_the_test_set(run, data, tmp_path):
+    folder, catalogue = data
+    run()
+    before = {path: path.read_bytes() for path in (tmp_path / "run/evaluation").rglob("*") if path.is_file()}
+    for row in catalogue[catalogue["split"] == "test"].to_dict("records"):
+        (folder / row["image"]).unlink()
+        (folder / row["mask"]).unlink()
+    summary = run(part="validation", measured_with={"runtime": "bright"})
+    assert "test" not in summary
+    assert summary["measured_with"] == {"runtime": "bright"}
+    assert summary["validation"] == read_json(tmp_path / "run/evaluation/summary.json")["validation"]
+    assert {path: path.read_bytes() for path in before} == before
+    beside = tmp_path / "run/evaluation/validation"
+    gallery = read_json(beside / "gallery.json")
+    assert gallery["note"].startswith("Validation images")
+    shown = {item["sample_id"] for group in gallery["groups"] for item in group["items"]}
+    assert shown <= set(catalogue.loc[catalogue["split"] == "validation", "sample_id"])
+    assert all((beside / item["file"]).is_file() for group in gallery["groups"] for item in group["items"])
+    assert set(pd.read_csv(beside / "patients.csv")["split"]) == {"validation"}
+
+
 def test_images_of_another_size_are_measured_in_their_own_geometry(run, data, tmp_path):
     folder, catalogue = data
     np.save(folder / "s13.npy", np.load(folder / "s13.npy").repeat(2, axis=0).repeat(2, axis=1))

@@ -10,8 +10,9 @@ import typer
 from medloom import pipeline
 from medloom.cli.display import Display, progress
 from medloom.cli.options import RUNS, ImagesOption, JsonOption, RunsOption, SetOption
-from medloom.cli.output import print_result, table, warn
+from medloom.cli.output import print_result, say, table, warn
 from medloom.errors import UserError
+from medloom.evaluation.parts import Part
 from medloom.events import Events
 from medloom.extras import require
 from medloom.registry import check_name
@@ -69,6 +70,14 @@ _Threshold = Annotated[
         help="Probability from which a case is positive. Default: the column decision of the predictions, or 0.5.",
     ),
 ]
+_Part = Annotated[
+    Part,
+    typer.Option(
+        "--part",
+        help="What of a run is measured: test opens the test set, and the run counts how often; validation leaves it "
+        "closed and writes beside.",
+    ),
+]
 _Resamples = Annotated[int, typer.Option("--resamples", min=0, help="Resamples for the 95 % intervals.")]
 
 
@@ -77,6 +86,7 @@ def command(
     overrides: SetOption = None,
     data: ImagesOption = None,
     runs: RunsOption = RUNS,
+    part: _Part = "test",
     labels: _Labels = None,
     predictions: _Predictions = None,
     output: _Folder = None,
@@ -92,12 +102,12 @@ def command(
     resamples: _Resamples = 1000,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the best weights of a run on its test patients, or with --labels the results of any other model."""
+    """Measure the best weights of a run on its test or validation patients, or with --labels any other model."""
     if labels is None and predictions is None:
-        _evaluate_run(run, runs, overrides, data, as_json=as_json)
+        _evaluate_run(run, runs, overrides, data, part, as_json=as_json)
         return
-    if run is not None or data is not None or labels is None or predictions is None or output is None:
-        raise UserError("--labels, --predictions and -o DIR go together, without a run and its --data")
+    if part != "test" or run is not None or data is not None or labels is None or predictions is None or output is None:
+        raise UserError("--labels, --predictions and -o DIR go together, without a run and its --data and --part")
     for what, path in (("--labels", labels), ("--predictions", predictions)):
         if not path.exists():
             raise UserError(f"{what}: there is no {path}")
@@ -116,15 +126,21 @@ def command(
     _finish(summary, output, as_json=as_json)
 
 
-def _evaluate_run(run: str | None, runs: Path, overrides: list[str] | None, data: str | None, *, as_json: bool) -> None:
+def _evaluate_run(
+    run: str | None, runs: Path, overrides: list[str] | None, data: str | None, part: Part, *, as_json: bool
+) -> None:
     from medloom.evaluation import metric_rows
+    from medloom.reports.openings import openings_sentence
 
     if run is None:
         raise UserError("expected the name of a run, or --labels and --predictions; see medloom evaluate --help")
     with pipeline.opened_run(run, runs, overrides or (), command="evaluate") as opened, Display() as display:
         require("torch", "train")
-        summary = pipeline.evaluate(opened, images=data, events=Events([display]))
-    text = f"{table(metric_rows(summary))}\nNext:\n  medloom package {opened.folder}"
+        summary = pipeline.evaluate(opened, part=part, images=data, events=Events([display]))
+    if sentence := openings_sentence(opened.folder):
+        say(sentence)
+    following = "report" if part == "validation" else "package"
+    text = f"Metrics on {part}:\n{table(metric_rows(summary))}\nNext:\n  medloom {following} {opened.folder}"
     print_result(summary, text, as_json=as_json)
 
 

@@ -41,6 +41,13 @@ def command(
     again: Annotated[
         bool, typer.Option("--again", help="Do every stage of a finished run again; what is trained is kept.")
     ] = False,
+    hold_back_test: Annotated[
+        bool,
+        typer.Option(
+            "--hold-back-test",
+            help="Measure on validation alone; `medloom evaluate RUN` opens the test set when you want it.",
+        ),
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,7 +61,7 @@ def command(
     leaves the others alone, and the same command does only what is left.
     """
     if dry_run:
-        _print_requests(recipe, data, name, overrides or (), jobs, runs)
+        _print_requests(recipe, data, name, overrides or (), jobs, runs, hold_back_test=hold_back_test)
         return
     collected = Collected()
     with Display() as display:
@@ -64,7 +71,9 @@ def command(
             result = None if again else pipeline.finished_result(*begun, events=events)
             if result is None:  # torch takes seconds
                 require("torch", "train")
-                result = pipeline.run_stages(*begun, workers=workers, jobs=jobs, events=events)
+                result = pipeline.run_stages(
+                    *begun, workers=workers, jobs=jobs, hold_back_test=hold_back_test, events=events
+                )
     if result.stopped is not None:
         say(STOPPED)
         return
@@ -79,6 +88,8 @@ def _print_requests(
     overrides: list[str] | tuple[str, ...],
     jobs: int | None,
     runs: Path,
+    *,
+    hold_back_test: bool,
 ) -> None:
     """Print what would be asked of the back end, one request for each job; nothing is made or begun."""
     from medloom.backends import LocalBackend, Slot
@@ -89,6 +100,7 @@ def _print_requests(
     command = ["run", recipe, "--run", str(run.folder.absolute())]
     command += ["--data", data] if data else []
     command += [word for setting in overrides for word in ("--set", setting)]
+    command += ["--hold-back-test"] if hold_back_test else []
     with LocalBackend([Slot(1)]) as backend:
         requests = [backend.request(job) for job in pipeline.planned_jobs(run, command, data, jobs)]
     print_result(requests, "\n".join(json.dumps(request) for request in requests), as_json=True)

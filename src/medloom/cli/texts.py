@@ -94,15 +94,19 @@ def set_aside_code(facts: Mapping[str, Any]) -> ExitCode:
 
 def closing(result: RunResult) -> str:
     """Say what was made, what the metrics are, and what to type next."""
-    from medloom.evaluation import metric_rows, point_lines  # numpy: only where something was measured
+    from medloom.evaluation import metric_rows, part_of, point_lines  # numpy: only where something was measured
 
     made = table([("bundle", str(result.bundle)), *(("page", str(page)) for page in result.pages)])
     phantom = "\nLearned from PHANTOM images: the metrics say that the software works, nothing about people.\n"
-    whom = "over all folds" if "folds" in result.summary else "on the test patients"
+    part = part_of(result.summary)
+    whom = "over all folds" if "folds" in result.summary else f"on the {part} patients"
+    closed = (
+        f"\n  medloom evaluate {result.folder}   (opens the test set, which was held back)" if part != "test" else ""
+    )
     return (
         f"\nMade in {result.folder}:\n{made}\n\n"
         f"Metrics {whom} (95 % interval over patients):\n{table(metric_rows(result.summary, _HEADLINES))}\n"
         f"{point_lines(result.summary)}"
         f"{phantom if result.phantom else ''}\n"
-        f"Next:\n  medloom predict {result.bundle} IMAGES... -o predictions\n  medloom serve {result.bundle}"
+        f"Next:\n  medloom predict {result.bundle} IMAGES... -o predictions\n  medloom serve {result.bundle}{closed}"
     )

@@ -5,5 +5,7 @@ from .family import Choice as Choice
 from .family import Family as Family
 from .kinds import KINDS as KINDS
 from .metrics import Metric as Metric
+from .parts import Part as Part
+from .parts import part_of as part_of
 from .text import metric_rows as metric_rows
 from .text import point_lines as point_lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from medloom.evaluation.baselines import read_baselines
 from medloom.evaluation.family import Facts, Family, Heatmap
 from medloom.evaluation.gallery import gather_gallery, write_gallery
 from medloom.evaluation.kinds import KINDS
+from medloom.evaluation.parts import Part, evaluation_folder
 from medloom.evaluation.reading import Progress, Reading
 from medloom.evaluation.tables import read_cases, write_table
 from medloom.files import read_json, write_json
@@ -22,8 +23,11 @@ from medloom.recipe import Recipe
 
 __all__ = ["combine", "evaluate", "write_measured"]
 
-_FOLDER = "evaluation"
-_SPLITS = ("validation", "test")
+_EARLIER_RUNTIME = "onnx"
+"""With what earlier versions of Medloom measured, which did not say so."""
+
+_SPLITS: dict[Part, tuple[str, ...]] = {"test": ("validation", "test"), "validation": ("validation",)}
+"""Which rows are read to measure a part: the operating point is always chosen on validation."""
 
 
 def evaluate(
@@ -33,12 +37,15 @@ def evaluate(
     predictor: Predictor,
     run_dir: Path,
     *,
+    part: Part = "test",
+    measured_with: Mapping[str, Any] | None = None,
     heatmap: Heatmap | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure a predictor on the validation and the test patients.
+    """Measure a predictor on the validation and the test patients, or on the validation patients alone.
 
-    Writes into ``run_dir/evaluation``: ``cases.csv`` (a row for each case; every metric comes from it),
+    Writes into ``run_dir/evaluation``, or ``run_dir/evaluation/validation``: ``cases.csv`` (a row for each
+    case; every metric comes from it),
     ``operating_point.json``, ``summary.json``, ``gallery.json`` and ``gallery/*.png``; for masks also
     ``patients.csv``. The operating point is chosen on validation alone, so the test metrics are honest; the validation
     metrics are a little too good.
@@ -49,6 +56,8 @@ def evaluate(
         source: Where the files are.
         predictor: What is measured; its own operating point is not used.
         run_dir: The run directory.
+        part: ``validation`` leaves the test set closed: none of its files is read.
+        measured_with: What the metrics are of, such as a hash of the weights; kept in the summary.
         heatmap: Shows where a network looked; None for no heat maps.
         progress: Called with images done and images in all; validation may count twice.
 
@@ -58,15 +67,16 @@ def evaluate(
     Raises:
         DataError: If a file cannot be read any more.
     """
-    target, folder = recipe.predicts(), run_dir / _FOLDER
+    target, folder = recipe.predicts(), evaluation_folder(run_dir, part)
     family = KINDS[target.kind](target)
     reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir))
-    table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS)])
-    summary = family.summary(table, choice, recipe.evaluate.bootstrap)
+    table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS[part])])
+    summary = family.summary(table, choice, recipe.evaluate.bootstrap, part=part)
+    summary["measured_with"] = dict(measured_with or {})
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
     reading = replace(reading, predictor=predictor.at(point_from_plain(choice.point, target)))
-    write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap))
+    write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap, part))
     return summary
 
 
@@ -84,8 +94,8 @@ def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, A
     Returns:
         The summary, as in ``summary.json``; ``folds`` holds the metrics and the operating point of each.
     """
-    target, folder = recipe.predicts(), run_dir / _FOLDER
-    family, parts = KINDS[target.kind](target), [fold / _FOLDER for fold in folds]
+    target, folder = recipe.predicts(), evaluation_folder(run_dir)
+    family, parts = KINDS[target.kind](target), [evaluation_folder(fold) for fold in folds]
     found = [read_json(part / "summary.json") for part in parts]
     table = pd.concat([_test_cases(part, number) for number, part in enumerate(parts)], ignore_index=True)
     choice = family.combine(found)
@@ -94,6 +104,7 @@ def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, A
         {"fold": number, "metrics": one["test"]["metrics"], "operating_point": one["operating_point"]}
         for number, one in enumerate(found)
     ]
+    summary["measured_with"] = {"runtime": found[0].get("measured_with", {}).get("runtime", _EARLIER_RUNTIME)}
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
     gather_gallery(folder, parts)

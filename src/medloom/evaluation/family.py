@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medloom.evaluation.gallery import Gallery
+from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Reading
 from medloom.recipe import Recipe
 from medloom.targets import Target
@@ -57,18 +58,20 @@ class Family(Protocol):
         """What is predicted."""
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
-        """Choose the operating point on the validation rows and measure validation and test with it.
+        """Choose the operating point on the validation rows and measure every row with it.
 
         Args:
             recipe: Says how to choose the operating point.
             reading: Reads samples and runs the network.
-            rows: The rows of the catalogue of these two splits.
+            rows: The rows of the catalogue that are measured: validation, and test where it is opened.
 
         Returns:
             The per-case table, and the choice.
         """
 
-    def summary(self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients") -> Facts:
+    def summary(
+        self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
+    ) -> Facts:
         """Take every metric from the per-case table.
 
         Args:
@@ -76,6 +79,7 @@ class Family(Protocol):
             choice: The operating point by which the table was made.
             resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
             over: What is drawn: ``patients`` or ``images``.
+            part: What is measured.
 
         Returns:
             What ``summary.json`` holds.
@@ -85,9 +89,15 @@ class Family(Protocol):
         """Return further tables to be written, by file name."""
 
     def gallery(
-        self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, table: pd.DataFrame, heatmap: Heatmap | None
+        self,
+        recipe: Recipe,
+        reading: Reading,
+        rows: pd.DataFrame,
+        table: pd.DataFrame,
+        heatmap: Heatmap | None,
+        part: Part = "test",
     ) -> Gallery:
-        """Choose and draw test cases.
+        """Choose and draw cases of the part that is measured.
 
         Args:
             recipe: The recipe.
@@ -95,6 +105,7 @@ class Family(Protocol):
             rows: The catalogue, all splits.
             table: The per-case table.
             heatmap: Shows where a network looked; None for no heat maps.
+            part: What is measured.
         """
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:

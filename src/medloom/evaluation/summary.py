@@ -8,6 +8,7 @@ import pandas as pd
 
 from medloom.evaluation.family import Choice, Facts
 from medloom.evaluation.metrics import Metric, interval_facts, meanings
+from medloom.evaluation.parts import Part
 from medloom.targets import Target
 
 __all__ = ["summary_of"]
@@ -22,6 +23,7 @@ def summary_of(
     headlines: Sequence[str],
     resamples: int,
     over: str,
+    part: Part = "test",
 ) -> Facts:
     """Return everything that ``summary.json`` holds, as plain JSON types.
 
@@ -34,14 +36,16 @@ def summary_of(
         headlines: Names of those that a report begins with.
         resamples: Resamples for the 95 % intervals; 0 gives no intervals.
         over: What was drawn: ``patients`` or ``images``.
+        part: What is measured: test, with validation beside it where there is such a part, or validation alone.
 
     Returns:
-        ``target``, ``operating_point``, ``point_text``, ``rule``, ``notes``, ``interval``, ``headlines``, ``test`` (and
-        ``validation`` where there is such a part) and ``meanings``.
+        ``part``, ``target``, ``operating_point``, ``point_text``, ``rule``, ``notes``, ``interval``, ``headlines``,
+        ``meanings``, and ``test`` and ``validation`` as far as they are measured.
     """
     splits = table["split"].to_numpy()
-    parts = [split for split in ("validation", "test") if split == "test" or (splits == split).any()]
+    parts = [split for split in ("validation", "test") if split == part or (splits == split).any()]
     return {
+        "part": part,
         "target": target.plain(),
         "operating_point": dict(choice.point),
         "point_text": choice.text,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from medloom.evaluation.parts import measured
 from medloom.wording import metric_text
 
 __all__ = ["metric_rows", "number", "point_lines", "quantity", "sentence_case"]
@@ -13,13 +14,13 @@ _MOST_WRITTEN_OUT = 1e9
 
 
 def metric_rows(summary: Mapping[str, Any], count: int | None = None) -> list[tuple[str, str]]:
-    """Return the metrics of the test cases as their label and their value with the 95 % interval.
+    """Return the metrics of the cases that were measured as their label and their value with the 95 % interval.
 
     Args:
         summary: As in ``summary.json``, of any kind of answer.
         count: How many, the headlines first; all by default.
     """
-    metrics, meanings = summary["test"]["metrics"], summary["meanings"]
+    metrics, meanings = measured(summary)["metrics"], summary["meanings"]
     headlines = [name for name in summary["headlines"] if name in metrics]
     names = headlines + [name for name in metrics if name not in headlines]
     return [(meanings[name]["label"], metric_text(metrics[name], meanings[name]["unit"])) for name in names[:count]]
@@ -33,7 +34,7 @@ def point_lines(summary: Mapping[str, Any]) -> str:
     """
     lines = [summary["point_text"]] if summary["point_text"] else []
     lines += [f"Note: {note}." for note in summary["notes"]]
-    lines += [f"Note: {note}" for note in summary["test"].get("cautions", ())]
+    lines += [f"Note: {note}" for note in measured(summary).get("cautions", ())]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -28,7 +28,7 @@ from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
 
-__all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "ModelEntry", "TrainingData"]
+__all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "Measured", "ModelEntry", "TrainingData"]
 
 FORMAT: Final = 3
 """3 says every step to the answer (``steps``) and which values the classes have in masks; 2 does not, and is read.
@@ -98,6 +98,21 @@ class TrainingData(_Entry):
     counts: dict[str, Any] = {}
 
 
+class Measured(_Entry):
+    """How the metrics came about.
+
+    Args:
+        part: On whom: ``test``; ``validation`` where the test set was held back; ``folds`` for the test parts of the
+            folds, each measured by its own member.
+        runtime: What ran the network.
+        note: What a reader of the metrics should know.
+    """
+
+    part: Literal["test", "validation", "folds"]
+    runtime: str
+    note: str = ""
+
+
 class Golden(_Entry):
     """An example that ``verify`` replays: files of the bundle, and how far the answer may be off.
 
@@ -126,6 +141,7 @@ class Manifest(_Entry):
     tables: tuple[dict[str, Any], ...] = ()
     steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
+    measured: Measured | None = None
     training_data: TrainingData
     runtime: str
     versions: dict[str, str]

@@ -47,6 +47,7 @@ def write_bundle(
     metrics: Mapping[str, Any],
     fingerprint: str,
     phantom: bool,
+    measured: Mapping[str, Any] | None = None,
     tables: Sequence[TableEncoding | None] = (None,),
     counts: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -61,6 +62,7 @@ def write_bundle(
         metrics: Headline metrics, as plain JSON types without NaN.
         fingerprint: SHA-256 of the catalogue that the model learned from.
         phantom: Whether that data was made up.
+        measured: How the metrics came about, as ``Measured`` of the manifest; None where it is not known.
         tables: How metadata are encoded, for each member of the model; None for one that takes none.
         counts: Patients and samples of each split.
 
@@ -77,6 +79,7 @@ def write_bundle(
         tables,
         point=dict(point) if isinstance(point, Mapping) else point.plain(),
         metrics=dict(metrics),
+        measured=measured,
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
     )

@@ -16,7 +16,8 @@ on another machine. torch is imported by the stages that train and export, when 
         metrics.jsonl       one line an epoch
         training.json       facts of the training, and progress/ with its pictures
         model.onnx          the best weights as a graph that gives probabilities
-        evaluation/         cases.csv, summary.json, gallery/
+        evaluation/         cases.csv, summary.json, gallery/; in validation/ the same of validation alone
+        test_openings.json  each time that the test set was opened, and by which model
         model.tar.gz        the bundle
         data_report.html    report.html
         finished.json       what the run stands on and what it made, as hashes, when all of it is done

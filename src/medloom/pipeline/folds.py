@@ -17,6 +17,7 @@ from medloom.files import read_json, write_json, write_text
 from medloom.locks import sole
 from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
+from medloom.pipeline.measuring import openings_of
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images, remember_images
 from medloom.pipeline.runs import Run
@@ -24,6 +25,7 @@ from medloom.pipeline.stages.evaluate import evaluate
 from medloom.pipeline.stages.package import package_network
 from medloom.pipeline.stages.train import train
 from medloom.recipe import Recipe
+from medloom.reports.openings import TEST_OPENINGS
 from medloom.training import TrainResult
 
 __all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured", "measure_fold"]
@@ -105,7 +107,7 @@ def finish_folds(
         [0 if table is None else len(table.names) for table in tables],
     )
     export(whole, network, tables, events=events)
-    package_network(whole, network, tables, events=events)
+    package_network(whole, network, tables, summary, events=events)
     return summary
 
 
@@ -120,6 +122,7 @@ def _gather_facts(whole: Run, folds: list[Run]) -> None:
     write_text(whole.folder / "catalogue.csv", catalogue)
     write_json(whole.folder / "prepare.json", folds[0].facts("prepare.json", "prepare"))
     shutil.copytree(folds[0].folder / "data_report", whole.folder / "data_report", dirs_exist_ok=True)
+    write_json(whole.folder / TEST_OPENINGS, {"folds": [openings_of(fold) for fold in folds]})
     training_facts = [fold.facts("training.json", "train") for fold in folds]
     write_json(
         whole.folder / "training.json",

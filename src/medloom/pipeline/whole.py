@@ -9,6 +9,8 @@ from typing import Any
 
 from medloom import models
 from medloom.backends import Slot
+from medloom.errors import UserError
+from medloom.evaluation.parts import Part
 from medloom.events import Events, Listener, Noted
 from medloom.jobs import Job, uri_of
 from medloom.pipeline.finished import finished_result, remember_finished
@@ -39,6 +41,7 @@ def run(
     workers: int | None = None,
     jobs: int | None = None,
     again: bool = False,
+    hold_back_test: bool = False,
 ) -> RunResult:
     """Prepare, train, evaluate, package and report in one go.
 
@@ -56,6 +59,7 @@ def run(
         workers: Processes that read images; one a core by default.
         jobs: Folds to train at a time; as many as there are GPUs for by default, else one.
         again: Do every stage of a finished run again; what is trained is kept.
+        hold_back_test: Measure on validation alone; ``evaluate`` opens the test set when that is wanted.
 
     Returns:
         The run directory, the bundle, the metrics and the pages; ``stopped`` says why if it was stopped before.
@@ -73,7 +77,9 @@ def run(
     events = Events([on_event] if callable(on_event) else list(on_event))
     with started_run(recipe, run, runs=runs, settings=settings, images=data, events=events) as (started, images):
         done = None if again else finished_result(started, images, events=events)
-        return done or run_stages(started, images, workers=workers, jobs=jobs, events=events)
+        return done or run_stages(
+            started, images, workers=workers, jobs=jobs, hold_back_test=hold_back_test, events=events
+        )
 
 
 def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
@@ -95,7 +101,13 @@ def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jo
 
 
 def run_stages(
-    run: Run, images: Path, *, workers: int | None = None, jobs: int | None = None, events: Events | None = None
+    run: Run,
+    images: Path,
+    *,
+    workers: int | None = None,
+    jobs: int | None = None,
+    hold_back_test: bool = False,
+    events: Events | None = None,
 ) -> RunResult:
     """Do all stages of a run, of every fold where there are folds. A fold that is measured is not done again.
 
@@ -104,6 +116,7 @@ def run_stages(
         images: Folder or zip with the images.
         workers: Processes that read images.
         jobs: Folds to train at a time.
+        hold_back_test: Measure on validation alone.
         events: Told what happens.
 
     Raises:
@@ -111,10 +124,15 @@ def run_stages(
     """
     events = events or Events()
     models.check_network(run.recipe)
-    work = _Work(images, workers, jobs, events)
     folds = fold_runs(run)
+    if folds and hold_back_test:
+        raise UserError(
+            "--hold-back-test: with split.folds every patient is tested by one of the folds, so there is no test set "
+            "to hold back; leave out one of the two"
+        )
+    work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events)
     result = work.in_folds(run, folds) if folds else work.one_split(run)
-    if result.stopped is None:
+    if result.stopped is None and not hold_back_test:
         remember_finished(run, images)
     return result
 
@@ -126,6 +144,7 @@ class _Work:
     images: Path
     workers: int | None
     jobs: int | None
+    part: Part
     events: Events
     set_aside: list[str] = field(default_factory=list)
 
@@ -135,7 +154,7 @@ class _Work:
         trained = train(run, images=self.images, events=self.events)
         if not trained.finished:
             return self.stopped(run, reason_of(trained))
-        summary = evaluate(run, images=self.images, events=self.events)
+        summary = evaluate(run, part=self.part, images=self.images, events=self.events)
         package(run, events=self.events)
         return self.reported(run, summary)
 

@@ -6,10 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from medloom.evaluation.parts import Part
 from medloom.files import read_json
 from medloom.wording import counted
 
-__all__ = ["Facts", "few_patients_warning", "read_facts", "read_test_rows", "set_aside_sentence"]
+__all__ = ["Facts", "few_patients_warning", "read_facts", "read_rows", "set_aside_sentence"]
 
 Facts = dict[str, Any]
 """Plain JSON types by name."""
@@ -38,21 +39,21 @@ def read_facts(path: Path) -> Facts:
     return facts
 
 
-def read_test_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table that are of test cases, or nothing if there is no table."""
+def read_rows(path: Path, part: Part) -> list[dict[str, str]]:
+    """Return the rows of a table that are of cases of a part, or nothing if there is no table."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as handle:
-        return [row for row in csv.DictReader(handle) if row["split"] == "test"]
+        return [row for row in csv.DictReader(handle) if row["split"] == part]
 
 
-def few_patients_warning(patients: int) -> list[str]:
-    """Return what a reader must know of metrics on few test patients; nothing where there are enough."""
+def few_patients_warning(patients: int, part: Part) -> list[str]:
+    """Return what a reader must know of metrics on few patients; nothing where there are enough."""
     if patients >= _FEW_PATIENTS:
         return []
     if patients == 1:
-        return ["Only 1 test patient: there are no intervals, and the metrics say little about other patients."]
-    return [f"Only {patients} test patients: the intervals are wide and themselves uncertain."]
+        return [f"Only 1 {part} patient: there are no intervals, and the metrics say little about other patients."]
+    return [f"Only {patients} {part} patients: the intervals are wide and themselves uncertain."]
 
 
 def set_aside_sentence(prepared: Facts) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from medloom.evaluation.parts import measured, part_of
 from medloom.evaluation.text import number, quantity
 from medloom.reports.facts import Facts
 from medloom.wording import metric_text
@@ -17,14 +18,14 @@ _NO_BREAK = "\u00a0"
 
 
 def tiles(summary: Facts) -> list[dict[str, str]]:
-    """Return the headline metrics of the test cases; those that the summary lacks are left out.
+    """Return the headline metrics of the cases that were measured; those that the summary lacks are left out.
 
     Args:
         summary: As in ``summary.json``; nothing gives no tiles.
     """
     if not summary:
         return []
-    metrics, meanings = summary["test"]["metrics"], summary["meanings"]
+    metrics, meanings = measured(summary)["metrics"], summary["meanings"]
     return [
         {
             "label": meanings[name]["label"],
@@ -38,7 +39,7 @@ def tiles(summary: Facts) -> list[dict[str, str]]:
 
 
 def metric_table(summary: Facts, baselines: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return a row for each metric that is defined on test or on validation.
+    """Return a row for each metric that is defined on what was measured, or on validation beside it.
 
     Args:
         summary: As in ``summary.json``.
@@ -46,21 +47,22 @@ def metric_table(summary: Facts, baselines: Sequence[str] = ()) -> list[dict[str
     """
     if not summary:
         return []
-    test = summary["test"]["metrics"]
-    validation = summary.get("validation", {}).get("metrics", {})
-    compared = [summary["test"]["baselines"][name]["metrics"] for name in baselines]
+    shown = measured(summary)
+    metrics = shown["metrics"]
+    beside = {} if part_of(summary) == "validation" else summary.get("validation", {}).get("metrics", {})
+    compared = [shown["baselines"][name]["metrics"] for name in baselines]
     rows = []
     for name, meaning in summary["meanings"].items():
-        one, other, *further = (found.get(name, {}).get("value") for found in (test, validation, *compared))
-        if one is None and other is None and "note" not in test.get(name, {}):
+        one, other, *further = (found.get(name, {}).get("value") for found in (metrics, beside, *compared))
+        if one is None and other is None and "note" not in metrics.get(name, {}):
             continue
         rows.append(
             {
                 "label": meaning["label"],
                 "meaning": meaning["meaning"],
                 "value": value_text(one, meaning["unit"]),
-                "interval": interval_text(test.get(name, {}), meaning["unit"]),
-                "n": f"{number(test.get(name, {}).get('n', 0))}{_said_of(test.get(name, {}))}",
+                "interval": interval_text(metrics.get(name, {}), meaning["unit"]),
+                "n": f"{number(metrics.get(name, {}).get('n', 0))}{_said_of(metrics.get(name, {}))}",
                 "baselines": [value_text(value, meaning["unit"]) for value in further],
                 "validation": value_text(other, meaning["unit"]),
             }

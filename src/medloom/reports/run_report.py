@@ -6,18 +6,21 @@ What was measured is shown by the section of the kind of answer; the rest of the
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from medloom import __version__
+from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, Part, evaluation_folder, part_of, read_summary
 from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
 from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, read_facts, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
+from medloom.reports.openings import openings_sentence
 from medloom.reports.parts import part_table
 from medloom.reports.run_charts import curves
 from medloom.reports.sections import KINDS, Section
@@ -29,35 +32,46 @@ Rows = list[dict[str, Any]]
 
 _SPLITS = ("train", "validation", "test")
 _SHOWN_EPOCHS = 6
+_WHOSE: dict[Part, tuple[str, str]] = {
+    "test": ("test patient that training never saw", "test patients that training never saw"),
+    "validation": ("validation patient", "validation patients"),
+}
+"""Whose images were measured, one or several of them."""
 
 
-def write_run_report(run_dir: Path) -> Path:
+def write_run_report(
+    run_dir: Path, part: Part = "test", *, changed: Sequence[str] = (), page: str = "report.html"
+) -> Path:
     """Write ``report.html`` from the facts that the stages left in the run directory.
 
     A stage that has not run yet leaves its section out; the page says so.
 
     Args:
         run_dir: The run directory; ``prepare.json`` must be there.
+        part: Which metrics are shown.
+        changed: What is not as it was when they were taken.
+        page: Name of the file.
 
     Returns:
         The path of the page.
     """
     prepared = read_json(run_dir / "prepare.json")
-    training, summary = read_facts(run_dir / "training.json"), read_facts(run_dir / "evaluation" / "summary.json")
+    training, summary = read_facts(run_dir / "training.json"), read_summary(run_dir, part)
     recipe, epochs = _recipe(run_dir / "recipe.yaml"), _lines(run_dir / "metrics.jsonl")
-    section = KINDS[prepared["target"]["kind"]]
+    section, openings = KINDS[prepared["target"]["kind"]], openings_sentence(run_dir)
     return _write(
-        run_dir,
+        run_dir / page,
         section,
-        run_dir / "evaluation",
+        evaluation_folder(run_dir, part),
         summary,
         title=f"Run report: {recipe.get('name', 'run')}",
         description=recipe.get("description", "").rstrip("."),
-        whose=("test patient that training never saw", "test patients that training never saw"),
+        whose=_WHOSE[part],
         phantom=bool(prepared["phantom"]),
-        warnings=_warnings(prepared, training, summary, section),
+        warnings=_warnings(prepared, training, summary, section, changed, openings),
+        openings=openings,
         interval=summary.get("interval"),
-        several_parts="folds" not in summary,  # each fold has a validation part of its own
+        several_parts="folds" not in summary and part == "test",  # each fold has a validation part of its own
         split=part_table({part: prepared["counts"][part] for part in _SPLITS}, "Part", "Patients", "Images"),
         first_fold="folds" in summary,
         demographics=demographic_table(prepared.get("demographics", ())),
@@ -82,7 +96,7 @@ def write_evaluation_report(folder: Path) -> Path:
     summary = read_json(folder / "summary.json")
     section = KINDS[summary["target"]["kind"]]
     return _write(
-        folder,
+        folder / "report.html",
         section,
         folder,
         summary,
@@ -92,6 +106,7 @@ def write_evaluation_report(folder: Path) -> Path:
         phantom=False,
         warnings=_evaluation_warnings(summary, section) + summary.get("warnings", []),
         interval=summary["interval"],
+        openings="",
         several_parts="validation" in summary,
         split={},
         first_fold=False,
@@ -105,17 +120,17 @@ def write_evaluation_report(folder: Path) -> Path:
     )
 
 
-def _write(folder: Path, section: Section, evaluation: Path, summary: Facts, **common: object) -> Path:
+def _write(path: Path, section: Section, evaluation: Path, summary: Facts, **common: object) -> Path:
     """Fill the template with what was measured and with what every page shows."""
     page = render(
         "run_report.html",
         version=__version__,
+        part=part_of(summary),
         section=section,
         gallery=gallery_context(evaluation),
         **section.measured(evaluation, summary),
         **common,
     )
-    path = folder / "report.html"
     write_text(path, page)
     return path
 
@@ -134,11 +149,20 @@ def _recipe(path: Path) -> Facts:
     return recipe
 
 
-def _warnings(prepared: Facts, training: Facts, summary: Facts, section: Section) -> list[str]:
+def _warnings(
+    prepared: Facts, training: Facts, summary: Facts, section: Section, changed: Sequence[str], openings: str
+) -> list[str]:
     """What a reader must know before believing a metric, the gravest first."""
     warnings: list[str] = []
     if not summary:
         warnings.append("This model has not been measured yet; run `medloom evaluate`.")
+    if changed:
+        warnings.append(
+            f"These metrics are not of the model as it is: {', '.join(changed)} changed since they were taken; run "
+            "`medloom evaluate` again."
+        )
+    if part_of(summary) == "validation":
+        warnings.append(ON_VALIDATION if openings else f"{HELD_BACK} `medloom evaluate` opens the test set.")
     if training and not training.get("finished", True):
         warnings.append(f"Training was stopped after {counted(training['epochs'], 'epoch')} and can be continued.")
     if summary:

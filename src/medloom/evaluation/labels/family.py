@@ -20,9 +20,11 @@ from medloom.evaluation.labels.gallery import SHOWN, draw_items, worst_first
 from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import METRICS
 from medloom.evaluation.labels.summary import summarise
+from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.tables import GROUP_PREFIX
+from medloom.evaluation.text import sentence_case
 from medloom.recipe import LabelsRecipe, Recipe
 
 __all__ = ["Labels"]
@@ -87,10 +89,9 @@ class Labels(Measured, ABC):
     def heat_shows(self) -> str:
         """What a heat map shows."""
 
-    @property
-    def gallery_note(self) -> str:
-        """What a reader must know of the pictures."""
-        return "Test cases, the worst first."
+    def gallery_note(self, part: Part) -> str:
+        """Say what a reader must know of the pictures."""
+        return f"{sentence_case(part)} cases, the worst first."
 
     # What the driver asks for
 
@@ -102,24 +103,32 @@ class Labels(Measured, ABC):
         table = self.decide(scored, choice.point["thresholds"])
         return table if reading.baselines is None else self._beside(table, reading.baselines, labels), choice
 
-    def summary(self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients") -> Facts:
+    def summary(
+        self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
+    ) -> Facts:
         """Take every metric from the per-case table; see ``medloom.evaluation.family``."""
         measure = partial(summarise, labels=self, resamples=resamples)
-        return summary_of(self.target, choice, table, measure, METRICS, self.headlines, resamples, over)
+        return summary_of(self.target, choice, table, measure, METRICS, self.headlines, resamples, over, part)
 
     def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
         """Return nothing: there is no further table."""
         return {}
 
     def gallery(
-        self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, table: pd.DataFrame, heatmap: Heatmap | None
+        self,
+        recipe: Recipe,
+        reading: Reading,
+        rows: pd.DataFrame,
+        table: pd.DataFrame,
+        heatmap: Heatmap | None,
+        part: Part = "test",
     ) -> Gallery:
-        """Draw the worst test cases as the network saw them."""
-        chosen = worst_first(self.mistakes(table[table["split"] == "test"], rows))
+        """Draw the worst cases as the network saw them."""
+        chosen = worst_first(self.mistakes(table[table["split"] == part], rows))
         known = rows.set_index("sample_id", drop=False).loc[list(chosen["sample_id"])]
         items = draw_items(chosen, reading.samples(known), heatmap)
         group = Group("worst", self.title, SHOWN, items)
-        return Gallery([group], self.gallery_note, heatmaps=_LOOKS.format(shown=self.heat_shows))
+        return Gallery([group], self.gallery_note(part), heatmaps=_LOOKS.format(shown=self.heat_shows))
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the mean of the folds' thresholds."""

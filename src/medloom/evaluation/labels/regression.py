@@ -18,6 +18,7 @@ from medloom.evaluation.labels.family import Labels
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler, compared
 from medloom.evaluation.labels.statistics import Floats64, Measure, mean_of, value_measure
+from medloom.evaluation.parts import Part
 from medloom.evaluation.text import quantity
 
 __all__ = ["Regression"]
@@ -130,11 +131,10 @@ class Regression(Labels):
         """The heat map is that of the number."""
         return "what raises the predicted number"
 
-    @property
-    def gallery_note(self) -> str:
+    def gallery_note(self, part: Part) -> str:
         """With several targets, how errors of different units are compared."""
         several = " The targets have different units, so an error counts in standard deviations of its target."
-        return super().gallery_note + (several if len(self.target.names) > 1 else "")
+        return super().gallery_note(part) + (several if len(self.target.names) > 1 else "")
 
     def _pairs(self, cases: pd.DataFrame) -> list[tuple[Floats64, Floats64]]:
         """True and predicted values of each target."""

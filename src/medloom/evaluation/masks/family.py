@@ -20,6 +20,7 @@ from medloom.evaluation.masks.cases import Case, evaluate_cases
 from medloom.evaluation.masks.gallery import choose_cases, draw_case, make_gallery
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
 from medloom.evaluation.masks.summary import HEADLINES, METRICS, patient_table, point_dice, summarise
+from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Answer, Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.text import sentence_case
@@ -53,7 +54,7 @@ class Masks:
         Args:
             recipe: Says how to choose the operating point.
             reading: Reads samples and runs the network.
-            rows: The rows of the catalogue of validation and test.
+            rows: The rows of the catalogue that are measured.
 
         Returns:
             A row for each case and class, validation first, and the choice.
@@ -68,10 +69,20 @@ class Masks:
         table = evaluate_cases((_case(*pair, chosen) for pair in pairs), self.target.names)
         return table, choice_of(found, rule_in_words(masks.evaluate), table, self.target)
 
-    def summary(self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients") -> Facts:
+    def summary(
+        self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
+    ) -> Facts:
         """Take every metric from the per-case table; see ``medloom.evaluation.family``."""
         return summary_of(
-            self.target, choice, table, partial(summarise, resamples=resamples), METRICS, HEADLINES, resamples, over
+            self.target,
+            choice,
+            table,
+            partial(summarise, resamples=resamples),
+            METRICS,
+            HEADLINES,
+            resamples,
+            over,
+            part,
         )
 
     def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
@@ -79,21 +90,27 @@ class Masks:
         return {"patients.csv": patient_table(table)}
 
     def gallery(
-        self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, table: pd.DataFrame, heatmap: Heatmap | None
+        self,
+        recipe: Recipe,
+        reading: Reading,
+        rows: pd.DataFrame,
+        table: pd.DataFrame,
+        heatmap: Heatmap | None,
+        part: Part = "test",
     ) -> Gallery:
-        """Draw the worst and the best test cases, which are predicted once more: no prediction was kept."""
+        """Draw the worst and the best cases, which are predicted once more: no prediction was kept."""
         masks = MasksRecipe.of(recipe)
-        test = table[table["split"] == "test"]
-        groups = choose_cases(test)
+        cases = table[table["split"] == part]
+        groups = choose_cases(cases)
         shown = {sample for group in groups.values() for sample in group}
-        chosen = rows[(rows["split"] == "test") & rows["sample_id"].isin(shown)]
+        chosen = rows[(rows["split"] == part) & rows["sample_id"].isin(shown)]
         channels = recipe.data.channels
         channel = preferred_channel(channels)
         drawn = {}
         for answer, truth in _with_truth(masks, reading, chosen):
             case = _case(answer, truth, reading.predictor)
             drawn[case.sample_id] = draw_case(case, answer.prepared.pixels, channel)
-        return make_gallery(groups, drawn, test, channels[channel] if len(channels) > 1 else "")
+        return make_gallery(groups, drawn, cases, channels[channel] if len(channels) > 1 else "", part)
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the middle threshold and the middle smallest region of the folds."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from medloom.evaluation.gallery import Gallery, Group, Item
 from medloom.evaluation.masks.cases import Case
-from medloom.evaluation.text import number
+from medloom.evaluation.parts import Part
+from medloom.evaluation.text import number, sentence_case
 from medloom.imaging.display import levels_inside, to_grey
 from medloom.metrics import outline
 
@@ -102,7 +103,9 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
     return picture
 
 
-def make_gallery(groups: dict[str, list[str]], drawn: dict[str, Picture], table: pd.DataFrame, channel: str) -> Gallery:
+def make_gallery(
+    groups: dict[str, list[str]], drawn: dict[str, Picture], table: pd.DataFrame, channel: str, part: Part
+) -> Gallery:
     """Return the chosen cases with their captions.
 
     Args:
@@ -110,10 +113,12 @@ def make_gallery(groups: dict[str, list[str]], drawn: dict[str, Picture], table:
         drawn: The picture of each sample.
         table: Rows of ``cases.csv`` that hold what was measured on them.
         channel: Name of the channel that the pictures show; empty where there is only one.
+        part: What the cases are of.
     """
     sums: dict[str, Sums] = _by_sample(table).to_dict("index")  # type: ignore[assignment]
     dice = _dice_by_class(table)
-    which = f"Test images, channel {channel}." if channel else "Test images."
+    images = f"{sentence_case(part)} images"
+    which = f"{images}, channel {channel}." if channel else f"{images}."
     note = f"{which} Worst is the lowest Dice; of equal ones, that with the most wrong pixels."
     made = []
     for name, samples in groups.items():

@@ -1,4 +1,4 @@
-"""The third stage: measure the best weights on patients that training never saw."""
+"""The third stage: measure the best weights on patients that training never saw, when that is asked for."""
 
 from __future__ import annotations
 
@@ -6,40 +6,50 @@ from pathlib import Path
 from typing import Any
 
 from medloom import data, evaluation, training
+from medloom.evaluation.parts import Part, evaluation_folder
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
+from medloom.pipeline.measuring import measured_with, note_opening
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images, in_use
-from medloom.pipeline.runs import Run
+from medloom.pipeline.runs import Run, refuse_every_fold
 
 __all__ = ["evaluate"]
 
 
-def evaluate(run: Run, *, images: str | Path | None = None, events: Events | None = None) -> dict[str, Any]:
-    """Choose the operating point on validation and measure the best weights on test.
+def evaluate(
+    run: Run, *, part: Part = "test", images: str | Path | None = None, events: Events | None = None
+) -> dict[str, Any]:
+    """Choose the operating point on validation and measure the best weights on test, or on validation alone.
 
-    The metrics are those of the exported graph in the runtime that the bundle will serve with.
+    Each time that the test set is opened is written down in the run. The metrics are those of the exported
+    graph in the runtime that the bundle will serve with.
 
     Args:
         run: The run.
+        part: ``validation`` leaves the test set closed and the metrics on it, where there are any, as they are.
         images: Folder or zip with the images; by default where they are known to be.
         events: Told of images done and images in all.
 
     Returns:
-        The summary, as in ``evaluation/summary.json``.
+        The summary, as in ``summary.json`` of the evaluation.
 
     Raises:
+        RecipeError: If the recipe asks for every fold.
         UserError: If the images are not known on this machine.
         DataError: If they, or the split, are not what was trained on.
     """
     events = events or Events()
+    refuse_every_fold(run.recipe)
     events.emit(StageBegun("evaluate", run.folder))
     check_trained(run)
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     where = find_images(run, images, events=events)
     network = training.load_best(run.folder, run.recipe)
     predictor = export(run, network, [read_encoding(run)], images=where, events=events)
+    if part == "test":
+        note_opening(run)
     with in_use(where), data.open_source(where) as source:
         summary = evaluation.evaluate(
             run.recipe,
@@ -47,9 +57,11 @@ def evaluate(run: Run, *, images: str | Path | None = None, events: Events | Non
             source,
             predictor,
             run.folder,
+            part=part,
+            measured_with=measured_with(run),
             heatmap=network.heatmap,
             progress=events.progress("evaluate"),
         )
-    events.emit(FileMade(run.folder / "evaluation" / "summary.json"))
+    events.emit(FileMade(evaluation_folder(run.folder, part) / "summary.json"))
     events.emit(StageEnded("evaluate", run.folder))
     return summary

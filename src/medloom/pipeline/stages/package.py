@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medloom import packaging, training
 from medloom.data import TableEncoding
+from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED, HELD_BACK, ON_VALIDATION, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import GRAPH
 from medloom.pipeline.identity import check_trained, trained_counts
+from medloom.pipeline.measuring import current_summary, openings_of
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.runs import Run
 
@@ -31,13 +33,21 @@ def package(run: Run, *, events: Events | None = None) -> Path:
         Path of ``model.tar.gz``.
 
     Raises:
+        UserError: If it was not measured as it is now; without metrics on test, those on validation do.
         DataError: If the run does not stand on what was trained on.
     """
-    return package_network(run, training.load_best(run.folder, run.recipe), [read_encoding(run)], events=events)
+    check_trained(run)
+    summary, network = current_summary(run), training.load_best(run.folder, run.recipe)
+    return package_network(run, network, [read_encoding(run)], summary, events=events)
 
 
 def package_network(
-    run: Run, network: Network, tables: Sequence[TableEncoding | None], *, events: Events | None = None
+    run: Run,
+    network: Network,
+    tables: Sequence[TableEncoding | None],
+    summary: Mapping[str, Any],
+    *,
+    events: Events | None = None,
 ) -> Path:
     """Write the bundle of a network whose graph is in the run directory and that was measured.
 
@@ -45,12 +55,12 @@ def package_network(
         run: The run.
         network: The network, or the ensemble of several.
         tables: How metadata become numbers for each of them; None for one that takes none.
+        summary: What was measured, as in ``summary.json``.
         events: Told when it is made.
     """
     events = events or Events()
     events.emit(StageBegun("package", run.folder))
     check_trained(run)
-    summary = run.facts("evaluation/summary.json", "evaluate")
     facts = run.facts("prepare.json", "prepare")
     path = packaging.write_bundle(
         run.bundle,
@@ -60,6 +70,7 @@ def package_network(
         point=summary["operating_point"],
         tables=tables,
         metrics={split: summary[split]["metrics"] for split in ("validation", "test") if split in summary},
+        measured=_measured(run, summary),
         fingerprint=facts["catalogue_sha256"],
         phantom=facts["phantom"],
         counts=trained_counts(run),
@@ -67,3 +78,13 @@ def package_network(
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))
     return path
+
+
+def _measured(run: Run, summary: Mapping[str, Any]) -> dict[str, str]:
+    """What the bundle says of how its metrics came about."""
+    runtime = summary["measured_with"]["runtime"]
+    if "folds" in summary:
+        return {"part": "folds", "runtime": runtime, "note": ENSEMBLE_NOT_MEASURED}
+    if part_of(summary) == "test":
+        return {"part": "test", "runtime": runtime, "note": ""}
+    return {"part": "validation", "runtime": runtime, "note": ON_VALIDATION if openings_of(run) else HELD_BACK}

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medloom.evaluation.parts import measured, part_of
 from medloom.evaluation.text import number
 from medloom.reports.confusion import confusion_chart
-from medloom.reports.facts import Facts, few_patients_warning, read_test_rows
+from medloom.reports.facts import Facts, few_patients_warning, read_rows
 from medloom.reports.html import percent
 from medloom.reports.metrics import fold_table, metric_table, tiles, with_interval
 from medloom.reports.parts import part_table
@@ -25,7 +26,7 @@ _FEW_POSITIVES = 10
 
 def _measured(folder: Path, summary: Facts) -> Facts:
     """What the templates show of an evaluation."""
-    test: Facts = summary.get("test", {})
+    test: Facts = measured(summary)
     counts, baselines = test.get("counts"), test.get("baselines", {})
     return {
         "measured": counted(counts["images"], "image") if counts else "",
@@ -50,22 +51,23 @@ def _measured(folder: Path, summary: Facts) -> Facts:
 
 def _warnings(summary: Facts) -> list[str]:
     """What a reader must know before believing a metric."""
-    counts, warnings, few = summary["test"]["counts"], [], []
+    counts, warnings, few = measured(summary)["counts"], [], []
+    part = part_of(summary)
     if not counts["images"]:
-        return ["There is no test case: nothing says how good this model is on new patients."]
+        return [f"There is no {part} case: nothing says how good this model is on new patients."]
     for name, positive in counts["positives"].items():
         if positive["images"] in (0, counts["images"]):
             which = "No" if positive["images"] == 0 else "Every"
-            warnings.append(f"{which} test case is positive for {name}: its curves and areas are not defined.")
+            warnings.append(f"{which} {part} case is positive for {name}: its curves and areas are not defined.")
         elif positive["patients"] < _FEW_POSITIVES:
             few.append(f"{name} ({positive['patients']})")
     if few:
         warnings.append(
-            f"Few test patients are positive for {', '.join(few)}: sensitivity and precision are uncertain there "
+            f"Few {part} patients are positive for {', '.join(few)}: sensitivity and precision are uncertain there "
             "beyond their intervals."
         )
-    warnings += [*few_patients_warning(counts["patients"]), *(f"{note}." for note in summary["notes"])]
-    return [*warnings, *summary["test"].get("cautions", ())]
+    warnings += [*few_patients_warning(counts["patients"], part), *(f"{note}." for note in summary["notes"])]
+    return [*warnings, *measured(summary).get("cautions", ())]
 
 
 def _point_text(point: Mapping[str, Any]) -> str:
@@ -89,7 +91,7 @@ def _point(summary: Facts) -> Facts:
 
 def _asked(summary: Facts) -> dict[str, Facts]:
     """How many cases are positive for each question; nothing for numbers, of which nothing is asked."""
-    positives: dict[str, Facts] = summary.get("test", {}).get("counts", {}).get("positives", {})
+    positives: dict[str, Facts] = measured(summary).get("counts", {}).get("positives", {})
     return positives
 
 
@@ -103,7 +105,7 @@ def _questions(summary: Facts) -> list[dict[str, Any]]:
     asked = _asked(summary)
     if not asked:
         return []
-    test = summary["test"]
+    test = measured(summary)
     thresholds: list[float | None] = [*_thresholds(summary)] or [None] * len(asked)
     several = test["per_target"]
     if not several:
@@ -145,7 +147,7 @@ def _values(path: Path, summary: Facts) -> str:
     """Chart of predicted over true values, where numbers were predicted."""
     if not summary or _asked(summary):
         return ""
-    rows = read_test_rows(path)
+    rows = read_rows(path, part_of(summary))
     if not rows:
         return ""
     pairs = {}
@@ -157,7 +159,7 @@ def _values(path: Path, summary: Facts) -> str:
 
 def _target_rows(summary: Facts) -> Facts:
     """Metrics of each class or target alone."""
-    targets = summary.get("test", {}).get("per_target", {})
+    targets = measured(summary).get("per_target", {})
     if not targets:
         return {}
     first = next(iter(targets.values()))["metrics"]
@@ -172,7 +174,7 @@ def _target_rows(summary: Facts) -> Facts:
 
 def _group_rows(summary: Facts) -> Facts:
     """Metrics by site, sex, age and the like, with counts."""
-    groups = summary.get("test", {}).get("groups", [])
+    groups = measured(summary).get("groups", [])
     if not groups:
         return {}
     names = [name for name in summary["headlines"] if any(name in (group["metrics"] or {}) for group in groups)]
@@ -203,14 +205,14 @@ def _positives(positives: Mapping[str, Facts]) -> str:
 
 def _per_patient(summary: Facts) -> Facts:
     """Metrics over patients instead of images."""
-    pooled = summary.get("test", {}).get("per_patient")
+    pooled = measured(summary).get("per_patient")
     if not pooled:
         return {}
     rows = [
         [
             summary["meanings"][name]["label"],
             with_interval(metric, summary["meanings"][name]["unit"]),
-            with_interval(summary["test"]["metrics"][name], summary["meanings"][name]["unit"]),
+            with_interval(measured(summary)["metrics"][name], summary["meanings"][name]["unit"]),
         ]
         for name, metric in pooled["metrics"].items()
         if metric["value"] is not None

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medloom.evaluation.parts import Part, measured, part_of
 from medloom.evaluation.text import number, sentence_case
 from medloom.reports.charts import SPLIT_COLOURS, bars, figure_uri, new_figure
 from medloom.reports.confusion import confusion_chart
-from medloom.reports.facts import Facts, few_patients_warning, read_facts, read_test_rows
+from medloom.reports.facts import Facts, few_patients_warning, read_facts, read_rows
 from medloom.reports.html import percent
 from medloom.reports.metrics import fold_table, metric_table, tiles, value_text, with_interval
 from medloom.reports.sections.mask_charts import patient_chart, point_chart
@@ -31,7 +32,7 @@ _CONTRAST_HEAD = ("Channel", "Foreground ÷ rest", "Darkest ÷ rest")
 
 def _measured(folder: Path, summary: Facts) -> Facts:
     """What the templates show of an evaluation."""
-    test: Facts = summary.get("test", {})
+    test: Facts = measured(summary)
     counts = test.get("counts")
     classes = _class_rows(test)
     return {
@@ -47,27 +48,27 @@ def _measured(folder: Path, summary: Facts) -> Facts:
         "pixel_confusion": confusion_chart(test["pixel_confusion"], unit="pixels") if classes else "",
         "point": _point(folder, summary),
         "folds": fold_table(summary, _point_text),
-        "patients": _patients(folder / "patients.csv"),
+        "patients": _patients(folder / "patients.csv", part_of(summary)),
     }
 
 
 def _warnings(summary: Facts) -> list[str]:
     """What a reader must know before believing a metric."""
-    counts, warnings = summary["test"]["counts"], []
+    counts, part, warnings = measured(summary)["counts"], part_of(summary), []
     if not counts["images"]:
-        warnings.append("There is no test image: nothing says how good this model is on new patients.")
+        warnings.append(f"There is no {part} image: nothing says how good this model is on new patients.")
     elif not counts["images_with_foreground"]:
-        warnings.append("No test image holds foreground: Dice and sensitivity are not defined.")
+        warnings.append(f"No {part} image holds foreground: Dice and sensitivity are not defined.")
     else:
-        warnings += few_patients_warning(counts["patients"])
+        warnings += few_patients_warning(counts["patients"], part)
     return [*warnings, *(f"{sentence_case(note)}." for note in summary["notes"])]
 
 
 def _comparison(summary: Facts) -> Facts:
-    """The overlap metrics of the test set beside those of the baselines."""
+    """The overlap metrics beside those of the baselines."""
     if not summary:
         return {}
-    test = summary["test"]
+    test = measured(summary)
     baselines: dict[str, Facts] = test["baselines"]
     columns = {"This model": test, **{one["title"]: one for one in baselines.values()}}
     rows = [
@@ -77,7 +78,7 @@ def _comparison(summary: Facts) -> Facts:
         ]
         for name in next(iter(baselines.values()))["metrics"]
     ]
-    return {"head": ["Test", *columns], "rows": rows, "plain": "plain" in baselines}
+    return {"head": [sentence_case(part_of(summary)), *columns], "rows": rows, "plain": "plain" in baselines}
 
 
 def _class_rows(test: Facts) -> list[list[str]]:
@@ -105,9 +106,9 @@ def _name(target: Facts) -> str:
     return foreground[0] if len(foreground) == 1 else "foreground"
 
 
-def _patients(path: Path) -> Facts:
-    """Chart and table of the test patients, the worst first."""
-    rows = sorted(read_test_rows(path), key=lambda row: (float(row["dice"]), row["patient_id"]))
+def _patients(path: Path, part: Part) -> Facts:
+    """Chart and table of the patients that were measured, the worst first."""
+    rows = sorted(read_rows(path, part), key=lambda row: (float(row["dice"]), row["patient_id"]))
     several = len({row["class"] for row in rows}) > 1
     table = [_patient_cells(row, several=several) for row in rows]
     chart = patient_chart(rows, [row[0] for row in table]) if rows else ""
