@@ -190,24 +190,51 @@ def test_words_that_differ_in_case_are_one_class_and_that_is_said():
     assert table(text, *files, classes=("benign", "malignant", "Malignant")).items[1].labels == (2.0,)
 
 
-def test_several_labels_in_one_word_are_said():
-    files = [f"{name}.png" for name in "abcd"]
-    listing = table("image,level\na,Oedema\nb,Effusion\nc,Oedema|Effusion\nd,Effusion|Mass\n", *files)
+NIH = ["No Finding", "Mass", "Effusion", "Effusion|Mass"] * 2 + ["Cardiomegaly|Effusion|Mass", "Cardiomegaly"]
+
+
+def joined_table(words, **rule):
+    rows = "".join(f"{number},{word}\n" for number, word in enumerate(words))
+    held = {"labels.csv": f"image,level\n{rows}".encode()}
+    names = ["labels.csv", *(f"{number}.png" for number in range(len(words)))]
+    return CsvLabels(LabelRule(**rule)).find(names, held.__getitem__)
+
+
+@pytest.mark.parametrize("rule", [{}, {"kind": "multi-label"}, {"separator": "|"}])
+def test_labels_joined_in_one_word_are_several_labels(rule):
+    listing = joined_table(NIH, **rule)
+    assert meant(listing) == ("multi-label", ("Cardiomegaly", "Effusion", "Mass"))
+    expected = [[float(name in word) for name in listing.target.names] for word in NIH]
+    assert [list(item.labels) for item in listing.items] == expected
+    assert any("divided at '|': 3 labels" in note and "'No Finding' means none" in note for note in listing.notes)
+
+
+def test_joined_labels_may_be_divided_otherwise_be_blank_or_unknown():
+    words = [word.replace("|", " + ") for word in NIH] + [""]
+    listing = joined_table(words, separator="+", blank="mask")
+    assert (len(listing.items), "1 image has no known label and is left out" in listing.notes) == (10, True)
+    given = joined_table(NIH, kind="multi-label", classes=("Mass", "Effusion"))
+    assert (given.target.names, len(given.items)) == (("Mass", "Effusion"), 8)
+    assert {problem.detail.split(";")[0] for problem in given.problems} == {"unknown label 'Cardiomegaly'"}
+    assert joined_table([*NIH, "No Finding|Mass"]).target.names[-1] == "No Finding"
+
+
+def test_as_classes_joined_words_count_each_alone_and_that_is_said():
+    listing = joined_table(NIH, kind="multi-class")
     (note,) = (note for note in listing.notes if "several labels" in note)
-    assert note.startswith("2 images have several labels in one word, such as 'Effusion|Mass'")
+    assert note.startswith("3 images have several labels in one word, such as 'Cardiomegaly|Effusion|Mass'")
     assert "target.kind=multi-label" in note
 
 
 def test_a_bar_in_the_name_of_a_class_is_no_second_label():
     listing = table("image,level\na,grade I|II\nb,grade III|IV\n", "a.png", "b.png")
+    assert listing.target.kind == "binary"
     assert not any("several labels" in note for note in listing.notes)
 
 
-def test_too_many_combinations_of_labels_are_refused_as_such():
-    files = [f"{number}.png" for number in range(25)]
-    rows = "".join(f"{number},Oedema|finding {number}\n" for number in range(25))
-    with pytest.raises(DataError, match="several labels, such as 'Oedema"):
-        table(f"image,level\n{rows}", *files)
+def test_words_that_may_be_joined_labels_or_classes_stop_with_both_readings():
+    with pytest.raises(DataError, match=r"such as 'Oedema\|finding 0'.*multi-label.*multi-class"):
+        joined_table([f"Oedema|finding {number}" for number in range(6)])
 
 
 def test_a_number_that_lost_its_leading_zeros_is_pointed_out_and_never_guessed():

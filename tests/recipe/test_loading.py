@@ -303,3 +303,29 @@ def test_more_epochs_and_another_rule_may_change_and_another_network_may_not():
     before = load_recipe("chest-xray").plain()
     after = load_recipe("chest-xray", ["train.epochs=99", "evaluate.rule=cost", "model.name=resnet34"]).plain()
     assert changed(before, after) == ["model.name"]
+
+
+def test_labels_that_were_found_in_the_words_of_one_column_are_the_names():
+    found = Target("multi-label", ("Effusion", "Mass"))
+    recipe = resolve_target(parse_recipe("name: x\ntarget: {kind: auto, columns: [Finding Labels]}"), found)
+    assert (recipe.target.columns, recipe.target.classes) == (("Finding Labels",), ("Effusion", "Mass"))
+    assert recipe.predicts() == found
+    assert resolve_target(recipe, found) == recipe
+    columns = resolve_target(parse_recipe("name: x\ntarget: {kind: auto, columns: [Effusion, Mass]}"), found)
+    assert (columns.target.classes, columns.predicts()) == ((), found)
+
+
+def test_labels_in_words_are_of_one_column():
+    with pytest.raises(RecipeError, match="columns has several"):
+        parse_recipe("name: x\ntarget: {kind: multi-label, columns: [a, b], separator: '|'}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("binary", ("a", "b")), ("multi-class", ("a", "b", "c")), ("multi-label", ("level",)), ("regression", ("level",))],
+)
+def test_what_is_found_out_contradicts_nothing_that_the_recipe_left_open(kind, names):
+    """Else the same recipe could not go on with a run that it began."""
+    auto = parse_recipe("name: x\ntarget: {kind: auto}")
+    given = {key: value for key, value in auto.plain()["target"].items() if value not in ("auto", [])}
+    assert given.items() <= resolve_target(auto, Target(kind, names)).plain()["target"].items()

@@ -74,6 +74,9 @@ class Labels(Truth):
     one_class = False
     """Whether an image has exactly one class, so that folders may be classes and one column says it."""
 
+    in_words = False
+    """Whether the words of one column may be several labels."""
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
@@ -132,7 +135,8 @@ class Labels(Truth):
     def label_rule(self, recipe: Recipe) -> LabelRule:
         """Return what the recipe's ``target`` says."""
         target = LabelsRecipe.of(recipe).target
-        return LabelRule(target.columns, target.kind, target.given_classes, target.blank, target.minus_one)
+        between = target.between_labels
+        return LabelRule(target.columns, target.kind, target.given_classes, target.blank, target.minus_one, between)
 
     def array_pattern(self, recipe: Recipe) -> tuple[str, str]:
         """Return the pattern of a vector of labels, and its key."""
@@ -318,6 +322,8 @@ class Numbers(_Columns):
 
 class SeveralLabels(_Columns):
     """Any of several labels, each 0 or 1."""
+
+    in_words = True
 
     def uncertain(self, rule: LabelRule) -> str:
         """Return what the recipe says; without a word -1 is unknown, as CheXpert writes uncertain labels."""

@@ -34,6 +34,7 @@ class LabelRule:
         blank: What a blank means: ``error``, ``mask`` or ``negative``.
         uncertain: What -1 means: ``mask``, ``negative``, ``positive`` or ``error``; None: of several labels ``mask``,
             else nothing but a number.
+        separator: What stands between several labels in one word; None: found out.
     """
 
     columns: tuple[str, ...] = ("level",)
@@ -41,6 +42,7 @@ class LabelRule:
     classes: tuple[str, ...] = ()
     blank: str = "error"
     uncertain: str | None = None
+    separator: str | None = None
 
 
 @dataclass(frozen=True)

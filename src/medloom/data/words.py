@@ -95,8 +95,7 @@ def joined_note(counts: Mapping[str, int]) -> Iterator[str]:
         images = counted(sum(counts[word] for word in joined), "image has", "images have")
         yield (
             f"{images} several labels in one word, such as {joined[0]!r}, and each such word counts as a class of its "
-            "own. Where an image may have several labels, write a column of 0 and 1 for each of them; see "
-            "target.columns and target.kind=multi-label."
+            "own. Where an image may have several labels, set target.kind=multi-label."
         )
 
 

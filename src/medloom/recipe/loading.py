@@ -99,7 +99,9 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     values = recipe.model_dump(mode="json", exclude_defaults=True)
     section = {**values.get("target", {}), "kind": target.kind}
     field = KINDS[target.kind].model_fields["target"].annotation
-    if field is not None and "classes" in field.model_fields:
+    if target.names == tuple(section.get("columns", ())):
+        section.pop("classes", None)  # the columns are the names
+    elif field is not None and "classes" in field.model_fields:
         section["classes"] = list(target.names)
     else:
         section.pop("classes", None)

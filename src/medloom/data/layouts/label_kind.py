@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from medloom.data.layouts.joined import are_clear
 from medloom.data.metadata import as_number
 from medloom.data.truth import LabelRule
 from medloom.data.words import folded, in_order, joined_words
@@ -29,7 +30,8 @@ _SHOWN = 8
 def found_kind(counts: Mapping[str, int], rule: LabelRule) -> str:
     """Find out of which kind labels are.
 
-    One column: two different words or whole numbers are binary, several words multi-class. Numbers with fractions, and
+    One column: two different words or whole numbers are binary, several words multi-class, and words such as
+    ``Effusion|Mass``, whose parts are labels elsewhere, multi-label. Numbers with fractions, and
     many different whole ones, are for regression, also where they are written as ages are in some tables: ``35.0``.
     Three or more whole numbers that may be grades as well as counts are neither: the recipe must say. Several columns
     of 0 and 1, and -1 where it is uncertain, are multi-label, of fractions for regression.
@@ -49,19 +51,22 @@ def found_kind(counts: Mapping[str, int], rule: LabelRule) -> str:
 
 
 def _kind_of_one(counts: Mapping[str, int], rule: LabelRule) -> str:
-    if rule.classes:
+    if rule.classes and not rule.separator:
         return _kind_of_classes(len(rule.classes))
     numbers = [number for word in counts if (number := as_number(word)) is not None]
     if len(numbers) >= _MOSTLY * len(counts):
         return _kind_of_numbers(counts, numbers, rule.columns[0])
+    if rule.separator or are_clear(counts):
+        return "multi-label"
+    if joined := sorted(joined_words(counts)):
+        raise DataError(
+            f"{len(joined)} of {len(counts)} different words in {rule.columns[0]} may be several labels, such as "
+            f"{joined[0]!r}, or the names of classes. Say which: target.kind=multi-label with target.separator, or "
+            "target.kind=multi-class"
+        )
     classes = {folded(word) for word in counts}
     if len(classes) <= _MOST_CLASSES:
         return _kind_of_classes(len(classes))
-    if joined := sorted(joined_words(counts)):
-        raise DataError(
-            f"the labels are {len(counts)} different words, and {len(joined)} of them are several labels, such as "
-            f"{joined[0]!r}. Write a column of 0 and 1 for each label and name them in target.columns"
-        )
     raise DataError(
         f"the labels are {len(counts)} different words; set target.kind=multi-class if these are classes, "
         "or name the right column in target.columns"

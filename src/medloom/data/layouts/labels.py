@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from medloom.data.kinds import KINDS
 from medloom.data.labels import Labels
 from medloom.data.layouts.base import Item, Listing, Problem
+from medloom.data.layouts.joined import Joined
 from medloom.data.layouts.label_kind import found_kind
-from medloom.data.metadata import is_blank
+from medloom.data.metadata import as_number, is_blank
 from medloom.data.truth import ANY_LABELS, LabelRule
 from medloom.data.words import LabelError, clean, is_minus_one
 from medloom.errors import DataError, RecipeError
@@ -47,12 +48,14 @@ class Meaning:
         columns: Names of the columns or of the vector's entries.
         notes: Which words were taken for a class that is written otherwise, and what blanks and -1 were taken for.
         rule: What the recipe says.
+        joined: How the words of the only column are several labels; None where each label has a column.
     """
 
     target: Target
     columns: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), repr=False)
     rule: LabelRule = field(default=ANY_LABELS, repr=False)
+    joined: Joined | None = field(default=None, repr=False)
 
     def numbers(self, words: Sequence[str]) -> tuple[float, ...]:
         """Return the label of one sample.
@@ -66,7 +69,8 @@ class Meaning:
         Raises:
             LabelError: Saying what is wrong with the first word that does not fit.
         """
-        return Labels.of(KINDS[self.target.kind]).numbers(words, self.target.names, self.rule)
+        cells = words if self.joined is None else self.joined.spread(words[0])
+        return Labels.of(KINDS[self.target.kind]).numbers(cells, self.target.names, self.rule)
 
     def listing(self, items: Iterable[Item], problems: Iterable[Problem], notes: Iterable[str]) -> Listing:
         """Return what a layout found, with what its labels mean; images without any known label are left out."""
@@ -109,6 +113,8 @@ def understand(rows: Sequence[Sequence[str]], rule: LabelRule) -> Meaning:
     _check_blanks(rows, rule)
     kind = rule.kind if rule.kind in KINDS else found_kind(counts, rule)
     labels = Labels.of(KINDS[kind])
+    if len(rule.columns) == 1 and labels.in_words and not all(as_number(word) is not None for word in counts):
+        return _in_words(rows, counts, kind, rule)
     target = Target(kind, labels.names(counts, rule))
     notes = (*labels.notes(counts, target.names), *_unknown_notes(rows, rule, labels.uncertain(rule)))
     return Meaning(target, rule.columns, notes, rule)
@@ -128,6 +134,13 @@ def refuse_columns(recipe: LabelsRecipe) -> None:
 def _check_columns(rule: LabelRule) -> None:
     if Labels.of(KINDS[rule.kind]).one_class and len(rule.columns) > 1:
         raise RecipeError(f"target.kind: {rule.kind} takes one column; target.columns has {len(rule.columns)}")
+
+
+def _in_words(rows: Sequence[Sequence[str]], counts: Counter[str], kind: str, rule: LabelRule) -> Meaning:
+    """Return the meaning of several labels in the words of one column."""
+    joined = Joined.of(counts, rule)
+    notes = (joined.note, *_unknown_notes(rows, rule, None))
+    return Meaning(Target(kind, joined.names), rule.columns, notes, replace(rule, columns=joined.names), joined)
 
 
 def _says_nothing(word: str, rule: LabelRule) -> bool:

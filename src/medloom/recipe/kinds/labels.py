@@ -59,6 +59,11 @@ class LabelsTarget(TargetSection):
         """What -1 means as a label; None: what any other number means."""
         return None
 
+    @property
+    def between_labels(self) -> str | None:
+        """What stands between several labels in one word; None where it is found out, or words are none."""
+        return None
+
 
 class _ClassesTarget(LabelsTarget):
     columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)] = ("level",)
@@ -111,7 +116,12 @@ class MultiLabelTarget(LabelsTarget):
     """What is predicted: any of several labels for the image."""
 
     kind: Literal["multi-label"] = "multi-label"
-    """Any of several labels for the image; the columns hold 0 and 1."""
+    """Any of several labels for the image; the columns hold 0 and 1, or one column holds the labels in words."""
+    classes: tuple[str, ...] = ()
+    """Where one column holds the labels in words: the labels in order; empty: as found, sorted."""
+    separator: Annotated[str, Field(min_length=1, max_length=4)] = "auto"
+    """What stands between several labels in one word, such as `|` in `Effusion|Mass`; `auto` finds it out where one
+    column holds such words. A word such as `No Finding` that always stands alone means none of them."""
     blank: Literal["error", "mask", "negative"] = "error"
     """What a blank label means. `error`: it is missing, and `prepare` says where. `mask`: it is unknown, and counts
     neither in the loss nor in the metrics; an image without any known label is left out. `negative`: the label is not
@@ -125,9 +135,31 @@ class MultiLabelTarget(LabelsTarget):
         """What -1 means as a label."""
         return self.uncertain
 
+    @property
+    def given_classes(self) -> tuple[str, ...]:
+        """The labels that the recipe names beside its columns."""
+        return self.classes
+
+    @property
+    def between_labels(self) -> str | None:
+        """What stands between several labels in one word."""
+        return None if self.separator == "auto" else self.separator
+
     def value(self) -> Target:
-        """Return what is predicted."""
-        return Target(self.kind, self.columns)
+        """Return what is predicted.
+
+        Raises:
+            RecipeError: If the labels are in words and not known yet.
+        """
+        if self.between_labels and not self.classes:
+            raise RecipeError("target.classes is empty: run `medloom prepare`, which finds the labels, or name them")
+        return Target(self.kind, self.classes or self.columns)
+
+    @model_validator(mode="after")
+    def _words_in_one_column(self) -> Self:
+        if len(self.columns) > 1 and (self.between_labels or (self.classes and self.classes != self.columns)):
+            raise ValueError("separator and classes are for labels in the words of one column; columns has several")
+        return self
 
 
 class RegressionTarget(LabelsTarget):
@@ -156,9 +188,12 @@ class AutoTarget(LabelsTarget):
     """What a blank label means. `error`: it is missing, and `prepare` says where. `mask`: it is unknown, and counts
     neither in the loss nor in the metrics; an image without any known label is left out. `negative`, of several
     labels only: the label is not there, as where a report does not mention it."""
-    uncertain: Literal["mask", "negative", "positive"] | None = None
+    uncertain: Literal["auto", "mask", "negative", "positive"] = "auto"
     """What -1 means where it stands for an uncertain label, as in CheXpert: `mask` as for `blank`, `negative` 0,
-    `positive` 1. Empty: `mask` of several labels, and in one column a number like any other."""
+    `positive` 1, `auto` `mask` of several labels and in one column a number like any other."""
+    separator: Annotated[str, Field(min_length=1, max_length=4)] = "auto"
+    """What stands between several labels in one word, such as `|` in `Effusion|Mass`; `auto` finds it out where one
+    column holds such words. A word such as `No Finding` that always stands alone means none of them."""
 
     @property
     def given_classes(self) -> tuple[str, ...]:
@@ -168,7 +203,12 @@ class AutoTarget(LabelsTarget):
     @property
     def minus_one(self) -> str | None:
         """What -1 means as a label."""
-        return self.uncertain
+        return None if self.uncertain == "auto" else self.uncertain
+
+    @property
+    def between_labels(self) -> str | None:
+        """What stands between several labels in one word."""
+        return None if self.separator == "auto" else self.separator
 
     def value(self) -> Target:
         """Raise: it is not known yet.
