@@ -130,8 +130,8 @@ METRICS: dict[str, Metric] = {
 """Validation metrics that may pick the best epoch."""
 
 RUNTIMES: dict[str, Entry] = {
-    "onnx": Entry("ONNX Runtime on the CPU", "medloom.inference.runtimes.onnx:OnnxRuntime"),
-    "openvino": Entry("OpenVINO on the CPU", "medloom.inference.runtimes.openvino:OpenVinoRuntime"),
+    "onnx": Entry("ONNX Runtime", "medloom.inference.runtimes.onnx:OnnxRuntime"),
+    "openvino": Entry("OpenVINO", "medloom.inference.runtimes.openvino:OpenVinoRuntime"),
     "torch": Entry(
         "PyTorch: the network itself, rebuilt from safetensors",
         "medloom.inference.runtimes.torch:TorchRuntime",

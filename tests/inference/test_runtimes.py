@@ -173,3 +173,48 @@ def test_a_link_is_refused(name, tmp_path):
     link.symlink_to(real)
     with pytest.raises(BundleError, match="regular file"):
         build_runtime(name, link)
+
+
+PROVIDERS = {"onnx": "CPUExecutionProvider", "openvino": "CPU", "torch": "cpu"}
+
+
+@pytest.mark.parametrize("name", list(RUNTIMES))
+def test_a_runtime_computes_with_the_provider_that_it_is_given(name, files, runtime):
+    chosen = build_runtime(name, files[name], threads=1, providers=[PROVIDERS[name]], network=SPEC)
+    np.testing.assert_allclose(chosen.run(_images(1)), runtime.run(_images(1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"threads": 0}, "threads is 0; expected a whole number from 1 to 1024"),
+        ({"threads": -1}, "threads"),
+        ({"threads": True}, "threads"),
+        ({"threads": 1.5}, "threads"),
+        ({"threads": 10**6}, "threads"),
+        ({"providers": ["NoSuch"]}, "no provider for .* 'NoSuch'; valid: "),
+        ({"providers": []}, "expected"),
+        ({"providers": "CPU"}, "the text 'CPU'; expected a list"),
+        ({"providers": ["AzureExecutionProvider"]}, "valid: "),
+    ],
+)
+@pytest.mark.parametrize("name", list(RUNTIMES))
+def test_threads_and_providers_that_cannot_be_are_refused_before_the_model_is_looked_at(name, asked, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        build_runtime(name, tmp_path / "there is no model", network=SPEC, **asked)
+
+
+@pytest.mark.parametrize("name", list(RUNTIMES))
+def test_a_provider_comes_once(name, tmp_path):
+    with pytest.raises(UserError, match="none of them twice"):
+        build_runtime(name, tmp_path / "none", providers=[PROVIDERS[name]] * 2, network=SPEC)
+
+
+def test_threads_are_those_that_are_asked_for(files, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    build_runtime("torch", files["torch"], threads=1, network=SPEC)
+    session = build_runtime("onnx", files["onnx"], threads=1)._session
+    model = build_runtime("openvino", files["openvino"], threads=1)._model
+    threads = session.get_session_options().intra_op_num_threads
+    assert (asked, threads, model.get_property("INFERENCE_NUM_THREADS")) == ([1], 1, 1)

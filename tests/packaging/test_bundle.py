@@ -208,6 +208,27 @@ def test_an_unknown_runtime_is_named(bundle_path):
         medloom.load(bundle_path, runtime="tensorflow")
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"threads": 0}, "threads is 0"),
+        ({"runtime": "openvino", "providers": ["CPUExecutionProvider"]}, "provider for openvino .*valid: .*CPU"),
+        ({"providers": ["CUDA"]}, "provider for onnx .*valid: .*CPUExecutionProvider"),
+    ],
+)
+def test_threads_and_providers_that_cannot_be_are_named(bundle_path, asked, message):
+    with pytest.raises(UserError, match=message):
+        medloom.load(bundle_path, **asked)
+
+
+def test_threads_and_providers_are_arguments_of_load(bundle_path):
+    pixels = np.full((48, 40, 3), 20, np.uint8)
+    expected = medloom.load(bundle_path).predict(pixels)
+    for runtime, provider in (("onnx", "CPUExecutionProvider"), ("openvino", "CPU")):
+        found = medloom.load(bundle_path, runtime=runtime, threads=1, providers=[provider]).predict(pixels)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+
+
 def test_weights_are_kept_as_they_were(tmp_path):
     (tmp_path / "m.onnx").write_bytes(tiny_graph().SerializeToString())
     weights = {"b": np.arange(6, dtype=np.float32).reshape(2, 3).T, "count": np.array(7)}

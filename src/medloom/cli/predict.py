@@ -12,7 +12,7 @@ import typer
 from medloom.cli.display import progress
 from medloom.cli.options import JsonOption
 from medloom.cli.output import ExitCode, print_result, warn
-from medloom.cli.verify import BundleArgument, RuntimeOption
+from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def command(
     ] = None,
     runtime: RuntimeOption = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
+    providers: ProvidersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment or classify files, folders and zips with a bundle.
@@ -77,7 +78,7 @@ def command(
         raise UserError("--series takes every slice and --page takes one page; give one of them")
     with read_bundle(bundle) as opened:
         manifest = opened.manifest
-        predictor = replace(opened.predictor(runtime=runtime, threads=threads), budget=FILE_BUDGET)
+        predictor = replace(opened.predictor(runtime=runtime, threads=threads, providers=providers), budget=FILE_BUDGET)
     page = manifest.input.page if page is None else page
     with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
         if not images:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medloom.cli.output import say, warn
-from medloom.cli.verify import BundleArgument, RuntimeOption
+from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.extras import require
 
 __all__ = ["command"]
@@ -26,6 +26,7 @@ def command(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of one prediction; default: all cores.")
     ] = None,
+    providers: ProvidersOption = None,
 ) -> None:
     """Answer HTTP requests with a bundle.
 
@@ -43,7 +44,7 @@ def command(
 
     with read_bundle(bundle) as opened:
         manifest = opened.manifest
-        predictor = opened.predictor(runtime=runtime, threads=threads)
+        predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
     if manifest.phantom:
         warn("this model learned from phantoms; it must not be used on people")
     if host not in _LOCAL:

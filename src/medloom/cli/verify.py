@@ -12,12 +12,21 @@ from medloom.cli.options import JsonOption
 from medloom.cli.output import print_result
 from medloom.wording import counted
 
-__all__ = ["BundleArgument", "RuntimeOption", "command"]
+__all__ = ["BundleArgument", "ProvidersOption", "RuntimeOption", "command"]
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model.tar.gz, or its folder.")]
 RuntimeOption = Annotated[
     str | None,
     typer.Option("--runtime", metavar="NAME", help="onnx, openvino or torch; default: the bundle's own choice."),
+]
+ProvidersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="What the runtime computes with, such as CUDAExecutionProvider (onnx), GPU (openvino), cuda (torch); "
+        "repeat in order of preference [default: the processor].",
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 from medloom.errors import BundleError
 from medloom.files import TemporaryFolder, remove_abandoned, sha256_bytes, sha256_file
 from medloom.inference import Predictor, Runtime, build_runtime, needs_weights
+from medloom.inference.runtimes import check_providers, check_threads
 from medloom.packaging.archive import extract
 from medloom.packaging.manifest import Manifest
 
@@ -38,15 +40,18 @@ class Bundle:
     manifest: Manifest
     temporary: TemporaryFolder | None = None
 
-    def predictor(self, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+    def predictor(
+        self, *, runtime: str | None = None, threads: int | None = None, providers: Sequence[str] | None = None
+    ) -> Predictor:
         """Build the predictor; the bundle's files are not needed after that.
 
         Args:
             runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
             threads: Threads of one call; all cores that this process may use by default.
+            providers: What the runtime computes with; see ``load``.
 
         Raises:
-            UserError: If there is no such runtime or its library is missing.
+            UserError: If there is no such runtime, its library is missing, or it cannot take threads or providers.
             BundleError: If the runtime refuses the model.
         """
         manifest = self.manifest
@@ -55,6 +60,7 @@ class Bundle:
             name,
             self.folder / (WEIGHTS if needs_weights(name) else GRAPH),
             threads=threads,
+            providers=providers,
             network=manifest.network(),
         )
         return build_predictor(manifest, built)
@@ -116,19 +122,33 @@ def read_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, manifest, temporary)
 
 
-def load(path: str | Path, *, runtime: str | None = None, threads: int | None = None) -> Predictor:
+def load(
+    path: str | Path,
+    *,
+    runtime: str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+) -> Predictor:
     """Load a bundle and return its ``Predictor``; nothing stays unpacked.
 
     Args:
         path: A ``model.tar.gz``, or the folder that it was extracted to.
         runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
-        threads: Threads of one call; all cores that this process may use by default.
+        threads: Threads of one call; all cores that this process may use by default. Of ``torch``, of the whole
+            process.
+        providers: What the runtime computes with, in order of preference: execution providers of ``onnx``, such as
+            ``["CPUExecutionProvider"]``, one device of ``openvino`` or of ``torch``, such as ``["GPU"]`` or
+            ``["cuda:1"]``. The processor by default; on others last digits differ.
 
     Raises:
         BundleError: If the bundle is damaged, tampered with or of another format.
+        UserError: If there is no such runtime, or it cannot take threads or providers; before the model is loaded.
     """
+    check_threads(threads)
+    if runtime is not None:
+        check_providers(runtime, providers)
     with read_bundle(path) as bundle:
-        return bundle.predictor(runtime=runtime, threads=threads)
+        return bundle.predictor(runtime=runtime, threads=threads, providers=providers)
 
 
 def _checked(folder: Path) -> Manifest:

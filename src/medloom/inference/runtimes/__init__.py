@@ -5,6 +5,7 @@ A new runtime is a line in ``RUNTIMES`` of ``medloom.registry`` and a file besid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,13 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.errors import UserError
 from medloom.extras import require
 from medloom.registry import RUNTIMES, check_name, load
 from medloom.targets import Target
 
-__all__ = ["NetworkSpec", "Runtime", "build_runtime", "needs_weights"]
+__all__ = ["Loader", "NetworkSpec", "Runtime", "build_runtime", "check_providers", "check_threads", "needs_weights"]
 
 Floats32 = NDArray[np.float32]
+
+_MOST_THREADS = 1024
 
 
 class Runtime(Protocol):
@@ -72,8 +76,65 @@ def needs_weights(name: str) -> bool:
     return bool(RUNTIMES[name].traits.get("needs_weights", False))
 
 
+class Loader(Protocol):
+    """The class of a runtime, which loads models."""
+
+    most_providers: int
+    """How many providers one model may be given."""
+
+    def available(self) -> tuple[str, ...]:
+        """Return the providers that there are on this machine: what the runtime can compute with."""
+        ...
+
+    def open(
+        self, model_path: Path, *, threads: int | None, providers: Sequence[str] | None, network: NetworkSpec | None
+    ) -> Runtime:
+        """Load the model; see ``build_runtime``."""
+        ...
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise if ``threads`` is no number of threads.
+
+    Raises:
+        UserError: If it is not None and no whole number from 1 to 1024.
+    """
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and not (whole and 1 <= threads <= _MOST_THREADS):
+        raise UserError(f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}, or None")
+
+
+def check_providers(name: str, providers: Sequence[str] | None) -> None:
+    """Raise if a runtime cannot compute with ``providers`` on this machine.
+
+    Args:
+        name: Name of the runtime.
+        providers: What was asked for, in order of preference; None leaves it to the runtime.
+
+    Raises:
+        UserError: If there is no such runtime, or a provider is not there, comes twice, or is one too many.
+        MissingExtraError: If the runtime's library is not installed.
+    """
+    loader = _loader(name)
+    if providers is None:
+        return
+    if isinstance(providers, str):
+        raise UserError(f"providers is the text {providers!r}; expected a list, such as [{providers!r}]")
+    valid = loader.available()
+    for provider in providers:
+        check_name(f"provider for {name} on this machine", provider, valid)
+    if not 1 <= len(set(providers)) == len(providers) <= loader.most_providers:
+        most = f"at most {loader.most_providers}" if loader.most_providers > 1 else "one"
+        raise UserError(f"providers is {list(providers)!r}; expected {most} of {', '.join(valid)}, none of them twice")
+
+
 def build_runtime(
-    name: str, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None
+    name: str,
+    model_path: Path,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    network: NetworkSpec | None = None,
 ) -> Runtime:
     """Build a runtime by name.
 
@@ -81,16 +142,25 @@ def build_runtime(
         name: One of ``RUNTIMES`` of ``medloom.registry``.
         model_path: The ONNX file; the safetensors where the runtime ``needs_weights``.
         threads: Threads of one call; all cores that this process may use by default.
+        providers: What it computes with, in order of preference, such as ``["CPUExecutionProvider"]`` for ``onnx``,
+            ``["GPU"]`` for ``openvino`` or ``["cuda:1"]`` for ``torch``; the processor by default.
         network: Needed where the runtime ``needs_weights``.
 
     Raises:
-        UserError: If there is no runtime of that name.
+        UserError: If there is no runtime of that name, or threads or providers are not what it can take; before the
+            model is loaded.
         MissingExtraError: If its library is not installed.
         BundleError: If the model cannot be loaded.
     """
+    check_threads(threads)
+    check_providers(name, providers)
+    return _loader(name).open(model_path, threads=threads, providers=providers, network=network)
+
+
+def _loader(name: str) -> Loader:
     check_name("runtime", name, RUNTIMES)
     entry = RUNTIMES[name]
     if "extra" in entry.traits:  # its module is built on the library, and cannot say itself that it is missing
         require(entry.traits["module"], entry.traits["extra"])
-    runtime: Runtime = load(entry).open(model_path, threads=threads, network=network)
-    return runtime
+    loader: Loader = load(entry)
+    return loader

@@ -1,14 +1,15 @@
-"""ONNX Runtime on the CPU: the default, small to install and without torch."""
+"""ONNX Runtime, on the CPU if not told otherwise: the default, small to install and without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import BundleError
+from medloom.errors import BundleError, UserError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
 from medloom.inference.runtimes.graph import available_threads, read_graph
@@ -20,6 +21,7 @@ Floats32 = NDArray[np.float32]
 
 _ERRORS_ONLY = 3
 _FLOATS = "tensor(float)"
+_CPU, _ELSEWHERE = "CPUExecutionProvider", "AzureExecutionProvider"
 
 
 class OnnxRuntime:
@@ -28,33 +30,52 @@ class OnnxRuntime:
     Args:
         graph: Bytes of the model; see ``read_graph``.
         threads: Threads of one call; all cores that this process may use by default.
+        providers: Its execution providers in order of preference; what one cannot compute, the next one does.
 
     Raises:
         BundleError: If ONNX Runtime refuses the model.
+        UserError: If a provider cannot be used, such as for want of its libraries or of a device.
         MissingExtraError: If ONNX Runtime is not installed.
     """
 
     name = "onnx"
+    most_providers = 16
 
-    def __init__(self, graph: bytes, *, threads: int | None = None) -> None:
+    def __init__(self, graph: bytes, *, threads: int | None = None, providers: Sequence[str] | None = None) -> None:
         ort = require("onnxruntime", "serve")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or available_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        wanted = list(providers or [_CPU])
         try:
-            self._session: Any = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session: Any = ort.InferenceSession(graph, options, providers=wanted)
         except Exception as error:  # its exceptions share no base of their own
             raise BundleError(f"ONNX Runtime cannot load the model: {one_line(str(error))}") from error
+        if unused := [name for name in wanted if name not in self._session.get_providers()]:  # it would only warn
+            raise UserError(f"{', '.join(unused)} cannot be used here: a library, a driver or a device is missing")
         self._inputs: list[str] = [one.name for one in self._session.get_inputs()]
         if not {"image"} <= set(self._inputs) <= {"image", "table"} or self._session.get_outputs()[0].type != _FLOATS:
             raise BundleError(f"the model is no graph from image (and table) to {_FLOATS}; package the model again")
 
     @classmethod
-    def open(cls, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None) -> OnnxRuntime:
+    def available(cls) -> tuple[str, ...]:
+        """Return its execution providers on this machine, without the one that asks a service elsewhere."""
+        found: list[str] = require("onnxruntime", "serve").get_available_providers()
+        return tuple(name for name in found if name != _ELSEWHERE)
+
+    @classmethod
+    def open(
+        cls,
+        model_path: Path,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        network: NetworkSpec | None = None,
+    ) -> OnnxRuntime:
         """Load the ONNX file at ``model_path``; ``network`` is not needed."""
         del network
-        return cls(read_graph(model_path), threads=threads)
+        return cls(read_graph(model_path), threads=threads, providers=providers)
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["TorchRuntime"]
 
 Floats32 = NDArray[np.float32]
 
+_CPU = "cpu"
+
 
 class TorchRuntime:
     """Runs a network.
@@ -32,6 +35,7 @@ class TorchRuntime:
     """
 
     name = "torch"
+    most_providers = 1
 
     def __init__(self, network: nn.Module, *, activation: Activation, threads: int | None = None) -> None:
         if threads is not None:
@@ -40,7 +44,23 @@ class TorchRuntime:
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
     @classmethod
-    def open(cls, model_path: Path, *, threads: int | None = None, network: NetworkSpec | None = None) -> TorchRuntime:
+    def available(cls) -> tuple[str, ...]:
+        """Return the devices on this machine."""
+        if not torch.accelerator.is_available():
+            return (_CPU,)
+        kind = torch.accelerator.current_accelerator()
+        numbered = (f"{kind}:{number}" for number in range(torch.accelerator.device_count()))
+        return (_CPU, str(kind), *numbered)
+
+    @classmethod
+    def open(
+        cls,
+        model_path: Path,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+        network: NetworkSpec | None = None,
+    ) -> TorchRuntime:
         """Rebuild ``network`` and load the safetensors at ``model_path``.
 
         Raises:
@@ -56,7 +76,8 @@ class TorchRuntime:
             raise BundleError(
                 f"{model_path.name} does not hold the weights of {network.name}: {one_line(str(error))}"
             ) from error
-        return cls(model, activation=network.target.activation, threads=threads)
+        (device,) = providers or [_CPU]
+        return cls(model.to(device), activation=network.target.activation, threads=threads)
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
