@@ -20,10 +20,10 @@ _RULE = (
     "foreground best."
 )
 _FLAIR_RULE = (
-    "FLAIR shows a lesion brighter than brain and fluid dark. For up to 200 images with a lesion, the mean inside the "
-    "mask and the 5th percentile of the inner head (fluid) are divided by the median of the inner head without the "
-    "lesion. The channel with the highest median ratio in the lesion, if at least 1.15, looks like FLAIR; it is sure "
-    "when its fluid is also the darkest."
+    "On FLAIR, fluid is dark, and foreground that is a lesion brighter than brain. For up to 200 images with "
+    "foreground, the mean inside the mask and the 5th percentile of the inner head (fluid) are divided by the median "
+    "of the inner head without the foreground. The channel with the highest median ratio in the foreground, if at "
+    "least 1.15, looks like FLAIR; it is sure when its fluid is also the darkest."
 )
 
 _IMAGES = 200

@@ -26,7 +26,6 @@ _PER_CLASS = {
     "patient_dice_foreground": "Dice per patient",
     "region_sensitivity": "Regions found",
 }
-_FLAIR_HEAD = ("Channel", "Lesion ÷ brain", "Fluid ÷ brain")
 _CONTRAST_HEAD = ("Channel", "Foreground ÷ rest", "Darkest ÷ rest")
 
 
@@ -171,12 +170,12 @@ def _contrast(facts: Facts) -> Facts:
     found, names = facts["contrast"], [channel["name"] for channel in facts["channels"]]
     if not found["scores"] and found["named"] is None:
         return {}
-    flair = found["named"] is not None
+    flair, name = found["named"] is not None, _name(facts["target"])
     rows = [[row["channel"], number(row["foreground"], 2), number(row["dark"], 2)] for row in found["scores"]]
     return {
         "title": "Which channel looks like FLAIR" if flair else "Which channel shows the foreground best",
-        "verdict": _flair_verdict(found, names) if flair else _contrast_verdict(found, names),
-        "head": list(_FLAIR_HEAD if flair else _CONTRAST_HEAD),
+        "verdict": _flair_verdict(found, names, name) if flair else _contrast_verdict(found, names),
+        "head": ["Channel", f"{sentence_case(name)} ÷ brain", "Fluid ÷ brain"] if flair else list(_CONTRAST_HEAD),
         "rows": rows,
         "rule": found["rule"],
     }
@@ -188,12 +187,12 @@ def _contrast_verdict(found: Facts, names: Sequence[str]) -> str:
     return f"{names[found['channel']]} shows the foreground best."
 
 
-def _flair_verdict(found: Facts, names: Sequence[str]) -> str:
+def _flair_verdict(found: Facts, names: Sequence[str], foreground: str) -> str:
     """One sentence on the channel that looks like FLAIR, where the recipe calls one so."""
     if not found["scores"]:
-        return "There is one channel only, or no lesion to judge by, so nothing was compared."
+        return f"There is one channel only, or no {foreground} to judge by, so nothing was compared."
     if found["channel"] is None:
-        return "No channel shows the lesions clearly brighter than brain, so none looks like FLAIR."
+        return f"No channel shows {foreground} clearly brighter than brain, so none looks like FLAIR."
     name = names[found["channel"]]
     certainty = "" if found["sure"] else ", though its fluid is not the darkest"
     if found["agrees"]:
