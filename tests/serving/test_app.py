@@ -105,7 +105,8 @@ def test_a_content_encoding_is_415(client, encoding, assert_problem):
 
 def test_an_accept_that_takes_no_answer_is_406_and_lists_the_answers(client, assert_problem):
     body = assert_problem(_post(client, accept="text/html"), 406, "not_acceptable")
-    assert body["accepted"] == ["application/json", "image/png", "application/x-npy"]
+    volumes = ["application/x-nifti", "application/gzip"]
+    assert body["accepted"] == ["application/json", "image/png", "application/x-npy", *volumes]
 
 
 @pytest.mark.parametrize("body", [b"", b"no image", PNG[: len(PNG) // 2], PNG[:8]])

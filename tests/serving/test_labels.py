@@ -135,8 +135,8 @@ def test_dicom_and_nifti_are_segmented_too(segmenter, make_dicom, assert_problem
         assert "1 channel; this model takes 3" in problem["message"]
 
 
-def test_a_page_of_a_volume_must_be_named(client, assert_problem):
-    assert_problem(_post(client, _nifti(3), "application/x-nifti"), 400, "page_required")
+def test_without_a_page_a_volume_is_predicted_whole(client):
+    assert len(_post(client, _nifti(3), "application/x-nifti").json()["slices"]) == 3
     assert _post(client, _nifti(3), "application/x-nifti", "?page=2").status_code == 200
     inside = json.dumps({"image": base64.b64encode(_nifti(3)).decode()}).encode()
     assert _post(client, inside, query="?page=1").status_code == 200
@@ -155,7 +155,7 @@ def test_the_page_can_be_a_key_of_the_json(client, assert_problem):
         assert _post(client, asked(page), query=f"?page={page}").json() == wanted
     assert _post(client, asked(0)).json() != _post(client, asked(1)).json()
     assert_problem(_post(client, asked(0), query="?page=1"), 400, "bad_page")
-    assert_problem(_post(client, asked(None)), 400, "page_required")
+    assert len(_post(client, asked(None)).json()["slices"]) == 2
 
 
 def test_the_prefix_of_a_browser_says_the_type_of_the_image(client, assert_problem):

@@ -13,6 +13,9 @@ from medloom.extras import require
 
 __all__ = ["command"]
 
+_VOLUMES = "medloom.data.whole:read_whole"
+"""What reads a volume behind the fence."""
+
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -33,7 +36,9 @@ def command(
     GET /ping says whether the server is up. POST /invocations takes the bytes of one image (DICOM, NIfTI, TIFF,
     PNG, JPEG, NPY), or JSON with an image in base64 and metadata, and answers, by the Accept header, JSON, a PNG
     mask or NPY probabilities; labels of a whole image come as JSON, which also names the metadata columns that were
-    missing and those with a category that training never saw.
+    missing and those with a category that training never saw. Without ?page=, a NIfTI file, an enhanced DICOM file or
+    a zip with a DICOM series (?series=INDEX|UID) is predicted whole: JSON, or with Accept: application/x-nifti or
+    application/gzip the mask as NIfTI.
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")
@@ -50,7 +55,11 @@ def command(
     if host not in _LOCAL:
         warn(f"everyone who reaches {host}:{port} can use this server; it asks for no password")
     limits = Limits()
-    with listen(host, port) as listener, DecodeFence(limits.concurrency) as fence:
+    with (
+        listen(host, port) as listener,
+        DecodeFence(limits.concurrency, volumes=_VOLUMES) as fence,
+    ):
         port = listener.getsockname()[1]
         say(f"serving {manifest.name} with {predictor.runtime.name} on http://{host}:{port} (Ctrl-C stops)")
-        serve(create_app(replace(predictor, decoder=fence.decode), manifest, limits), listener)
+        fenced = replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume)
+        serve(create_app(fenced, manifest, limits), listener)

@@ -8,6 +8,7 @@ size and the result must have exactly that size and the CRC of the archive. Noth
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -60,28 +61,32 @@ class ZipReader:
     """Reads the files of a zip archive in place; can be sent to other processes.
 
     Args:
-        path: The archive.
+        archive: Its path, or its bytes.
         limits: What it may hold at most.
 
     Raises:
         DataError: If it is no zip archive or breaks a rule; lists every entry concerned.
     """
 
-    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.path = path
-        infos, end = _directory(path)
-        problems = list(_archive_problems(infos, path.stat().st_size, limits)) or list(_problems(infos, end))
+    def __init__(self, archive: Path | bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._archive = archive
+        name, size = ("it", len(archive)) if isinstance(archive, bytes) else (archive.name, archive.stat().st_size)
+        infos, end = _directory(archive, name)
+        problems = list(_archive_problems(infos, size, limits)) or list(_problems(infos, end))
         if problems:
-            raise DataError(f"{path.name} is not a safe zip archive", _shorten(problems))
+            raise DataError(f"{name} is not a safe zip archive", _shorten(problems))
         self._entries = {info.filename: info for info in infos if not info.is_dir()}
-        self._handle = os.open(path, os.O_RDONLY)
+        self._open()
+
+    def _open(self) -> None:
+        self._handle = -1 if isinstance(self._archive, bytes) else os.open(self._archive, os.O_RDONLY)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_handle": -1}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._handle = os.open(self.path, os.O_RDONLY)  # another process has no use for a number of this one
+        self._open()  # another process has no use for a number of this one
 
     def names(self) -> list[str]:
         """Return the names of the files, in the order of the archive."""
@@ -118,10 +123,15 @@ class ZipReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _at(self, count: int, offset: int) -> bytes:
+        if isinstance(self._archive, bytes):
+            return self._archive[offset : offset + count]
+        return os.pread(self._handle, count, offset)
+
     def _compressed(self, info: zipfile.ZipInfo) -> bytes:
         """The entry's own bytes, after its local header was compared with the directory."""
         name = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
-        head = os.pread(self._handle, _LOCAL_HEADER.size + len(name), info.header_offset)
+        head = self._at(_LOCAL_HEADER.size + len(name), info.header_offset)
         if len(head) < _LOCAL_HEADER.size + len(name):
             raise DataError(f"{info.filename}: the archive ends before this entry")
         magic, _, flags, method, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(head)
@@ -129,19 +139,19 @@ class ZipReader:
         if not agrees or head[_LOCAL_HEADER.size :] != name or flags & (_ENCRYPTED | _PATCHED):
             raise DataError(f"{info.filename}: the archive's directory and the entry's own header disagree")
         start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        data = os.pread(self._handle, info.compress_size, start)
+        data = self._at(info.compress_size, start)
         if len(data) != info.compress_size:
             raise DataError(f"{info.filename}: the archive ends inside this entry")
         return data
 
 
-def _directory(path: Path) -> tuple[list[zipfile.ZipInfo], int]:
+def _directory(archive: Path | bytes, name: str) -> tuple[list[zipfile.ZipInfo], int]:
     """The archive's entries, and where its directory starts."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.infolist(), archive.start_dir
+        with zipfile.ZipFile(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as opened:
+            return opened.infolist(), opened.start_dir
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
-        raise DataError(f"{path.name} is not a readable zip archive: {error}") from error
+        raise DataError(f"{name} is not a readable zip archive: {error}") from error
 
 
 def _archive_problems(infos: list[zipfile.ZipInfo], size: int, limits: Limits) -> Iterator[str]:

@@ -95,16 +95,16 @@ class ZipSource:
     """The files of a zip archive, read in place: nothing is unpacked to the disk.
 
     Args:
-        path: The archive.
+        archive: Its path, or its bytes.
         limits: What it may hold at most.
 
     Raises:
         DataError: If the archive is unsafe or damaged.
     """
 
-    def __init__(self, path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.location = str(path)
-        self._reader = ZipReader(path, limits)
+    def __init__(self, archive: Path | bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.location = "" if isinstance(archive, bytes) else str(archive)
+        self._reader = ZipReader(archive, limits)
 
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""

@@ -7,26 +7,23 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from medloom.data.layouts.base import list_images
 from medloom.data.sources import FolderSource, Source, open_source
-from medloom.errors import DataError, DecodeError
+from medloom.data.whole import dicom_files
+from medloom.errors import DataError
 from medloom.imaging import (
-    FORMATS_BY_SUFFIX,
     Budget,
     Volume,
     read_frames,
     read_series,
     read_volume,
-    sniff,
     strip_suffix,
 )
 
 __all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input"]
 
-_DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
-_DICOM_INDEX = "DICOMDIR"
 _ZIP = ".zip"
 
 
@@ -105,7 +102,7 @@ def open_images(
             source = stack.enter_context(open_source(path))
             names = [name for name in sorted(source.names()) if not any(fnmatch(name, one) for one in skip)]
             if series is not None:
-                read_all = partial(_dicom_files, source, names)
+                read_all = partial(dicom_files, source, names)
                 images.append(SeriesFolder(place.name, read_all, place.as_posix(), series or None))
             else:
                 images += (
@@ -148,24 +145,3 @@ def read_input(image: Entry, *, page: int | None, budget: Budget, frames: bool =
     if page is not None:
         return data
     return read_volume(data, budget=budget) or (read_frames(data, budget=budget) if frames else None) or data
-
-
-def _dicom_files(source: Source, names: Sequence[str]) -> list[bytes]:
-    """Read what is called or begins like DICOM; folders of a scanner hold indexes and notes as well."""
-    found = []
-    for name in names:
-        if PurePosixPath(name).name.upper() == _DICOM_INDEX:
-            continue
-        data = source.read(name)
-        if name.lower().endswith(_DICOM_SUFFIXES) or _is_dicom(data):
-            found.append(data)
-    if not found:
-        raise DataError("there are no DICOM files in it; expected those of one series")
-    return found
-
-
-def _is_dicom(data: bytes) -> bool:
-    try:
-        return sniff(data) == "dicom"
-    except DecodeError:
-        return False

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.data.metadata import TableEncoding
+from medloom.data.whole import read_whole
 from medloom.errors import BundleError, MedloomError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
 from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.metadata import Metadata, encode, gaps_of
-from medloom.inference.prepared import Decoder, Input, Prepared
+from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
 from medloom.inference.runtimes import Runtime
 from medloom.inference.views import View, view
 from medloom.inference.volumes import predict_volume
@@ -50,6 +51,7 @@ class Predictor:
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
+        volume_decoder: The same for volumes.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP
@@ -67,6 +69,7 @@ class Predictor:
     tables: tuple[TableEncoding, ...] = ()
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
+    volume_decoder: VolumeDecoder = read_whole
 
     @property
     def forms(self) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.imaging import DEFAULT_BUDGET, Budget, Image
+from medloom.imaging import DEFAULT_BUDGET, Budget, Image, Volume
 from medloom.inference.metadata import MetadataGaps
 
-__all__ = ["Decoder", "Input", "Prepared"]
+__all__ = ["Decoder", "Input", "Prepared", "VolumeDecoder"]
 
 Floats32 = NDArray[np.float32]
 Input = str | Path | bytes | Image | NDArray[Any]
@@ -32,6 +32,21 @@ class Decoder(Protocol):
         at_least: tuple[int, int] | None = None,
     ) -> Image:
         """Return the image, or raise a `DecodeError`."""
+
+
+class VolumeDecoder(Protocol):
+    """What turns bytes into a volume: `medloom.data.whole.read_whole`, or it behind a fence."""
+
+    def __call__(
+        self,
+        data: bytes,
+        /,
+        *,
+        content_type: str | None = None,
+        series: str | None = None,
+        budget: Budget = DEFAULT_BUDGET,
+    ) -> Volume | None:
+        """Return the volume, None for an image, or raise a `DecodeError`."""
 
 
 @dataclass(frozen=True, eq=False)

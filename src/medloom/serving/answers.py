@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medloom.errors import UserError
-from medloom.inference import Prediction
+from medloom.inference import Prediction, VolumeAnswer
 from medloom.packaging import Manifest
 from medloom.serving.negotiation import choose
 
@@ -40,7 +40,7 @@ def check_accept(accept: str | None, forms: Sequence[str]) -> str:
     return chosen
 
 
-def encode_prediction(prediction: Prediction, manifest: Manifest, form: str) -> bytes:
+def encode_prediction(prediction: Prediction | VolumeAnswer, manifest: Manifest, form: str) -> bytes:
     """Encode a prediction; as JSON it also says which model made it.
 
     Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from medloom.inference import Predictor
 from medloom.packaging import Manifest
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
 from medloom.serving.description import describe
+from medloom.serving.negotiation import choose
 from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
 from medloom.serving.requests import ImageRequest, predict, read_request
 
@@ -42,12 +44,14 @@ class Limits:
         max_body_bytes: Largest body.
         header_timeout_s: Headers must have arrived by then; looked at by ``medloom.serving.server``.
         body_timeout_s: A body must have arrived by then.
+        volume_timeout_s: A volume must have been predicted by then; hosts such as SageMaker give 60 s.
         concurrency: Predictions at the same time; the others wait.
     """
 
     max_body_bytes: int = 25 * 2**20
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    volume_timeout_s: float = 50.0
     concurrency: int = 2
 
 
@@ -78,7 +82,8 @@ def create_app(predictor: Predictor, manifest: Manifest, limits: Limits | None =
     """Make the application.
 
     Args:
-        predictor: What answers. For images from strangers, give it a ``decoder`` of `medloom.imaging.fence`.
+        predictor: What answers. For images from strangers, give it a ``decoder`` and a ``volume_decoder`` of
+            `medloom.imaging.fence`.
         manifest: The bundle's manifest.
         limits: How much a client may ask for.
 
@@ -137,20 +142,29 @@ class _Service:
 
     async def _answer(self, request: Request) -> tuple[bytes, str]:
         declared = _declared_type(request)
-        form = _accept(request, self.predictor.forms)
-        page = _page(request)
+        accept = ", ".join(request.headers.getlist("accept"))
+        page, series = _page(request), request.query_params.get("series")
+        forms = self.predictor.forms
+        _choose(accept, forms if page is not None else tuple(dict.fromkeys((*forms, *self.predictor.volume_forms))))
         body = await self._body(request)
-        work = partial(self._predict, body, declared, page, form)
+        work = partial(self._predict, body, declared, page, series, accept)
         return await to_thread.run_sync(work, limiter=self._threads)
 
-    def _predict(self, body: bytes, declared: str, page: int | None, form: str) -> tuple[bytes, str]:
-        asked = _with_page(read_request(body, declared), page)
+    def _predict(
+        self, body: bytes, declared: str, page: int | None, series: str | None, accept: str
+    ) -> tuple[bytes, str]:
+        asked = replace(_with_page(read_request(body, declared), page), series=series)
+        no_image = choose(accept, self.predictor.forms) is None
+        deadline = _Deadline(self.limits.volume_timeout_s)
         try:
-            prediction = predict(self.predictor, asked, self.manifest.input.page)
+            prediction = predict(
+                self.predictor, asked, self.manifest.input.page, one_slice=no_image, progress=deadline.check
+            )
         except DecodeError as error:
             raise of_decode_error(error, asked.content_type) from error
         except InputError as error:
             raise of_input_error(error) from error
+        form = _choose(accept, prediction.forms)
         return encode_prediction(prediction, self.manifest, form), form
 
     async def _body(self, request: Request) -> bytes:
@@ -206,9 +220,23 @@ def _declared_type(request: Request) -> str:
     return media_type
 
 
-def _accept(request: Request, forms: Sequence[str]) -> str:
+class _Deadline:
+    """Refuses a volume that takes too long, between two slices."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._end = time.monotonic() + limit_s
+
+    def check(self, done: int, slices: int) -> None:
+        if time.monotonic() > self._end:
+            message = f"of {slices} slices {done} were predicted within {self._limit_s:g} s"
+            hint = "Send fewer slices in one request, or single ones with page=, or use medloom predict."
+            raise Problem(413, "too_slow", message, hint)
+
+
+def _choose(accept: str, forms: Sequence[str]) -> str:
     try:
-        return check_accept(", ".join(request.headers.getlist("accept")), forms)
+        return check_accept(accept, forms)
     except NotAcceptableError as error:
         raise Problem(406, "not_acceptable", str(error), close=True, accepted=error.forms) from error
 

@@ -31,6 +31,7 @@ def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> d
         "metadata": _columns(predictor.tables),
         "content_types": list(ACCEPTED),
         "answers": list(predictor.forms),
+        "volume_answers": list(predictor.volume_forms),
         "max_body_bytes": max_body_bytes,
     }
 

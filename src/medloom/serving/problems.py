@@ -14,6 +14,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from medloom.data.whole import ZIP_TYPES
 from medloom.errors import DecodeError, InputError
 from medloom.imaging import CONTENT_TYPES
 
@@ -21,8 +22,9 @@ __all__ = ["ACCEPTED", "JSON", "Problem", "of_decode_error", "of_input_error"]
 
 JSON = "application/json"
 
-ACCEPTED = (*CONTENT_TYPES, "application/octet-stream", JSON)
-"""Media types that a request may send: an image, bytes whose format is found out, or an image with metadata."""
+ACCEPTED = (*CONTENT_TYPES, ZIP_TYPES[0], "application/octet-stream", JSON)
+"""Media types that a request may send: an image or volume, a zip with a DICOM series, bytes whose format is found out,
+or one of them with metadata."""
 
 _LINGER_S, _LINGER_BYTES = 0.8, 64 * 2**20
 """For how long, and how many bytes, what a client still sends after its answer is read before the connection closes."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
 
+from medloom.data.whole import ZIP_MAGIC, may_be_whole
 from medloom.imaging import CONTENT_TYPES
-from medloom.inference import Prediction, Predictor
+from medloom.inference import Prediction, Predictor, VolumeAnswer
+from medloom.inference.volumes import predict_volume
 from medloom.serving.base64_text import read_base64
 from medloom.serving.problems import JSON, Problem
 
@@ -34,12 +37,14 @@ class ImageRequest:
         content_type: What they are said to be; empty if nothing was said.
         metadata: Values by column.
         page: Page of a file that has several; None if nothing was said.
+        series: Which DICOM series of a zip, by its index or UID; None if nothing was said.
     """
 
     image: bytes
     content_type: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     page: int | None = None
+    series: str | None = None
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,19 +83,37 @@ def read_request(body: bytes, content_type: str) -> ImageRequest:
         raise _bad("the body is not sound JSON") from error
 
 
-def predict(predictor: Predictor, asked: ImageRequest, page: int | None) -> Prediction:
-    """Answer a request.
+def predict(
+    predictor: Predictor,
+    asked: ImageRequest,
+    page: int | None,
+    *,
+    one_slice: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction | VolumeAnswer:
+    """Answer a request: an image, or where no page is named, a volume of several slices as a whole.
 
     Args:
         predictor: The model.
-        asked: The image with its metadata.
+        asked: The image or volume with its metadata.
         page: Page of a file that has several, where the request names none.
+        one_slice: Whether a volume of one slice is answered as a volume; else it is an image.
+        progress: Called before each slice of a volume with how many are done and how many there are; what it raises
+            ends the work.
 
     Raises:
         DecodeError: If the bytes are not an acceptable image.
         InputError: If the image is sound but not what this model takes, or so for the metadata.
     """
     page = page if asked.page is None else asked.page
+    if page is None and (asked.series is not None or may_be_whole(asked.image)):
+        volume = predictor.volume_decoder(
+            asked.image, content_type=asked.content_type, series=asked.series, budget=predictor.budget
+        )
+        if volume is not None and (one_slice or len(volume.voxels) > 1 or asked.image.startswith(ZIP_MAGIC)):
+            return predict_volume(predictor, volume, asked.metadata, progress=progress)
+    elif page is not None and asked.series is not None:
+        raise Problem(400, "bad_page", "a series is predicted whole and a page is one image", "Name one of them.")
     return predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
 
 

@@ -1,8 +1,8 @@
 """The process from which a fence's workers are forked: it has imported every decoder and reads nothing from outside.
 
-Run as ``python -m medloom.imaging.fence.host CONTROL TARGET GROWTH``. It has one thread, so forking it is safe, and
-takes milliseconds. It knows its workers as their parent, so that none is ever mistaken for another process, and
-takes them with it when the fence is gone, however that ended.
+Run as ``python -m medloom.imaging.fence.host CONTROL GROWTH DECODE READ_VOLUME``. It has one thread, so forking
+it is safe, and takes milliseconds. It knows its workers as their parent, so that none is ever mistaken for another
+process, and takes them with it when the fence is gone, however that ended.
 """
 
 from __future__ import annotations
@@ -16,33 +16,44 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from medloom.errors import DecodeError
-from medloom.imaging.fence.wire import BEGIN, ORDER, REPLY, Wire, error_header, image_header
+from medloom.imaging.fence.wire import (
+    BEGIN,
+    IMAGE,
+    NOTHING,
+    ORDER,
+    REPLY,
+    VOLUME,
+    Wire,
+    error_header,
+    image_header,
+    volume_header,
+)
 from medloom.imaging.registry import available_codecs
-from medloom.imaging.types import Budget, Image
+from medloom.imaging.types import Budget, Image, Volume
 
 __all__ = ["fence_in", "main"]
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
-Decode = Callable[..., Image]
+Read = Callable[..., Image | Volume | None]
 
 
 def main(arguments: Sequence[str]) -> None:
     """Start and end workers as ordered, until the other end of the control socket is closed.
 
     Args:
-        arguments: Number of the control socket, ``module:function`` that decodes, and by how many bytes a
-            worker's address space may grow.
+        arguments: Number of the control socket, by how many bytes a worker's address space may grow,
+            ``module:function`` that decodes an image, and the same for what reads a volume, if anything does.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to a whole group; the fence's owner says when to end
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(arguments[0]))
-    decode = _load(arguments[1])
+    reads = {what: _load(target) for what, target in zip((IMAGE, VOLUME), arguments[2:], strict=False)}
     available_codecs()  # loads the native libraries, once for all workers
     gc.freeze()
     workers: set[int] = set()
@@ -50,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         while (order := _receive(control)) is not None:
             what, process, ends = order
             if what == BEGIN:
-                process = _fork(control, ends, decode, int(arguments[2]))
+                process = _fork(control, ends, reads, int(arguments[1]))
                 workers.add(process)
             elif process in workers:
                 workers.remove(process)
@@ -60,9 +71,9 @@ def main(arguments: Sequence[str]) -> None:
         _end(process)
 
 
-def _load(target: str) -> Decode:
+def _load(target: str) -> Read:
     module, _, name = target.partition(":")
-    return cast(Decode, getattr(importlib.import_module(module), name))
+    return cast(Read, getattr(importlib.import_module(module), name))
 
 
 def _receive(control: socket.socket) -> tuple[bytes, int, list[int]] | None:
@@ -70,7 +81,7 @@ def _receive(control: socket.socket) -> tuple[bytes, int, list[int]] | None:
     return (*ORDER.unpack(data), ends) if len(data) == ORDER.size else None
 
 
-def _fork(control: socket.socket, ends: Sequence[int], decode: Decode, growth_bytes: int) -> int:
+def _fork(control: socket.socket, ends: Sequence[int], reads: Mapping[str, Read], growth_bytes: int) -> int:
     """Start a worker at the other end of a socket; 0 if the system refuses."""
     try:
         process = os.fork()
@@ -78,7 +89,7 @@ def _fork(control: socket.socket, ends: Sequence[int], decode: Decode, growth_by
         process = -1
     if process == 0:
         control.close()
-        _work(Wire(socket.socket(fileno=ends[0])), decode, growth_bytes)
+        _work(Wire(socket.socket(fileno=ends[0])), reads, growth_bytes)
     for end in ends:
         os.close(end)
     return max(process, 0)
@@ -89,7 +100,7 @@ def _end(process: int) -> None:
     os.waitpid(process, 0)
 
 
-def _work(wire: Wire, decode: Decode, growth_bytes: int) -> NoReturn:
+def _work(wire: Wire, reads: Mapping[str, Read], growth_bytes: int) -> NoReturn:
     """Answer until the other end is closed, and end without running anything that the host has set up."""
     try:
         fence_in(growth_bytes)
@@ -97,17 +108,23 @@ def _work(wire: Wire, decode: Decode, growth_bytes: int) -> NoReturn:
             header, length = wire.receive_header()
             data = bytearray(length)
             wire.receive_into(memoryview(data))
-            wire.send(*_answer(decode, bytes(data), header))
+            wire.send(*_answer(reads, bytes(data), header))
     finally:
         os._exit(0)
 
 
-def _answer(decode: Decode, data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
+def _answer(reads: Mapping[str, Read], data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
+    read = reads[options.pop("what")]
     options["budget"] = Budget(**options["budget"])
-    options["at_least"] = options["at_least"] and tuple(options["at_least"])
+    if options.get("at_least"):
+        options["at_least"] = tuple(options["at_least"])
     try:
-        image = decode(data, **options)
-        return image_header(image), image.pixels.reshape(-1).view("u1").data
+        found = read(data, **options)
+        if found is None:
+            return {NOTHING: True}, memoryview(b"")
+        if isinstance(found, Volume):
+            return volume_header(found), found.voxels.reshape(-1).view("u1").data
+        return image_header(found), found.pixels.reshape(-1).view("u1").data
     except DecodeError as error:
         return error_header(error), memoryview(b"")
     except MemoryError:

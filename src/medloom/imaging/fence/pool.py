@@ -9,21 +9,38 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from medloom.errors import DecodeError
-from medloom.imaging.fence.wire import BEGIN, END, ORDER, REPLY, Wire, error_of, image_of, new_pixels
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, NanPolicy
+from medloom.imaging.fence.wire import (
+    BEGIN,
+    END,
+    IMAGE,
+    NOTHING,
+    ORDER,
+    REPLY,
+    VOLUME,
+    Wire,
+    error_of,
+    image_of,
+    new_pixels,
+    volume_of,
+)
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, NanPolicy, Pixels, Volume
 
 __all__ = ["DecodeFence"]
+
+Found = TypeVar("Found", Image, Volume)
+PutTogether = Callable[[Mapping[str, Any], Pixels], Found]
 
 _HOST = "medloom.imaging.fence.host"
 _START_S = 60.0
 _CLOSE_S = 5.0
+_VOLUME_TIMES = 4
 _MOST_ANSWERS = 1000
 """After as many images a worker is replaced, so that what decoders leak is bounded."""
 
@@ -40,6 +57,8 @@ class DecodeFence:
         limit_s: Seconds for one image, with the way there and back.
         growth_bytes: By how much a worker's address space may grow; enforced on Linux.
         target: ``module:function`` that decodes as `medloom.imaging.decode` does.
+        volumes: ``module:function`` that takes bytes, ``content_type``, ``series`` and ``budget`` and returns a volume
+            or None, such as ``medloom.data.whole:read_whole``; empty if no volume is read.
 
     Example:
         >>> with DecodeFence() as fence:  # doctest: +SKIP
@@ -53,9 +72,10 @@ class DecodeFence:
         limit_s: float = 5.0,
         growth_bytes: int = 2**30,
         target: str = "medloom.imaging:decode",
+        volumes: str = "",
     ) -> None:
         self._limit_s = limit_s
-        self._host = _Host(target, growth_bytes)
+        self._host = _Host(growth_bytes, [target, *([volumes] if volumes else [])])
         self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
         for _ in range(workers):
             self._idle.put(None)  # started when first needed: that takes milliseconds
@@ -85,14 +105,39 @@ class DecodeFence:
                 the decoder crashed.
         """
         options = {
+            "what": IMAGE,
             "content_type": content_type,
             "page": page,
             "nan_policy": nan_policy,
             "budget": asdict(budget),
             "at_least": at_least,
         }
+        found = self._read(data, options, budget, self._limit_s, image_of)
+        if found is None:
+            raise DecodeError("decoder_failed", "the decoder gave no image")
+        return found
+
+    def read_volume(
+        self,
+        data: bytes,
+        *,
+        content_type: str | None = None,
+        series: str | None = None,
+        budget: Budget = DEFAULT_BUDGET,
+    ) -> Volume | None:
+        """Read a volume; None for an image. It may take four times as long as an image.
+
+        Raises:
+            DecodeError: As for ``decode``.
+        """
+        options = {"what": VOLUME, "content_type": content_type, "series": series, "budget": asdict(budget)}
+        return self._read(data, options, budget, _VOLUME_TIMES * self._limit_s, volume_of)
+
+    def _read(
+        self, data: bytes, options: dict[str, Any], budget: Budget, limit_s: float, put_together: PutTogether[Found]
+    ) -> Found | None:
         with self._worker() as worker:
-            return worker.decode(data, options, budget.max_decoded_bytes, self._limit_s)
+            return worker.read(data, options, budget.max_decoded_bytes, limit_s, put_together)
 
     def close(self) -> None:
         """End all workers; images that are being decoded are refused."""
@@ -150,12 +195,19 @@ class _Worker:
         """Whether it waits for a question."""
         return not self.busy and self.wire.silent
 
-    def decode(self, data: bytes, options: dict[str, Any], most_bytes: int, limit_s: float) -> Image:
+    def read(
+        self,
+        data: bytes,
+        options: dict[str, Any],
+        most_bytes: int,
+        limit_s: float,
+        put_together: PutTogether[Found],
+    ) -> Found | None:
         deadline = time.monotonic() + limit_s
         self.busy = True
         try:
             self.wire.send(options, memoryview(data), deadline)
-            answer = self._answer(most_bytes, deadline)
+            answer = self._answer(most_bytes, deadline, put_together)
         except TimeoutError as error:
             message = f"the image was not decoded within {limit_s:g} s"
             raise DecodeError("too_slow", message, hint="Export it again, smaller or in another format.") from error
@@ -168,20 +220,22 @@ class _Worker:
             raise answer
         return answer
 
-    def _answer(self, most_bytes: int, deadline: float) -> Image | DecodeError:
+    def _answer(self, most_bytes: int, deadline: float, put_together: PutTogether[Found]) -> Found | DecodeError | None:
         header, length = self.wire.receive_header(deadline)
         if "code" in header:
             return error_of(header)
+        if NOTHING in header:
+            return None
         pixels = new_pixels(header, length, most_bytes)
         self.wire.receive_into(pixels.reshape(-1).view("u1").data, deadline)
-        return image_of(header, pixels)
+        return put_together(header, pixels)
 
 
 class _Host:
     """The process that workers are forked from; started anew should it be gone."""
 
-    def __init__(self, target: str, growth_bytes: int) -> None:
-        self._arguments = (target, str(growth_bytes))
+    def __init__(self, growth_bytes: int, targets: Sequence[str]) -> None:
+        self._arguments = (str(growth_bytes), *targets)
         self._lock = threading.Lock()
         self._closed = False
         self._start()

@@ -17,19 +17,24 @@ import numpy as np
 
 from medloom.errors import DecodeCode, DecodeError
 from medloom.imaging.geometry import Affine
-from medloom.imaging.types import DisplayTable, Image, Pixels, Reduction
+from medloom.imaging.types import DisplayTable, Image, Pixels, Reduction, Volume
 
 __all__ = [
     "BEGIN",
     "END",
+    "IMAGE",
+    "NOTHING",
     "ORDER",
     "REPLY",
+    "VOLUME",
     "Wire",
     "error_header",
     "error_of",
     "image_header",
     "image_of",
     "new_pixels",
+    "volume_header",
+    "volume_of",
 ]
 
 ORDER = struct.Struct("<ci")
@@ -39,6 +44,12 @@ REPLY = struct.Struct("<i")
 """The worker's process, 0 if there is none."""
 
 BEGIN, END = b"+", b"-"
+
+IMAGE, VOLUME = "image", "volume"
+"""What a worker is to read."""
+
+NOTHING = "nothing"
+"""Key of the answer that it is no volume."""
 
 _LENGTHS = struct.Struct("<IQ")
 _MAX_HEADER_BYTES = 2**20
@@ -155,6 +166,36 @@ def image_header(image: Image) -> dict[str, Any]:
         "directions": image.directions,
         "table": None if image.table is None else [image.table.first, image.table.entries.tolist()],
     }
+
+
+def volume_header(volume: Volume) -> dict[str, Any]:
+    """Return everything about a volume but the values of its voxels."""
+    return {
+        "dtype": volume.voxels.dtype.str,
+        "shape": volume.voxels.shape,
+        "format": volume.format,
+        "spacing_mm": volume.spacing_mm,
+        "affine": volume.affine.tolist(),
+        "notes": volume.notes,
+        "plane_spacing_mm": volume.plane_spacing_mm,
+    }
+
+
+def volume_of(header: Mapping[str, Any], voxels: Pixels) -> Volume:
+    """Put a volume together again.
+
+    Raises:
+        ValueError: If the header is no volume's.
+    """
+    step, row, column = map(float, header["spacing_mm"])
+    return Volume(
+        voxels,
+        (step, row, column),
+        _affine(header["affine"]),
+        str(header["format"]),
+        tuple(map(str, header["notes"])),
+        _pair(header["plane_spacing_mm"]),
+    )
 
 
 def new_pixels(header: Mapping[str, Any], body_bytes: int, most_bytes: int) -> Pixels:

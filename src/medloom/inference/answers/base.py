@@ -89,6 +89,11 @@ class Prediction(Protocol):
         """What turned probabilities into a decision."""
         ...
 
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Media types that it can be encoded as, JSON first."""
+        ...
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
         ...
@@ -124,6 +129,11 @@ class Prediction(Protocol):
 
 class VolumeAnswer(Protocol):
     """What the model says about one volume, slice by slice."""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Media types that it can be encoded as, JSON first."""
+        ...
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types."""

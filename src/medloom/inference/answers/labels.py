@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,7 @@ class LabelPrediction(Kinded):
     gaps: MetadataGaps | None
     probabilities: Floats32 = field(compare=False)
     says: Callable[[LabelPrediction], dict[str, Any]] = field(compare=False, repr=False)
+    forms: ClassVar[tuple[str, ...]] = (JSON,)
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -142,6 +143,7 @@ class LabelVolumePrediction(Kinded):
     """
 
     slices: tuple[LabelPrediction, ...]
+    forms: ClassVar[tuple[str, ...]] = (JSON,)
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types: what there is of an image, for each slice."""
@@ -181,8 +183,8 @@ class LabelAnswers:
     says: Callable[[LabelPrediction], dict[str, Any]]
     rule: Mapping[str, str]
     scores: Callable[[Scores], Scores] = tuple
-    forms: tuple[str, ...] = (JSON,)
-    volume_forms: tuple[str, ...] = (JSON,)
+    forms: tuple[str, ...] = LabelPrediction.forms
+    volume_forms: tuple[str, ...] = LabelVolumePrediction.forms
     golden: tuple[str, ...] = (PROBABILITIES,)
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:

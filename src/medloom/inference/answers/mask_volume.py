@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class VolumePrediction(Kinded):
     probability: float
     probabilities: NDArray[np.float64]
     voxel_ml: float | None = None
+    forms: ClassVar[tuple[str, ...]] = (JSON, NIFTI, GZIP)
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,7 @@ from medloom.errors import VerifyError
 from medloom.imaging import Volume, decode, encode_png
 from medloom.inference.answers.base import (
     DIGITS,
-    GZIP,
     JSON,
-    NIFTI,
     NPY,
     PNG,
     PROBABILITIES,
@@ -101,6 +99,7 @@ class MaskPrediction(Kinded):
     mask: Mask
     point: MaskPoint
     pixel_mm2: float | None = None
+    forms: ClassVar[tuple[str, ...]] = (JSON, PNG, NPY)
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -196,8 +195,8 @@ class MaskPrediction(Kinded):
 class MaskAnswers:
     """How masks are made; the rule is in ``medloom.inference.postprocess``."""
 
-    forms: tuple[str, ...] = (JSON, PNG, NPY)
-    volume_forms: tuple[str, ...] = (JSON, NIFTI, GZIP)
+    forms: tuple[str, ...] = MaskPrediction.forms
+    volume_forms: tuple[str, ...] = VolumePrediction.forms
     golden: tuple[str, ...] = (PROBABILITIES, _MASK)
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:

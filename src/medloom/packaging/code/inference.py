@@ -5,12 +5,12 @@ It needs Medloom: the predictions are those of ``medloom predict`` and ``medloom
 
 from typing import Any
 
-from medloom.inference import Prediction, Predictor
+from medloom.inference import Prediction, Predictor, VolumeAnswer
 from medloom.packaging import Manifest, read_bundle
 from medloom.serving import check_accept, encode_prediction, predict, read_request
 
 Model = tuple[Predictor, Manifest]
-Answer = tuple[Prediction, Model]
+Answer = tuple[Prediction | VolumeAnswer, Model]
 
 
 def model_fn(model_dir: str, context: Any = None) -> Model:
@@ -27,13 +27,13 @@ def input_fn(request_body: bytes | bytearray | str, content_type: str, context: 
 
 
 def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer:
-    """Predict in the geometry of the image that came in."""
+    """Predict in the geometry of the image or volume that came in."""
     predictor, manifest = model
     return predict(predictor, read_request(*data), manifest.input.page), model
 
 
 def output_fn(result: Answer, accept: str, context: Any = None) -> tuple[bytes, str]:
     """Answer in a form that ``accept`` takes, JSON where it leaves the choice: bytes and their content type."""
-    prediction, (predictor, manifest) = result
-    form = check_accept(accept, predictor.forms)
+    prediction, (_, manifest) = result
+    form = check_accept(accept, prediction.forms)
     return encode_prediction(prediction, manifest, form), form

@@ -1,0 +1,123 @@
+"""Bytes from anywhere that are a whole volume: one file, or a zip with the files of one DICOM series."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from medloom.data.archive import Limits
+from medloom.data.sources import Source, ZipSource
+from medloom.errors import DataError, DecodeError
+from medloom.imaging import (
+    DEFAULT_BUDGET,
+    FORMATS_BY_SUFFIX,
+    Budget,
+    Volume,
+    read_frames,
+    read_series,
+    read_volume,
+    sniff,
+)
+from medloom.imaging.checks import check_encoded
+from medloom.imaging.registry import check_declared
+
+__all__ = ["ZIP_MAGIC", "ZIP_TYPES", "dicom_files", "may_be_whole", "read_whole"]
+
+_DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
+_DICOM_INDEX = "DICOMDIR"
+_VOLUME_FORMATS = frozenset({"dicom", "nifti"})
+ZIP_MAGIC = b"PK\x03\x04"
+"""How a zip begins."""
+
+_BYTES = "application/octet-stream"
+_MOST_LISTED = 5
+_NAMELESS = re.compile(r"series|slices")
+"""What is said of a series as a whole counts its slices and names no file."""
+
+ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
+"""Media types of a zip."""
+
+
+def may_be_whole(data: bytes) -> bool:
+    """Whether bytes begin as those of a format do that can hold a volume; nothing else of them is looked at."""
+    try:
+        return data.startswith(ZIP_MAGIC) or sniff(data) in _VOLUME_FORMATS
+    except DecodeError:
+        return False
+
+
+def read_whole(
+    data: bytes, *, content_type: str | None = None, series: str | None = None, budget: Budget = DEFAULT_BUDGET
+) -> Volume | None:
+    """Read bytes from anywhere as a volume: NIfTI, the frames of a DICOM file, or a zip with the files of one series.
+
+    Args:
+        data: The encoded volume.
+        content_type: What they are said to be; checked against what they are.
+        series: Which series of a zip that holds several, by its index or UID.
+        budget: What it may cost, all files of a zip together.
+
+    Returns:
+        The volume; None for an image.
+
+    Raises:
+        DecodeError: Whatever is wrong with the input.
+    """
+    check_encoded(data, budget)
+    declared = (content_type or "").partition(";")[0].strip().lower()
+    if data.startswith(ZIP_MAGIC):
+        if declared not in (*ZIP_TYPES, "", _BYTES):
+            raise DecodeError("mismatch", f"the input was declared as {declared} but is a zip", field="Content-Type")
+        return _zipped(data, series, budget)
+    if declared in ZIP_TYPES:
+        raise DecodeError("mismatch", f"the input was declared as {declared} but is no zip", field="Content-Type")
+    if series is not None:
+        raise DecodeError("unsupported", "a series can be chosen in a zip of DICOM files; the input is another")
+    check_declared(content_type, sniff(data))
+    return read_volume(data, budget=budget) or read_frames(data, budget=budget)
+
+
+def _zipped(data: bytes, series: str | None, budget: Budget) -> Volume:
+    limits = Limits(
+        entries=budget.max_frames,
+        total_bytes=budget.max_decoded_bytes,
+        file_bytes=budget.max_decoded_bytes,
+        ratio=budget.max_ratio,
+    )
+    try:
+        with ZipSource(data, limits) as source:
+            files = dicom_files(source, source.names())
+            return read_series(files, series=series, budget=budget, most_bytes=budget.max_decoded_bytes)
+    except DataError as error:  # what it lists are names of files, which may be those of patients
+        listed = f": {'; '.join(error.problems[:_MOST_LISTED])}" if _NAMELESS.search(error.summary) else ""
+        raise DecodeError("corrupt", f"the zip is no DICOM series: {error.summary}{listed}") from error
+
+
+def dicom_files(source: Source, names: Sequence[str]) -> list[bytes]:
+    """Read what is called or begins like DICOM; folders of a scanner hold indexes and notes as well.
+
+    Args:
+        source: Where the files are.
+        names: Which of them may be taken.
+
+    Raises:
+        DataError: If there is none.
+    """
+    found = []
+    for name in names:
+        if PurePosixPath(name).name.upper() == _DICOM_INDEX:
+            continue
+        data = source.read(name)
+        if name.lower().endswith(_DICOM_SUFFIXES) or _is_dicom(data):
+            found.append(data)
+    if not found:
+        raise DataError("there are no DICOM files in it; expected those of one series")
+    return found
+
+
+def _is_dicom(data: bytes) -> bool:
+    try:
+        return sniff(data) == "dicom"
+    except DecodeError:
+        return False
