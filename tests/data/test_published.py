@@ -122,7 +122,12 @@ def test_thin_and_empty_parts_are_pointed_out():
     assert "No sample is in validation." in warnings
     assert any(text.startswith("No patient in test has the label sick") for text in warnings)
     assert "50% of the samples in train have the label sick, 33% of all." in warnings
-    assert len(warnings) == 3
+    assert (
+        "Fewer than 5 patients in train have the labels well (2), sick (2): metrics on them say little there."
+        in warnings
+    )
+    assert "Fewer than 5 patients in test have the label well (2): metrics on it say little there." in warnings
+    assert len(warnings) == 5
 
 
 def test_counts_are_by_class_label_or_number():

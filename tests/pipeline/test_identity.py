@@ -185,3 +185,54 @@ def test_the_command_says_what_changed_and_what_to_do(done, people, capsys):
     code = main(["prepare", str(done.folder / "recipe.yaml"), "--run", str(done.folder), "--data", str(people)])
     assert code == 2
     assert "27 samples added" in capsys.readouterr().err
+
+
+def parts_of(run):
+    """The part and the fold of each person, whom the name of the file tells; each is in one alone."""
+    rows = pd.read_csv(run.folder / "catalogue.csv", dtype=str, keep_default_na=False)
+    people = rows["image"].str.extract(r"(\w+)_\d")[0]
+    found = rows.groupby(people)[["split", "fold"]].agg(["unique"])
+    assert (rows.groupby(people)["split"].nunique() == 1).all()
+    return {name: (row["split", "unique"][0], row["fold", "unique"][0]) for name, row in found.iterrows()}
+
+
+def test_people_who_are_known_stay_in_their_parts_when_others_come(people, make_recipe, tmp_path):
+    run = Run.start(make_recipe(), tmp_path / "run")
+    prepare(run, people, workers=1)
+    before = parts_of(run)
+    write_people(people, [*MORE, *NINE])
+    prepare(run, people, workers=1)
+    after = parts_of(run)
+    assert {name: after[name] for name in before} == before
+    shares = pd.Series([split for split, _ in after.values()]).value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.7, abs=0.08)
+    found = Run.open(run.folder)
+    train(found)
+    evaluate(found)
+
+
+@pytest.mark.parametrize("split", [{"keep": False}, {"seed": 5}, {"train": 0.5, "validation": 0.25, "test": 0.25}])
+def test_another_rule_of_the_split_or_keep_false_divides_everyone_anew(people, make_recipe, tmp_path, split):
+    prepare(Run.start(make_recipe(), tmp_path / "run"), people, workers=1)
+    again = Run.start(make_recipe(split=split), tmp_path / "run")
+    write_people(people, [*MORE, *NINE])
+    prepare(again, people, workers=1)
+    fresh = Run.start(make_recipe(split=split), tmp_path / "fresh")
+    prepare(fresh, people, workers=1)
+    assert parts_of(again) == parts_of(fresh)
+
+
+def test_all_folds_keep_people_where_the_first_of_them_has_them(people, make_recipe, tmp_path):
+    run = Run.start(make_recipe(split={"folds": 3}), tmp_path / "run")
+    folds = fold_runs(run)
+    for fold in folds[:2]:
+        prepare(fold, people, workers=1)
+    before = parts_of(folds[0])
+    write_people(people, [*MORE, *NINE])
+    for fold in folds:
+        prepare(fold, people, workers=1)
+    found = [{name: place for name, (_, place) in parts_of(fold).items()} for fold in folds]
+    assert found[0] == found[1] == found[2]
+    assert {name: found[0][name] for name in before} == {name: place for name, (_, place) in before.items()}
+    tested = [{name for name, (split, _) in parts_of(fold).items() if split == "test"} for fold in folds]
+    assert sorted(name for one in tested for name in one) == sorted([*MORE, *NINE])

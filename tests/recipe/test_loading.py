@@ -18,6 +18,7 @@ from medloom.targets import KINDS as TARGETS
 from medloom.targets import Target
 
 BOOLEANS = [
+    "split.keep",
     "split.stratify",
     "preprocess.normalise.nonzero",
     "preprocess.normalise.per_channel",

@@ -15,6 +15,7 @@ from medloom.data.catalogue import labels_of
 from medloom.data.describe.pictures import Stack, class_gallery, write_augmentation
 from medloom.data.metadata import as_number, is_blank
 from medloom.data.splits.given import SPLITS
+from medloom.data.splits.warnings import few_patients
 from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import LabelRule, ReportPictures, Truth
 from medloom.data.words import (
@@ -56,7 +57,6 @@ _UNCERTAIN = {"mask": math.nan, "negative": 0.0, "positive": 1.0}
 """What -1 is as a number, by ``LabelRule.uncertain``."""
 
 _SHOWN = 12
-_FEWEST_PATIENTS = 2
 _SHARE_TOLERANCE = 0.05
 _QUANTILES = 5
 _CLASS_SAMPLES = 8
@@ -169,24 +169,22 @@ class Labels(Truth):
             if not here.any():
                 warnings.append(f"No sample is in {split}.")
                 continue
-            for index in range(members.shape[1]):
-                few = len(np.unique(patients[here & members[:, index]]))
+            having = zip(target.names, members.T, strict=False)  # of measurements there are no members
+            counts = {name: len(np.unique(patients[here & has])) for name, has in having}
+            warnings += few_patients(split, counts)
+            for index, (name, count) in enumerate(counts.items()):
                 told = known[:, min(index, known.shape[1] - 1)]  # of one class for the image there is one number
-                text = self._warning(split, target.names[index], few, members[here & told, index], members[told, index])
                 # Of two classes the second says for both that their share is another.
-                if text and (few < _FEWEST_PATIENTS or index == 1 or KINDS[self.kind].most != 2):
-                    warnings.append(text)
+                if count and (index == 1 or KINDS[self.kind].most != 2):
+                    warnings += self._warnings(split, name, members[here & told, index], members[told, index])
         return warnings
 
     @staticmethod
-    def _warning(split: str, name: str, patients: int, here: Bits, everywhere: Bits) -> str:
-        if patients < _FEWEST_PATIENTS:
-            which = "No patient" if patients == 0 else "Only one patient"
-            return f"{which} in {split} has the label {name}: metrics on it say nothing there."
+    def _warnings(split: str, name: str, here: Bits, everywhere: Bits) -> list[str]:
         share, whole = float(here.mean()), float(everywhere.mean())
         if abs(share - whole) > _SHARE_TOLERANCE:
-            return f"{share:.0%} of the samples in {split} have the label {name}, {whole:.0%} of all."
-        return ""
+            return [f"{share:.0%} of the samples in {split} have the label {name}, {whole:.0%} of all."]
+        return []
 
     def answers(self, catalogue: pd.DataFrame, store: StoredPixels) -> list[str]:
         """Return the labels as the catalogue has them."""

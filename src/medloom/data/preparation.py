@@ -25,7 +25,7 @@ from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.sources import Source
-from medloom.data.splits import SplitRule, read_given_split, split_as_published, split_warnings
+from medloom.data.splits import SplitRule, kept_parts, read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
 from medloom.errors import DataError, RecipeError
@@ -35,7 +35,7 @@ from medloom.targets import Target
 from medloom.transforms import Preprocess
 from medloom.wording import counted
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "rule_facts"]
 
 Progress = Callable[[int, int], None]
 
@@ -77,6 +77,7 @@ def prepare(
     *,
     workers: int,
     preprocess: Preprocess,
+    before: pd.DataFrame | None = None,
     preview: Callable[[PixelStore], Preview] | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -92,6 +93,7 @@ def prepare(
         cache_dir: Folder that holds the stores.
         workers: Processes that decode.
         preprocess: Resizing and normalisation.
+        before: A catalogue that was prepared by the same rule of the split, whose patients stay in their parts.
         preview: Makes, of a store, what shows augmented views of one of its rows, for the data report.
         progress: Called with samples done and samples in all.
 
@@ -115,13 +117,14 @@ def prepare(
         recipe, source, layout, entries, cache_dir, preprocess=preprocess, workers=workers, progress=progress
     )
     problems = _judged(recipe, listing, entries, samples)
-    divided = _divided(_frame(entries, samples, given), recipe, target, truth)
-    catalogue = divided.catalogue.drop(columns=["given_split", "published", "stratum"], errors="ignore")
+    divided = _divided(_frame(entries, samples, given), recipe, target, truth, before)
+    catalogue = divided.catalogue.drop(columns=["given_split", "published", "stratum", "kept"], errors="ignore")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
         "phantom": PHANTOM_FILE in names,
         "target": target.plain(),
         **division(catalogue, target, truth),
+        "split": rule_facts(recipe),
         **accounting(listing, samples, divided.dropped),
         "demographics": demographics(catalogue),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
@@ -132,13 +135,22 @@ def prepare(
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
     found = [*listing.notes, *concerns(entries, samples, given), *divided.warnings]
-    values = normalised_warnings(catalogue, store, recipe.data.channels, recipe.preprocess.normalise.method)
-    found += [*truth.stored_warnings(catalogue, store, target), *values]
+    found += [*truth.stored_warnings(catalogue, store, target), *_value_warnings(recipe, catalogue, store)]
     facts["warnings"] = [*found, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s
     facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
     write_json(run_dir / "prepare.json", facts)
     return Prepared(catalogue, store, target, facts, problems)
+
+
+def _value_warnings(recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore) -> list[str]:
+    return normalised_warnings(catalogue, store, recipe.data.channels, recipe.preprocess.normalise.method)
+
+
+def rule_facts(recipe: Recipe) -> dict[str, Any]:
+    """Return the rule by which a recipe divides samples; the folds of a run have the same."""
+    rule = recipe.split.model_dump(mode="json", exclude={"fold", "keep"})
+    return {**rule, "file": rule["file"] is not None}  # whose path may say whose data these are
 
 
 def _entries(listing: Listing, layout: Layout, name: str, files: int) -> list[Entry]:
@@ -200,11 +212,15 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[s
     return pd.DataFrame(rows)
 
 
-def _divided(frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth) -> _Division:
+def _divided(
+    frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth, before: pd.DataFrame | None
+) -> _Division:
     """Decide who trains, validates and tests."""
     strata = truth.strata(frame)
     whole = frame if strata is None else frame.assign(stratum=strata)
     rule = SplitRule.of(recipe.split)
+    if before is not None:
+        whole = whole.assign(kept=kept_parts(frame, before, folds=rule.folds is not None))
     divided, dropped, notes = split_as_published(whole, rule)
     warnings = [*notes, *split_warnings(rule), *truth.warnings(divided, target)]
     return _Division(divided.reset_index(drop=True), len(dropped), warnings)

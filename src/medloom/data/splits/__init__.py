@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from medloom.data.splits.assign import SPLITS, split_patients, split_warnings
+from medloom.data.splits.assign import SPLITS, split_patients
 from medloom.data.splits.given import read_given_split
+from medloom.data.splits.kept import kept_parts
 from medloom.data.splits.published import split_as_published
 from medloom.data.splits.rule import SplitRule
+from medloom.data.splits.warnings import split_warnings
 
 __all__ = [
     "SPLITS",
     "SplitRule",
+    "kept_parts",
     "read_given_split",
     "split_as_published",
     "split_patients",

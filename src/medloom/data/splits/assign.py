@@ -11,7 +11,7 @@ from medloom.data.splits.given import SPLITS, check_given_split
 from medloom.data.splits.rule import SplitRule
 from medloom.errors import DataError
 
-__all__ = ["SPLITS", "divide", "split_patients", "split_warnings"]
+__all__ = ["SPLITS", "divide", "split_patients"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -29,7 +29,8 @@ def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
     Args:
         frame: One row a sample: ``sample_id``, ``patient_id``, ``foreground_px`` (pixels of any class but the
             background). A column ``stratum`` (any label), if present, is balanced instead of foreground or none;
-            ``given_split`` is used, and needed, when ``rule.given``.
+            ``given_split`` is used, and needed, when ``rule.given``. A column ``kept``, if present, is the number of
+            the part or fold in which a sample's patient stays; -1 for others.
         rule: How to divide.
 
     Returns:
@@ -53,23 +54,6 @@ def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
     result["split"] = np.array(SPLITS)[parts] if rule.folds is None else _split_of_fold(parts, rule.folds, rule.fold)
     result["split"] = result["split"].astype(str)
     return result
-
-
-def split_warnings(rule: SplitRule) -> list[str]:
-    """Return what the report must say about a split, whatever is predicted.
-
-    Args:
-        rule: How the samples were divided.
-
-    Returns:
-        One sentence for each concern; empty when there is none.
-    """
-    if rule.given or rule.by == "patient":
-        return []
-    return [
-        "The split is by sample, not by patient: samples of one patient may be in training and in test, "
-        "and the metrics are then too good."
-    ]
 
 
 def _given(frame: pd.DataFrame) -> pd.DataFrame:
@@ -107,10 +91,22 @@ def divide(frame: pd.DataFrame, rule: SplitRule, shares: npt.NDArray[np.float64]
     # Shuffling the units first keeps their names from deciding anything.
     order = rng.permutation(len(names))
     sizes, strata = _counts(frame, unit_of_row, len(names), stratify=rule.stratify)
+    kept = _kept(frame, unit_of_row, len(names), len(shares))
     chosen = _shuffled_parts if sizes.max() == 1 and len(names) > _MANY else balanced_parts
     parts = np.empty(len(names), dtype=np.int64)
-    parts[order] = chosen(sizes[order], strata[order], shares, rng)
+    parts[order] = chosen(sizes[order], strata[order], shares, rng, kept[order])
     return parts[unit_of_row]
+
+
+def _kept(frame: pd.DataFrame, unit_of_row: IntArray, units: int, parts: int) -> IntArray:
+    """The part in which each unit stays (U,), or -1: that of most of its samples that stay somewhere."""
+    if "kept" not in frame:
+        return np.full(units, -1, dtype=np.int64)
+    rows = frame["kept"].to_numpy(dtype=np.int64)
+    stays = (rows >= 0) & (rows < parts)
+    votes = np.zeros((units, parts), dtype=np.int64)
+    np.add.at(votes, (unit_of_row[stays], rows[stays]), 1)
+    return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
 
 
 def _counts(frame: pd.DataFrame, unit_of_row: IntArray, units: int, *, stratify: bool) -> tuple[IntArray, IntArray]:
@@ -124,14 +120,15 @@ def _counts(frame: pd.DataFrame, unit_of_row: IntArray, units: int, *, stratify:
 
 
 def _shuffled_parts(
-    sizes: IntArray, strata: IntArray, shares: npt.NDArray[np.float64], rng: np.random.Generator
+    sizes: IntArray, strata: IntArray, shares: npt.NDArray[np.float64], rng: np.random.Generator, kept: IntArray
 ) -> IntArray:
     """Units of one sample each, already shuffled: deal out stratum after stratum, exact to one sample."""
     label = strata.argmax(axis=1) if strata.shape[1] else np.zeros(len(sizes), dtype=np.int64)
     order = np.argsort(label, kind="stable")
+    order = order[kept[order] < 0]
     # A low-discrepancy sequence keeps the shares right within any run of the order, so in every stratum.
-    places = (np.arange(len(sizes)) * 0.6180339887498949 + rng.random()) % 1.0
+    places = (np.arange(len(order)) * 0.6180339887498949 + rng.random()) % 1.0
     borders = np.cumsum(shares)[:-1]
-    parts = np.empty(len(sizes), dtype=np.int64)
+    parts = kept.copy()
     parts[order] = np.searchsorted(borders, places, side="right")
     return parts

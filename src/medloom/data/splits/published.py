@@ -8,6 +8,7 @@ import pandas as pd
 from medloom.data.splits.assign import divide, split_patients
 from medloom.data.splits.given import SPLITS
 from medloom.data.splits.rule import SplitRule
+from medloom.data.splits.warnings import share_warnings
 from medloom.errors import DataError
 from medloom.wording import counted
 
@@ -37,7 +38,8 @@ def split_as_published(frame: pd.DataFrame, rule: SplitRule) -> tuple[pd.DataFra
     """
     published = frame["published"]
     if rule.published == "ignore" or rule.given or not (published != "").any():
-        return split_patients(frame, rule), frame[:0], []
+        divided = split_patients(frame, rule)
+        return divided, frame[:0], share_warnings(divided, rule)
     if rule.folds is not None:
         raise DataError(
             "the files come in a split and split.folds divides all patients anew; set split.published=ignore to do so"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medloom import data
 from medloom.data import PixelStore, Prepared
 from medloom.data.describe import Preview
-from medloom.errors import RecipeError
+from medloom.data.layouts import natural_key
+from medloom.errors import RecipeError, UserError
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
 from medloom.files import TemporaryFolder, sync_folder
 from medloom.pipeline.identity import check_data, check_folds, is_trained
@@ -23,6 +26,9 @@ from medloom.recipe import Recipe, resolve_target
 from medloom.reports import write_data_report
 from medloom.targets import Target
 from medloom.transforms import Preprocess
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["prepare"]
 
@@ -57,7 +63,7 @@ def prepare(run: Run, images: Path, *, workers: int | None = None, events: Event
         prepared = _prepared(run, beside.path, images, workers, events)
         if is_trained(run.folder):
             check_data(run.folder, prepared.catalogue)
-        check_folds(_trained_beside(run), prepared.catalogue)
+        check_folds([folder for folder in _folds_of(run) if is_trained(folder)], prepared.catalogue)
         _take_place(beside.path, run.folder)
     finally:
         beside.remove()
@@ -77,6 +83,7 @@ def _prepared(run: Run, folder: Path, images: Path, workers: int | None, events:
             stores_dir(),
             workers=workers or os.cpu_count() or 1,
             preprocess=Preprocess.of(run.recipe.preprocess),
+            before=_before(run),
             preview=_preview(run.recipe),
             progress=events.progress("prepare"),
         )
@@ -86,11 +93,23 @@ def _prepared(run: Run, folder: Path, images: Path, workers: int | None, events:
     return prepared
 
 
-def _trained_beside(run: Run) -> list[Path]:
-    """The other folds of the run that this is a fold of, as far as they have begun to train."""
+def _before(run: Run) -> pd.DataFrame | None:
+    """The catalogue whose patients stay where they are: the run's own, or that of the first of its folds."""
+    if not run.recipe.split.keep:
+        return None
+    for folder in (*_folds_of(run), run.folder):
+        with contextlib.suppress(UserError):  # it was not prepared, or its files are damaged
+            catalogue = data.read_catalogue(folder / "catalogue.csv")
+            rule = Run(folder, run.recipe).facts("prepare.json", "prepare").get("split")
+            return catalogue if rule == data.rule_facts(run.recipe) else None
+    return None
+
+
+def _folds_of(run: Run) -> list[Path]:
+    """All folds of the run that this is a fold of; none for any other run."""
     if run.recipe.split.fold is None or not run.folder.name.startswith("fold-"):
         return []
-    return [folder for folder in sorted(run.folder.parent.glob("fold-*")) if is_trained(folder)]
+    return sorted(run.folder.parent.glob("fold-*"), key=lambda folder: natural_key(folder.name))
 
 
 def _take_place(beside: Path, folder: Path) -> None:

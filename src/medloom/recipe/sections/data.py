@@ -107,6 +107,8 @@ class SplitConfig(Config):
     """A given split: CSV with the columns `patient` and `split` (train, validation, test)."""
     by: Literal["patient", "sample"] = "patient"
     """`sample` only for data without a patient: the report warns that patients may be shared."""
+    keep: Bool = True
+    """A run that is prepared again leaves the patients that it knows in their parts, and divides the new ones alone."""
     stratify: Bool = True
     """Keep the share of samples with foreground, or of each class, alike in every part."""
     seed: Seed = 0
