@@ -109,12 +109,16 @@ class EpochEnded(Event):
         epochs: Epochs of the run.
         metrics: The epoch's line of ``metrics.jsonl``.
         best: Whether it is the best so far.
+        patience: Epochs without improvement after which the training stops early; None where it never does.
+        patience_left: How many of them are left.
     """
 
     epoch: int
     epochs: int
     metrics: Mapping[str, float | int | None]
     best: bool = False
+    patience: int | None = None
+    patience_left: int | None = None
 
 
 @dataclass(frozen=True)

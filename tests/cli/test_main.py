@@ -190,6 +190,13 @@ def test_a_metric_of_any_kind_is_shown():
     )
 
 
+def test_an_epoch_says_how_much_patience_is_left_where_the_training_may_stop_early():
+    metrics = {"epoch": 5, "auc": 0.75, "f1": 0.5, "accuracy": 0.625, "seconds": 1.0}
+    assert epoch_line(EpochEnded(5, 9, metrics, patience=10, patience_left=3)) == (
+        "epoch 5/9  auc 0.7500  f1 0.5000  accuracy 0.6250  1.0 s  patience 3 of 10"
+    )
+
+
 def test_on_a_terminal_there_is_one_bar_at_a_time_and_what_is_said_stands_above_it(tmp_path):
     script = (
         "from pathlib import Path\n"

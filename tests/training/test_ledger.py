@@ -44,6 +44,13 @@ def test_the_run_stops_after_so_many_epochs_without_improvement(values, stops):
     assert best_of("dice_all", values, patience=2).stops_early is stops
 
 
+def test_the_patience_that_is_left_is_said_and_none_without_early_stopping():
+    assert best_of("dice_all", [0.5, 0.4, 0.3], patience=5).patience_left == 3
+    assert best_of("dice_all", [0.5, 0.4, 0.6], patience=5).patience_left == 5
+    assert best_of("dice_all", [0.5, 0.4, 0.3], patience=1).patience_left == 0
+    assert best_of("dice_all", [0.5]).patience_left is None
+
+
 def test_improvements_below_min_delta_do_not_count_but_may_be_best():
     ledger = best_of("dice_all", [0.5, 0.55, 0.58], patience=2, min_delta=0.1)
     assert ledger.stops_early

@@ -101,6 +101,7 @@ def test_a_listener_hears_of_every_finished_epoch_with_its_line_of_metrics(store
     finished = [event for event in heard if isinstance(event, EpochEnded)]
     assert [(event.epoch, event.epochs) for event in finished] == [(1, 2), (2, 2)]
     assert [event.metrics for event in finished] == lines_of(tmp_path)
+    assert {(event.patience, event.patience_left) for event in finished} == {(None, None)}
     assert [event.epoch for event in finished if event.best][-1] == result.best_epoch
     batches = [event for event in heard if isinstance(event, BatchEnded)]
     assert BatchEnded(1, 2, 3, 3) in batches
@@ -170,7 +171,10 @@ def test_a_finished_run_is_not_trained_again(store, catalogue, make_recipe, tmp_
 
 def test_a_run_that_stopped_early_is_finished(store, catalogue, make_recipe, tmp_path):
     frozen = {"optimizer": {"lr": 1e-12}, "early_stopping": {"patience": 1}, "monitor": "dice_all"}
-    result = train(make_recipe(epochs=9, **frozen), catalogue, store, tmp_path)
+    heard = []
+    result = train(make_recipe(epochs=9, **frozen), catalogue, store, tmp_path, events=Events([heard.append]))
+    ended = [event for event in heard if isinstance(event, EpochEnded)]
+    assert [(event.patience, event.patience_left) for event in ended] == [(1, 1), (1, 0)]
     assert (result.finished, result.epochs_done) == (True, 2)
     assert train(make_recipe(epochs=9, **frozen), catalogue, store, tmp_path) == result
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, log_loss, mean_squared_error, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, log_loss, mean_squared_error, roc_auc_score
 
 from medloom.errors import DataError, RecipeError, TrainingError
 from medloom.models import kinds as models
@@ -73,6 +73,11 @@ def test_the_best_epoch_is_saved_reported_and_loaded_with_the_metrics_of_scikit_
         logits = torch.from_numpy(logits).softmax(dim=1).numpy()
     assert best["auc"] == pytest.approx(roc_auc_score(truth, logits), abs=1e-9)
     assert best["average_precision"] == pytest.approx(average_precision_score(truth, logits), abs=1e-9)
+    decided = np.eye(3)[logits.argmax(axis=1)] if kind == "multi-class" else logits >= 0
+    average = "binary" if kind == "binary" else "macro"
+    assert best["f1"] == pytest.approx(f1_score(truth, decided, average=average, zero_division=0), abs=1e-9)
+    accuracy = (truth == decided).all(axis=1).mean() if kind == "multi-class" else (truth == decided).mean()
+    assert best["accuracy"] == pytest.approx(accuracy, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)

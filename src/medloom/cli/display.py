@@ -129,7 +129,8 @@ def epoch_line(event: EpochEnded) -> str:
     known = [(name, value) for name, value in event.metrics.items() if name not in _LEFT_OUT and value is not None]
     parts = [f"{name} {value:.4f}" for name, value in known]
     seconds = f"{event.metrics.get('seconds') or 0:.1f} s"
-    return "  ".join([f"epoch {event.epoch}/{event.epochs}", *parts, seconds, *(["best"] * event.best)])
+    ends = [] if event.patience is None else [f"patience {event.patience_left} of {event.patience}"]
+    return "  ".join([f"epoch {event.epoch}/{event.epochs}", *parts, seconds, *(["best"] * event.best), *ends])
 
 
 @contextmanager

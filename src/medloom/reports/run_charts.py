@@ -20,6 +20,7 @@ _MEASURED = {
     "Dice on validation": {"dice_foreground": "with foreground", "dice_all": "all", "dice_balanced": "balanced"},
     "False positive rate on validation": {"false_positive_rate": "share of empty images"},
     "Areas on validation": {"auc": "ROC AUC", "average_precision": "average precision"},
+    "Decisions on validation": {"f1": "F1", "accuracy": "accuracy"},
 }
 _NO_METRICS = ("epoch", "step", "train_loss", "val_loss", "loss", "lr", "seconds", "images_per_s")
 

@@ -130,7 +130,7 @@ class Keeper(Callback):
         if trainer.is_global_zero:
             self._write_epoch(line, best=best)
         self._save(trainer)
-        self._tell(EpochEnded(trainer.current_epoch + 1, self.epochs, line, best))
+        self._tell(self._epoch_ended(line, best=best))
         if self.ledger.stops_early:
             trainer.should_stop = True
         elif self.stop.requested and trainer.world_size == 1 and self.ledger.epochs_done < self.epochs:
@@ -161,6 +161,10 @@ class Keeper(Callback):
         self.ledger.stop_reason = self.stop.reason or _UNKNOWN
         self._save(trainer)
         raise Interrupted
+
+    def _epoch_ended(self, line: Line, *, best: bool) -> EpochEnded:
+        ledger = self.ledger
+        return EpochEnded(ledger.epochs_done, self.epochs, line, best, ledger.patience, ledger.patience_left)
 
     def _epoch_seconds(self) -> float:
         return self._before_s + time.monotonic() - self._epoch_began

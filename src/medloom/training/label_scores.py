@@ -5,7 +5,7 @@ The metrics that are reported come from ``medloom.evaluation``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from medloom.metrics.classification import accuracy, confusion_matrix, f1_score
 from medloom.metrics.ranking import average_precision, roc_auc
 from medloom.metrics.weights import divide
 
@@ -72,16 +73,25 @@ class LabelScores:
 
 
 def rank_each(logits: Floats64, truth: Floats64) -> dict[str, float]:
-    """Return ``auc`` and ``average_precision``, means over outputs of which each is a yes or no."""
+    """Return ``auc``, ``average_precision``, ``f1`` and ``accuracy`` of outputs of which each is a yes or no.
+
+    The first three are means over the outputs, the last is over all answers; yes is from probability 0.5 on.
+    """
     known = ~np.isnan(truth)
-    columns = [(truth[told, index], logits[told, index]) for index, told in enumerate(known.T)]
-    return _ranking((column.astype(np.int64), scores) for column, scores in columns)
+    pairs = [(truth[told, index].astype(np.int64), logits[told, index]) for index, told in enumerate(known.T)]
+    matrices = np.concatenate([confusion_matrix(labels, scores >= 0, 2) for labels, scores in pairs])
+    return {**_ranking(pairs), **_deciding(f1_score(matrices)[:, 1], matrices.sum(axis=0))}
 
 
 def rank_classes(logits: Floats64, truth: Floats64) -> dict[str, float]:
-    """Return ``auc`` and ``average_precision``, means over the classes, each against the rest."""
-    shares = softmax(logits, axis=1)
-    return _ranking(((truth[:, 0] == index).astype(np.int64), shares[:, index]) for index in range(logits.shape[1]))
+    """Return ``auc``, ``average_precision``, ``f1``, means over the classes against the rest, and ``accuracy``.
+
+    The last two are of the most probable class.
+    """
+    shares, classes = softmax(logits, axis=1), logits.shape[1]
+    matrix = confusion_matrix(truth[:, 0], logits.argmax(axis=1), classes)[0]
+    pairs = [((truth[:, 0] == index).astype(np.int64), shares[:, index]) for index in range(classes)]
+    return {**_ranking(pairs), **_deciding(f1_score(matrix), matrix)}
 
 
 def no_metrics(logits: Floats64, truth: Floats64) -> dict[str, float]:
@@ -89,12 +99,15 @@ def no_metrics(logits: Floats64, truth: Floats64) -> dict[str, float]:
     return {}
 
 
-def _ranking(pairs: Iterable[tuple[NDArray[np.int64], Floats64]]) -> dict[str, float]:
-    known = list(pairs)
+def _ranking(pairs: Sequence[tuple[NDArray[np.int64], Floats64]]) -> dict[str, float]:
     return {
-        "auc": _mean([float(roc_auc(labels, scores)[0]) for labels, scores in known]),
-        "average_precision": _mean([float(average_precision(labels, scores)[0]) for labels, scores in known]),
+        "auc": _mean([float(roc_auc(labels, scores)[0]) for labels, scores in pairs]),
+        "average_precision": _mean([float(average_precision(labels, scores)[0]) for labels, scores in pairs]),
     }
+
+
+def _deciding(f1: Floats64, matrix: Floats64) -> dict[str, float]:
+    return {"f1": _mean(f1.tolist()), "accuracy": float(accuracy(matrix))}
 
 
 def _mean(values: list[float]) -> float:

@@ -55,6 +55,11 @@ class Ledger:
         """Whether the metric has not improved for so long that the run ends here."""
         return self.patience is not None and self._stale >= self.patience
 
+    @property
+    def patience_left(self) -> int | None:
+        """Epochs without improvement after which the run ends here; None where it never ends early."""
+        return None if self.patience is None else max(0, self.patience - self._stale)
+
     def value(self, line: Line) -> float:
         """Return the monitored metric of a line; NaN if there is none."""
         value = line[METRICS[self.monitor].column or self.monitor]

@@ -211,6 +211,8 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
         "epochs": result.epochs_done,
         "finished": result.finished,
         "stopped_early": ledger.stops_early,
+        "patience": ledger.patience,
+        "patience_left": ledger.patience_left,
         "stop_reason": result.stop_reason,
         "device": _device_name(job.device),
         "devices": job.devices,
