@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from medloom.data import open_source, read_catalogue
 from medloom.errors import RecipeError
 from medloom.evaluation.folds import notes_of_folds
 from medloom.evaluation.labels.groups import groups
+from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED
 from medloom.evaluation.tables import read_cases
 from medloom.files import read_json, sha256_file, write_text
 from medloom.pipeline import Run, folds
@@ -168,7 +170,15 @@ def test_the_pages_of_the_whole_are_written_and_say_phantom(crossed, page):
 def test_the_bundle_of_the_whole_verifies_itself_and_says_how_it_was_measured(crossed, capsys):
     assert main(["verify", str(crossed.folder / "model.tar.gz"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
-    assert "each fold has its own" in read_json(crossed.folder / "evaluation" / "summary.json")["rule"]
+    summary = read_json(crossed.folder / "evaluation" / "summary.json")
+    assert "each fold has its own" in summary["rule"]
+    with tarfile.open(crossed.folder / "model.tar.gz") as archive:
+        measured = json.load(archive.extractfile("bundle.json"))["measured"]
+    assert measured == {"part": "folds", "runtime": "onnx", "note": ENSEMBLE_NOT_MEASURED}
+    assert summary["measured_with"] == {"runtime": "onnx"}
+    page = (crossed.folder / "report.html").read_text()
+    assert ENSEMBLE_NOT_MEASURED in page
+    assert "The test part of each fold was opened" in page
 
 
 def test_a_fold_is_left_alone_until_something_of_its_recipe_changes(crossed):

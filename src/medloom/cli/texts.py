@@ -95,10 +95,11 @@ def set_aside_code(facts: Mapping[str, Any]) -> ExitCode:
 def closing(result: RunResult) -> str:
     """Say what was made, what the metrics are, and what to type next."""
     from medloom.evaluation import metric_rows, part_of, point_lines  # numpy: only where something was measured
+    from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED
 
     made = table([("bundle", str(result.bundle)), *(("page", str(page)) for page in result.pages)])
     phantom = "\nLearned from PHANTOM images: the metrics say that the software works, nothing about people.\n"
-    part = part_of(result.summary)
+    part, ensemble = part_of(result.summary), f"Note: {ENSEMBLE_NOT_MEASURED}\n" if "folds" in result.summary else ""
     whom = "over all folds" if "folds" in result.summary else f"on the {part} patients"
     closed = (
         f"\n  medloom evaluate {result.folder}   (opens the test set, which was held back)" if part != "test" else ""
@@ -106,7 +107,7 @@ def closing(result: RunResult) -> str:
     return (
         f"\nMade in {result.folder}:\n{made}\n\n"
         f"Metrics {whom} (95 % interval over patients):\n{table(metric_rows(result.summary, _HEADLINES))}\n"
-        f"{point_lines(result.summary)}"
+        f"{point_lines(result.summary)}{ensemble}"
         f"{phantom if result.phantom else ''}\n"
         f"Next:\n  medloom predict {result.bundle} IMAGES... -o predictions\n  medloom serve {result.bundle}{closed}"
     )

@@ -26,7 +26,7 @@ from medloom.packaging.manifest import FORMAT, Manifest
 from medloom.recipe import Recipe
 from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["write_bundle"]
+__all__ = ["model_entry", "weights_bytes", "write_bundle"]
 
 _ENTRY_POINT = "code/inference.py"
 _SHAPING = {"dropout", "metadata", "table_width"}
@@ -85,7 +85,7 @@ def write_bundle(
     )
     files = {
         GRAPH: graph,
-        WEIGHTS: _weights(weights),
+        WEIGHTS: weights_bytes(weights),
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
         **make_golden(build_predictor(manifest, OnnxRuntime(graph))),
     }
@@ -114,7 +114,7 @@ def _manifest(
             "input": {"content_types": tuple(CONTENT_TYPES), "channels": channels, "page": page},
             "preprocess": preprocess.plain(),
             "steps": steps(target, preprocess, recipe.evaluate.views, features),
-            "model": _model(recipe, features),
+            "model": model_entry(recipe, features),
             "views": recipe.evaluate.views,
             "tables": [table.plain() for table in tables if table is not None],
             "runtime": recipe.package.runtime,
@@ -126,8 +126,13 @@ def _manifest(
     )
 
 
-def _model(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]:
-    """What it takes to build the network again."""
+def model_entry(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]:
+    """Return what it takes to build the network of a recipe again, as ``ModelEntry`` takes it.
+
+    Args:
+        recipe: What the network was made from.
+        table_features: Columns of encoded metadata of each member.
+    """
     model = recipe.model
     return {
         "name": model.name,
@@ -138,8 +143,12 @@ def _model(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _weights(weights: Weights) -> bytes:
-    """Read or take the tensors, and write them without the metadata that a file may hold."""
+def weights_bytes(weights: Weights) -> bytes:
+    """Return weights as a safetensors file, without the metadata that a file may hold.
+
+    Args:
+        weights: A safetensors file, or the tensors by name.
+    """
     safetensors = require("safetensors.numpy", "serve")
     tensors = safetensors.load_file(weights) if isinstance(weights, Path) else weights
     data: bytes = safetensors.save({name: np.array(tensors[name], order="C") for name in sorted(tensors)})

@@ -1,4 +1,4 @@
-"""The graph of a run: what the bundle will serve, exported and loaded as the bundle is."""
+"""The graph of a run: what the bundle will serve, exported, and run as the bundle runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from medloom import data
 from medloom.data import TableEncoding
 from medloom.events import Events
-from medloom.inference import Predictor, build_runtime, default_point
+from medloom.files import TemporaryFolder, write_bytes
+from medloom.inference import NetworkSpec, Predictor, Runtime, build_runtime, default_point, needs_weights
 from medloom.pipeline.places import find_store
 from medloom.pipeline.runs import Run
 from medloom.transforms import Preprocess
@@ -40,7 +41,7 @@ def export(
     images: str | Path | None = None,
     events: Events | None = None,
 ) -> Predictor:
-    """Export a network into the run directory and load it the way the bundle will be loaded.
+    """Export a network into the run directory and load it the way the bundle will be loaded, in the same runtime.
 
     Args:
         run: The run.
@@ -66,7 +67,7 @@ def export(
         examples=_examples(run, images, events),
     )
     return Predictor(
-        build_runtime("onnx", path, threads=_threads()),
+        _runtime(run, network, path, [0 if table is None else len(table.names) for table in tables]),
         Preprocess.of(recipe.preprocess),
         target,
         recipe.data.channels,
@@ -74,6 +75,24 @@ def export(
         views=recipe.evaluate.views,
         tables=encodings,
     )
+
+
+def _runtime(run: Run, network: Network, graph: Path, table_features: Sequence[int]) -> Runtime:
+    """The runtime that the bundle serves with by default, made from what the bundle holds."""
+    name, threads = run.recipe.package.runtime, _threads()
+    if not needs_weights(name):
+        return build_runtime(name, graph, threads=threads)
+    from medloom.packaging.writer import model_entry, weights_bytes
+
+    entry = model_entry(run.recipe, table_features)
+    spec = NetworkSpec(size=run.recipe.preprocess.input_size, target=run.recipe.predicts(), **entry)
+    beside = TemporaryFolder("medloom-weights-")
+    try:
+        path = beside.path / "model.safetensors"
+        write_bytes(path, weights_bytes({key: value.numpy() for key, value in network.state_dict().items()}))
+        return build_runtime(name, path, threads=threads, network=spec)
+    finally:
+        beside.remove()
 
 
 def _threads() -> int | None:

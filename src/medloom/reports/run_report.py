@@ -13,7 +13,15 @@ from typing import Any
 import yaml
 
 from medloom import __version__
-from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, Part, evaluation_folder, part_of, read_summary
+from medloom.evaluation.parts import (
+    ENSEMBLE_NOT_MEASURED,
+    HELD_BACK,
+    ON_VALIDATION,
+    Part,
+    evaluation_folder,
+    part_of,
+    read_summary,
+)
 from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
 from medloom.reports.demographics import demographic_table
@@ -163,6 +171,8 @@ def _warnings(
         )
     if part_of(summary) == "validation":
         warnings.append(ON_VALIDATION if openings else f"{HELD_BACK} `medloom evaluate` opens the test set.")
+    if "folds" in summary:
+        warnings.append(ENSEMBLE_NOT_MEASURED)
     if training and not training.get("finished", True):
         warnings.append(f"Training was stopped after {counted(training['epochs'], 'epoch')} and can be continued.")
     if summary:

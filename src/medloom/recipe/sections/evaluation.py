@@ -28,4 +28,4 @@ class PackageConfig(Config):
     """What goes into the bundle."""
 
     runtime: Annotated[str, Named(RUNTIMES)] = "onnx"
-    """Runtime that serves by default."""
+    """Runtime that serves by default, and with which the metrics are taken."""
