@@ -164,6 +164,9 @@ FORMATS: dict[str, Entry] = {
     "tiff": _format("TIFF and BigTIFF", "tiff"),
     "png": _format("PNG", "png"),
     "jpeg": _format("JPEG, baseline or progressive, of 8 bits", "jpeg"),
+    "bmp": _format("BMP, not compressed", "bmp"),
+    "gif": _format("GIF with one picture", "gif"),
+    "webp": _format("WebP with one picture, lossless or lossy", "webp"),
     "npy": _format("NPY, the array format of NumPy", "npy"),
     "nifti": _format("NIfTI-1 and NIfTI-2, also compressed with gzip", "nifti"),
 }

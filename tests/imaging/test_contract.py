@@ -23,6 +23,7 @@ from medloom.imaging import (
 NAMES = [
     "tiff-raw", "tiff-lzw", "tiff-deflate", "tiff-packbits", "tiff-jpeg-tiles", "tiff-big", "tiff-g4",
     "png-rgb", "png-16", "png-palette", "jpeg", "jpeg-progressive", "jpeg-grey", "jpeg-cmyk", "npy", "npy-fortran",
+    "bmp", "bmp-grey", "bmp-palette", "gif", "gif-transparent", "webp-lossless", "webp-alpha", "webp-lossy",
     "dicom-raw", "dicom-rgb", "dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-j2k",
 ]  # fmt: skip
 
@@ -203,7 +204,7 @@ def test_the_budget_is_inclusive(corpus):
 
 def test_nothing_is_no_image():
     assert outcome(b"").code == "empty"
-    for junk in (b"GIF89a" + bytes(50), b"BM" + bytes(50), bytes(200), b"%PDF-1.7", b"PK\x03\x04", b"{}"):
+    for junk in (b"RIFF" + bytes(50), b"GIF88a" + bytes(50), bytes(200), b"%PDF-1.7", b"PK\x03\x04", b"{}"):
         assert outcome(junk).code == "unsupported"
         assert outcome(junk).http == 415
 
@@ -244,7 +245,7 @@ def test_constant_and_tiny_images_decode(write_npy, write_tiff):
 
 
 def test_every_format_has_suffixes_types_and_a_codec():
-    names = {"dicom", "tiff", "png", "jpeg", "npy", "nifti"}
+    names = {"dicom", "tiff", "png", "jpeg", "bmp", "gif", "webp", "npy", "nifti"}
     assert set(CONTENT_TYPES.values()) == set(FORMATS_BY_SUFFIX.values()) == set(available_codecs()) == names
     assert FORMATS_BY_SUFFIX[".tif"] == "tiff"
     assert FORMATS_BY_SUFFIX[".jpeg"] == "jpeg"
@@ -254,6 +255,6 @@ def test_every_format_has_suffixes_types_and_a_codec():
 def test_the_front_door_is_narrow():
     assert sorted(medloom.imaging.__all__) == sorted(
         ["CONTENT_TYPES", "DEFAULT_BUDGET", "FILE_BUDGET", "FORMATS_BY_SUFFIX", "Budget", "Header", "Image", "Volume",
-         "Window", "apply_window", "available_codecs", "decode", "encode_png", "inspect", "read_series", "read_volume",
-         "sniff", "strip_suffix", "to_grey", "transfer_syntaxes"]
+         "Window", "apply_window", "available_codecs", "decode", "encode_png", "inspect", "read_frames", "read_series",
+         "read_volume", "sniff", "strip_suffix", "to_grey", "transfer_syntaxes"]
     )  # fmt: skip

@@ -37,6 +37,7 @@ KINDS = [
     "dicom-palette", "dicom-lossless", "dicom-extended", "dicom-htj2k", "dicom-enhanced", "dicom-implicit",
     "dicom-big-endian", "png-exif", "dicom-modality-lut", "dicom-segments", "dicom-float", "dicom-double-deflated",
     "dicom-bare", "dicom-table", "dicom-padded", "tiff-packed", "jpeg-junk",
+    "bmp", "bmp-grey", "bmp-palette", "gif", "gif-transparent", "webp-lossless", "webp-alpha", "webp-lossy",
 ]  # fmt: skip
 
 

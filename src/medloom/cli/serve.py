@@ -34,11 +34,11 @@ def command(
     """Answer HTTP requests with a bundle.
 
     GET /ping says whether the server is up. POST /invocations takes the bytes of one image (DICOM, NIfTI, TIFF,
-    PNG, JPEG, NPY), or JSON with an image in base64 and metadata, and answers, by the Accept header, JSON, a PNG
-    mask or NPY probabilities; labels of a whole image come as JSON, which also names the metadata columns that were
-    missing and those with a category that training never saw. Without ?page=, a NIfTI file, an enhanced DICOM file or
-    a zip with a DICOM series (?series=INDEX|UID) is predicted whole: JSON, or with Accept: application/x-nifti or
-    application/gzip the mask as NIfTI.
+    PNG, JPEG, BMP, GIF, WebP, NPY), or JSON with an image in base64 and metadata, and answers, by the Accept header,
+    JSON, a PNG mask or NPY probabilities; labels of a whole image come as JSON, which also names the metadata columns
+    that were missing and those with a category that training never saw. Without ?page=, a NIfTI file, an enhanced DICOM
+    file or a zip with a DICOM series (?series=INDEX|UID) is predicted whole: JSON, or with Accept: application/x-nifti
+    or application/gzip the mask as NIfTI.
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")

@@ -420,7 +420,7 @@ class _Reader:
                 return blank_sha256, blank_mask
             sha256 = self._files.sha256(name)
             decoded = self._files.decode(name, item.page) if image is None else self._on(image, item)
-            mask = _Mask(mask_classes(decoded, classes), decoded.notes)
+            mask = _Mask(mask_classes(decoded, classes), _mask_notes(decoded))
         except FILE_ERRORS as error:
             flaws.append(Flaw(len(item.images), *explain(error, name)))
             return sha256, None
@@ -431,6 +431,11 @@ class _Reader:
     def _on(self, image: Image, item: Item) -> Image:
         """Read the mask as it lies on the image."""
         return self._alignment.bring(item.mask, item.page, image, "mask", smooth=False)
+
+
+def _mask_notes(image: Image) -> tuple[str, ...]:
+    """What a careful reader should know of a mask; the colours of its palette are not what is read."""
+    return tuple("palette read as values" if note == "palette expanded" else note for note in image.notes)
 
 
 def _first_file(names: Sequence[str]) -> int:

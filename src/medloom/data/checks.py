@@ -32,6 +32,7 @@ T = TypeVar("T")
 Mask = NDArray[np.uint8]
 
 _SHOWN_VALUES = 8
+_WITH_ALPHA = (2, 4)
 
 
 class UnfitError(ValueError):
@@ -85,37 +86,70 @@ class ClassMap:
             raise self._others(pixels_hw)
         return classes
 
+    def knows(self, pixels_hw: NDArray[Any]) -> bool:
+        """Whether every pixel has the value of a class."""
+        return bool(np.isin(pixels_hw, list(self.values.values())).all())
+
     def _others(self, pixels_hw: NDArray[Any]) -> UnfitError:
-        others = [value for value in np.unique(pixels_hw).tolist() if value not in self.values.values()]
-        shown = ", ".join(f"{value:g}" for value in others[:_SHOWN_VALUES])
+        others = [value for value in np.unique(pixels_hw) if value not in self.values.values()]
+        shown = ", ".join(map(_shown, others[:_SHOWN_VALUES]))
         more = f" and {len(others) - _SHOWN_VALUES} more" if len(others) > _SHOWN_VALUES else ""
         expected = ", ".join(f"{value} ({name})" for name, value in self.values.items())
         return UnfitError("values", f"mask has the values {shown}{more}; expected only {expected}")
+
+
+def _shown(value: np.generic) -> str:
+    """Return a value so that it differs from every other of its type; whole numbers without a point."""
+    number = value.item()
+    short = f"{number:g}"
+    return short if float(short) == number else str(value)
 
 
 def mask_classes(image: Image, classes: ClassMap) -> Mask:
     """Turn a decoded mask into class indices.
 
     Args:
-        image: The mask. One saved as colour is accepted if its colour channels agree.
+        image: The mask. One saved as colour is accepted if its colour channels agree; of a palette of colours, the
+            indices are the values. Those of a palette of greys may be meant, too, where its greys are no classes.
         classes: The pixel value of each class.
 
     Returns:
         ``(H, W)`` uint8 class indices, 0 for the background.
 
     Raises:
-        UnfitError: If it has another value or real colours.
+        UnfitError: If it has another value, real colours, or a transparency that says more than its values.
     """
-    return classes(value_plane(image))
+    plane = value_plane(image)
+    if image.indices is None or np.array_equal(plane, image.indices[..., 0]):
+        return classes(plane)
+    found = [classes(values) for values in (plane, image.indices[..., 0]) if classes.knows(values)]
+    if len(found) == 2 and not np.array_equal(found[0], found[1]):
+        raise UnfitError("values", "both the greys of the mask's palette and their indices are values of classes")
+    return found[0] if found else classes(plane)
 
 
 def value_plane(image: Image) -> NDArray[Any]:
     """Return the pixel values ``(H, W)`` of a decoded mask; see ``mask_classes``."""
-    pixels = image.pixels
+    pixels, channels = image.pixels, image.pixels.shape[2]
+    coloured = pixels[..., : channels - 1] if channels in _WITH_ALPHA else pixels
     plane: NDArray[Any] = pixels[..., 0]
-    if pixels.shape[2] > 1 and (pixels[..., :3] != plane[..., None]).any():
-        raise UnfitError("values", f"mask has {pixels.shape[2]} channels that differ; expected one of class values")
-    return plane
+    if (coloured[..., 1:] == plane[..., None]).all():
+        if channels in _WITH_ALPHA:
+            _check_alpha(pixels[..., -1], plane)
+        return plane
+    if image.indices is None:
+        raise UnfitError("values", f"mask has {channels} channels that differ; expected one of class values")
+    return image.indices[..., 0]
+
+
+def _check_alpha(alpha: NDArray[Any], plane: NDArray[Any]) -> None:
+    """Refuse a transparency that says more than the values do: pixels of one value, of which only some are opaque."""
+    clear = alpha != (1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max)
+    if clear.any() and (np.ptp(plane[clear]) or (plane[~clear] == plane[clear][0]).any()):
+        raise UnfitError(
+            "values", f"mask is transparent in {int(clear.sum())} pixels that its values do not tell from the others; "
+            "save it without transparency"
+        )  # fmt: skip
 
 
 def check_same_size(image: NDArray[Any], mask: Mask) -> None:

@@ -89,9 +89,9 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     layout, header = _read(data, budget)
     choose_page(page, 1)
     _check_complete(data, layout)
-    levels = _levels(data, layout)
+    levels, indices = _levels(data, layout), None
     if layout.head.colour == _PALETTE:
-        pixels = _expanded(levels, layout)
+        pixels, indices = _expanded(levels, layout), orient(levels, layout.orientation)
     else:
         scale = 255 // (2**layout.head.depth - 1) if layout.head.depth < 8 else 1
         pixels = _with_alpha(levels, layout, scale)
@@ -99,7 +99,7 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     stored = (width, height, channels) if swaps_axes(layout.orientation) else header.shape
     if pixels.shape != stored or pixels.dtype != header.dtype:
         raise DecodeError("corrupt", f"the image decodes to {pixels.dtype} {pixels.shape}, not what its header says")
-    return Image(orient(pixels, layout.orientation), "png", notes=layout.notes)
+    return Image(orient(pixels, layout.orientation), "png", notes=layout.notes, indices=indices)
 
 
 def _read(data: bytes, budget: Budget) -> tuple[_Layout, Header]:

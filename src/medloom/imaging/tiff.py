@@ -120,10 +120,12 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     number, offset = directories[choose_page(page, len(directories))]
     found = _page(read_tags(file, offset), number)
     header = _header(found, len(directories), budget)
-    pixels = orient(_meaning(_stored(found, budget), found), found.orientation)
+    stored = orient(_stored(found, budget), found.orientation)
+    pixels = _meaning(stored, found)
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise _contradiction(pixels)
-    return Image(pixels, "tiff", notes=(*found.notes, *left_out))
+    indices = stored.astype(np.uint8) if found.photometric == _PALETTE else None
+    return Image(pixels, "tiff", notes=(*found.notes, *left_out), indices=indices)
 
 
 def _directories(data: bytes, budget: Budget) -> tuple[TiffFile, list[tuple[int, int]], tuple[str, ...]]:

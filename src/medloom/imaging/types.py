@@ -62,7 +62,7 @@ class Header:
     """What a file says about itself: the geometry that `decode` returns, known without decoding.
 
     Args:
-        format: ``tiff``, ``png``, ``jpeg``, ``npy``, ``dicom`` or ``nifti``.
+        format: A name of ``medloom.registry.FORMATS``, such as ``tiff``.
         height: Rows, after the file's orientation is applied.
         width: Columns, after the file's orientation is applied.
         channels: Channels after palettes are expanded and CMYK is converted.
@@ -132,6 +132,8 @@ class Image:
         notes: What a careful reader should know, such as "palette expanded".
         window: Centre and width, in the values of ``pixels``, that the file suggests to show; not applied.
         table: How the file suggests to show ``pixels``, where it has a lookup table for it; not applied.
+        indices: Array (H, W, 1) of the palette's indices that ``pixels`` were expanded from; None where there is no
+            palette. Masks mean these, where their colours are only for the eye.
         reduction: How ``pixels`` are smaller than the picture, or None if they are the picture; only where `decode`
             was told ``at_least``.
         affine: Matrix (4, 4) of float64 that takes ``(column, row, slice, 1)`` to millimetres in the patient, RAS+, as
@@ -148,6 +150,7 @@ class Image:
     window: tuple[float, float] | None = None
     reduction: Reduction | None = None
     table: DisplayTable | None = None
+    indices: Pixels | None = None
     affine: Affine | None = None
     slices: int = 1
     directions: tuple[str, str] | None = None

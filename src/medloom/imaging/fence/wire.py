@@ -151,7 +151,7 @@ def _left(deadline: float) -> float | None:
 
 
 def image_header(image: Image) -> dict[str, Any]:
-    """Return everything about an image but the values of its pixels."""
+    """Return everything about an image but the values of its pixels and the indices of a palette, which masks have."""
     reduction = image.reduction
     return {
         "dtype": image.pixels.dtype.str,
