@@ -88,6 +88,10 @@ class VerifyError(MedloomError):
     """A bundle no longer gives the answers it was packaged with."""
 
 
+class NotFiniteError(MedloomError):
+    """The network answered with a number that is none."""
+
+
 class UserError(MedloomError):
     """What the user passed in was wrong."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from medloom.errors import UserError
+
 __all__ = ["KINDS", "LABELS", "LARGEST_VALUE", "Activation", "Kind", "Target"]
 
 LARGEST_VALUE = 65535
@@ -137,6 +139,23 @@ class Target:
         whole = all(type(value) is int and 0 <= value <= LARGEST_VALUE for value in self.values)
         if not whole or len(set(self.values)) != len(self.names) or len(self.values) != len(self.names):
             raise ValueError(f"expected a value of its own for each class, a whole number from 0 to {LARGEST_VALUE}")
+
+    def check_kind(self, wanted: str) -> None:
+        """Raise if a model of this target does not give what someone counts on.
+
+        Args:
+            wanted: A key of ``KINDS``.
+
+        Raises:
+            UserError: If it is none, or another one.
+        """
+        if wanted not in KINDS:
+            raise UserError(f"there is no kind {wanted!r}; expected one of {', '.join(KINDS)}")
+        if self.kind != wanted:
+            raise UserError(
+                f"the model predicts {self.kind}, {KINDS[self.kind].summary}; {wanted} was asked for, "
+                f"{KINDS[wanted].summary}"
+            )
 
     @property
     def outputs(self) -> int:

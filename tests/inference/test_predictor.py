@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medloom.errors import BundleError, DataError, DecodeError, InputError, MedloomError
+from medloom.errors import BundleError, DataError, DecodeError, InputError, MedloomError, NotFiniteError
 from medloom.imaging import Budget, Image
 from medloom.inference import MaskPoint
 
@@ -121,6 +121,55 @@ def test_a_batch_of_different_sizes_gives_what_single_images_give_in_one_call(ma
     assert predictor.runtime.batches == [3]
     for image, found in zip(images, batch, strict=True):
         np.testing.assert_array_equal(found.probabilities, predictor.predict(image).probabilities)
+
+
+def test_one_bad_image_does_not_lose_a_batch(make_predictor, tmp_path):
+    predictor = make_predictor()
+    good, nan = _with_square(40, 40), np.full((8, 8, 3), np.nan)
+    given = [good, b"no image", tmp_path / "none.png", nan, np.zeros((4, 4)), _npy(good)]
+    found = predictor.predict_batch(given)
+    assert [type(one) for one in found[1:5]] == [DecodeError, InputError, InputError, InputError]
+    assert predictor.runtime.batches == [2]
+    for one in (found[0], found[5]):
+        np.testing.assert_array_equal(one.probabilities, predictor.predict(good).probabilities)
+    for image, error in zip(given[1:5], found[1:5], strict=True):
+        with pytest.raises(type(error)) as raised:
+            predictor.predict(image)
+        assert str(raised.value) == str(error)
+
+
+def test_a_batch_raises_for_one_bad_image_where_it_is_asked_to(make_predictor):
+    with pytest.raises(DecodeError):
+        make_predictor().predict_batch([_with_square(40, 40), b"no image"], on_error="raise")
+
+
+def test_a_batch_of_nothing_but_bad_images_gives_their_errors(make_predictor):
+    predictor = make_predictor()
+    assert all(isinstance(one, DecodeError) for one in predictor.predict_batch([b"", b"no image"]))
+    assert predictor.runtime.batches == []
+
+
+def test_an_image_for_which_the_network_gives_no_number_does_not_lose_a_batch(make_predictor):
+    class Bright:
+        name = "bright"
+
+        def run(self, batch_nchw, table_nf=None):
+            largest = batch_nchw.max(axis=(1, 2, 3))
+            answer = np.where(largest > 1e30, np.nan, np.float32(0.5)).astype(np.float32)
+            return np.broadcast_to(answer[:, None, None, None], (len(batch_nchw), 1, *batch_nchw.shape[2:]))
+
+    predictor = make_predictor(Bright())
+    good, bad = np.ones((32, 32, 3), np.float32), np.full((32, 32, 3), 1e38, np.float32)
+    found = predictor.predict_batch([good, bad, good])
+    assert isinstance(found[1], NotFiniteError)
+    assert [one.area_px for one in (found[0], found[2])] == [32 * 32] * 2
+    with pytest.raises(NotFiniteError):
+        predictor.predict_batch([good, bad], on_error="raise")
+
+
+def test_metadata_of_a_batch_are_one_row_for_each_image(make_predictor):
+    with pytest.raises(InputError, match="1 rows of metadata for 2 images"):
+        make_predictor().predict_batch([_with_square(8, 8)] * 2, [{}])
 
 
 def test_an_empty_batch_gives_nothing(make_predictor):

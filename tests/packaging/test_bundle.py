@@ -212,8 +212,8 @@ def test_an_unknown_runtime_is_named(bundle_path):
     ("asked", "message"),
     [
         ({"threads": 0}, "threads is 0"),
-        ({"runtime": "openvino", "providers": ["CPUExecutionProvider"]}, "provider for openvino .*valid: .*CPU"),
-        ({"providers": ["CUDA"]}, "provider for onnx .*valid: .*CPUExecutionProvider"),
+        ({"runtime": "openvino", "providers": ["CPUExecutionProvider"]}, "no openvino provider .*valid: .*CPU"),
+        ({"providers": ["CUDA"]}, "no onnx provider .*valid: .*CPUExecutionProvider"),
     ],
 )
 def test_threads_and_providers_that_cannot_be_are_named(bundle_path, asked, message):

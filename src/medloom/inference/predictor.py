@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Generic, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 from medloom.data.metadata import TableEncoding
 from medloom.data.whole import read_whole
-from medloom.errors import BundleError, MedloomError
+from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError, UserError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
@@ -35,10 +36,20 @@ __all__ = ["Predictor"]
 
 Floats32 = NDArray[np.float32]
 
+P = TypeVar("P", bound=Prediction, default=Prediction, covariant=True)
+"""What is predicted for an image."""
+
+V = TypeVar("V", bound=VolumeAnswer, default=VolumeAnswer, covariant=True)
+"""What is predicted for a volume."""
+
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(Generic[P, V]):
     """A runtime with everything around it: raw image in, prediction out; of a mask in the image's own geometry.
+
+    For type checkers it says what it predicts: ``medloom.load(bundle, kind="masks")`` is a
+    ``Predictor[MaskPrediction, VolumePrediction]``, other kinds give a ``Predictor[LabelPrediction,
+    LabelVolumePrediction]``; ``Predictor`` alone leaves it open.
 
     Args:
         runtime: What runs the network.
@@ -108,10 +119,10 @@ class Predictor:
         metadata: Metadata | None = None,
         content_type: str | None = None,
         page: int | None = None,
-    ) -> Prediction: ...
+    ) -> P: ...
 
     @overload
-    def predict(self, image: Volume, *, metadata: Metadata | None = None) -> VolumeAnswer: ...
+    def predict(self, image: Volume, *, metadata: Metadata | None = None) -> V: ...
 
     @overload
     def predict(
@@ -122,7 +133,7 @@ class Predictor:
         content_type: str | None = None,
         page: int | None = None,
         series: int | str | None = None,
-    ) -> Prediction | VolumeAnswer: ...
+    ) -> P | V: ...
 
     def predict(
         self,
@@ -132,7 +143,7 @@ class Predictor:
         content_type: str | None = None,
         page: int | None = None,
         series: int | str | None = None,
-    ) -> Prediction | VolumeAnswer:
+    ) -> P | V:
         """Predict one image or one volume.
 
         The path of a volume is that of a NIfTI file, of an enhanced DICOM file, or of a folder or zip that is one DICOM
@@ -162,23 +173,72 @@ class Predictor:
                 large = replace(self, budget=self._file_budget)
                 return large.predict(image, metadata=metadata, content_type=content_type, page=page)
         if isinstance(image, Volume):
-            return predict_volume(self, image, metadata)
+            return cast(V, predict_volume(self, image, metadata))  # its answers are those of the target, as P is
         return self.answer([self.prepare(image, metadata=metadata, content_type=content_type, page=page)])[0]
 
-    def predict_batch(self, images: Sequence[Input], metadata: Sequence[Metadata] = ()) -> list[Prediction]:
+    @overload
+    def predict_batch(
+        self, images: Sequence[Input], metadata: Sequence[Metadata] = (), *, on_error: Literal["raise"]
+    ) -> list[P]: ...
+
+    @overload
+    def predict_batch(
+        self, images: Sequence[Input], metadata: Sequence[Metadata] = (), *, on_error: Literal["return"] = "return"
+    ) -> list[P | MedloomError]: ...
+
+    def predict_batch(
+        self,
+        images: Sequence[Input],
+        metadata: Sequence[Metadata] = (),
+        *,
+        on_error: Literal["raise", "return"] = "return",
+    ) -> list[P] | list[P | MedloomError]:
         """Predict several images, which may differ in size, in one call of the network for each view.
 
+        One image that cannot be predicted does not lose the others: its error stands in its place.
+
         Args:
-            images: As for ``predict``.
+            images: As for ``predict``; no volumes.
             metadata: Values by column, one for each image; empty where nothing is known of any.
+            on_error: ``return`` puts the error in the place of the prediction; ``raise`` raises the first one.
+
+        Returns:
+            For each image in order its prediction, or the ``DecodeError``, ``InputError`` or other ``MedloomError``
+            that ``predict`` would have raised for it.
 
         Raises:
-            DecodeError: If the bytes of one are not an acceptable image.
-            InputError: If one is sound but not what this model takes, or so for the metadata.
+            InputError: If there are metadata, but not one row for each image.
+            BundleError: If the model cannot be run at all.
+
+        Example:
+            >>> for name, found in zip(names, predictor.predict_batch(names)):  # doctest: +SKIP
+            ...     print(name, found if isinstance(found, Exception) else found.plain())
         """
         rows = metadata or [{}] * len(images)
-        pairs = zip(images, rows, strict=True)
-        return self.answer([self.prepare(image, metadata=row) for image, row in pairs])
+        if len(rows) != len(images):
+            raise InputError(f"{len(rows)} rows of metadata for {len(images)} images; expected one for each, or none")
+        prepared = [self._prepared(image, row) for image, row in zip(images, rows, strict=True)]
+        errors = [one for one in prepared if isinstance(one, UserError)]
+        if errors and on_error == "raise":
+            raise errors[0]
+        sound = [one for one in prepared if isinstance(one, Prepared)]
+        if on_error == "raise":
+            return self.answer(sound)
+        found = iter(self._answered(sound))
+        return [next(found) if isinstance(one, Prepared) else one for one in prepared]
+
+    def _prepared(self, image: Input, metadata: Metadata) -> Prepared | UserError:
+        try:
+            return self.prepare(image, metadata=metadata)
+        except UserError as error:
+            return error
+
+    def _answered(self, prepared: Sequence[Prepared]) -> Sequence[P | MedloomError]:
+        """Answer; one by one if the answer to one is not finite, so that the others have theirs."""
+        try:
+            return self.answer(prepared)
+        except NotFiniteError as error:
+            return [error] if len(prepared) == 1 else [self._answered([one])[0] for one in prepared]
 
     def prepare(
         self,
@@ -199,7 +259,7 @@ class Predictor:
         given = self.preprocess.to_input(as_image(image), self.channels)
         return Prepared(self.preprocess(given), given, table_nf, gaps)
 
-    def answer(self, prepared: Sequence[Prepared]) -> list[Prediction]:
+    def answer(self, prepared: Sequence[Prepared]) -> list[P]:
         """Predict several prepared images in one call of the network for each view."""
         if not prepared:
             return []
@@ -229,23 +289,27 @@ class Predictor:
 
         Raises:
             BundleError: If the network answers with another shape: it is not the one of this bundle.
-            MedloomError: If one of them is not finite.
+            NotFiniteError: If one of them is not finite.
         """
         mean = self._answers.mean(self._seen(batch_nchw, table_nf))
         if not np.isfinite(mean).all():
-            raise MedloomError("the network gave a probability that is not finite; the model is damaged")
+            raise NotFiniteError(
+                "the network gave a probability that is not finite: the model is damaged, or the image holds values "
+                "far beyond those that it learned from"
+            )
         return mean
 
-    def finish(self, answer: Floats32, prepared: Prepared) -> Prediction:
+    def finish(self, answer: Floats32, prepared: Prepared) -> P:
         """Make the prediction out of what ``run`` gave for one image.
 
         Args:
             answer: ``(K, h, w)`` or ``(K,)`` float32.
             prepared: The image it belongs to.
         """
-        return self._answers.finish(answer, prepared, target=self.target, point=self.point, preprocess=self.preprocess)
+        made = self._answers.finish(answer, prepared, target=self.target, point=self.point, preprocess=self.preprocess)
+        return cast(P, made)  # the target, by which the answers are chosen, says what P is
 
-    def at(self, point: Point) -> Predictor:
+    def at(self, point: Point) -> Predictor[P, V]:
         """Return the same predictor at another operating point."""
         return replace(self, point=point)
 

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, overload
 
 from medloom.errors import BundleError
 from medloom.files import TemporaryFolder, remove_abandoned, sha256_bytes, sha256_file
-from medloom.inference import Predictor, Runtime, build_runtime, needs_weights
+from medloom.inference import (
+    LabelPrediction,
+    LabelVolumePrediction,
+    MaskPrediction,
+    Predictor,
+    Runtime,
+    VolumePrediction,
+    build_runtime,
+    needs_weights,
+)
 from medloom.inference.runtimes import check_providers, check_threads
 from medloom.packaging.archive import extract
 from medloom.packaging.manifest import Manifest
@@ -122,9 +131,43 @@ def read_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, manifest, temporary)
 
 
+@overload
 def load(
     path: str | Path,
     *,
+    kind: Literal["masks"],
+    runtime: str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+) -> Predictor[MaskPrediction, VolumePrediction]: ...
+
+
+@overload
+def load(
+    path: str | Path,
+    *,
+    kind: Literal["binary", "multi-class", "multi-label", "regression"],
+    runtime: str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+) -> Predictor[LabelPrediction, LabelVolumePrediction]: ...
+
+
+@overload
+def load(
+    path: str | Path,
+    *,
+    kind: str | None = None,
+    runtime: str | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+) -> Predictor: ...
+
+
+def load(
+    path: str | Path,
+    *,
+    kind: str | None = None,
     runtime: str | None = None,
     threads: int | None = None,
     providers: Sequence[str] | None = None,
@@ -133,6 +176,8 @@ def load(
 
     Args:
         path: A ``model.tar.gz``, or the folder that it was extracted to.
+        kind: What it must predict: ``masks``, ``binary``, ``multi-class``, ``multi-label`` or ``regression``. With it,
+            type checkers know what predictions hold; None takes any bundle.
         runtime: ``onnx``, ``openvino`` or ``torch``; the bundle's own choice by default.
         threads: Threads of one call; all cores that this process may use by default. Of ``torch``, of the whole
             process.
@@ -142,12 +187,19 @@ def load(
 
     Raises:
         BundleError: If the bundle is damaged, tampered with or of another format.
-        UserError: If there is no such runtime, or it cannot take threads or providers; before the model is loaded.
+        UserError: If it predicts something else than ``kind``, there is no such runtime, or it cannot take threads or
+            providers; before the model is loaded.
+
+    Example:
+        >>> medloom.load("model.tar.gz", kind="masks").predict(pixels).mask.shape  # doctest: +SKIP
+        (256, 256)
     """
     check_threads(threads)
     if runtime is not None:
         check_providers(runtime, providers)
     with read_bundle(path) as bundle:
+        if kind is not None:
+            bundle.manifest.target.check_kind(kind)
         return bundle.predictor(runtime=runtime, threads=threads, providers=providers)
 
 

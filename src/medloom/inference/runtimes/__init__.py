@@ -122,7 +122,7 @@ def check_providers(name: str, providers: Sequence[str] | None) -> None:
         raise UserError(f"providers is the text {providers!r}; expected a list, such as [{providers!r}]")
     valid = loader.available()
     for provider in providers:
-        check_name(f"provider for {name} on this machine", provider, valid)
+        check_name(f"{name} provider", provider, valid)
     if not 1 <= len(set(providers)) == len(providers) <= loader.most_providers:
         most = f"at most {loader.most_providers}" if loader.most_providers > 1 else "one"
         raise UserError(f"providers is {list(providers)!r}; expected {most} of {', '.join(valid)}, none of them twice")
