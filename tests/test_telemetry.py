@@ -48,6 +48,11 @@ CALLS: dict[str, tuple[str, ...]] = {
     "verify": (BUNDLE,),
     "predict": (BUNDLE, "images", "-o", "out", "--skip", "*_mask*"),
     "serve": (BUNDLE, "--port", "0"),
+    "runs list": (),
+    "runs show": ("tiny",),
+    "runs delete": ("alone", "--yes"),
+    "cache list": (),
+    "cache prune": ("--yes",),
 }
 
 CODES = {"data get": 2, "inspect": 3}

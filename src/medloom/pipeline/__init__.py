@@ -15,6 +15,7 @@ on another machine. torch is imported by the stages that train and export, when 
         checkpoints/        last, previous and best
         metrics.jsonl       one line an epoch
         training.json       facts of the training, and progress/ with its pictures
+        baselines.csv       what cheap models that were trained beside it say of the validation and test samples
         model.onnx          the best weights as a graph that gives probabilities
         evaluation/         cases.csv, summary.json, gallery/; in validation/ the same of validation alone
         test_openings.json  each time that the test set was opened, and by which model

@@ -14,6 +14,7 @@ RUNS = Path("runs")
 
 OF_A_RUN = (
     "*.html",
+    "baselines.csv",
     "catalogue.csv",
     "checkpoints",
     "data_report",
@@ -29,6 +30,7 @@ OF_A_RUN = (
     "recipe.yaml",
     "run.json",
     "table.json",
+    "test_openings.json",
     "trained_on.csv",
     "training.json",
 )
