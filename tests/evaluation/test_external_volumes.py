@@ -14,6 +14,9 @@ from monai.metrics import compute_hausdorff_distance
 from medloom.cli.main import main
 from medloom.errors import DataError, UserError
 from medloom.evaluation.external import evaluate_masks
+from medloom.metrics import hausdorff95
+from support.segmentations import AFFINE as SEG_AFFINE
+from support.segmentations import make_labels, write_seg
 
 AFFINE = np.diag([0.8, 1.5, 3.0, 1.0])
 ORIENTATIONS = [
@@ -201,3 +204,63 @@ def test_the_command_measures_what_predict_writes(tmp_path, capsys, monkeypatch)
     assert main(["evaluate", *folders, "-o", str(tmp_path / "measured"), "--resamples", "0", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["test"]["metrics"]["dice_foreground"]["value"] == pytest.approx(_dice(truth, guess, 255))
+
+
+def _seg(path, labels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(write_seg(labels, **options))
+
+
+def _dices(cases):
+    return dict(zip(cases["class"], cases["dice"], strict=True))
+
+
+@pytest.mark.parametrize("seg_is", ["true", "predicted"])
+@pytest.mark.parametrize("orientation", [None, *ORIENTATIONS[1::9]])
+@pytest.mark.parametrize("keep_empty", [True, False])
+def test_a_dicom_segmentation_is_compared_with_nifti_where_its_frames_lie(tmp_path, seg_is, orientation, keep_empty):
+    labels, other = make_labels(0), make_labels(1)
+    other[0] = 5  # a slice that the segmentation leaves out
+    nifti_is = "predicted" if seg_is == "true" else "true"
+    _seg(tmp_path / seg_is / "case.dcm", labels, keep_empty=keep_empty)
+    _write(tmp_path / nifti_is / "case.nii.gz", other.T, SEG_AFFINE, orientation)
+    summary, cases = _measure(tmp_path)
+    expected = {f"class {value}": pytest.approx(_dice(labels, other, value)) for value in (1, 2, 5)}
+    assert _dices(cases) == expected
+    assert set(cases["hd95_unit"]) == {"mm"}
+    assert set(cases["pixels"]) == {labels.size}
+    assert len(summary["warnings"]) == 1
+
+
+def test_two_segmentations_meet_although_each_leaves_other_slices_out(tmp_path):
+    labels, other = make_labels(0), make_labels(1)
+    labels[5], other[1:3] = 0, 0
+    _seg(tmp_path / "true" / "a.dcm", labels)
+    _seg(tmp_path / "predicted" / "IM0", other, order=lambda n: range(n - 1, -1, -1))
+    (tmp_path / "predicted" / "IM0").rename(tmp_path / "predicted" / "a.dcm")
+    _, cases = _measure(tmp_path)
+    assert _dices(cases) == {f"class {value}": pytest.approx(_dice(labels, other, value)) for value in (1, 2, 5)}
+
+
+def test_a_segmentation_on_another_grid_is_refused(tmp_path):
+    labels = make_labels()
+    moved = SEG_AFFINE.copy()
+    moved[2, 3] += 1.25
+    _seg(tmp_path / "true" / "a.dcm", labels)
+    _write(tmp_path / "predicted" / "a.nii.gz", labels.T, moved)
+    _seg(tmp_path / "true" / "b.dcm", labels)
+    _write(tmp_path / "predicted" / "b.nii.gz", labels[:4].T, SEG_AFFINE)
+    with pytest.raises(DataError, match="2 masks") as caught:
+        _measure(tmp_path)
+    assert all("lies on another grid than its prediction" in problem for problem in caught.value.problems)
+    assert "Doe" not in str(caught.value)
+
+
+def test_a_segmentation_is_measured_in_mm(tmp_path):
+    labels, other = np.zeros((2, 9, 14, 12), np.uint8)
+    labels[2:7, 3:9, 3:8] = 1
+    other[3:8, 5:11, 2:8] = 1
+    _seg(tmp_path / "true" / "a.dcm", labels)
+    _seg(tmp_path / "predicted" / "a.dcm", other)
+    _, cases = _measure(tmp_path)
+    assert cases["hd95"].item() == pytest.approx(hausdorff95(labels, other, (2.5, 0.5, 0.75)))

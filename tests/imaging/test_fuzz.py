@@ -4,10 +4,12 @@ The child may take a gigabyte more than the parent; a signal, a hang or an excep
 """
 
 import gzip
+import io
 import multiprocessing
 import re
 import resource
 import traceback
+import zipfile
 import zlib
 
 import imagecodecs
@@ -18,9 +20,12 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from medloom.data.whole import read_whole
 from medloom.errors import DecodeError
 from medloom.imaging import Budget, decode, inspect
+from medloom.imaging.dicom_seg import read_segmentation
 from medloom.imaging.registry import FORMATS
+from support.segmentations import item, make_labels, write_seg
 from support.tiffs import tiff
 
 _SECONDS = 120
@@ -180,7 +185,7 @@ def mutant(data, rng):
     return change(data, rng)
 
 
-def attack(data, count, seed, answers):
+def attack(data, count, seed, answers, survives):
     """Decode mutants; send back what went wrong first, or how many were refused and decoded, and the growth."""
     try:
         statm = [int(pages) * resource.getpagesize() for pages in open("/proc/self/statm").read().split()]  # noqa: SIM115, PTH123
@@ -214,10 +219,31 @@ def survives(hostile, page):
     return True
 
 
-def run(data, count, seed):
+def survives_whole(hostile, page):
+    """The same for a mutant that is read as a volume."""
+    try:
+        volume = read_whole(hostile)
+    except DecodeError:
+        return False
+    assert volume is None or volume.voxels.nbytes <= Budget().max_decoded_bytes
+    assert volume is None or (volume.voxels.ndim == 3 and np.isfinite(volume.affine).all())
+    return True
+
+
+def survives_segmentation(hostile, page):
+    """The same for a mutant that is read as a segmentation."""
+    try:
+        found = read_segmentation(hostile)
+    except DecodeError:
+        return False
+    assert found is None or (found.values.shape == found.grid.sides[::-1] and np.isfinite(found.grid.affine).all())
+    return True
+
+
+def run(data, count, seed, survives=survives):
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=attack, args=(data, count, seed, sender))
+    child = context.Process(target=attack, args=(data, count, seed, sender, survives))
     child.start()
     sender.close()
     try:
@@ -248,3 +274,46 @@ def test_thousands_of_mutants_decode_or_are_refused(files, kind):
     refused, decoded = run(files[kind], 1000, 100 + KINDS.index(kind))
     assert refused > 100
     assert refused + decoded == 1000
+
+
+PLACED = {"ImageOrientationPatient": list("100010"), "PixelSpacing": ["1", "1"]}
+
+
+@pytest.fixture(scope="module")
+def volumes(write_dicom, make_pixels):
+    """Good volumes, each with what reads it."""
+    positions = [item(PlanePositionSequence=[item(ImagePositionPatient=["0", "0", str(at)])]) for at in range(3)]
+    frames = {"NumberOfFrames": "3", "PerFrameFunctionalGroupsSequence": positions}
+    enhanced = write_dicom(make_pixels((3, 20, 24), "uint16"), **frames, **PLACED)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for at in range(3):
+            plane = make_pixels((20, 24), "uint16")
+            opened.writestr(f"IM{at}", write_dicom(plane, ImagePositionPatient=["0", "0", str(at)], **PLACED))
+    volume = nibabel.Nifti1Image(make_pixels((6, 7, 8), "int16"), np.diag([1, 2, 3, 1]))
+    return {
+        "enhanced": (enhanced, survives_whole),
+        "zip": (archive.getvalue(), survives_whole),
+        "nifti": (gzip.compress(volume.to_bytes()), survives_whole),
+        "segmentation": (write_seg(make_labels()), survives_segmentation),
+        "label map": (write_seg(make_labels(), kind="LABELMAP"), survives_segmentation),
+    }
+
+
+VOLUMES = ["enhanced", "zip", "nifti", "segmentation", "label map"]
+
+
+@pytest.mark.parametrize("kind", VOLUMES)
+def test_hundreds_of_mutants_of_volumes_are_read_or_refused(volumes, kind):
+    data, survives = volumes[kind]
+    assert (read_segmentation if "enta" in kind or "map" in kind else read_whole)(data) is not None
+    run(data, 40, VOLUMES.index(kind), survives)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", VOLUMES)
+def test_thousands_of_mutants_of_volumes_are_read_or_refused(volumes, kind):
+    data, survives = volumes[kind]
+    refused, read = run(data, 1000, 100 + VOLUMES.index(kind), survives)
+    assert refused > 100
+    assert refused + read == 1000

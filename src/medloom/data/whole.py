@@ -75,7 +75,10 @@ def read_whole(
     if series is not None:
         raise DecodeError("unsupported", "a series can be chosen in a zip of DICOM files; the input is another")
     check_declared(content_type, sniff(data))
-    return read_volume(data, budget=budget) or read_frames(data, budget=budget)
+    try:
+        return read_volume(data, budget=budget) or read_frames(data, budget=budget)
+    except DataError as error:  # such as of frames that cannot be decoded; it names slices by their numbers
+        raise DecodeError("corrupt", "; ".join((error.summary, *error.problems[:_MOST_LISTED]))) from error
 
 
 def _zipped(data: bytes, series: str | None, budget: Budget) -> Volume:

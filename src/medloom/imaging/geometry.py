@@ -92,6 +92,19 @@ class Match:
         Returns:
             (H, W, ...) of the plane, C-contiguous; every value is one of ``voxels``.
         """
+        return np.ascontiguousarray(voxels[self._places()])
+
+    def put(self, plane: NDArray[Any], voxels: NDArray[Any]) -> None:
+        """Write a plane to where ``cut`` takes it from.
+
+        Args:
+            plane: (H, W, ...).
+            voxels: (D, H, W, ...) of the other grid; changed.
+        """
+        voxels[self._places()] = plane
+
+    def _places(self) -> tuple[NDArray[np.int64] | int, NDArray[np.int64] | int, NDArray[np.int64] | int]:
+        """Slice, row and column in the other grid of each pixel."""
         height, width = self.size
         rows = np.arange(height) * self.rows[1]
         columns = np.arange(width) * self.columns[1]
@@ -99,7 +112,7 @@ class Match:
         places[self.rows[0]] = (self.start[self.rows[0]] + rows)[:, None]
         places[self.columns[0]] = (self.start[self.columns[0]] + columns)[None, :]
         column, row, number = places
-        return np.ascontiguousarray(voxels[number, row, column])
+        return number, row, column
 
 
 def axis_codes(affine: NDArray[Any]) -> tuple[str, str, str]:

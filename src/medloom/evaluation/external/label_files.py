@@ -10,16 +10,20 @@ from numpy.typing import NDArray
 
 from medloom.data.checks import UnfitError, value_plane
 from medloom.imaging import FILE_BUDGET, Image, Volume, decode, inspect, read_frames, read_volume, sniff
+from medloom.imaging.dicom_seg import read_segmentation
 from medloom.imaging.geometry import Grid
-from medloom.imaging.grids import brought_to, known_grid, known_spacing
+from medloom.imaging.grids import brought_to, known_grid, known_spacing, painted_on, reaching
 from medloom.imaging.npy import read_array
 
-__all__ = ["LARGEST", "LabelMap", "on_grid_of", "read_labels"]
+__all__ = ["LARGEST", "LabelMap", "on_one_grid", "read_labels"]
 
 LARGEST = 65535
 """Largest value of a class."""
 
 _MOST_CHANNELS = 4
+_SEGMENTATION_BUDGET = replace(FILE_BUDGET, max_frames=20_000)
+"""With a frame for each slice of each segment."""
+
 _SHOWN_DIGITS = 4
 
 Values = NDArray[np.uint16]
@@ -34,11 +38,13 @@ class LabelMap:
         grid: Where the voxels lie in the patient; None where the file does not say.
         spacing_mm: Distance of neighbours along the axes of ``values``; None where it is not known. That of slices is
             1 for an image.
+        partial: Whether there is background beyond its slices, as in a segmentation without empty ones.
     """
 
     values: Values
     grid: Grid | None = None
     spacing_mm: tuple[float, float, float] | None = None
+    partial: bool = False
 
     @property
     def used(self) -> tuple[Values, tuple[float, ...] | None]:
@@ -63,13 +69,17 @@ def read_labels(data: bytes) -> LabelMap:
     """Read a file of class values.
 
     Args:
-        data: NIfTI, PNG, TIFF with one page or several, DICOM, or NPY with the axes (row, column) or
-            (slice, row, column).
+        data: NIfTI, DICOM segmentation, PNG, TIFF with one page or several, DICOM image, or NPY with the axes
+            (row, column) or (slice, row, column).
 
     Raises:
         DecodeError: If it is no such file.
         UnfitError: If it holds colours, fractions, or numbers that are no values of classes.
     """
+    segmentation = read_segmentation(data, budget=_SEGMENTATION_BUDGET)
+    if segmentation is not None:
+        grid = segmentation.grid
+        return LabelMap(segmentation.values, grid, grid.spacing_mm[::-1], partial=True)
     volume = read_volume(data, budget=FILE_BUDGET) or read_frames(data, budget=FILE_BUDGET)
     if volume is not None:
         return _of_volume(volume)
@@ -83,22 +93,37 @@ def read_labels(data: bytes) -> LabelMap:
     return LabelMap(values, images[0].grid, _image_spacing(images[0])) if pages == 1 else LabelMap(values)
 
 
-def on_grid_of(predicted: LabelMap, truth: LabelMap) -> LabelMap:
-    """Return predicted classes in the order of the true ones: voxels are moved by their place in the patient.
+def on_one_grid(truth: LabelMap, predicted: LabelMap) -> tuple[LabelMap, LabelMap]:
+    """Return true and predicted classes in one order: voxels are moved by their place in the patient.
+
+    That is the order of the truth, unless only the prediction is whole.
 
     Raises:
-        UnfitError: If they lie on another grid, naming both, or if one of two volumes does not say where it lies.
+        UnfitError: If they lie on different grids, naming both, or if one of two volumes does not say where it lies.
     """
     if predicted.grid is None or truth.grid is None:
-        return _as_stored(predicted, truth)
-    moved = brought_to(predicted.values, predicted.grid, truth.grid)
+        return truth, _as_stored(predicted, truth)
+    if not truth.partial and not predicted.partial:
+        return truth, _moved(predicted, truth.grid, truth, predicted)
+    grid = predicted.grid if truth.partial and not predicted.partial else truth.grid
+    if truth.partial and predicted.partial:
+        grid = reaching(truth.grid, predicted.grid)
+    return _moved(truth, grid, truth, predicted), _moved(predicted, grid, truth, predicted)
+
+
+def _moved(labels: LabelMap, onto: Grid, truth: LabelMap, predicted: LabelMap) -> LabelMap:
+    if labels.grid is None:
+        raise ValueError("labels without a place were moved")
+    move = painted_on if labels.partial else brought_to
+    moved = move(labels.values, labels.grid, onto)
     if moved is None:
         raise UnfitError(
             "grid",
             f"it lies on another grid than its prediction: {truth}; its prediction {predicted}. Resample one of them "
             "to the other first, labels by the nearest voxel",
         )
-    return LabelMap(moved, truth.grid, truth.spacing_mm)
+    known = truth.spacing_mm is not None and predicted.spacing_mm is not None
+    return LabelMap(moved, onto, onto.spacing_mm[::-1] if known else None)
 
 
 def _as_stored(predicted: LabelMap, truth: LabelMap) -> LabelMap:

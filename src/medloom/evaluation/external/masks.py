@@ -13,7 +13,7 @@ from medloom.data.checks import FILE_ERRORS, UnfitError, explain
 from medloom.data.layouts.base import list_images
 from medloom.errors import DataError, UserError
 from medloom.evaluation.driver import write_measured
-from medloom.evaluation.external.label_files import LabelMap, on_grid_of, read_labels
+from medloom.evaluation.external.label_files import LabelMap, on_one_grid, read_labels
 from medloom.evaluation.external.scores import NO_PATIENTS
 from medloom.evaluation.external.values import Meaning, as_classes, meaning_of, values_in
 from medloom.evaluation.family import Choice, Facts
@@ -67,7 +67,7 @@ def evaluate_masks(
     names.
 
     Args:
-        labels: Folder or zip with the true masks: NIfTI, PNG, TIFF, DICOM or NPY.
+        labels: Folder or zip with the true masks: NIfTI, DICOM SEG, PNG, TIFF, DICOM or NPY.
         predictions: Folder or zip with the predicted masks.
         folder: Where to write.
         classes: Names of the classes, the background first, or ``NAME=VALUE`` with the value in the masks.
@@ -188,7 +188,7 @@ def _try(source: Source, name: str, problems: list[str]) -> LabelMap | None:
 
 def _check_fit(pair: _Pair, truth: LabelMap, predicted: LabelMap, problems: list[str]) -> None:
     try:
-        on_grid_of(predicted, truth)
+        on_one_grid(truth, predicted)
     except UnfitError as error:
         problems.append(f"{pair.truth}: {error}")
 
@@ -197,8 +197,7 @@ def _cases(
     pairs: Sequence[_Pair], true: Source, guessed: Source, meaning: Meaning, progress: Progress | None
 ) -> Iterator[Case]:
     for done, pair in enumerate(pairs, start=1):
-        truth = read_labels(true.read(pair.truth))
-        predicted = on_grid_of(read_labels(guessed.read(pair.predicted)), truth)
+        truth, predicted = on_one_grid(read_labels(true.read(pair.truth)), read_labels(guessed.read(pair.predicted)))
         values, spacing_mm = predicted.used
         yield Case(
             sample_id=f"{pair.patient}-{done:03d}",
