@@ -99,13 +99,20 @@ def test_without_a_table_the_columns_are_named_that_count_as_blank(with_metadata
 
 
 def test_categories_that_training_never_saw_are_said(with_metadata, images, tmp_path, capsys):
-    (tmp_path / "people.csv").write_text("image,age,sex\n001,30,male\n002,30,diverse\n")
+    (tmp_path / "people.csv").write_text("image,age,sex\n001,50,male\n002,500,diverse\n")
     command = ["predict", str(with_metadata), str(images), "-o", str(tmp_path / "out"), "--json"]
     assert main([*command, "--metadata", str(tmp_path / "people.csv")]) == 0
     captured = capsys.readouterr()
-    assert "metadata column sex holds a category that training never saw, for 1 of 2 images" in captured.err
+    assert "metadata sex: a category that training never saw, for 1 of 2 images" in captured.err
     found = [result["metadata"] for result in json.loads(captured.out)["results"]]
-    assert found == [{"missing": [], "unknown": []}, {"missing": [], "unknown": ["sex"]}]
+    assert [(one["missing"], one["unknown"], one["outside"]) for one in found] == [([], [], []), ([], ["sex"], ["age"])]
+    first, second = _rows(tmp_path / "out")
+    assert (first["warnings"], first["error"]) == ("", "")
+    assert second["warnings"].startswith("metadata age: outside what training saw")
+    assert main([*command, "--strict", "--metadata", str(tmp_path / "people.csv")]) == 3
+    first, second = _rows(tmp_path / "out")
+    assert (first["error"], second["probability_malignant"]) == ("", "")
+    assert second["error"].startswith("unlike the training data: metadata age: outside")
 
 
 def test_a_value_that_is_no_number_is_an_error_of_its_image_alone(with_metadata, images, tmp_path, capsys):

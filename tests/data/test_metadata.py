@@ -91,3 +91,60 @@ def test_a_column_of_names_is_not_taken_for_categories():
 
 def test_without_columns_there_are_no_numbers():
     assert TableEncoding.fit([{}]).encode([{}, {}]).shape == (2, 0)
+
+
+AGES = TableEncoding.fit([{"age": str(age), "sex": sex} for age, sex in ((18, "male"), (60, "female"), (90, "male"))],
+                         numeric=("age",), categorical=("sex",))  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", [AGES, TableEncoding.from_plain(json.loads(json.dumps(AGES.plain())))])
+@pytest.mark.parametrize(
+    ("row", "foreign"),
+    [
+        ({"age": "18", "sex": "male"}, []),
+        ({"age": "92.5", "sex": "MALE "}, []),
+        ({"age": "-5"}, ["age"]),
+        ({"age": "0"}, ["age"]),
+        ({"age": "5500", "sex": "m"}, ["age", "sex"]),
+        ({"age": "", "sex": ""}, []),
+    ],
+)
+def test_what_training_never_saw_is_named_without_its_value(encoding, row, foreign):
+    found = encoding.foreign(row)
+    assert list(found) == foreign
+    says = {"age": "outside what training saw (18 to 90)", "sex": "a category that training never saw"}
+    assert found == {name: says[name] for name in foreign}
+
+
+def test_a_range_never_crosses_zero_and_a_column_without_values_saw_none():
+    grown = TableEncoding.fit([{"age": "0"}, {"age": "100"}], numeric=("age",))
+    assert [list(grown.foreign({"age": text})) for text in ("-1", "104", "106")] == [["age"], [], ["age"]]
+    below = TableEncoding.fit([{"t": "-100"}, {"t": "0"}], numeric=("t",))
+    assert [list(below.foreign({"t": text})) for text in ("1", "-104", "-106")] == [["t"], [], ["t"]]
+    assert TableEncoding.fit([{"age": ""}], numeric=("age",)).foreign({"age": "40"})
+
+
+def test_encodings_of_older_bundles_say_no_range_and_nothing_of_it():
+    plain = AGES.plain()
+    plain["numeric"][0].pop("range")
+    assert TableEncoding.from_plain(plain).foreign({"age": "5500"}) == {}
+
+
+@pytest.mark.parametrize("value", [[1, 2], [5, 4, 3, 2, 1], [0, 1, 2, 3, float("nan")], "abc"])
+def test_a_damaged_range_is_refused(value):
+    plain = AGES.plain()
+    plain["numeric"][0]["range"] = value
+    with pytest.raises(BundleError):
+        TableEncoding.from_plain(plain)
+
+
+def test_case_and_blanks_of_a_category_are_folded_where_it_is_unambiguous():
+    rows = [{"site": word} for word in ("Upper  Limb", "upper limb", "upper limb", "Head")]
+    encoding = TableEncoding.fit(rows, categorical=("site",))
+    assert encoding.categorical[0].categories == ("Head", "upper limb")
+    same = encoding.encode([{"site": word} for word in ("Upper Limb", "UPPER\tLIMB", "upper limb")])
+    assert (same == same[0]).all()
+    assert (same[0][1], same.sum()) == (1.0, 3.0)
+    two = TableEncoding.from_plain({"numeric": [], "categorical": [{"column": "site", "categories": ["A", "a"]}]})
+    assert two.encode([{"site": "a"}])[0].tolist() == [0, 1, 0, 0]
+    assert list(two.foreign({"site": " A "})) == []

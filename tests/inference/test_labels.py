@@ -1,6 +1,7 @@
 """Labels of whole images: scores against direct computations, decisions by their thresholds, metadata as encoded."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -213,3 +214,22 @@ def test_bytes_that_are_no_image_and_wrong_channels_are_refused(make_labels):
         make_labels().predict(b"no image")
     with pytest.raises(InputError, match="3 channels; this model takes 1: grey"):
         make_labels().predict(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_metadata_unlike_those_of_the_training_are_answered_with_warnings_and_refused_when_strict(make_labels, table):
+    predictor = make_labels(tables=(table,))
+    usual = predictor.predict(_pixels(), metadata={"age": 50, "sex": "Male"})
+    assert (usual.warnings, "warnings" in usual.plain()) == ((), False)
+    foreign = {"age": 5500, "sex": "m"}
+    found = predictor.predict(_pixels(), metadata=foreign)
+    expected = (
+        "metadata age: outside what training saw (40 to 60)",
+        "metadata sex: a category that training never saw",
+    )
+    assert found.warnings == expected
+    assert found.plain()["warnings"] == list(expected)
+    assert found.plain()["metadata"] == {"missing": [], "unknown": ["sex"], "outside": ["age"]}
+    strict = replace(predictor, strict=True)
+    assert strict.predict(_pixels(), metadata={"age": 50, "sex": "Male"}).scores == usual.scores
+    with pytest.raises(InputError, match="unlike the training data: metadata age: outside"):
+        strict.predict(_pixels(), metadata=foreign)

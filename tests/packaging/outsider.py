@@ -175,9 +175,15 @@ def encode(tables, metadata, rule):
         for part in table["categorical"]:
             word, known = text(metadata.get(part["column"]), rule), part["categories"]
             at = len(known) + (word.lower() not in rule["blanks"])
-            at = known.index(word) if word in known else at
+            alike = [index for index, name in enumerate(known) if folded(name) == folded(word)]
+            at = known.index(word) if word in known else alike[0] if len(alike) == 1 else at
             row += [float(one == at) for one in range(len(known) + 2)]
     return np.array([row], np.float32)
+
+
+def folded(word):
+    """Return a word without differences in case and blanks."""
+    return " ".join(word.split()).casefold()
 
 
 def text(value, rule):

@@ -83,17 +83,21 @@ def test_slashes_may_be_escaped_and_pairs_of_surrogates_are_text(client):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "missing", "unknown"),
+    ("metadata", "missing", "unknown", "outside"),
     [
-        ({}, ["age", "sex"], []),
-        ({"age": 61, "sex": " male "}, [], []),
-        ({"age": "NaN", "sex": "other"}, ["age"], ["sex"]),
-        ({"sex": None, "age": 0}, ["sex"], []),
+        ({}, ["age", "sex"], [], []),
+        ({"age": 60.5, "sex": " Male "}, [], [], []),
+        ({"age": "NaN", "sex": "other"}, ["age"], ["sex"], []),
+        ({"sex": None, "age": 0}, ["sex"], [], ["age"]),
     ],
 )
-def test_the_answer_names_metadata_that_were_missing_or_never_seen_in_training(client, metadata, missing, unknown):
+def test_the_answer_names_metadata_that_were_missing_or_never_seen_in_training(
+    client, metadata, missing, unknown, outside
+):
     answer = _post(client, _asked(metadata=metadata)).json()
-    assert answer["metadata"] == {"missing": missing, "unknown": unknown}
+    assert answer["metadata"] == {"missing": missing, "unknown": unknown, "outside": outside}
+    said = [text.partition(":")[0] for text in answer.get("warnings", [])]
+    assert said == [f"metadata {name}" for name in (*outside, *unknown)]
 
 
 def test_the_answer_to_an_image_alone_says_that_all_metadata_were_missing(client):
@@ -170,7 +174,7 @@ def test_the_root_lists_what_the_model_takes_and_answers(client, segmenter):
     assert found["target"] == {"kind": "binary", "names": ["benign", "malignant"]}
     assert found["channels"] == ["grey"]
     assert found["metadata"] == [
-        {"column": "age", "type": "number"},
+        {"column": "age", "type": "number", "range": [40.0, 60.0]},
         {"column": "sex", "type": "category", "categories": ["female", "male"]},
     ]
     assert found["views"] == 1

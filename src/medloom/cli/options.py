@@ -21,6 +21,7 @@ __all__ = [
     "RunOption",
     "RunsOption",
     "SetOption",
+    "StrictOption",
     "WorkersOption",
     "YesOption",
 ]
@@ -61,6 +62,10 @@ JobsOption = Annotated[
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be asked of the back end as JSON, and do nothing.")
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse images and metadata unlike those of the training, instead of warning."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

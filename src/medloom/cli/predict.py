@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medloom.cli.display import progress
-from medloom.cli.options import JsonOption
+from medloom.cli.options import JsonOption, StrictOption
 from medloom.cli.output import ExitCode, print_result, warn
 from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.errors import DataError, UserError
@@ -55,6 +55,7 @@ def command(
     runtime: RuntimeOption = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
     providers: ProvidersOption = None,
+    strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment or classify files, folders and zips with a bundle.
@@ -67,6 +68,9 @@ def command(
     probability of each class and the decision. Some take metadata with the image: --metadata names a CSV with a row
     for each image, called as its file with or without folder and extension.
 
+    An image or metadata unlike those of the training are answered with a warning, in the table as well, and with
+    --strict refused.
+
     A bad file is reported and the rest go on; the exit code is then 3.
     """
     from medloom.imaging import FILE_BUDGET
@@ -78,7 +82,8 @@ def command(
         raise UserError("--series takes every slice and --page takes one page; give one of them")
     with read_bundle(bundle) as opened:
         manifest = opened.manifest
-        predictor = replace(opened.predictor(runtime=runtime, threads=threads, providers=providers), budget=FILE_BUDGET)
+        predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
+        predictor = replace(predictor, budget=FILE_BUDGET, strict=strict)
     page = manifest.input.page if page is None else page
     with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
         if not images:

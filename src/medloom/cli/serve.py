@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from medloom.cli.options import StrictOption
 from medloom.cli.output import say, warn
 from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.extras import require
@@ -30,6 +31,7 @@ def command(
         int | None, typer.Option("--threads", min=1, help="Threads of one prediction; default: all cores.")
     ] = None,
     providers: ProvidersOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Answer HTTP requests with a bundle.
 
@@ -50,6 +52,7 @@ def command(
     with read_bundle(bundle) as opened:
         manifest = opened.manifest
         predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
+        predictor = replace(predictor, strict=strict)
     if manifest.phantom:
         warn("this model learned from phantoms; it must not be used on people")
     if host not in _LOCAL:

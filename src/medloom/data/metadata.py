@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -18,6 +19,10 @@ __all__ = ["TableEncoding", "as_number", "is_blank"]
 BLANKS = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
 """Words that stand for nothing, in lower case."""
 
+_MARGIN = 0.05
+"""How far beyond the training rows, in shares of their range, a number may lie before it is said to be foreign."""
+
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_CATEGORIES = 100
 _MISSING, _UNKNOWN = "missing", "unknown"
 _FORM: Final = "NFC"
@@ -45,12 +50,34 @@ class _Numeric:
     column: str
     mean: float
     std: float
+    range: tuple[float, ...] | None = None
+    """Least value, quartiles and greatest value of the training rows; empty where there was none, and None in bundles
+    of format 2, which do not say."""
+
+    def saw(self, value: float) -> bool:
+        """Whether a value is one that training may have seen: in its range, with a margin that never crosses zero."""
+        if not self.range:
+            return self.range is None
+        low, high = self.range[0], self.range[-1]
+        margin = _MARGIN * (high - low)
+        least = max(low - margin, 0.0) if low >= 0 else low - margin
+        return least <= value <= (min(high + margin, 0.0) if high <= 0 else high + margin)
 
 
 @dataclass(frozen=True)
 class _Categorical:
     column: str
     categories: tuple[str, ...]
+
+    def place(self, word: str) -> int:
+        """Return the index of the category that a word means: the one written so, or the only one but for its case and
+        blanks. One behind the last for a blank, and one more for a word that training never saw."""
+        if word in self.categories:
+            return self.categories.index(word)
+        alike = [index for index, name in enumerate(self.categories) if _folded(name) == _folded(word)]
+        if len(alike) == 1:
+            return alike[0]
+        return len(self.categories) + (0 if is_blank(word) else 1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +86,8 @@ class TableEncoding:
 
     A numeric column becomes two numbers: the value minus the training mean in units of the training deviation (0 for a
     blank), and 1 for a blank. A categorical column becomes one number for each category of the training rows, one for
-    a blank and one for a category that training never saw; exactly one of them is 1.
+    a blank and one for a category that training never saw; exactly one of them is 1. A word that differs from one
+    category alone in case or blanks is that category.
 
     Args:
         numeric: Numeric columns with their training statistics.
@@ -131,10 +159,29 @@ class TableEncoding:
         encoded = [self._row(row) for row in rows]
         return np.array(encoded, np.float32).reshape(len(encoded), len(self.names))
 
+    def foreign(self, row: Mapping[str, str]) -> dict[str, str]:
+        """Return what training never saw, by column, without the value: a number outside its range or a category.
+
+        Args:
+            row: Words by column, as for ``encode``.
+        """
+        found = {}
+        for part in self.numeric:
+            number = _number(row, part.column)
+            if number is not None and not part.saw(number):
+                seen = f"{part.range[0]:g} to {part.range[-1]:g}" if part.range else "none"
+                found[part.column] = f"outside what training saw ({seen})"
+        for table in self.categorical:
+            if table.place(_cell(row, table.column)) > len(table.categories):
+                found[table.column] = "a category that training never saw"
+        return found
+
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types, for the bundle."""
         return {
-            "numeric": [vars(part) for part in self.numeric],
+            "numeric": [
+                {**vars(part), "range": None if part.range is None else list(part.range)} for part in self.numeric
+            ],
             "categorical": [{"column": part.column, "categories": list(part.categories)} for part in self.categorical],
         }
 
@@ -147,7 +194,8 @@ class TableEncoding:
         """
         try:
             numeric = tuple(
-                _Numeric(_word(part["column"]), float(part["mean"]), float(part["std"])) for part in value["numeric"]
+                _Numeric(_word(part["column"]), float(part["mean"]), float(part["std"]), _range(part.get("range")))
+                for part in value["numeric"]
             )
             categorical = tuple(
                 _Categorical(_word(part["column"]), tuple(_word(word) for word in part["categories"]))
@@ -162,7 +210,7 @@ class TableEncoding:
     @staticmethod
     def constants() -> dict[str, Any]:
         """Return what the encoding does that no bundle says otherwise, as plain JSON types; see ``docs/bundle.md``."""
-        return {"blanks": sorted(BLANKS), "unicode": _FORM, "dtype": "float64"}
+        return {"blanks": sorted(BLANKS), "unicode": _FORM, "fold": "case and blanks", "dtype": "float64"}
 
     def _row(self, row: Mapping[str, str]) -> list[float]:
         values: list[float] = []
@@ -170,10 +218,7 @@ class TableEncoding:
             number = _number(row, part.column)
             values += [0.0, 1.0] if number is None else [(number - part.mean) / part.std, 0.0]
         for table in self.categorical:
-            word = _cell(row, table.column)
-            place = len(table.categories) if is_blank(word) else len(table.categories) + 1
-            if word in table.categories:
-                place = table.categories.index(word)
+            place = table.place(_cell(row, table.column))
             values += [float(index == place) for index in range(len(table.categories) + 2)]
         return values
 
@@ -184,13 +229,18 @@ def _fit_numeric(column: str, rows: Sequence[Mapping[str, str]]) -> _Numeric:
     except InputError as error:
         raise DataError(str(error)) from error
     if not found:
-        return _Numeric(column, 0.0, 1.0)
+        return _Numeric(column, 0.0, 1.0, ())
     spread = float(np.std(found))
-    return _Numeric(column, float(np.mean(found)), spread if spread > 1e-12 * max(1.0, max(map(abs, found))) else 1.0)
+    spread = spread if spread > 1e-12 * max(1.0, max(map(abs, found))) else 1.0
+    return _Numeric(column, float(np.mean(found)), spread, tuple(map(float, np.quantile(found, _QUARTERS))))
 
 
 def _fit_categorical(column: str, rows: Sequence[Mapping[str, str]]) -> _Categorical:
-    words = sorted({word for row in rows if not is_blank(word := _cell(row, column))})
+    counts = Counter(word for row in rows if not is_blank(word := _cell(row, column)))
+    spelt: dict[str, list[str]] = {}
+    for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
+        spelt.setdefault(_folded(word), []).append(word)
+    words = sorted(same[0] for same in spelt.values())  # the most frequent spelling
     if len(words) > _MOST_CATEGORIES:
         raise DataError(
             f"metadata column {column} has {len(words)} categories, and at most {_MOST_CATEGORIES} are taken: it looks "
@@ -211,6 +261,20 @@ def _number(row: Mapping[str, str], column: str) -> float | None:
     if value is None:
         raise InputError(f"metadata {column}: expected a number, or nothing where it is not known")
     return value
+
+
+def _folded(word: str) -> str:
+    """Return a word without differences in case and blanks."""
+    return " ".join(word.split()).casefold()
+
+
+def _range(value: Sequence[float] | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    found = tuple(map(float, value))
+    if len(found) not in (0, len(_QUARTERS)) or list(found) != sorted(found) or not all(map(math.isfinite, found)):
+        raise ValueError("expected no numbers, or five in order")
+    return found
 
 
 def _word(value: object) -> str:

@@ -27,14 +27,18 @@ class MetadataGaps:
     Args:
         missing: Columns that were left out or blank.
         unknown: Columns with a category that no member of the model saw in training.
+        outside: Columns with a number outside what any member of the model saw in training.
+        said: A sentence for each column in ``unknown`` or ``outside``; no value is repeated.
     """
 
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, list[str]]:
         """Return plain JSON types."""
-        return {"missing": list(self.missing), "unknown": list(self.unknown)}
+        return {"missing": list(self.missing), "unknown": list(self.unknown), "outside": list(self.outside)}
 
 
 def encode(tables: Tables, metadata: Sequence[Metadata]) -> Floats32 | None:
@@ -64,10 +68,16 @@ def gaps_of(tables: Tables, metadata: Metadata) -> MetadataGaps | None:
         return None
     words = {name: clean(text) for name, text in _row(metadata, tables[0].columns).items()}
     missing = tuple(name for name, word in words.items() if is_blank(word))
-    parts = [part for table in tables for part in table.categorical]
-    seen = {part.column for part in parts if words[part.column] in part.categories}
-    columns = dict.fromkeys(part.column for part in parts)
-    return MetadataGaps(missing, tuple(name for name in columns if name not in seen and name not in missing))
+    foreign = [table.foreign(words) for table in tables]
+    # What one member of the model saw is known to it.
+    shared = {name: text for name, text in foreign[0].items() if all(name in one for one in foreign)}
+    numeric = {part.column for part in tables[0].numeric}
+    return MetadataGaps(
+        missing,
+        tuple(name for name in shared if name not in numeric),
+        tuple(name for name in shared if name in numeric),
+        tuple(f"metadata {name}: {text}" for name, text in shared.items()),
+    )
 
 
 def _row(metadata: Metadata, columns: Sequence[str]) -> dict[str, str]:

@@ -63,6 +63,7 @@ class Predictor(Generic[P, V]):
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
         volume_decoder: The same for volumes.
+        strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP
@@ -81,6 +82,7 @@ class Predictor(Generic[P, V]):
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
     volume_decoder: VolumeDecoder = read_whole
+    strict: bool = False
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -165,7 +167,7 @@ class Predictor(Generic[P, V]):
             DecodeError: If the bytes are not an acceptable image.
             DataError: If the files of a folder are not one whole series.
             InputError: If there is no such file, pixels are NaN or infinite, the image is not what this model takes,
-                or so for the metadata.
+                or so for the metadata; where the predictor is ``strict`` also if one is unlike those of the training.
         """
         if isinstance(image, (str, Path)):
             image = read_path(image, page=page, series=series, budget=self._file_budget)
@@ -257,7 +259,10 @@ class Predictor(Generic[P, V]):
         if isinstance(image, bytes):
             image = self.decoder(image, content_type=content_type, page=page, budget=budget, at_least=self.at_least)
         given = self.preprocess.to_input(as_image(image), self.channels)
-        return Prepared(self.preprocess(given), given, table_nf, gaps)
+        warnings = () if gaps is None else gaps.said
+        if self.strict and warnings:
+            raise InputError(f"unlike the training data: {'; '.join(warnings)}")
+        return Prepared(self.preprocess(given), given, table_nf, gaps, warnings)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[P]:
         """Predict several prepared images in one call of the network for each view."""

@@ -58,12 +58,14 @@ class Prepared:
         image: The image as decoded.
         table_nf: ``(1, F)`` float32 encoded metadata; None if the model takes none.
         gaps: What the metadata left open; None if the model takes none.
+        warnings: How the image or its metadata are unlike those of the training, a sentence each.
     """
 
     network_input: Floats32
     image: Image
     table_nf: Floats32 | None = None
     gaps: MetadataGaps | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, overload
@@ -139,6 +139,7 @@ def load(
     runtime: str | None = None,
     threads: int | None = None,
     providers: Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Predictor[MaskPrediction, VolumePrediction]: ...
 
 
@@ -150,6 +151,7 @@ def load(
     runtime: str | None = None,
     threads: int | None = None,
     providers: Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Predictor[LabelPrediction, LabelVolumePrediction]: ...
 
 
@@ -161,6 +163,7 @@ def load(
     runtime: str | None = None,
     threads: int | None = None,
     providers: Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Predictor: ...
 
 
@@ -171,6 +174,7 @@ def load(
     runtime: str | None = None,
     threads: int | None = None,
     providers: Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Predictor:
     """Load a bundle and return its ``Predictor``; nothing stays unpacked.
 
@@ -184,6 +188,7 @@ def load(
         providers: What the runtime computes with, in order of preference: execution providers of ``onnx``, such as
             ``["CPUExecutionProvider"]``, one device of ``openvino`` or of ``torch``, such as ``["GPU"]`` or
             ``["cuda:1"]``. The processor by default; on others last digits differ.
+        strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``.
 
     Raises:
         BundleError: If the bundle is damaged, tampered with or of another format.
@@ -200,7 +205,7 @@ def load(
     with read_bundle(path) as bundle:
         if kind is not None:
             bundle.manifest.target.check_kind(kind)
-        return bundle.predictor(runtime=runtime, threads=threads, providers=providers)
+        return replace(bundle.predictor(runtime=runtime, threads=threads, providers=providers), strict=strict)
 
 
 def _checked(folder: Path) -> Manifest:

@@ -40,7 +40,13 @@ def _columns(tables: Sequence[TableEncoding]) -> list[dict[str, Any]]:
     """Metadata columns; the categories are those that any member of the model saw in training."""
     if not tables:
         return []
-    numbers = [{"column": part.column, "type": "number"} for part in tables[0].numeric]
+    ranges: dict[str, list[float]] = {part.column: [] for part in tables[0].numeric}
+    for number in (part for table in tables for part in table.numeric):
+        ranges[number.column] += number.range or ()
+    numbers = [
+        {"column": name, "type": "number", **({"range": [min(seen), max(seen)]} if seen else {})}
+        for name, seen in ranges.items()
+    ]
     words: dict[str, set[str]] = {part.column: set() for part in tables[0].categorical}
     for part in (part for table in tables for part in table.categorical):
         words.setdefault(part.column, set()).update(part.categories)

@@ -85,6 +85,7 @@ class LabelPrediction(Kinded):
         gaps: What the metadata left open; None if the model takes none.
         probabilities: ``(K,)`` float32 as the network gave them.
         says: Gives the JSON of these labels without what is said of metadata.
+        warnings: How the image or its metadata are unlike those of the training, a sentence each.
     """
 
     names: tuple[str, ...]
@@ -95,6 +96,7 @@ class LabelPrediction(Kinded):
     probabilities: Floats32 = field(compare=False)
     says: Callable[[LabelPrediction], dict[str, Any]] = field(compare=False, repr=False)
     forms: ClassVar[tuple[str, ...]] = (JSON,)
+    warnings: tuple[str, ...] = ()
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -104,10 +106,12 @@ class LabelPrediction(Kinded):
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types.
 
-        Of a model that takes metadata they say as well which columns were ``missing`` (left out or blank) and which
-        had a category ``unknown`` to it.
+        Of a model that takes metadata they say as well which columns were ``missing`` (left out or blank), which had a
+        category ``unknown`` to it and which a number ``outside`` what training saw. ``warnings`` are there where an
+        image or its metadata are unlike those of the training.
         """
-        return {**self.says(self), **({} if self.gaps is None else {"metadata": self.gaps.plain()})}
+        metadata = {} if self.gaps is None else {"metadata": self.gaps.plain()}
+        return {**self.says(self), **metadata, **({"warnings": list(self.warnings)} if self.warnings else {})}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON.
@@ -240,7 +244,8 @@ class LabelAnswers:
         chosen = LabelPoint.of(point)
         scores = tuple(self.scores([float(score) for score in answer]))
         decision = self.decide(target.names, scores, chosen.thresholds)
-        return LabelPrediction(target.names, scores, decision, chosen, prepared.gaps, answer, self.says)
+        gaps, warnings = prepared.gaps, prepared.warnings
+        return LabelPrediction(target.names, scores, decision, chosen, gaps, answer, self.says, warnings)
 
     def gather(
         self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point

@@ -36,6 +36,7 @@ class VolumePrediction(Kinded):
         probability: Largest foreground probability of any voxel, before small regions are erased.
         probabilities: The same for each foreground class.
         voxel_ml: Volume of a voxel in millilitres, or None if the file does not say how large its voxels are.
+        warnings: How slices are unlike the images of the training, a sentence each.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class VolumePrediction(Kinded):
     probabilities: NDArray[np.float64]
     voxel_ml: float | None = None
     forms: ClassVar[tuple[str, ...]] = (JSON, NIFTI, GZIP)
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -88,6 +90,7 @@ class VolumePrediction(Kinded):
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     def encode(self, form: str = JSON, **more: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,7 @@ class MaskPrediction(Kinded):
         mask: ``(H, W)`` uint8 class index, 0 = background; ``value_mask`` has the values of the training masks.
         point: What turned probabilities into the mask.
         pixel_mm2: Area of a pixel, or None if the image does not say how large its pixels are.
+        warnings: How the image is unlike those of the training, a sentence each.
     """
 
     target: Target
@@ -100,6 +102,7 @@ class MaskPrediction(Kinded):
     point: MaskPoint
     pixel_mm2: float | None = None
     forms: ClassVar[tuple[str, ...]] = (JSON, PNG, NPY)
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -145,6 +148,7 @@ class MaskPrediction(Kinded):
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     def _class(self, name: str, found: ClassFigures) -> dict[str, Any]:
@@ -272,6 +276,7 @@ class MaskAnswers:
             mask=to_mask(kept, chosen.threshold),
             point=chosen,
             pixel_mm2=None if spacing is None else spacing[0] * spacing[1],
+            warnings=prepared.warnings,
         )
 
     def gather(self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point) -> VolumePrediction:
@@ -279,10 +284,12 @@ class MaskAnswers:
         mask = np.empty(volume.voxels.shape, np.uint8)
         counts = np.zeros((len(mask), len(target.names)), np.int64)
         largest, probabilities = 0.0, np.zeros(len(target.foreground))
+        warnings: Counter[str] = Counter()
         for number, prediction in enumerate(map(MaskPrediction.of, slices)):
             mask[number] = prediction.mask
             counts[number] = count_classes(prediction.mask, target)
             largest = max(largest, prediction.probability)
+            warnings.update(prediction.warnings)
             probabilities = np.maximum(probabilities, class_probabilities(prediction.probabilities))
         return VolumePrediction(
             target=target,
@@ -293,6 +300,7 @@ class MaskAnswers:
             probability=largest,
             probabilities=probabilities,
             voxel_ml=voxel_ml(volume),
+            warnings=tuple(f"{text}, in {count} of {len(mask)} slices" for text, count in warnings.items()),
         )
 
 

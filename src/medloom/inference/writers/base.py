@@ -15,8 +15,9 @@ from medloom.inference.inputs import Entry
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.targets import Target
+from medloom.wording import counted
 
-__all__ = ["TABLE", "FileResult", "Given", "Summary", "Writer", "unknown_categories", "write_rows"]
+__all__ = ["TABLE", "FileResult", "Given", "Summary", "Writer", "foreign_inputs", "write_rows"]
 
 TABLE = "predictions.csv"
 """Name of the table in the output folder."""
@@ -41,8 +42,8 @@ class FileResult(Protocol):
         ...
 
     @property
-    def unknown(self) -> tuple[str, ...]:
-        """Metadata columns with a category that training never saw."""
+    def warnings(self) -> Sequence[str]:
+        """How the image or its metadata are unlike those of the training, a sentence each."""
         ...
 
     def plain(self) -> dict[str, Any]:
@@ -81,13 +82,10 @@ class Writer(Protocol):
         ...
 
 
-def unknown_categories(results: Sequence[FileResult]) -> tuple[str, ...]:
-    """Say which metadata columns held categories that training never saw."""
-    counts = Counter(name for result in results for name in result.unknown)
-    return tuple(
-        f"metadata column {name} holds a category that training never saw, for {count} of {len(results)} images"
-        for name, count in counts.items()
-    )
+def foreign_inputs(results: Sequence[FileResult]) -> tuple[str, ...]:
+    """Say how inputs were unlike those of the training, and how many."""
+    counts = Counter(text for result in results for text in result.warnings)
+    return tuple(f"{text}, for {count} of {counted(len(results), 'image')}" for text, count in counts.items())
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

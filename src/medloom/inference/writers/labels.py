@@ -16,7 +16,7 @@ from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.inference.volumes import slices_of
-from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, unknown_categories, write_rows
+from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, foreign_inputs, write_rows
 from medloom.targets import Target
 
 __all__ = ["LabelResult", "LabelWriter"]
@@ -51,10 +51,9 @@ class LabelResult:
         return () if self.prediction is None else self.prediction.decision
 
     @property
-    def unknown(self) -> tuple[str, ...]:
-        """Metadata columns with a category that training never saw."""
-        gaps = None if self.prediction is None else self.prediction.gaps
-        return () if gaps is None else gaps.unknown
+    def warnings(self) -> Sequence[str]:
+        """How the image or its metadata are unlike those of the training; empty if there is an error."""
+        return () if self.prediction is None else self.prediction.warnings
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types, a prediction with the keys of a server's answer."""
@@ -67,7 +66,7 @@ class LabelWriter:
     """Writes ``predictions.csv``.
 
     Its columns are ``file``, ``page``, one for each class, label or target, ``decision`` (labels that are on are joined
-    by ``;``) and ``error``.
+    by ``;``), ``warnings`` where an image or its metadata are unlike those of the training, and ``error``.
 
     Args:
         score: What a score is called in the names of columns, such as ``probability``.
@@ -85,7 +84,7 @@ class LabelWriter:
         """Return how often each class or label was decided."""
         decided = dict(sorted(Counter(name for result in results for name in result.found).items()))
         said = ", ".join(f"{count} {name}" for name, count in decided.items())
-        return Summary({"decisions": decided}, f": {said}" if said else "", unknown_categories(results))
+        return Summary({"decisions": decided}, f": {said}" if said else "", foreign_inputs(results))
 
     def _write(self, path: Path, target: Target, results: Sequence[LabelResult]) -> None:
         columns = {name: f"{self.score}_{name}" for name in target.names}
@@ -95,11 +94,12 @@ class LabelWriter:
                 "page": result.page,
                 **{columns[name]: score for name, score in result.scores.items()},
                 "decision": _JOINT.join(result.found),
+                "warnings": "; ".join(result.warnings),
                 "error": result.error,
             }
             for result in results
         )
-        write_rows(path, ["file", "page", *columns.values(), "decision", "error"], rows)
+        write_rows(path, ["file", "page", *columns.values(), "decision", "warnings", "error"], rows)
 
 
 def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:

@@ -24,7 +24,7 @@ from medloom.inference.pictures import overlay
 from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
 from medloom.inference.volumes import predict_volume
-from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, unknown_categories, write_rows
+from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, foreign_inputs, write_rows
 from medloom.targets import Target
 
 __all__ = ["MaskResult", "MaskWriter"]
@@ -47,6 +47,7 @@ class MaskResult:
         foreground: ``yes`` or ``no``; empty if there is an error.
         mask: The mask, relative to the output folder: PNG, or for a volume NIfTI in its own geometry.
         overlay: The image with the mask's outline, relative to the output folder; empty for a volume.
+        warnings: How the image is unlike those of the training, a sentence each.
         error: Why there is no prediction.
         by_class: The figures of each foreground class, by its name; empty if there is an error.
     """
@@ -60,6 +61,7 @@ class MaskResult:
     foreground: str = ""
     mask: str = ""
     overlay: str = ""
+    warnings: tuple[str, ...] = ()
     error: str = ""
     by_class: dict[str, ClassFigures] = field(default_factory=dict)
 
@@ -68,15 +70,11 @@ class MaskResult:
         """Whether there is foreground, as it is counted."""
         return (_FOREGROUND,) if self.area_px else ()
 
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """Nothing: masks are predicted without metadata."""
-        return ()
-
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
         return {
             **self._cells(),
+            "warnings": list(self.warnings),
             "by_class": {name: found.plain() | _sizes(found) for name, found in self.by_class.items()},
         }
 
@@ -85,7 +83,7 @@ class MaskResult:
         return {**self._cells(), **_class_cells(target, self.by_class)}
 
     def _cells(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _COLUMNS}
+        return {name: getattr(self, name) for name in _COLUMNS} | {"warnings": "; ".join(self.warnings)}
 
 
 _COLUMNS = tuple(one.name for one in fields(MaskResult) if one.name != "by_class")
@@ -117,7 +115,7 @@ class MaskWriter:
         """Return in how many images there is foreground."""
         found = sum(bool(result.found) for result in results)
         what = target.foreground[0] if len(target.foreground) == 1 else _FOREGROUND
-        return Summary({"with_foreground": found}, f", {found} with {what}", unknown_categories(results))
+        return Summary({"with_foreground": found}, f", {found} with {what}", foreign_inputs(results))
 
 
 def _predict_file(
@@ -148,6 +146,7 @@ def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str) -
         probability=round(found.probability, DIGITS),
         foreground=_yes_no(found.has_foreground),
         mask=mask,
+        warnings=found.warnings,
         by_class=found.by_class,
     )
 
@@ -164,6 +163,7 @@ def _write(prediction: MaskPrediction, prepared: Prepared, file: str, folder: Pa
         foreground=_yes_no(prediction.has_foreground),
         mask=mask,
         overlay=drawn,
+        warnings=prediction.warnings,
         by_class=prediction.by_class,
     )
 
