@@ -102,7 +102,11 @@ def command(
     resamples: _Resamples = 1000,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the best weights of a run on its test or validation patients, or with --labels any other model."""
+    """Measure the best weights of a run on its test or validation patients, or with --labels any other model.
+
+    Masks may be NIfTI, DICOM segmentations, PNG, TIFF, NPY or DICOM images, and of different formats on the two sides;
+    they belong together by name. Volumes are compared where their voxels lie in the patient, each as one case.
+    """
     if labels is None and predictions is None:
         _evaluate_run(run, runs, overrides, data, part, as_json=as_json)
         return

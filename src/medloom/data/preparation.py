@@ -24,6 +24,7 @@ from medloom.data.normalised import normalised_warnings
 from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
+from medloom.data.series import of_series
 from medloom.data.sources import Source
 from medloom.data.splits import SplitRule, kept_parts, read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
@@ -106,10 +107,10 @@ def prepare(
     """
     begun_s = time.perf_counter()
     _check_channels(recipe)
-    names = source.names()
+    chosen = of_series(source.names(), source.read, recipe.data.series)
     layout = build_layout(recipe)
-    listing = with_pages(layout.find(names, source.read), recipe.data.page, source, cache_dir)
-    entries = _entries(listing, layout, recipe.data.layout, len(names))
+    listing = with_pages(layout.find(chosen.names, source.read), recipe.data.page, source, cache_dir)
+    entries = _entries(listing, layout, recipe.data.layout, len(chosen.names))
     target = listing.target or recipe.predicts()
     truth = KINDS[target.kind]
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
@@ -121,7 +122,7 @@ def prepare(
     catalogue = divided.catalogue.drop(columns=["given_split", "published", "stratum", "kept"], errors="ignore")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
-        "phantom": PHANTOM_FILE in names,
+        "phantom": PHANTOM_FILE in chosen.names,
         "target": target.plain(),
         **division(catalogue, target, truth),
         "split": rule_facts(recipe),
@@ -134,7 +135,7 @@ def prepare(
     }
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
-    found = [*listing.notes, *concerns(entries, samples, given), *divided.warnings]
+    found = [*chosen.notes, *listing.notes, *concerns(entries, samples, given), *divided.warnings]
     found += [*truth.stored_warnings(catalogue, store, target), *_value_warnings(recipe, catalogue, store)]
     facts["warnings"] = [*found, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     seconds = time.perf_counter() - begun_s

@@ -19,7 +19,7 @@ from medloom.imaging.places import SAME_DIRECTION, Place, frame_places, placed
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "read_frames", "read_series", "why_no_volume"]
+__all__ = ["MOST_VOLUME_BYTES", "read_frames", "read_series", "series_uid", "why_no_volume"]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
@@ -89,6 +89,15 @@ def read_series(
     voxels, notes = _stacked(slices, most_bytes)
     notes += _rounding_note([item.place for item in slices])
     return Volume(voxels, spacing_mm, first.affine(step), "dicom", notes, first.spacing_mm)
+
+
+def series_uid(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> str:
+    """Return the SeriesInstanceUID of a DICOM image; empty where it says none.
+
+    Raises:
+        DecodeError: If it is no DICOM image, or over the budget.
+    """
+    return _opened(data, budget).file.data_set.text("SeriesInstanceUID")
 
 
 def why_no_volume(places: Sequence[Place]) -> str:

@@ -70,6 +70,9 @@ class DataConfig(Config):
     """Masks and channels are brought to the grid of their image by what NIfTI and DICOM files say about directions and
     positions, without changing a value. On another grid (a corner off by more than a tenth of a voxel): `refuse` them,
     or `resample` them to the image, linearly, masks by nearest neighbour."""
+    series: Annotated[str, Field(min_length=1)] | None = None
+    """Which DICOM series is taken of a folder that holds several: its index in the order of their UIDs, counted from 0
+    in each folder, or its UID. Empty: all files."""
     policy: Literal["fail", "quarantine"] = "fail"
     """`fail` stops at bad files after naming all of them; `quarantine` sets them aside and goes on."""
     quarantine_limit: Probability = 0.01
