@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 import medloom
 from medloom.cli.main import main
 from medloom.errors import BundleError
+from medloom.inference.runtimes import bounds
 from medloom.packaging import golden, verify
 from medloom.packaging.bundle import checksum_line
 from support.bundles import tiny_graph
@@ -77,7 +78,7 @@ def _allocating():
     return _graph(nodes, [_constant("shape", [10**6, 10**6])])
 
 
-def _endless():
+def _looping():
     def info(name, number, shape):
         return helper.make_tensor_value_info(name, number, shape)
 
@@ -89,6 +90,96 @@ def _endless():
     )
     loop = helper.make_node("Loop", ["times", "start", "image"], ["probabilities"], body=body)
     return _graph([loop], [_constant("times", 2**62), _constant("start", True, TensorProto.BOOL)])
+
+
+def _endless():
+    """Hours of products of matrices, none of them large."""
+    products = [helper.make_node("MatMul", [f"p{n}", "p0"], [f"p{n + 1}"]) for n in range(20_000)]
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Expand", ["mean", "shape"], ["p0"]),
+        *products,
+        helper.make_node("ReduceMean", [f"p{len(products)}"], ["last"], keepdims=0),
+        helper.make_node("Add", ["image", "last"], ["probabilities"]),
+    ]
+    return _graph(nodes, [_constant("shape", [1024, 1024])])
+
+
+def _growing(operator, inputs, *constants, **attributes):
+    """A graph in which one operator makes something far too large out of the image or of constants."""
+    nodes = [
+        helper.make_node(operator, inputs, ["much"], **attributes),
+        helper.make_node("ReduceMean", ["much"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["image", "mean"], ["probabilities"]),
+    ]
+    return _graph(nodes, constants)
+
+
+def _in_a_node(nodes, constant):
+    """The same constant, as a node gives it."""
+    return _graph([helper.make_node("Constant", [], ["n"], value=constant), *nodes])
+
+
+def _of_another_maker():
+    return _graph(
+        [helper.make_node("OpenAIAudioToText", ["image"], ["probabilities"], domain="com.microsoft.extensions")]
+    )
+
+
+def _with_a_function():
+    model = tiny_graph()
+    opset = [helper.make_opsetid("", 20)]
+    body = [helper.make_node("Identity", ["x"], ["y"])]
+    model.functions.append(helper.make_function("local", "F", ["x"], ["y"], body, opset))
+    return model.SerializeToString()
+
+
+def _with_too_many_nodes():
+    nodes = [helper.make_node("Relu", [f"a{n}"], [f"a{n + 1}"]) for n in range(60)]
+    return _graph([helper.make_node("Relu", ["image"], ["a0"]), *nodes])
+
+
+MANY = [10**6, 10**6]
+EXPANDED = [
+    helper.make_node("Expand", ["image", "n"], ["much"]),
+    helper.make_node("ReduceMean", ["much"], ["probabilities"], axes=[0]),
+]
+UNBOUNDED = {
+    "loops": (_looping(), "Loop"),
+    "expands": (_growing("Expand", ["image", "n"], _constant("n", [1, 3, *MANY])), "Expand to make more than"),
+    "expands to what a node says": (_in_a_node(EXPANDED, _constant("", [1, 3, *MANY])), "Expand"),
+    "tiles": (_growing("Tile", ["image", "n"], _constant("n", [1, 1, *MANY])), "Tile"),
+    "pads": (_growing("Pad", ["image", "n"], _constant("n", [0, 0, 10**9, 0, 0, 0, 0, 0])), "Pad"),
+    "is as large as a number": (_growing("ConstantOfShape", ["n"], _constant("n", [2**40])), "ConstantOfShape"),
+    "counts": (
+        _growing("Range", ["a", "n", "d"], _constant("a", 0), _constant("n", 10**12), _constant("d", 1)),
+        "Range",
+    ),
+    "is enlarged": (
+        _growing("Resize", ["image", "", "f"], _constant("f", [1, 1, 1e5, 1e5], TensorProto.FLOAT)),
+        "Resize",
+    ),
+    "is resized": (_growing("Resize", ["image", "", "", "n"], _constant("n", [1, 3, *MANY])), "Resize"),
+    "is padded by a convolution": (
+        _growing("Conv", ["image", "w"], helper.make_tensor("w", 1, [3, 3, 1, 1], [0.0] * 9), pads=[10**6] * 4),
+        "Conv",
+    ),
+    "answers at random": (_growing("RandomNormal", [], shape=MANY), "RandomNormal"),
+    "has an operator of another maker": (_of_another_maker(), "of com.microsoft.extensions"),
+    "has a function": (_with_a_function(), "functions of its own"),
+    "has too many nodes": (_with_too_many_nodes(), "more than 50 nodes"),
+}
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_load_refuses_a_graph_that_is_plainly_out_of_bounds_before_a_runtime_sees_it(name, folder, swap, monkeypatch):
+    graph, reason = UNBOUNDED[name]
+    swap("model.onnx", graph)
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)
+    monkeypatch.setattr(bounds, "_MOST_NODES", 50)
+    for runtime in ("onnx", "openvino"):
+        with pytest.raises(BundleError, match=f"the graph .*{reason}"):
+            medloom.load(folder, runtime=runtime)
 
 
 def _with_orders():
@@ -116,7 +207,7 @@ def test_a_golden_example_that_makes_no_sense_is_refused(name, swap, assert_refu
 
 
 GRAPHS = {
-    "allocates terabytes": (_allocating(), "model"),
+    "allocates terabytes": (_allocating(), "ConstantOfShape"),
     "has too many outputs": (tiny_graph(outputs=4).SerializeToString(), r"shape (1, 4, 32, 32); expected (1, 1, 32"),
     "answers one number": (_graph([helper.make_node("GlobalMaxPool", ["image"], ["probabilities"])]), "shape (1, 3, 1"),
     "wants another input": (_graph([helper.make_node("Relu", ["x"], ["probabilities"])], inputs=["x"]), "no graph"),

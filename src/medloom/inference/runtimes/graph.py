@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from medloom.errors import BundleError
+from medloom.inference.runtimes.bounds import check_bounds
+from medloom.inference.runtimes.protobuf import fields
 
 __all__ = ["available_threads", "read_graph"]
 
@@ -25,7 +26,6 @@ _MESSAGES: dict[str, dict[int, str]] = {
 }
 _EXTERNAL_DATA = 13
 _DATA_LOCATION = 14
-_SKIP = {1: 8, 5: 4}
 
 
 def available_threads() -> int:
@@ -37,7 +37,7 @@ def read_graph(path: Path) -> bytes:
     """Read an ONNX file that stands alone.
 
     External tensors would let a model read any file of the machine, so a graph with one is refused
-    before a runtime sees it; so is a symbolic link.
+    before a runtime sees it; so is a symbolic link, and what ``check_bounds`` finds.
 
     Args:
         path: The ``.onnx`` file.
@@ -46,17 +46,17 @@ def read_graph(path: Path) -> bytes:
         Its bytes.
 
     Raises:
-        BundleError: If it is missing, a link, not ONNX, or refers to other files.
+        BundleError: If it is missing, a link, not ONNX, refers to other files, or could run without end.
     """
     if path.is_symlink() or not path.is_file():
         raise BundleError(f"{path.name} is not a regular file; expected an ONNX model with its weights inside")
     data = path.read_bytes()
     try:
-        external = _has_external_data(memoryview(data), "Model", 0)
+        if _has_external_data(memoryview(data), "Model", 0):
+            raise BundleError(f"{path.name} keeps weights in other files; export it again with the weights inside")
+        check_bounds(memoryview(data))
     except (IndexError, ValueError) as error:
         raise BundleError(f"{path.name} is not a sound ONNX model ({error})") from error
-    if external:
-        raise BundleError(f"{path.name} keeps weights in other files; export it again with the weights inside")
     return data
 
 
@@ -64,44 +64,9 @@ def _has_external_data(data: memoryview, message: str, depth: int) -> bool:
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
     nested = _MESSAGES[message]
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if message == "Tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value)):
             return True
         if number in nested and isinstance(value, memoryview) and _has_external_data(value, nested[number], depth + 1):
             return True
     return False
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of one protobuf message; fixed-width numbers are given as 0.
-
-    Source: https://protobuf.dev/programming-guides/encoding/
-    """
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-            yield number, value
-        elif kind == 2:
-            length, at = _varint(data, at)
-            if at + length > len(data):
-                raise ValueError("truncated")
-            yield number, data[at : at + length]
-            at += length
-        elif kind in _SKIP:
-            at += _SKIP[kind]
-        else:
-            raise ValueError(f"unknown wire type {kind}")
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("number too long")
