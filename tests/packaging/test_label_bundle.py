@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib.util
+import inspect
 import io
 import json
 import sys
@@ -178,6 +179,33 @@ def _npy(pixels):
 
 
 IMAGE = _npy(np.full((20, 30), 120, np.uint8))
+
+
+TEXT_TYPES = ("application/json", "text/csv")
+
+
+def _call(function, *arguments, context):
+    """As sagemaker-inference calls: with the context where a function takes one more argument."""
+    more = len(inspect.signature(function).parameters) > len(arguments)
+    return function(*arguments, *([context] if more else []))
+
+
+def _ask_as_the_toolkit(entry, folder, body, kind, accept="application/json"):
+    """As sagemaker-inference does: bodies of a text type come as text, others as a bytearray, with a context."""
+    context = object()
+    given = bytes(body).decode() if kind in TEXT_TYPES else bytearray(body)
+    model = _call(entry.model_fn, str(folder), context=context)
+    data = _call(entry.input_fn, given, kind, context=context)
+    found = _call(entry.predict_fn, data, model, context=context)
+    return _call(entry.output_fn, found, accept, context=context)
+
+
+def test_the_four_functions_answer_as_sagemakers_toolkit_calls_them(entry, folder):
+    body = json.dumps({"image": base64.b64encode(IMAGE).decode(), "metadata": {"age": 70, "sex": "männlich"}}).encode()
+    for data, kind in ((IMAGE, "application/x-npy"), (body, "application/json")):
+        text, media_type = _ask_as_the_toolkit(entry, folder, data, kind)
+        assert media_type == "application/json"
+        assert json.loads(text) == _ask(entry, folder, data, kind)
 
 
 def _ask(entry, folder, body, kind, accept="application/json"):
