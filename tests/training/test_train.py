@@ -394,6 +394,36 @@ def test_two_processes_take_the_steps_of_one_also_when_continued(store, catalogu
 
 
 @pytest.mark.slow
+def test_two_processes_train_a_network_that_normalises_by_batches_as_one_does(store, catalogue, make_recipe, tmp_path):
+    plain = make_recipe(epochs=3, batch_size=6, averaging="ema").plain()  # 22 images: the last batch is no pair
+    plain["loss"]["args"] = {"batch": False}
+    plain["augment"]["noise"]["p"] = 0.0
+    plain["model"]["args"] |= {"dropout": 0.0, "norm": "batch"}
+    # Adam would turn rounding into steps of the biases before the normalisation, which have no effect on the loss.
+    plain["train"]["optimizer"] = {"name": "sgd", "lr": 0.02}
+    results, weights, heard = [], [], []
+    for devices in (1, 2):
+        plain["train"]["devices"] = devices
+        recipe, folder = make_recipe().model_validate(plain), tmp_path / str(devices)
+        train(recipe, catalogue, store, folder, events=Events([heard.append]))
+        results.append([[line["train_loss"], line["val_loss"]] for line in lines_of(folder)])
+        weights.append(load_best(folder, recipe).state_dict())
+    np.testing.assert_allclose(*results, rtol=0, atol=1e-4)
+    assert any("running_var" in name for name in weights[0])
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4)
+    assert not [event for event in heard if isinstance(event, Warned)]
+
+
+@pytest.mark.slow
+def test_several_processes_say_that_a_loss_over_the_batch_is_not_that_of_one(store, catalogue, make_recipe, tmp_path):
+    heard = []
+    train(make_recipe(epochs=1, devices=2), catalogue, store, tmp_path, events=Events([heard.append]))
+    (warned,) = [event.text for event in heard if isinstance(event, Warned)]
+    assert "the loss dice-ce is over the batch as a whole, and each of the 2 processes" in warned
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_named_from_several_processes_too(poisoned, catalogue, make_recipe, tmp_path):
     with pytest.raises(NonFiniteLossError) as caught:
         train(make_recipe(devices=2), catalogue, poisoned, tmp_path / "run")

@@ -11,9 +11,10 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch import nn
 from torch.optim import Optimizer
 
-from medloom.events import Listener
+from medloom.events import Listener, Warned
 from medloom.models import kinds as models
 from medloom.models.network import Network
 from medloom.recipe import Recipe
@@ -22,6 +23,7 @@ from medloom.registry import METRICS
 from medloom.signals import StopRequest
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.averaging import Averaging
+from medloom.training.batch_norm import share_statistics
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import TreeCheckpointIO
 from medloom.training.data import StoreData
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
 __all__ = ["Job", "build_data", "build_module", "fit"]
+
+_OVER_BATCHES = (
+    "train.devices: the loss {name} is over the batch as a whole, and each of the {devices} processes takes it over "
+    "its share, so they do not train as one would; with loss.args={{batch: false}} they do"
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
     network = model.build_network(recipe, data.samples.images.shape[1], data.samples.table.shape[1])
     truth = kind.fitted_truth(data.samples, data.train_rows)
     model.standardise(network, truth)
-    return TaskModule(
+    module = TaskModule(
         network,
         model.build_loss(recipe, truth),
         kind.task(recipe, len(data.validation_rows)),
@@ -123,6 +130,9 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
         precision=precision,
         compiled=compiled,
     )
+    if config.devices > 1:
+        share_statistics(network, module.part)
+    return module
 
 
 def _optimizer(config: TrainConfig, precision: Precision) -> Callable[[Network], Optimizer]:
@@ -174,6 +184,8 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     data = build_data(job, store)
     with quiet_lightning(), torch.random.fork_rng():
         module = build_module(job.recipe, data, job.precision, compiled=job.compiled)
+        if job.devices > 1 and _is_over_batches(module.loss):
+            listener(Warned(_OVER_BATCHES.format(name=job.recipe.loss.name, devices=job.devices)))
         keeper = Keeper(
             job.run_dir,
             job.identity,
@@ -188,6 +200,11 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
         )
         trainer = _trainer(job, keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
+
+
+def _is_over_batches(loss: nn.Module) -> bool:
+    """Whether a loss, or a part of it, is no mean over images; MONAI calls that ``batch``."""
+    return any(getattr(part, "batch", False) is True for part in loss.modules())
 
 
 def _trainer(job: Job, keeper: Keeper) -> Trainer:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from medloom.models.network import Network
 from medloom.training.averaging import Averaging
+from medloom.training.batch_norm import Part
 from medloom.training.batches import Batch, Rows
 from medloom.training.precision import Precision
 from medloom.training.ranks import sum_over_ranks
@@ -98,6 +99,7 @@ class TaskModule(LightningModule):
         self.clip = clip
         self.precision = precision
         self.step = 0
+        self.part = Part()
         self.metrics: dict[str, float] = {}
         self._make_optimizer = make_optimizer
         self._scores = task.begin(torch.device("cpu"))
@@ -137,6 +139,7 @@ class TaskModule(LightningModule):
         epoch = self.trainer.current_epoch
         self.step = epoch * self.steps_per_epoch + batch_idx
         self.network.set_epoch(epoch)
+        self.part.here, self.part.owned, self.part.whole = len(batch.picks), batch.owned, len(batch.rows)
         seed_device(self.device, step_seed(self.seed, self.step, self.global_rank))
         self.schedule.before_step(self.trainer.optimizers[0], self.step)
 
