@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from medloom.wording import few
+
 __all__ = [
     "BundleError",
     "DataError",
@@ -107,13 +109,27 @@ class DataError(UserError):
 
     Args:
         summary: One sentence.
-        problems: Every problem found in the pass, one line each.
+        problems: Every problem found in the pass, one line each. The message shows a few of each kind.
     """
 
     def __init__(self, summary: str, problems: Sequence[str] = ()) -> None:
         self.summary = summary
         self.problems = tuple(problems)
-        super().__init__("\n".join([summary, *(f"  - {problem}" for problem in self.problems)]))
+        self.listed_in: str | None = None
+        """Where all problems are listed, if more than a few are of a kind."""
+        super().__init__(summary, self.problems)
+
+    def __str__(self) -> str:
+        shown = few(self.problems)
+        lines = [self.summary, *(f"  - {problem}" for problem in shown)]
+        if self.left_out:
+            lines.append(f"  - and {self.left_out:,} more" + (f", see {self.listed_in}" if self.listed_in else ""))
+        return "\n".join(lines)
+
+    @property
+    def left_out(self) -> int:
+        """How many problems the message does not show."""
+        return len(self.problems) - len(few(self.problems))
 
 
 class DecodeError(UserError):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-__all__ = ["NOT_DEFINED", "counted", "metric_text", "nearest", "one_line", "size_text"]
+__all__ = ["NOT_DEFINED", "counted", "few", "metric_text", "nearest", "one_line", "size_text"]
 
 NOT_DEFINED = "not defined here"
 """What is said of a metric that the cases do not allow, such as a sensitivity without a positive case."""
+
+_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+"""What may differ between two lines that say the same."""
 
 _LENGTHS = ("px", "mm")
 
@@ -26,6 +31,29 @@ def counted(count: int, one: str, several: str = "") -> str:
         ('1 class', '1,200 images')
     """
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def few(lines: Sequence[str], most: int = 10) -> list[str]:
+    """Return at most so many lines of a kind, in their order.
+
+    Lines are of a kind if they say the same of different files, or give other numbers or names in quotes.
+
+    Args:
+        lines: Such as ``a.tif: truncated``.
+        most: Of each kind; of all kinds four times as many.
+
+    Example:
+        >>> few(["1.tif: cut", "2.tif: cut", "3.tif: no mask"], most=1)
+        ['1.tif: cut', '3.tif: no mask']
+    """
+    seen: Counter[str] = Counter()
+    shown: list[str] = []
+    for line in lines:
+        kind = _VARIES.sub("", line.partition(": ")[2] or line)
+        seen[kind] += 1
+        if seen[kind] <= most and len(shown) < 4 * most:
+            shown.append(line)
+    return shown
 
 
 def nearest(word: str, valid: Sequence[str]) -> str:

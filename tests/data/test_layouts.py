@@ -80,6 +80,15 @@ def test_of_two_patterns_that_fit_the_one_that_says_more_wins(image, mask):
     assert (item.images, item.mask) == ((names[0],), names[1])
 
 
+def test_a_patient_alone_names_the_one_image_of_each_patient():
+    layout = ImageMask("images/{patient}.png", "masks/{patient}.png", ("grey",), "refuse")
+    names = [f"set/{kind}/{patient}.png" for kind in ("images", "masks") for patient in ("b", "a")]
+    listing = layout.find(names)
+    assert [(item.patient, item.sample) for item in listing.items] == [("a", "a"), ("b", "b")]
+    assert [item.mask for item in listing.items] == ["set/masks/a.png", "set/masks/b.png"]
+    assert listing.notes == ()
+
+
 def test_a_name_that_comes_twice_in_a_pattern_must_match_the_same():
     layout = ImageMask("{patient}/{patient}_{sample}.png", "{patient}/{patient}_{sample}_m.png", ("grey",), "refuse")
     listing = layout.find(["a/a_1.png", "a/a_1_m.png", "a/b_2.png"])

@@ -11,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from medloom.errors import UserError
+from medloom.serving.server import listen
+
 # Predictions wait inside the runtime until the test writes a line; each says when it has begun.
 SERVER = """
 import sys, threading
@@ -164,3 +167,8 @@ def test_an_endless_body_in_chunks_is_cut_off(server):
             pass
     assert sent < 128
     assert _request(port, "GET", "/ping")[0] == 200
+
+
+def test_a_port_in_use_says_how_to_take_a_free_one():
+    with listen(port=0) as first, pytest.raises(UserError, match="--port 0 for a free one"):
+        listen(port=first.getsockname()[1])

@@ -12,11 +12,11 @@ import typer
 from medloom.cli.display import progress
 from medloom.cli.options import JsonOption
 from medloom.cli.output import ExitCode, print_result, warn
-from medloom.wording import counted
+from medloom.wording import counted, few
 
 __all__ = ["command"]
 
-_SHOWN = 20
+_SHOWN = 10
 
 
 def command(
@@ -39,11 +39,17 @@ def command(
     with progress("deidentify") as update:
         outcomes = deidentify_files(source, output, allow_burned_in=allow_burned_in, progress=update)
     bad = [outcome for outcome in outcomes if outcome.reason]
-    for outcome in bad[:_SHOWN]:
-        warn(f"file {outcome.number}: {outcome.reason}")
+    reasons = [f"file {outcome.number}: {outcome.reason}" for outcome in bad]
+    shown = few(reasons)
+    for text in shown:
+        warn(text)
+    if len(shown) < len(reasons):
+        warn(f"and {len(reasons) - len(shown):,} more; --json lists all of them")
     unseen = [outcome.number for outcome in outcomes if outcome.unseen]
     if unseen:
-        numbers = ", ".join(map(str, unseen[:_SHOWN])) + (" …" if len(unseen) > _SHOWN else "")
+        numbers = ", ".join(map(str, unseen[:_SHOWN])) + (
+            f" and {len(unseen) - _SHOWN:,} more; --json lists all of them" if len(unseen) > _SHOWN else ""
+        )
         warn(f"exported though their pixels cannot be decoded, so nothing looked for text in them: files {numbers}")
     value = {
         "files": len(outcomes),

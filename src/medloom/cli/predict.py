@@ -14,6 +14,7 @@ from medloom.cli.options import JsonOption, StrictOption
 from medloom.cli.output import ExitCode, print_result, warn
 from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.errors import DataError, UserError
+from medloom.wording import few
 
 if TYPE_CHECKING:
     from medloom.inference import Predictor
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from medloom.inference.writers import FileResult, Summary
 
 __all__ = ["command"]
-
-_SHOWN_ERRORS = 20
 
 
 def command(
@@ -117,9 +116,12 @@ def _report(results: Sequence[FileResult], found: Summary, output: Path, *, phan
     from medloom.inference.writers import TABLE
 
     bad = [result for result in results if result.error]
-    for text in (*(f"{result.file}: {result.error}" for result in bad[:_SHOWN_ERRORS]), *found.warnings):
-        warn(text)
     table = output / TABLE
+    errors = [f"{result.file}: {result.error}" for result in bad]
+    shown = few(errors)
+    more = [f"and {len(errors) - len(shown):,} more, see {table}"] if len(shown) < len(errors) else []
+    for text in (*shown, *more, *found.warnings):
+        warn(text)
     value = {
         "images": len(results),
         **found.counts,

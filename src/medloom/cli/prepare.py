@@ -41,6 +41,7 @@ def command(
         with pipeline.started_run(
             recipe, name, runs=runs, settings=overrides or (), images=data, command="prepare", events=events
         ) as (run, images):
+            pipeline.check_recipe(run, trains=False, events=events)
             facts = pipeline.prepare(run, images, workers=workers, events=events).facts
     page = run.folder / "data_report.html"
     text = f"{prepared_text(facts)}\n\nLook at {page}\nNext:\n  medloom train {run.folder}"

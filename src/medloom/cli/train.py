@@ -27,7 +27,9 @@ def command(
     """
     with pipeline.opened_run(run, runs, overrides or (), command="train") as opened, Display() as display:
         require("torch", "train")
-        trained = pipeline.train(opened, images=data, events=Events([display]))
+        events = Events([display])
+        pipeline.check_recipe(opened, trains=True, events=events)
+        trained = pipeline.train(opened, images=data, events=events)
     if not trained.finished:
         say(STOPPED)
         return

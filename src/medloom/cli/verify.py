@@ -14,7 +14,18 @@ from medloom.wording import counted
 
 __all__ = ["BundleArgument", "ProvidersOption", "RuntimeOption", "command"]
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A model.tar.gz, or its folder.")]
+
+def _bundle(given: Path) -> Path:
+    """Understand a run, by its name or folder, as the bundle in it."""
+    from medloom.pipeline import bundle_of
+
+    return bundle_of(given)
+
+
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", help="A model.tar.gz, its folder, or a run that has one.", callback=_bundle),
+]
 RuntimeOption = Annotated[
     str | None,
     typer.Option("--runtime", metavar="NAME", help="onnx, openvino or torch; default: the bundle's own choice."),

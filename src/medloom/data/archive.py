@@ -31,7 +31,6 @@ _ENCRYPTED = 0x1 | 0x40 | 0x2000  # classic, strong, and masked headers
 _PATCHED = 0x20
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class ZipReader:
         infos, end = _directory(archive, name)
         problems = list(_archive_problems(infos, size, limits)) or list(_problems(infos, end))
         if problems:
-            raise DataError(f"{name} is not a safe zip archive", _shorten(problems))
+            raise DataError(f"{name} is not a safe zip archive", problems)
         self._entries = {info.filename: info for info in infos if not info.is_dir()}
         self._open()
 
@@ -246,9 +245,3 @@ def _inflate(data: bytes, info: zipfile.ZipInfo) -> bytes:
         return inflater.decompress(data, info.file_size + 1)
     except zlib.error as error:
         raise DataError(f"{info.filename}: damaged in the archive ({error})") from error
-
-
-def _shorten(problems: list[str]) -> list[str]:
-    if len(problems) <= _SHOWN:
-        return problems
-    return [*problems[:_SHOWN], f"and {len(problems) - _SHOWN} more of this kind"]

@@ -23,7 +23,7 @@ class ModelKind(Protocol):
         """Build the network of a recipe; see ``build_network`` below."""
         ...
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Recipe, *, fetch: bool = False) -> None:
         """Build the network once; see ``check_network`` below."""
         ...
 
@@ -83,15 +83,16 @@ def build_network(recipe: Recipe, channels: int, table_features: int, *, trained
     return KINDS[recipe.target.kind].build_network(recipe, channels, table_features, trained=trained)
 
 
-def check_network(recipe: Recipe) -> None:
+def check_network(recipe: Recipe, *, fetch: bool = False) -> None:
     """Build the network once, so that a wrong name, argument or file of weights is found before any image is read.
 
-    Nothing is fetched from a hub, and the caller's random numbers stay as they are.
+    The caller's random numbers stay as they are.
 
     Args:
         recipe: The recipe; the kind of its labels need not be known.
+        fetch: Whether pretrained weights that the recipe asks for are fetched from the hub too.
 
     Raises:
         RecipeError: If the network cannot be built.
     """
-    KINDS[recipe.target.kind].check(recipe)
+    KINDS[recipe.target.kind].check(recipe, fetch=fetch)

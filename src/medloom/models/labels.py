@@ -49,11 +49,11 @@ class LabelModels:
         weights = "none" if trained else model.weights
         return _classifier(model, weights, channels, outputs, recipe.preprocess.input_size, table_features)
 
-    def check(self, recipe: Recipe) -> None:
-        """Build the network once; the kind of its labels need not be known, and nothing is fetched from a hub."""
+    def check(self, recipe: Recipe, *, fetch: bool = False) -> None:
+        """Build the network once; the kind of its labels need not be known."""
         recipe = LabelsRecipe.of(recipe)
         model, metadata = recipe.model, recipe.data.labels.metadata
-        weights = "none" if model.weights == "imagenet" else model.weights
+        weights = "none" if model.weights == "imagenet" and not fetch else model.weights
         columns = len(metadata.numeric) + len(metadata.categorical)  # whatever numbers they are going to make
         with torch.random.fork_rng():
             _classifier(model, weights, len(recipe.data.channels), 1, recipe.preprocess.input_size, columns)

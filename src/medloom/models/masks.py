@@ -28,7 +28,7 @@ class MaskModels:
         model, outputs = MasksRecipe.of(recipe).model, recipe.predicts().outputs
         return build_mask_network(model.name, channels, outputs, recipe.preprocess.input_size, model.args)
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Recipe, *, fetch: bool = False) -> None:
         """Build the network and the loss once."""
         with torch.random.fork_rng():
             self.build_network(recipe, len(recipe.data.channels), 0)

@@ -10,6 +10,7 @@ on another machine. torch is imported by the stages that train and export, when 
         recipe.yaml         the resolved recipe
         catalogue.csv       one row a sample
         table.json          how metadata become numbers, from the training rows
+        problems.txt        every file that does not fit, where there are more than a message can show
         prepare.json        facts of the preparation, and data_report/ with its pictures
         trained_on.csv      each sample with its part, and identity.json: what training began with
         checkpoints/        last, previous and best

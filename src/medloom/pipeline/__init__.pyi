@@ -22,8 +22,11 @@ from .notices import SetAside as SetAside
 from .places import find_images as find_images
 from .places import find_store as find_store
 from .places import resolve_images as resolve_images
+from .preflight import check_recipe as check_recipe
+from .problems import problems_listed as problems_listed
 from .result import RunResult as RunResult
 from .runs import Run as Run
+from .runs import bundle_of as bundle_of
 from .runs import find_run as find_run
 from .runs import open_run as open_run
 from .stages.evaluate import evaluate as evaluate

@@ -26,6 +26,7 @@ OF_A_RUN = (
     "model.onnx",
     "model.tar.gz",
     "prepare.json",
+    "problems.txt",
     "progress",
     "recipe.yaml",
     "run.json",

@@ -15,7 +15,7 @@ from medloom.pipeline.names import RUNS
 from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
-__all__ = ["Run", "find_run", "open_run", "refuse_every_fold"]
+__all__ = ["Run", "bundle_of", "find_run", "open_run", "refuse_every_fold"]
 
 _OPEN: tuple[object, ...] = ("auto", [])
 """Values with which a recipe leaves something to be found out."""
@@ -124,6 +124,24 @@ def find_run(name: str | Path, runs: Path = RUNS) -> Path:
             f"there is no run {str(name)!r}; {known}. `medloom run RECIPE` and `medloom prepare RECIPE` make one"
         )
     return folder
+
+
+def bundle_of(given: Path, runs: Path = RUNS) -> Path:
+    """Return the bundle that is meant: of a run, by its name or folder, the one in it; else what was given.
+
+    Raises:
+        UserError: If the run has none yet; the message says how it is made.
+    """
+    places = [given] if given.exists() or given.is_absolute() else [given, runs / given]
+    folder = next((path for path in places if (path / "recipe.yaml").is_file()), None)
+    if folder is None or (folder / "bundle.json").is_file():
+        return given
+    bundle = Run.open(folder).bundle
+    if bundle.is_file():
+        return bundle
+    made = (folder / "evaluation" / "summary.json").is_file()
+    how = f"`medloom package {folder}` makes it" if made else "`medloom run` does all that is left"
+    raise UserError(f"{folder} is a run that has no bundle yet; {how}")
 
 
 def refuse_every_fold(recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from medloom.errors import UserError
 from medloom.events import Events
 from medloom.pipeline.names import RUNS, run_folder
 from medloom.pipeline.places import in_use, resolve_images
+from medloom.pipeline.problems import PROBLEMS, problems_listed
 from medloom.pipeline.runs import Run, open_run
 from medloom.pipeline.writing import OURS, writing
 from medloom.recipe import Recipe, load_recipe, parse_recipe
@@ -53,7 +54,7 @@ def started_run(
     loaded = _loaded(recipe, settings)
     folder = run_folder(name or loaded.name, runs)
     _refuse_other_folder(folder)
-    with writing(folder, command):
+    with problems_listed(folder), writing(folder, command):
         where = resolve_images(loaded, images, events=events)
         with in_use(where):
             yield Run.planned(loaded, folder), where
@@ -72,7 +73,8 @@ def opened_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = (
     Raises:
         UserError: If there is no such run, or another command writes into it.
     """
-    with writing(open_run(name, runs).folder, command):
+    folder = open_run(name, runs).folder
+    with problems_listed(folder), writing(folder, command):
         yield open_run(name, runs, overrides)
 
 
@@ -89,5 +91,5 @@ def _refuse_other_folder(folder: Path) -> None:
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether there is more than what a command that is at work there needs for a while."""
-    return any(not path.name.startswith(OURS) for path in folder.iterdir())
+    """Whether there is more than what a command that is at work there needs for a while, or one that failed left."""
+    return any(not path.name.startswith(OURS) and path.name != PROBLEMS for path in folder.iterdir())

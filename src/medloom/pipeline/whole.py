@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloom import models
 from medloom.backends import Slot
 from medloom.errors import UserError
 from medloom.evaluation.parts import Part
@@ -17,6 +16,7 @@ from medloom.pipeline.finished import finished_result, remember_finished
 from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots, run_side_by_side
 from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold
 from medloom.pipeline.names import RUNS
+from medloom.pipeline.preflight import check_recipe
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
 from medloom.pipeline.stages.evaluate import evaluate
@@ -123,7 +123,7 @@ def run_stages(
         MedloomError: If the work failed, or a user's mistake is found.
     """
     events = events or Events()
-    models.check_network(run.recipe)
+    check_recipe(run, trains=True, events=events)
     folds = fold_runs(run)
     if folds and hold_back_test:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import time
@@ -10,6 +11,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from medloom.errors import UserError
 from medloom.serving.app import Gate
 from medloom.serving.connection import Connection, Settings
 
@@ -28,10 +30,18 @@ def listen(host: str = "127.0.0.1", port: int = 8080) -> socket.socket:
         port: Port to listen on; 0 takes a free one.
 
     Raises:
-        OSError: If the address is in use or not this machine's.
+        UserError: If the port is in use.
+        OSError: If the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise UserError(
+            f"port {port} of {host} is in use; name another with --port, or --port 0 for a free one"
+        ) from None
 
 
 def serve(app: Starlette, listener: socket.socket) -> None:

@@ -44,8 +44,8 @@ class ImageMask:
     """Samples by a pattern for the image and a pattern for the mask.
 
     Args:
-        image: Pattern of an image's path; has ``{sample}``, may have ``{patient}`` and ``{channel}``. Without
-            ``{patient}``, each sample counts as a patient of its own.
+        image: Pattern of an image's path; has ``{sample}``, ``{patient}`` or both, and may have ``{channel}``. Without
+            ``{patient}``, each sample counts as a patient of its own; without ``{sample}``, each patient has one image.
         mask: Pattern of the mask's path with the image's names, but for ``{channel}``.
         channels: Names of the channels in order.
         missing_channel: ``refuse``, ``zeros`` or ``copy:NAME``: what a missing channel file gets.
@@ -188,14 +188,18 @@ def _compile(text: str, key: str) -> _Pattern:
         expression += f"(?P={name})" if name in fields else f"(?P<{name}>[^/]+?)"
         fields += [name] if name not in fields else []
         position = found.end()
-    if "sample" not in fields:
-        raise RecipeError(f"data.{key}: {text!r} needs {{sample}}, the part that tells samples apart")
+    if not {"sample", "patient"} & set(fields):
+        raise RecipeError(
+            f"data.{key}: {text!r} needs {{sample}}, the part that tells samples apart, or {{patient}} where each "
+            "patient has one image"
+        )
     expression += re.escape(text[position:])
     return _Pattern(text, key, tuple(fields), len(_FIELD.sub("", text)), re.compile(expression))
 
 
 def _key(found: Mapping[str, str]) -> Key:
-    return found["_root"], found.get("patient", ""), found["sample"]
+    patient = found.get("patient", "")
+    return found["_root"], patient, found.get("sample", patient)
 
 
 def _order(key: Key) -> tuple[Any, ...]:

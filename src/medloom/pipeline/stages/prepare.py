@@ -21,11 +21,13 @@ from medloom.pipeline.identity import check_data, check_folds, is_trained
 from medloom.pipeline.metadata import write_encoding
 from medloom.pipeline.notices import SetAside
 from medloom.pipeline.places import remember_images, stores_dir
+from medloom.pipeline.problems import PROBLEMS, list_problems
 from medloom.pipeline.runs import Run, refuse_every_fold
 from medloom.recipe import Recipe, resolve_target
 from medloom.reports import write_data_report
 from medloom.targets import Target
 from medloom.transforms import Preprocess
+from medloom.wording import few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +70,7 @@ def prepare(run: Run, images: Path, *, workers: int | None = None, events: Event
     finally:
         beside.remove()
     remember_images(run, images)
-    _tell(prepared, run.folder / "data_report.html", events)
+    _tell(prepared, run.folder, events)
     events.emit(StageEnded("prepare", run.folder))
     return prepared
 
@@ -142,9 +144,14 @@ def _preview(recipe: Recipe) -> Callable[[PixelStore], Preview] | None:
     return lambda store: training.augmented_views(recipe, store)
 
 
-def _tell(prepared: Prepared, page: Path, events: Events) -> None:
-    for text in prepared.set_aside:
+def _tell(prepared: Prepared, folder: Path, events: Events) -> None:
+    shown = few(prepared.set_aside)
+    for text in shown:
         events.emit(SetAside(text))
+    (folder / PROBLEMS).unlink(missing_ok=True)
+    if len(shown) < len(prepared.set_aside):
+        more = len(prepared.set_aside) - len(shown)
+        events.emit(SetAside(f"and {more:,} more, see {list_problems(folder, prepared.set_aside)}"))
     for text in prepared.facts["warnings"]:
         events.emit(Warned(text))
-    events.emit(FileMade(page))
+    events.emit(FileMade(folder / "data_report.html"))

@@ -57,7 +57,7 @@ class DataConfig(Config):
     """How the files are arranged."""
     image: str = "images/{sample}.png"
     """Where samples are found by patterns (`image-mask`, `array`): pattern of an image's path. `{patient}`, `{sample}`
-    and `{channel}` match one part each."""
+    and `{channel}` match one part each; `{patient}` alone where each patient has one image."""
     channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("grey",)
     """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
     missing_channel: Annotated[str, Field(pattern=r"^(refuse|zeros|copy:.+)$")] = "refuse"
