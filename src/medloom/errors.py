@@ -5,6 +5,7 @@
     MedloomError                 exit code 1: the work failed
     ├── TrainingError            training had to stop; what was good before is still there
     │   └── NonFiniteLossError   a loss was NaN or infinite; names the samples
+    ├── DiskFullError            exit code 74: there is no room to write a file
     ├── VerifyError              a bundle no longer gives the answers it was packaged with
     └── UserError                exit code 2: what came in was wrong
         ├── RecipeError          a recipe's key or value
@@ -30,6 +31,7 @@ __all__ = [
     "DataError",
     "DecodeCode",
     "DecodeError",
+    "DiskFullError",
     "InputError",
     "MedloomError",
     "MissingExtraError",
@@ -92,6 +94,30 @@ class VerifyError(MedloomError):
 
 class NotFiniteError(MedloomError):
     """The network answered with a number that is none."""
+
+
+class DiskFullError(MedloomError, OSError):
+    """A file could not be written for want of room; what was there under its name is untouched.
+
+    Args:
+        path: The file.
+        needed: Bytes that it needs, or has had when there was no more room.
+        free: Bytes that are free where it is written.
+        reason: What the system said.
+    """
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+    def __init__(self, path: str, needed: int, free: int, reason: str) -> None:
+        self.reason = reason
+        super().__init__(path, needed, free, reason)
+        self._text = (
+            f"could not write {path}: {reason}. It needs {needed:,} bytes or more and {free:,} are free there; "
+            "make room and give the same command again"
+        )
+
+    def __str__(self) -> str:
+        return self._text
 
 
 class UserError(MedloomError):

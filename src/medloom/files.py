@@ -6,11 +6,13 @@ ends, so the next process in the same place can tell what was left behind, and r
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -19,9 +21,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from medloom.errors import DiskFullError, MedloomError
+
 __all__ = [
     "TemporaryFolder",
     "cache_dir",
+    "disk_full",
+    "is_disk_full",
     "read_json",
     "remove_abandoned",
     "replacing",
@@ -131,8 +137,35 @@ def _tidy(folder: Path) -> None:
     remove_abandoned(_PART_PREFIX, folder)
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SAID = re.compile(r"no space left|quota exceeded|file too large|\d+ requested and \d+ written", re.IGNORECASE)
+"""What libraries say of it that keep the number to themselves."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what it came from, is that there was no room on a disk."""
+    if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in _FULL):
+        return True
+    if not isinstance(error, MedloomError) and _FULL_SAID.search(str(error)):
+        return True
+    above = error.__cause__ or error.__context__
+    return above is not None and is_disk_full(above)
+
+
+def disk_full(path: Path, needed: int, error: BaseException) -> DiskFullError:
+    """Return the error for a file that there is no room for.
+
+    Args:
+        path: The file.
+        needed: Bytes that it needs, as far as is known.
+        error: What writing raised.
+    """
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else "no space left on the device"
+    return DiskFullError(str(path), needed, shutil.disk_usage(path.parent).free, reason)
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block ends well.
 
     The file is flushed to the disk before it is renamed, and the folder after, so that after a crash
@@ -140,13 +173,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: Where the file is written. Its folder is made if it is missing.
+        size: Bytes that it needs, where that is known.
 
     Yields:
         A path in the same folder, to be written by the caller.
+
+    Raises:
+        DiskFullError: If there is no room for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _tidy(path.parent.absolute())
-    beside, lock = _new_part(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(path.parent.absolute())
+        beside, lock = _new_part(path)
+    except OSError as error:
+        if is_disk_full(error) and path.parent.is_dir():
+            raise disk_full(path, size, error) from error
+        raise
     try:
         yield beside
         beside.chmod(0o644)
@@ -154,6 +196,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         beside.replace(path)
         sync_folder(path.parent)
+    except Exception as error:
+        if isinstance(error, DiskFullError) or not is_disk_full(error):
+            raise
+        needed = max(size, beside.stat().st_size)
+        beside.unlink()  # what it took is free again
+        raise disk_full(path, needed, error) from error
     finally:
         beside.unlink(missing_ok=True)
         os.close(lock)
@@ -181,7 +229,7 @@ def sync_folder(folder: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
-    with replacing(path) as beside:
+    with replacing(path, len(data)) as beside:
         beside.write_bytes(data)
 
 

@@ -117,7 +117,7 @@ def test_the_program_exits_with_the_code():
         (DataError("2 files do not fit", ["a.tif: x", "b.tif: y"]), 2, "error: 2 files do not fit\n  - a.tif: x"),
         (TrainingError("stopped"), 1, "error: stopped"),
         (MedloomError("failed"), 1, "error: failed"),
-        (OSError(28, "No space left on device", "runs/x"), 1, "No space left on device: 'runs/x'"),
+        (OSError(28, "No space left on device", "runs/x"), 74, "No space left on device: 'runs/x'"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )

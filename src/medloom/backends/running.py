@@ -57,7 +57,7 @@ def run_jobs(backend: Backend, jobs: Sequence[Job], say: Say, *, at_a_time: int)
         How they ended.
     """
     crew = _Crew(backend, say, at_a_time, deque(enumerate(jobs)), [None] * len(jobs))
-    with StopRequest() as stop:
+    with StopRequest(waits_for="the step that each job is at") as stop:
         while crew.goes_on:
             if stop.requested:
                 crew.stop()

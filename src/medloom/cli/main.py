@@ -14,8 +14,9 @@ from medloom import __version__
 from medloom.cli.optional_values import with_values
 from medloom.cli.output import ExitCode, fail, say
 from medloom.errors import MedloomError
-from medloom.files import cache_dir
+from medloom.files import cache_dir, is_disk_full
 from medloom.jobs import ENDS_WITH_PARENT
+from medloom.signals import Terminated, announced, termination_raised
 
 __all__ = ["COMMANDS", "main"]
 
@@ -53,12 +54,15 @@ _GROUPS = {
     "cache": "List and remove what can be made again.",
 }
 
+_STOPPED = "stopped; nothing half written is left, and the same command goes on"
+
 _HELP = """From a folder of medical images to a measured, packaged, served model.
 
 Start with: medloom run brain-mri
 """
 
-_EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 done but some inputs were set aside."
+_EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 done but some inputs were set aside, "
+_EPILOG += "74 the disk is full, 130 stopped with Ctrl-C, 143 stopped with SIGTERM."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))  # else it writes into the user's home
     if os.environ.pop(ENDS_WITH_PARENT, None):
         _end_with_parent()
+    with termination_raised(), announced(_say_at_once):
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments == ["recipes"]:  # nothing to parse: answering at once saves the parser's tenth of a second
             _load("recipes")()
@@ -81,11 +90,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             typer.main.get_command(_build(arguments)).main(args=arguments, prog_name="medloom")
     except SystemExit as stop:
         if stop.code == ExitCode.STOPPED:
-            say("stopped; the same command goes on")
+            say(_STOPPED)
         return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:  # before or after the parser, which turns it into an exit
+        say(_STOPPED)
+        return ExitCode.STOPPED
+    except Terminated:
+        say(f"{_STOPPED} (SIGTERM)")
+        return ExitCode.TERMINATED
     except (MedloomError, OSError) as error:
         return fail(error)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        return fail(error)
     return 0
+
+
+def _say_at_once(text: str) -> None:
+    """Print from the handler of a signal, which may have interrupted a print."""
+    os.write(2, f"\n{text}\n".encode() if os.isatty(2) else f"{text}\n".encode())
 
 
 def _end_with_parent() -> None:

@@ -1,19 +1,22 @@
 """What a command prints, and where: results to stdout, everything else to stderr.
 
 Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 done but some inputs were set aside,
-130 stopped with Ctrl-C.
+74 the disk is full, 130 stopped with Ctrl-C and 143 with SIGTERM before anything was finished.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 
 from medloom.errors import MedloomError, UserError
+from medloom.files import cache_dir, is_disk_full
 
 __all__ = ["ExitCode", "confirmed", "fail", "print_result", "say", "table", "warn"]
 
@@ -25,7 +28,9 @@ class ExitCode(IntEnum):
     FAILED = 1
     WRONG_INPUT = 2
     SET_ASIDE = 3
+    DISK_FULL = 74
     STOPPED = 130
+    TERMINATED = 143
 
 
 def say(text: str) -> None:
@@ -44,15 +49,26 @@ def fail(error: BaseException) -> ExitCode:
     Set the environment variable ``MEDLOOM_TRACEBACK=1`` to see the traceback as well.
 
     Args:
-        error: A ``MedloomError``, or an ``OSError`` such as a full disk.
+        error: A ``MedloomError``, or what a library raised, such as an ``OSError`` of a full disk.
 
     Returns:
         The exit code for it.
     """
     if os.environ.get("MEDLOOM_TRACEBACK") == "1":
         traceback.print_exception(error)
-    say(f"{_coloured('error:', '31')} {error}")
-    return ExitCode(error.exit_code) if isinstance(error, MedloomError) else ExitCode.FAILED
+    say(f"{_coloured('error:', '31')} {error}{_room(error)}")
+    if isinstance(error, MedloomError):
+        return ExitCode(error.exit_code)
+    return ExitCode.DISK_FULL if is_disk_full(error) else ExitCode.FAILED
+
+
+def _room(error: BaseException) -> str:
+    """Say how much room there is, where a library says only that there is none."""
+    if isinstance(error, MedloomError) or not is_disk_full(error):
+        return ""
+    places = {"here": Path.cwd(), "in the cache": cache_dir()}
+    free = [f"{shutil.disk_usage(path).free:,} bytes are free {name}" for name, path in places.items() if path.is_dir()]
+    return f"; {' and '.join(free)}. Make room and give the same command again"
 
 
 def print_result(value: object, text: str, *, as_json: bool) -> None:

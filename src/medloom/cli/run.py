@@ -68,7 +68,7 @@ def command(
         events = Events([display, say_steps, collected])
         settings = overrides or ()
         with pipeline.started_run(recipe, name, runs=runs, settings=settings, images=data, events=events) as begun:
-            result = None if again else pipeline.finished_result(*begun, events=events)
+            result = None if again or hold_back_test else pipeline.finished_result(*begun, events=events)
             if result is None:  # torch takes seconds
                 require("torch", "train")
                 result = pipeline.run_stages(

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -279,7 +280,7 @@ def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[S
         return
     # Threads would wait for each other: most of the work on a small image is Python's.
     try:
-        with ProcessPoolExecutor(workers, get_context("forkserver"), _receive, (work,)) as pool:
+        with ProcessPoolExecutor(workers, get_context("forkserver"), _receive, (work,)) as pool, _ended_at_once(pool):
             waiting = deque(pool.submit(_do, job) for job in islice(jobs, workers * _AHEAD))
             while waiting:
                 yield from waiting.popleft().result()
@@ -288,6 +289,17 @@ def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[S
         raise MedloomError(
             "a process that decoded images was killed, perhaps because memory ran out; try again with --workers 1"
         ) from error
+
+
+@contextmanager
+def _ended_at_once(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """If the work is stopped, do not wait for what the processes are at: nothing of it is kept."""
+    try:
+        yield
+    except BaseException:
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        raise
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Job]:

@@ -15,7 +15,6 @@ It appears under its name only when it is complete.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -31,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
-from medloom.files import TemporaryFolder, read_json, sync_folder, write_text
+from medloom.files import TemporaryFolder, disk_full, is_disk_full, read_json, sync_folder, write_text
 from medloom.locks import share
 
 __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
@@ -263,7 +262,7 @@ class _Rows:
             self._start = handle.tell()
             self._row_bytes = dtype.itemsize * math.prod(self._shape)
             handle.flush()
-            _reserve(handle.fileno(), self._start + self._row_bytes * shape[0])
+            _reserve(path, handle.fileno(), self._start + self._row_bytes * shape[0])
         self._path = path
         self._handle = os.open(path, os.O_WRONLY)
 
@@ -292,11 +291,11 @@ class _Rows:
             self._handle = -1
 
 
-def _reserve(handle: int, size: int) -> None:
+def _reserve(path: Path, handle: int, size: int) -> None:
     """Give a file its size, and its room on the disk where that can be had: a full disk is found out now."""
     try:
         os.posix_fallocate(handle, 0, size)
     except (AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
+        if is_disk_full(error):
+            raise disk_full(path, size, error) from error
         os.truncate(handle, size)

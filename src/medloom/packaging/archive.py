@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medloom.errors import BundleError
-from medloom.files import replacing
+from medloom.files import disk_full, is_disk_full, replacing
 
 __all__ = ["PLAIN_NAME", "ArchiveLimits", "extract", "pack"]
 
@@ -92,6 +92,8 @@ def extract(archive: Path, destination: Path, limits: ArchiveLimits = ArchiveLim
         with gzip.open(archive) as unzipped:
             return _extract_all(_Counted(unzipped, allowed), destination, limits)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, tarfile.HeaderError) as error:
+        if is_disk_full(error):
+            raise disk_full(destination / archive.name, archive.stat().st_size, error) from error
         raise BundleError(f"{archive.name} is not a sound .tar.gz ({error})") from error
 
 

@@ -76,7 +76,7 @@ def run(
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
     with started_run(recipe, run, runs=runs, settings=settings, images=data, events=events) as (started, images):
-        done = None if again else finished_result(started, images, events=events)
+        done = None if again or hold_back_test else finished_result(started, images, events=events)
         return done or run_stages(
             started, images, workers=workers, jobs=jobs, hold_back_test=hold_back_test, events=events
         )

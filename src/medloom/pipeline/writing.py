@@ -36,8 +36,8 @@ _OF_TRAINING = ("checkpoints", "metrics.jsonl", "progress")
 def writing(folder: Path, command: str) -> Iterator[None]:
     """Be the only command that writes into a run directory; make it if it is missing.
 
-    If the block raises, the files of a run that was there are as they were, unless it has trained on. A folder that was
-    made is removed if nothing came into it.
+    If the block raises, or the command is stopped, the files of a run that was there are as they were, unless it has
+    trained on. A folder that was made is removed if nothing came into it.
 
     Args:
         folder: The run directory.
@@ -119,7 +119,7 @@ def _undone_on_failure(folder: Path) -> Iterator[None]:
         trained = _training_state(folder)
         try:
             yield
-        except Exception:
+        except BaseException:  # someone who stops the command wants the run as it was too
             if _training_state(folder) == trained:
                 _bring_back(folder, aside.path)
             raise

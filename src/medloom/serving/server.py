@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from medloom.errors import UserError
 from medloom.serving.app import Gate
 from medloom.serving.connection import Connection, Settings
+from medloom.signals import announce
 
 __all__ = ["listen", "serve"]
 
@@ -82,6 +83,7 @@ class _DrainingServer(uvicorn.Server):
             self.should_exit = self.force_exit = True
         elif not self._gate.draining:
             self._gate.draining = True
+            announce("stopping after the requests in progress, 20 s at most; press Ctrl-C again to stop at once")
             self._deadline_s = time.monotonic() + _DRAIN_S
 
     async def on_tick(self, counter: int) -> bool:

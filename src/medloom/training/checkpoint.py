@@ -18,8 +18,8 @@ from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
 
-from medloom.errors import TrainingError
-from medloom.files import replacing
+from medloom.errors import DiskFullError, TrainingError
+from medloom.files import is_disk_full, replacing
 from medloom.training.tree import DamagedTreeError, read_tree, tree_bytes, write_tree
 
 __all__ = ["BEST", "LAST", "PREVIOUS", "TreeCheckpointIO", "clean_up", "newest_checkpoint", "write_checkpoint"]
@@ -48,10 +48,14 @@ def write_checkpoint(path: Path, tree: Mapping[str, Any], *, keep: Path | None =
                 path.replace(keep)
     except OSError as error:
         free = shutil.disk_usage(path.parent).free
-        raise TrainingError(
-            f"could not write the checkpoint {path}: {error}. It needs {tree_bytes(tree):,} bytes and {free:,} are "
-            "free there. The checkpoint before it is intact: make room and give the same command again."
-        ) from error
+        reason = error.reason if isinstance(error, DiskFullError) else error
+        before = "The checkpoint before it is intact: m" if any(path.parent.glob("*.safetensors")) else "M"
+        failed = TrainingError(
+            f"could not write the checkpoint {path}: {reason}. It needs {tree_bytes(tree):,} bytes and {free:,} are "
+            f"free there. {before}ake room and give the same command again."
+        )
+        failed.exit_code = DiskFullError.exit_code if is_disk_full(error) else failed.exit_code
+        raise failed from error
 
 
 def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
