@@ -200,7 +200,7 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
         if isinstance(error, DiskFullError) or not is_disk_full(error):
             raise
         needed = max(size, beside.stat().st_size)
-        beside.unlink()  # what it took is free again
+        os.truncate(beside, 0)  # so that what it took is counted as free
         raise disk_full(path, needed, error) from error
     finally:
         beside.unlink(missing_ok=True)

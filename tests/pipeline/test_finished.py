@@ -115,6 +115,14 @@ def test_again_does_the_stages_and_a_run_in_python_is_returned(words, place, cap
     assert any(DONE in getattr(event, "text", "") for event in heard)
 
 
+def test_a_finished_run_keeps_one_checkpoint_and_more_epochs_go_on_from_it(words, place):
+    checkpoints = place / "run" / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["best.safetensors", "last.safetensors"]
+    assert main([*words, "--set", "train.epochs=3"]) == 0
+    assert len((place / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+    assert len(list(checkpoints.iterdir())) == 2
+
+
 def test_what_is_noted_names_no_file_and_no_place(words, place):
     noted = json.loads((place / "run" / "finished.json").read_text())
     assert {len(value) for value in (noted["recipe"], noted["images"], *noted["outputs"].values())} == {64}

@@ -108,6 +108,7 @@ def test_without_room_a_command_names_the_file_the_bytes_and_the_free_ones_and_c
     assert "bytes" in line
     assert "are free" in line
     assert "checkpoint" not in line
+    assert not list((place / f"cache-{command}").rglob("*.npy"))
     assert hashes(place / "run") == before
 
 

@@ -169,13 +169,24 @@ class StoreWriter:
         self._temporary = TemporaryFolder(_BUILDING, folder)
         self._beside = self._temporary.path
         channels, *size = shape
-        self._files = {
-            "images": _Rows(self._beside / "images.npy", (count, channels, *size), self.dtype),
-            "normalisation": _Rows(self._beside / "normalisation.npy", (count, 2, channels), np.dtype(np.float32)),
+        self._files: dict[str, _Rows] = {}
+        try:
+            self._reserve_files(count, channels, tuple(size), masks=masks)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def _reserve_files(self, count: int, channels: int, size: tuple[int, ...], *, masks: bool) -> None:
+        """Make the files with all the room that they need; a full disk is found out here."""
+        shapes = {
+            "images": ((count, channels, *size), self.dtype),
+            "normalisation": ((count, 2, channels), np.dtype(np.float32)),
         }
         if masks:
-            self._files["masks"] = _Rows(self._beside / "masks.npy", (count, *size), np.dtype(np.uint8))
-            self._files["foreground"] = _Rows(self._beside / "foreground.npy", (count,), np.dtype(np.int64))
+            shapes["masks"] = ((count, *size), np.dtype(np.uint8))
+            shapes["foreground"] = ((count,), np.dtype(np.int64))
+        for name, (shape, dtype) in shapes.items():
+            self._files[name] = _Rows(self._beside / f"{name}.npy", shape, dtype)
 
     def __enter__(self) -> Self:
         """Return itself."""

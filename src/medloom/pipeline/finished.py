@@ -24,12 +24,16 @@ FINISHED = "finished.json"
 _PAGES = ("data_report.html", "report.html")
 _SUMMARY = "evaluation/summary.json"
 _FACTS = ("recipe.yaml", "catalogue.csv", "prepare.json", "training.json")
+_LAST, _PREVIOUS = "checkpoints/last.safetensors", "checkpoints/previous.safetensors"
 _OF_ONE_SPLIT = ("identity.json", "trained_on.csv")
 """What a run of folds has in each of them."""
 
 
 def remember_finished(run: Run, images: Path) -> None:
-    """Note that all stages of a run are done; nothing is noted if one of them has made nothing.
+    """Note that all stages of a run are done, and drop what only an unfinished run needs.
+
+    Nothing is noted or dropped if a stage has made nothing. Of the checkpoints the best and the last one stay, and more
+    epochs go on from the last; the one before it is for a training that is killed while it writes.
 
     Args:
         run: The run, with the recipe that was asked for.
@@ -40,6 +44,9 @@ def remember_finished(run: Run, images: Path) -> None:
         made += [path for name in _OF_ONE_SPLIT if (path := run.folder / name).is_file()]
         outputs = {path.relative_to(run.folder).as_posix(): sha256_file(path) for path in made}
         write_json(run.folder / FINISHED, {**_basis(run, images), "outputs": outputs})
+        for folder in (run.folder, *run.folder.glob("fold-*")):
+            if (folder / _LAST).is_file():
+                (folder / _PREVIOUS).unlink(missing_ok=True)
 
 
 def finished_result(run: Run, images: Path, *, events: Events | None = None) -> RunResult | None:
