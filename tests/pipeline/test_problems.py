@@ -146,3 +146,15 @@ def test_a_run_stands_for_its_bundle(here, monkeypatch, capsys):
     assert bundle_of(run.bundle) == run.bundle
     assert main(["verify", "one"]) == 2
     assert "model.tar.gz" in capsys.readouterr().err
+
+
+def test_masks_of_others_that_do_not_fit_are_listed_beside_where_the_metrics_would_be(here, capsys):
+    for number in range(40):
+        write_bytes(here / ("truth" if number < 35 else "guess") / f"{number}.png", b"")
+    words = ["evaluate", "--labels", "truth", "--predictions", "guess", "-o", "out"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("no predicted mask") == 10
+    assert said.count("no true mask") == 5
+    assert "and 25 more, see out/problems.txt" in said
+    assert len((here / "out" / "problems.txt").read_text().splitlines()) == 40

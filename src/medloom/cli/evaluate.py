@@ -124,9 +124,11 @@ def command(
         options = ScoreOptions(
             id_column, tuple(target or ()), tuple(score or ()), patient, tuple(group or ()), names, kind, threshold
         )
-        summary = evaluate_scores(labels, predictions, output, options, resamples)
+        with pipeline.problems_listed(output):
+            summary = evaluate_scores(labels, predictions, output, options, resamples)
     else:
-        summary = _masks(labels, predictions, output, names, patient_pattern, resamples)
+        with pipeline.problems_listed(output):
+            summary = _masks(labels, predictions, output, names, patient_pattern, resamples)
     _finish(summary, output, as_json=as_json)
 
 
