@@ -245,11 +245,60 @@ def test_every_kind_of_answer_has_a_recipe_that_says_so():
         assert parse_recipe("name: x", [f"target.kind={kind}"]).target.kind == kind
 
 
-@pytest.mark.parametrize("text", ["task: segmentation", "task: classification", "data: {mask_values: {a: 0, b: 1}}"])
-def test_a_recipe_of_the_old_form_gets_one_line_that_says_where_it_went(text):
-    said = message(text=f"name: x\n{text}")
-    assert "in its section target now" in said
-    assert "\n" not in said
+MASKS_OF_OLD = """
+name: x
+data: {layout: image-mask, mask_values: {background: 0, tumour: 1}}
+train: {monitor: dice_lesion, lesion_share: 0.4}
+evaluate: {flips: true, min_lesion_px: 9, max_false_alarms: 0.1}
+"""
+LABELS_OF_OLD = """
+name: x
+task: classification
+data: {layout: csv, labels: {kind: real, targets: [age, dose], file: t.csv}}
+evaluate: {rounds: 3}
+"""
+
+
+def test_a_recipe_of_the_earlier_form_is_read_as_todays_and_that_is_said_in_one_sentence():
+    said = []
+    masks = parse_recipe(MASKS_OF_OLD, noted=said.append)
+    assert masks.target.kind == "masks"
+    assert masks.target.mask_values == {"background": 0, "tumour": 1}
+    assert (masks.train.monitor, masks.train.positive_share) == ("dice_foreground", 0.4)
+    measured = masks.evaluate
+    assert (measured.views, measured.min_region_px, measured.max_false_positive_rate) == (2, 9, 0.1)
+    labels = parse_recipe(LABELS_OF_OLD, noted=said.append)
+    assert labels.target.kind == "regression"
+    assert labels.target.columns == ("age", "dose")
+    assert (labels.evaluate.views, labels.data.labels.file) == (3, "t.csv")
+    assert len(said) == 2
+    assert "data.mask_values is target.mask_values" in said[0]
+    assert "task is target.kind" in said[1]
+
+
+def test_nothing_is_said_of_a_recipe_of_today():
+    said = []
+    for name in builtin_names():
+        load_recipe(name, noted=said.append)
+    assert said == []
+    assert parse_recipe("name: x\ntask: classification").target.kind == "auto"
+    assert parse_recipe("name: x\ntask: segmentation").target.kind == "masks"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("task: detection", "task"),
+        ("task: [segmentation]", "task"),
+        ("task: classification\ndata: {mask_values: {a: 0, b: 1}}", "mask_values"),
+        ("data: {labels: {kind: binary}}", "data.labels"),
+        ("data: {mask_values: {a: 0, b: 1}}\ntarget: {mask_values: {a: 0, b: 2}}", "data.mask_values"),
+        ("data: {mask_values: {a: 0, b: 1}}\ntarget: masks", "target"),
+        ("evaluate: {flips: true, views: 2}", "flips"),
+    ],
+)
+def test_what_of_the_earlier_form_has_no_meaning_or_two_is_refused(text, named):
+    assert named in message(text=f"name: x\n{text}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from medloom.errors import UserError
-from medloom.events import Events
+from medloom.events import Events, Noted
 from medloom.pipeline.names import RUNS, run_folder
 from medloom.pipeline.places import in_use, resolve_images
 from medloom.pipeline.problems import PROBLEMS, problems_listed
@@ -51,7 +51,8 @@ def started_run(
     Raises:
         UserError: If the recipe, the name or the images are wrong, or another command writes into the run.
     """
-    loaded = _loaded(recipe, settings)
+    events = events or Events()
+    loaded = _loaded(recipe, settings, events)
     folder = run_folder(name or loaded.name, runs)
     _refuse_other_folder(folder)
     with problems_listed(folder), writing(folder, command):
@@ -78,10 +79,10 @@ def opened_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = (
         yield open_run(name, runs, overrides)
 
 
-def _loaded(recipe: str | Path | Recipe, settings: Sequence[str]) -> Recipe:
+def _loaded(recipe: str | Path | Recipe, settings: Sequence[str], events: Events) -> Recipe:
     if isinstance(recipe, Recipe):
         return parse_recipe(yaml.safe_dump(recipe.plain()), settings) if settings else recipe
-    return load_recipe(recipe, settings)
+    return load_recipe(recipe, settings, noted=lambda text: events.emit(Noted(text)))
 
 
 def _refuse_other_folder(folder: Path) -> None:

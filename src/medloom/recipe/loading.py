@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from medloom.errors import RecipeError
 from medloom.recipe.kinds import DEFAULT, KINDS
 from medloom.recipe.library import builtin_names, builtin_text
+from medloom.recipe.older import in_present_form
 from medloom.recipe.recipe import Recipe
 from medloom.recipe.reference import allowed_at, describe
 from medloom.targets import Target
@@ -39,12 +40,15 @@ _UNKNOWN_KEY = ("extra_forbidden", "invalid_key")
 _MEMBERS = ("bool", "float", "int", "list[any]", "dict[str,...]", "none", "str")
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    source: str | Path, overrides: Sequence[str] = (), *, noted: Callable[[str], object] | None = None
+) -> Recipe:
     """Load a recipe by built-in name or from a file.
 
     Args:
         source: Name of a built-in recipe, or path of a YAML file.
         overrides: ``key=value`` texts such as ``train.epochs=5``; the value is read as YAML.
+        noted: Told, in one sentence, that a recipe of an earlier form was read, and which keys are elsewhere now.
 
     Returns:
         The checked recipe.
@@ -67,14 +71,16 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if path.stat().st_size > _MAX_RECIPE_BYTES:
         raise RecipeError(f"{text} has {path.stat().st_size} bytes; a recipe has at most {_MAX_RECIPE_BYTES}")
     try:
-        return parse_recipe(path.read_text(encoding="utf-8"), overrides)
+        return parse_recipe(path.read_text(encoding="utf-8"), overrides, noted=noted)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{text} is not UTF-8 text; a recipe is a YAML file") from error
 
 
-def parse_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
+def parse_recipe(text: str, overrides: Sequence[str] = (), *, noted: Callable[[str], object] | None = None) -> Recipe:
     """Check the YAML text of a recipe. See ``load_recipe``."""
-    values = _read_yaml(text)
+    values, moved = in_present_form(_read_yaml(text))
+    if moved and noted is not None:
+        noted(f"the recipe has an earlier form and was read as today's: {', '.join(moved)}")
     for override in sorted(overrides, key=lambda text: not text.startswith("target.kind=")):  # it decides the keys
         _apply(values, override)
     return _checked(values)
