@@ -23,7 +23,7 @@ from medloom.transforms import Preprocess
 SIZE = 16
 SPACING = (0.5, 2.0)  # row, column
 MASKS = {"mask_values": {"background": 0, "lesion": 1}}
-AFFINE = np.diag([SPACING[1], SPACING[0], 3.0, 1.0])
+AFFINE = np.diag([-SPACING[1], -SPACING[0], 3.0, 1.0])  # as axial slices are looked at
 
 
 @pytest.fixture(autouse=True)
@@ -428,7 +428,7 @@ def test_listings_keep_their_order_and_labels(tmp_path):
     with open_source(tmp_path) as source:
         found = with_pages(
             Listing(items, notes=("note",), target=Target("binary", ("a", "b"))), "all", source, tmp_path / "cache"
-        ).items
+        ).listing.items
     assert [(item.patient, item.page, item.labels, item.published) for item in found] == [
         ("p", 0, (1.0,), "test"), ("p", 1, (1.0,), "test"), ("p", 2, (1.0,), "test"), ("q", None, (0.0,), ""),
     ]  # fmt: skip

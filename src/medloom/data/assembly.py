@@ -74,7 +74,7 @@ def read_channel(
         DecodeError: Whatever is wrong with the content.
     """
     if first is None:
-        return alignment.reader.decode(name, page, at_least)
+        return alignment.reader.image(name, page, at_least)
     return alignment.bring(name, page, first, f"channel {channel}", smooth=True)
 
 

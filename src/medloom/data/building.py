@@ -23,13 +23,15 @@ from medloom.data.catalogue import digest, hash_of
 from medloom.data.checks import FILE_ERRORS, ClassMap, UnfitError, check_same_size, explain, mask_classes
 from medloom.data.kinds import truth_of
 from medloom.data.layouts import Item, Layout, Problem
+from medloom.data.orientation import asked_orientation
 from medloom.data.page_reader import PageReader
 from medloom.data.pseudonyms import Entry
 from medloom.data.sources import Source
 from medloom.data.store import STORE_FORMAT, PixelStore, StoreWriter
-from medloom.errors import MedloomError
+from medloom.errors import InputError, MedloomError
 from medloom.files import read_json, write_json
 from medloom.imaging import Image
+from medloom.imaging.canonical import AS_STORED, Plane, turned
 from medloom.recipe import Recipe
 from medloom.transforms import Preprocess
 
@@ -47,7 +49,7 @@ _PIECE = 16
 _AHEAD = 2
 """Pieces in flight for each worker: enough to keep it busy, few enough to bound the memory."""
 
-_GEOMETRY = 1
+_GEOMETRY = 2
 """How samples are brought together by their geometry; raised when it changes, so that older stores are not taken."""
 
 _WORTH_PROCESSES = 512
@@ -60,7 +62,7 @@ class Flaw:
 
     Args:
         part: Which file: its place among the images, or the number of images for the mask.
-        kind: ``unreadable``, ``channels``, ``grid``, ``size`` or ``values``.
+        kind: ``unreadable``, ``channels``, ``grid``, ``plane``, ``size`` or ``values``.
         detail: What came and what was expected; names no file, because it is kept in the cache.
     """
 
@@ -137,6 +139,7 @@ def build_store(
     *,
     preprocess: Preprocess,
     workers: int,
+    cut: Plane | None = None,
     progress: Progress | None = None,
 ) -> tuple[PixelStore, list[Sample], bool]:
     """Decode every sample into a store, or find the store that an earlier call made of the same files.
@@ -149,6 +152,7 @@ def build_store(
         cache: Folder that holds the stores.
         preprocess: Resizing and normalisation.
         workers: Processes that decode; a small set is decoded in this one.
+        cut: The plane that volumes are cut into, as ``with_pages`` found.
         progress: Called with samples done and samples in all.
 
     Returns:
@@ -159,12 +163,14 @@ def build_store(
     """
     settings = {**_settings(recipe), "layout": layout.rules()}
     names = [_names(entry.item) for entry in entries]
-    same_files = digest([settings, _GEOMETRY, [(entry.sample_id, entry.item.page) for entry in entries], names])
+    same_files = digest(
+        [settings, _GEOMETRY, recipe.data.plane, cut, [(entry.sample_id, entry.item.page) for entry in entries], names]
+    )
     stamp = {name: source.stamp(name) for name in set(chain.from_iterable(names)) if name}
     stamps = digest([[stamp.get(name, "") for name in files] for files in names])
     memo = cache / "stamps" / f"{same_files[:32]}.json"
     known = _known(memo, cache)
-    read = _Reader(recipe, source, preprocess)
+    read = _Reader(recipe, source, preprocess, cut)
     if known and _holds(known, stamps, read, source, entries):
         write_json(memo, {"stamps": stamps, "key": known[1].key})
         return known[1], known[2], True
@@ -225,9 +231,10 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     return {"format": STORE_FORMAT, "preprocess": preprocess, "data": rules}
 
 
-def _geometry(samples: Sequence[Sample]) -> dict[str, Any]:
+def _geometry(samples: Sequence[Sample], read: _Reader) -> dict[str, Any]:
     """What was done by geometry; nothing for samples without any, whose stores are as they always were."""
-    return {"geometry": _GEOMETRY} if any(sample.axes for sample in samples) else {}
+    done = {"version": _GEOMETRY, "stored": read.orientation is None, "cut": read.cut}
+    return {"geometry": done} if any(sample.axes for sample in samples) else {}
 
 
 @dataclass(frozen=True)
@@ -261,7 +268,7 @@ class _Builder:
             found = [sample.as_json() for sample in samples]
             ids = ["" if sample.flaws else entry.sample_id for entry, sample in zip(entries, samples, strict=True)]
             hashes = [(facts["sha256"], facts["mask_sha256"], facts["flaws"]) for facts in found]
-            settings = {**self.settings, **_geometry(samples)}
+            settings = {**self.settings, **_geometry(samples, self.read)}
             key = digest([settings, ids, hashes])[:32]
             return PixelStore(writer.publish(key, ids, {"samples": found})), samples
 
@@ -349,9 +356,11 @@ def _do(job: Job) -> list[Sample]:
 class _Reader:
     """Reads one sample: bytes, hashes, pixels, checks, preprocessing."""
 
-    def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess) -> None:
+    def __init__(self, recipe: Recipe, source: Source, preprocess: Preprocess, cut: Plane | None) -> None:
+        self.cut = cut
+        self.orientation = asked_orientation(recipe.data.plane)
         self._channels = recipe.data.channels
-        self._files = PageReader(source.read)
+        self._files = PageReader(source.read, cut)
         self._alignment = Alignment(self._files, recipe.data.align)
         self._preprocess = preprocess
         self._classes = truth_of(recipe).class_map(recipe)
@@ -376,15 +385,20 @@ class _Reader:
         mask_sha256, mask = "", None
         if self._classes is not None:
             mask_sha256, mask = self._mask(entry.item, self._classes, image, flaws)
-        if image is not None and mask is not None:
-            try:
+        seen, turn = None, AS_STORED
+        try:
+            if image is not None:
+                seen, turn = turned(image, self.orientation)
+            if image is not None and mask is not None:
                 check_same_size(image.pixels, mask.classes)
-            except UnfitError as error:
-                flaws.append(Flaw(_first_file(entry.item.images), error.kind, str(error)))
+        except (InputError, UnfitError) as error:
+            kind = error.kind if isinstance(error, UnfitError) else "plane"
+            flaws.append(Flaw(_first_file(entry.item.images), kind, str(error)))
         sample = Sample(hash_of(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
-        if image is None or flaws:
+        if image is None or seen is None or flaws:
             return sample, None
-        return self._facts(sample, image, mask), self._pixels(image, None if mask is None else mask.classes)
+        classes = None if mask is None else np.ascontiguousarray(turn.apply(mask.classes))
+        return self._facts(sample, image, mask), self._pixels(seen, classes)
 
     def _facts(self, sample: Sample, image: Image, mask: _Mask | None) -> Sample:
         height, width = image.size

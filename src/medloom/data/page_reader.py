@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from medloom.files import sha256_bytes
-from medloom.imaging import FILE_BUDGET, Budget, Image, Volume, decode, inspect, read_volume
+from medloom.imaging import FILE_BUDGET, Budget, Image, Volume, decode, inspect, read_frames, read_volume
+from medloom.imaging.canonical import Plane, along, plane_of, slice_of
+from medloom.imaging.checks import choose_page
 from medloom.imaging.decoding import read_grids
-from medloom.imaging.geometry import Grid
+from medloom.imaging.geometry import Grid, axis_codes
 
 __all__ = ["PageReader"]
 
@@ -33,6 +35,7 @@ class PageReader:
 
     Args:
         read: Gives the bytes of a name, such as ``source.read``.
+        cut: The plane that volumes are cut into by ``image``, however they are stored; None for pages as they are.
 
     Example:
         >>> from medloom.imaging.nifti import write_nifti
@@ -43,12 +46,13 @@ class PageReader:
         [12]
     """
 
-    def __init__(self, read: Callable[[str], bytes]) -> None:
+    def __init__(self, read: Callable[[str], bytes], cut: Plane | None = None) -> None:
         self._read = read
+        self._cut = cut
         self._files: dict[str, _File] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_read": self._read, "_files": {}}  # what is kept may be hundreds of megabytes
+        return {"_read": self._read, "_cut": self._cut, "_files": {}}  # what is kept may be hundreds of megabytes
 
     def only(self, names: Collection[str]) -> None:
         """Let go of every file but these, those of the sample that comes now."""
@@ -82,6 +86,27 @@ class PageReader:
         data, budget = _inflated(file)
         return decode(data, page=page, budget=budget)
 
+    def image(self, name: str, page: int | None, at_least: tuple[int, int] | None = None) -> Image:
+        """Decode a page of a file, or a slice of a volume that is stored in another plane; else as ``decode``.
+
+        Args:
+            name: The file.
+            page: Page, slice or frame, counted from 0; of a volume that is cut anew, the place along the side of the
+                file that crosses the plane.
+            at_least: See ``decode``.
+
+        Raises:
+            DecodeError: Whatever is wrong with the content.
+        """
+        grids = self.grids(name) if self._cut is not None and page is not None else ()
+        if not grids or self._cut is None or plane_of(axis_codes(grids[0].affine)) == self._cut:
+            return self.decode(name, page, at_least)
+        volume = self.volume(name)
+        if volume is None or len(volume.voxels) == 1:
+            return self.decode(name, page, at_least)
+        anew, _ = along(volume, self._cut)
+        return slice_of(anew, choose_page(page, len(anew.voxels)))
+
     def grids(self, name: str) -> tuple[Grid, ...]:
         """Return where the voxels of a file lie: one grid of all pages, or one a page; empty where it does not say.
 
@@ -102,7 +127,7 @@ class PageReader:
         file = self._file(name)
         if file.volume is None:
             data, budget = _inflated(file) if file.data.startswith(_GZIP) else (file.data, FILE_BUDGET)
-            file.volume = read_volume(data, budget=budget)
+            file.volume = read_volume(data, budget=budget) or read_frames(data, budget=budget)
         return file.volume
 
     def _file(self, name: str) -> _File:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from medloom.data.describe import Preview, describe
 from medloom.data.kinds import KINDS
 from medloom.data.layouts import Layout, Listing, Problem, build_layout
 from medloom.data.normalised import normalised_warnings
+from medloom.data.orientation import orientation_facts, plane_warnings
 from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
@@ -109,14 +111,14 @@ def prepare(
     _check_channels(recipe)
     chosen = of_series(source.names(), source.read, recipe.data.series)
     layout = build_layout(recipe)
-    listing = with_pages(layout.find(chosen.names, source.read), recipe.data.page, source, cache_dir)
+    listed = layout.find(chosen.names, source.read)
+    listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
     entries = _entries(listing, layout, recipe.data.layout, len(chosen.names))
     target = listing.target or recipe.predicts()
     truth = KINDS[target.kind]
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
-    store, samples, reused = build_store(
-        recipe, source, layout, entries, cache_dir, preprocess=preprocess, workers=workers, progress=progress
-    )
+    build = partial(build_store, recipe, source, layout, entries, cache_dir, cut=cut)
+    store, samples, reused = build(preprocess=preprocess, workers=workers, progress=progress)
     problems = _judged(recipe, listing, entries, samples)
     divided = _divided(_frame(entries, samples, given), recipe, target, truth, before)
     catalogue = divided.catalogue.drop(columns=["given_split", "published", "stratum", "kept"], errors="ignore")
@@ -127,6 +129,7 @@ def prepare(
         **division(catalogue, target, truth),
         "split": rule_facts(recipe),
         **accounting(listing, samples, divided.dropped),
+        "orientation": orientation_facts(recipe.data.plane, samples),
         "demographics": demographics(catalogue),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "conflicts": label_conflicts(catalogue, store, truth),
@@ -135,17 +138,21 @@ def prepare(
     }
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
-    found = [*chosen.notes, *listing.notes, *concerns(entries, samples, given), *divided.warnings]
-    found += [*truth.stored_warnings(catalogue, store, target), *_value_warnings(recipe, catalogue, store)]
-    facts["warnings"] = [*found, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
-    seconds = time.perf_counter() - begun_s
-    facts |= {"seconds": round(seconds, 3), "images_per_s": round(len(samples) / seconds, 1)}
+    said = [*chosen.notes, *listing.notes, *concerns(entries, samples, given), *plane_warnings(samples)]
+    said += [*divided.warnings, *truth.stored_warnings(catalogue, store, target)]
+    said += _value_warnings(recipe, catalogue, store)
+    facts["warnings"] = [*said, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
+    facts |= _speed(len(samples), time.perf_counter() - begun_s)
     write_json(run_dir / "prepare.json", facts)
     return Prepared(catalogue, store, target, facts, problems)
 
 
 def _value_warnings(recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore) -> list[str]:
     return normalised_warnings(catalogue, store, recipe.data.channels, recipe.preprocess.normalise.method)
+
+
+def _speed(images: int, seconds: float) -> dict[str, float]:
+    return {"seconds": round(seconds, 3), "images_per_s": round(images / seconds, 1)}
 
 
 def rule_facts(recipe: Recipe) -> dict[str, Any]:

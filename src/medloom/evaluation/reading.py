@@ -97,7 +97,9 @@ class Reading:
 
     def alignment(self) -> Alignment:
         """Return what reads the files of the samples, as `prepare` does."""
-        return Alignment(PageReader(self.source.read), self.recipe.data.align)
+        orientation = self.predictor.orientation
+        cut = None if orientation == "any" or self.recipe.data.page != "all" else orientation
+        return Alignment(PageReader(self.source.read, cut), self.recipe.data.align)
 
     def _prepare(self, row: Row, metadata: dict[str, str], alignment: Alignment) -> Prepared:
         files = image_files(row["image"])

@@ -7,7 +7,7 @@ from medloom.imaging.geometry import Grid
 from medloom.imaging.registry import FORMATS, check_declared, sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Header, Image, NanPolicy, Volume
 
-__all__ = ["decode", "inspect", "read_grids", "read_volume"]
+__all__ = ["decode", "inspect", "is_volume", "read_grids", "read_volume"]
 
 
 def inspect(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Header:
@@ -96,6 +96,19 @@ def read_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: Budget
     check_encoded(data, budget)
     read = FORMATS[sniff(data)].read_volume
     return None if read is None else read(data, nan_policy=nan_policy, budget=budget)
+
+
+def is_volume(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> bool:
+    """Return whether the pages of a file are the slices of a volume, without decoding it.
+
+    Raises:
+        DecodeError: If it is no image, or over the budget.
+    """
+    check_encoded(data, budget)
+    name = sniff(data)
+    ask = FORMATS[name].is_volume
+    with guard(name):
+        return ask is not None and ask(data, budget)
 
 
 def read_grids(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> tuple[Grid, ...]:

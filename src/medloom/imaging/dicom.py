@@ -129,6 +129,13 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     return decode_frame(opened, choose_page(page, opened.module.frames))
 
 
+def is_volume(data: bytes, budget: Budget, /) -> bool:
+    """Return whether it has several frames, and they are the slices of a volume."""
+    from medloom.imaging.series import are_slices  # stands on this module
+
+    return are_slices(open_image(data, budget))
+
+
 def grids(data: bytes, budget: Budget, /) -> tuple[Grid, ...]:
     """Return where each frame lies; empty where one does not say."""
     return grids_of(open_image(data, budget))
@@ -339,5 +346,6 @@ FORMAT = Format(
     codec=codec,
     inspect=inspect,
     decode=decode,
+    is_volume=is_volume,
     grids=grids,
 )

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.imaging.geometry import Grid, find_match, found_at
+from medloom.imaging.nifti_header import NO_SPACING
 from medloom.imaging.types import Volume
 
 __all__ = ["brought_to", "known_grid", "known_spacing", "painted_on", "reaching"]
 
-_NO_SPACING = "the file states no spacing along an axis"
 _MOST_SLICES = 20_000
-_NO_ORIENTATION = "the file states no orientation"
 
 
 def brought_to(voxels: NDArray[Any], grid: Grid, onto: Grid) -> NDArray[Any] | None:
@@ -76,7 +75,7 @@ def reaching(grid: Grid, other: Grid) -> Grid:
 
 def known_grid(volume: Volume) -> Grid | None:
     """Return where the voxels of a volume lie in the patient, or None where the file does not state it."""
-    if _NO_ORIENTATION in volume.notes:
+    if not volume.oriented:
         return None
     depth, height, width = volume.voxels.shape
     return Grid(volume.affine, (width, height, depth))
@@ -84,4 +83,4 @@ def known_grid(volume: Volume) -> Grid | None:
 
 def known_spacing(volume: Volume) -> tuple[float, float, float] | None:
     """Return the distance of slices, rows and columns in mm, or None where the file does not state all of them."""
-    return None if _NO_SPACING in volume.notes else volume.spacing_mm
+    return None if NO_SPACING in volume.notes else volume.spacing_mm

@@ -65,6 +65,11 @@ def grids(data: bytes, budget: Budget, /) -> tuple[Grid, ...]:
     return (_grid(layout),) if layout.oriented else ()
 
 
+def is_volume(data: bytes, budget: Budget, /) -> bool:
+    """Return whether it has several slices."""
+    return _read(data, budget)[0].sides[2] > 1
+
+
 def _grid(layout: Layout) -> Grid:
     return Grid(layout.affine, layout.sides)
 
@@ -105,7 +110,9 @@ def read_nifti_volume(data: bytes, *, nan_policy: NanPolicy = "reject", budget: 
             and not all(np.isfinite(plane).all() for plane in voxels)
         ):
             raise DecodeError("non_finite", "the volume holds NaN or infinite voxels", hint="Replace them by a number.")
-    return Volume(voxels, layout.spacing, layout.affine, "nifti", (*layout.notes, *more), layout.plane_spacing)
+    return Volume(
+        voxels, layout.spacing, layout.affine, "nifti", (*layout.notes, *more), layout.plane_spacing, layout.oriented
+    )
 
 
 def write_nifti(
@@ -224,5 +231,6 @@ FORMAT = Format(
     inspect=inspect,
     decode=decode,
     read_volume=read_nifti_volume,
+    is_volume=is_volume,
     grids=grids,
 )

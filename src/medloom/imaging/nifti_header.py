@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medloom.errors import DecodeError
 
-__all__ = ["AGREE_MM", "DTYPES", "MAGICS", "MOST_HEADER_BYTES", "PAIR_MAGICS", "Layout", "read_layout"]
+__all__ = ["AGREE_MM", "DTYPES", "MAGICS", "MOST_HEADER_BYTES", "NO_SPACING", "PAIR_MAGICS", "Layout", "read_layout"]
 
 MAGICS: tuple[tuple[int, bytes], ...] = ((344, b"n+1\0"), (4, b"n+2\0\r\n\x1a\n"))
 """Where the two versions say what they are."""
@@ -41,6 +41,9 @@ MOST_HEADER_BYTES = 544
 
 AGREE_MM = 1e-3
 """Entries of two affines that differ by less are the same."""
+
+NO_SPACING = "the file states no spacing along an axis"
+"""Note of a file that leaves out a spacing; 1 mm is taken for it."""
 
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _HALF_PRECISE_BYTES = 2  # integers this wide are exact in float32
@@ -284,7 +287,7 @@ def _zooms(
     zooms = np.abs(zooms)
     missing = bool((zooms[: 2 if sides[2] == 1 else 3] == 0).any())
     zooms[zooms == 0] = 1
-    return zooms, ("the file states no spacing along an axis",) if missing else ()
+    return zooms, (NO_SPACING,) if missing else ()
 
 
 def _sform(fields: np.void) -> NDArray[np.float64]:

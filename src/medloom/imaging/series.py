@@ -19,7 +19,7 @@ from medloom.imaging.places import SAME_DIRECTION, Place, frame_places, placed
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "read_frames", "read_series", "series_uid", "why_no_volume"]
+__all__ = ["MOST_VOLUME_BYTES", "are_slices", "read_frames", "read_series", "series_uid", "why_no_volume"]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
@@ -133,14 +133,15 @@ def read_frames(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Volume | Non
     check_encoded(data, budget)
     if sniff(data) != "dicom":
         return None
-    opened = _opened(data, budget)
-    if opened.module.frames == 1:
-        return None
+    return read_series([data], budget=budget) if are_slices(_opened(data, budget)) else None
+
+
+def are_slices(opened: OpenImage) -> bool:
+    """Return whether the frames of a file are the slices of a volume."""
     try:
-        places = frame_places(opened)
+        return opened.module.frames > 1 and not why_no_volume(frame_places(opened))
     except DecodeError:
-        return None
-    return None if why_no_volume(places) else read_series([data], budget=budget)
+        return False
 
 
 def _height(place: Place, first: Place) -> float:

@@ -188,6 +188,7 @@ class Volume:
         format: Format it came in.
         notes: What a careful reader should know.
         plane_spacing_mm: Row and column spacing as `decode` gives it for a slice; None where the file does not say.
+        oriented: Whether the file states its orientation, or ``affine`` is only what nibabel takes for it.
 
     Example:
         >>> volume = Volume(np.zeros((3, 4, 5), np.int16), (2.0, 1.0, 1.0), np.diag([1.0, 1.0, 2.0, 1.0]), "nifti")
@@ -203,6 +204,7 @@ class Volume:
     format: str
     notes: tuple[str, ...] = ()
     plane_spacing_mm: tuple[float, float] | None = None
+    oriented: bool = True
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,8 @@ class Format:
             fourth argument; None where the format cannot.
         read_volume: From bytes to all pages as one volume, with ``nan_policy`` and ``budget``; None where a file is no
             volume by itself.
+        is_volume: From bytes and a budget to whether the pages are the slices of a volume; None for a format whose
+            files never are.
         grids: From bytes and a budget to where the voxels lie: one grid of all pages, or one for each page; empty where
             the file does not say. None for a format that never does.
     """
@@ -234,6 +238,7 @@ class Format:
     decode: Callable[[bytes, int | None, Budget], Image]
     decode_reduced: Callable[[bytes, int | None, Budget, tuple[int, int]], Image] | None = None
     read_volume: VolumeReader | None = None
+    is_volume: Callable[[bytes, Budget], bool] | None = None
     grids: Callable[[bytes, Budget], tuple[Grid, ...]] | None = None
 
 

@@ -21,6 +21,7 @@ from medloom.data.metadata import TableEncoding
 from medloom.data.whole import read_whole
 from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError, UserError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
+from medloom.imaging.canonical import Orientation, turned
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
 from medloom.inference.given import as_image, read_file, read_path
@@ -42,6 +43,8 @@ P = TypeVar("P", bound=Prediction, default=Prediction, covariant=True)
 V = TypeVar("V", bound=VolumeAnswer, default=VolumeAnswer, covariant=True)
 """What is predicted for a volume."""
 
+_UNSTATED = "the image does not say how it is oriented and is taken as stored; those of the training data say it"
+
 
 @dataclass(frozen=True)
 class Predictor(Generic[P, V]):
@@ -59,6 +62,8 @@ class Predictor(Generic[P, V]):
         point: The operating point; see ``default_point``.
         views: How many views of the image are averaged, each for the price of one: 1 is the image, 2 also its mirror
             image, more both moved to each side in turn.
+        orientation: The plane of the images that the model learned from, ``any`` for several: an image is turned as it
+            is looked at before the network sees it, and the answer is turned back. None takes images as stored.
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
@@ -78,6 +83,7 @@ class Predictor(Generic[P, V]):
     _: KW_ONLY
     point: Point
     views: int = 1
+    orientation: Orientation | None = None
     tables: tuple[TableEncoding, ...] = ()
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
@@ -259,10 +265,13 @@ class Predictor(Generic[P, V]):
         if isinstance(image, bytes):
             image = self.decoder(image, content_type=content_type, page=page, budget=budget, at_least=self.at_least)
         given = self.preprocess.to_input(as_image(image), self.channels)
+        seen, turn = turned(given, self.orientation)
         warnings = () if gaps is None else gaps.said
+        if self.orientation is not None and given.axes is None:
+            warnings = (*warnings, _UNSTATED)
         if self.strict and warnings:
             raise InputError(f"unlike the training data: {'; '.join(warnings)}")
-        return Prepared(self.preprocess(given), given, table_nf, gaps, warnings)
+        return Prepared(self.preprocess(seen), given, turn, table_nf, gaps, warnings)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[P]:
         """Predict several prepared images in one call of the network for each view."""

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.imaging import DEFAULT_BUDGET, Budget, Image, Volume
+from medloom.imaging.canonical import AS_STORED, Turn
 from medloom.inference.metadata import MetadataGaps
+from medloom.transforms.preprocess import Preprocess
 
 __all__ = ["Decoder", "Input", "Prepared", "VolumeDecoder"]
 
@@ -56,6 +58,7 @@ class Prepared:
     Args:
         network_input: ``(C, h, w)`` float32.
         image: The image as decoded.
+        turn: How it was turned for the network.
         table_nf: ``(1, F)`` float32 encoded metadata; None if the model takes none.
         gaps: What the metadata left open; None if the model takes none.
         warnings: How the image or its metadata are unlike those of the training, a sentence each.
@@ -63,6 +66,7 @@ class Prepared:
 
     network_input: Floats32
     image: Image
+    turn: Turn = AS_STORED
     table_nf: Floats32 | None = None
     gaps: MetadataGaps | None = None
     warnings: tuple[str, ...] = ()
@@ -76,3 +80,19 @@ class Prepared:
     def spacing_mm(self) -> tuple[float, float] | None:
         """Height and width of a pixel, or None."""
         return self.image.spacing_mm
+
+    def restored(self, maps_khw: Floats32, preprocess: Preprocess) -> Floats32:
+        """Bring what the network said about each pixel to the pixels of the image as it came.
+
+        Args:
+            maps_khw: ``(K, h, w)`` float32 in 0..1, on the network's grid.
+            preprocess: What the image was prepared with.
+
+        Returns:
+            ``(K, H, W)`` float32 in 0..1.
+        """
+        height, width = self.turn.apply(self.pixels).shape[:2]
+        restored = preprocess.restore(maps_khw, height, width)
+        if self.turn == AS_STORED:
+            return restored
+        return np.ascontiguousarray(np.moveaxis(self.turn.undo(np.moveaxis(restored, 0, -1)), -1, 0))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from medloom.imaging import Image, Volume
-from medloom.imaging.grids import known_grid, known_spacing
+from medloom.imaging.canonical import Orientation, along, slice_of
 from medloom.inference import answers
 from medloom.inference.answers import Prediction, VolumeAnswer
 from medloom.inference.metadata import Metadata
@@ -30,7 +28,8 @@ def predict_volume(
 
     Args:
         predictor: A model of one channel or of grey repeated as colours.
-        volume: Its slices are what ``decode`` gives for the pages of the same file.
+        volume: Its slices are what ``decode`` gives for the pages of the same file. One that is stored in another plane
+            than the model learned from is cut along that plane.
         metadata: Values by column, for a model that takes some.
         progress: Called before each slice with how many are done and how many there are; what it raises ends the work.
 
@@ -47,20 +46,24 @@ def predict_volume(
     """
 
     def predictions() -> Iterator[Prediction]:
-        for number, image in enumerate(slices_of(volume)):
+        for number in range(len(cut.voxels)):
             if progress:
-                progress(number, len(volume.voxels))
+                progress(number, len(cut.voxels))
+            image = slice_of(cut, number)
             yield predictor.answer([predictor.prepare(image, metadata=metadata)])[0]
 
+    cut, axis = along(volume, predictor.orientation)
     kind = answers.KINDS[predictor.target.kind]
-    return kind.gather(volume, predictions(), target=predictor.target, point=predictor.point)
+    return kind.gather(volume, predictions(), axis=axis, target=predictor.target, point=predictor.point)
 
 
-def slices_of(volume: Volume) -> Iterator[Image]:
-    """Yield each slice as an image, in order."""
-    spacing = known_spacing(volume)
-    spacing_mm = None if spacing is None else spacing[1:]
-    grid, slices = known_grid(volume), len(volume.voxels)
-    for number, plane in enumerate(volume.voxels):
-        affine = None if grid is None else grid.plane(number).affine
-        yield Image(plane[..., np.newaxis], volume.format, spacing_mm, volume.notes, affine=affine, slices=slices)
+def slices_of(volume: Volume, orientation: Orientation | None = None) -> Iterator[Image]:
+    """Yield each slice as an image, in order.
+
+    Args:
+        volume: The volume.
+        orientation: The plane to cut it along; as of ``Predictor.orientation``.
+    """
+    cut, _ = along(volume, orientation)
+    for number in range(len(cut.voxels)):
+        yield slice_of(cut, number)

@@ -97,6 +97,7 @@ def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
         manifest.channels,
         point=manifest.operating_point(),
         views=manifest.views,
+        orientation=manifest.input.plane,
         tables=manifest.encodings(),
     )
 

@@ -20,6 +20,7 @@ from pydantic import (
 
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
+from medloom.imaging.canonical import Orientation
 from medloom.inference import NetworkSpec, Point, point_from_plain
 from medloom.inference.answers import KINDS
 from medloom.packaging.archive import PLAIN_NAME
@@ -65,11 +66,17 @@ class _Entry(BaseModel):
 
 
 class InputContract(_Entry):
-    """What an image must be."""
+    """What an image must be.
+
+    ``plane`` is the plane of the images that the model learned from, ``any`` for several: an image that says how it is
+    oriented is turned before the network sees it, and the answer is turned back (axial: columns to the patient's left,
+    rows to the back; coronal: left and feet; sagittal: back and feet). None: images are taken as they are stored.
+    """
 
     content_types: tuple[str, ...]
     channels: tuple[str, ...]
     page: int | None = None
+    plane: Orientation | None = None
 
 
 class ModelEntry(_Entry):

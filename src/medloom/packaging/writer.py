@@ -47,6 +47,7 @@ def write_bundle(
     metrics: Mapping[str, Any],
     fingerprint: str,
     phantom: bool,
+    plane: str | None = None,
     measured: Mapping[str, Any] | None = None,
     tables: Sequence[TableEncoding | None] = (None,),
     counts: Mapping[str, Any] | None = None,
@@ -62,6 +63,7 @@ def write_bundle(
         metrics: Headline metrics, as plain JSON types without NaN.
         fingerprint: SHA-256 of the catalogue that the model learned from.
         phantom: Whether that data was made up.
+        plane: The plane in which the network sees images, ``any`` for several; None for images as they are stored.
         measured: How the metrics came about, as ``Measured`` of the manifest; None where it is not known.
         tables: How metadata are encoded, for each member of the model; None for one that takes none.
         counts: Patients and samples of each split.
@@ -82,6 +84,7 @@ def write_bundle(
         measured=measured,
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
+        plane=plane,
     )
     files = {
         GRAPH: graph,
@@ -98,6 +101,8 @@ def write_bundle(
 def _manifest(
     recipe: Recipe,
     tables: Sequence[TableEncoding | None],
+    *,
+    plane: str | None,
     **facts: Any,  # noqa: ANN401 - fields of Manifest, checked by pydantic
 ) -> Manifest:
     """Make the manifest without its list of files."""
@@ -111,7 +116,7 @@ def _manifest(
             "name": recipe.name,
             "target": target.plain(),
             "channels": channels,
-            "input": {"content_types": tuple(CONTENT_TYPES), "channels": channels, "page": page},
+            "input": {"content_types": tuple(CONTENT_TYPES), "channels": channels, "page": page, "plane": plane},
             "preprocess": preprocess.plain(),
             "steps": steps(target, preprocess, recipe.evaluate.views, features),
             "model": model_entry(recipe, features),

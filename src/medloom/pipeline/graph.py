@@ -73,6 +73,7 @@ def export(
         recipe.data.channels,
         point=default_point(target),
         views=recipe.evaluate.views,
+        orientation=run.facts("prepare.json", "prepare").get("orientation", {}).get("plane"),
         tables=encodings,
     )
 

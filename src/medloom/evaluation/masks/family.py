@@ -188,7 +188,8 @@ def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> It
 def _on_grid(pairs: Iterable[_True], predictor: Predictor) -> Iterator[_OnGrid]:
     """Truth, probabilities and patient on the network's grid, where small regions are erased."""
     for answer, truth in pairs:
-        yield predictor.preprocess.resize_mask(truth), answer.output, answer.row["patient_id"]
+        seen = np.ascontiguousarray(answer.prepared.turn.apply(truth))
+        yield predictor.preprocess.resize_mask(seen), answer.output, answer.row["patient_id"]
 
 
 def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Case:

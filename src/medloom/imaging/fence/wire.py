@@ -178,6 +178,7 @@ def volume_header(volume: Volume) -> dict[str, Any]:
         "affine": volume.affine.tolist(),
         "notes": volume.notes,
         "plane_spacing_mm": volume.plane_spacing_mm,
+        "oriented": volume.oriented,
     }
 
 
@@ -195,6 +196,7 @@ def volume_of(header: Mapping[str, Any], voxels: Pixels) -> Volume:
         str(header["format"]),
         tuple(map(str, header["notes"])),
         _pair(header["plane_spacing_mm"]),
+        bool(header["oriented"]),
     )
 
 

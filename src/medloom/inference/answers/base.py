@@ -212,12 +212,15 @@ class Answers(Protocol):
         """
         ...
 
-    def gather(self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point) -> VolumeAnswer:
+    def gather(
+        self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point
+    ) -> VolumeAnswer:
         """Put the predictions of the slices of a volume together.
 
         Args:
             volume: The volume.
             slices: What ``finish`` made of each slice, in order; one is asked for when the one before is done with.
+            axis: Axis of ``volume.voxels`` along which they were cut; 0 for the slices as they are stored.
             target: What is predicted.
             point: The operating point.
         """

@@ -248,7 +248,7 @@ class LabelAnswers:
         return LabelPrediction(target.names, scores, decision, chosen, gaps, answer, self.says, warnings)
 
     def gather(
-        self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point
+        self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point
     ) -> LabelVolumePrediction:
         """Return the labels of every slice."""
         return LabelVolumePrediction(tuple(map(LabelPrediction.of, slices)))

@@ -265,10 +265,9 @@ class MaskAnswers:
             preprocess: Brings maps back to the geometry of the image.
         """
         chosen = MaskPoint.of(point)
-        height, width = prepared.pixels.shape[:2]
         erased = erase_small(answer, chosen.threshold, chosen.min_region_px)
-        restored = preprocess.restore(answer, height, width)
-        kept = restored if erased is answer else preprocess.restore(erased, height, width)
+        restored = prepared.restored(answer, preprocess)
+        kept = restored if erased is answer else prepared.restored(erased, preprocess)
         spacing = prepared.spacing_mm
         return MaskPrediction(
             target=target,
@@ -279,15 +278,16 @@ class MaskAnswers:
             warnings=prepared.warnings,
         )
 
-    def gather(self, volume: Volume, slices: Iterable[Prediction], *, target: Target, point: Point) -> VolumePrediction:
+    def gather(
+        self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point
+    ) -> VolumePrediction:
         """Return the mask of the volume; only the answer to one slice at a time is wider than it."""
         mask = np.empty(volume.voxels.shape, np.uint8)
-        counts = np.zeros((len(mask), len(target.names)), np.int64)
+        cut = np.moveaxis(mask, axis, 0)
         largest, probabilities = 0.0, np.zeros(len(target.foreground))
         warnings: Counter[str] = Counter()
         for number, prediction in enumerate(map(MaskPrediction.of, slices)):
-            mask[number] = prediction.mask
-            counts[number] = count_classes(prediction.mask, target)
+            cut[number] = prediction.mask
             largest = max(largest, prediction.probability)
             warnings.update(prediction.warnings)
             probabilities = np.maximum(probabilities, class_probabilities(prediction.probabilities))
@@ -296,7 +296,7 @@ class MaskAnswers:
             mask=mask,
             point=MaskPoint.of(point),
             affine=volume.affine,
-            slice_px=counts,
+            slice_px=np.array([count_classes(plane, target) for plane in mask]),
             probability=largest,
             probabilities=probabilities,
             voxel_ml=voxel_ml(volume),

@@ -115,8 +115,9 @@ def _pages(
 ) -> Iterator[tuple[int | None, Callable[[], Image]]]:
     """Yield the number of each page, None for a file with one, and what decodes it."""
     if isinstance(given, Volume):
-        for number, image in enumerate(slices_of(given)):
-            yield (number if len(given.voxels) > 1 else None), partial(_same, image)
+        images = list(slices_of(given, predictor.orientation))
+        for number, image in enumerate(images):
+            yield (number if len(images) > 1 else None), partial(_same, image)
         return
     count = inspect(given, budget=predictor.budget).pages if page is None else 1
     for number in range(count):

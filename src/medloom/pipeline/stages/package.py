@@ -73,6 +73,7 @@ def package_network(
         measured=_measured(run, summary),
         fingerprint=facts["catalogue_sha256"],
         phantom=facts["phantom"],
+        plane=facts.get("orientation", {}).get("plane"),
         counts=trained_counts(run),
     )
     events.emit(FileMade(path))

@@ -66,6 +66,11 @@ class DataConfig(Config):
     """Page to read of a file with several: slice of a NIfTI volume, frame of a DICOM, page of a TIFF. `all`: each of
     them is a sample of the file's patient, with the file's label or the same page of the mask. Empty: a file with
     several pages is an error."""
+    plane: Literal["auto", "axial", "coronal", "sagittal", "stored"] = "auto"
+    """How images that say how they are oriented (NIfTI, DICOM) are turned before a network sees them, in training and
+    in every answer: as they are looked at (axial: columns to the left of the patient, rows to the back; coronal: left
+    and feet; sagittal: back and feet). With `page: all` volumes are cut into slices of this plane, however they are
+    stored; `auto` takes the plane that most of them are stored in. `stored`: images as they are in their files."""
     align: Literal["refuse", "resample"] = "refuse"
     """Masks and channels are brought to the grid of their image by what NIfTI and DICOM files say about directions and
     positions, without changing a value. On another grid (a corner off by more than a tenth of a voxel): `refuse` them,
