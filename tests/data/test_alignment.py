@@ -196,3 +196,26 @@ def test_a_mask_on_another_grid_is_named_by_evaluation_too():
     image = read_sample_image(alignment(files), ["image"], ["grey"], 1)
     with pytest.raises(DataError, match=r"^mask: the mask lies on another grid"):
         read_mask(alignment(files), "mask", CLASSES, 1, image)
+
+
+def radiograph(pixels, *orientation):
+    """A DICOM image that says how it is oriented and not where it lies."""
+    place = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient"))
+    return dicom(pixels, 0, **place, PatientOrientation=list(orientation))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [("LF", lambda mask: mask), ("RF", lambda mask: mask[:, ::-1]), ("FL", lambda mask: mask.T),
+     ("HR", lambda mask: mask[::-1, ::-1].T)],
+)  # fmt: skip
+def test_radiographs_and_their_masks_meet_by_their_directions(orientation, turn):
+    mask = MASK[:, :, 0].T
+    files = {"image": radiograph(IMAGE[:, :, 0].T, "L", "F"), "mask": radiograph(turn(mask), *orientation)}
+    np.testing.assert_array_equal(read(files, None)[1].pixels[..., 0], mask)
+
+
+def test_a_mask_of_another_plane_is_refused():
+    files = {"image": radiograph(IMAGE[:, :, 0].T, "L", "F"), "mask": radiograph(MASK[:, :, 0].T, "A", "F")}
+    with pytest.raises(UnfitError, match="the image is a coronal slice and the mask a sagittal one"):
+        read(files, None)

@@ -40,14 +40,14 @@ def work(tmp_path, monkeypatch):
                 (tmp_path / f"set/p{patient}_{part}.nii.gz").write_bytes(data_gz)
         return again(size=size, **data)
 
-    def again(*, size=SHAPE[1::-1], suffix=".nii.gz", **data):
+    def again(*, size=SHAPE[1::-1], suffix=".nii.gz", preprocess=None, **data):
         patterns = {"image": "{sample}_image.nii.gz", "mask": "{sample}_mask" + suffix, "page": "all", **data}
         recipe = MasksRecipe.model_validate(
             {
                 "name": "test",
                 "target": {"mask_values": VALUES},
                 "data": {"layout": "image-mask", **patterns},
-                "preprocess": {"size": size},
+                "preprocess": {"size": size, **(preprocess or {})},
             }
         )
         with open_source(tmp_path / "set") as source:
@@ -57,6 +57,11 @@ def work(tmp_path, monkeypatch):
     made.again = again
     made.folder = tmp_path / "set"
     return made
+
+
+def directions(found):
+    """What ``prepare`` says about directions."""
+    return {key: found.facts["orientation"][key] for key in ("plane", "stored")}
 
 
 def displayed(voxels, plane):
@@ -83,7 +88,7 @@ def same(stacks, voxels, masks, plane):
 @pytest.mark.parametrize("codes", [("RAS", "LPS"), ("LPI", "PSR"), ("ARS", "ILA")])
 def test_the_store_holds_slices_as_they_are_looked_at(codes, work):
     found = work([codes] * 3)
-    assert found.facts["orientation"] == {"plane": "axial", "stored": {codes[0][:2]: 3 * SHAPE[2]}}
+    assert directions(found) == {"plane": "axial", "stored": {codes[0][:2]: 3 * SHAPE[2]}}
     for patient in range(3):
         assert same(pixels(found, patient, "axial"), image(patient), mask(patient), "axial")
 
@@ -111,7 +116,7 @@ def test_the_recipe_can_name_the_plane(plane, size, count, work):
 
 def test_as_stored_is_as_stored(work):
     found = work([("RAS", "RAS"), ("LPS", "LPS"), ("LAS", "LAS")], plane="stored")
-    assert found.facts["orientation"] == {"plane": None, "stored": {"RA": 5, "LP": 5, "LA": 5}}
+    assert directions(found) == {"plane": None, "stored": {"RA": 5, "LP": 5, "LA": 5}}
     images, masks = pixels(found, 0, "axial")
     np.testing.assert_array_equal(images, image(0).T)
     np.testing.assert_array_equal(masks, mask(0).T)
@@ -123,7 +128,7 @@ def test_as_stored_is_as_stored(work):
 
 def test_a_page_that_is_named_is_that_of_the_file_and_planes_may_then_differ(work):
     found = work([("RAS", "RAS"), ("LPS", "LPS"), ("PSR", "PSR")], page=3)
-    assert found.facts["orientation"] == {"plane": "any", "stored": {"RA": 1, "LP": 1, "PS": 1}}
+    assert directions(found) == {"plane": "any", "stored": {"RA": 1, "LP": 1, "PS": 1}}
     assert "The images are slices of several planes: 2 axial, 1 sagittal." in " ".join(found.facts["warnings"])
     with pytest.raises(DataError) as caught:
         work.again(page=3, plane="axial")
@@ -155,6 +160,34 @@ def test_images_without_directions_make_the_store_that_they_always_made(work, tm
                 (work.folder / f"p{patient}_{part}.png").write_bytes(stream.getvalue())
         found = work.again(image="{sample}_image.png", suffix=".png", plane=plane, page=None)
         keys.add(found.store.key)
-        assert found.facts["orientation"] == {"plane": "axial" if plane == "axial" else None, "stored": {}}
+        assert directions(found) == {"plane": "axial" if plane == "axial" else None, "stored": {}}
         np.testing.assert_array_equal(found.store.images[0, 0], image(0)[:, :, 0].T % 256)
     assert len(keys) == 1
+
+
+def sized(folder, spacings, size=(16, 12)):
+    """Images without a place whose pixels have these sizes."""
+    folder.mkdir(exist_ok=True)
+    for patient, (row_mm, column_mm) in enumerate(spacings):
+        for part in ("image", "mask"):
+            voxels = np.full((*size[::-1], 1), 1 + patient if part == "image" else 1, np.uint8)
+            affine = np.diag([-column_mm, -row_mm, 1.0, 1.0])
+            (folder / f"p{patient}_{part}.nii.gz").write_bytes(gzip.compress(nifti(voxels, affine)))
+
+
+def test_pixels_of_several_sizes_are_said_and_one_spacing_brings_them_to_one(work):
+    sized(work.folder, [(0.5, 0.5), (1.0, 1.0), (0.5, 0.75), (0.5, 0.5)])
+    found = work.again(page=None, size=(16, 16))
+    assert found.facts["orientation"]["spacing_mm"] == {"known": 4, "least": [0.5, 0.5], "most": [1.0, 1.0]}
+    (said,) = [text for text in found.facts["warnings"] if "several sizes" in text]
+    assert "rows 0.5 to 1 mm apart, columns 0.5 to 1 mm apart" in said
+
+    spaced = work.again(page=None, size=(32, 32), preprocess={"spacing": [0.5, 0.5], "fit": "pad"})
+    assert not [text for text in spaced.facts["warnings"] if "several sizes" in text]
+    heights = [int((spaced.store.masks[row] > 0).any(axis=1).sum()) for row in range(4)]
+    widths = [int((spaced.store.masks[row] > 0).any(axis=0).sum()) for row in range(4)]
+    assert (heights, widths) == ([16, 32, 16, 16], [12, 24, 18, 12])
+    with pytest.raises(DataError) as caught:
+        work.again(page=None, size=(16, 16), preprocess={"spacing": [0.5, 0.5], "fit": "pad"})
+    assert len(caught.value.problems) == 2
+    assert "takes 32x24 of 0.5x0.5 mm (preprocess.spacing), and the network sees 16x16" in caught.value.problems[0]

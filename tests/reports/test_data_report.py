@@ -12,6 +12,7 @@ from PIL import Image
 from medloom.evaluation.text import number
 from medloom.reports import write_data_report
 from medloom.reports.charts import bars, figure_uri, lines, new_figure, stacked_bars
+from medloom.reports.facts import orientation_sentence
 from medloom.reports.html import data_uri, megabytes, percent, render
 
 TARGET = {"kind": "masks", "names": ["background", "lesion"]}
@@ -230,3 +231,23 @@ def test_the_table_of_patients_has_numbers_words_and_what_is_not_known(page: str
     assert ["age: range", "41 to 61", "–"] in found
     assert ["age: not known", "0", "1"] in found
     assert ["sex, images: F &lt;b&gt;", "1 (33.3 %)", "1 (33.3 %)"] in found
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (None, ""),
+        ({"plane": None, "stored": {}, "spacing_mm": {"known": 0}}, ""),
+        (
+            {"plane": "axial", "stored": {"RA": 1200}, "spacing_mm": {"known": 3, "least": [0.5, 1], "most": [0.5, 1]}},
+            "Images were turned as axial slices are looked at (columns and rows are stored towards: 1,200 RA). Pixels "
+            "are 0.5×1 mm large.",
+        ),
+        (
+            {"plane": "any", "stored": {"LI": 2, "AI": 1}, "spacing_mm": {"known": 0}},
+            "Images were turned as each plane is looked at (columns and rows are stored towards: 2 LI, 1 AI).",
+        ),
+    ],
+)
+def test_the_page_says_how_images_were_turned(facts, said):
+    assert orientation_sentence(facts) == said

@@ -17,6 +17,7 @@ from scipy import ndimage
 from medloom.data.checks import ClassMap, UnfitError, mask_classes, named
 from medloom.data.page_reader import PageReader
 from medloom.imaging import Image, Volume
+from medloom.imaging.canonical import plane_of, turn_of
 from medloom.imaging.geometry import Grid, Match, find_match, found_at
 
 __all__ = ["Align", "Alignment", "is_unplaced", "read_mask"]
@@ -26,6 +27,7 @@ Align = Literal["refuse", "resample"]
 
 _UNPLACED = "taken as stored: only one of image and {what} says where it lies in the patient"
 
+_BROUGHT = "brought to the directions of the image, {axes}"
 _HALF = 0.5
 
 
@@ -52,7 +54,8 @@ class Alignment:
             smooth: Interpolate linearly where it is resampled; else the nearest voxel is taken, as masks need it.
 
         Returns:
-            The file's pixels at those of the image; where one of the two has no affine, the page as it is stored.
+            The file's pixels at those of the image; where one of the two has no affine, the page that belongs to it,
+            turned as the image where both say how they are oriented.
 
         Raises:
             UnfitError: If it lies on another grid.
@@ -60,9 +63,7 @@ class Alignment:
         """
         plane, grids = onto.grid, self.reader.grids(name)
         if plane is None or not grids:
-            found = self.reader.decode(name, page)
-            alone = (plane is None) != (not grids)
-            return replace(found, notes=(*found.notes, _UNPLACED.format(what=what))) if alone else found
+            return _by_directions(self.reader.decode(name, page), onto, what)
         for number, grid in _likely_first(grids, page):
             match = find_match(plane, grid)
             if match is not None:
@@ -103,6 +104,24 @@ def is_unplaced(note: str) -> bool:
     return note.startswith(start) and note.endswith(end)
 
 
+def _by_directions(found: Image, onto: Image, what: str) -> Image:
+    """A page beside an image of which at least one does not say where it lies: turned alike where both say how."""
+    if found.axes is None or onto.axes is None:
+        unlike = found.axes is not onto.axes
+        return replace(found, notes=(*found.notes, _UNPLACED.format(what=what))) if unlike else found
+    if plane_of(found.axes) != plane_of(onto.axes):
+        planes = plane_of(onto.axes), plane_of(found.axes)
+        raise UnfitError("grid", f"the image is a {planes[0]} slice and the {what} a {planes[1]} one")
+    if found.axes == onto.axes:
+        return found
+    pixels = turn_of(onto.axes).undo(turn_of(found.axes).apply(found.pixels))
+    notes = (*found.notes, _BROUGHT.format(axes="".join(onto.axes)))
+    return replace(
+        found, pixels=np.ascontiguousarray(pixels), notes=notes, spacing_mm=onto.spacing_mm, affine=onto.affine,
+        slices=onto.slices, directions=onto.directions,
+    )  # fmt: skip
+
+
 def read_mask(alignment: Alignment, file: str, classes: ClassMap, page: int | None, onto: Image) -> NDArray[np.uint8]:
     """Read a mask as it lies on its image; errors name the file. See ``mask_classes``.
 
@@ -113,7 +132,7 @@ def read_mask(alignment: Alignment, file: str, classes: ClassMap, page: int | No
 
 
 def _turned(pixels: NDArray[Any], stored: Image | Volume, match: Match, onto: Image) -> Image:
-    notes = (*stored.notes, f"brought to the directions of the image, {''.join(onto.axes or ())}")
+    notes = (*stored.notes, _BROUGHT.format(axes="".join(onto.axes or ())))
     window = stored.window if isinstance(stored, Image) else None
     return Image(pixels, stored.format, onto.spacing_mm, notes, window, affine=onto.affine, slices=onto.slices)
 

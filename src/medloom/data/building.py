@@ -49,7 +49,7 @@ _PIECE = 16
 _AHEAD = 2
 """Pieces in flight for each worker: enough to keep it busy, few enough to bound the memory."""
 
-_GEOMETRY = 2
+_GEOMETRY = 3
 """How samples are brought together by their geometry; raised when it changes, so that older stores are not taken."""
 
 _WORTH_PROCESSES = 512
@@ -62,7 +62,7 @@ class Flaw:
 
     Args:
         part: Which file: its place among the images, or the number of images for the mask.
-        kind: ``unreadable``, ``channels``, ``grid``, ``plane``, ``size`` or ``values``.
+        kind: ``unreadable``, ``channels``, ``grid``, ``geometry``, ``size`` or ``values``.
         detail: What came and what was expected; names no file, because it is kept in the cache.
     """
 
@@ -84,6 +84,7 @@ class Sample:
         channels: Number of channels.
         dtype: NumPy name of the decoded type.
         axes: Directions in which columns and rows are counted, such as ``LP``; empty where the file does not say.
+        spacing_mm: Row and column spacing as the network sees the image; None where the file does not say.
         foreground_px: Foreground pixels of the mask as it came.
         notes: What decoding did to the image that a careful reader should know, such as "orientation applied".
         mask_notes: The same of the mask.
@@ -97,6 +98,7 @@ class Sample:
     channels: int = 0
     dtype: str = ""
     axes: str = ""
+    spacing_mm: tuple[float, float] | None = None
     foreground_px: int = 0
     notes: tuple[str, ...] = ()
     mask_notes: tuple[str, ...] = ()
@@ -202,8 +204,9 @@ def _known(memo: Path, cache: Path) -> _Known | None:
 
 
 def _from_json(found: dict[str, Any]) -> Sample:
-    notes = {key: tuple(found[key]) for key in ("notes", "mask_notes")}
-    return Sample(**{**found, **notes, "flaws": tuple(Flaw(**flaw) for flaw in found["flaws"])})
+    tuples: dict[str, Any] = {key: tuple(found[key]) for key in ("notes", "mask_notes")}
+    tuples["spacing_mm"] = tuple(found.get("spacing_mm") or ()) or None
+    return Sample(**{**found, **tuples, "flaws": tuple(Flaw(**flaw) for flaw in found["flaws"])})
 
 
 def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sample]) -> bool:
@@ -228,6 +231,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     # The store holds the whole image; what is cropped of it is cut out when it is read.
     preprocess = Preprocess.of(recipe.preprocess).plain()
     del preprocess["crop"]
+    if preprocess["spacing"] is None:
+        del preprocess["spacing"]  # stores of recipes that leave it out are as they always were
     return {"format": STORE_FORMAT, "preprocess": preprocess, "data": rules}
 
 
@@ -389,16 +394,18 @@ class _Reader:
         try:
             if image is not None:
                 seen, turn = turned(image, self.orientation)
+                self._preprocess.place(seen.size, seen.spacing_mm)
             if image is not None and mask is not None:
                 check_same_size(image.pixels, mask.classes)
         except (InputError, UnfitError) as error:
-            kind = error.kind if isinstance(error, UnfitError) else "plane"
+            kind = error.kind if isinstance(error, UnfitError) else "geometry"
             flaws.append(Flaw(_first_file(entry.item.images), kind, str(error)))
         sample = Sample(hash_of(hashes, entry.item.page), mask_sha256, flaws=tuple(flaws))
         if image is None or seen is None or flaws:
             return sample, None
         classes = None if mask is None else np.ascontiguousarray(turn.apply(mask.classes))
-        return self._facts(sample, image, mask), self._pixels(seen, classes)
+        facts = replace(self._facts(sample, image, mask), spacing_mm=seen.spacing_mm)
+        return facts, self._pixels(seen, classes)
 
     def _facts(self, sample: Sample, image: Image, mask: _Mask | None) -> Sample:
         height, width = image.size
@@ -411,7 +418,7 @@ class _Reader:
 
     def _pixels(self, image: Image, mask: NDArray[np.uint8] | None) -> _Pixels:
         resized = self._preprocess.resize_image(image)
-        small = None if mask is None else self._preprocess.resize_mask(mask)
+        small = None if mask is None else self._preprocess.resize_mask(mask, image.spacing_mm)
         return _Pixels(resized, small, *self._preprocess.normalisation(resized))
 
     def _image(self, item: Item, flaws: list[Flaw]) -> tuple[list[str], Image | None]:

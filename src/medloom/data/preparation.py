@@ -28,6 +28,7 @@ from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.series import of_series
 from medloom.data.sources import Source
+from medloom.data.spacing import spacing_facts, spacing_warnings
 from medloom.data.splits import SplitRule, kept_parts, read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
@@ -129,7 +130,7 @@ def prepare(
         **division(catalogue, target, truth),
         "split": rule_facts(recipe),
         **accounting(listing, samples, divided.dropped),
-        "orientation": orientation_facts(recipe.data.plane, samples),
+        "orientation": {**orientation_facts(recipe.data.plane, samples), "spacing_mm": spacing_facts(samples)},
         "demographics": demographics(catalogue),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "conflicts": label_conflicts(catalogue, store, truth),
@@ -138,17 +139,21 @@ def prepare(
     }
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
-    said = [*chosen.notes, *listing.notes, *concerns(entries, samples, given), *plane_warnings(samples)]
-    said += [*divided.warnings, *truth.stored_warnings(catalogue, store, target)]
-    said += _value_warnings(recipe, catalogue, store)
+    said = [*chosen.notes, *listing.notes, *concerns(entries, samples, given), *_geometry(recipe, samples)]
+    said += [*divided.warnings, *_stored_warnings(recipe, catalogue, store, target)]
     facts["warnings"] = [*said, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     facts |= _speed(len(samples), time.perf_counter() - begun_s)
     write_json(run_dir / "prepare.json", facts)
     return Prepared(catalogue, store, target, facts, problems)
 
 
-def _value_warnings(recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore) -> list[str]:
-    return normalised_warnings(catalogue, store, recipe.data.channels, recipe.preprocess.normalise.method)
+def _stored_warnings(recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore, target: Target) -> list[str]:
+    values = normalised_warnings(catalogue, store, recipe.data.channels, recipe.preprocess.normalise.method)
+    return [*KINDS[target.kind].stored_warnings(catalogue, store, target), *values]
+
+
+def _geometry(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
+    return [*plane_warnings(samples), *spacing_warnings(samples, recipe.preprocess.spacing)]
 
 
 def _speed(images: int, seconds: float) -> dict[str, float]:

@@ -22,7 +22,19 @@ from medloom.imaging.grids import known_grid
 from medloom.imaging.nifti_header import NO_SPACING
 from medloom.imaging.types import Image, Volume
 
-__all__ = ["AS_STORED", "PLANES", "Orientation", "Plane", "Turn", "along", "cut_axis", "plane_of", "slice_of", "turned"]
+__all__ = [
+    "AS_STORED",
+    "PLANES",
+    "Orientation",
+    "Plane",
+    "Turn",
+    "along",
+    "cut_axis",
+    "plane_of",
+    "slice_of",
+    "turn_of",
+    "turned",
+]
 
 Plane = Literal["axial", "coronal", "sagittal"]
 Orientation = Literal["axial", "coronal", "sagittal", "any"]
@@ -99,13 +111,14 @@ def turned(image: Image, orientation: Orientation | None) -> tuple[Image, Turn]:
             f"the image is a {found} slice; expected {orientation} ones. Of a volume stored otherwise, give the whole "
             f"file without a page: it is cut into {orientation} slices"
         )
-    turn = _turn(image.axes)
+    turn = turn_of(image.axes)
     if turn == AS_STORED:
         return image, turn
     return _in_orientation(image, turn), turn
 
 
-def _turn(axes: tuple[str, str]) -> Turn:
+def turn_of(axes: tuple[str, str]) -> Turn:
+    """Return what brings an image into the orientation that networks see, by the directions of its columns and rows."""
     transposed = _WORLD[axes[0]] > _WORLD[axes[1]]
     column, row = reversed(axes) if transposed else axes
     return Turn(transposed, rows=row not in _TOWARDS, columns=column not in _TOWARDS)

@@ -81,6 +81,12 @@ class Prepared:
         """Height and width of a pixel, or None."""
         return self.image.spacing_mm
 
+    @property
+    def seen_spacing_mm(self) -> tuple[float, float] | None:
+        """Height and width of a pixel as the network sees the image, or None."""
+        spacing = self.image.spacing_mm
+        return spacing[::-1] if spacing is not None and self.turn.transposed else spacing
+
     def restored(self, maps_khw: Floats32, preprocess: Preprocess) -> Floats32:
         """Bring what the network said about each pixel to the pixels of the image as it came.
 
@@ -92,7 +98,7 @@ class Prepared:
             ``(K, H, W)`` float32 in 0..1.
         """
         height, width = self.turn.apply(self.pixels).shape[:2]
-        restored = preprocess.restore(maps_khw, height, width)
+        restored = preprocess.restore(maps_khw, height, width, self.seen_spacing_mm)
         if self.turn == AS_STORED:
             return restored
         return np.ascontiguousarray(np.moveaxis(self.turn.undo(np.moveaxis(restored, 0, -1)), -1, 0))

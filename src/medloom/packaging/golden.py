@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import BundleError, DecodeError, InputError
-from medloom.imaging import Budget
+from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
 from medloom.inference import Difference, Predictor
 from medloom.inference.answers.base import npy_bytes
 from medloom.packaging.bundle import Bundle, build_predictor, read_bundle
 from medloom.packaging.manifest import GOLDEN_FOLDER, Golden, Manifest, golden_files
 from medloom.packaging.replay import FencedRuntime
 from medloom.targets import Target
+from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
 
 __all__ = ["VerifyReport", "golden_entry", "make_golden", "verify"]
@@ -68,8 +69,8 @@ def make_golden(predictor: Predictor) -> dict[str, bytes]:
     Returns:
         Name in the bundle to content.
     """
-    image = npy_bytes(_synthetic_image(predictor.preprocess.size, len(predictor.channels)))
-    answer = predictor.predict(image).golden()
+    image = npy_bytes(_synthetic_image(_size(predictor.preprocess), len(predictor.channels)))
+    answer = predictor.predict(_measured(image, predictor.preprocess)).golden()
     return {_INPUT: image, **{GOLDEN_FOLDER + name: content for name, content in answer.items()}}
 
 
@@ -111,9 +112,23 @@ def _replay(bundle: Bundle, runtime: str) -> Difference:
         try:
             image = (folder / manifest.golden.input).read_bytes()
             golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
-            return predictor.predict(image).difference(golden, manifest.golden.tolerance)
+            shown = _measured(image, manifest.preprocess, predictor.budget)
+            return predictor.predict(shown).difference(golden, manifest.golden.tolerance)
         except (DecodeError, InputError) as error:
             raise BundleError(f"the golden example is damaged ({one_line(str(error))})") from error
+
+
+def _size(preprocess: Preprocess) -> tuple[int, int]:
+    """A little larger than the network's image; smaller where an image must fit into it, for it is not shrunk."""
+    height, width = preprocess.size
+    return (height + height // 8, width) if preprocess.spacing is None else (height * 3 // 4, width * 3 // 4)
+
+
+def _measured(image: bytes, preprocess: Preprocess, budget: Budget = DEFAULT_BUDGET) -> Image | bytes:
+    """Say of the golden image, which cannot say it itself, that its pixels have the size that they are to have."""
+    if preprocess.spacing is None:
+        return image
+    return replace(decode(image, budget=budget), spacing_mm=preprocess.spacing)
 
 
 def _budget(manifest: Manifest) -> Budget:
@@ -123,8 +138,8 @@ def _budget(manifest: Manifest) -> Budget:
 
 
 def _synthetic_image(size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """A bright ellipse with a brighter spot and noise, a little larger than the network's image."""
-    height, width = size[0] + size[0] // 8, size[1]
+    """A bright ellipse with a brighter spot and noise."""
+    height, width = size
     rng = np.random.default_rng(_SEED)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     head = (y / 0.85) ** 2 + (x / 0.7) ** 2 < 1

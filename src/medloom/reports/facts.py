@@ -10,7 +10,7 @@ from medloom.evaluation.parts import Part
 from medloom.files import read_json
 from medloom.wording import counted
 
-__all__ = ["Facts", "few_patients_warning", "read_facts", "read_rows", "set_aside_sentence"]
+__all__ = ["Facts", "few_patients_warning", "orientation_sentence", "read_facts", "read_rows", "set_aside_sentence"]
 
 Facts = dict[str, Any]
 """Plain JSON types by name."""
@@ -20,6 +20,8 @@ _REASONS = {
     "ambiguous": "could be more than one file",
     "channels": "other channels than the recipe's",
     "duplicate": "there twice",
+    "geometry": "slices of another plane, or pixels of a size that does not fit",
+    "grid": "image and mask or channels on different grids",
     "label": "label not usable",
     "missing_channel": "channel missing",
     "missing_image": "without an image",
@@ -65,3 +67,27 @@ def set_aside_sentence(prepared: Facts) -> str:
     count = sum(entry["count"] for entry in entries)
     were = "was" if count == 1 else "were"
     return f"{count:,} of {counted(prepared['found'], 'sample')} {were} set aside: {reasons}."
+
+
+def orientation_sentence(facts: Facts | None) -> str:
+    """Say how images that state their orientation were turned, and how large their pixels are; else empty.
+
+    Args:
+        facts: ``orientation`` of ``prepare.json``.
+    """
+    if facts is None or not facts["stored"]:
+        return ""
+    stored = ", ".join(f"{count:,} {axes}" for axes, count in facts["stored"].items())
+    if facts["plane"] is None:
+        shown = "Images were taken as they are stored"
+    else:
+        planes = "each plane" if facts["plane"] == "any" else f"{facts['plane']} slices"
+        shown = f"Images were turned as {planes} {'is' if facts['plane'] == 'any' else 'are'} looked at"
+    return f"{shown} (columns and rows are stored towards: {stored}).{_pixel_sizes(facts['spacing_mm'])}"
+
+
+def _pixel_sizes(spacing: Facts) -> str:
+    if not spacing["known"]:
+        return ""
+    low, high = (f"{rows:.3g}×{columns:.3g} mm" for rows, columns in (spacing["least"], spacing["most"]))
+    return f" Pixels are {low} large." if low == high else f" Pixels are {low} to {high} large."

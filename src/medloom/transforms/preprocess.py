@@ -47,6 +47,8 @@ class Preprocess:
         colour: ``as-is``, or bring every image to one channel (``grey``) or to three (``rgb``).
         crop: Height and width of the middle part that the network sees; None for all.
         normalise: Intensity normalisation.
+        spacing: Millimetres between rows and columns that an image is resampled to before it is padded; None: it is
+            fitted to ``size``.
 
     Example:
         >>> Preprocess(size=(64, 64))(np.zeros((128, 96, 3), np.uint8)).shape
@@ -59,6 +61,7 @@ class Preprocess:
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     crop: tuple[int, int] | None = None
     normalise: Normalise = _ZSCORE
+    spacing: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, section: PreprocessConfig) -> Self:
@@ -187,27 +190,31 @@ class Preprocess:
         pixels_hwc, reduction = given.pixels, given.reduction
         dtype = pixels_hwc.dtype if pixels_hwc.dtype.name in _KEPT else np.dtype(np.float32)
         planes = np.moveaxis(pixels_hwc, -1, 0)
-        if planes.shape[1:] == self.size and reduction is None:
+        top, left, height, width = self.place(given.size, given.spacing_mm)
+        if planes.shape[1:] == (height, width) == self.size and reduction is None:
             return np.ascontiguousarray(planes, dtype=dtype)
         resized = np.zeros((planes.shape[0], *self.size), np.float32)
-        top, left, height, width = self._window(*given.size)
         box = None if reduction is None else reduction.box
         for plane, out in zip(planes, resized, strict=True):
             out[top : top + height, left : left + width] = _resize_plane(plane, height, width, box)
         return _to_dtype(resized, dtype)
 
-    def resize_mask(self, mask_hw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resize_mask(
+        self, mask_hw: NDArray[np.uint8], spacing_mm: tuple[float, float] | None = None
+    ) -> NDArray[np.uint8]:
         """Resize a mask of class indices by nearest neighbour.
 
         Args:
             mask_hw: ``(H, W)`` uint8.
+            spacing_mm: Row and column spacing of its image.
 
         Returns:
             ``(h, w)`` uint8.
         """
-        if mask_hw.shape == self.size:
+        rows, columns = mask_hw.shape
+        top, left, height, width = self.place((rows, columns), spacing_mm)
+        if (rows, columns) == (height, width) == self.size:
             return np.ascontiguousarray(mask_hw)
-        top, left, height, width = self._window(*mask_hw.shape)
         out = np.zeros(self.size, np.uint8)
         image = PillowImage.fromarray(np.ascontiguousarray(mask_hw))
         out[top : top + height, left : left + width] = np.asarray(
@@ -226,34 +233,65 @@ class Preprocess:
         """
         return self.normalise.of(image_chw)
 
-    def restore(self, probabilities_khw: Floats32, height: int, width: int) -> Floats32:
+    def restore(
+        self, probabilities_khw: Floats32, height: int, width: int, spacing_mm: tuple[float, float] | None = None
+    ) -> Floats32:
         """Bring the network's output back to the geometry of the image that came in.
 
         Args:
             probabilities_khw: ``(K, h, w)`` float32 in 0..1.
             height: Of the original image, in pixels.
             width: Of the original image, in pixels.
+            spacing_mm: Row and column spacing of the original image.
 
         Returns:
             ``(K, height, width)`` float32 in 0..1.
         """
-        if (height, width) == self.size:
+        top, left, inner_height, inner_width = self.place((height, width), spacing_mm)
+        if (height, width) == (inner_height, inner_width) == self.size:
             return probabilities_khw
-        top, left, inner_height, inner_width = self._window(height, width)
         inner = probabilities_khw[:, top : top + inner_height, left : left + inner_width]
         restored = np.stack([_resize_plane(plane, height, width) for plane in inner])
         clipped: Floats32 = np.clip(restored, 0.0, 1.0)
         return clipped
 
-    def _window(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Where the resized image lies in the network's image: top, left, height, width."""
+    def place(self, size: tuple[int, int], spacing_mm: tuple[float, float] | None = None) -> tuple[int, int, int, int]:
+        """Return where the resized image lies in the network's image: top, left, height, width.
+
+        Args:
+            size: Height and width of the image in pixels.
+            spacing_mm: Its row and column spacing.
+
+        Raises:
+            InputError: If it is to have a spacing and does not fit then, or does not say its own.
+        """
+        height, width = size
         full_height, full_width = self.size
         if self.fit == "stretch":
             return 0, 0, full_height, full_width
-        ratio = min(full_height / height, full_width / width)
-        inner_height = min(full_height, max(1, round(height * ratio)))
-        inner_width = min(full_width, max(1, round(width * ratio)))
+        if self.spacing is None:
+            ratio = min(full_height / height, full_width / width)
+            inner_height = min(full_height, max(1, round(height * ratio)))
+            inner_width = min(full_width, max(1, round(width * ratio)))
+        else:
+            inner_height, inner_width = self._at_spacing(size, spacing_mm, self.spacing)
         return (full_height - inner_height) // 2, (full_width - inner_width) // 2, inner_height, inner_width
+
+    def _at_spacing(
+        self, size: tuple[int, int], spacing_mm: tuple[float, float] | None, target: tuple[float, float]
+    ) -> tuple[int, int]:
+        """Rows and columns of an image once it is resampled."""
+        if spacing_mm is None:
+            wanted = f"{target[0]:g}x{target[1]:g} mm (preprocess.spacing)"
+            raise InputError(f"the image does not say how large its pixels are; they are to become {wanted}")
+        height, width = (max(1, round(side * mm / to)) for side, mm, to in zip(size, spacing_mm, target, strict=True))
+        if height > self.size[0] or width > self.size[1]:
+            raise InputError(
+                f"the image of {size[0]}x{size[1]} pixels of {spacing_mm[0]:.4g}x{spacing_mm[1]:.4g} mm takes "
+                f"{height}x{width} of {target[0]:g}x{target[1]:g} mm (preprocess.spacing), and the network sees "
+                f"{self.size[0]}x{self.size[1]} (preprocess.size)"
+            )
+        return height, width
 
 
 def _resize_plane(

@@ -189,7 +189,8 @@ def _on_grid(pairs: Iterable[_True], predictor: Predictor) -> Iterator[_OnGrid]:
     """Truth, probabilities and patient on the network's grid, where small regions are erased."""
     for answer, truth in pairs:
         seen = np.ascontiguousarray(answer.prepared.turn.apply(truth))
-        yield predictor.preprocess.resize_mask(seen), answer.output, answer.row["patient_id"]
+        small = predictor.preprocess.resize_mask(seen, answer.prepared.seen_spacing_mm)
+        yield small, answer.output, answer.row["patient_id"]
 
 
 def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Case:

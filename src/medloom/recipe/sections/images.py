@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medloom.recipe.sections.base import Bool, Config, Probability, Side, low_first
 
@@ -54,6 +54,10 @@ class PreprocessConfig(Config):
     """Height and width in pixels that the network sees."""
     fit: Literal["stretch", "pad"] = "stretch"
     """`stretch` changes the aspect ratio, `pad` keeps it and fills with zeros."""
+    spacing: tuple[Annotated[float, Field(gt=0, le=1000)], Annotated[float, Field(gt=0, le=1000)]] | None = None
+    """Millimetres between rows and between columns of what the network sees: every image is resampled to them and
+    padded to `size`. One that does not fit into it, or does not say its spacing, is refused. Needs `fit: pad`. Empty:
+    images are fitted to `size`, whatever their pixels measure."""
     window: tuple[float, Annotated[float, Field(ge=1)]] | Literal["file"] | None = None
     """Cut values to a window, as radiologists do: its centre and width (HU for CT), or `file` for what each DICOM
     suggests. Empty: the whole range."""
@@ -61,6 +65,14 @@ class PreprocessConfig(Config):
     """Bring every image to one grey channel, or to three: grey is repeated, colours are weighed as in luma."""
     normalise: NormaliseConfig = NormaliseConfig()
     """Intensity normalisation."""
+
+    @model_validator(mode="after")
+    def _padded(self) -> Self:
+        if self.spacing is not None and self.fit != "pad":
+            raise ValueError(
+                "preprocess.spacing keeps sizes in mm, which fit=stretch would undo; set preprocess.fit=pad"
+            )
+        return self
 
     @property
     def input_size(self) -> tuple[int, int]:
