@@ -264,3 +264,25 @@ def test_a_segmentation_is_measured_in_mm(tmp_path):
     _seg(tmp_path / "predicted" / "a.dcm", other)
     _, cases = _measure(tmp_path)
     assert cases["hd95"].item() == pytest.approx(hausdorff95(labels, other, (2.5, 0.5, 0.75)))
+
+
+def test_two_files_are_compared_whatever_their_names(tmp_path, capsys):
+    truth, guess = _labels()
+    _write(tmp_path / "true.nii.gz", truth)
+    _write(tmp_path / "x" / "predicted.nii", guess, orientation=ORIENTATIONS[7])
+    _write(tmp_path / "x" / "another.nii", guess)
+    files = ["--labels", str(tmp_path / "true.nii.gz"), "--predictions", str(tmp_path / "x" / "predicted.nii")]
+    assert main(["evaluate", *files, "-o", str(tmp_path / "out"), "--resamples", "0", "--json"]) == 0
+    capsys.readouterr()
+    cases = pd.read_csv(tmp_path / "out" / "cases.csv")
+    assert cases["dice"].tolist() == pytest.approx([_dice(truth, guess, 1), _dice(truth, guess, 2)])
+
+
+@pytest.mark.parametrize("ending", ["", "_mask"])
+def test_two_masks_that_differ_in_their_format_alone_are_named(tmp_path, ending):
+    truth, _ = _labels()
+    for folder in ("true", "predicted"):
+        _write(tmp_path / folder / f"a{ending}.nii.gz", truth)
+    np.save(tmp_path / "true" / f"a{ending}.npy", truth)
+    with pytest.raises(DataError, match="differ in their ending alone"):
+        _measure(tmp_path)

@@ -117,8 +117,10 @@ def command(
             raise UserError(f"{what}: there is no {path}")
     if kind is not None:
         check_name("kind of labels", kind, LABELS)
+    from medloom.data.layouts.base import is_image
+
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    if labels.is_file() and labels.suffix.lower() != ".zip":
+    if labels.is_file() and labels.suffix.lower() != ".zip" and not is_image(labels.name):
         from medloom.evaluation.external import ScoreOptions, evaluate_scores
 
         options = ScoreOptions(

@@ -11,6 +11,7 @@ from typing import Any
 from medloom.data import Source, open_source, patient_pseudonyms
 from medloom.data.checks import FILE_ERRORS, UnfitError, explain
 from medloom.data.layouts.base import list_images
+from medloom.data.sources import FolderSource, is_zip
 from medloom.errors import DataError, UserError
 from medloom.evaluation.driver import write_measured
 from medloom.evaluation.external.label_files import LabelMap, on_one_grid, read_labels
@@ -67,8 +68,8 @@ def evaluate_masks(
     names.
 
     Args:
-        labels: Folder or zip with the true masks: NIfTI, DICOM SEG, PNG, TIFF, DICOM or NPY.
-        predictions: Folder or zip with the predicted masks.
+        labels: Folder or zip with the true masks, or one file: NIfTI, DICOM SEG, PNG, TIFF, DICOM or NPY.
+        predictions: The same of the predicted masks. Two single files belong together whatever their names.
         folder: Where to write.
         classes: Names of the classes, the background first, or ``NAME=VALUE`` with the value in the masks.
         patient_pattern: Regular expression whose first group finds the patient in the name of a true mask.
@@ -82,7 +83,7 @@ def evaluate_masks(
         DataError: With everything that is wrong in both folders.
     """
     _check_pattern(patient_pattern)
-    with open_source(labels) as true, open_source(predictions) as guessed:
+    with _opened(labels) as true, _opened(predictions) as guessed:
         pairs = _pairs(true, guessed, patient_pattern)
         meaning = _understood(pairs, true, guessed, tuple(classes))
         found = _cases(pairs, true, guessed, meaning, progress)
@@ -93,6 +94,21 @@ def evaluate_masks(
     summary["warnings"] = [*([] if patient_pattern else [NO_PATIENTS]), *meaning.warnings]
     write_measured(folder, masks, table, summary)
     return summary
+
+
+class _OneFile(FolderSource):
+    """A file that its user named, as if nothing else were in its folder."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file.parent)
+        self._name = file.name
+
+    def names(self) -> list[str]:
+        return [self._name]
+
+
+def _opened(path: Path) -> Source:
+    return _OneFile(path) if path.is_file() and not is_zip(path) else open_source(path)
 
 
 def _drop_probabilities(test: Facts) -> None:
@@ -118,6 +134,8 @@ def _pairs(true: Source, guessed: Source, pattern: str | None) -> list[_Pair]:
     if not set(sides[0]) & set(sides[1]):
         sides = [_by_name(side) for side in sides]
     first, second = sides
+    if isinstance(true, _OneFile) and isinstance(guessed, _OneFile):
+        second = dict(zip(first, second.values(), strict=False))
     problems = [f"{name}: no predicted mask" for key, name in first.items() if key not in second]
     problems += [f"{name}: no true mask" for key, name in second.items() if key not in first]
     patients = {key: _patient(name, pattern, problems) for key, name in first.items()}
@@ -131,9 +149,10 @@ def _masks(source: Source) -> dict[str, str]:
     """Names of the masks by what identifies them; where some are called masks, the others are images."""
     stems = {name: strip_suffix(name) for name in list_images(source.names(), source.read)}
     for suffix in _SUFFIXES:
-        called = {stem.removesuffix(suffix): name for name, stem in stems.items() if stem.endswith(suffix)}
+        called = {name: stem.removesuffix(suffix) for name, stem in stems.items() if stem.endswith(suffix)}
         if called:
-            return called
+            stems = called
+            break
     found: dict[str, str] = {}
     twice = [name for name, stem in stems.items() if found.setdefault(stem, name) != name]
     if twice:
