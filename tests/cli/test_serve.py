@@ -65,11 +65,11 @@ def test_a_tampered_bundle_is_not_served(bundle_path, tmp_path, capsys):
     assert "bad.tar.gz" in capsys.readouterr().err
 
 
-def test_a_port_in_use_exits_with_1_and_says_so(bundle_path, capsys):
+def test_a_port_in_use_exits_with_2_and_says_how_to_take_a_free_one(bundle_path, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert main(["serve", str(bundle_path), "--port", str(taken.getsockname()[1])]) == 1
+        assert main(["serve", str(bundle_path), "--port", str(taken.getsockname()[1])]) == 2
     err = capsys.readouterr().err
-    assert "in use" in err
+    assert "in use; name another with --port, or --port 0 for a free one" in err
     assert "phantoms" in err

@@ -166,9 +166,9 @@ def test_the_end_is_that_of_folds_one_after_another_to_the_last_bit(disturbed, i
 
 
 def test_what_is_wrong_for_all_folds_is_said_in_one_line_and_begins_no_further_fold(place, one_thread, capsys):
-    assert main(command("wrong", "--jobs", "2", "--set", "train.precision=fp16")) == 2
+    assert main(command("wrong", "--jobs", "2", "--set", "loss.args={widht: 3}")) == 2
     said = capsys.readouterr().err
-    assert "fold 1/3  error: train.precision: fp16 needs a GPU; on a CPU take 32, bf16 or auto\n" in said
+    assert "fold 1/3  error: there is no argument of loss 'cross-entropy' named 'widht'" in said
     assert re.search(r"^error: fold 1/3 failed, see above.*; the same command does what is left$", said, re.M)
     assert "fold 3/3  " not in said
     assert "Traceback" not in said
