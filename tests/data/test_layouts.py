@@ -164,8 +164,8 @@ def test_literal_characters_of_a_pattern_are_literal():
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in LAYOUTS for kind in LAYOUTS[name].kinds or KINDS])
 def test_every_layout_gives_nothing_for_nothing_and_states_its_rules(name, kind):
-    pattern = {"masks": "mask"}.get(kind, "array")
-    data = f"{{layout: {name}, {pattern}: 'a/{{sample}}.npy'}}"
+    pattern = f", {'mask' if kind == 'masks' else 'array'}: 'a/{{sample}}.npy'"
+    data = f"{{layout: {name}{pattern if name in ('array', 'image-mask') else ''}}}"
     layout = build_layout(parse_recipe(f"name: test\ntarget: {{kind: {kind}}}\ndata: {data}"))
     if name != "csv":
         assert layout.find([], no_file).items == ()

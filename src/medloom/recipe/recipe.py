@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from medloom.recipe.dependent import idle_keys
 from medloom.recipe.sections.base import Config
 from medloom.recipe.sections.data import DataConfig, SplitConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig, PackageConfig
@@ -38,6 +39,13 @@ class Recipe(Config):
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig = PackageConfig()
+
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        """Refuse what would do nothing."""
+        if found := idle_keys(self):
+            raise ValueError("\n".join(found))
+        return self
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
