@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from medloom.data import Source
+from medloom.evaluation.appearance import write_appearance
 from medloom.evaluation.baselines import read_baselines
 from medloom.evaluation.family import Facts, Family, Heatmap
 from medloom.evaluation.gallery import gather_gallery, write_gallery
@@ -75,6 +76,7 @@ def evaluate(
     summary["measured_with"] = dict(measured_with or {})
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
+    write_appearance(run_dir, reading, catalogue)
     reading = replace(reading, predictor=predictor.at(point_from_plain(choice.point, target)))
     write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap, part))
     return summary

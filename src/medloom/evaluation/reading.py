@@ -15,6 +15,7 @@ from medloom.data import Alignment, PageReader, Source, image_files, meta_of, re
 from medloom.data.catalogue import is_prepared
 from medloom.data.checks import named
 from medloom.errors import DataError, InputError
+from medloom.imaging import Image
 from medloom.inference import Predictor, Prepared
 from medloom.recipe import Recipe
 
@@ -101,19 +102,32 @@ class Reading:
         cut = None if orientation == "any" or self.recipe.data.page != "all" else orientation
         return Alignment(PageReader(self.source.read, cut), self.recipe.data.align)
 
-    def _prepare(self, row: Row, metadata: dict[str, str], alignment: Alignment) -> Prepared:
+    def images(self, rows: pd.DataFrame) -> Iterator[Image]:
+        """Yield the rows' images as decoded, in this order.
+
+        Raises:
+            DataError: If a file cannot be read any more, or does not fit any more.
+        """
+        alignment = self.alignment()
+        for row in _plain_rows(rows):
+            yield self._image(row, alignment)
+
+    def _image(self, row: Row, alignment: Alignment) -> Image:
         files = image_files(row["image"])
         alignment.reader.only(files)
         _check_unchanged(alignment.reader, row, files)
-        image = read_sample_image(
+        return read_sample_image(
             alignment, files, self.recipe.data.channels, page=row["frame"], at_least=self.predictor.at_least
         )
+
+    def _prepare(self, row: Row, metadata: dict[str, str], alignment: Alignment) -> Prepared:
+        image = self._image(row, alignment)
         # Columns that are in the catalogue for groups alone stay out.
         taken = {name: metadata.get(name, "") for name in self.predictor.metadata_columns}
         try:
             return self.predictor.prepare(image, metadata=taken)
         except InputError as error:
-            raise DataError(f"{next(filter(None, files), '?')}: {error}") from error
+            raise DataError(f"{next(filter(None, image_files(row['image'])), '?')}: {error}") from error
 
 
 def _check_unchanged(reader: PageReader, row: Row, files: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, 
 from medloom.imaging.canonical import Orientation, turned
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
+from medloom.inference.appearance import Appearance
 from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
@@ -68,6 +69,7 @@ class Predictor(Generic[P, V]):
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
         volume_decoder: The same for volumes.
+        appearance: How the training images look; None where it is not known.
         strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``.
 
     Example:
@@ -88,6 +90,7 @@ class Predictor(Generic[P, V]):
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
     volume_decoder: VolumeDecoder = read_whole
+    appearance: Appearance | None = None
     strict: bool = False
 
     @property
@@ -264,9 +267,10 @@ class Predictor(Generic[P, V]):
             image, budget = read_file(image), self._file_budget
         if isinstance(image, bytes):
             image = self.decoder(image, content_type=content_type, page=page, budget=budget, at_least=self.at_least)
-        given = self.preprocess.to_input(as_image(image), self.channels)
+        image = as_image(image)
+        given = self.preprocess.to_input(image, self.channels)
         seen, turn = turned(given, self.orientation)
-        warnings = () if gaps is None else gaps.said
+        warnings = (*(() if gaps is None else gaps.said), *self._unlike(image))
         if self.orientation is not None and given.axes is None:
             warnings = (*warnings, _UNSTATED)
         if self.strict and warnings:
@@ -326,6 +330,10 @@ class Predictor(Generic[P, V]):
     def at(self, point: Point) -> Predictor[P, V]:
         """Return the same predictor at another operating point."""
         return replace(self, point=point)
+
+    def _unlike(self, image: Image) -> tuple[str, ...]:
+        """How an image as decoded is unlike those of the training, a sentence each."""
+        return () if self.appearance is None else self.appearance.warnings(turned(image, self.orientation)[0].pixels)
 
     def _seen(self, batch_nchw: Floats32, table_nf: Floats32 | None) -> Iterator[tuple[View, Floats32]]:
         height, width = batch_nchw.shape[2:]

@@ -99,6 +99,7 @@ def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
         views=manifest.views,
         orientation=manifest.input.plane,
         tables=manifest.encodings(),
+        appearance=manifest.appearance,
     )
 
 

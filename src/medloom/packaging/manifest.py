@@ -23,6 +23,7 @@ from medloom.errors import BundleError
 from medloom.imaging.canonical import Orientation
 from medloom.inference import NetworkSpec, Point, point_from_plain
 from medloom.inference.answers import KINDS
+from medloom.inference.appearance import Appearance
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.packaging.contract import different, steps
 from medloom.targets import Target
@@ -58,11 +59,22 @@ def _target(plain: Any) -> Target:  # noqa: ANN401 - whatever the JSON holds
 
 
 TargetField = Annotated[Target, PlainValidator(_target), PlainSerializer(Target.plain)]
+
+
+def _appearance(plain: Any) -> Appearance | None:  # noqa: ANN401 - whatever the JSON holds
+    return None if plain is None else Appearance.from_plain(plain)
+
+
+def _plain_appearance(found: Appearance | None) -> dict[str, Any] | None:
+    return None if found is None else found.plain()
+
+
+AppearanceField = Annotated[Appearance | None, PlainValidator(_appearance), PlainSerializer(_plain_appearance)]
 PreprocessField = Annotated[Preprocess, PlainValidator(Preprocess.from_plain), PlainSerializer(Preprocess.plain)]
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 class InputContract(_Entry):
@@ -146,6 +158,7 @@ class Manifest(_Entry):
     point: dict[str, Any]
     views: Annotated[int, Field(ge=1, le=_MOST_VIEWS)]
     tables: tuple[dict[str, Any], ...] = ()
+    appearance: AppearanceField = None
     steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
     measured: Measured | None = None

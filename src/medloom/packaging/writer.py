@@ -16,6 +16,7 @@ from medloom.extras import require
 from medloom.files import sha256_bytes
 from medloom.imaging import CONTENT_TYPES
 from medloom.inference import Point
+from medloom.inference.appearance import Appearance
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
@@ -51,6 +52,7 @@ def write_bundle(
     measured: Mapping[str, Any] | None = None,
     tables: Sequence[TableEncoding | None] = (None,),
     counts: Mapping[str, Any] | None = None,
+    appearance: Appearance | None = None,
 ) -> Path:
     """Write ``model.tar.gz`` atomically; the same inputs give the same bytes.
 
@@ -67,6 +69,7 @@ def write_bundle(
         measured: How the metrics came about, as ``Measured`` of the manifest; None where it is not known.
         tables: How metadata are encoded, for each member of the model; None for one that takes none.
         counts: Patients and samples of each split.
+        appearance: How the training images look; None where it is not known.
 
     Returns:
         ``path``.
@@ -85,6 +88,7 @@ def write_bundle(
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
         plane=plane,
+        appearance=None if appearance is None else appearance.plain(),
     )
     files = {
         GRAPH: graph,

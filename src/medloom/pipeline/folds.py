@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medloom import evaluation, models, training
+from medloom.evaluation.appearance import APPEARANCE
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
 from medloom.locks import sole
@@ -122,6 +123,8 @@ def _gather_facts(whole: Run, folds: list[Run]) -> None:
     write_text(whole.folder / "catalogue.csv", catalogue)
     write_json(whole.folder / "prepare.json", folds[0].facts("prepare.json", "prepare"))
     shutil.copytree(folds[0].folder / "data_report", whole.folder / "data_report", dirs_exist_ok=True)
+    if (folds[0].folder / APPEARANCE).is_file():
+        shutil.copyfile(folds[0].folder / APPEARANCE, whole.folder / APPEARANCE)
     write_json(whole.folder / TEST_OPENINGS, {"folds": [openings_of(fold) for fold in folds]})
     training_facts = [fold.facts("training.json", "train") for fold in folds]
     write_json(

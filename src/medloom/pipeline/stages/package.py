@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medloom import packaging, training
 from medloom.data import TableEncoding
+from medloom.evaluation.appearance import read_appearance
 from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED, HELD_BACK, ON_VALIDATION, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import GRAPH
@@ -75,6 +76,7 @@ def package_network(
         phantom=facts["phantom"],
         plane=facts.get("orientation", {}).get("plane"),
         counts=trained_counts(run),
+        appearance=read_appearance(run.folder),
     )
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))
