@@ -304,3 +304,18 @@ def test_classes_that_are_numbers_are_never_taken_for_the_columns_of_other_class
         header = ",".join(f"score_{first + index}" for index in range(3))
         summary = files(labels, often(f"image,{header}", "a#,0.8,0.1,0.1", "b#,0.1,0.8,0.1", "c#,0.1,0.1,0.8"))
         assert values(summary)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("first", ["", "sep=;\n"])
+def test_decimal_commas_are_numbers_where_semicolons_divide_the_cells(files, first):
+    labels, scores = often("image,truth", "a#,1", "b#,0"), often("image,score", "a#,0.75", "b#,0.25")
+    german = first + "".join(line.replace(",", ";").replace(".", ",") + "\n" for line in scores.splitlines())
+    assert values(files(labels, german)) == values(files(labels, scores))
+    ages, guesses = often("image;age", "a#;61,5", "b#;40,25"), often("image;prediction", "a#;60,5", "b#;41,25")
+    assert values(files(ages, guesses, ScoreOptions(targets=("age",), kind="regression")))["mae"] == 1.0
+
+
+def test_a_decimal_comma_in_a_table_that_commas_divide_is_refused_with_the_way_out(files):
+    with pytest.raises(DataError) as caught:
+        files(often("image,truth", "a#,1", "b#,0"), often("image,score", 'a#,"0,75"', 'b#,"0,25"'))
+    assert "decimal commas are read where semicolons divide the cells" in caught.value.problems[0]

@@ -13,7 +13,7 @@ from medloom.data.words import clean
 from medloom.errors import DataError
 from medloom.wording import nearest
 
-__all__ = ["Row", "Table", "find_table", "numbered_records", "read_table", "separator"]
+__all__ = ["Row", "Table", "find_table", "numbered_records", "read_table", "separator", "with_decimal_point"]
 
 _SUFFIXES = (".csv", ".tsv")
 _SEPARATORS = (",", ";", "\t", "|")
@@ -135,7 +135,7 @@ def read_table(name: str, read: Read) -> Table:
     columns = tuple(clean(cell) for cell in lines[0][1])
     _check_header(short, columns)
     whole = [(line, cells) for line, cells in lines[1:] if len(cells) == len(columns)]
-    meant = _with_decimal_point if delimiter == ";" else clean
+    meant = with_decimal_point if delimiter == ";" else clean
     rows = [Row(line, dict(zip(columns, map(meant, cells), strict=True))) for line, cells in whole]
     problems = [
         Problem("row", f"{short} line {line}", f"{len(cells)} cells; expected {len(columns)}, as the first line has")
@@ -176,7 +176,13 @@ def separator(text: str) -> str:
     return max(_SEPARATORS, key=lambda mark: len(headers[mark]))
 
 
-def _with_decimal_point(cell: str) -> str:
+def with_decimal_point(cell: str) -> str:
+    """Return a cell of a table that semicolons divide: ``0,5`` is the number 0.5 there.
+
+    Example:
+        >>> with_decimal_point(" 0,5 "), with_decimal_point("a,b")
+        ('0.5', 'a,b')
+    """
     word = clean(cell)
     number = _DECIMAL_COMMA.fullmatch(word)
     return f"{number[1]}.{number[2]}" if number else word

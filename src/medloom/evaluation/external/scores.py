@@ -34,6 +34,7 @@ NO_PATIENTS = (
 _IDS = ("image", "sample_id", "image_id", "image_name", "id", "file", "filename", "file_name", "name")
 _TARGETS = ("truth", "label", "level", "target", "class", "diagnosis")
 _PATIENTS = ("patient_id", "patient", "subject_id", "subject")
+_COMMA = re.compile(r"[+-]?\d*,\d+")
 _GROUPS = re.compile(r"(^|_)(sex|gender|age|site|scanner|view|institution|hospital)(_|$)", re.IGNORECASE)
 _PREFIXES = ("score_", "probability_", "prob_", "p_", "predicted_", "prediction_", "")
 _ALONE = ("score", "probability", "prob", "prediction", "predicted")
@@ -257,7 +258,8 @@ class _Reading:
         for row, cell in enumerate(table.column(column)):
             number = as_number(cell)
             if number is None:
-                table.report(row, f"no finite number in column {column}")
+                hint = "; decimal commas are read where semicolons divide the cells" if _COMMA.fullmatch(cell) else ""
+                table.report(row, f"no finite number in column {column}{hint}")
             elif self.kind.probabilities and not 0 <= number <= 1:
                 table.report(row, f"a value outside 0 to 1 in column {column}; expected a probability")
             found.append(0.0 if number is None else number)

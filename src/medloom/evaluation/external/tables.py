@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from medloom.data.layouts.table import numbered_records, separator
+from medloom.data.layouts.table import numbered_records, separator, with_decimal_point
 from medloom.errors import DataError
 from medloom.imaging import strip_suffix
 
@@ -59,6 +59,8 @@ class Table:
 def read_table(path: Path, what: str) -> Table:
     """Read a CSV file; a byte-order mark, CRLF and quoted commas are understood, as are ``;``, ``|`` and tabs.
 
+    Where semicolons divide the cells, ``0,5`` is the number 0.5.
+
     Args:
         path: The file.
         what: ``labels`` or ``predictions``, for messages.
@@ -75,7 +77,8 @@ def read_table(path: Path, what: str) -> Table:
         text = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"the {what} are no UTF-8 text; save the CSV as UTF-8") from error
-    records = numbered_records(text, delimiter=separator(text))
+    delimiter = separator(text)
+    records = numbered_records(text, delimiter=delimiter)
     line, names = next(records, (1, []))
     if line > 1 or not names:
         raise DataError(f"the {what} are empty: expected a CSV with a header line")
@@ -84,7 +87,7 @@ def read_table(path: Path, what: str) -> Table:
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         table.problems.append(f"{what} line 1: {len(twice)} column names come twice")
-    _read_rows(records, table)
+    _read_rows(records, table, with_decimal_point if delimiter == ";" else str.strip)
     return table
 
 
@@ -196,11 +199,11 @@ def _rows_by_id(table: Table, ids: Sequence[str], key: Callable[[str], str]) -> 
     return found
 
 
-def _read_rows(records: Iterable[tuple[int, list[str]]], table: Table) -> None:
+def _read_rows(records: Iterable[tuple[int, list[str]]], table: Table, meant: Callable[[str], str]) -> None:
     for line, cells in records:
         if len(cells) != len(table.columns):
             expected = f"{len(cells)} cells; expected {len(table.columns)} as in the header"
             table.problems.append(f"{table.what} line {line}: {expected}")
             continue
-        table.rows.append({name: cell.strip() for name, cell in zip(table.columns, cells, strict=True)})
+        table.rows.append({name: meant(cell) for name, cell in zip(table.columns, cells, strict=True)})
         table.lines.append(line)
