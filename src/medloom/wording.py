@@ -6,6 +6,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 __all__ = ["NOT_DEFINED", "counted", "few", "metric_text", "nearest", "one_line", "size_text"]
 
@@ -114,3 +115,22 @@ def size_text(size: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.1f} {unit}" if value < 9.95 and unit != "B" else f"{value:.0f} {unit}"
+
+
+def patients_text(source: Mapping[str, Any]) -> str:
+    """Say what says whose the images of a run are, and how many patients there are.
+
+    Args:
+        source: ``patient_source`` of ``prepare.json``.
+
+    Example:
+        >>> patients_text({"status": "known", "source": "PatientID of DICOM", "patients": 81, "samples_without": 0})
+        'patients from PatientID of DICOM: 81'
+        >>> patients_text({"status": "unknown", "source": "", "patients": 0, "samples_without": 12})
+        'patients: not known; 12 images, each taken for itself'
+    """
+    without = counted(source["samples_without"], "image")
+    if source["status"] == "unknown":
+        return f"patients: not known; {without}, each taken for itself"
+    more = f", and {without} of nobody known" if source["samples_without"] else ""
+    return f"patients from {source['source']}: {source['patients']:,}{more}"

@@ -80,7 +80,8 @@ def test_patients_come_from_the_first_group_wherever_the_file_lies():
     assert [item.patient for item in listing.items] == [
         "IM-0083", "NORMAL2-IM-0083", "person83", "person83", "train/N/odd.jpeg"
     ]  # fmt: skip
-    assert any("not found in 1 of 5 file names" in note for note in listing.notes)
+    assert [item.known for item in listing.items] == [True, True, True, True, False]
+    assert listing.patients == "data.labels.patient_pattern"
 
 
 def test_a_pattern_that_gives_one_patient_several_classes_is_pointed_out():

@@ -105,11 +105,13 @@ def test_images_and_masks_without_partner_are_problems():
     ]
 
 
-def test_without_a_patient_in_the_pattern_the_user_is_warned():
+def test_without_a_patient_in_the_pattern_nobody_is_known():
     listing = ImageMask("images/{sample}.png", "masks/{sample}.png", ("grey",), "refuse").find(
         ["images/1.png", "masks/1.png"]
     )
-    assert any("patient" in note for note in listing.notes)
+    assert not listing.patients
+    assert "{patient}" in listing.patients_hint
+    assert not any(item.known for item in listing.items)
 
 
 SEQUENCES = ("t1", "flair", "t2")

@@ -60,6 +60,9 @@ def prepared(phantom: bool = True) -> dict:
         "phantom": phantom,
         "target": TARGET,
         "warnings": ["<script>alert(1)</script> & more"],
+        "patient_source": {
+            "status": "known", "source": "the folders", "patients": 3, "samples_without": 0, "apart": True
+        },
         "audit": {
             "shared_patients": 0, "blank": 1, "threshold": 0.985, "warnings": [],
             "identical": {"count": 1, "listed": [{"samples": ["P000-001", "P002-004"], "splits": ["train", "test"]}]},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medloom.cli.output import ExitCode, say, table
 from medloom.events import Event, StageBegun, StageEnded
 from medloom.files import read_json
-from medloom.wording import counted
+from medloom.wording import counted, patients_text
 
 if TYPE_CHECKING:
     from medloom.pipeline import RunResult
@@ -40,14 +40,18 @@ def prepared_text(facts: Mapping[str, Any]) -> str:
 
     Example:
         >>> counts = {"patients": 2, "samples": 20, "foreground_samples": 7, "foreground_share": 0.35}
-        >>> print(prepared_text({"counts": {"train": counts}}))
+        >>> source = {"status": "known", "source": "the folders", "patients": 2, "samples_without": 0}
+        >>> print(prepared_text({"counts": {"train": counts}, "patient_source": source}))
           split  patients  samples  truth
           train  2         20       7 with foreground (35%)
+          patients from the folders: 2
     """
     rows = [("split", "patients", "samples", "truth")]
     for split, counts in facts["counts"].items():
-        rows.append((split, str(counts["patients"]), str(counts["samples"]), _truth(counts)))
-    return table(rows)
+        patients = "not known" if counts["patients"] is None else str(counts["patients"])
+        rows.append((split, patients, str(counts["samples"]), _truth(counts)))
+    said = facts.get("patient_source")  # an earlier version did not say it
+    return f"{table(rows)}\n  {patients_text(said)}" if said else table(rows)
 
 
 def _truth(counts: Mapping[str, Any]) -> str:
@@ -100,13 +104,14 @@ def closing(result: RunResult) -> str:
     made = table([("bundle", str(result.bundle)), *(("page", str(page)) for page in result.pages)])
     phantom = "\nLearned from PHANTOM images: the metrics say that the software works, nothing about people.\n"
     part, ensemble = part_of(result.summary), f"Note: {ENSEMBLE_NOT_MEASURED}\n" if "folds" in result.summary else ""
-    whom = "over all folds" if "folds" in result.summary else f"on the {part} patients"
+    over = result.summary.get("interval", {}).get("over", "cases")
+    whom = "over all folds" if "folds" in result.summary else f"on the {part} {over}"
     closed = (
         f"\n  medloom evaluate {result.folder}   (opens the test set, which was held back)" if part != "test" else ""
     )
     return (
         f"\nMade in {result.folder}:\n{made}\n\n"
-        f"Metrics {whom} (95 % interval over patients):\n{table(metric_rows(result.summary, _HEADLINES))}\n"
+        f"Metrics {whom} (95 % interval over {over}):\n{table(metric_rows(result.summary, _HEADLINES))}\n"
         f"{point_lines(result.summary)}{ensemble}"
         f"{phantom if result.phantom else ''}\n"
         f"Next:\n  medloom predict {result.bundle} IMAGES... -o predictions\n  medloom serve {result.bundle}{closed}"

@@ -23,12 +23,21 @@ _NOTES = 20
 
 
 def division(catalogue: pd.DataFrame, target: Target, truth: Truth) -> dict[str, Any]:
-    """Return counts for each split, with those of the truth, and for each patient."""
-    counts = {}
+    """Return counts for each split, with those of the truth, and for each patient.
+
+    Args:
+        catalogue: With ``known``, whether it is known whose a sample is; ``patients`` counts only those who are, and is
+            None where nobody is.
+        target: What is predicted.
+        truth: What is known of it.
+    """
+    counts, nobody = {}, not catalogue["known"].any()
     for split in SPLITS:
         part = catalogue[catalogue["split"] == split]
-        patients = int(part["patient_id"].nunique())
+        patients = None if nobody else int(part.loc[part["known"], "patient_id"].nunique())
         counts[split] = {"patients": patients, "samples": len(part), **truth.counts(part, target)}
+        if not nobody and not catalogue["known"].all():
+            counts[split]["without_patient"] = int((~part["known"]).sum())
     patients_facts = [
         {
             "patient_id": str(name),

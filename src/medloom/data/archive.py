@@ -110,6 +110,16 @@ class ZipReader:
             raise DataError(f"{name}: the checksum (CRC) does not fit; the archive is damaged, download it again")
         return data
 
+    def head(self, name: str, most: int) -> bytes:
+        """Return at most so many of a file's first bytes, without its checksum.
+
+        Raises:
+            DataError: If the entry is damaged.
+        """
+        info = self._entries[name]
+        # Deflate may make its input longer, by a few bytes in each block.
+        return _inflate(self._compressed(info, most + most // 8 + 1024), info, most)[:most]
+
     def close(self) -> None:
         """Close the archive."""
         if self._handle >= 0:
@@ -127,8 +137,8 @@ class ZipReader:
             return self._archive[offset : offset + count]
         return os.pread(self._handle, count, offset)
 
-    def _compressed(self, info: zipfile.ZipInfo) -> bytes:
-        """The entry's own bytes, after its local header was compared with the directory."""
+    def _compressed(self, info: zipfile.ZipInfo, most: int | None = None) -> bytes:
+        """The entry's own bytes, or the first of them, after its local header was compared with the directory."""
         name = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
         head = self._at(_LOCAL_HEADER.size + len(name), info.header_offset)
         if len(head) < _LOCAL_HEADER.size + len(name):
@@ -138,8 +148,9 @@ class ZipReader:
         if not agrees or head[_LOCAL_HEADER.size :] != name or flags & (_ENCRYPTED | _PATCHED):
             raise DataError(f"{info.filename}: the archive's directory and the entry's own header disagree")
         start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        data = self._at(info.compress_size, start)
-        if len(data) != info.compress_size:
+        size = info.compress_size if most is None else min(info.compress_size, most)
+        data = self._at(size, start)
+        if len(data) != size:
             raise DataError(f"{info.filename}: the archive ends inside this entry")
         return data
 
@@ -236,12 +247,12 @@ def _overlaps(infos: list[zipfile.ZipInfo], end: int) -> Iterator[str]:
             yield f"{info.filename!r}: overlaps the next entry"
 
 
-def _inflate(data: bytes, info: zipfile.ZipInfo) -> bytes:
+def _inflate(data: bytes, info: zipfile.ZipInfo, most: int | None = None) -> bytes:
     if info.compress_type == zipfile.ZIP_STORED:
         return data
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         # One byte more than declared shows a lie without unpacking all of it.
-        return inflater.decompress(data, info.file_size + 1)
+        return inflater.decompress(data, info.file_size + 1 if most is None else most)
     except zlib.error as error:
         raise DataError(f"{info.filename}: damaged in the archive ({error})") from error

@@ -22,7 +22,7 @@ _MOST_WORDS = 12
 Values = Sequence[str | float | None]
 
 
-def demographics(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
+def demographics(catalogue: pd.DataFrame, *, known: bool = True) -> list[dict[str, Any]]:
     """Describe the metadata of the patients of each part.
 
     A patient counts once, with the mean where the numbers of its images differ. Where words differ between the images
@@ -30,6 +30,7 @@ def demographics(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
 
     Args:
         catalogue: With ``patient_id``, ``split`` and ``meta``.
+        known: Whether it is known whose the images are; otherwise every image counts.
 
     Returns:
         For each ``column`` what counts in it, ``over`` patients or images, and ``parts``: for ``train``,
@@ -45,7 +46,8 @@ def demographics(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
     meta = meta_of(catalogue)
     columns = dict.fromkeys(name for row in meta for name in row)
     patients = {split: _images_of(catalogue, split) for split in SPLITS}
-    return [_column(name, meta, patients) for name in columns]
+    found = [_column(name, meta, patients) for name in columns]
+    return found if known else [{**one, "over": "images"} for one in found]
 
 
 def _images_of(catalogue: pd.DataFrame, split: str) -> list[list[int]]:

@@ -163,6 +163,7 @@ class Labels(Truth):
         labels = _labels(catalogue)
         members, known = self.members(labels, target.names), ~np.isnan(labels)
         splits, patients = catalogue["split"].to_numpy(), catalogue["patient_id"].to_numpy()
+        one = "patient" if "known" not in catalogue or catalogue["known"].any() else "image"
         warnings = []
         for split in SPLITS:
             here = splits == split
@@ -171,7 +172,7 @@ class Labels(Truth):
                 continue
             having = zip(target.names, members.T, strict=False)  # of measurements there are no members
             counts = {name: len(np.unique(patients[here & has])) for name, has in having}
-            warnings += few_patients(split, counts)
+            warnings += few_patients(split, counts, one)
             for index, (name, count) in enumerate(counts.items()):
                 told = known[:, min(index, known.shape[1] - 1)]  # of one class for the image there is one number
                 # Of two classes the second says for both that their share is another.

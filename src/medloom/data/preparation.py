@@ -24,6 +24,7 @@ from medloom.data.layouts import Layout, Listing, Problem, build_layout
 from medloom.data.normalised import normalised_warnings
 from medloom.data.orientation import orientation_facts, plane_warnings
 from medloom.data.pages import spoken_pages, with_pages
+from medloom.data.patients import Patients, patients_of
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.series import of_series
@@ -42,6 +43,9 @@ from medloom.wording import counted
 __all__ = ["Prepared", "prepare", "rule_facts"]
 
 Progress = Callable[[int, int], None]
+
+_WHILE_DIVIDING = ("given_split", "published", "stratum", "kept", "known")
+"""Columns that the catalogue has only until its samples are divided."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def prepare(
     _check_channels(recipe)
     chosen = of_series(source.names(), source.read, recipe.data.series)
     layout = build_layout(recipe)
-    listed = layout.find(chosen.names, source.read)
+    listed, whose = patients_of(layout.find(chosen.names, source.read), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
     entries = _entries(listing, layout, recipe.data.layout, len(chosen.names))
     target = listing.target or recipe.predicts()
@@ -122,16 +126,15 @@ def prepare(
     store, samples, reused = build(preprocess=preprocess, workers=workers, progress=progress)
     problems = _judged(recipe, listing, entries, samples)
     divided = _divided(_frame(entries, samples, given), recipe, target, truth, before)
-    catalogue = divided.catalogue.drop(columns=["given_split", "published", "stratum", "kept"], errors="ignore")
+    catalogue = divided.catalogue.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
     write_catalogue(catalogue, run_dir / "catalogue.csv")
     facts = {
         "phantom": PHANTOM_FILE in chosen.names,
         "target": target.plain(),
-        **division(catalogue, target, truth),
-        "split": rule_facts(recipe),
+        **division(divided.catalogue, target, truth),
+        **_people(divided.catalogue, whose, recipe),
         **accounting(listing, samples, divided.dropped),
         "orientation": {**orientation_facts(recipe.data.plane, samples), "spacing_mm": spacing_facts(samples)},
-        "demographics": demographics(catalogue),
         "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
         "conflicts": label_conflicts(catalogue, store, truth),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
@@ -139,12 +142,21 @@ def prepare(
     }
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
-    said = [*chosen.notes, *listing.notes, *concerns(entries, samples, given), *_geometry(recipe, samples)]
-    said += [*divided.warnings, *_stored_warnings(recipe, catalogue, store, target)]
+    said = [*chosen.notes, *listing.notes, *whose.warnings, *concerns(entries, samples, given)]
+    said += [*_geometry(recipe, samples), *divided.warnings, *_stored_warnings(recipe, catalogue, store, target)]
     facts["warnings"] = [*said, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     facts |= _speed(len(samples), time.perf_counter() - begun_s)
     write_json(run_dir / "prepare.json", facts)
     return Prepared(catalogue, store, target, facts, problems)
+
+
+def _people(catalogue: pd.DataFrame, whose: Patients, recipe: Recipe) -> dict[str, Any]:
+    """Who the patients are, what says so, and by which rule they were divided."""
+    return {
+        "patient_source": whose.facts(catalogue, by_sample=recipe.split.by == "sample"),
+        "split": rule_facts(recipe),
+        "demographics": demographics(catalogue, known=bool(catalogue["known"].all())),
+    }
 
 
 def _stored_warnings(recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore, target: Target) -> list[str]:
@@ -218,6 +230,7 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[s
             "meta": join_meta(entry.item.meta),
             "published": entry.item.published,
             "given_split": given.get(entry.item.patient, ""),
+            "known": entry.item.known,
         }
         for entry, sample in zip(entries, samples, strict=True)
         if not sample.flaws

@@ -33,6 +33,9 @@ class Source(Protocol):
     def read(self, name: str) -> bytes:
         """Return a file's content; DataError or OSError if that cannot be."""
 
+    def head(self, name: str, most: int) -> bytes:
+        """Return at most so many of a file's first bytes; DataError or OSError if that cannot be."""
+
     def close(self) -> None:
         """Let go of what is open."""
 
@@ -75,9 +78,13 @@ class FolderSource:
 
     def read(self, name: str) -> bytes:
         """Return a file's content; of a file that is too large to decode, enough for the decoder to say so."""
+        return self.head(name, _MOST_BYTES)
+
+    def head(self, name: str, most: int) -> bytes:
+        """Return at most so many of a file's first bytes."""
         handle = os.open(f"{self.location}/{name}", os.O_RDONLY)
         try:
-            return os.read(handle, min(os.fstat(handle).st_size, _MOST_BYTES))
+            return os.read(handle, min(os.fstat(handle).st_size, most))
         finally:
             os.close(handle)
 
@@ -117,6 +124,10 @@ class ZipSource:
     def read(self, name: str) -> bytes:
         """Return a file's content, its size and CRC checked."""
         return self._reader.read(name)
+
+    def head(self, name: str, most: int) -> bytes:
+        """Return at most so many of a file's first bytes; they are compared with no checksum."""
+        return self._reader.head(name, most)
 
     def close(self) -> None:
         """Close the archive."""

@@ -39,6 +39,7 @@ def evaluate(
     run_dir: Path,
     *,
     part: Part = "test",
+    over: str = "patients",
     measured_with: Mapping[str, Any] | None = None,
     heatmap: Heatmap | None = None,
     progress: Progress | None = None,
@@ -58,6 +59,7 @@ def evaluate(
         predictor: What is measured; its own operating point is not used.
         run_dir: The run directory.
         part: ``validation`` leaves the test set closed: none of its files is read.
+        over: What the intervals are over: ``patients``, or ``images`` where it is not known whose all of them are.
         measured_with: What the metrics are of, such as a hash of the weights; kept in the summary.
         heatmap: Shows where a network looked; None for no heat maps.
         progress: Called with images done and images in all; validation may count twice.
@@ -72,7 +74,7 @@ def evaluate(
     family = KINDS[target.kind](target)
     reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir))
     table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS[part])])
-    summary = family.summary(table, choice, recipe.evaluate.bootstrap, part=part)
+    summary = family.summary(table, choice, recipe.evaluate.bootstrap, over, part)
     summary["measured_with"] = dict(measured_with or {})
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
@@ -101,7 +103,7 @@ def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, A
     found = [read_json(part / "summary.json") for part in parts]
     table = pd.concat([_test_cases(part, number) for number, part in enumerate(parts)], ignore_index=True)
     choice = family.combine(found)
-    summary = family.summary(table, choice, recipe.evaluate.bootstrap)
+    summary = family.summary(table, choice, recipe.evaluate.bootstrap, found[0]["interval"]["over"])
     summary["folds"] = [
         {"fold": number, "metrics": one["test"]["metrics"], "operating_point": one["operating_point"]}
         for number, one in enumerate(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +12,12 @@ from medloom.evaluation.metrics import Metric, interval_facts, meanings
 from medloom.evaluation.parts import Part
 from medloom.targets import Target
 
-__all__ = ["summary_of"]
+__all__ = ["PATIENTS", "summary_of"]
+
+PATIENTS = "patients"
+"""What intervals are over where it is known whose every image is."""
+
+_OF_PATIENTS = ("patients", "patients_with_foreground", "per_patient")
 
 
 def summary_of(
@@ -35,7 +41,8 @@ def summary_of(
         metrics: What metrics there are, and what they mean.
         headlines: Names of those that a report begins with.
         resamples: Resamples for the 95 % intervals; 0 gives no intervals.
-        over: What was drawn: ``patients`` or ``images``.
+        over: What was drawn: ``patients`` or, where it is not known whose all of them are, ``images``; then no metric
+            or count is of patients.
         part: What is measured: test, with validation beside it where there is such a part, or validation alone.
 
     Returns:
@@ -44,7 +51,7 @@ def summary_of(
     """
     splits = table["split"].to_numpy()
     parts = [split for split in ("validation", "test") if split == part or (splits == split).any()]
-    return {
+    found = {
         "part": part,
         "target": target.plain(),
         "operating_point": dict(choice.point),
@@ -57,3 +64,14 @@ def summary_of(
         **{split: summarise(table[splits == split]) for split in parts},
         "meanings": meanings(metrics),
     }
+    return found if over == PATIENTS else {**_of_images(found), "interval": interval_facts(resamples, over)}
+
+
+def _of_images(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
+    """The same without what only means something of patients: nothing is called one that is not known to be one."""
+    if isinstance(value, Mapping):
+        kept = {key: item for key, item in value.items() if not str(key).startswith("patient_")}
+        return {key: None if key in _OF_PATIENTS else _of_images(item) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [_of_images(item) for item in value if not str(item).startswith("patient_")]
+    return value

@@ -16,7 +16,7 @@ import imagecodecs
 from medloom.errors import DecodeError
 from medloom.imaging.dicom_elements import PIXELS, TAGS, DataSet, Reader, Span
 
-__all__ = ["MAGICS", "SYNTAXES", "DicomFile", "Syntax", "open_file", "transfer_syntaxes"]
+__all__ = ["MAGICS", "SYNTAXES", "DicomFile", "Syntax", "open_file", "open_head", "transfer_syntaxes"]
 
 Kind = Literal["raw", "rle", "jpeg", "jpeg_lossless", "jpeg_ls", "jpeg_2000"]
 
@@ -143,6 +143,29 @@ def open_file(data: bytes, check_pixels: Callable[[DataSet, str], int]) -> Dicom
     data_set = DataSet(reader, Span(at, len(reader.data)), _implicit(reader.data[at : at + 6], syntax))
     pixels = _pixels(data_set, stored_class)
     return DicomFile(data_set, syntax, pixels, _of_guess(data_set, syntax, pixels) if guessed else ())
+
+
+def open_head(data: bytes) -> tuple[Reader, int, bool]:
+    """Open the beginning of a file, whose elements then need not all be there.
+
+    Args:
+        data: The file, or its beginning.
+
+    Returns:
+        What reads its elements, where the first one is, and whether they do not say their types.
+
+    Raises:
+        DecodeError: If it is damaged, or in a transfer syntax that is not read.
+    """
+    uid, _, at = _meta(data, _start(data))
+    uid = uid or _guessed(data, at)
+    if uid == _DEFLATED:
+        try:
+            data, at = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[at:], _MOST_TRAILER_BYTES), 0
+        except zlib.error as error:
+            raise DecodeError("corrupt", "the deflated data set is damaged") from error
+    syntax = SYNTAXES[uid]
+    return Reader(data, syntax.little), at, _implicit(data[at : at + 6], syntax)
 
 
 def _start(data: bytes) -> int:

@@ -143,7 +143,8 @@ def trained_counts(run: Run) -> Mapping[str, Any]:
         (row.sample_id, row.patient_id) for table in tables for row in table.itertuples() if row.split == "train"
     }
     patients = {patient for _, patient in learned}
-    return {"folds": len(folds), "train": {"patients": len(patients), "samples": len(learned)}}
+    known = prepared["train"]["patients"] is not None
+    return {"folds": len(folds), "train": {"patients": len(patients) if known else None, "samples": len(learned)}}
 
 
 def _trained_folds(folder: Path) -> list[Path]:

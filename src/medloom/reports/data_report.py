@@ -10,7 +10,7 @@ from medloom.evaluation.text import number, sentence_case
 from medloom.files import read_json, write_text
 from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure, stacked_bars
 from medloom.reports.demographics import demographic_table
-from medloom.reports.facts import Facts, orientation_sentence, set_aside_sentence
+from medloom.reports.facts import Facts, orientation_sentence, patient_source, set_aside_sentence
 from medloom.reports.html import data_uri, percent, render
 from medloom.reports.sections import KINDS
 
@@ -41,6 +41,7 @@ def write_data_report(run_dir: Path) -> Path:
         phantom=bool(prepared["phantom"]),
         version=__version__,
         prepared=prepared,
+        whose=patient_source(prepared),
         set_aside=set_aside_sentence(prepared),
         orientation=orientation_sentence(prepared.get("orientation")),
         facts=facts,

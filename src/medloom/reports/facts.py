@@ -10,7 +10,15 @@ from medloom.evaluation.parts import Part
 from medloom.files import read_json
 from medloom.wording import counted
 
-__all__ = ["Facts", "few_patients_warning", "orientation_sentence", "read_facts", "read_rows", "set_aside_sentence"]
+__all__ = [
+    "Facts",
+    "few_patients_warning",
+    "orientation_sentence",
+    "patient_source",
+    "read_facts",
+    "read_rows",
+    "set_aside_sentence",
+]
 
 Facts = dict[str, Any]
 """Plain JSON types by name."""
@@ -49,9 +57,9 @@ def read_rows(path: Path, part: Part) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(handle) if row["split"] == part]
 
 
-def few_patients_warning(patients: int, part: Part) -> list[str]:
+def few_patients_warning(patients: int | None, part: Part) -> list[str]:
     """Return what a reader must know of metrics on few patients; nothing where there are enough."""
-    if patients >= _FEW_PATIENTS:
+    if patients is None or patients >= _FEW_PATIENTS:  # that they are not known is said elsewhere
         return []
     if patients == 1:
         return [f"Only 1 {part} patient: there are no intervals, and the metrics say little about other patients."]
@@ -91,3 +99,16 @@ def _pixel_sizes(spacing: Facts) -> str:
         return ""
     low, high = (f"{rows:.3g}×{columns:.3g} mm" for rows, columns in (spacing["least"], spacing["most"]))
     return f" Pixels are {low} large." if low == high else f" Pixels are {low} to {high} large."
+
+
+def patient_source(prepared: Facts) -> Facts:
+    """Return what ``prepare`` found out about whose the images are; nobody is known where it did not say."""
+    nobody = {
+        "status": "unknown",
+        "source": "",
+        "patients": 0,
+        "samples_without": prepared.get("used", 0),
+        "apart": False,
+    }
+    found: Facts = prepared.get("patient_source", nobody)
+    return found

@@ -8,8 +8,9 @@ from medloom.evaluation.text import number
 from medloom.reports.facts import Facts
 from medloom.reports.html import percent
 from medloom.reports.metrics import mean_range
+from medloom.wording import counted
 
-__all__ = ["part_table"]
+__all__ = ["part_table", "patients_cell"]
 
 
 def part_table(counts: Mapping[str, Facts], *head: str) -> Facts:
@@ -21,10 +22,18 @@ def part_table(counts: Mapping[str, Facts], *head: str) -> Facts:
     """
     further, cells = _truth(counts)
     rows = [
-        [part, number(one["patients"]), number(one["samples"]), *more]
+        [part, patients_cell(one), number(one["samples"]), *more]
         for (part, one), more in zip(counts.items(), cells, strict=True)
     ]
     return {"head": [*head, *further], "rows": rows}
+
+
+def patients_cell(counts: Facts) -> str:
+    """Return how many patients a part has, and how many samples of nobody known; in words where nobody is."""
+    if counts["patients"] is None:
+        return "not known"
+    without = counts.get("without_patient")
+    return f"{number(counts['patients'])}, and {counted(without, 'image')}" if without else number(counts["patients"])
 
 
 def _truth(counts: Mapping[str, Facts]) -> tuple[list[str], list[list[str]]]:

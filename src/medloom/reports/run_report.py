@@ -25,7 +25,7 @@ from medloom.evaluation.parts import (
 from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
 from medloom.reports.demographics import demographic_table
-from medloom.reports.facts import Facts, read_facts, set_aside_sentence
+from medloom.reports.facts import Facts, patient_source, read_facts, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
 from medloom.reports.openings import openings_sentence
@@ -74,7 +74,7 @@ def write_run_report(
         summary,
         title=f"Run report: {recipe.get('name', 'run')}",
         description=recipe.get("description", "").rstrip("."),
-        whose=_WHOSE[part],
+        whose=_whose(prepared, summary, part),
         phantom=bool(prepared["phantom"]),
         warnings=_warnings(prepared, training, summary, section, changed, openings),
         openings=openings,
@@ -126,6 +126,13 @@ def write_evaluation_report(folder: Path) -> Path:
         recipe="",
         environment=[],
     )
+
+
+def _whose(prepared: Facts, summary: Facts, part: Part) -> tuple[str, ...]:
+    """Whose images were measured, as far as that was checked; nothing where patients are not known."""
+    if summary and summary["interval"]["over"] != "patients":
+        return ()
+    return _WHOSE[part] if patient_source(prepared)["apart"] else (f"{part} patient", f"{part} patients")
 
 
 def _write(path: Path, section: Section, evaluation: Path, summary: Facts, **common: object) -> Path:

@@ -107,7 +107,8 @@ class ArrayVectors(Arrays):
                 problems.append(Problem("label", item.mask, detail))
                 continue
             found.append((item, [repr(number) for number in vector]))
-        return self._labelled(found, problems, listing.notes)
+        labelled = self._labelled(found, problems, listing.notes)
+        return replace(labelled, patients=listing.patients, patients_hint=listing.patients_hint)
 
     def _labelled(
         self, found: Sequence[tuple[Item, list[str]]], problems: list[Problem], notes: tuple[str, ...]

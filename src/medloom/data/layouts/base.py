@@ -54,6 +54,7 @@ class Item:
         meta: Metadata and group columns as text, blanks kept.
         published: ``train``, ``validation`` or ``test`` where the files come in a split.
         page: Page, slice or frame of the files, counted from 0; None where each file is taken for one image.
+        known: Whether ``patient`` says whose image it is; otherwise the sample stands for itself.
     """
 
     patient: str
@@ -64,6 +65,7 @@ class Item:
     meta: Mapping[str, str] = field(default_factory=dict)
     published: str = ""
     page: int | None = None
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,17 @@ class Listing:
         problems: One list for each sample that is not whole.
         notes: Things a user should know that set nothing aside.
         target: What the labels say is predicted; None where the recipe says it, as for masks.
+        patients: What says whose an image is, such as ``the folders``; empty where the recipe names nothing, and the
+            files themselves are asked.
+        patients_hint: Which key of the recipe would say it.
     """
 
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=())
     target: Target | None = None
+    patients: str = ""
+    patients_hint: str = ""
 
 
 class Layout(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 from medloom.data.kinds import truth_of
 from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, understand
-from medloom.data.layouts.patients import PatientPattern
+from medloom.data.layouts.patients import HINT, PatientPattern, without_fractions
 from medloom.data.layouts.table import Row, Table, find_table, read_table
 from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError
@@ -117,9 +117,9 @@ class CsvLabels:
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
         found = [*table.problems, *problems, *doubles, *flawed]
         found.sort(key=lambda problem: natural_key(problem.file))
-        if self._patient is None:
-            notes = (*notes, *self._pattern.notes(item.images[0] for item in items))
-        return meaning.listing(items, [*found, *missing], notes)
+        listing = meaning.listing(items, [*found, *missing], notes)
+        said = f"the column {self._patient}" if self._patient else self._pattern.source
+        return replace(listing, patients=said, patients_hint=HINT)
 
     def expects(self) -> str:
         """Return what files it looks for."""
@@ -162,6 +162,8 @@ class CsvLabels:
 
     def _items(self, table: Table, matches: Sequence[_Match], meaning: Meaning) -> tuple[list[Item], list[Problem]]:
         items, problems = [], []
+        column = self._patient
+        same = without_fractions(row.cells[column] for row in table.rows) if column else {}
         for match in matches:
             where, cells = table.where(match.row.line), match.row.cells
             flaw = self._flaw(cells)
@@ -175,7 +177,8 @@ class CsvLabels:
                 continue
             patient = cells[self._patient] if self._patient else self._pattern(match.path)
             meta = {column: cells[column] for column in self._meta}
-            items.append(Item(patient, match.path, (match.path,), "", labels, meta))
+            known = self._patient is not None or self._pattern.finds(match.path)
+            items.append(Item(same.get(patient, patient), match.path, (match.path,), "", labels, meta, known=known))
         return items, problems
 
     def _without_doubles(self, table: Table, matches: Sequence[_Match]) -> tuple[list[_Match], list[Problem]]:

@@ -17,7 +17,7 @@ from medloom.data.kinds import KINDS, truth_of
 from medloom.data.labels import Labels
 from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, refuse_columns, understand
-from medloom.data.layouts.patients import PatientPattern
+from medloom.data.layouts.patients import HINT, PatientPattern
 from medloom.errors import RecipeError
 from medloom.recipe import LabelsRecipe, Recipe
 from medloom.wording import counted
@@ -99,9 +99,9 @@ class FolderClasses:
         for found in whole:
             self._take(found, meaning, items, wrong)
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
-        paths = [item.images[0] for item in items]
-        notes = (*_count_notes(len(images) - len(inside), copies), *self._patient.notes(paths))
-        return meaning.listing(items, wrong, (*notes, *_shared_notes(items, meaning)))
+        notes = (*_count_notes(len(images) - len(inside), copies), *_shared_notes(items, meaning))
+        listing = meaning.listing(items, wrong, notes)
+        return replace(listing, patients=self._patient.source, patients_hint=HINT)
 
     def expects(self) -> str:
         """Return what files it looks for."""
@@ -117,7 +117,9 @@ class FolderClasses:
         except LabelError as error:
             problems.append(Problem("label", found.path, f"in a folder of an {error}; see target.classes"))
             return
-        items.append(Item(self._patient(found.path), found.path, (found.path,), "", labels, published=found.part))
+        patient, known = self._patient(found.path), self._patient.finds(found.path)
+        files = (found.path,)
+        items.append(Item(patient, found.path, files, "", labels, published=found.part, known=known))
 
 
 def build(recipe: Recipe) -> FolderClasses:

@@ -19,6 +19,7 @@ from medloom.wording import counted
 
 __all__ = ["ImageMask", "build"]
 
+_HINT = "Put {patient} into data.image and the pattern beside it."
 _FIELDS = ("patient", "sample", "channel")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
@@ -104,7 +105,8 @@ class ImageMask:
             else:
                 others += is_image(name)
         items, problems = self._pair(images, masks)
-        return Listing(items, tuple(problems), self._notes(others))
+        named = "{patient} of data.image" if "patient" in self._image.fields else ""
+        return Listing(items, tuple(problems), self._notes(others), patients=named, patients_hint=_HINT)
 
     def expects(self) -> str:
         """Return what files it looks for."""
@@ -130,11 +132,6 @@ class ImageMask:
     def _notes(self, others: int) -> tuple[str, ...]:
         fit = counted(others, "image fits", "images fit")
         notes = [f"{fit} neither data.image nor data.{self._mask.key}: left out"] if others else []
-        if "patient" not in self._image.fields:
-            notes.append(
-                "data.image has no {patient}: every sample counts as a patient of its own, and images of one "
-                "patient may be in training and test; the metrics may be too good"
-            )
         return tuple(notes)
 
     def _pair(
@@ -153,7 +150,7 @@ class ImageMask:
                 if isinstance(found, str):
                     problems.append(Problem("missing_channel", mask, found))
                 else:
-                    items.append(Item(key[1] or key[2], key[2], found, mask))
+                    items.append(Item(key[1] or key[2], key[2], found, mask, known=bool(key[1])))
         return tuple(items), problems
 
     def _channel_files(self, files: Mapping[str, str]) -> tuple[str, ...] | str:

@@ -81,4 +81,4 @@ def _pair(files: dict[tuple[str, str], str], notes: tuple[str, ...]) -> Listing:
             items.append(Item(patient, stem, (path,), files[patient, stem + _MASK]))
         else:
             problems.append(Problem("missing_mask", path, "an image without its mask"))
-    return Listing(tuple(items), tuple(problems), notes)
+    return Listing(tuple(items), tuple(problems), notes, patients="the folders")

@@ -6,7 +6,12 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-__all__ = ["PatientPattern"]
+__all__ = ["HINT", "PatientPattern", "alike", "without_fractions"]
+
+HINT = "Name what says it in data.labels.patient or data.labels.patient_pattern."
+"""What a recipe for labels does about images whose patient is not known."""
+
+_WHOLE = re.compile(r"(\d+)\.0+")
 
 
 class PatientPattern:
@@ -33,18 +38,37 @@ class PatientPattern:
         found = self._expression.search(PurePosixPath(path).name) if self._expression else None
         return (found.group(1) if found else "") or path
 
-    def notes(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """Return what a user should know about the patients of these files."""
-        if self._expression is None:
-            return (
-                "No patient is known: every image counts as a patient of its own, and images of one patient may be in "
-                "training and test; the metrics may be too good. See data.labels.patient and patient_pattern.",
-            )
-        listed = list(paths)
-        alone = sum(self(path) == path for path in listed)
-        if not alone:
-            return ()
-        return (
-            f"data.labels.patient_pattern is not found in {alone} of {len(listed)} file names: each of these images "
-            "counts as a patient of its own.",
-        )
+    def finds(self, path: str) -> bool:
+        """Return whether the pattern says whose image a file is."""
+        return self(path) != path
+
+    @property
+    def source(self) -> str:
+        """What says whose an image is; empty without a pattern."""
+        return "data.labels.patient_pattern" if self._expression else ""
+
+
+def without_fractions(names: Iterable[str]) -> dict[str, str]:
+    """Return what each number written as ``3.0`` is to be called where the same one is written as ``3`` too.
+
+    Spreadsheets write a column of whole numbers so where it has a blank.
+
+    Example:
+        >>> without_fractions(["3", "3.0", "7.0"])
+        {'3.0': '3'}
+    """
+    there = set(names)
+    found = ((name, _WHOLE.fullmatch(name)) for name in sorted(there))
+    return {name: match[1] for name, match in found if match and match[1] in there}
+
+
+def alike(names: Iterable[str]) -> int:
+    """Return how many names may be another's: the same but for case, leading zeros or ``.0``.
+
+    Example:
+        >>> alike(["1", "001", "2", "x7", "X07"])
+        2
+    """
+    different = set(names)
+    plain = {re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"\.0+$", "", name.strip().casefold())) for name in different}
+    return len(different) - len(plain)

@@ -59,12 +59,13 @@ def share_warnings(catalogue: pd.DataFrame, rule: SplitRule) -> list[str]:
     return [f"The parts have other shares of the samples than wanted: {parts}.{f' {why}' if largest > 1 else ''}"]
 
 
-def few_patients(split: str, counts: Mapping[str, int]) -> list[str]:
+def few_patients(split: str, counts: Mapping[str, int], one: str = "patient") -> list[str]:
     """Return a sentence for each label that no patient of a part has, and one for those that few have.
 
     Args:
         split: The part.
         counts: How many patients have each label.
+        one: What is counted: ``image`` where no patient is known.
 
     Example:
         >>> few_patients("test", {"sick": 0, "well": 31})
@@ -73,7 +74,7 @@ def few_patients(split: str, counts: Mapping[str, int]) -> list[str]:
         ['Fewer than 5 patients in test have the labels sick (1), pale (3): metrics on them say little there.']
     """
     said = [
-        f"No patient in {split} has the label {name}: metrics on it say nothing there."
+        f"No {one} in {split} has the label {name}: metrics on it say nothing there."
         for name, count in counts.items()
         if count == 0
     ]
@@ -81,7 +82,7 @@ def few_patients(split: str, counts: Mapping[str, int]) -> list[str]:
     if few:
         label, them = ("label", "it") if len(few) == 1 else ("labels", "them")
         said.append(
-            f"Fewer than {FEWEST_PATIENTS} patients in {split} have the {label} {', '.join(few)}: metrics on {them} "
+            f"Fewer than {FEWEST_PATIENTS} {one}s in {split} have the {label} {', '.join(few)}: metrics on {them} "
             "say little there."
         )
     return said

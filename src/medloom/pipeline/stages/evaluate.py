@@ -58,6 +58,7 @@ def evaluate(
             predictor,
             run.folder,
             part=part,
+            over=_over(run),
             measured_with=measured_with(run),
             heatmap=network.heatmap,
             progress=events.progress("evaluate"),
@@ -65,3 +66,9 @@ def evaluate(
     events.emit(FileMade(evaluation_folder(run.folder, part) / "summary.json"))
     events.emit(StageEnded("evaluate", run.folder))
     return summary
+
+
+def _over(run: Run) -> str:
+    """What intervals are over; a run that was prepared by an earlier version does not say that patients are known."""
+    source = run.facts("prepare.json", "prepare").get("patient_source", {})
+    return "patients" if source.get("status") == "known" else "images"

@@ -59,15 +59,21 @@ def _warnings(summary: Facts) -> list[str]:
         if positive["images"] in (0, counts["images"]):
             which = "No" if positive["images"] == 0 else "Every"
             warnings.append(f"{which} {part} case is positive for {name}: its curves and areas are not defined.")
-        elif positive["patients"] < _FEW_POSITIVES:
-            few.append(f"{name} ({positive['patients']})")
+        elif (count := _units(positive)) < _FEW_POSITIVES:
+            few.append(f"{name} ({count})")
     if few:
         warnings.append(
-            f"Few {part} patients are positive for {', '.join(few)}: sensitivity and precision are uncertain there "
-            "beyond their intervals."
+            f"Few {part} {summary['interval']['over']} are positive for {', '.join(few)}: sensitivity and precision "
+            "are uncertain there beyond their intervals."
         )
     warnings += [*few_patients_warning(counts["patients"], part), *(f"{note}." for note in summary["notes"])]
     return [*warnings, *measured(summary).get("cautions", ())]
+
+
+def _units(positive: Facts) -> int:
+    """How many patients are positive, or how many images where it is not known whose they are."""
+    count: int = positive["images"] if positive["patients"] is None else positive["patients"]
+    return count
 
 
 def _point_text(point: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ from medloom.evaluation.parts import Part, measured, part_of
 from medloom.evaluation.text import number, sentence_case
 from medloom.reports.charts import SPLIT_COLOURS, bars, figure_uri, new_figure
 from medloom.reports.confusion import confusion_chart
-from medloom.reports.facts import Facts, few_patients_warning, read_facts, read_rows
+from medloom.reports.facts import Facts, few_patients_warning, patient_source, read_facts, read_rows
 from medloom.reports.html import percent
 from medloom.reports.metrics import fold_table, metric_table, tiles, value_text, with_interval
+from medloom.reports.parts import patients_cell
 from medloom.reports.sections.mask_charts import patient_chart, point_chart
 from medloom.reports.sections.section import Section
 from medloom.wording import counted
@@ -37,18 +38,24 @@ def _measured(folder: Path, summary: Facts) -> Facts:
     return {
         "measured": counted(counts["images"], "image") if counts else "",
         "counts": counts,
-        "counted_as": "images, patients or regions",
-        "each_class": "Each class of an image, and of a patient, counts for itself." if classes else "",
+        "counted_as": "images, patients or regions" if _over_patients(summary) else "images or regions",
+        "each_class": f"Each class of an image{', and of a patient,' * _over_patients(summary)} counts for itself."
+        if classes
+        else "",
         "tiles": tiles(summary),
         "metrics": metric_table(summary),
         "comparison": _comparison(summary),
-        "classes": {"head": ["Class", *_PER_CLASS.values()], "rows": classes},
+        "classes": {"head": ["Class", *_per_class_heads(test)], "rows": classes},
         "confusion": test.get("confusion"),
         "pixel_confusion": confusion_chart(test["pixel_confusion"], unit="pixels") if classes else "",
         "point": _point(folder, summary),
         "folds": fold_table(summary, _point_text),
-        "patients": _patients(folder / "patients.csv", part_of(summary)),
+        "patients": _patients(folder / "patients.csv", part_of(summary)) if _over_patients(summary) else {},
     }
+
+
+def _over_patients(summary: Facts) -> bool:
+    return bool(summary) and summary["interval"]["over"] == "patients"
 
 
 def _warnings(summary: Facts) -> list[str]:
@@ -76,13 +83,21 @@ def _comparison(summary: Facts) -> Facts:
             *(value_text(column["metrics"][name]["value"]) for column in columns.values()),
         ]
         for name in next(iter(baselines.values()))["metrics"]
+        if name in test["metrics"]
     ]
     return {"head": [sentence_case(part_of(summary)), *columns], "rows": rows, "plain": "plain" in baselines}
 
 
+def _per_class_heads(test: Facts) -> list[str]:
+    return [head for key, head in _PER_CLASS.items() if key in test.get("metrics", ())]
+
+
 def _class_rows(test: Facts) -> list[list[str]]:
     per_class = test.get("per_target", {})
-    return [[name, *(with_interval(facts["metrics"][key]) for key in _PER_CLASS)] for name, facts in per_class.items()]
+    return [
+        [name, *(with_interval(facts["metrics"][key]) for key in _PER_CLASS if key in facts["metrics"])]
+        for name, facts in per_class.items()
+    ]
 
 
 def _point(folder: Path, summary: Facts) -> Facts:
@@ -132,26 +147,26 @@ def _prepared(prepared: Facts, facts: Facts) -> Facts:
     samples, found = (sum(split[key] for split in splits) for key in ("samples", "foreground_samples"))
     return {
         "tile": ["With foreground", percent(found / samples), counted(found, "sample")],
-        "split": _split_table(splits),
+        "split": _split_table(splits, prepared.get("counts", {})),
         "balance": "about the same share of them with foreground",
         "shares": _shares_chart(splits),
         "marked": "with foreground",
         "contrast": _contrast(facts),
-        "one_patient": _one_patient(facts),
+        "one_patient": _one_patient(prepared, facts),
     }
 
 
-def _split_table(splits: Sequence[Facts]) -> Facts:
+def _split_table(splits: Sequence[Facts], prepared: Mapping[str, Facts]) -> Facts:
     rows = [
         [
             row["split"],
-            number(row["patients"]),
+            patients_cell(counts),
             number(row["samples"]),
             percent(row["sample_share"]),
             number(row["foreground_samples"]),
             percent(row["foreground_share"]),
         ]
-        for row in splits
+        for row, counts in ((row, prepared.get(row["split"], row)) for row in splits)
     ]
     head = ["Split", "Patients", "Samples", "Share of samples", "With foreground", "Share with foreground"]
     return {"head": head, "rows": rows}
@@ -202,13 +217,15 @@ def _flair_verdict(found: Facts, names: Sequence[str], foreground: str) -> str:
     )
 
 
-def _one_patient(facts: Facts) -> Facts:
-    """The patient whose images are shown."""
+def _one_patient(prepared: Facts, facts: Facts) -> Facts:
+    """The patient whose images are shown, or the image where nobody is known."""
     shown = facts["pictures"]
     channel = f", channel {shown['channel']}" if len(facts["channels"]) > 1 else ""
     samples = shown["samples"]
+    known = patient_source(prepared)["status"] != "unknown"
+    who = f"Patient {shown['patient_id']}, " if known else ""
     return {
-        "lead": f"Patient {shown['patient_id']}, {counted(shown['images'], 'image')}{channel}.",
+        "lead": f"{who}{counted(shown['images'], 'image')}{channel}.",
         "caption": f"{counted(len(samples), 'image')}, from {samples[0]} to {samples[-1]}",
     }
 
