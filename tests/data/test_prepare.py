@@ -343,3 +343,16 @@ def test_one_file_for_each_channel_and_a_missing_one(tmp_path, make_recipe):
     assert images[1].any(axis=(1, 2)).tolist() == [False, True]
     cell = prepared.catalogue.set_index("sample_id").loc["P003-001", "image"]
     assert json.loads(cell) == ["", "p2_1_flair.tif"]
+
+
+def test_a_zip_beside_the_images_and_a_zip_alone_are_named(tmp_path, dataset, make_recipe):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    with zipfile.ZipFile(alone / "more.zip", "w") as archive:
+        archive.writestr("a.png", b"")
+    (dataset / "more.zip").write_bytes((alone / "more.zip").read_bytes())
+    said = "1 archive lies among the files and is not opened"
+    assert any(said in warning for warning in run(dataset, tmp_path, make_recipe()).facts["warnings"])
+    with pytest.raises(DataError) as caught:
+        run(alone, tmp_path, make_recipe())
+    assert said in str(caught.value)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from medloom.data.sources import open_source
+from medloom.data.sources import open_source, unread_files
 from medloom.errors import DataError
 
 FILES = {"p1/a_1.tif": b"one", "p1/a_1_mask.tif": b"mask", "p2/b.tif": b"two" * 500, "data.csv": b"x"}
@@ -75,3 +75,12 @@ def test_what_is_neither_folder_nor_zip_is_refused_with_advice(tmp_path, content
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(DataError, match="nowhere does not exist"):
         open_source(tmp_path / "nowhere")
+
+
+def test_archives_and_pairs_among_the_files_are_counted_and_not_named():
+    names = ["a/Doe.zip", "b.TAR.GZ", "c.png", "d.hdr", "d.img", "e.HDR", "e.img.gz", "f.hdr", "g.img"]
+    archives, pairs = unread_files(names)
+    assert archives.startswith("2 archives lie among the files and are not opened")
+    assert pairs.startswith("2 NIfTI or Analyze pairs of a .hdr and an .img file are not read")
+    assert "Doe" not in archives
+    assert unread_files(["a.png", "b.nii.gz", "f.hdr"]) == []

@@ -40,7 +40,7 @@ def test_each_file_has_a_row_with_the_predictors_own_probabilities(make_labels, 
     predictor = make_labels()
     predict_files(predictor, [_file("P1/a.npy", _npy(PAGES[0])), _file("b.npy", _npy(-PAGES[1]))], tmp_path)
     first, second = _table(tmp_path)
-    columns = ["file", "page", "probability_benign", "probability_malignant", "decision", "warnings", "error"]
+    columns = ["file", "page", "probability_benign", "probability_malignant", "decision", "notes", "warnings", "error"]
     assert list(first) == columns
     assert (first["file"], first["page"], first["decision"]) == ("P1/a.npy", "", "malignant")
     assert (second["file"], second["decision"], second["error"]) == ("b.npy", "benign", "")
@@ -58,7 +58,7 @@ def test_labels_that_are_on_are_joined_and_numbers_have_values(make_labels, line
     results = predict_files(numbers, [_file("a.npy", _npy(PAGES[0]))], tmp_path / "numbers")
     assert (summary(numbers.target, results).counts, summary(numbers.target, results).text) == ({"decisions": {}}, "")
     (row,) = _table(tmp_path / "numbers")
-    assert list(row) == ["file", "page", "value_left", "value_right", "decision", "warnings", "error"]
+    assert list(row) == ["file", "page", "value_left", "value_right", "decision", "notes", "warnings", "error"]
     assert float(row["value_right"]) == pytest.approx(2 * float(row["value_left"]), abs=1e-5)
 
 
@@ -147,3 +147,17 @@ def test_the_summary_counts_decisions_and_says_which_metadata_training_never_saw
     assert whole.text == ": 1 benign, 2 malignant"
     assert whole.warnings == ("metadata sex: a category that training never saw, for 1 of 3 images",)
     assert results[0].plain()["decision"] == "malignant"
+
+
+def test_the_table_says_what_decoding_did(make_labels, tmp_path):
+    stream = io.BytesIO()
+    image = nibabel.Nifti1Image(np.zeros((6, 5, 1), np.int16), np.eye(4))
+    stream.write(image.to_bytes() + b"<tail/>")
+    results = predict_files(
+        make_labels(), [_file("a.nii", stream.getvalue()), _file("b.npy", _npy(PAGES[0]))], tmp_path
+    )
+    noted, plain = _table(tmp_path)
+    assert noted["error"] == ""
+    assert "bytes behind the voxels ignored" in noted["notes"]
+    assert plain["notes"] == ""
+    assert "bytes behind the voxels ignored" in results[0].plain()["notes"]

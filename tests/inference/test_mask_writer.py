@@ -161,3 +161,32 @@ def test_a_table_of_several_classes_has_columns_for_each_and_masks_hold_the_user
 def test_a_table_of_one_class_has_no_columns_of_classes(tmp_path, predictor):
     predict_files(predictor, [ImageFile("a.png", _png)], tmp_path)
     assert list(_rows(tmp_path)[0])[-2:] == ["warnings", "error"]
+
+
+@pytest.mark.parametrize("name", [f"{'b' * 255}.png", f"{'d/' * 2040}e.png", "a.png/b.png"])
+def test_a_name_that_cannot_be_written_is_an_error_row_and_the_rest_go_on(tmp_path, predictor, name):
+    names = ["a.png", name, "z.png"]
+    results = predict_files(predictor, [ImageFile(one, _png) for one in names], tmp_path / "out")
+    assert [bool(result.error) for result in results] == [False, True, False]
+    assert "cannot be written" in results[1].error
+    assert [row["file"] for row in _rows(tmp_path / "out")] == names
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "a.png", "z.png", "z.png"]
+
+
+def test_a_full_disk_is_no_matter_of_one_file(tmp_path, predictor, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("medloom.inference.writers.masks.write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        predict_files(predictor, [ImageFile("a.png", _png)], tmp_path)
+
+
+def test_the_table_says_what_decoding_did(tmp_path, predictor):
+    exif = PillowImage.Exif()
+    exif[274] = 3
+    buffer = io.BytesIO()
+    PillowImage.fromarray(np.zeros((20, 30, 3), np.uint8)).save(buffer, "png", exif=exif)
+    results = predict_files(predictor, [ImageFile("a.png", buffer.getvalue), ImageFile("b.png", _png)], tmp_path)
+    assert [row["notes"] for row in _rows(tmp_path)] == ["EXIF orientation applied", ""]
+    assert results[0].plain()["notes"] == ["EXIF orientation applied"]

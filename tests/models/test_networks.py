@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,16 @@ def test_dropout_drops_whole_feature_maps():
 def test_a_wrong_name_argument_or_size_is_a_recipe_error_that_says_so(name, args, size, said):
     with pytest.raises(RecipeError, match=said):
         build_mask_network(name, 3, 1, size, args)
+
+
+@pytest.mark.parametrize("name", ["unet", "unetr", "swin-unetr"])
+def test_a_size_that_does_not_fit_names_one_that_does(name):
+    with pytest.raises(RecipeError, match="50x37") as caught:
+        build_mask_network(name, 1, 1, (50, 37), SMALL[name])
+    height, width, step = map(int, re.search(r"; (\d+)x(\d+) fits.* multiples of (\d+)$", str(caught.value)).groups())
+    assert height - 50 < step
+    assert width - 37 < step
+    build_mask_network(name, 1, 1, (height + 2 * step, width), SMALL[name])
 
 
 def test_a_network_for_masks_is_trained_as_one_and_has_no_heat_map():

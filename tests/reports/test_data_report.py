@@ -155,6 +155,19 @@ def test_the_page_tells_what_was_found(page: str) -> None:
     assert text.count("2 of 32 samples were set aside: 1 × without a mask; 1 × unreadable.") == 2
 
 
+def test_what_decoding_did_is_counted_in_a_table(run_dir: Path) -> None:
+    decoding = {
+        "images": [{"note": "EXIF orientation applied", "count": 7}],
+        "masks": [{"note": "white-is-zero inverted", "count": 1234}],
+    }
+    assert "What decoding did" not in write_data_report(run_dir).read_text()
+    found = json.loads((run_dir / "prepare.json").read_text())
+    (run_dir / "prepare.json").write_text(json.dumps(found | {"decoding": decoding}))
+    page = re.sub(r"\s*<[^>]*>\s*", "|", write_data_report(run_dir).read_text())
+    assert "Images||EXIF orientation applied||7|" in page
+    assert "Masks||White-is-zero inverted||1,234|" in page
+
+
 def test_the_same_facts_give_the_same_page(run_dir: Path, page: str) -> None:
     assert write_data_report(run_dir).read_text() == page
 

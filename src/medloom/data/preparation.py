@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from medloom.data.patients import Patients, patients_of
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.series import of_series
-from medloom.data.sources import Source
+from medloom.data.sources import Source, unread_files
 from medloom.data.spacing import spacing_facts, spacing_warnings
 from medloom.data.splits import SplitRule, kept_parts, read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
@@ -118,7 +118,7 @@ def prepare(
     layout = build_layout(recipe)
     listed, whose = patients_of(layout.find(chosen.names, source.read), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
-    entries = _entries(listing, layout, recipe.data.layout, len(chosen.names))
+    entries = _entries(listing, layout, recipe.data.layout, chosen.names)
     target = listing.target or recipe.predicts()
     truth = KINDS[target.kind]
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
@@ -142,8 +142,9 @@ def prepare(
     }
     shown = preview(store) if preview else None
     describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
-    said = [*chosen.notes, *listing.notes, *whose.warnings, *concerns(entries, samples, given)]
-    said += [*_geometry(recipe, samples), *divided.warnings, *_stored_warnings(recipe, catalogue, store, target)]
+    said = [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings]
+    said += [*concerns(entries, samples, given), *_geometry(recipe, samples), *divided.warnings]
+    said += _stored_warnings(recipe, catalogue, store, target)
     facts["warnings"] = [*said, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     facts |= _speed(len(samples), time.perf_counter() - begun_s)
     write_json(run_dir / "prepare.json", facts)
@@ -178,13 +179,13 @@ def rule_facts(recipe: Recipe) -> dict[str, Any]:
     return {**rule, "file": rule["file"] is not None}  # whose path may say whose data these are
 
 
-def _entries(listing: Listing, layout: Layout, name: str, files: int) -> list[Entry]:
+def _entries(listing: Listing, layout: Layout, name: str, files: Collection[str]) -> list[Entry]:
     if listing.items:
         return with_pseudonyms(listing.items)
     expected = f"the layout {name} expects {layout.expects()}"
     raise DataError(
-        f"no sample found among {counted(files, 'file')}; {expected}",
-        [str(problem) for problem in listing.problems],
+        f"no sample found among {counted(len(files), 'file')}; {expected}",
+        [*unread_files(files), *(str(problem) for problem in listing.problems)],
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
 from medloom.data.archive import DEFAULT_LIMITS, Limits, ZipReader
 from medloom.errors import DataError
 from medloom.imaging import FILE_BUDGET
+from medloom.wording import counted
 
-__all__ = ["FolderSource", "Source", "ZipSource", "is_zip", "open_source"]
+__all__ = ["FolderSource", "Source", "ZipSource", "is_zip", "open_source", "unread_files"]
 
 _MOST_BYTES = FILE_BUDGET.max_bytes + 1
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 _JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
 _JUNK_FILES = frozenset({"Thumbs.db", "desktop.ini"})
 
@@ -164,6 +166,30 @@ def open_source(location: str | Path) -> Source:
     if not is_zip(path):
         raise DataError(f"{location} is neither a folder nor a zip file; unpack it and name the folder")
     return ZipSource(path)
+
+
+def unread_files(names: Collection[str]) -> list[str]:
+    """Return a sentence about archives among the files of a source, and one about pairs of files; nobody reads them."""
+    found, lower = list[str](), {name.lower() for name in names}
+    archives = sum(name.endswith(_ARCHIVES) for name in lower)
+    pairs = sum(
+        name.endswith(".hdr") and not lower.isdisjoint({f"{name[:-4]}.img", f"{name[:-4]}.img.gz"}) for name in lower
+    )
+    if archives:
+        found.append(
+            f"{counted(archives, 'archive lies', 'archives lie')} among the files and {_be(archives)} not opened, such "
+            "as a zip in a zip: unpack what belongs to the data, or name a zip by itself."
+        )
+    if pairs:
+        found.append(
+            f"{counted(pairs, 'NIfTI or Analyze pair', 'NIfTI or Analyze pairs')} of a .hdr and an .img file "
+            f"{_be(pairs)} not read: convert each to one .nii.gz file, such as with nibabel."
+        )
+    return found
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def is_zip(path: Path) -> bool:

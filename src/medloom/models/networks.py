@@ -36,6 +36,7 @@ __all__ = [
 
 Size = tuple[int, ...]
 
+_STEPS = (2, 4, 8, 16, 32, 64)
 _WIDTHS = (32, 64, 128, 256, 512)
 _GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
@@ -84,13 +85,18 @@ def build_mask_network(
         torch.Size([1, 1, 64, 64])
     """
     check_name("network", name, NETWORKS, RecipeError)
-    try:
-        body: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **(args or {}))
-    except (ValueError, TypeError, AssertionError, LookupError) as error:
-        raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
-    _use_spatial_dropout(body)
-    _check_size(body, name, in_channels, size)
-    return MaskNetwork(body)
+
+    def body(size: Size) -> nn.Module:
+        try:
+            network: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **(args or {}))
+        except (ValueError, TypeError, AssertionError, LookupError) as error:
+            raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
+        return network
+
+    network = body(size)
+    _use_spatial_dropout(network)
+    _check_size(network, body, name, in_channels, size)
+    return MaskNetwork(network)
 
 
 def unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401 - MONAI's own
@@ -159,11 +165,32 @@ def _use_spatial_dropout(network: nn.Module) -> None:
             parent.add_module("D", nn.Dropout2d(module.p))
 
 
-def _check_size(network: nn.Module, name: str, in_channels: int, size: Size) -> None:
+def _check_size(
+    network: nn.Module, build: Callable[[Size], nn.Module], name: str, in_channels: int, size: Size
+) -> None:
     """Find out now whether the network takes this size, not in the first step of the training."""
-    logits = cast("Tensor", probe(network, name, in_channels, size))
-    given = tuple(logits.shape[2:])
-    if given != tuple(size):
-        raise RecipeError(
-            f"preprocess.size: the network {name!r} turns {shown(size)} into {shown(given)}; take a multiple of 32"
-        )
+    if _keeps(network, name, in_channels, size):
+        return
+    for step in _STEPS:
+        rounded, larger = _up(size, step), _up((size[0] + step, size[1] + step), step)
+        if all(_keeps(build(other), name, in_channels, other) for other in (rounded, larger)):
+            raise RecipeError(
+                f"preprocess.size, or preprocess.crop: the network {name!r} cannot take {shown(size)}; "
+                f"{shown(rounded)} fits, and so do other multiples of {step}"
+            )
+    probe(network, name, in_channels, size)  # says what the network has against it
+    raise RecipeError(f"preprocess.size: the network {name!r} turns {shown(size)} into another size; take a square")
+
+
+def _up(size: Size, step: int) -> Size:
+    height, width = size
+    return -(-height // step) * step, -(-width // step) * step
+
+
+def _keeps(network: nn.Module, name: str, in_channels: int, size: Size) -> bool:
+    """Whether the network gives an answer in the size of its image."""
+    try:
+        logits = cast("Tensor", probe(network, name, in_channels, size))
+    except RecipeError:
+        return False
+    return tuple(logits.shape[2:]) == tuple(size)

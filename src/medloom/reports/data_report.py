@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ def write_data_report(run_dir: Path) -> Path:
             "demographics": demographic_table(prepared.get("demographics", ())),
             "patients": _patient_table(facts["patients"], shown["marked"]),
             "channels": _channel_table(facts["channels"]),
+            "decoding": _decoding_table(prepared.get("decoding", {})),
         },
     )
     path = run_dir / "data_report.html"
@@ -87,6 +89,16 @@ def _channel_table(channels: list[dict[str, Any]]) -> Facts:
         for row in channels
     ]
     return {"head": ["Channel", "Min", "Max", "Mean", "Deviation", "Zero pixels"], "rows": rows}
+
+
+def _decoding_table(decoding: Mapping[str, list[dict[str, Any]]]) -> Facts:
+    """What decoding did to images and masks, and how often; no rows where it did nothing worth a note."""
+    rows = [
+        [sentence_case(part), sentence_case(found["note"]), number(found["count"])]
+        for part, notes in decoding.items()
+        for found in notes
+    ]
+    return {"head": ["Files", "What decoding did", "Samples"], "rows": rows}
 
 
 def _patients_chart(patients: list[dict[str, Any]], marked: str) -> str:

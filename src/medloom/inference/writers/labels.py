@@ -32,12 +32,14 @@ class LabelResult:
         file: Name of the image.
         page: Which page of a file that has several, or slice of a volume, counted from 0; else None.
         prediction: What the model says; None if there is an error.
+        notes: What decoding did to the image that a careful reader should know, such as turn it.
         error: Why there is no prediction.
     """
 
     file: str
     page: int | None = None
     prediction: LabelPrediction | None = None
+    notes: tuple[str, ...] = ()
     error: str = ""
 
     @property
@@ -58,7 +60,7 @@ class LabelResult:
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types, a prediction with the keys of a server's answer."""
         said = {} if self.prediction is None else self.prediction.plain()
-        return {"file": self.file, "page": self.page, **said, "error": self.error}
+        return {"file": self.file, "page": self.page, **said, "notes": list(self.notes), "error": self.error}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class LabelWriter:
     """Writes ``predictions.csv``.
 
     Its columns are ``file``, ``page``, one for each class, label or target, ``decision`` (labels that are on are joined
-    by ``;``), ``warnings`` where an image or its metadata are unlike those of the training, and ``error``.
+    by ``;``), ``notes`` on what decoding did to the image, ``warnings`` where an image or its metadata are unlike those
+    of the training, and ``error``.
 
     Args:
         score: What a score is called in the names of columns, such as ``probability``.
@@ -94,12 +97,13 @@ class LabelWriter:
                 "page": result.page,
                 **{columns[name]: score for name, score in result.scores.items()},
                 "decision": _JOINT.join(result.found),
+                "notes": "; ".join(result.notes),
                 "warnings": "; ".join(result.warnings),
                 "error": result.error,
             }
             for result in results
         )
-        write_rows(path, ["file", "page", *columns.values(), "decision", "warnings", "error"], rows)
+        write_rows(path, ["file", "page", *columns.values(), "decision", "notes", "warnings", "error"], rows)
 
 
 def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:
@@ -133,7 +137,8 @@ def _predict_page(
     predictor: Predictor, file: str, page: int | None, load: Callable[[], Image], metadata: Metadata
 ) -> LabelResult:
     try:
-        found = predictor.predict(load(), metadata=metadata)
+        prepared = predictor.prepare(load(), metadata=metadata)
+        found = predictor.answer([prepared])[0]
     except UserError as error:
         return LabelResult(file, page, error=str(error))
-    return LabelResult(file, page, LabelPrediction.of(found))
+    return LabelResult(file, page, LabelPrediction.of(found), prepared.image.notes)

@@ -5,8 +5,9 @@ A bad file never stops the rest.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,6 +31,8 @@ from medloom.targets import Target
 __all__ = ["MaskResult", "MaskWriter"]
 
 _FOREGROUND = "foreground"
+_NAME_ERRORS = frozenset((errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST))
+"""Of the one file; a full disk, or a folder that nobody may write to, concerns all of them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class MaskResult:
         foreground: ``yes`` or ``no``; empty if there is an error.
         mask: The mask, relative to the output folder: PNG, or for a volume NIfTI in its own geometry.
         overlay: The image with the mask's outline, relative to the output folder; empty for a volume.
+        notes: What decoding did to the image that a careful reader should know, such as turn it.
         warnings: How the image is unlike those of the training, a sentence each.
         error: Why there is no prediction.
         by_class: The figures of each foreground class, by its name; empty if there is an error.
@@ -61,6 +65,7 @@ class MaskResult:
     foreground: str = ""
     mask: str = ""
     overlay: str = ""
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
     by_class: dict[str, ClassFigures] = field(default_factory=dict)
@@ -74,6 +79,7 @@ class MaskResult:
         """Return it as plain JSON types."""
         return {
             **self._cells(),
+            "notes": list(self.notes),
             "warnings": list(self.warnings),
             "by_class": {name: found.plain() | _sizes(found) for name, found in self.by_class.items()},
         }
@@ -83,7 +89,8 @@ class MaskResult:
         return {**self._cells(), **_class_cells(target, self.by_class)}
 
     def _cells(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _COLUMNS} | {"warnings": "; ".join(self.warnings)}
+        said = {"notes": "; ".join(self.notes), "warnings": "; ".join(self.warnings)}
+        return {name: getattr(self, name) for name in _COLUMNS} | said
 
 
 _COLUMNS = tuple(one.name for one in fields(MaskResult) if one.name != "by_class")
@@ -130,9 +137,14 @@ def _predict_file(
             prediction = MaskPrediction.of(predictor.answer([prepared])[0])
     except (UserError, OSError) as error:
         return MaskResult(image.name, error=str(error))
-    if isinstance(given, Volume):
-        return _write_volume(found, image.name, folder, names.give(image, ".nii.gz"))
-    return _write(prediction, prepared, image.name, folder, names.give(image, ".png"))
+    try:
+        if isinstance(given, Volume):
+            return replace(_write_volume(found, image.name, folder, names.give(image, ".nii.gz")), notes=given.notes)
+        return _write(prediction, prepared, image.name, folder, names.give(image, ".png"))
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        return MaskResult(image.name, error=f"a mask of this name cannot be written: {error.strerror}")
 
 
 def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str) -> MaskResult:
@@ -153,8 +165,8 @@ def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str) -
 
 def _write(prediction: MaskPrediction, prepared: Prepared, file: str, folder: Path, name: str) -> MaskResult:
     mask, drawn = f"masks/{name}", f"overlays/{name}"
+    write_bytes(folder / drawn, encode_png(overlay(prepared.pixels, prediction.mask)))  # first: its path is longer
     write_bytes(folder / mask, mask_png(prediction))
-    write_bytes(folder / drawn, encode_png(overlay(prepared.pixels, prediction.mask)))
     return MaskResult(
         file=file,
         area_px=prediction.area_px,
@@ -163,6 +175,7 @@ def _write(prediction: MaskPrediction, prepared: Prepared, file: str, folder: Pa
         foreground=_yes_no(prediction.has_foreground),
         mask=mask,
         overlay=drawn,
+        notes=prepared.image.notes,
         warnings=prediction.warnings,
         by_class=prediction.by_class,
     )
