@@ -14,6 +14,7 @@ RUNS = Path("runs")
 
 OF_A_RUN = (
     "*.html",
+    "appearance.json",
     "baselines.csv",
     "catalogue.csv",
     "checkpoints",
