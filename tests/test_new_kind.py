@@ -84,7 +84,11 @@ def test_predict_writes_the_table_of_a_new_kind(tmp_path, monkeypatch, capsys):
     assert main(["run", "hands.yaml", "--data", "images", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert main(["predict", said["bundle"], "images", "-o", "out"]) == 0
-    assert (tmp_path / "out" / "predictions.csv").read_text().startswith("file,page,angle_turn,decision,notes,warnings,error\n")
+    assert (
+        (tmp_path / "out" / "predictions.csv")
+        .read_text()
+        .startswith("file,page,angle_turn,decision,notes,warnings,error\n")
+    )
     assert read_json(tmp_path / "runs" / "hands" / "evaluation" / "summary.json")["target"] == {
         "kind": "angle",
         "names": ["turn"],

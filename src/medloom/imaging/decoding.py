@@ -61,6 +61,8 @@ def decode(
         DecodeError: Whatever is wrong with the input; ``code`` says what.
 
     Example:
+        >>> import numpy as np
+        >>> from medloom.imaging import encode_png
         >>> image = decode(encode_png(np.zeros((4, 6), np.uint8)))
         >>> image.pixels.shape, image.format
         ((4, 6, 1), 'png')

@@ -114,7 +114,7 @@ def build_backbone(
     Example:
         >>> backbone = build_backbone("test_resnet", 1, (64, 64))
         >>> backbone(torch.zeros(2, 1, 64, 64)).shape
-        torch.Size([2, 192])
+        torch.Size([2, 96])
     """
     check_backbone_name(name)
     if name in BACKBONES:

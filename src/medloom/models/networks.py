@@ -80,6 +80,7 @@ def build_mask_network(
         RecipeError: If the name or an argument is wrong, or the network cannot take images of this size.
 
     Example:
+        >>> import torch
         >>> net = build_mask_network("unet", 3, 1, (64, 64), {"channels": [4, 8]})
         >>> net(torch.zeros(1, 3, 64, 64)).shape
         torch.Size([1, 1, 64, 64])
