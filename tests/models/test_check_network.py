@@ -20,7 +20,7 @@ from medloom.recipe import load_recipe
             ["model.tune=blocks", "model.blocks=9"],
             r"model\.blocks: 9 .* 'resnet18' .* has 5; .*at most 5",
         ),
-        ("chest-xray", ["model.name=perceptron", "model.tune=blocks"], "has 0; take tune: head"),
+        ("chest-xray", ["model.name=perceptron", "model.tune=blocks"], r"model\.tune: it acts only"),
         ("chest-xray", ["model.tune=head", "model.unfreeze_every=2"], "unfreeze_every"),
         ("chest-xray", ["model.metadata=fused"], r"data\.labels\.metadata"),
         ("brain-mri-small", ["model.args.chanels=[8,16]"], "channels"),

@@ -12,6 +12,7 @@ from medloom.errors import RecipeError
 from medloom.recipe import parse_recipe
 from medloom.recipe.dependent import ONLY
 from medloom.recipe.kinds import KINDS
+from medloom.registry import LAYOUTS, names_for
 
 NAMED = {
     "masks": {"mask_values": {"background": 0, "lesion": 255}},
@@ -21,35 +22,95 @@ NAMED = {
     "regression": {"columns": ["a"]},
     "auto": {},
 }
-OTHER = {
-    "data.image": "pictures/{sample}.png",
-    "data.mask": "truth/{sample}.png",
-    "data.array": "truth/{sample}.npy",
-    "data.labels.file": "table.csv",
-    "data.labels.image": "file",
-    "data.labels.patient": "person",
-    "model.blocks": 2,
-    "data.quarantine_limit": 0.5,
-    "preprocess.normalise.percentiles": [2.0, 98.0],
-    "train.optimizer.momentum": 0.5,
-    "train.schedule.warmup": 0.25,
-    "train.schedule.factor": 0.25,
-    "train.schedule.patience": 2,
-    "train.early_stopping.min_delta": 0.25,
-    "train.swa_start": 0.5,
-    "train.ema_decay": 0.5,
-    "evaluate.rule": "cost",
-    "evaluate.min_sensitivity": 0.5,
-    "evaluate.cost_ratio": 3.0,
+_LAYOUTS_OF = {"auto": "binary"}
+GIVEN = {"split.file": "split.csv"}
+CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
+    "target.columns": (["grade"], {}, [{"data.layout": "folder-classes"}]),
+    "data.image": ("pictures/{sample}.png", {"data.layout": "array"}, [{}]),
+    "data.mask": ("truth/{sample}.png", {"data.layout": "image-mask"}, [{}]),
+    "data.array": ("truth/{sample}.npy", {"data.layout": "array"}, [{}]),
+    "data.missing_channel": (
+        "zeros",
+        {"data.layout": "array", "data.image": "{sample}/{channel}.png"},
+        [{"data.layout": "array"}],
+    ),
+    "data.labels.file": ("table.csv", {}, [{"data.layout": "array"}]),
+    "data.labels.image": ("file", {}, [{"data.layout": "array"}]),
+    "data.labels.patient": ("person", {}, [{"data.layout": "array"}]),
+    "data.labels.patient_pattern": ("(p)_", {}, [{"data.layout": "array"}, {"data.labels.patient": "person"}]),
+    "data.quarantine_limit": (0.5, {"data.policy": "quarantine"}, [{}]),
+    "data.phantom.prevalence": (0.5, {"data.phantom.kind": "melanoma"}, [{}]),
+    "split.train": (0.6, {"split.test": 0.25}, [{"split.test": 0.25, **GIVEN}, {"split.test": 0.25, "split.folds": 5}]),
+    "split.validation": (0.25, {"split.train": 0.6}, [{"split.train": 0.6, **GIVEN}]),
+    "split.test": (0.25, {"split.train": 0.6}, [{"split.train": 0.6, **GIVEN}]),
+    "split.published": (
+        "repair",
+        {"data.layout": "folder-classes"},
+        [{}, {"data.layout": "folder-classes", **GIVEN}],
+    ),
+    "split.by": ("sample", {}, [GIVEN]),
+    "split.keep": (False, {}, [GIVEN]),
+    "split.stratify": (False, {"split.folds": 5}, [GIVEN]),
+    "split.seed": (5, {"split.folds": 5}, [GIVEN]),
+    **{
+        f"preprocess.normalise.{key}": (
+            value,
+            {"preprocess.normalise.method": acts},
+            [{"preprocess.normalise.method": method} for method in idle],
+        )
+        for key, value, acts, idle in (
+            ("nonzero", False, "zscore", ("imagenet", "none")),
+            ("per_channel", False, "minmax", ("imagenet", "none")),
+            ("min_spread", 5.0, "percentile", ("imagenet", "none")),
+            ("percentiles", [2.0, 98.0], "percentile", ("zscore", "minmax", "imagenet", "none")),
+        )
+    },
+    **{
+        f"augment.{step}.{key}": (value, {f"augment.{step}.p": 0.1}, [{f"augment.{step}.p": 0}])
+        for step, key, value in (
+            ("rotate", "degrees", 5),
+            ("crop", "min_scale", 0.5),
+            ("scale", "amount", 0.5),
+            ("shift", "amount", 0.5),
+            ("noise", "std", 0.5),
+        )
+    },
+    "model.args": ({"a": 1}, {}, [{"model.metadata": "only"}]),
+    "model.weights": ("imagenet", {"model.metadata": "fused"}, [{"model.metadata": "only"}]),
+    "model.tune": ("head", {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
+    "model.blocks": (2, {"model.tune": "blocks"}, [{}]),
+    "model.backbone_rate": (
+        0.5,
+        {},
+        [{"model.metadata": "only"}, {"model.name": "perceptron"}, {"model.tune": "head"}],
+    ),
+    "model.unfreeze_every": (2, {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
+    "model.table_width": (8, {"model.name": "perceptron"}, [{}]),
+    "train.optimizer.momentum": (0.5, {"train.optimizer.name": "sgd"}, [{}]),
+    "train.schedule.warmup": (0.25, {"train.schedule.name": "cosine"}, [{"train.schedule.name": "none"}]),
+    "train.schedule.factor": (0.25, {"train.schedule.name": "plateau"}, [{}]),
+    "train.schedule.patience": (2, {"train.schedule.name": "plateau"}, [{}]),
+    "train.early_stopping.min_delta": (0.25, {"train.early_stopping.patience": 3}, [{}]),
+    "train.swa_start": (0.5, {"train.averaging": "swa"}, [{}]),
+    "train.ema_decay": (0.5, {"train.averaging": "ema"}, [{}]),
+    "evaluate.max_false_positive_rate": (
+        0.5,
+        {"evaluate.threshold": 0.5},
+        [{"evaluate.threshold": 0.5, "evaluate.min_region_px": 0}],
+    ),
+    "evaluate.rule": ("cost", {}, [{"evaluate.threshold": 0.5}]),
+    "evaluate.min_sensitivity": (
+        0.5,
+        {"evaluate.rule": "sensitivity"},
+        [{}, {"evaluate.rule": "sensitivity", "evaluate.threshold": 0.5}],
+    ),
+    "evaluate.cost_ratio": (
+        3.0,
+        {"evaluate.rule": "cost"},
+        [{}, {"evaluate.rule": "cost", "evaluate.threshold": 0.5}],
+    ),
 }
-"""A value of each key that is not its default."""
-
-
-def without(key, other):
-    """What keeps a key from acting, where the default does not."""
-    values = {"train.schedule.name": "none", "evaluate.threshold": 0.5}
-    values |= {"data.layout": "array"} if key.startswith("data.labels.") else {}
-    return {other: values[other]} if other in values else {}
+"""By key: another value than its default, settings with which it acts, and settings with each of which it does not."""
 
 
 def fields(model: type[BaseModel], above: str = ""):
@@ -65,8 +126,6 @@ def fields(model: type[BaseModel], above: str = ""):
 def text(kind, settings):
     layout = "lgg-mri" if kind == "masks" else "csv"
     values = {"name": "one", "target": {"kind": kind, **NAMED[kind]}, "data": {"layout": layout, "channels": ["a"]}}
-    if kind != "masks":
-        values["model"] = {"name": "perceptron"}
     for key, value in settings.items():
         *groups, name = key.split(".")
         group = values
@@ -76,19 +135,35 @@ def text(kind, settings):
     return yaml.safe_dump(values)
 
 
-CASES = [(kind, key) for kind, model in KINDS.items() for key, _ in fields(model) if kind in NAMED and key in ONLY]
+def exists(kind, key, settings):
+    """Whether a kind of answer has the keys and the layout."""
+    layout = settings.get("data.layout")
+    known = {name for name, _ in fields(KINDS[kind])}
+    return {key, *settings} <= known and (layout is None or layout in names_for(LAYOUTS, _LAYOUTS_OF.get(kind, kind)))
 
 
-@pytest.mark.parametrize(("kind", "key"), CASES)
+ALL = [(kind, key) for kind, model in KINDS.items() for key, _ in fields(model) if key in CASES]
+
+
+@pytest.mark.parametrize(("kind", "key"), ALL)
 def test_a_key_is_refused_where_it_would_do_nothing_and_taken_where_it_acts(kind, key):
-    acts = {only.other: only.values[0] if only.values else 3 for only in ONLY[key]}
-    assert parse_recipe(text(kind, {**acts, key: OTHER[key]}))
-    for only in ONLY[key]:
-        idle = {**acts, key: OTHER[key]}
-        idle.pop(only.other)
-        idle |= without(key, only.other)
-        with pytest.raises(RecipeError, match=rf"{re.escape(key)}: it acts only with .*{re.escape(only.other)}"):
-            parse_recipe(text(kind, idle))
+    value, acts, idle = CASES[key]
+    if exists(kind, key, acts):
+        assert parse_recipe(text(kind, {**acts, key: value}))
+    for settings in idle:
+        if exists(kind, key, settings):
+            with pytest.raises(RecipeError, match=rf"{re.escape(key)}: it acts only with .*; leave it out"):
+                parse_recipe(text(kind, {**settings, key: value}))
+
+
+@pytest.mark.parametrize(("kind", "key"), ALL)
+def test_the_default_of_a_key_is_taken_everywhere(kind, key):
+    """A run keeps its recipe with every default written out."""
+    for settings in CASES[key][2]:
+        if exists(kind, key, settings):
+            known = {name: one for name, one in settings.items() if name not in CASES}
+            plain = parse_recipe(text(kind, known)).plain()
+            assert parse_recipe(yaml.safe_dump(plain)).plain() == plain
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,4 +173,4 @@ def test_a_key_that_is_said_to_act_only_with_another_is_in_the_table(kind):
 
 
 def test_every_key_of_the_table_is_a_key_of_some_recipe():
-    assert ONLY.keys() == OTHER.keys() == {key for _, key in CASES}
+    assert ONLY.keys() == CASES.keys() == {key for _, key in ALL}

@@ -4,56 +4,183 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Protocol
 
 from pydantic import BaseModel
 
-__all__ = ["ONLY", "Only", "idle_keys"]
+__all__ = ["ONLY", "Condition", "Either", "Holding", "Only", "Unless", "idle_keys"]
 
 
-@dataclass(frozen=True)
-class Only:
-    """When a key acts.
-
-    Args:
-        other: The key that it depends on, dotted.
-        values: With which values of that key; empty for any but an empty one.
-    """
-
-    other: str
-    values: tuple[object, ...] = ()
-
-    def acts(self, recipe: BaseModel) -> bool:
-        """Return whether a recipe has such a value."""
-        value = attrgetter(self.other)(recipe)
-        return value in self.values if self.values else value is not None
+class Condition(Protocol):
+    """When a key acts."""
 
     @property
     def text(self) -> str:
         """What has to be set."""
-        return f"{self.other}={' or '.join(map(str, self.values))}" if self.values else f"a value of {self.other}"
+
+    def acts(self, recipe: BaseModel) -> bool:
+        """Return whether a recipe has it set."""
 
 
-ONLY: dict[str, tuple[Only, ...]] = {
+@dataclass(frozen=True)
+class Only:
+    """A key acts with certain values of another.
+
+    Args:
+        other: The key that it depends on, dotted.
+        values: With which values of that key; None is an empty one.
+    """
+
+    other: str
+    values: tuple[object, ...]
+
+    @property
+    def text(self) -> str:
+        """What has to be set."""
+        return f"{self.other}={_words(self.values)}"
+
+    def acts(self, recipe: BaseModel) -> bool:
+        """Return whether a recipe has such a value."""
+        return _value(recipe, self.other) in self.values
+
+
+@dataclass(frozen=True)
+class Unless:
+    """A key acts with any value of another but some.
+
+    Args:
+        other: The key that it depends on, dotted.
+        values: With which values of that key it does not act; None is an empty one.
+    """
+
+    other: str
+    values: tuple[object, ...]
+
+    @property
+    def text(self) -> str:
+        """What has to be set."""
+        return f"another value of {self.other} than {_words(self.values)}"
+
+    def acts(self, recipe: BaseModel) -> bool:
+        """Return whether a recipe has another value."""
+        return _value(recipe, self.other) not in self.values
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A key acts where another, which is text, holds a certain part.
+
+    Args:
+        other: The key that it depends on, dotted.
+        part: The part.
+    """
+
+    other: str
+    part: str
+
+    @property
+    def text(self) -> str:
+        """What has to be set."""
+        return f"{self.part} in {self.other}"
+
+    def acts(self, recipe: BaseModel) -> bool:
+        """Return whether a recipe has it there."""
+        return self.part in str(_value(recipe, self.other))
+
+
+@dataclass(frozen=True)
+class Either:
+    """A key acts with one of two conditions.
+
+    Args:
+        one: The first.
+        other: The second.
+    """
+
+    one: Condition
+    other: Condition
+
+    @property
+    def text(self) -> str:
+        """What has to be set."""
+        return f"{self.one.text} or {self.other.text}"
+
+    def acts(self, recipe: BaseModel) -> bool:
+        """Return whether a recipe has one of them set."""
+        return self.one.acts(recipe) or self.other.acts(recipe)
+
+
+def _value(recipe: BaseModel, key: str) -> object:
+    """The value of a key; None where this kind of answer does not have it."""
+    try:
+        return attrgetter(key)(recipe)
+    except AttributeError:
+        return None
+
+
+def _words(values: tuple[object, ...]) -> str:
+    return " or ".join("null" if value is None else str(value) for value in values)
+
+
+_PATTERNS = Only("data.layout", ("array", "image-mask"))
+_TABLE = Only("data.layout", ("csv",))
+_MEASURED = Only("preprocess.normalise.method", ("zscore", "percentile", "minmax"))
+_CHOSEN = Only("evaluate.threshold", ("auto",))
+_IMAGES = Unless("model.metadata", ("only",))
+_BLOCKS = Unless("model.name", ("perceptron",))
+_DRAWN = Only("split.file", (None,))
+_SHARES = Only("split.folds", (None,))
+
+ONLY: dict[str, tuple[Condition, ...]] = {
+    "target.columns": (Unless("data.layout", ("folder-classes",)),),
+    "data.image": (_PATTERNS,),
+    "data.missing_channel": (_PATTERNS, Holding("data.image", "{channel}")),
     "data.quarantine_limit": (Only("data.policy", ("quarantine",)),),
-    "data.image": (Only("data.layout", ("array", "image-mask")),),
-    "data.mask": (Only("data.layout", ("array", "image-mask")),),
+    "data.phantom.prevalence": (Unless("data.phantom.kind", ("brain-mri",)),),
+    "data.mask": (_PATTERNS,),
     "data.array": (Only("data.layout", ("array",)),),
-    "data.labels.file": (Only("data.layout", ("csv",)),),
-    "data.labels.image": (Only("data.layout", ("csv",)),),
-    "data.labels.patient": (Only("data.layout", ("csv",)),),
-    "model.blocks": (Only("model.tune", ("blocks",)),),
+    "data.labels.file": (_TABLE,),
+    "data.labels.image": (_TABLE,),
+    "data.labels.patient": (_TABLE,),
+    "data.labels.patient_pattern": (
+        Unless("data.layout", ("array",)),
+        Only("data.labels.patient", (None,)),
+    ),
+    "split.train": (_SHARES, _DRAWN),
+    "split.validation": (_SHARES, _DRAWN),
+    "split.test": (_SHARES, _DRAWN),
+    "split.published": (Only("data.layout", ("folder-classes",)), _DRAWN),
+    "split.by": (_DRAWN,),
+    "split.keep": (_DRAWN,),
+    "split.stratify": (_DRAWN,),
+    "split.seed": (_DRAWN,),
+    "preprocess.normalise.nonzero": (_MEASURED,),
+    "preprocess.normalise.per_channel": (_MEASURED,),
     "preprocess.normalise.percentiles": (Only("preprocess.normalise.method", ("percentile",)),),
+    "preprocess.normalise.min_spread": (_MEASURED,),
+    "augment.rotate.degrees": (Unless("augment.rotate.p", (0,)),),
+    "augment.crop.min_scale": (Unless("augment.crop.p", (0,)),),
+    "augment.scale.amount": (Unless("augment.scale.p", (0,)),),
+    "augment.shift.amount": (Unless("augment.shift.p", (0,)),),
+    "augment.noise.std": (Unless("augment.noise.p", (0,)),),
+    "model.args": (_IMAGES,),
+    "model.weights": (_IMAGES,),
+    "model.tune": (_IMAGES, _BLOCKS),
+    "model.blocks": (Only("model.tune", ("blocks",)),),
+    "model.backbone_rate": (_IMAGES, _BLOCKS, Unless("model.tune", ("head",))),
+    "model.unfreeze_every": (_IMAGES, _BLOCKS),
+    "model.table_width": (Either(Only("model.metadata", ("fused", "only")), Only("model.name", ("perceptron",))),),
     "train.optimizer.momentum": (Only("train.optimizer.name", ("sgd",)),),
     "train.schedule.warmup": (Only("train.schedule.name", ("cosine",)),),
     "train.schedule.factor": (Only("train.schedule.name", ("plateau",)),),
     "train.schedule.patience": (Only("train.schedule.name", ("plateau",)),),
-    "train.early_stopping.min_delta": (Only("train.early_stopping.patience"),),
+    "train.early_stopping.min_delta": (Unless("train.early_stopping.patience", (None,)),),
     "train.swa_start": (Only("train.averaging", ("swa",)),),
     "train.ema_decay": (Only("train.averaging", ("ema",)),),
-    "evaluate.rule": (Only("evaluate.threshold", ("auto",)),),
-    "evaluate.min_sensitivity": (Only("evaluate.rule", ("sensitivity",)), Only("evaluate.threshold", ("auto",))),
-    "evaluate.cost_ratio": (Only("evaluate.rule", ("cost",)), Only("evaluate.threshold", ("auto",))),
+    "evaluate.max_false_positive_rate": (Either(_CHOSEN, Only("evaluate.min_region_px", ("auto",))),),
+    "evaluate.rule": (_CHOSEN,),
+    "evaluate.min_sensitivity": (Only("evaluate.rule", ("sensitivity",)), _CHOSEN),
+    "evaluate.cost_ratio": (Only("evaluate.rule", ("cost",)), _CHOSEN),
 }
 """By dotted key; a kind of answer that does not have a key is not asked for it."""
 
@@ -76,9 +203,6 @@ def idle_keys(recipe: BaseModel) -> list[str]:
 def _is_changed(recipe: BaseModel, key: str) -> bool:
     """Whether a recipe has a key, with another value than its default."""
     section, _, name = key.rpartition(".")
-    try:
-        group: Any = attrgetter(section)(recipe)
-    except AttributeError:
-        return False
-    field = type(group).model_fields.get(name)
+    group = _value(recipe, section)
+    field = type(group).model_fields.get(name) if isinstance(group, BaseModel) else None
     return field is not None and getattr(group, name) != field.get_default(call_default_factory=True)

@@ -267,7 +267,7 @@ def _expected(node: Mapping[str, Any]) -> str:
     """The kind of value; for text of a certain form, what its documentation says about the form."""
     if "pattern" not in node:
         return describe(node)
-    return f"{describe(node)} ({node.get('description', node['pattern']).removesuffix('.')})"
+    return f"{describe(node)} ({' '.join(node.get('description', node['pattern']).split()).removesuffix('.')})"
 
 
 def _short(came: object) -> str:

@@ -229,7 +229,8 @@ class LabelFileConfig(Config):
     patient: str | None = None
     """`csv` only: column with the patient."""
     patient_pattern: str | None = None
-    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`."""
+    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`. For
+    `folder-classes`, and for `csv` without `patient`."""
     metadata: MetadataConfig = MetadataConfig()
     groups: tuple[str, ...] = ()
     """Columns by which the metrics are also reported, such as sex or site."""
@@ -293,19 +294,21 @@ class LabelsModel(ModelConfig):
     weights: str = "none"
     """What the backbone begins with: `none`, `imagenet` from the hub, or a path of a `.safetensors` file."""
     tune: Literal["all", "head", "blocks"] = "all"
-    """What is trained: everything, the new head only, or the last `blocks` blocks and the head."""
+    """What is trained: everything, the new head only, or the last `blocks` blocks and the head. `perceptron` has no
+    blocks."""
     blocks: Annotated[int, Field(ge=1)] = 1
     """`tune: blocks` only: how many blocks from the end."""
     backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of the backbone as a share of the head's."""
+    """Learning rate of the backbone as a share of the head's, where both are trained."""
     unfreeze_every: Annotated[int, Field(ge=1)] | None = None
     """Gradual unfreezing: begin with the head and add a block after so many epochs."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the head."""
     metadata: Literal["none", "fused", "only"] = "none"
-    """`fused` joins `data.labels.metadata` to the image before the head; `only` leaves the image out."""
+    """`fused` joins `data.labels.metadata` to the image before the head; `only` leaves the image and the backbone out.
+    With `none` they only train the cheap model that the network is compared with."""
     table_width: Annotated[int, Field(ge=1)] = 32
-    """Width of the metadata branch, and of the perceptron's hidden layer."""
+    """Width of the branch for the metadata, where they go in, and of the hidden layer of `perceptron`."""
 
 
 class _ClassesLoss(LossConfig):

@@ -86,7 +86,7 @@ class MasksEvaluate(EvaluateConfig):
     """Smallest region in pixels of the network's image; smaller ones are removed. `auto` as above."""
     max_false_positive_rate: Probability = 0.05
     """`auto` looks for the best balance of Dice and false positives with at most this share of empty validation
-    samples in which anything is predicted."""
+    samples in which anything is predicted; of no use where threshold and smallest region are both fixed."""
 
 
 class MasksRecipe(Recipe):

@@ -25,7 +25,7 @@ class PhantomConfig(Config):
     slices: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=200)]] = (20, 88)
     """Fewest and most slices of a patient; images of a patient for the other kinds."""
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of positive images; empty: that of the data set. Brain MRI has its own."""
+    """`chest-xray` and `melanoma` only: share of positive images; empty: that of the data set."""
     seed: Seed = 0
     """Seed of the generator."""
 
@@ -61,7 +61,8 @@ class DataConfig(Config):
     channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("grey",)
     """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
     missing_channel: Annotated[str, Field(pattern=r"^(refuse|zeros|copy:.+)$")] = "refuse"
-    """What a missing channel file gets: `refuse`, `zeros`, or `copy:NAME` to copy another channel."""
+    """What a missing channel file gets: `refuse`, `zeros`, or `copy:NAME` to copy another channel. Only where `image`
+    has `{channel}`."""
     page: Annotated[int, Field(ge=0)] | Literal["all"] | None = None
     """Page to read of a file with several: slice of a NIfTI volume, frame of a DICOM, page of a TIFF. `all`: each of
     them is a sample of the file's patient, with the file's label or the same page of the mask. Empty: a file with
@@ -105,14 +106,16 @@ class SplitConfig(Config):
     test: Probability = 0.15
     """Share of samples that only the final metrics see."""
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
-    """Number of folds for cross-validation; replaces the shares. A fold is the test set once."""
+    """Number of folds for cross-validation, in place of the shares, which are then left out. A fold is the test set
+    once."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """Which fold is the test set; the next one validates. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
-    """What a split that the files come in (`train`, `val`, `test` folders) is worth: `respect` it, `repair` its
-    validation part by drawing patients from train and none from test, or `ignore` it."""
+    """`folder-classes` only: what a split that the files come in (`train`, `val`, `test` folders) is worth. `respect`
+    it, `repair` its validation part by drawing patients from train and none from test, or `ignore` it."""
     file: str | None = None
-    """A given split: CSV with the columns `patient` and `split` (train, validation, test)."""
+    """A given split: CSV with the columns `patient` and `split` (train, validation, test). The other keys of this
+    section are then left out."""
     by: Literal["patient", "sample"] = "patient"
     """`sample` only for data without a patient: the report warns that patients may be shared."""
     keep: Bool = True

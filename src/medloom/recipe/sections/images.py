@@ -29,14 +29,15 @@ class NormaliseConfig(Config):
     mean and deviation that pretrained networks expect, of the dtype's full range; `none`."""
     nonzero: Bool = True
     """Take the statistics over pixels above zero only, where the head is; of an image without any, such as CT of the
-    lung, over those above its least value."""
+    lung, over those above its least value. Like the keys below it is not for
+    `imagenet` and `none`, which take no statistics."""
     per_channel: Bool = True
     """Each channel by itself; otherwise all channels together."""
     percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] = (
         1.0,
         99.0,
     )
-    """The two percentiles of `percentile`."""
+    """`percentile` only: the two percentiles."""
     min_spread: Annotated[float, Field(ge=0)] = 0.0
     """Smallest deviation or range, in grey levels of the file, to divide by: keeps the noise of a nearly blank image
     from being blown up into structure."""
