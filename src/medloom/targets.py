@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from medloom.errors import UserError
 
-__all__ = ["KINDS", "LABELS", "LARGEST_VALUE", "Activation", "Kind", "Target"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["IGNORED", "KINDS", "LABELS", "LARGEST_VALUE", "Activation", "Kind", "Target", "foreground_of"]
 
 LARGEST_VALUE = 65535
 """Largest value of a class in the file of a mask."""
 
+IGNORED = 255
+"""In masks of class indices: a pixel that counts nowhere. No class has this index."""
+
 Activation = Literal["sigmoid", "softmax", "identity"]
 """What turns logits into the answer: over each output alone, over all of them together, or nothing."""
+
+
+def foreground_of(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where a mask of class indices, of any shape, holds a class other than the background."""
+    found: NDArray[np.bool_] = (classes > 0) & (classes != IGNORED)
+    return found
 
 
 def _one_for_two(names: int) -> int:

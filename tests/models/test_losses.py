@@ -3,8 +3,11 @@ import torch
 from torch.nn import functional
 
 from medloom.errors import RecipeError
-from medloom.models.losses import build_mask_loss
+from medloom.models.kinds import KINDS
+from medloom.models.losses import KnownPixels, build_mask_loss
+from medloom.recipe import parse_recipe
 from medloom.registry import LOSSES, load, names_for
+from medloom.targets import IGNORED
 
 NAMES = names_for(LOSSES, "masks")
 
@@ -69,3 +72,89 @@ def test_half_precision_logits_give_the_float32_loss(example):
 def test_a_wrong_name_or_argument_is_a_recipe_error_that_says_so(name, args, said):
     with pytest.raises(RecipeError, match=said):
         build_mask_loss(name, 1, args)
+
+
+def with_ignored(outputs, seed=3):
+    """Logits, class indices of which about a third are ignored, and where they are known."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(3, outputs, 12, 10, generator=generator)
+    target = torch.randint(0, max(outputs, 2), (3, 12, 10), generator=generator, dtype=torch.uint8)
+    known = torch.rand(3, 12, 10, generator=generator) > torch.tensor([0.1, 0.5, 0.4])[:, None, None]
+    return logits, torch.where(known, target, IGNORED), known
+
+
+def by_hand(name, logits, target, known):
+    """The losses of the registry in NumPy's way, from sums over the pixels that are known."""
+    outputs = logits.shape[1]
+    x = logits.double().movedim(1, -1)[known]
+    y = functional.one_hot(target[known].long(), max(outputs, 2)).double()
+    y = y[:, 1:] if outputs == 1 else y
+    p = x.sigmoid() if outputs == 1 else x.softmax(1)
+    hits, wrong, missed = (p * y).sum(0), (p * (1 - y)).sum(0), ((1 - p) * y).sum(0)
+    dice = (1 - 2 * hits / (p.sum(0) + y.sum(0))).mean()
+    entropy = -(y * p.log() + (outputs == 1) * (1 - y) * (1 - p).log()).sum(1).mean()
+    q = x.sigmoid()  # MONAI takes the focal loss of each output alone, also beside a Dice of softmax
+    focal = (1 - q) ** 2 * y * q.log() + q**2 * (1 - y) * (1 - q).log()
+    tversky = (1 - hits / (hits + 0.5 * wrong + 0.5 * missed)).mean()
+    found = {"dice": dice, "dice-ce": dice + entropy, "tversky": tversky}
+    return float((found | {"dice-focal": dice - focal.mean()})[name])
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_ignored_pixels_are_cut_out_of_every_loss(name, outputs):
+    logits, target, known = with_ignored(outputs)
+    loss = KnownPixels(build_mask_loss(name, outputs))
+    value = loss(logits.requires_grad_(), target)
+    assert value.item() == pytest.approx(by_hand(name, logits.detach(), target, known), rel=1e-4)
+    value.backward()
+    assert (logits.grad.movedim(1, -1)[~known] == 0).all()
+    assert (logits.grad.movedim(1, -1)[known] != 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_what_the_network_says_of_ignored_pixels_does_not_matter(name, outputs, each):
+    logits, target, known = with_ignored(outputs)
+    loss = KnownPixels(build_mask_loss(name, outputs, {"batch": not each}), each=each)
+    other = torch.where(known[:, None], logits, torch.tensor([torch.nan, 1e30, -5.0])[:, None, None, None])
+    assert torch.equal(loss(logits, target), loss(other.requires_grad_(), target))
+    loss(other, target).backward()
+    assert (other.grad.movedim(1, -1)[~known] == 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_without_an_ignored_pixel_the_loss_is_what_it_was(name, outputs, each):
+    logits, target, known = with_ignored(outputs)
+    whole = build_mask_loss(name, outputs, {"batch": not each})
+    target = torch.where(known, target, 0)
+    assert KnownPixels(whole, each=each)(logits, target).item() == pytest.approx(float(whole(logits, target)), rel=1e-5)
+
+
+def test_image_by_image_the_loss_is_the_mean_of_the_images_that_have_known_pixels():
+    logits, target, known = with_ignored(1)
+    target[1] = IGNORED
+    whole = build_mask_loss("dice", 1)
+    alone = [by_hand("dice", logits[i : i + 1], target[i : i + 1], known[i : i + 1]) for i in (0, 2)]
+    assert KnownPixels(whole, each=True)(logits, target).item() == pytest.approx(sum(alone) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_batch_without_a_known_pixel_costs_nothing_and_teaches_nothing(each):
+    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
+    value = KnownPixels(build_mask_loss("dice-ce", 1), each=each)(logits, torch.full((2, 4, 4), IGNORED))
+    value.backward()
+    assert value == 0
+    assert (logits.grad == 0).all()
+
+
+def test_a_recipe_without_the_key_keeps_its_loss_and_one_with_it_leaves_pixels_out():
+    plain = parse_recipe("name: x")
+    assert not isinstance(KINDS["masks"].build_loss(plain, None), KnownPixels)
+    ignoring = parse_recipe("name: x", ["target.ignore=254", "loss.args.batch=false"])
+    loss = KINDS["masks"].build_loss(ignoring, None)
+    assert isinstance(loss, KnownPixels)
+    assert loss.each

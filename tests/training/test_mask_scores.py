@@ -7,6 +7,7 @@ import pytest
 import torch
 from monai.metrics import DiceMetric
 
+from medloom.targets import IGNORED
 from medloom.training.mask_scores import MaskScores, sample_scores
 
 
@@ -71,3 +72,20 @@ def test_without_foreground_or_without_empty_images_balanced_is_the_other_half(v
 def test_a_probability_of_one_half_is_foreground():
     ones = torch.ones(1, 4, 4, dtype=torch.uint8)
     assert sample_scores(torch.zeros(1, 1, 4, 4), ones)[0, 0] == 1.0
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_ignored_pixels_are_in_no_score(classes):
+    truth, predicted = masks_of(0, classes), masks_of(1, classes)
+    predicted[0] = 1  # of an image without foreground
+    known = torch.zeros(12, 12, dtype=torch.bool)
+    known[2:9, 1:11] = True
+    ignoring = torch.where(known, truth, IGNORED)
+    cut = (slice(None), slice(2, 9), slice(1, 11))
+    logits = logits_of(predicted, classes)
+    expected = sample_scores(logits[:, :, 2:9, 1:11], truth[cut])
+    assert torch.equal(sample_scores(logits, ignoring), expected)
+    only_ignored = torch.where(known, 0, predicted)
+    only_ignored[:] = torch.where(known, 0, 1)
+    scores = sample_scores(logits_of(only_ignored, classes), ignoring)
+    assert not scores[:, 3].any()

@@ -91,6 +91,17 @@ def _inverted_masks(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
+def _ignored_masks(samples: Sequence[Sample]) -> list[str]:
+    """Say how many samples are left out because no pixel of their masks counts."""
+    count = sum(sample.flaws != () and sample.flaws[0].kind == "ignored" for sample in samples)
+    if not count:
+        return []
+    return [
+        f"{count:,} of {counted(len(samples), 'sample is', 'samples are')} set aside: every pixel of the mask has a "
+        "value of target.ignore."
+    ]
+
+
 def _unplaced(samples: Sequence[Sample]) -> list[str]:
     """Say how many samples have files of which only some say where they lie: nothing can tell whether they fit."""
     notes = [{*sample.notes, *sample.mask_notes} for sample in samples]
@@ -106,7 +117,7 @@ def _unplaced(samples: Sequence[Sample]) -> list[str]:
 
 def concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> list[str]:
     """Return what a user should know and what sets nothing aside."""
-    found = [*_inverted_masks(samples), *_unplaced(samples)]
+    found = [*_ignored_masks(samples), *_inverted_masks(samples), *_unplaced(samples)]
     dtypes = Counter(sample.dtype for sample in samples if sample.dtype)
     if len(dtypes) > 1:
         counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())

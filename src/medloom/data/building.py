@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from medloom.data.alignment import Alignment
 from medloom.data.assembly import assemble, read_channel, reducible
 from medloom.data.catalogue import digest, hash_of
-from medloom.data.checks import FILE_ERRORS, ClassMap, UnfitError, check_same_size, explain, mask_classes
+from medloom.data.checks import (
+    FILE_ERRORS,
+    ClassMap,
+    UnfitError,
+    check_same_size,
+    check_some_known,
+    explain,
+    mask_classes,
+)
 from medloom.data.kinds import truth_of
 from medloom.data.layouts import Item, Layout, Problem
 from medloom.data.orientation import asked_orientation
@@ -33,6 +41,7 @@ from medloom.files import read_json, write_json
 from medloom.imaging import Image
 from medloom.imaging.canonical import AS_STORED, Plane, turned
 from medloom.recipe import Recipe
+from medloom.targets import foreground_of
 from medloom.transforms import Preprocess
 
 __all__ = ["Flaw", "Sample", "build_store"]
@@ -62,7 +71,7 @@ class Flaw:
 
     Args:
         part: Which file: its place among the images, or the number of images for the mask.
-        kind: ``unreadable``, ``channels``, ``grid``, ``geometry``, ``size`` or ``values``.
+        kind: ``unreadable``, ``channels``, ``grid``, ``geometry``, ``ignored``, ``size`` or ``values``.
         detail: What came and what was expected; names no file, because it is kept in the cache.
     """
 
@@ -405,11 +414,14 @@ class _Reader:
             return sample, None
         classes = None if mask is None else np.ascontiguousarray(turn.apply(mask.classes))
         facts = replace(self._facts(sample, image, mask), spacing_mm=seen.spacing_mm)
-        return facts, self._pixels(seen, classes)
+        try:
+            return facts, self._pixels(seen, classes)
+        except UnfitError as error:
+            return replace(sample, flaws=(Flaw(len(entry.item.images), error.kind, str(error)),)), None
 
     def _facts(self, sample: Sample, image: Image, mask: _Mask | None) -> Sample:
         height, width = image.size
-        foreground_px = 0 if mask is None else int(np.count_nonzero(mask.classes))
+        foreground_px = 0 if mask is None else int(np.count_nonzero(foreground_of(mask.classes)))
         mask_notes = () if mask is None else mask.notes
         channels, dtype = image.pixels.shape[2], image.pixels.dtype.name
         facts = {"height": height, "width": width, "channels": channels, "dtype": dtype}
@@ -419,6 +431,8 @@ class _Reader:
     def _pixels(self, image: Image, mask: NDArray[np.uint8] | None) -> _Pixels:
         resized = self._preprocess.resize_image(image)
         small = None if mask is None else self._preprocess.resize_mask(mask, image.spacing_mm)
+        if small is not None:
+            check_some_known(small)
         return _Pixels(resized, small, *self._preprocess.normalisation(resized))
 
     def _image(self, item: Item, flaws: list[Flaw]) -> tuple[list[str], Image | None]:
@@ -454,6 +468,7 @@ class _Reader:
             sha256 = self._files.sha256(name)
             decoded = self._files.decode(name, item.page) if image is None else self._on(image, item)
             mask = _Mask(mask_classes(decoded, classes), _mask_notes(decoded))
+            check_some_known(mask.classes)
         except FILE_ERRORS as error:
             flaws.append(Flaw(len(item.images), *explain(error, name)))
             return sha256, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medloom.errors import DataError, DecodeError
 from medloom.imaging import Image
+from medloom.targets import IGNORED
 from medloom.wording import counted
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "UnfitError",
     "check_quarantine",
     "check_same_size",
+    "check_some_known",
     "explain",
     "mask_classes",
     "named",
@@ -32,6 +34,7 @@ T = TypeVar("T")
 Mask = NDArray[np.uint8]
 
 _SHOWN_VALUES = 8
+_HINTED_FROM = 250  # 255 and 254 are what tools give to pixels that nobody is to count
 _WITH_ALPHA = (2, 4)
 
 
@@ -39,7 +42,7 @@ class UnfitError(ValueError):
     """A file that can be read and does not fit the recipe or its partner.
 
     Args:
-        kind: ``channels``, ``grid``, ``size`` or ``values``, for the accounting.
+        kind: ``channels``, ``grid``, ``ignored``, ``size`` or ``values``, for the accounting.
         message: What came and what was expected; names no file.
     """
 
@@ -53,14 +56,16 @@ class ClassMap:
 
     Args:
         values: Pixel value of each class, the background first; the recipe's ``target.mask_values``.
+        ignored: Pixel values that count nowhere; the recipe's ``target.ignore``.
 
     Example:
         >>> ClassMap({"background": 0, "lesion": 255})(np.array([[0, 255]], np.uint8)).tolist()
         [[0, 1]]
     """
 
-    def __init__(self, values: dict[str, int]) -> None:
+    def __init__(self, values: dict[str, int], ignored: Collection[int] = ()) -> None:
         self.values = values
+        self.ignored = tuple(ignored)
 
     def __call__(self, pixels_hw: NDArray[Any]) -> Mask:
         """Return class indices.
@@ -69,7 +74,7 @@ class ClassMap:
             pixels_hw: ``(H, W)``, any dtype.
 
         Returns:
-            ``(H, W)`` uint8.
+            ``(H, W)`` uint8; ``medloom.targets.IGNORED`` where a pixel counts nowhere.
 
         Raises:
             UnfitError: If a pixel has a value of no class.
@@ -82,20 +87,39 @@ class ClassMap:
             known += int(np.count_nonzero(here))
             if index:
                 classes |= here.view(np.uint8) * np.uint8(index)
+        for value in self.ignored:
+            here = pixels_hw == value
+            known += int(np.count_nonzero(here))
+            classes[here] = IGNORED
         if known != pixels_hw.size:
             raise self._others(pixels_hw)
         return classes
 
     def knows(self, pixels_hw: NDArray[Any]) -> bool:
-        """Whether every pixel has the value of a class."""
-        return bool(np.isin(pixels_hw, list(self.values.values())).all())
+        """Whether every pixel has the value of a class, or one that counts nowhere."""
+        return bool(np.isin(pixels_hw, self._meant).all())
+
+    @property
+    def _meant(self) -> list[int]:
+        return [*self.values.values(), *self.ignored]
 
     def _others(self, pixels_hw: NDArray[Any]) -> UnfitError:
-        others = [value for value in np.unique(pixels_hw) if value not in self.values.values()]
+        others = [value for value in np.unique(pixels_hw) if value not in self._meant]
         shown = ", ".join(map(_shown, others[:_SHOWN_VALUES]))
         more = f" and {len(others) - _SHOWN_VALUES} more" if len(others) > _SHOWN_VALUES else ""
         expected = ", ".join(f"{value} ({name})" for name, value in self.values.items())
-        return UnfitError("values", f"mask has the values {shown}{more}; expected only {expected}")
+        expected += "".join(f", {value} (ignored)" for value in self.ignored)
+        return UnfitError("values", f"mask has the values {shown}{more}; expected only {expected}{_hint(others)}")
+
+
+def _hint(others: Sequence[np.generic]) -> str:
+    """Name the recipe's key where every value of no class is one that tools give to pixels without a truth."""
+    values = [value.item() for value in others]
+    if not all(value >= _HINTED_FROM and value == int(value) for value in values):
+        return ""
+    ignored = ", ".join(f"{value:g}" for value in values)
+    shown = ignored if len(values) == 1 else f"[{ignored}]"
+    return f". If these pixels are to count nowhere, add target.ignore: {shown} to the recipe"
 
 
 def _shown(value: np.generic) -> str:
@@ -150,6 +174,15 @@ def _check_alpha(alpha: NDArray[Any], plane: NDArray[Any]) -> None:
             "values", f"mask is transparent in {int(clear.sum())} pixels that its values do not tell from the others; "
             "save it without transparency"
         )  # fmt: skip
+
+
+def check_some_known(mask: Mask) -> None:
+    """Raise ``UnfitError`` if every pixel of a mask of class indices counts nowhere."""
+    if (mask == IGNORED).all():
+        raise UnfitError(
+            "ignored",
+            "every pixel of the mask, or every one that is left at the network's size, has a value of target.ignore",
+        )
 
 
 def check_same_size(image: NDArray[Any], mask: Mask) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medloom.data.splits.given import SPLITS
 from medloom.data.stored import StoredPixels
+from medloom.targets import IGNORED
 from medloom.wording import counted
 
 __all__ = ["coverage_warnings"]
@@ -18,6 +19,7 @@ _MOST = 0.5
 """Foreground on more than this share of an image, in more than this share of the images, is rarely meant."""
 
 Bits = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 
 def coverage_warnings(catalogue: pd.DataFrame, store: StoredPixels, names: Sequence[str]) -> list[str]:
@@ -28,20 +30,26 @@ def coverage_warnings(catalogue: pd.DataFrame, store: StoredPixels, names: Seque
         store: The masks of these samples; classes are looked for at its size, which the network learns from.
         names: Names of the classes, the background first.
     """
-    present = _present(catalogue, store, len(names))
+    counts, ignored = _counts(catalogue, store, len(names))
+    present = counts > 0
     if not present[:, 1:].any():
         return [_no_foreground(store, len(present))]
-    return [*_missing(present, catalogue["split"].to_numpy(), names), *_mostly_foreground(catalogue)]
+    known = 1.0 - ignored / np.prod(store.masks.shape[1:])
+    return [*_missing(present, catalogue["split"].to_numpy(), names), *_mostly_foreground(catalogue, known)]
 
 
-def _present(catalogue: pd.DataFrame, store: StoredPixels, classes: int) -> Bits:
-    """Return which mask holds which class, ``(N, K)``; blank masks, which most may be, are not read again."""
+def _counts(catalogue: pd.DataFrame, store: StoredPixels, classes: int) -> tuple[Counts, Counts]:
+    """Return how many pixels of each mask are of each class, ``(N, K)``, and how many are ignored, ``(N,)``.
+
+    Masks without foreground, which most may be, are not read again: they are counted as if nothing were in them.
+    """
     rows = store.rows(catalogue["sample_id"].tolist())
-    counts = np.zeros((len(rows), classes), np.int64)
+    counts, ignored = np.zeros((len(rows), classes), np.int64), np.zeros(len(rows), np.int64)
     for place in np.flatnonzero((catalogue["foreground_px"] > 0).to_numpy()).tolist():
         # Counting is ten times faster than sorting, as numpy.unique does.
-        counts[place] = np.bincount(np.asarray(store.masks[rows[place]]).ravel(), minlength=classes)
-    return counts > 0
+        found = np.bincount(np.asarray(store.masks[rows[place]]).ravel(), minlength=IGNORED + 1)
+        counts[place], ignored[place] = found[:classes], found[IGNORED]
+    return counts, ignored
 
 
 def _no_foreground(store: StoredPixels, masks: int) -> str:
@@ -67,8 +75,9 @@ def _missing(present: Bits, splits: npt.NDArray[np.object_], names: Sequence[str
             yield f"No mask in {' or '.join(lacking)} has the class {name!r}, which is in {found} of {len(here):,}."
 
 
-def _mostly_foreground(catalogue: pd.DataFrame) -> Iterator[str]:
-    share = catalogue["foreground_px"] / (catalogue["height"] * catalogue["width"])
+def _mostly_foreground(catalogue: pd.DataFrame, known: npt.NDArray[np.float64]) -> Iterator[str]:
+    """Yield a sentence where foreground is on most of what is known, which is a share of each image."""
+    share = catalogue["foreground_px"] / (catalogue["height"] * catalogue["width"] * known)
     wide = int((share > _MOST).sum())
     if wide > _MOST * len(share):
         yield (

@@ -32,7 +32,8 @@ class Masks(Truth):
 
     def class_map(self, recipe: Recipe) -> ClassMap:
         """Return how the pixels of masks are read."""
-        return ClassMap(MasksRecipe.of(recipe).target.mask_values)
+        target = MasksRecipe.of(recipe).target
+        return ClassMap(target.mask_values, target.ignored)
 
     def label_rule(self, recipe: Recipe) -> None:
         """Return None: there are no words."""
@@ -42,8 +43,10 @@ class Masks(Truth):
         return MasksRecipe.of(recipe).data.mask, "mask"
 
     def store_rules(self, recipe: Recipe) -> dict[str, Any]:
-        """Return the pixel values of the classes."""
-        return {"masks": MasksRecipe.of(recipe).target.mask_values}
+        """Return the pixel values of the classes, and those that count nowhere."""
+        target = MasksRecipe.of(recipe).target
+        ignored = {"ignore": list(target.ignored)} if target.ignored else {}
+        return {"masks": target.mask_values, **ignored}
 
     def strata(self, catalogue: pd.DataFrame) -> None:
         """Return None: samples with foreground and others are balanced."""

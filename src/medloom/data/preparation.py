@@ -193,11 +193,19 @@ def _judged(recipe: Recipe, listing: Listing, entries: Sequence[Entry], samples:
     """Every problem with its file, if the recipe's policy lets them pass."""
     flawed = [(entry, sample) for entry, sample in zip(entries, samples, strict=True) if sample.flaws]
     problems = tuple(str(problem) for problem in (*listing.problems, *_problems(flawed)))
-    bad, total = len(listing.problems) + len(flawed), len(entries) + len(listing.problems)
-    check_quarantine(problems, bad, total, recipe.data.policy, recipe.data.quarantine_limit)
-    if bad == total:
+    refused = [pair for pair in flawed if not _is_ignored(pair[1])]
+    bad = [str(problem) for problem in (*listing.problems, *_problems(refused))]
+    total = len(entries) + len(listing.problems)
+    count = len(listing.problems) + len(refused)
+    check_quarantine(bad, count, total, recipe.data.policy, recipe.data.quarantine_limit)
+    if len(listing.problems) + len(flawed) == total:
         raise DataError(f"none of {counted(total, 'sample')} can be used", problems)
     return problems
+
+
+def _is_ignored(sample: Sample) -> bool:
+    """Whether nothing is wrong with a sample but that none of its pixels counts: no mistake, and of no use."""
+    return all(flaw.kind == "ignored" for flaw in sample.flaws)
 
 
 def _problems(flawed: Iterable[tuple[Entry, Sample]]) -> Iterator[Problem]:

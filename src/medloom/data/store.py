@@ -3,7 +3,7 @@
 A folder named by a hash of the inputs and of everything deterministic that was done to them::
 
     images.npy          (N, C, h, w)    uint8, uint16 or float32
-    masks.npy           (N, h, w)       uint8 class indices
+    masks.npy           (N, h, w)       uint8 class indices, 255 for a pixel that counts nowhere
     normalisation.npy   (N, 2, C)       float32 offset and scale
     foreground.npy      (N,)            int64 foreground pixels in masks.npy
     index.json          sample ids by row ("" for a sample that was set aside), key, and what was found
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from medloom.errors import DataError
 from medloom.files import TemporaryFolder, disk_full, is_disk_full, read_json, sync_folder, write_text
 from medloom.locks import share
+from medloom.targets import foreground_of
 
 __all__ = ["STORE_FORMAT", "PixelStore", "StoreWriter"]
 
@@ -226,9 +227,9 @@ class StoreWriter:
         if ("masks" in self._files) != (mask is not None):
             raise ValueError("a store has a mask for every sample or for none")
         # The room that was reserved reads as zeros: a blank mask, and most are, is there already.
-        if mask is not None and (foreground_px := np.count_nonzero(mask)):
+        if mask is not None and mask.any():
             self._files["masks"].put(row, mask)
-            self._files["foreground"].put(row, np.array(foreground_px))
+            self._files["foreground"].put(row, np.array(np.count_nonzero(foreground_of(mask))))
 
     def publish(self, key: str, sample_ids: Sequence[str], found: dict[str, Any]) -> Path:
         """Flush everything to the disk and give the store its name.

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
 from medloom.registry import LOSSES, check_name, load, names_for
+from medloom.targets import IGNORED
 
-__all__ = ["MaskLoss", "build_mask_loss", "dice", "dice_ce", "dice_focal", "tversky"]
+__all__ = ["KnownPixels", "MaskLoss", "build_mask_loss", "dice", "dice_ce", "dice_focal", "tversky"]
 
 _SET_BY_TARGET = ("sigmoid", "softmax", "to_onehot_y", "other_act")
 
@@ -52,6 +53,42 @@ class MaskLoss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             value: Tensor = self.loss(logits.float(), target[:, None].float())
             return value
+
+
+class KnownPixels(nn.Module):
+    """A loss over the pixels whose class is known: the others are cut out, so nothing of them reaches it.
+
+    It is for losses that do not look at where a pixel lies, as all of ``medloom.registry.LOSSES`` for masks are.
+
+    Args:
+        loss: Takes logits and class indices.
+        each: Take the loss of each image by itself, and the mean of them; else that of all pixels of the batch.
+    """
+
+    def __init__(self, loss: nn.Module, *, each: bool = False) -> None:
+        super().__init__()
+        self.loss, self.each = loss, each
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            logits: ``(N, K, H, W)``, any float dtype.
+            target: ``(N, H, W)`` integer class indices, ``medloom.targets.IGNORED`` where a pixel does not count.
+
+        Returns:
+            Scalar, float32; 0 where no pixel counts.
+        """
+        parts = zip(logits[:, None], target[:, None], strict=True) if self.each else [(logits, target)]
+        values = [self._of_known(*part) for part in parts if (part[1] != IGNORED).any()]
+        # Of nothing, the sum is 0 and has a gradient, which is 0 as well.
+        return torch.stack(values).mean() if values else logits[:0].float().sum()
+
+    def _of_known(self, logits: Tensor, target: Tensor) -> Tensor:
+        known = target != IGNORED
+        pixels = logits.movedim(1, -1)[known]
+        value: Tensor = self.loss(pixels.T[None, :, :, None], target[known][None, :, None])
+        return value
 
 
 def build_mask_loss(name: str, outputs: int, args: Mapping[str, Any] | None = None) -> nn.Module:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from medloom.errors import BundleError
-from medloom.models.losses import build_mask_loss
+from medloom.models.losses import KnownPixels, build_mask_loss
 from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
 from medloom.models.spec import Spec
@@ -36,7 +36,9 @@ class MaskModels:
 
     def build_loss(self, recipe: Recipe, truth: NDArray[Any] | None) -> nn.Module:
         """Build the loss; it needs nothing of the truth."""
-        return build_mask_loss(recipe.loss.name, recipe.predicts().outputs, recipe.loss.args)
+        masks = MasksRecipe.of(recipe)
+        loss = build_mask_loss(masks.loss.name, masks.predicts().outputs, masks.loss.args)
+        return KnownPixels(loss, each=not masks.loss.args.get("batch", True)) if masks.target.ignored else loss
 
     def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
         """Leave the network as it is."""

@@ -231,6 +231,9 @@ def _explain(errors: Sequence[ErrorDetails], kind: str) -> str:
 def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
     """Where the value stands; the member of a union, with which pydantic ends a location, is no place."""
     *front, last = detail["loc"] or ("",)
+    lists = [number for number, part in enumerate(detail["loc"]) if str(part).startswith("tuple[")]
+    if lists:
+        return detail["loc"][: lists[0]]  # what is wrong in a list that may be a single value, too, is said of both
     member = str(last) in _MEMBERS or str(last).startswith(("literal[", "constrained-", "function-"))
     return tuple(front) if front and member and detail["type"] not in _UNKNOWN_KEY else detail["loc"]
 

@@ -30,6 +30,7 @@ _REASONS = {
     "duplicate": "there twice",
     "geometry": "slices of another plane, or pixels of a size that does not fit",
     "grid": "image and mask or channels on different grids",
+    "ignored": "no pixel of the mask counts",
     "label": "label not usable",
     "missing_channel": "channel missing",
     "missing_image": "without an image",

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from medloom.targets import IGNORED
+
 __all__ = ["MaskScores", "sample_scores"]
 
 
@@ -22,7 +24,7 @@ def sample_scores(logits: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         logits: ``(N, K, H, W)``; K = 1 for background and one class, else one for each class.
-        masks: ``(N, H, W)`` integer class indices, 0 for the background.
+        masks: ``(N, H, W)`` integer class indices, 0 for the background; pixels that are ``IGNORED`` are left out.
 
     Returns:
         ``(N, 4)`` float64: Dice over the classes present (0 without any), Dice over all classes, whether the
@@ -41,10 +43,11 @@ def sample_scores(logits: Tensor, masks: Tensor) -> Tensor:
 
 def _foreground(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """One boolean plane for each class of the foreground: ``(N, F, H, W)`` predicted and true."""
+    known = (masks != IGNORED)[:, None]
     if logits.shape[1] == 1:
-        return logits >= 0, masks[:, None] > 0
+        return (logits >= 0) & known, (masks[:, None] > 0) & known
     classes = torch.arange(1, logits.shape[1], device=logits.device)[:, None, None]
-    return logits.argmax(1, keepdim=True) == classes, masks[:, None] == classes
+    return (logits.argmax(1, keepdim=True) == classes) & known, masks[:, None] == classes
 
 
 class MaskScores:

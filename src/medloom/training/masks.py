@@ -16,6 +16,7 @@ from torch import Tensor
 from medloom.errors import DataError
 from medloom.models.network import Network
 from medloom.recipe import MasksRecipe, Recipe
+from medloom.targets import foreground_of
 from medloom.training.batches import Batch, Rows
 from medloom.training.mask_scores import MaskScores
 from medloom.training.pictures import choose_samples, draw_panels
@@ -48,7 +49,7 @@ class MaskPictures:
 
     def choose(self, samples: Samples, rows: Rows) -> Rows:
         """Return rows with small to large foreground, and one without."""
-        return rows[choose_samples(np.count_nonzero(samples.truth[rows], axis=(1, 2)))]
+        return rows[choose_samples(np.count_nonzero(foreground_of(samples.truth[rows]), axis=(1, 2)))]
 
     def draw(self, network: Network, batch: Batch) -> NDArray[np.uint8]:
         """Predict in float32, not compiled, and draw on the middle channel."""
@@ -59,7 +60,7 @@ class MaskPictures:
         network.train(training)
         predicted = logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(1) > 0
         shown = batch.images[:, batch.images.shape[1] // 2]
-        return draw_panels(shown.cpu().numpy(), (batch.truth > 0).cpu().numpy(), predicted.cpu().numpy())
+        return draw_panels(shown.cpu().numpy(), foreground_of(batch.truth.cpu().numpy()), predicted.cpu().numpy())
 
 
 class MaskTask:

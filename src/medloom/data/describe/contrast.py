@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from medloom.data.channels import flair_channel
 from medloom.data.stored import StoredPixels, evenly
+from medloom.targets import IGNORED, foreground_of
 
 __all__ = ["contrast_facts"]
 
@@ -85,8 +86,9 @@ def _image_ratios(image_chw: npt.NDArray[Any], mask_hw: npt.NDArray[np.uint8]) -
     """Foreground and dark parts relative to the rest in one image, or None where either is too small."""
     step = max(1, min(mask_hw.shape) // _SIDE)
     image = image_chw[:, ::step, ::step].astype(np.float64)
-    foreground = mask_hw[::step, ::step] > 0
-    rest = _inner_part(image.mean(axis=0)) & ~foreground
+    mask = mask_hw[::step, ::step]
+    foreground = foreground_of(mask)
+    rest = _inner_part(image.mean(axis=0)) & ~foreground & (mask != IGNORED)
     if foreground.sum() < _SMALLEST_PX or rest.sum() < _SMALLEST_PX:
         return None
     level = np.maximum(np.median(image[:, rest], axis=1), 1e-6)

@@ -17,6 +17,7 @@ from medloom.data.truth import Preview
 from medloom.files import write_bytes
 from medloom.imaging import encode_png
 from medloom.imaging.display import grey_levels, to_grey
+from medloom.targets import foreground_of
 
 __all__ = ["Stack", "animation", "augmentation", "class_gallery", "gallery", "write_augmentation"]
 
@@ -138,7 +139,7 @@ def _rgb(grey: ByteArray) -> ByteArray:
 def _colour(grey: ByteArray, mask: ByteArray) -> ByteArray:
     """Lay each class over the grey image, half transparent."""
     picture = _rgb(grey).astype(np.float32)
-    foreground = mask > 0
+    foreground = foreground_of(mask)
     colours = _CLASS_COLOURS[(mask[foreground].astype(np.int64) - 1) % len(_CLASS_COLOURS)]
     picture[foreground] += _STRENGTH * (colours - picture[foreground])
     return picture.astype(np.uint8)

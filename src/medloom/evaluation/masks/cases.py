@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medloom.inference import to_mask
 from medloom.metrics import count_regions, dice_from_counts, hausdorff95, iou_from_counts
+from medloom.targets import IGNORED
 
 __all__ = ["CASE_COLUMNS", "CONFUSED", "PLAIN_THRESHOLD", "Case", "evaluate_cases"]
 
@@ -25,7 +26,7 @@ CASE_COLUMNS = {
     "patient_id": "pseudonym of the patient",
     "split": "train, validation or test",
     "class": "name of the class",
-    "pixels": "pixels of the image, or voxels of the volume",
+    "pixels": "pixels of the image, or voxels of the volume, that count",
     "truth_px": "pixels of the class in the truth",
     "predicted_px": "pixels of the class in the prediction, at the operating point",
     "overlap_px": "pixels of the class in both",
@@ -59,7 +60,8 @@ class Case:
         sample_id: Pseudonym of the sample.
         patient_id: Pseudonym of the patient.
         split: ``train``, ``validation`` or ``test``.
-        truth: True class index of each pixel, (H, W) or (D, H, W) uint8, 0 = background.
+        truth: True class index of each pixel, (H, W) or (D, H, W) uint8, 0 = background, ``IGNORED`` where it counts
+            nowhere.
         predicted: Predicted class index at the operating point, the same shape.
         probabilities: (K, H, W) float32: the foreground's (K = 1), or one for each class, the background first. None
             where there is a mask alone: what it holds then is certain.
@@ -78,6 +80,22 @@ class Case:
     def plain(self) -> Mask:
         """Predicted class index at ``PLAIN_THRESHOLD``, every region kept."""
         return self.predicted if self.probabilities is None else to_mask(self.probabilities, PLAIN_THRESHOLD)
+
+    def known(self) -> Case:
+        """Return what is measured: truth and prediction are certain background where the truth is ignored.
+
+        So no outline, region or largest probability is taken from there, and an outline that runs into an ignored part
+        ends at its edge on both sides. What is cut away can split a region.
+        """
+        ignored = self.truth == IGNORED
+        if not ignored.any():
+            return self
+        return replace(
+            self,
+            truth=np.where(ignored, 0, self.truth).astype(np.uint8),
+            predicted=np.where(ignored, 0, self.predicted).astype(np.uint8),
+            probabilities=None if self.probabilities is None else _without(self.probabilities, ignored),
+        )
 
     def probability(self, index: int) -> float:
         """Return the largest probability of a foreground class."""
@@ -106,6 +124,8 @@ def evaluate_cases(cases: Iterable[Case], classes: Sequence[str]) -> pd.DataFram
 
 
 def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
+    pixels = int(np.count_nonzero(case.truth != IGNORED))
+    case = case.known()
     plain = case.plain
     for index, name in enumerate(classes[1:], start=1):
         yield {
@@ -113,7 +133,7 @@ def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
             "patient_id": case.patient_id,
             "split": case.split,
             "class": name,
-            "pixels": case.truth.size,
+            "pixels": pixels,
             **_measure(case.truth == index, case.predicted == index, case.spacing_mm),
             "hd95_unit": "mm" if case.spacing_mm else "px",
             "probability": case.probability(index),
@@ -121,6 +141,15 @@ def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
             "plain_overlap_px": int(np.count_nonzero((plain == index) & (case.truth == index))),
             **_confused(case, index, classes),
         }
+
+
+def _without(probabilities: NDArray[np.float32], ignored: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Probabilities that are certain of the background in ignored pixels."""
+    changed = probabilities.copy()
+    changed[:, ignored] = 0.0
+    if len(changed) > 1:
+        changed[0, ignored] = 1.0
+    return changed
 
 
 def _confused(case: Case, index: int, classes: Sequence[str]) -> Row:

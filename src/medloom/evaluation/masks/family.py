@@ -175,7 +175,7 @@ def _text(point: MaskPoint, target: Target) -> str:
 
 def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> Iterator[_True]:
     """What the network says about each row, with its true mask as the file has it, untouched by any resizing."""
-    alignment, classes = reading.alignment(), ClassMap(recipe.target.mask_values)
+    alignment, classes = reading.alignment(), ClassMap(recipe.target.mask_values, recipe.target.ignored)
     for answer in reading.answers(rows):
         row = answer.row
         alignment.reader.only([row["mask"]])

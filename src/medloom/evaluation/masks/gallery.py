@@ -87,13 +87,14 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
     """Draw the true and the predicted outline on one channel of the image.
 
     Args:
-        case: Truth and prediction; each class is outlined.
+        case: Truth and prediction; each class is outlined, ignored parts are not.
         pixels_hwc: The image as decoded.
         channel: The channel to show.
 
     Returns:
         (H * f, W * f, 3) uint8, enlarged by a whole factor f.
     """
+    case = case.known()
     factor = max(1, _SIDE_PX // max(case.truth.shape))
     plane = pixels_hwc[..., channel]
     picture = np.repeat(_enlarge(to_grey(plane, levels_inside(plane)), factor)[..., None], 3, axis=2)

@@ -32,6 +32,7 @@ from scipy import ndimage
 from medloom.inference import MaskPoint, foreground_probability
 from medloom.metrics import dice_from_counts
 from medloom.recipe.kinds.masks import MasksEvaluate
+from medloom.targets import IGNORED, foreground_of
 
 __all__ = ["MIN_REGIONS_PX", "THRESHOLDS", "GridChoice", "PointSearch", "choose_point", "rule_in_words"]
 
@@ -153,7 +154,9 @@ class PointSearch:
 
         Args:
             patient: Whose it is.
-            truth_hw: True class index, (h, w) uint8.
+            truth_hw: True class index, (h, w) uint8; ``IGNORED`` where it counts nowhere. Such pixels belong to the
+                regions whose size decides whether they are kept, as they do when the model is used, and count in
+                nothing else.
             probabilities_khw: (K, h, w) float32 as the network gave them.
         """
         predicted, overlap = self._areas(truth_hw, probabilities_khw)
@@ -163,7 +166,7 @@ class PointSearch:
             if truth_px:
                 sums.dice += dice_from_counts(overlap[index], truth_px, predicted[index])
                 sums.foreground_cases += 1
-        if not truth_hw.any():
+        if not foreground_of(truth_hw).any():
             sums.false_positives += predicted.any(axis=0)
             sums.empty_cases += 1
 
@@ -213,14 +216,14 @@ class PointSearch:
         foreground = foreground_probability(probabilities_khw)
         window = _window(foreground >= self.thresholds[0])
         foreground, truth = foreground[window], truth_hw[window]
-        classes = _classes(probabilities_khw[(slice(None), *window)])
+        classes, known = _classes(probabilities_khw[(slice(None), *window)]), truth != IGNORED
         for row, threshold in enumerate(self.thresholds):
             labels, found = ndimage.label(foreground >= threshold, _EIGHT)
             if not found:
                 break  # nor is there anything above a higher threshold
             keep = np.bincount(labels.ravel()) >= np.asarray(self.min_regions_px)[:, None]
             for index in range(shape[0]):
-                ours = classes == index + 1
+                ours = (classes == index + 1) & known
                 predicted[index, row] = keep[:, 1:] @ _areas_of(labels, ours, found)
                 overlap[index, row] = keep[:, 1:] @ _areas_of(labels, ours & (truth == index + 1), found)
         return predicted, overlap

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medloom.recipe.recipe import Recipe
 from medloom.recipe.sections.base import Named, Probability
@@ -13,11 +13,13 @@ from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
 from medloom.registry import LAYOUTS, LOSSES, METRICS, NETWORKS
-from medloom.targets import LARGEST_VALUE, Target
+from medloom.targets import IGNORED, LARGEST_VALUE, Target
 
 __all__ = ["MasksData", "MasksEvaluate", "MasksLoss", "MasksModel", "MasksRecipe", "MasksTarget", "MasksTrain"]
 
 _KIND = "masks"
+
+_Value = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
 
 
 class MasksTarget(TargetSection):
@@ -25,11 +27,13 @@ class MasksTarget(TargetSection):
 
     kind: Literal["masks"] = "masks"
     """A class for each pixel."""
-    mask_values: dict[str, Annotated[int, Field(ge=0, le=LARGEST_VALUE)]] = Field(
-        default={"background": 0, "lesion": 255}, min_length=2
-    )
+    mask_values: dict[str, _Value] = Field(default={"background": 0, "lesion": 255}, min_length=2, max_length=IGNORED)
     """Classes by name with their pixel value in the mask; the first class is the background. Masks that the model
     predicts hold the same values."""
+    ignore: _Value | tuple[_Value, ...] = ()
+    """Pixel value of masks, or a list of several, where the truth is not known, such as 255 around objects: these
+    pixels count in no loss, metric or choice. Truth and prediction are set to background there before they are
+    measured. An image whose whole mask is ignored is set aside."""
 
     @field_validator("mask_values")
     @classmethod
@@ -37,6 +41,18 @@ class MasksTarget(TargetSection):
         if len(set(value.values())) != len(value):
             raise ValueError("two classes have the same pixel value")
         return value
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """``ignore`` as a list without repetitions."""
+        return (self.ignore,) if isinstance(self.ignore, int) else tuple(sorted(set(self.ignore)))
+
+    @model_validator(mode="after")
+    def _ignores_no_class(self) -> Self:
+        both = [f"{value} is that of {name}" for name, value in self.mask_values.items() if value in self.ignored]
+        if both:
+            raise ValueError(f"ignore: expected values of no class in mask_values; {', '.join(both)}")
+        return self
 
     def value(self) -> Target:
         """Return what is predicted."""
