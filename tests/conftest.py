@@ -1,6 +1,7 @@
 """What every test may rely on."""
 
 import multiprocessing
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,10 @@ import medloom.models.operators  # noqa: F401 - tests that import MONAI or Light
 # Processes of the tests are forked from one that has imported everything, so each starts in no time. It takes its
 # list when it starts, so the list is made before any test can start it.
 multiprocessing.set_forkserver_preload(["medloom.training.loop", "medloom.data.building"])
+
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit it; tests press it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")

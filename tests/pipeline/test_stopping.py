@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,10 @@ def words(make_recipe, pictures, place, made, capsys):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("command", IN_A_STAGE)
 def test_a_command_that_is_stopped_says_so_in_a_line_and_leaves_the_run_as_it_was(
-    command, number, code, words, place, monkeypatch, capsys
+    command, number, code, words, place, tmp_path, monkeypatch, capsys
 ):
-    before, temporary = hashes(place / "run"), set(Path("/tmp").glob("medloom*"))
+    before = hashes(place / "run")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(IN_A_STAGE[command], lambda *_, **__: os.kill(os.getpid(), number))
     assert main(words(command)) == code
     said = capsys.readouterr()
@@ -70,7 +72,7 @@ def test_a_command_that_is_stopped_says_so_in_a_line_and_leaves_the_run_as_it_wa
     assert ("SIGTERM" in line) == (number == signal.SIGTERM)
     assert "Traceback" not in said.err
     assert hashes(place / "run") == before
-    assert set(Path("/tmp").glob("medloom*")) <= temporary
+    assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
