@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from medloom.recipe.sections.training import TrainConfig
 from medloom.registry import METRICS
 
 __all__ = ["Ledger", "Line"]
@@ -44,6 +45,11 @@ class Ledger:
     stop_reason: str | None = None
     _reference: float = math.nan
     _stale: int = 0
+
+    @classmethod
+    def of(cls, section: TrainConfig) -> Self:
+        """Begin the history that a recipe's ``train`` asks for."""
+        return cls(section.monitor, section.early_stopping.patience, section.early_stopping.min_delta)
 
     @property
     def epochs_done(self) -> int:

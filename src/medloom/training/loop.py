@@ -83,8 +83,7 @@ def train(
     """
     truth = KINDS[recipe.target.kind].read_truth(catalogue, tables)
     identity = run_identity(recipe.plain(), catalogue, store.key, tables)
-    config = recipe.train
-    resume, ledger = None, Ledger(config.monitor, config.early_stopping.patience, config.early_stopping.min_delta)
+    resume, ledger = None, Ledger.of(recipe.train)
     newest = newest_checkpoint(run_dir)
     if newest is not None:
         resume, saved = newest[0], newest[1]["run"]

@@ -1,0 +1,136 @@
+"""Every key of the recipe, with recipes of each kind of answer that set it."""
+
+from __future__ import annotations
+
+import yaml
+from pydantic import BaseModel
+
+from medloom.recipe.kinds import KINDS
+from medloom.registry import LAYOUTS, names_for
+
+NAMED = {
+    "masks": {"mask_values": {"background": 0, "lesion": 255}},
+    "binary": {"classes": ["a", "b"]},
+    "multi-class": {"classes": ["a", "b", "c"]},
+    "multi-label": {"columns": ["a", "b"]},
+    "regression": {"columns": ["a"]},
+    "auto": {},
+}
+LAYOUTS_OF = {"auto": "binary"}
+GIVEN = {"split.file": "split.csv"}
+CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
+    "target.columns": (["grade"], {}, [{"data.layout": "folder-classes"}]),
+    "data.image": ("pictures/{sample}.png", {"data.layout": "array"}, [{}]),
+    "data.mask": ("truth/{sample}.png", {"data.layout": "image-mask"}, [{}]),
+    "data.array": ("truth/{sample}.npy", {"data.layout": "array"}, [{}]),
+    "data.missing_channel": (
+        "zeros",
+        {"data.layout": "array", "data.image": "{sample}/{channel}.png"},
+        [{"data.layout": "array"}],
+    ),
+    "data.labels.file": ("table.csv", {}, [{"data.layout": "array"}]),
+    "data.labels.image": ("file", {}, [{"data.layout": "array"}]),
+    "data.labels.patient": ("person", {}, [{"data.layout": "array"}]),
+    "data.labels.patient_pattern": (r"(p\d)_", {}, [{"data.layout": "array"}, {"data.labels.patient": "person"}]),
+    "data.quarantine_limit": (0.5, {"data.policy": "quarantine"}, [{}]),
+    "data.phantom.prevalence": (0.5, {"data.phantom.kind": "melanoma"}, [{}]),
+    "split.train": (0.6, {"split.test": 0.25}, [{"split.test": 0.25, **GIVEN}, {"split.test": 0.25, "split.folds": 5}]),
+    "split.validation": (0.25, {"split.train": 0.6}, [{"split.train": 0.6, **GIVEN}]),
+    "split.test": (0.25, {"split.train": 0.6}, [{"split.train": 0.6, **GIVEN}]),
+    "split.published": (
+        "repair",
+        {"data.layout": "folder-classes"},
+        [{}, {"data.layout": "folder-classes", **GIVEN}],
+    ),
+    "split.by": ("sample", {}, [GIVEN]),
+    "split.keep": (False, {}, [GIVEN]),
+    "split.stratify": (False, {"split.folds": 5}, [GIVEN]),
+    "split.seed": (5, {"split.folds": 5}, [GIVEN]),
+    **{
+        f"preprocess.normalise.{key}": (
+            value,
+            {"preprocess.normalise.method": acts},
+            [{"preprocess.normalise.method": method} for method in idle],
+        )
+        for key, value, acts, idle in (
+            ("nonzero", False, "zscore", ("imagenet", "none")),
+            ("per_channel", False, "minmax", ("imagenet", "none")),
+            ("min_spread", 5.0, "percentile", ("imagenet", "none")),
+            ("percentiles", [2.0, 98.0], "percentile", ("zscore", "minmax", "imagenet", "none")),
+        )
+    },
+    **{
+        f"augment.{step}.{key}": (value, {f"augment.{step}.p": 0.1}, [{f"augment.{step}.p": 0}])
+        for step, key, value in (
+            ("rotate", "degrees", 5),
+            ("crop", "min_scale", 0.5),
+            ("scale", "amount", 0.5),
+            ("shift", "amount", 0.5),
+            ("noise", "std", 0.5),
+        )
+    },
+    "model.args": ({"a": 1}, {}, [{"model.metadata": "only"}]),
+    "model.weights": ("imagenet", {"model.metadata": "fused"}, [{"model.metadata": "only"}]),
+    "model.tune": ("head", {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
+    "model.blocks": (2, {"model.tune": "blocks"}, [{}]),
+    "model.backbone_rate": (
+        0.5,
+        {},
+        [{"model.metadata": "only"}, {"model.name": "perceptron"}, {"model.tune": "head"}],
+    ),
+    "model.unfreeze_every": (2, {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
+    "model.table_width": (8, {"model.name": "perceptron"}, [{}]),
+    "train.optimizer.momentum": (0.5, {"train.optimizer.name": "sgd"}, [{}]),
+    "train.schedule.warmup": (0.25, {"train.schedule.name": "cosine"}, [{"train.schedule.name": "none"}]),
+    "train.schedule.factor": (0.25, {"train.schedule.name": "plateau"}, [{}]),
+    "train.schedule.patience": (2, {"train.schedule.name": "plateau"}, [{}]),
+    "train.early_stopping.min_delta": (0.25, {"train.early_stopping.patience": 3}, [{}]),
+    "train.swa_start": (0.5, {"train.averaging": "swa"}, [{}]),
+    "train.ema_decay": (0.5, {"train.averaging": "ema"}, [{}]),
+    "evaluate.max_false_positive_rate": (
+        0.5,
+        {"evaluate.threshold": 0.5},
+        [{"evaluate.threshold": 0.5, "evaluate.min_region_px": 0}],
+    ),
+    "evaluate.rule": ("cost", {}, [{"evaluate.threshold": 0.5}]),
+    "evaluate.min_sensitivity": (
+        0.5,
+        {"evaluate.rule": "sensitivity"},
+        [{}, {"evaluate.rule": "sensitivity", "evaluate.threshold": 0.5}],
+    ),
+    "evaluate.cost_ratio": (
+        3.0,
+        {"evaluate.rule": "cost"},
+        [{}, {"evaluate.rule": "cost", "evaluate.threshold": 0.5}],
+    ),
+}
+"""By key: another value than its default, settings with which it acts, and settings with each of which it does not."""
+
+
+def fields(model: type[BaseModel], above: str = ""):
+    """Every key of a recipe with its sentence."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from fields(inner, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", field.description or ""
+
+
+def text(kind, settings):
+    layout = "lgg-mri" if kind == "masks" else "csv"
+    values = {"name": "one", "target": {"kind": kind, **NAMED[kind]}, "data": {"layout": layout, "channels": ["a"]}}
+    for key, value in settings.items():
+        *groups, name = key.split(".")
+        group = values
+        for one in groups:
+            group = group.setdefault(one, {})
+        group[name] = value
+    return yaml.safe_dump(values)
+
+
+def exists(kind, key, settings):
+    """Whether a kind of answer has the keys and the layout."""
+    layout = settings.get("data.layout")
+    known = {name for name, _ in fields(KINDS[kind])}
+    return {key, *settings} <= known and (layout is None or layout in names_for(LAYOUTS, LAYOUTS_OF.get(kind, kind)))
