@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from medloom.recipe.dependent import idle_keys
 from medloom.recipe.sections.base import Config
@@ -19,7 +19,10 @@ from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
 from medloom.targets import Target
 
-__all__ = ["Recipe"]
+__all__ = ["OF_A_RUN", "Recipe"]
+
+OF_A_RUN = {"of": "a run"}
+"""Context of a validation: the recipe is that of a run that was made with it."""
 
 
 class Recipe(Config):
@@ -41,9 +44,9 @@ class Recipe(Config):
     package: PackageConfig = PackageConfig()
 
     @model_validator(mode="after")
-    def _acts(self) -> Self:
-        """Refuse what would do nothing."""
-        if found := idle_keys(self):
+    def _acts(self, info: ValidationInfo) -> Self:
+        """Refuse what would do nothing; a run that is there may be older than the refusal, and is still read."""
+        if info.context != OF_A_RUN and (found := idle_keys(self)):
             raise ValueError("\n".join(found))
         return self
 
