@@ -45,3 +45,10 @@ def test_a_key_that_is_said_to_act_only_with_another_is_in_the_table(kind):
 
 def test_every_key_of_the_table_is_a_key_of_some_recipe():
     assert ONLY.keys() == CASES.keys() == {key for _, key in ALL}
+
+
+def test_the_recipe_of_a_run_that_is_there_is_read_with_a_key_that_does_nothing():
+    text = "name: x\ntrain: {schedule: {name: cosine, factor: 0.3}}"
+    with pytest.raises(RecipeError, match="would do nothing"):
+        parse_recipe(text)
+    assert parse_recipe(text, of_a_run=True).train.schedule.factor == 0.3

@@ -67,7 +67,7 @@ class Run:
         known = folder / "recipe.yaml"
         if not known.is_file():
             raise UserError(f"{folder} is not a run: it has no recipe.yaml; start one with `medloom run` or `prepare`")
-        return cls(folder, parse_recipe(known.read_text("utf-8")))
+        return cls(folder, parse_recipe(known.read_text("utf-8"), of_a_run=True))
 
     def save(self) -> Run:
         """Write the recipe and return the run."""

@@ -14,7 +14,7 @@ from medloom.errors import RecipeError
 from medloom.recipe.kinds import DEFAULT, KINDS
 from medloom.recipe.library import builtin_names, builtin_text
 from medloom.recipe.older import in_present_form
-from medloom.recipe.recipe import Recipe
+from medloom.recipe.recipe import OF_A_RUN, Recipe
 from medloom.recipe.reference import allowed_at, describe
 from medloom.targets import Target
 from medloom.wording import nearest
@@ -76,14 +76,23 @@ def load_recipe(
         raise RecipeError(f"{text} is not UTF-8 text; a recipe is a YAML file") from error
 
 
-def parse_recipe(text: str, overrides: Sequence[str] = (), *, noted: Callable[[str], object] | None = None) -> Recipe:
-    """Check the YAML text of a recipe. See ``load_recipe``."""
+def parse_recipe(
+    text: str,
+    overrides: Sequence[str] = (),
+    *,
+    noted: Callable[[str], object] | None = None,
+    of_a_run: bool = False,
+) -> Recipe:
+    """Check the YAML text of a recipe. See ``load_recipe``.
+
+    With ``of_a_run`` it is the recipe of a run that was made with it: keys that do nothing are let pass.
+    """
     values, moved = in_present_form(_read_yaml(text))
     if moved and noted is not None:
         noted(f"the recipe has an earlier form and was read as today's: {', '.join(moved)}")
     for override in sorted(overrides, key=lambda text: not text.startswith("target.kind=")):  # it decides the keys
         _apply(values, override)
-    return _checked(values)
+    return _checked(values, OF_A_RUN if of_a_run else None)
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
@@ -117,7 +126,7 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     return _checked({**values, "target": section})
 
 
-def _checked(values: Mapping[str, Any]) -> Recipe:
+def _checked(values: Mapping[str, Any], context: Mapping[str, str] | None = None) -> Recipe:
     _refuse_old_form(values)
     kind = kind_of(values)
     if kind not in KINDS:
@@ -125,7 +134,7 @@ def _checked(values: Mapping[str, Any]) -> Recipe:
             f"target.kind: expected one of {', '.join(KINDS)}; got {_short(kind)}{nearest(kind, list(KINDS))}"
         )
     try:
-        return KINDS[kind].model_validate(values)
+        return KINDS[kind].model_validate(values, context=context)
     except ValidationError as error:
         raise RecipeError(_explain(error.errors(), kind)) from error
 
