@@ -72,7 +72,7 @@ def test_the_json_of_an_image_has_the_keys_of_a_servers_answer(classifier, image
     assert main(["predict", str(classifier), str(images), "-o", str(tmp_path / "out"), "--json"]) == 0
     first, *_ = json.loads(capsys.readouterr().out)["results"]
     expected = medloom.load(classifier).predict((images / "001.png").read_bytes())
-    assert first == {"file": first["file"], "page": None, "error": "", **expected.plain()}
+    assert first == {"file": first["file"], "page": None, "error": "", "notes": [], **expected.plain()}
     assert {"probabilities", "decision", "operating_point"} <= first.keys()
 
 
