@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from medloom.evaluation.family import Facts
@@ -77,8 +75,8 @@ def baseline_notes(metrics: Facts, found: dict[str, Facts], headline: str) -> li
     return sentences
 
 
-def _text(metric: Any, name: str) -> str:  # noqa: ANN401 - plain JSON
-    value = metric["value"]
+def _text(metric: Facts, name: str) -> str:
+    value: float = metric["value"]
     return quantity(value) if METRICS[name].unit == "value" else number(value)
 
 

@@ -9,10 +9,9 @@ Source: Pedregosa et al., Scikit-learn: machine learning in Python, JMLR 12 (201
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +28,7 @@ __all__ = ["TITLES", "Features", "class_scores", "number_scores", "table_feature
 
 Floats64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 Loss = Callable[[Floats64], float]
 
 TITLES = {"perceptron": "Perceptron on 16×16 pixels", "table": "Perceptron on the table alone"}
@@ -105,8 +105,14 @@ def class_scores(features: Features, truth: Floats64, classes: int) -> Floats64 
     found = np.unique(truth[seen.train]).astype(int)
     if len(found) < 2:
         return None
-    loss = partial(_log_loss, truth=truth, at=seen.validation, classes=found)
-    scores = _best(MLPClassifier, seen, truth, loss, classes=found)
+    train = _learned_from(seen)
+    model = MLPClassifier(**_settings(train))
+    scores = _best(
+        partial(model.partial_fit, seen.values[train], truth[train], classes=found),
+        partial(model.predict_proba, seen.values),
+        seen,
+        partial(_log_loss, truth=truth, at=seen.validation, classes=found),
+    )
     whole = np.zeros((len(truth), classes))
     whole[:, found] = scores
     return whole
@@ -129,8 +135,14 @@ def number_scores(features: Features, truth: Floats64) -> Floats64 | None:
         return None
     centre, spread = truth[seen.train].mean(), truth[seen.train].std() or 1.0
     scaled = (truth - centre) / spread
-    at = seen.validation
-    predicted: Floats64 = _best(MLPRegressor, seen, scaled, lambda found: float(np.mean((found[at] - scaled[at]) ** 2)))
+    train, at = _learned_from(seen), seen.validation
+    model = MLPRegressor(**_settings(train))
+    predicted = _best(
+        partial(model.partial_fit, seen.values[train], scaled[train]),
+        partial(model.predict, seen.values),
+        seen,
+        lambda found: float(np.mean((found[at] - scaled[at]) ** 2)),
+    )
     return np.asarray(predicted * spread + centre, np.float64)
 
 
@@ -153,29 +165,34 @@ def _fields(length: int) -> Floats64:
     return weights
 
 
-def _best(kind: Any, seen: Features, truth: Floats64, loss: Loss, **first: Any) -> Floats64:  # noqa: ANN401 - untyped
-    """The scores of the epoch with the lowest loss on validation; of the last where there is no validation."""
+def _settings(train: Rows) -> dict[str, Any]:
+    return {"hidden_layer_sizes": (_HIDDEN,), "batch_size": min(_BATCH, len(train)), "random_state": _SEED}
+
+
+def _learned_from(seen: Features) -> Rows:
+    """Rows of the training samples, at most so many, evenly spread."""
     train = np.flatnonzero(seen.train)
-    train = train[evenly(len(train), _MOST_TRAINED)]
-    model = kind(hidden_layer_sizes=(_HIDDEN,), batch_size=min(_BATCH, len(train)), random_state=_SEED)
+    return train[evenly(len(train), _MOST_TRAINED)]
+
+
+def _best(epoch: Callable[[], object], scores: Callable[[], Floats64], seen: Features, loss: Loss) -> Floats64:
+    """The scores of the epoch with the lowest loss on validation; of the last where there is no validation.
+
+    Args:
+        epoch: Trains for one epoch more.
+        scores: Gives the scores of all samples as the model is now.
+        seen: What the model sees.
+        loss: Of scores on validation.
+    """
     validated = bool(seen.validation.any())
-    epochs = enumerate(_epochs(model, seen.values, train, truth, first))
-    tried = ((loss(scores) if validated else -epoch, scores) for epoch, scores in epochs)
-    return min(tried, key=itemgetter(0))[1]
-
-
-def _epochs(
-    model: Any,  # noqa: ANN401 - untyped
-    values: Floats64,
-    train: NDArray[np.intp],
-    truth: Floats64,
-    first: dict[str, Any],
-) -> Iterator[Floats64]:
-    """The scores of all samples after each epoch."""
-    scores = model.predict_proba if hasattr(model, "predict_proba") else model.predict
+    best, lowest = np.empty(0), np.inf
     for _ in range(_EPOCHS):
-        model.partial_fit(values[train], truth[train], **first)
-        yield np.asarray(scores(values), float)
+        epoch()
+        found = scores()
+        now = loss(found) if validated else lowest
+        if now < lowest or not validated or not len(best):
+            best, lowest = found, now
+    return best
 
 
 def _log_loss(scores: Floats64, *, truth: Floats64, at: Bools, classes: NDArray[np.int64]) -> float:

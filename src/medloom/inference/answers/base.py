@@ -76,18 +76,8 @@ class Difference:
     mask_px: int = 0
 
 
-class Prediction(Protocol):
-    """What the model says about one image."""
-
-    @property
-    def probabilities(self) -> Floats32:
-        """Probabilities, or numbers, as float32."""
-        ...
-
-    @property
-    def point(self) -> Point:
-        """What turned probabilities into a decision."""
-        ...
+class Encodable(Protocol):
+    """An answer that a server hands on."""
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -102,12 +92,26 @@ class Prediction(Protocol):
         """Return it as bytes.
 
         Args:
-            form: A media type, one of the predictor's ``forms``.
+            form: A media type, one of ``forms``.
             more: Further keys of the JSON; they have no place in other forms.
 
         Raises:
             ValueError: If it has no such form.
         """
+        ...
+
+
+class Prediction(Encodable, Protocol):
+    """What the model says about one image."""
+
+    @property
+    def probabilities(self) -> Floats32:
+        """Probabilities, or numbers, as float32."""
+        ...
+
+    @property
+    def point(self) -> Point:
+        """What turned probabilities into a decision."""
         ...
 
     def golden(self) -> dict[str, bytes]:
@@ -127,29 +131,8 @@ class Prediction(Protocol):
         ...
 
 
-class VolumeAnswer(Protocol):
+class VolumeAnswer(Encodable, Protocol):
     """What the model says about one volume, slice by slice."""
-
-    @property
-    def forms(self) -> tuple[str, ...]:
-        """Media types that it can be encoded as, JSON first."""
-        ...
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as plain JSON types."""
-        ...
-
-    def encode(self, form: str = JSON, **more: object) -> bytes:
-        """Return it as bytes.
-
-        Args:
-            form: A media type, one of the predictor's ``volume_forms``.
-            more: Further keys of the JSON; they have no place in other forms.
-
-        Raises:
-            ValueError: If it has no such form.
-        """
-        ...
 
 
 class Answers(Protocol):
