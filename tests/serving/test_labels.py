@@ -331,3 +331,15 @@ def test_a_good_request_gets_the_same_answer_after_bad_ones(client):
     for body in MALFORMED.values():
         _post(client, body)
     assert _post(client, _asked(metadata={"age": 50})).content == before
+
+
+def test_answers_over_http_and_in_python_say_what_decoding_did(client, segmenter, served, served_labels):
+    exif = PillowImage.Exif()
+    exif[274] = 3
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for asked, (predictor, _), pixels in ((client, served_labels, PIXELS), (segmenter, served, colours)):
+        buffer = io.BytesIO()
+        PillowImage.fromarray(pixels).save(buffer, "png", exif=exif)
+        assert predictor.predict(buffer.getvalue()).notes == ("EXIF orientation applied",)
+        assert _post(asked, buffer.getvalue(), "image/png").json()["notes"] == ["EXIF orientation applied"]
+        assert "notes" not in _post(asked, _png(pixels), "image/png").json()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -28,6 +28,7 @@ __all__ = [
     "PROBABILITIES",
     "Answers",
     "Difference",
+    "Encodable",
     "Kinded",
     "Point",
     "Prediction",
@@ -37,6 +38,7 @@ __all__ = [
     "golden_file",
     "is_share",
     "npy_bytes",
+    "remarks",
 ]
 
 Floats32 = NDArray[np.float32]
@@ -74,6 +76,17 @@ class Difference:
 
     probability: float
     mask_px: int = 0
+
+
+def remarks(notes: Sequence[str], warnings: Sequence[str]) -> dict[str, list[str]]:
+    """Return what an answer says beside its figures, as JSON; a kind of which there is nothing to say has no key.
+
+    Args:
+        notes: What decoding did to the image.
+        warnings: How it is unlike those of the training.
+    """
+    said = {"notes": list(notes), "warnings": list(warnings)}
+    return {name: texts for name, texts in said.items() if texts}
 
 
 class Encodable(Protocol):

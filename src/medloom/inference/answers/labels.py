@@ -26,6 +26,7 @@ from medloom.inference.answers.base import (
     compare_probabilities,
     is_share,
     npy_bytes,
+    remarks,
 )
 from medloom.inference.metadata import MetadataGaps
 from medloom.inference.prepared import Prepared
@@ -86,6 +87,7 @@ class LabelPrediction(Kinded):
         probabilities: ``(K,)`` float32 as the network gave them.
         says: Gives the JSON of these labels without what is said of metadata.
         warnings: How the image or its metadata are unlike those of the training, a sentence each.
+        notes: What decoding did to the image that a careful reader should know, such as turn it.
     """
 
     names: tuple[str, ...]
@@ -97,6 +99,7 @@ class LabelPrediction(Kinded):
     says: Callable[[LabelPrediction], dict[str, Any]] = field(compare=False, repr=False)
     forms: ClassVar[tuple[str, ...]] = (JSON,)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -108,10 +111,10 @@ class LabelPrediction(Kinded):
 
         Of a model that takes metadata they say as well which columns were ``missing`` (left out or blank), which had a
         category ``unknown`` to it and which a number ``outside`` what training saw. ``warnings`` are there where an
-        image or its metadata are unlike those of the training.
+        image or its metadata are unlike those of the training, ``notes`` where decoding did more than read the pixels.
         """
         metadata = {} if self.gaps is None else {"metadata": self.gaps.plain()}
-        return {**self.says(self), **metadata, **({"warnings": list(self.warnings)} if self.warnings else {})}
+        return {**self.says(self), **metadata, **remarks(self.notes, self.warnings)}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON.
@@ -245,7 +248,8 @@ class LabelAnswers:
         scores = tuple(self.scores([float(score) for score in answer]))
         decision = self.decide(target.names, scores, chosen.thresholds)
         gaps, warnings = prepared.gaps, prepared.warnings
-        return LabelPrediction(target.names, scores, decision, chosen, gaps, answer, self.says, warnings)
+        notes = prepared.image.notes
+        return LabelPrediction(target.names, scores, decision, chosen, gaps, answer, self.says, warnings, notes)
 
     def gather(
         self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point

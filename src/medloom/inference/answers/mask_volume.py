@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medloom.imaging import Volume
 from medloom.imaging.grids import known_spacing
 from medloom.imaging.nifti import write_nifti
-from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Kinded, Point
+from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Kinded, Point, remarks
 from medloom.inference.answers.figures import ClassFigures, figures, in_values, measure
 from medloom.targets import Target
 
@@ -37,6 +37,7 @@ class VolumePrediction(Kinded):
         probabilities: The same for each foreground class.
         voxel_ml: Volume of a voxel in millilitres, or None if the file does not say how large its voxels are.
         warnings: How slices are unlike the images of the training, a sentence each.
+        notes: What decoding did to the volume that a careful reader should know.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class VolumePrediction(Kinded):
     voxel_ml: float | None = None
     forms: ClassVar[tuple[str, ...]] = (JSON, NIFTI, GZIP)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -90,7 +92,7 @@ class VolumePrediction(Kinded):
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
-            **({"warnings": list(self.warnings)} if self.warnings else {}),
+            **remarks(self.notes, self.warnings),
         }
 
     def encode(self, form: str = JSON, **more: object) -> bytes:

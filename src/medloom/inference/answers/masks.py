@@ -29,6 +29,7 @@ from medloom.inference.answers.base import (
     golden_file,
     is_share,
     npy_bytes,
+    remarks,
 )
 from medloom.inference.answers.figures import (
     ClassFigures,
@@ -94,6 +95,7 @@ class MaskPrediction(Kinded):
         point: What turned probabilities into the mask.
         pixel_mm2: Area of a pixel, or None if the image does not say how large its pixels are.
         warnings: How the image is unlike those of the training, a sentence each.
+        notes: What decoding did to the image that a careful reader should know, such as turn it.
     """
 
     target: Target
@@ -103,6 +105,7 @@ class MaskPrediction(Kinded):
     pixel_mm2: float | None = None
     forms: ClassVar[tuple[str, ...]] = (JSON, PNG, NPY)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -148,7 +151,7 @@ class MaskPrediction(Kinded):
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
-            **({"warnings": list(self.warnings)} if self.warnings else {}),
+            **remarks(self.notes, self.warnings),
         }
 
     def _class(self, name: str, found: ClassFigures) -> dict[str, Any]:
@@ -276,6 +279,7 @@ class MaskAnswers:
             point=chosen,
             pixel_mm2=None if spacing is None else spacing[0] * spacing[1],
             warnings=prepared.warnings,
+            notes=prepared.image.notes,
         )
 
     def gather(
@@ -301,6 +305,7 @@ class MaskAnswers:
             probabilities=probabilities,
             voxel_ml=voxel_ml(volume),
             warnings=tuple(f"{text}, in {count} of {len(mask)} slices" for text, count in warnings.items()),
+            notes=volume.notes,
         )
 
 

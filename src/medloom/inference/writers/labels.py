@@ -32,14 +32,12 @@ class LabelResult:
         file: Name of the image.
         page: Which page of a file that has several, or slice of a volume, counted from 0; else None.
         prediction: What the model says; None if there is an error.
-        notes: What decoding did to the image that a careful reader should know, such as turn it.
         error: Why there is no prediction.
     """
 
     file: str
     page: int | None = None
     prediction: LabelPrediction | None = None
-    notes: tuple[str, ...] = ()
     error: str = ""
 
     @property
@@ -51,6 +49,11 @@ class LabelResult:
     def found(self) -> tuple[str, ...]:
         """The class, or the labels that are on; empty for numbers and if there is an error."""
         return () if self.prediction is None else self.prediction.decision
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What decoding did to the image, such as turn it; empty if there is an error."""
+        return () if self.prediction is None else self.prediction.notes
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -141,4 +144,4 @@ def _predict_page(
         found = predictor.answer([prepared])[0]
     except UserError as error:
         return LabelResult(file, page, error=str(error))
-    return LabelResult(file, page, LabelPrediction.of(found), prepared.image.notes)
+    return LabelResult(file, page, LabelPrediction.of(found))
