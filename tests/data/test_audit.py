@@ -134,6 +134,9 @@ def test_a_split_by_sample_counts_shared_patients_and_near_twins(
     facts = audit(images, patients, splits, by_sample=True)
     assert facts["shared_patients"] == 12
     assert "by sample" in facts["warnings"][0]
+    unknown = audit(images, patients, splits, by_sample=True, known=False)["warnings"]
+    assert not any("patient" in warning for warning in unknown)
+    assert any("in more than one split, because it is by sample" in warning for warning in unknown)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

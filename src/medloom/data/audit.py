@@ -33,7 +33,9 @@ _LISTED = 50
 _QUERY_BLOCK = 1024
 
 
-def audit_leakage(catalogue: pd.DataFrame, store: StoredPixels, *, by_sample: bool = False) -> dict[str, Any]:
+def audit_leakage(
+    catalogue: pd.DataFrame, store: StoredPixels, *, by_sample: bool = False, known: bool = True
+) -> dict[str, Any]:
     """Look for what training and test must not share.
 
     Blank images are the same everywhere and do not count. Likeness within a split, and so within a patient,
@@ -44,6 +46,7 @@ def audit_leakage(catalogue: pd.DataFrame, store: StoredPixels, *, by_sample: bo
         catalogue: With ``sample_id``, ``patient_id``, ``split`` and ``sha256``.
         store: The pixels of these samples.
         by_sample: The recipe splits by sample: patients in several splits are counted, not an error.
+        known: Whether the patients are; else each is a file that was taken for itself.
 
     Returns:
         JSON facts: ``shared_patients``, ``identical`` and ``near_identical`` (each ``count`` and up to 50 ``listed``,
@@ -69,7 +72,7 @@ def audit_leakage(catalogue: pd.DataFrame, store: StoredPixels, *, by_sample: bo
         "blank": int(blank.sum()),
         "threshold": _SIMILARITY,
     }
-    return {**facts, "warnings": _warnings(facts)}
+    return {**facts, "warnings": _warnings(facts, known=known)}
 
 
 def perceptual_hashes(images: npt.NDArray[Any], rows: IntArray | None = None) -> FloatArray:
@@ -155,10 +158,11 @@ def _nearest(hashes: FloatArray, asking: IntArray, answering: IntArray) -> Itera
             yield int(part[hit]), int(answering[best[hit]]), float(value[hit])
 
 
-def _warnings(facts: dict[str, Any]) -> list[str]:
+def _warnings(facts: dict[str, Any], *, known: bool) -> list[str]:
     warnings = []
     if facts["shared_patients"]:
-        shared = counted(facts["shared_patients"], "patient is", "patients are")
+        words = ("patient is", "patients are") if known else ("file is", "files are")
+        shared = counted(facts["shared_patients"], *words)
         warnings.append(f"{shared} in more than one split, because it is by sample.")
     for key, word, one in (("identical", "Identical", "group"), ("near_identical", "Nearly identical", "pair")):
         if count := facts[key]["count"]:

@@ -135,7 +135,7 @@ def prepare(
         **_people(divided.catalogue, whose, recipe),
         **accounting(listing, samples, divided.dropped),
         "orientation": {**orientation_facts(recipe.data.plane, samples), "spacing_mm": spacing_facts(samples)},
-        "audit": audit_leakage(catalogue, store, by_sample=recipe.split.by == "sample"),
+        "audit": _audit(divided.catalogue, store, recipe),
         "conflicts": label_conflicts(catalogue, store, truth),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
         "store": _store_facts(store, reused),
@@ -177,6 +177,11 @@ def rule_facts(recipe: Recipe) -> dict[str, Any]:
     """Return the rule by which a recipe divides samples; the folds of a run have the same."""
     rule = recipe.split.model_dump(mode="json", exclude={"fold", "keep"})
     return {**rule, "file": rule["file"] is not None}  # whose path may say whose data these are
+
+
+def _audit(divided: pd.DataFrame, store: PixelStore, recipe: Recipe) -> dict[str, Any]:
+    by_sample, known = recipe.split.by == "sample", bool(divided["known"].all())
+    return audit_leakage(divided, store, by_sample=by_sample, known=known)
 
 
 def _entries(listing: Listing, layout: Layout, name: str, files: Collection[str]) -> list[Entry]:
