@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_encoded, guard
-from medloom.imaging.dicom import OpenImage, decode_frame, open_image
+from medloom.imaging.dicom_image import OpenImage, open_image
+from medloom.imaging.dicom_values import decode_frame
 from medloom.imaging.geometry import Grid
 from medloom.imaging.places import SAME_DIRECTION, Place, placed
 from medloom.imaging.registry import sniff

@@ -11,7 +11,7 @@ import numpy as np
 from medloom.errors import DecodeError, UserError
 from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.decoding import decode, read_volume
-from medloom.imaging.dicom import open_image
+from medloom.imaging.dicom_image import open_image
 from medloom.imaging.places import Place, frame_places
 from medloom.imaging.registry import FORMATS, sniff
 from medloom.imaging.series import why_no_volume

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloom.errors import DecodeError
+from medloom.imaging.dicom_display import FrameGroups
+from medloom.imaging.dicom_image import OpenImage
 from medloom.imaging.geometry import Affine, Grid, axis_codes
-
-if TYPE_CHECKING:
-    from medloom.imaging.dicom import OpenImage
-    from medloom.imaging.dicom_display import FrameGroups
 
 __all__ = ["SAME_DIRECTION", "Place", "directions_of", "frame_places", "grids_of", "place_of", "placed"]
 

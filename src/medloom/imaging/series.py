@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from medloom.errors import DataError, DecodeError
 from medloom.imaging.checks import check_encoded, check_finite, guard
-from medloom.imaging.dicom import OpenImage, decode_frame, open_image
+from medloom.imaging.dicom_image import OpenImage, open_image
+from medloom.imaging.dicom_values import decode_frame
 from medloom.imaging.places import SAME_DIRECTION, Place, frame_places, placed
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
