@@ -1,11 +1,7 @@
 """A recipe may take one DICOM series of folders that hold several."""
 
-import io
-
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.data import open_source, prepare
 from medloom.data.series import of_series
@@ -13,23 +9,7 @@ from medloom.errors import DataError
 from medloom.imaging import encode_png
 from medloom.recipe import MasksRecipe
 from medloom.transforms import Preprocess
-
-
-def _write(path, pixels, uid, number):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = f"{uid}.{number}"
-    data.SeriesInstanceUID, data.PatientName, data.PatientID = uid, "Doe^Jane", path.parent.name
-    data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = *pixels.shape, 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
-    data.PixelData = pixels.tobytes()
-    data["PixelData"].VR = "OB"
-    buffer = io.BytesIO()
-    data.save_as(buffer, enforce_file_format=True)
-    path.write_bytes(buffer.getvalue())
+from support.dicoms import write_dicom
 
 
 @pytest.fixture
@@ -43,7 +23,7 @@ def folder(tmp_path):
             for place, uid in enumerate((f"1.2.{patient}.1", f"1.2.{patient}.2")):
                 plane = rng.integers(0, 20, (32, 32)).astype(np.uint8) + np.uint8(100 * place)
                 name = f"p{patient}/s{place}_{number}"
-                _write(tmp_path / "images" / f"{name}.dcm", plane, uid, number)
+                write_dicom(tmp_path / "images" / f"{name}.dcm", plane, f"p{patient}", series=uid, number=number)
                 (tmp_path / "masks" / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / "masks" / f"{name}.png").write_bytes(encode_png(mask))
     (tmp_path / "notes.txt").write_text("no image")

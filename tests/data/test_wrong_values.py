@@ -11,19 +11,20 @@ from PIL import Image
 from medloom.data import open_source, prepare
 from medloom.recipe import Recipe, parse_recipe
 from medloom.transforms import Preprocess
+from support.dicoms import write_dicom
 
 SIZE = 32
 PATIENTS = 8
 
 
-def segmentation(mask_values=None, **normalise) -> Recipe:
+def segmentation(mask_values=None, suffixes=(".tif", ".tif"), **normalise) -> Recipe:
     whole = {
         "name": "test",
         "target": {"kind": "masks", "mask_values": mask_values or {"background": 0, "lesion": 255}},
         "data": {
             "layout": "image-mask",
-            "image": "{patient}/{sample}.tif",
-            "mask": "{patient}/{sample}_mask.tif",
+            "image": "{patient}/{sample}" + suffixes[0],
+            "mask": "{patient}/{sample}_mask" + suffixes[1],
             "channels": ["grey"],
         },
         "preprocess": {"size": [SIZE, SIZE], "normalise": normalise},
@@ -194,6 +195,30 @@ def test_float_values_outside_what_imagenet_takes_are_said(tmp_path, low, high):
     write(tmp_path, lambda patient: tissue(patient, np.float32, low, high), lambda _: lesion())
     (text,) = said(run(tmp_path, segmentation(method="imagenet")), "far beyond")
     assert "preprocess.window" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ({"BitsStored": 12}, 0, 4095),
+        ({"BitsStored": 12, "RescaleSlope": 1, "RescaleIntercept": -1024}, 0, 4095),
+        ({"BitsStored": 12, "WindowCenter": 1200, "WindowWidth": 400}, 1000, 1400),
+        ({"BitsStored": 16, "RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 400},
+         864, 1264),
+    ],
+)  # fmt: skip
+def test_dicom_of_any_depth_is_brought_to_what_imagenet_takes(tmp_path, header, low, high):
+    for patient in range(PATIENTS):
+        place = tmp_path / "set" / f"Smith{patient}"
+        place.mkdir(parents=True)
+        write_dicom(place / "s1.dcm", tissue(patient, np.uint16, low, high), f"P{patient}", **header)
+        Image.fromarray(lesion()).save(place / "s1_mask.png")
+    prepared = run(tmp_path, segmentation(suffixes=(".dcm", ".png"), method="imagenet"))
+    assert said(prepared, "normalisation") == []
+    store = prepared.store
+    shown = store.images[:] * store.scale[:, :, None, None] - (store.offset * store.scale)[:, :, None, None]
+    assert shown.min() == pytest.approx(-2.0, abs=0.15)
+    assert shown.max() == pytest.approx(2.4, abs=0.2)
 
 
 def test_twelve_bits_in_sixteen_are_too_dark_for_imagenet(tmp_path):

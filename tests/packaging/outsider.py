@@ -66,7 +66,7 @@ def decode(data, limits):
 
 def window(pixels, values):
     """Step 2."""
-    if values is None:
+    if values is None or values == "auto":  # what is read here is of 8 bits, or does not say what it can hold
         return pixels
     centre, width = values
     x = pixels.astype(np.float64) - (centre - 0.5)

@@ -379,3 +379,14 @@ def test_what_is_found_out_contradicts_nothing_that_the_recipe_left_open(kind, n
     auto = parse_recipe("name: x\ntarget: {kind: auto}")
     given = {key: value for key, value in auto.plain()["target"].items() if value not in ("auto", [])}
     assert given.items() <= resolve_target(auto, Target(kind, names)).plain()["target"].items()
+
+
+def test_imagenet_takes_the_window_of_each_file_unless_the_recipe_says_otherwise():
+    def window(**preprocess):
+        text = yaml.safe_dump({"name": "x", "target": {"kind": "binary"}, "preprocess": preprocess})
+        return parse_recipe(text).preprocess.window
+
+    assert window() is None
+    assert window(normalise={"method": "imagenet"}) == "auto"
+    assert window(normalise={"method": "imagenet"}, window=None) is None
+    assert window(normalise={"method": "imagenet"}, window=[40, 400]) == (40, 400)

@@ -77,7 +77,10 @@ class Alignment:
         stored = volume or self._slab(name, number, grid)
         pixels = _resampled(stored, plane, what, smooth=smooth)
         notes = (*stored.notes, f"resampled to the grid of the image ({'linear' if smooth else 'nearest neighbour'})")
-        return Image(pixels, stored.format, onto.spacing_mm, notes, affine=onto.affine, slices=onto.slices)
+        return Image(
+            pixels, stored.format, onto.spacing_mm, notes, affine=onto.affine, slices=onto.slices,
+            value_range=stored.value_range,
+        )  # fmt: skip
 
     def _moved(self, name: str, number: int, match: Match, onto: Image) -> Image:
         """The very voxels of the file, in the order of the image."""
@@ -95,7 +98,10 @@ class Alignment:
         """One page as a volume of one slice."""
         page = self.reader.decode(name, number)
         spacing = grid.spacing_mm[::-1]
-        return Volume(page.pixels[np.newaxis, ..., 0], spacing, grid.affine, page.format, page.notes, page.spacing_mm)
+        return Volume(
+            page.pixels[np.newaxis, ..., 0], spacing, grid.affine, page.format, page.notes, page.spacing_mm,
+            value_ranges=(page.value_range,),
+        )  # fmt: skip
 
 
 def is_unplaced(note: str) -> bool:
@@ -133,8 +139,10 @@ def read_mask(alignment: Alignment, file: str, classes: ClassMap, page: int | No
 
 def _turned(pixels: NDArray[Any], stored: Image | Volume, match: Match, onto: Image) -> Image:
     notes = (*stored.notes, _BROUGHT.format(axes="".join(onto.axes or ())))
-    window = stored.window if isinstance(stored, Image) else None
-    return Image(pixels, stored.format, onto.spacing_mm, notes, window, affine=onto.affine, slices=onto.slices)
+    return Image(
+        pixels, stored.format, onto.spacing_mm, notes, affine=onto.affine, slices=onto.slices,
+        window=stored.window if isinstance(stored, Image) else None, value_range=stored.value_range,
+    )  # fmt: skip
 
 
 def _grid(volume: Volume) -> Grid:

@@ -11,6 +11,7 @@ from medloom.data.alignment import Alignment
 from medloom.data.checks import UnfitError, named, size_text
 from medloom.errors import InputError
 from medloom.imaging import Image
+from medloom.imaging.types import range_of_all
 from medloom.transforms import Preprocess
 from medloom.wording import counted
 
@@ -120,7 +121,10 @@ def _stack(decoded: Sequence[Image | None], first: Image, channels: Sequence[str
     zeros = np.zeros_like(first.pixels)
     whole = np.concatenate([zeros if image is None else image.pixels for image in decoded], axis=2)
     notes = dict.fromkeys(note for image in decoded if image is not None for note in image.notes)
-    return Image(whole, first.format, first.spacing_mm, tuple(notes), affine=first.affine, directions=first.directions)
+    return Image(
+        whole, first.format, first.spacing_mm, tuple(notes), affine=first.affine, directions=first.directions,
+        value_range=range_of_all([image.value_range for image in decoded if image is not None]),
+    )  # fmt: skip
 
 
 def _check_fits(image: Image, first: Image, channel: str) -> None:

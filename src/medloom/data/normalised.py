@@ -135,9 +135,9 @@ def _dark(seen: _Seen, method: str) -> list[str]:
         return []
     return [
         f"No pixel of {counted(len(seen.brightest), 'training image')} is above {seen.brightest.max():.2f} after "
-        "normalisation, where about -2.1 to 2.6 is expected: imagenet takes integers to use the whole range of their "
-        "dtype, and these do not, such as 12 bits stored in 16; set preprocess.window, or another "
-        "preprocess.normalise.method."
+        "normalisation, where about -2.1 to 2.6 is expected: imagenet takes values to use the whole range that their "
+        "type or the file's stored bits can hold, and these do not, such as 12 bits stored in 16 without a word of "
+        "it; set preprocess.window, or another preprocess.normalise.method."
     ]
 
 

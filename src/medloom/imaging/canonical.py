@@ -177,11 +177,14 @@ def along(volume: Volume, orientation: Orientation | None) -> tuple[Volume, int]
         return volume, 0
     order = [other for other in (0, 1, 2) if other != axis] + [axis]  # columns, rows, slices of what comes out
     affine = volume.affine[:, [*order, 3]]
+    held, slices_anew = volume.value_range, volume.voxels.shape[2 - axis]
     spacing = tuple(volume.spacing_mm[2 - one] for one in reversed(order))
     slices, rows, columns = spacing
     anew = replace(
         volume, voxels=np.moveaxis(volume.voxels, 2 - axis, 0), affine=affine, spacing_mm=(slices, rows, columns),
         plane_spacing_mm=(rows, columns) if volume.plane_spacing_mm and NO_SPACING not in volume.notes else None,
+        windows=volume.windows[:1] * slices_anew if len(set(volume.windows)) == 1 else (), tables=(),
+        value_ranges=() if held is None else (held,) * slices_anew,
     )  # fmt: skip
     return anew, 2 - axis
 
@@ -191,4 +194,9 @@ def slice_of(volume: Volume, number: int) -> Image:
     grid, slices = known_grid(volume), len(volume.voxels)
     affine = None if grid is None else grid.plane(number).affine
     pixels = np.ascontiguousarray(volume.voxels[number])[..., np.newaxis]
-    return Image(pixels, volume.format, volume.plane_spacing_mm, volume.notes, affine=affine, slices=slices)
+    return Image(
+        pixels, volume.format, volume.plane_spacing_mm, volume.notes, affine=affine, slices=slices,
+        window=volume.windows[number] if volume.windows else None,
+        table=volume.tables[number] if volume.tables else None,
+        value_range=volume.value_ranges[number] if volume.value_ranges else None,
+    )  # fmt: skip

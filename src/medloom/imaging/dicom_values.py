@@ -58,7 +58,7 @@ def decode_frame(opened: OpenImage, number: int) -> Image:
     affine, directions = directions_of(opened, number, notes)
     return Image(
         pixels, "dicom", spacing_mm, tuple(notes), window=window, table=table, affine=affine,
-        directions=directions,
+        directions=directions, value_range=_value_range(opened, number),
     )  # fmt: skip
 
 
@@ -87,6 +87,18 @@ def _values(stored: Pixels, opened: OpenImage, number: int, notes: list[str]) ->
     if padding is not None:
         notes.append(without_padding(pixels, padding))
     return pixels
+
+
+def _value_range(opened: OpenImage, number: int) -> tuple[float, float] | None:
+    """Return the values that the stored bits stand for; None where the type of the pixels could hold no others."""
+    module = opened.module
+    if not module.grey or module.real or opened.modality:
+        return None
+    (slope, intercept), ends = opened.rescale(number), _limits(module)
+    if (slope, intercept) == (1.0, 0.0) and not module.signed and module.stored == module.allocated:
+        return None
+    low, high = sorted(end * slope + intercept for end in ends)
+    return low, high
 
 
 def _within_bits(stored: Pixels, module: PixelModule, notes: list[str]) -> Pixels:

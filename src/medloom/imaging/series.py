@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from medloom.imaging.dicom_image import OpenImage, open_image
 from medloom.imaging.dicom_values import decode_frame
 from medloom.imaging.places import SAME_DIRECTION, Place, frame_places, placed
 from medloom.imaging.registry import sniff
-from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, Pixels, Volume
+from medloom.imaging.types import DEFAULT_BUDGET, Budget, DisplayTable, Image, Pixels, Volume
 
 __all__ = ["MOST_VOLUME_BYTES", "are_slices", "read_frames", "read_series", "series_uid", "why_no_volume"]
 
@@ -44,6 +44,17 @@ class _Slice:
     opened: OpenImage
     frame: int
     place: Place
+
+
+@dataclass
+class _Stack:
+    """Slices as they are decoded one after the other."""
+
+    voxels: Pixels
+    notes: dict[str, None] = field(default_factory=dict)
+    windows: list[tuple[float, float] | None] = field(default_factory=list)
+    tables: list[DisplayTable | None] = field(default_factory=list)
+    value_ranges: list[tuple[float, float] | None] = field(default_factory=list)
 
 
 def read_series(
@@ -87,9 +98,15 @@ def read_series(
     step = _step([item.place for item in slices])
     first = slices[0].place
     spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
-    voxels, notes = _stacked(slices, most_bytes)
-    notes += _rounding_note([item.place for item in slices])
-    return Volume(voxels, spacing_mm, first.affine(step), "dicom", notes, first.spacing_mm)
+    stack = _stacked(slices, most_bytes)
+    return Volume(
+        stack.voxels, spacing_mm, first.affine(step), "dicom",
+        notes=(*stack.notes, *_rounding_note([item.place for item in slices])),
+        plane_spacing_mm=first.spacing_mm,
+        windows=tuple(stack.windows) if any(stack.windows) else (),
+        tables=tuple(stack.tables) if any(stack.tables) else (),
+        value_ranges=tuple(stack.value_ranges) if any(stack.value_ranges) else (),
+    )  # fmt: skip
 
 
 def series_uid(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> str:
@@ -295,18 +312,21 @@ def _check_straight(positions: _Vector, step: _Vector, normal: _Vector) -> None:
         raise DataError("the slices of the series are shifted against each other: they do not lie on one line")
 
 
-def _stacked(slices: list[_Slice], most_bytes: int) -> tuple[Pixels, tuple[str, ...]]:
+def _stacked(slices: list[_Slice], most_bytes: int) -> _Stack:
     """Decode every slice into its place."""
     dtype = np.result_type(*{item.opened.header(item.frame).dtype for item in slices})
     shape = (len(slices), *slices[0].place.size)
     needed = math.prod(shape) * dtype.itemsize
     if needed > most_bytes:
         raise DataError(f"the series would decode to {needed} bytes; the limit is {most_bytes}")
-    voxels, notes = np.empty(shape, dtype), dict[str, None]()
+    stack = _Stack(np.empty(shape, dtype))
     for number, image in enumerate(_decoded(slices)):
-        voxels[number] = image.pixels[..., 0]
-        notes.update(dict.fromkeys(image.notes))
-    return voxels, tuple(notes)
+        stack.voxels[number] = image.pixels[..., 0]
+        stack.notes.update(dict.fromkeys(image.notes))
+        stack.windows.append(image.window)
+        stack.tables.append(image.table)
+        stack.value_ranges.append(image.value_range)
+    return stack
 
 
 def _decoded(slices: list[_Slice]) -> Iterator[Image]:

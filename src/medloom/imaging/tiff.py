@@ -83,6 +83,12 @@ class _Page:
         return 255 // (2**self.bits - 1) if self.bits < 8 and self.photometric != _PALETTE else 1
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """What the stored bits can hold, where that is less than the type can."""
+        fills = self.photometric == _PALETTE or self.bits < 8 or self.bits == 8 * np.dtype(self.dtype).itemsize
+        return None if fills else (0, 2**self.bits - 1)
+
+    @property
     def stored_shape(self) -> tuple[int, ...]:
         """Shape in which readers return the stored samples."""
         plane = (self.height, self.width)
@@ -125,7 +131,7 @@ def decode(data: bytes, page: int | None, budget: Budget, /) -> Image:
     if pixels.shape != header.shape or pixels.dtype != header.dtype:
         raise _contradiction(pixels)
     indices = stored.astype(np.uint8) if found.photometric == _PALETTE else None
-    return Image(pixels, "tiff", notes=(*found.notes, *left_out), indices=indices)
+    return Image(pixels, "tiff", notes=(*found.notes, *left_out), indices=indices, value_range=found.value_range)
 
 
 def _directories(data: bytes, budget: Budget) -> tuple[TiffFile, list[tuple[int, int]], tuple[str, ...]]:

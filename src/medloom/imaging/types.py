@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -24,10 +24,20 @@ __all__ = [
     "Reduction",
     "Volume",
     "VolumeReader",
+    "range_of_all",
 ]
 
 Pixels = NDArray[Any]
 NanPolicy = Literal["reject", "allow"]
+
+
+def range_of_all(ranges: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """Return the range that holds several, such as those of the slices of a volume; None if one of them is unknown."""
+    known = [one for one in ranges if one is not None]
+    if not known or len(known) < len(ranges):
+        return None
+    lows, highs = zip(*known, strict=True)
+    return min(lows), max(highs)
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,8 @@ class Image:
         slices: How many slices the file has at the steps of ``affine``, this one among them.
         directions: Where there is no affine but the file says so much, as radiographs do: the direction in which
             columns are counted and that of the rows, one of R, L, A, P, S, I each.
+        value_range: Least and largest value that the file could hold, where that is less than the type of ``pixels``
+            could: of 12 bits stored in 16, or of a rescaled image. None where the file does not say.
     """
 
     pixels: Pixels
@@ -154,6 +166,7 @@ class Image:
     affine: Affine | None = None
     slices: int = 1
     directions: tuple[str, str] | None = None
+    value_range: tuple[float, float] | None = None
 
     @property
     def axes(self) -> tuple[str, str] | None:
@@ -189,6 +202,9 @@ class Volume:
         notes: What a careful reader should know.
         plane_spacing_mm: Row and column spacing as `decode` gives it for a slice; None where the file does not say.
         oriented: Whether the file states its orientation, or ``affine`` is only what nibabel takes for it.
+        windows: Centre and width that the file suggests for each slice, as `Image.window`; empty where it does not.
+        tables: What shows each slice, as `Image.table`; empty where there is none.
+        value_ranges: What the file could hold for each slice, as `Image.value_range`; empty where it does not say.
 
     Example:
         >>> volume = Volume(np.zeros((3, 4, 5), np.int16), (2.0, 1.0, 1.0), np.diag([1.0, 1.0, 2.0, 1.0]), "nifti")
@@ -205,6 +221,14 @@ class Volume:
     notes: tuple[str, ...] = ()
     plane_spacing_mm: tuple[float, float] | None = None
     oriented: bool = True
+    windows: tuple[tuple[float, float] | None, ...] = ()
+    tables: tuple[DisplayTable | None, ...] = ()
+    value_ranges: tuple[tuple[float, float] | None, ...] = ()
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """One range for all slices; None where one does not say its own."""
+        return range_of_all(self.value_ranges)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from medloom.imaging.types import DisplayTable, Image
 
 __all__ = ["Window", "apply_window"]
 
-Window = tuple[float, float] | Literal["file"] | None
+Window = tuple[float, float] | Literal["file", "auto"] | None
 
 _ROWS_AT_A_TIME = 256
 
@@ -29,10 +29,12 @@ def apply_window(image: Image, window: Window) -> Image:
     Args:
         image: A decoded image; each channel is cut alike.
         window: Centre and width in the image's values (HU for CT), ``"file"`` for what the file suggests (its lookup
-            table where it has one, else its first window), or None for the whole range: the image comes back as it is.
+            table where it has one, else its first window), ``"auto"`` for the same, else for all values that the file
+            could hold (`Image.value_range`), or None for the whole range: the image comes back as it is. So it does
+            under ``"auto"`` where it is of all 8 bits, or where the file says nothing of these.
 
     Returns:
-        The image in float32, 0 to 1; it has no window any more.
+        The image in float32, 0 to 1, if it was cut; it has no window any more.
 
     Raises:
         InputError: If the file suggests nothing, or the width is below 1.
@@ -44,6 +46,8 @@ def apply_window(image: Image, window: Window) -> Image:
 
     Source: DICOM PS3.3, section C.11.2.1.2.1.
     """
+    if window == "auto":
+        return _by_what_the_file_says(image)
     if window is None:
         return image
     if window == "file" and image.table is not None:
@@ -62,6 +66,24 @@ def apply_window(image: Image, window: Window) -> Image:
     return replace(
         image, pixels=pixels, window=None, table=None, notes=(*image.notes, f"window {centre:g}/{width:g} applied")
     )
+
+
+def _by_what_the_file_says(image: Image) -> Image:
+    if image.pixels.dtype == np.uint8 and image.value_range is None:
+        return image
+    if image.table is not None or image.window is not None:
+        return apply_window(image, "file")
+    return image if image.value_range is None else _by_range(image, *image.value_range)
+
+
+def _by_range(image: Image, low: float, high: float) -> Image:
+    """What the file could hold becomes 0 to 1; damage and interpolation may lie beyond."""
+    pixels = np.empty(image.pixels.shape, np.float32)
+    for top in range(0, len(pixels), _ROWS_AT_A_TIME):
+        rows = slice(top, top + _ROWS_AT_A_TIME)
+        pixels[rows] = ((image.pixels[rows].astype(np.float64) - low) / (high - low)).clip(0, 1)
+    notes = (*image.notes, f"scaled from {low:g} to {high:g}, which its stored bits can hold")
+    return replace(image, pixels=pixels, value_range=None, notes=notes)
 
 
 def _by_table(image: Image, table: DisplayTable) -> Image:

@@ -43,7 +43,8 @@ class Preprocess:
     Args:
         size: Height and width in pixels that an image is resized to.
         fit: ``stretch`` changes the aspect ratio, ``pad`` keeps it and fills with zeros.
-        window: Centre and width to cut values to, ``file`` for what each file suggests, or None.
+        window: Centre and width to cut values to, ``file`` or ``auto`` for what each file says, or None; as of
+            `medloom.imaging.apply_window`.
         colour: ``as-is``, or bring every image to one channel (``grey``) or to three (``rgb``).
         crop: Height and width of the middle part that the network sees; None for all.
         normalise: Intensity normalisation.
@@ -111,9 +112,10 @@ class Preprocess:
     def at_least(self) -> tuple[int, int] | None:
         """Height and width that `medloom.imaging.decode` may reduce an image to where nothing is restored from it.
 
-        None where values are cut to a window: that comes before any averaging.
+        None where values are cut to a window: that comes before any averaging. JPEGs are of 8 bits, to which `auto`
+        does nothing.
         """
-        return None if self.window is not None else self.size
+        return self.size if self.window in (None, "auto") else None
 
     def __call__(self, image_hwc: Array | Image) -> Floats32:
         """Return what the network sees.

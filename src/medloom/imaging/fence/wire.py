@@ -164,7 +164,8 @@ def image_header(image: Image) -> dict[str, Any]:
         "affine": None if image.affine is None else image.affine.tolist(),
         "slices": image.slices,
         "directions": image.directions,
-        "table": None if image.table is None else [image.table.first, image.table.entries.tolist()],
+        "value_range": image.value_range,
+        "table": _plain_table(image.table),
     }
 
 
@@ -179,6 +180,9 @@ def volume_header(volume: Volume) -> dict[str, Any]:
         "notes": volume.notes,
         "plane_spacing_mm": volume.plane_spacing_mm,
         "oriented": volume.oriented,
+        "windows": volume.windows,
+        "tables": [_plain_table(table) for table in volume.tables],
+        "value_ranges": volume.value_ranges,
     }
 
 
@@ -197,6 +201,9 @@ def volume_of(header: Mapping[str, Any], voxels: Pixels) -> Volume:
         tuple(map(str, header["notes"])),
         _pair(header["plane_spacing_mm"]),
         bool(header["oriented"]),
+        tuple(map(_pair, header["windows"])),
+        tuple(map(_table, header["tables"])),
+        tuple(map(_pair, header["value_ranges"])),
     )
 
 
@@ -231,7 +238,8 @@ def image_of(header: Mapping[str, Any], pixels: Pixels) -> Image:
         affine=None if header["affine"] is None else _affine(header["affine"]),
         slices=int(header["slices"]),
         directions=None if header["directions"] is None else _directions(*header["directions"]),
-        table=None if header["table"] is None else _table(*header["table"]),
+        value_range=_pair(header["value_range"]),
+        table=_table(header["table"]),
     )
 
 
@@ -253,7 +261,14 @@ def _directions(column: str, row: str) -> tuple[str, str]:
     return str(column), str(row)
 
 
-def _table(first: float, entries: list[float]) -> DisplayTable:
+def _plain_table(table: DisplayTable | None) -> list[Any] | None:
+    return None if table is None else [table.first, table.entries.tolist()]
+
+
+def _table(plain: list[Any] | None) -> DisplayTable | None:
+    if plain is None:
+        return None
+    first, entries = plain
     found = np.array(entries, np.float32)
     if found.ndim != 1 or not found.size:
         raise ValueError("a header's table is none")

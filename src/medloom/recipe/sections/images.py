@@ -26,7 +26,7 @@ class NormaliseConfig(Config):
 
     method: Literal["zscore", "percentile", "minmax", "imagenet", "none"] = "zscore"
     """`zscore` mean 0 and deviation 1; `percentile` the two percentiles to 0 and 1; `minmax`; `imagenet` the fixed
-    mean and deviation that pretrained networks expect, of the dtype's full range; `none`."""
+    mean and deviation that pretrained networks expect, of the dtype's full range (see `window`); `none`."""
     nonzero: Bool = True
     """Take the statistics over pixels above zero only, where the head is; of an image without any, such as CT of the
     lung, over those above its least value. Like the keys below it is not for
@@ -59,13 +59,24 @@ class PreprocessConfig(Config):
     """Millimetres between rows and between columns of what the network sees: every image is resampled to them and
     padded to `size`. One that does not fit into it, or does not say its spacing, is refused. Needs `fit: pad`. Empty:
     images are fitted to `size`, whatever their pixels measure."""
-    window: tuple[float, Annotated[float, Field(ge=1)]] | Literal["file"] | None = None
+    window: tuple[float, Annotated[float, Field(ge=1)]] | Literal["file", "auto"] | None = None
     """Cut values to a window, as radiologists do: its centre and width (HU for CT), or `file` for what each DICOM
-    suggests. Empty: the whole range."""
+    suggests. `auto`: that, else all that its stored bits can hold; images of 8 bits stay as they are. Empty: the whole
+    range, and `auto` under `normalise.method: imagenet` if the key is left out."""
     colour: Literal["as-is", "grey", "rgb"] = "as-is"
     """Bring every image to one grey channel, or to three: grey is repeated, colours are weighed as in luma."""
     normalise: NormaliseConfig = NormaliseConfig()
     """Intensity normalisation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_the_scale_of_imagenet(cls, given: object) -> object:
+        """Its constants are of 0 to 1, and only of 8 bits it is clear what that means."""
+        if not isinstance(given, dict) or "window" in given:
+            return given
+        normalise = given.get("normalise")
+        method = normalise.get("method") if isinstance(normalise, dict) else getattr(normalise, "method", None)
+        return {**given, "window": "auto"} if method == "imagenet" else given
 
     @model_validator(mode="after")
     def _padded(self) -> Self:
