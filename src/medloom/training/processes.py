@@ -112,14 +112,22 @@ def _process(rank: int, job: Job, store_path: Path, ledger: dict[str, Any], port
     try:
         with StopRequest() as stop:
             fit(job, PixelStore.open(store_path), Ledger.from_state(ledger), stop, listener)
+        _part()
     except Interrupted:
-        return
+        _part()
     except NonFiniteStep as found:
         line.messages.put({"step": found.step, "rows": found.rows.tolist()})
         raise
     except MedloomError as error:
         line.messages.put({"error": str(error), "users": isinstance(error, UserError)})
         raise
+
+
+def _part() -> None:
+    """Leave the others when all are done: a process that ends while its connections have threads may abort."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _hand_on(line: _Line, listener: Listener) -> None:
