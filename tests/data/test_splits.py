@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from medloom.data.masks import MASKS
-from medloom.data.splits import SPLITS, SplitRule, kept_parts, read_given_split, split_patients, split_warnings
+from medloom.data.splits import SPLITS, Before, SplitRule, kept_parts, read_given_split, split_patients, split_warnings
 from medloom.data.splits.warnings import share_warnings
 from medloom.errors import DataError
 from medloom.recipe import SplitConfig
@@ -97,13 +98,49 @@ def test_the_seed_decides() -> None:
     assert split_patients(frame, SplitRule(seed=4))["split"].tolist() != same[0]
 
 
-def test_every_fold_tests_once_and_the_next_one_validates() -> None:
-    frame = patients(10)
-    results = [split_patients(frame, SplitRule(folds=4, fold=fold)) for fold in range(4)]
+@pytest.mark.parametrize("by", ["patient", "sample"])
+@pytest.mark.parametrize(("folds", "validation"), [(2, 0.15), (3, 0.15), (4, 0.25), (5, 0.1)])
+def test_every_fold_tests_once_and_a_share_of_the_others_validates(folds: int, validation: float, by) -> None:
+    frame = patients(24)
+    rule = SplitRule(folds=folds, validation=validation, by=by)
+    results = [split_patients(frame, replace(rule, fold=fold)) for fold in range(folds)]
     for fold, result in enumerate(results):
         assert (result["fold"] == results[0]["fold"]).all()
-        assert set(result.loc[result["split"] == "test", "fold"]) == {fold}
-        assert set(result.loc[result["split"] == "validation", "fold"]) == {(fold + 1) % 4}
+        assert ((result["split"] == "test") == (result["fold"] == fold)).all()
+        assert (result.groupby(f"{by}_id")["split"].nunique() == 1).all()
+        wanted = [1 - 1 / folds - validation, validation, 1 / folds]
+        assert np.abs(sample_shares(result)[list(SPLITS)] - wanted).max() < 0.04
+        assert np.ptp(foreground_shares(result)) < 0.12
+    everyone = pd.concat(results)
+    learned = (everyone["split"] == "train").groupby(everyone["sample_id"]).sum()
+    assert learned.min() >= folds - 1 - np.ceil(validation * folds)  # nobody validates in more folds than must be
+
+
+@pytest.mark.parametrize("fold", range(3))
+def test_who_validates_in_a_fold_still_does_when_others_come(fold: int) -> None:
+    rule, everyone = SplitRule(folds=3, fold=fold), with_files(patients(24))
+    before = split_patients(everyone[everyone["patient_id"] < "P014"], rule)
+    after = split_patients(Before(before, before).kept(everyone, folds=True), rule)
+    both = before.merge(after, on="sample_id")
+    assert (both["split_x"] == both["split_y"]).all()
+    assert abs(sample_shares(after)["validation"] - 0.15) < 0.06
+
+
+def test_few_who_validate_are_of_every_class_that_there_is_among_the_next_fold() -> None:
+    rows = [(f"P{one}", f"P{one}", 0, "ill" if one % 3 == 0 else "well") for one in range(9)]
+    frame = pd.DataFrame(rows, columns=["sample_id", "patient_id", "foreground_px", "stratum"])
+    for fold in range(3):
+        result = split_patients(frame, SplitRule(folds=3, fold=fold))
+        for part in SPLITS:
+            assert set(result.loc[result["split"] == part, "stratum"]) == {"ill", "well"}
+
+
+def test_leave_one_out_and_folds_of_one_patient_can_be_divided() -> None:
+    frame = patients(7)
+    for folds in (3, 5, 7):
+        results = [split_patients(frame, SplitRule(folds=folds, fold=fold)) for fold in range(folds)]
+        assert all(set(result["split"]) == set(SPLITS) for result in results)
+    assert set(split_patients(patients(3), SplitRule(folds=3, fold=1))["split"]) == set(SPLITS)
 
 
 def test_several_classes_are_balanced_at_once() -> None:
@@ -288,13 +325,14 @@ def test_known_patients_stay_and_new_ones_come_into_one_part_each(known, new, se
     old = set(rng.permutation(everyone["patient_id"].unique())[:known])
     before = split_patients(everyone[everyone["patient_id"].isin(old)], rule)
     now = everyone.assign(image="elsewhere/" + everyone["image"]) if moved else everyone
-    after = split_patients(now.assign(kept=kept_parts(now, before, folds=folds is not None)), rule)
+    known_before = Before(before, before if folds else None)
+    after = split_patients(known_before.kept(now, folds=folds is not None), rule)
     assert (after.groupby("patient_id")[["split", "fold"]].nunique() == 1).all(axis=None)
     both = before.merge(after, on="sample_id")
     assert (both["split_x"] == both["split_y"]).all()
     assert (both["fold_x"] == both["fold_y"]).all()
     if new >= 10:
-        wanted = [0.7, 0.15, 0.15] if folds is None else [1 - 2 / folds, 1 / folds, 1 / folds]
+        wanted = [0.7, 0.15, 0.15] if folds is None else [1 - 1 / folds - 0.15, 0.15, 1 / folds]
         assert np.abs(sample_shares(after)[list(SPLITS)] - wanted).max() < 0.12
 
 

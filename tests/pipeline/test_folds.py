@@ -123,13 +123,19 @@ def test_the_metrics_are_those_of_the_test_cases_of_all_folds(crossed):
     expected = roc_auc_score(cases["truth"], cases["score"])
     assert summary["test"]["metrics"]["roc_auc"]["value"] == pytest.approx(expected)
     assert [fold["fold"] for fold in summary["folds"]] == list(range(FOLDS))
-    limits = []
+    limits, page = [], (crossed.folder / "report.html").read_text()
     for number in range(FOLDS):
         own = read_json(crossed.folder / f"fold-{number}" / "evaluation" / "summary.json")
         limits.append(own["operating_point"]["thresholds"][0])
         part = cases[cases["fold"] == number]
         assert list(part["decision"]) == list((part["score"] >= limits[-1]).astype(int))
         assert summary["folds"][number]["metrics"] == own["test"]["metrics"]
+        rows = read_catalogue(crossed.folder / f"fold-{number}" / "catalogue.csv")
+        learned = rows[rows["split"] == "train"]
+        counts = {"patients": learned["patient_id"].nunique(), "samples": len(learned)}
+        assert summary["folds"][number]["learned_from"] == counts
+        assert len(learned) > 0.4 * len(rows)
+        assert f"{counts['patients']} patients, {counts['samples']} images" in page
     assert summary["operating_point"]["thresholds"] == [pytest.approx(np.mean(limits), abs=1e-5)]
 
 

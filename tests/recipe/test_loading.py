@@ -106,6 +106,7 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
         ("target.mask_values={a: 1, b: 1}", "target.mask_values: two classes have the same pixel value"),
         ("split.train=0.9", "split: train, validation and test must add up to 1; they make 1.2"),
         ("split.fold=1", "split: fold says which of the folds is the test set, and folds is empty"),
+        ("split={folds: 3, validation: 0.7}", "split: validation is 0.7 and a fold of 3 leaves 0.67 for training"),
         ("split={folds: 5, file: a.csv}", "split: file is one given split and folds are several of their own"),
         ("data.phantom.slices=[9, 5]", "data.phantom.slices: the first number must not be above the second"),
         ("model.name=unnet", "got 'unnet', did you mean 'unet'?"),

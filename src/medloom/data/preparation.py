@@ -30,7 +30,7 @@ from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.series import of_series
 from medloom.data.sources import Source, unread_files
 from medloom.data.spacing import spacing_facts, spacing_warnings
-from medloom.data.splits import SplitRule, kept_parts, read_given_split, split_as_published, split_warnings
+from medloom.data.splits import UNKNOWN, Before, SplitRule, read_given_split, split_as_published, split_warnings
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
 from medloom.errors import DataError, RecipeError
@@ -44,7 +44,7 @@ __all__ = ["Prepared", "prepare", "rule_facts"]
 
 Progress = Callable[[int, int], None]
 
-_WHILE_DIVIDING = ("given_split", "published", "stratum", "kept", "known")
+_WHILE_DIVIDING = ("given_split", "published", "stratum", "kept", "kept_split", "known")
 """Columns that the catalogue has only until its samples are divided."""
 
 
@@ -85,7 +85,7 @@ def prepare(
     *,
     workers: int,
     preprocess: Preprocess,
-    before: pd.DataFrame | None = None,
+    before: Before = UNKNOWN,
     preview: Callable[[PixelStore], Preview] | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -101,7 +101,7 @@ def prepare(
         cache_dir: Folder that holds the stores.
         workers: Processes that decode.
         preprocess: Resizing and normalisation.
-        before: A catalogue that was prepared by the same rule of the split, whose patients stay in their parts.
+        before: What was prepared by the same rule of the split, whose patients stay in their parts.
         preview: Makes, of a store, what shows augmented views of one of its rows, for the data report.
         progress: Called with samples done and samples in all.
 
@@ -252,15 +252,12 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[s
     return pd.DataFrame(rows)
 
 
-def _divided(
-    frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth, before: pd.DataFrame | None
-) -> _Division:
+def _divided(frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth, before: Before) -> _Division:
     """Decide who trains, validates and tests."""
     strata = truth.strata(frame)
     whole = frame if strata is None else frame.assign(stratum=strata)
     rule = SplitRule.of(recipe.split)
-    if before is not None:
-        whole = whole.assign(kept=kept_parts(frame, before, folds=rule.folds is not None))
+    whole = before.kept(whole, folds=rule.folds is not None)
     divided, dropped, notes = split_as_published(whole, rule)
     warnings = [*notes, *split_warnings(rule), *truth.warnings(divided, target)]
     return _Division(divided.reset_index(drop=True), len(dropped), warnings)

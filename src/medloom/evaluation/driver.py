@@ -84,7 +84,9 @@ def evaluate(
     return summary
 
 
-def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, Any]:
+def combine(
+    recipe: Recipe, folds: Sequence[Path], run_dir: Path, *, learned_from: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Take the metrics over the test cases of all folds, and gather their galleries.
 
     Every case keeps the answer of its own fold, at that fold's operating point. ``run_dir/evaluation`` gets the same
@@ -94,6 +96,7 @@ def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, A
         recipe: The recipe of the whole.
         folds: The run directories of the folds, each measured.
         run_dir: The run directory of the whole.
+        learned_from: How many patients and samples the network of each fold learned from, where that is known.
 
     Returns:
         The summary, as in ``summary.json``; ``folds`` holds the metrics and the operating point of each.
@@ -108,6 +111,8 @@ def combine(recipe: Recipe, folds: Sequence[Path], run_dir: Path) -> dict[str, A
         {"fold": number, "metrics": one["test"]["metrics"], "operating_point": one["operating_point"]}
         for number, one in enumerate(found)
     ]
+    for fold, counts in zip(summary["folds"], learned_from, strict=False):
+        fold["learned_from"] = dict(counts)
     summary["measured_with"] = {"runtime": found[0].get("measured_with", {}).get("runtime", _EARLIER_RUNTIME)}
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)

@@ -98,7 +98,9 @@ def finish_folds(
     events.emit(Noted(f"metrics over all {len(folds)} folds, and their ensemble as one bundle"))
     folds = [Run.open(fold.folder) for fold in folds]
     whole = Run(run.folder, _of_fold(folds[0].recipe, None)).save()
-    summary = evaluation.combine(whole.recipe, [fold.folder for fold in folds], whole.folder)
+    counts = [fold.facts("prepare.json", "prepare")["counts"]["train"] for fold in folds]
+    learned = [{key: one[key] for key in ("patients", "samples")} for one in counts]
+    summary = evaluation.combine(whole.recipe, [fold.folder for fold in folds], whole.folder, learned_from=learned)
     _gather_facts(whole, folds)
     remember_images(whole, find_images(folds[0], images, events=events))
     tables = [read_encoding(fold) for fold in folds]

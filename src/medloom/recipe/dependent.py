@@ -147,7 +147,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
         Only("data.labels.patient", (None,)),
     ),
     "split.train": (_SHARES, _DRAWN),
-    "split.validation": (_SHARES, _DRAWN),
+    "split.validation": (_DRAWN,),
     "split.test": (_SHARES, _DRAWN),
     "split.published": (Only("data.layout", ("folder-classes",)), _DRAWN),
     "split.by": (_DRAWN,),

@@ -8,7 +8,7 @@ from typing import Any
 from medloom.evaluation.parts import measured, part_of
 from medloom.evaluation.text import number, quantity
 from medloom.reports.facts import Facts
-from medloom.wording import metric_text
+from medloom.wording import counted, metric_text
 
 __all__ = ["fold_table", "interval_text", "mean_range", "metric_table", "tiles", "value_text", "with_interval"]
 
@@ -82,16 +82,25 @@ def fold_table(summary: Facts, point_text: Callable[[Mapping[str, Any]], str]) -
         return {}
     known = [name for name in summary["headlines"] if any(_known(fold["metrics"].get(name)) for fold in folds)]
     points = [point_text(fold.get("operating_point", {})) for fold in folds]
+    learned = [_learned_text(fold.get("learned_from", {})) for fold in folds]
     rows = [
         [
             number(fold["fold"] + 1),
+            *([said] if any(learned) else ()),
             *(with_interval(fold["metrics"].get(name, {}), summary["meanings"][name]["unit"]) for name in known),
             *([point] if any(points) else ()),
         ]
-        for fold, point in zip(folds, points, strict=True)
+        for fold, said, point in zip(folds, learned, points, strict=True)
     ]
-    head = ["Fold", *(summary["meanings"][name]["label"] for name in known)]
+    head = ["Fold", *(["Learned from"] if any(learned) else ())]
+    head += [summary["meanings"][name]["label"] for name in known]
     return {"head": [*head, "From probability"] if any(points) else head, "rows": rows}
+
+
+def _learned_text(counts: Mapping[str, Any]) -> str:
+    """How many patients and images a network learned from; empty where it is not known."""
+    people = [counted(counts["patients"], "patient")] if counts.get("patients") is not None else []
+    return ", ".join([*people, counted(counts["samples"], "image")]) if counts else ""
 
 
 def _known(metric: Mapping[str, Any] | None) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from medloom.data.splits.assign import SPLITS, split_patients
 from medloom.data.splits.given import read_given_split
-from medloom.data.splits.kept import kept_parts
+from medloom.data.splits.kept import UNKNOWN, Before, kept_parts
 from medloom.data.splits.published import split_as_published
 from medloom.data.splits.rule import SplitRule
 from medloom.data.splits.warnings import split_warnings
 
 __all__ = [
     "SPLITS",
+    "UNKNOWN",
+    "Before",
     "SplitRule",
     "kept_parts",
     "read_given_split",

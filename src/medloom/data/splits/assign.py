@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -18,6 +20,8 @@ IntArray = npt.NDArray[np.int64]
 # From this number of units of one sample each, dealing them out is as good as a search.
 _MANY = 1000
 
+_ROUNDING = 1e-9
+
 
 def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
     """Decide which samples train, validate and test.
@@ -30,7 +34,8 @@ def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
         frame: One row a sample: ``sample_id``, ``patient_id``, ``foreground_px`` (pixels of any class but the
             background). A column ``stratum`` (any label), if present, is balanced instead of foreground or none;
             ``given_split`` is used, and needed, when ``rule.given``. A column ``kept``, if present, is the number of
-            the part or fold in which a sample's patient stays; -1 for others.
+            the part or fold in which a sample's patient stays; -1 for others. With folds, ``kept_split`` says the same
+            of training and validation in this fold.
         rule: How to divide.
 
     Returns:
@@ -51,7 +56,7 @@ def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
         return _given(result)
     parts = divide(result, rule, np.array(rule.shares))
     result["fold"] = parts if rule.folds is not None else -1
-    result["split"] = np.array(SPLITS)[parts] if rule.folds is None else _split_of_fold(parts, rule.folds, rule.fold)
+    result["split"] = np.array(SPLITS)[parts] if rule.folds is None else _split_of_fold(frame, parts, rule)
     result["split"] = result["split"].astype(str)
     return result
 
@@ -63,10 +68,42 @@ def _given(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(split=frame["given_split"].astype(str), fold=-1)
 
 
-def _split_of_fold(parts: IntArray, folds: int, fold: int | None) -> npt.NDArray[np.str_]:
-    """Fold k tests, the next one validates, the rest train."""
-    place = (parts - (fold or 0)) % folds
-    return np.where(place == 0, "test", np.where(place == 1, "validation", "train"))
+def _split_of_fold(frame: pd.DataFrame, parts: IntArray, rule: SplitRule) -> npt.NDArray[np.str_]:
+    """Fold k tests; some of the next fold, or of the next ones, validate; the rest train.
+
+    So nobody validates in more folds than must be, and every patient is learned from in most of them.
+    """
+    folds, fold = rule.folds or 1, rule.fold or 0
+    among = math.ceil(rule.validation * folds - _ROUNDING)  # folds that have as many as are wanted
+    place = (parts - fold) % folds
+    split = np.where(place == 0, "test", "train").astype(object)
+    pool = (place > 0) & (place <= among)
+    split[pool] = _validating(frame[pool], rule, rule.validation * folds / among)
+    return split.astype(str)
+
+
+def _validating(pool: pd.DataFrame, rule: SplitRule, share: float) -> npt.NDArray[np.str_]:
+    """Which samples of a pool train and which validate; all of them, where they are all that is wanted."""
+    whole = share > 1 - _ROUNDING or pool[f"{rule.by}_id"].nunique() == 1
+    if whole:
+        return np.full(len(pool), "validation")
+    known = pool.drop(columns="kept", errors="ignore").rename(columns={"kept_split": "kept"})
+    validates = divide(known, rule, np.array([1 - share, share])) == 1
+    return np.where(_with_every_stratum(known, rule, validates) if rule.stratify else validates, "validation", "train")
+
+
+def _with_every_stratum(pool: pd.DataFrame, rule: SplitRule, validates: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Add to the samples that validate the smallest unit of each stratum that none of them is in.
+
+    With few patients a share of them may lack a class, and then nothing can be chosen by it.
+    """
+    labels, units = _labels(pool).to_numpy(), pool[f"{rule.by}_id"].to_numpy()
+    free = ~pool["kept"].eq(SPLITS.index("train")).to_numpy() if "kept" in pool else np.full(len(pool), True)
+    for label in sorted(set(labels) - set(labels[validates])):
+        names, sizes = np.unique(units[free & np.isin(units, units[free & (labels == label)])], return_counts=True)
+        if len(names):
+            validates = validates | (units == names[sizes.argmin()])
+    return validates
 
 
 def divide(frame: pd.DataFrame, rule: SplitRule, shares: npt.NDArray[np.float64]) -> IntArray:
@@ -114,9 +151,14 @@ def _counts(frame: pd.DataFrame, unit_of_row: IntArray, units: int, *, stratify:
     sizes = np.bincount(unit_of_row, minlength=units)
     if not stratify:
         return sizes, np.zeros((units, 0), dtype=np.int64)
-    label = frame["stratum"].astype(str) if "stratum" in frame else (frame["foreground_px"] > 0).astype(str)
+    label = _labels(frame)
     strata = [np.bincount(unit_of_row[(label == value).to_numpy()], minlength=units) for value in sorted(set(label))]
     return sizes, np.stack(strata, axis=1)
+
+
+def _labels(frame: pd.DataFrame) -> pd.Series:
+    """The stratum of each row."""
+    return frame["stratum"].astype(str) if "stratum" in frame else (frame["foreground_px"] > 0).astype(str)
 
 
 def _shuffled_parts(

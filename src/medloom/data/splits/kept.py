@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,33 @@ import pandas as pd
 
 from medloom.data.splits.given import SPLITS
 
-__all__ = ["kept_parts"]
+__all__ = ["UNKNOWN", "Before", "kept_parts"]
 
 Keys = list[Hashable]
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What was prepared before by the same rule of the split.
+
+    Args:
+        parts: A catalogue whose patients stay in their parts, or in their folds; None: nobody is known.
+        of_fold: That of this fold, whose patients stay in training and in validation; None for one that is new, and
+            where there are no folds.
+    """
+
+    parts: pd.DataFrame | None = None
+    of_fold: pd.DataFrame | None = None
+
+    def kept(self, frame: pd.DataFrame, *, folds: bool) -> pd.DataFrame:
+        """Return samples with the columns ``kept`` and ``kept_split``, as far as there is something to keep."""
+        if self.parts is not None:
+            frame = frame.assign(kept=kept_parts(frame, self.parts, folds=folds))
+        return frame if self.of_fold is None else frame.assign(kept_split=kept_parts(frame, self.of_fold, folds=False))
+
+
+UNKNOWN = Before()
+"""Of a data set that was never prepared."""
 
 
 def kept_parts(frame: pd.DataFrame, before: pd.DataFrame, *, folds: bool) -> npt.NDArray[np.int64]:

@@ -17,10 +17,10 @@ class SplitRule:
 
     Args:
         train: Share of samples for training, 0..1; the three shares add up to 1.
-        validation: Share of samples for validation, 0..1.
+        validation: Share of samples for validation, 0..1; of all samples with folds too, in place of the other shares.
         test: Share of samples for the final metrics, 0..1.
-        folds: Number of folds, at least 3, which replaces the shares; None for one split.
-        fold: Which fold is the test set, from 0; the next one validates. None: the first.
+        folds: Number of folds, at least 2; None for one split.
+        fold: Which fold is the test set, from 0. None: the first.
         published: What a split that the files come in is worth: ``respect``, ``repair`` or ``ignore``.
         given: Whether each sample carries its part in ``given_split``, read from a file.
         by: Divide by ``patient`` or by ``sample``.
@@ -61,3 +61,10 @@ class SplitRule:
         if self.folds is not None:
             return (1 / self.folds,) * self.folds
         return (self.train, self.validation, self.test)
+
+    @property
+    def wanted(self) -> tuple[float, float, float]:
+        """Wanted shares of training, validation and test among all samples."""
+        if self.folds is None:
+            return self.train, self.validation, self.test
+        return 1 - 1 / self.folds - self.validation, self.validation, 1 / self.folds

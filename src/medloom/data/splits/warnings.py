@@ -45,8 +45,7 @@ def share_warnings(catalogue: pd.DataFrame, rule: SplitRule) -> list[str]:
     """
     if rule.given:
         return []
-    fold = None if rule.folds is None else 1 / rule.folds
-    wanted = (rule.train, rule.validation, rule.test) if fold is None else (1 - 2 * fold, fold, fold)
+    wanted = rule.wanted
     counts = catalogue["split"].value_counts().reindex(list(SPLITS), fill_value=0)
     shares = counts / max(len(catalogue), 1)
     if all(abs(share - want) <= _FAR * want for share, want in zip(shares, wanted, strict=True)):

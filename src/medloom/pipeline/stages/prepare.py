@@ -14,6 +14,7 @@ from medloom import data
 from medloom.data import PixelStore, Prepared
 from medloom.data.describe import Preview
 from medloom.data.layouts import natural_key
+from medloom.data.splits import UNKNOWN, Before
 from medloom.errors import RecipeError, UserError
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
 from medloom.files import TemporaryFolder, sync_folder
@@ -95,15 +96,22 @@ def _prepared(run: Run, folder: Path, images: Path, workers: int | None, events:
     return prepared
 
 
-def _before(run: Run) -> pd.DataFrame | None:
-    """The catalogue whose patients stay where they are: the run's own, or that of the first of its folds."""
+def _before(run: Run) -> Before:
+    """Whose patients stay where they are: those of the run, or of the first of its folds; and of this fold."""
     if not run.recipe.split.keep:
-        return None
-    for folder in (*_folds_of(run), run.folder):
-        with contextlib.suppress(UserError):  # it was not prepared, or its files are damaged
-            catalogue = data.read_catalogue(folder / "catalogue.csv")
-            rule = Run(folder, run.recipe).facts("prepare.json", "prepare").get("split")
-            return catalogue if rule == data.rule_facts(run.recipe) else None
+        return UNKNOWN
+    own = _prepared_before(run, run.folder)
+    folds = (_prepared_before(run, folder) for folder in _folds_of(run))
+    first = next((one for one in folds if one is not None), own)
+    return Before(first, own if run.recipe.split.fold is not None else None)
+
+
+def _prepared_before(run: Run, folder: Path) -> pd.DataFrame | None:
+    """The catalogue in a folder, if it was prepared by the rule that the run has now."""
+    with contextlib.suppress(UserError):  # it was not prepared, or its files are damaged
+        catalogue = data.read_catalogue(folder / "catalogue.csv")
+        rule = Run(folder, run.recipe).facts("prepare.json", "prepare").get("split")
+        return catalogue if rule == data.rule_facts(run.recipe) else None
     return None
 
 

@@ -102,14 +102,15 @@ class SplitConfig(Config):
     train: Probability = 0.7
     """Share of samples for training."""
     validation: Probability = 0.15
-    """Share of samples for validation: best epoch, operating point."""
+    """Share of samples for validation: best epoch, operating point. With `folds` a share of all samples too, drawn by
+    patient from those that the fold does not test; the rest train."""
     test: Probability = 0.15
     """Share of samples that only the final metrics see."""
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
-    """Number of folds for cross-validation, in place of the shares, which are then left out. A fold is the test set
-    once."""
+    """Number of folds for cross-validation, in place of `train` and `test`, which are then left out. A fold is the test
+    set once."""
     fold: Annotated[int, Field(ge=0)] | None = None
-    """Which fold is the test set; the next one validates. Empty: every fold, and their ensemble."""
+    """Which fold is the test set. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
     """`folder-classes` only: what a split that the files come in (`train`, `val`, `test` folders) is worth. `respect`
     it, `repair` its validation part by drawing patients from train and none from test, or `ignore` it."""
@@ -127,13 +128,16 @@ class SplitConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if abs(self.train + self.validation + self.test - 1.0) > 1e-6:
-            total = self.train + self.validation + self.test
+        total = self.train + self.validation + self.test
+        if self.folds is None and abs(total - 1.0) > 1e-6:
             raise ValueError(f"train, validation and test must add up to 1; they make {total:.6g}")
         if min(self.train, self.validation, self.test) <= 0.0:
             raise ValueError("train, validation and test must each be more than 0")
-        if self.folds is not None and self.folds < 3:
-            raise ValueError("folds must be at least 3: one tests, one validates, the rest train")
+        if self.folds is not None and self.validation >= 1 - 1 / self.folds:
+            left = 1 - 1 / self.folds
+            raise ValueError(
+                f"validation is {self.validation:g} and a fold of {self.folds} leaves {left:.2f} for training"
+            )
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold must be below folds={self.folds}, counted from 0")
         if self.folds is None and self.fold is not None:
