@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from medloom.cli.main import main
+from medloom.imaging import encode_png
 from medloom.recipe import load_recipe
 
 
@@ -40,3 +42,49 @@ def test_init_writes_where_it_is_told(folder, capsys):
     assert main(["init", "brain-mri", "--output", "deep/own.yaml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"recipe": "deep/own.yaml"}
     assert (folder / "deep" / "own.yaml").is_file()
+
+
+def images(folder, names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((40, 40), np.uint8)
+        pixels[4:9, 4:9] = 255
+        path.write_bytes(encode_png(pixels))
+    return folder
+
+
+def test_init_looks_at_a_folder_and_writes_its_recipe(folder, capsys):
+    images(folder / "polyps", [f"{part}/{n}.png" for part in ("images", "masks") for n in range(4)])
+    assert main(["init", "polyps", "-o", "mine.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "medloom run mine.yaml --data polyps" in said.out
+    assert "4 images" in said.err
+    assert "No patient was found" in said.err
+    assert load_recipe(folder / "mine.yaml").data.image == "images/{sample}.png"
+    assert main(["init", "polyps", "-o", "mine.yaml"]) == 2
+
+
+def test_init_says_what_it_found_as_json(folder, capsys):
+    images(folder / "polyps", [f"{part}/{n}.png" for part in ("images", "masks") for n in range(4)])
+    assert main(["init", "polyps", "--json", "--set", "train.epochs=2"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["recipe"], facts["samples"]) == ("polyps.yaml", 4)
+    assert {"key": "train.epochs", "value": 2, "evidence": "as you said", "instead": "", "check": ""} in facts[
+        "findings"
+    ]
+
+
+def test_init_without_a_terminal_stops_with_the_settings_to_choose_from(folder, capsys):
+    images(folder / "both", [f"{part}/{n}.png" for part in ("images", "lung masks", "edema masks") for n in range(4)])
+    assert main(["init", "both"]) == 2
+    said = capsys.readouterr().err
+    assert "--set 'data.mask=lung masks/{sample}.png'" in said
+    assert "--set 'data.mask=edema masks/{sample}.png'" in said
+    assert not list(folder.glob("*.yaml"))
+    assert main(["init", "both", "--set", "data.mask=lung masks/{sample}.png"]) == 0
+
+
+def test_init_refuses_settings_for_a_built_in_recipe(folder, capsys):
+    assert main(["init", "brain-mri", "--set", "train.epochs=2"]) == 2
+    assert "edit the recipe instead" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from .library import builtin_text as builtin_text
 from .loading import kind_of as kind_of
 from .loading import load_recipe as load_recipe
 from .loading import parse_recipe as parse_recipe
+from .loading import parse_settings as parse_settings
 from .loading import resolve_target as resolve_target
 from .recipe import Recipe as Recipe
 from .sections.data import MetadataConfig as MetadataConfig

@@ -19,7 +19,7 @@ from medloom.recipe.reference import allowed_at, describe
 from medloom.targets import Target
 from medloom.wording import nearest
 
-__all__ = ["kind_of", "load_recipe", "parse_recipe", "resolve_target"]
+__all__ = ["kind_of", "load_recipe", "parse_recipe", "parse_settings", "resolve_target"]
 
 _MAX_RECIPE_BYTES = 256 * 1024
 _MAX_TOKENS = 20_000
@@ -93,6 +93,26 @@ def parse_recipe(
     for override in sorted(overrides, key=lambda text: not text.startswith("target.kind=")):  # it decides the keys
         _apply(values, override)
     return _checked(values, OF_A_RUN if of_a_run else None)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Return ``key=value`` texts as values by dotted key, before it is known which kind of recipe they are for.
+
+    Raises:
+        RecipeError: If one is no such text.
+
+    Example:
+        >>> parse_settings(["train.epochs=5", "data.image={patient}/{sample}.png"])
+        {'train.epochs': 5, 'data.image': '{patient}/{sample}.png'}
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, text = _key_and_text(setting)
+        try:
+            values[key] = _plain_values(text)
+        except (*_YAML_ERRORS, RecipeError):
+            values[key] = text
+    return values
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
@@ -200,10 +220,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise RecipeError(f"--set {override!r}: expected key=value, such as train.epochs=5")
-    *path, last = key.strip().split(".")
+    key, text = _key_and_text(override)
+    *path, last = key.split(".")
     value = _value_of(override, text, (*path, last), kind_of(values))
     node = values
     for part in path:
@@ -213,6 +231,13 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise RecipeError(f"--set {override!r}: {part} is a value, not a group of keys")
     node[last] = value
+
+
+def _key_and_text(override: str) -> tuple[str, str]:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override!r}: expected key=value, such as train.epochs=5")
+    return key.strip(), text
 
 
 def _value_of(override: str, text: str, place: tuple[str, ...], kind: str) -> object:

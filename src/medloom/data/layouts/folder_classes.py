@@ -22,14 +22,14 @@ from medloom.errors import RecipeError
 from medloom.recipe import LabelsRecipe, Recipe
 from medloom.wording import counted
 
-__all__ = ["FolderClasses", "build"]
+__all__ = ["PART_OF", "FolderClasses", "build"]
 
 _PARTS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_PART_OF = {word: part for part, words in _PARTS.items() for word in words}
+PART_OF = {word: part for part, words in _PARTS.items() for word in words}
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def _locate(path: str) -> _Found | None:
     if not folders:
         return None
     above = folders[:-1]
-    places = [place for place, folder in enumerate(above) if folder.lower() in _PART_OF]
-    part = _PART_OF[above[places[-1]].lower()] if places else ""
+    places = [place for place, folder in enumerate(above) if folder.lower() in PART_OF]
+    part = PART_OF[above[places[-1]].lower()] if places else ""
     return _Found(path, "/".join(above[: places[-1]] if places else above), part, folders[-1])
 
 
@@ -155,7 +155,7 @@ def _below(root: str, other: str) -> bool:
 
 
 def _problem(found: _Found, *, divided: bool) -> Problem | None:
-    if divided and found.folder.lower() in _PART_OF:
+    if divided and found.folder.lower() in PART_OF:
         return Problem("label", found.path, f"lies in {found.folder} itself; expected a folder for its class in there")
     if divided and not found.part:
         return Problem("split", found.path, "lies outside the folders train, val and test, which others are in")

@@ -1,0 +1,86 @@
+"""A folder or zip in the place of a recipe: looked at, asked about where there is a terminal, and said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medloom.cli.output import say, warn
+from medloom.errors import UserError
+
+if TYPE_CHECKING:
+    from medloom.data.survey import Survey, Undecided
+
+__all__ = ["is_images", "look_at", "say_found"]
+
+
+def is_images(recipe: str) -> bool:
+    """Return whether what was given for a recipe is a folder or zip of images: no built-in name and no YAML file."""
+    from medloom.data.sources import is_zip
+    from medloom.recipe.library import builtin_names
+
+    path = Path(recipe).expanduser()
+    return recipe not in builtin_names() and (path.is_dir() or (path.is_file() and is_zip(path)))
+
+
+def look_at(path: str, settings: Sequence[str]) -> tuple[Survey, str]:
+    """Work out the recipe of a folder or zip; where two are about equally likely, ask on the terminal.
+
+    Args:
+        path: Folder or zip.
+        settings: What the user said with ``--set``.
+
+    Returns:
+        What was found, and the commented recipe.
+
+    Raises:
+        Undecided: If there is no terminal to ask on.
+        DataError: If the files can be read in no way that is known.
+    """
+    from medloom.data.survey import Undecided, find_device, survey, written
+    from medloom.recipe import parse_recipe, parse_settings
+
+    said, device = list(settings), find_device()
+    while True:
+        try:
+            found = survey(path, parse_settings(said), device)
+        except Undecided as undecided:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            said += _asked(undecided)
+            continue
+        text = written(found)
+        parse_recipe(text)  # a key that the user set may be wrong
+        return found, text
+
+
+def _lines(found: Survey) -> Iterator[str]:
+    """Yield what was found, for people."""
+    from medloom.wording import counted
+
+    people = f", {counted(found.patients, 'patient')}" if found.patients else ""
+    yield f"  {found.reading}: {counted(found.samples, 'image')}{people}"
+    for check in found.checks:
+        yield f"  check {check}"
+
+
+def say_found(found: Survey) -> None:
+    """Print what was found, and what to be careful about, to stderr."""
+    say("\n".join(_lines(found)))
+    for text in found.warnings:
+        warn(text)
+
+
+def _asked(undecided: Undecided) -> tuple[str, ...]:
+    """Ask which reading is meant, and return what to set for it."""
+    import typer
+
+    say("The files can be read in several ways that are about equally likely:")
+    for number, option in enumerate(undecided.options, start=1):
+        say(f"  {number}  {option.text}\n     {option.command}")
+    answer: int = typer.prompt("Which is meant?", type=int, err=True)
+    if not 1 <= answer <= len(undecided.options):
+        raise UserError(f"expected a number from 1 to {len(undecided.options)}; got {answer}")
+    return undecided.options[answer - 1].settings

@@ -1,0 +1,108 @@
+"""Which of several readings is meant; where two are about equally likely, a question and never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medloom.data.survey.trial import Trial, Void
+from medloom.errors import UserError
+from medloom.recipe.reference import yaml_text
+from medloom.wording import counted
+
+__all__ = ["Option", "Undecided", "chosen", "considered"]
+
+_ALIKE = 0.5
+"""A reading of as many samples, as a share of those of the largest, is about as likely."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer to the question.
+
+    Args:
+        text: What it means.
+        settings: What to say on the command line, each ``key=value``.
+    """
+
+    text: str
+    settings: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The option as it is typed."""
+        return " ".join(f"--set '{setting}'" for setting in self.settings)
+
+
+class Undecided(UserError):
+    """The files can be read in several ways that are about equally likely.
+
+    Args:
+        options: The ways, the most likely first.
+    """
+
+    def __init__(self, options: Sequence[Option]) -> None:
+        self.options = tuple(options)
+        lines = [f"  {option.command}\n      {option.text}" for option in options]
+        super().__init__(
+            f"the files can be read in {len(options)} ways that are about equally likely. Say which is meant, by "
+            "adding one of these:\n" + "\n".join(lines)
+        )
+
+
+def chosen(trials: Sequence[Trial]) -> Trial:
+    """Return the reading that is meant: of the strongest kind of evidence, and of that the one with most samples.
+
+    Args:
+        trials: Readings that hold.
+
+    Raises:
+        Undecided: If another one is about as likely.
+    """
+    strongest = max(trial.reading.strength for trial in trials)
+    strong = sorted((one for one in trials if one.reading.strength == strongest), key=lambda one: -one.samples)
+    likely = [one for one in strong if one.samples >= _ALIKE * strong[0].samples]
+    if len(likely) == 1:
+        return likely[0]
+    raise Undecided(_options(likely))
+
+
+def considered(trials: Sequence[Trial], voids: Sequence[Void], taken: Trial) -> list[str]:
+    """Return a sentence for each reading that was not taken."""
+    others = [
+        f"{trial.reading.name}: {counted(trial.samples, 'sample')}, {_why(trial, taken)}"
+        for trial in trials
+        if trial is not taken
+    ]
+    return [*others, *(f"{void.reading.name}: {void.reason}" for void in voids)]
+
+
+def _why(trial: Trial, taken: Trial) -> str:
+    if trial.reading.strength < taken.reading.strength:
+        return "but there is more that speaks for what was taken"
+    return "fewer than of what was taken"
+
+
+def _options(trials: Sequence[Trial]) -> list[Option]:
+    """Each reading with the fewest keys that tell it from the others."""
+    values = [trial.reading.values for trial in trials]
+    keys = [key for key in dict.fromkeys(key for value in values for key in value) if _differs(key, values)]
+    single = next((key for key in keys if len({_text(value, key) for value in values}) == len(values)), None)
+    asked = [single] if single else keys
+    return [
+        Option(
+            f"{trial.reading.name}: {counted(trial.samples, 'sample')}",
+            tuple(f"{key}={_text(value, key)}" for key in asked if key in value),
+        )
+        for trial, value in zip(trials, values, strict=True)
+    ]
+
+
+def _differs(key: str, values: Sequence[dict[str, Any]]) -> bool:
+    return len({_text(value, key) for value in values}) > 1
+
+
+def _text(values: dict[str, Any], key: str) -> str:
+    value = values.get(key)
+    return value if isinstance(value, str) else yaml_text(value)

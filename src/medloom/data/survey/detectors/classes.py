@@ -1,0 +1,105 @@
+"""A folder for each class, with or without ``train``, ``val`` and ``test`` above: the layout ``folder-classes``.
+
+Publishers that are read this way: Kermany's chest X-rays and OCT, COVID-19 radiographs, and plain class folders.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from medloom.data.survey.findings import Finding, Reading, Strength
+from medloom.data.survey.names import is_part, listed, looks_like_people, says_image, says_mask, words
+from medloom.data.survey.pairing import File, pairing
+from medloom.data.survey.people import numbering
+from medloom.data.survey.seen import Seen
+from medloom.wording import counted
+
+__all__ = ["NEGATIVE", "class_reading", "detect", "negative_first"]
+
+_MOST_CLASSES = 20
+_FEWEST_IMAGES = 2
+
+NEGATIVE = frozenset(
+    {"benign", "control", "controls", "healthy", "negative", "no", "non", "none", "normal", "0", "false"}
+)
+"""Words of the class that means that nothing was found."""
+
+
+def detect(seen: Seen) -> Iterator[Reading]:
+    """Yield the reading if nearly all images lie in one of a few folders that are no parts and no patients."""
+    files = [File.of(path) for path in seen.images]
+    inside = [file for file in files if file.folders and not is_part(file.folders[-1])]
+    counts = Counter(file.folders[-1] for file in inside)
+    if len(inside) < 0.9 * len(files) or not _are_classes(counts):
+        return
+    masks = sum(len(found) for found in pairing(seen.images).kinds.values())
+    reading = class_reading(inside, list(_patient_findings(inside)))
+    yield replace(
+        reading, refused=f"{counted(masks, 'mask lies', 'masks lie')} among the images of the classes" if masks else ""
+    )
+
+
+def class_reading(files: Sequence[File], patient: Sequence[Finding]) -> Reading:
+    """Return the reading of images whose folder is their class.
+
+    Args:
+        files: The images.
+        patient: What says whose they are.
+    """
+    inside = [file for file in files if file.folders]
+    return Reading(
+        "a folder for each class",
+        Strength.NAMED,
+        (*_class_findings(Counter(file.folders[-1] for file in inside)), *patient),
+        images=tuple(file.path for file in inside),
+    )
+
+
+def _are_classes(counts: Counter[str]) -> bool:
+    if not 2 <= len(counts) <= _MOST_CLASSES or min(counts.values()) < _FEWEST_IMAGES:
+        return False
+    if looks_like_people(list(counts)):
+        return False
+    return not any(says_mask(name) or says_image(name) for name in counts)
+
+
+def _class_findings(counts: Counter[str]) -> Iterator[Finding]:
+    said = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+    yield Finding("target.kind", "auto", f"{counted(len(counts), 'folder')} of images")
+    if len(counts) == 2:
+        names, clear = negative_first(sorted(counts))
+        check = "" if clear else f"{names[1]} counts as the positive class; if it is {names[0]}, exchange the two"
+        yield Finding("target.classes", names, said, check=check)
+    yield Finding(
+        "data.layout",
+        "folder-classes",
+        f"every image lies in one of {counted(len(counts), 'folder')}: {listed(sorted(counts))}",
+        check="are these folders the classes?",
+    )
+
+
+def negative_first(names: Sequence[str]) -> tuple[list[str], bool]:
+    """Put the class first that means that nothing was found; say whether one of two does.
+
+    Example:
+        >>> negative_first(["COVID", "Normal"])
+        (['Normal', 'COVID'], True)
+    """
+    negative = [name for name in names if not NEGATIVE.isdisjoint(words(name))]
+    if len(negative) != 1:
+        return list(names), False
+    return [*negative, *(name for name in names if name not in negative)], True
+
+
+def _patient_findings(files: Sequence[File]) -> Iterator[Finding]:
+    found = numbering([file.stem for file in files])
+    if found is not None:
+        yield Finding(
+            "data.labels.patient_pattern",
+            found.pattern,
+            f"a number in {found.images:,} of {counted(len(files), 'file name')} repeats as that of a patient with "
+            f"several images does: {counted(found.patients, 'patient')}",
+            check="is it the patient? The publisher's description says so; too coarse a group is harmless",
+        )

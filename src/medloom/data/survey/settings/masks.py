@@ -1,0 +1,72 @@
+"""A recipe for masks: values and names of the classes, and a network to begin with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from medloom.data.survey.findings import Finding
+from medloom.data.survey.names import is_part
+from medloom.data.survey.settings.known import Known
+from medloom.data.survey.settings.training import training
+
+__all__ = ["findings"]
+
+_HALF = 0.5
+_VOID = 255
+
+
+def findings(known: Known) -> Iterator[Finding]:
+    """Yield the keys for masks."""
+    looks = [look for look in known.seen.mask_looks(known.trial.reading.masks) if not look.refused]
+    values = Counter(value for look in looks for value in look.values)
+    if "target.mask_values" not in known.trial.reading.values:
+        yield from _classes(sorted(values), len(looks), known.trial.reading.lesion)
+    full = sum(look.foreground for look in looks)
+    yield from _parts(known)
+    yield Finding("model.name", "unet", "a U-Net with residual units; `medloom recipes` and docs/recipe.md name others")
+    channels = [32, 64, 128, 256, 512] if known.device.has_gpu else [16, 32, 64, 128, 256]
+    yield Finding(
+        "model.args",
+        {"channels": channels, "num_res_units": 2, "norm": "BATCH"},
+        f"{known.device.text}; batch normalisation, so that the network sees how much there is of something",
+    )
+    yield Finding("loss.name", "dice-ce", "Dice finds small lesions, cross-entropy keeps empty images empty")
+    yield Finding("loss.args", {"batch": True}, "over the whole batch, so that empty images count")
+    if full < _HALF * len(looks):
+        yield Finding("train.positive_share", _HALF, f"{full} of {len(looks)} masks looked into have any foreground")
+    yield from training(known, rate=0.005, gpu_epochs=60)
+    yield Finding("train.monitor", "dice_balanced", "images with a lesion and empty ones count alike")
+
+
+def _classes(values: Sequence[float], looked: int, name: str) -> Iterator[Finding]:
+    numbers = [int(value) for value in values]
+    said = f"{looked} masks looked into hold the values {', '.join(map(str, numbers))}"
+    classes = numbers if 0 in numbers else [0, *numbers]
+    if classes[-1] == _VOID and len(classes) > 3 and classes[:-1] == list(range(len(classes) - 1)):
+        yield Finding(
+            "target.ignore",
+            _VOID,
+            f"{said}; 255 is what tools give to pixels that nobody is to count",
+            check="is 255 a class of its own?",
+        )
+        classes = classes[:-1]
+    if len(classes) == 2:
+        names = {"background": classes[0], name or "lesion": classes[1]}
+        yield Finding("target.mask_values", names, said, check="" if name else "what the foreground is called")
+        return
+    names = {"background": classes[0], **{f"class-{value}": value for value in classes[1:]}}
+    yield Finding("target.mask_values", names, said, check="what the classes are called, and whether there are others")
+
+
+def _parts(known: Known) -> Iterator[Finding]:
+    """Say that the files come in parts, which layouts of masks do not take."""
+    folders = {folder for item in known.trial.listing.items for folder in item.images[0].split("/")[:-1]}
+    parts = sorted(filter(is_part, folders))
+    if parts:
+        yield Finding(
+            "split.by",
+            "patient",
+            f"the files come in the parts {', '.join(parts)}, which are not kept: all are divided anew",
+            instead="the published parts: list their patients in a CSV and name it in split.file",
+        )

@@ -1,0 +1,160 @@
+"""A reading tried on the files: what the layout that it names finds, before anything else is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from medloom.data.layouts import Listing, build_layout
+from medloom.data.survey.findings import Finding, Reading, nested
+from medloom.data.survey.seen import Seen
+from medloom.errors import DataError, RecipeError
+from medloom.recipe import Recipe, parse_recipe, resolve_target
+from medloom.targets import Target
+from medloom.wording import counted
+
+__all__ = ["Trial", "Void", "tried"]
+
+_MOST_BAD = 0.2
+"""A reading that sets aside a larger share of the samples is not how the files are meant."""
+
+_SAID = {
+    "missing_mask": "have no mask",
+    "missing_image": "have no image",
+    "missing_channel": "lack a channel",
+    "missing_row": "have no row in the label file",
+    "duplicate": "are rows about an image that another row is about",
+    "ambiguous": "are rows that may mean several files",
+    "label": "have a label that does not fit",
+    "split": "lie outside the published parts",
+}
+
+
+@dataclass(frozen=True)
+class Void:
+    """A reading that does not hold.
+
+    Args:
+        reading: The reading.
+        reason: Why, without the name of any file.
+    """
+
+    reading: Reading
+    reason: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reading that holds.
+
+    Args:
+        reading: The reading, its target resolved.
+        recipe: Its recipe as far as it goes.
+        listing: What the layout found.
+        target: What is predicted.
+    """
+
+    reading: Reading
+    recipe: Recipe
+    listing: Listing
+    target: Target
+
+    @property
+    def samples(self) -> int:
+        """How many images, or files of several pages, there are."""
+        return len(self.listing.items)
+
+    @cached_property
+    def known(self) -> int:
+        """How many patients the layout knows."""
+        return len({item.patient for item in self.listing.items if item.known})
+
+    @cached_property
+    def problems(self) -> Counter[str]:
+        """How many problems there are of each kind."""
+        return Counter(problem.kind for problem in self.listing.problems)
+
+    @cached_property
+    def published(self) -> Counter[str]:
+        """How many samples each published part has."""
+        return Counter(item.published for item in self.listing.items if item.published)
+
+    @property
+    def problem_texts(self) -> list[str]:
+        """One sentence for each kind of problem."""
+        return [
+            f"{count:,} {_SAID.get(kind, f'have a problem ({kind})')}" for kind, count in self.problems.most_common()
+        ]
+
+
+def tried(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial | Void:
+    """Let the layout of a reading list the files.
+
+    Args:
+        reading: The reading.
+        seen: The files.
+        settings: Values by dotted key that the user gave; they count more than what was found.
+    """
+    if reading.refused:
+        return Void(reading, reading.refused)
+    said = [Finding(key, value, "") for key, value in settings.items() if key.split(".")[0] in ("data", "target")]
+    try:
+        recipe = parse_recipe(yaml.safe_dump(nested([Finding("name", "tried", ""), *reading.findings, *said])))
+        listing = build_layout(recipe).find(seen.names, seen.read)
+    except DataError as error:
+        return Void(reading, error.summary)
+    except RecipeError as error:
+        return Void(reading, str(error))
+    if not listing.items:
+        return Void(reading, "no sample was found that way")
+    bad = sum(problem.kind not in reading.accepts for problem in listing.problems)
+    trial = _with_target(reading, recipe, listing)
+    if bad > _MOST_BAD * (len(listing.items) + bad):
+        return Void(reading, f"{counted(trial.samples, 'sample')} found, but {', '.join(trial.problem_texts)}")
+    return Void(reading, reason) if (reason := _no_masks(reading, seen)) else trial
+
+
+def _no_masks(reading: Reading, seen: Seen) -> str:
+    """Why the files that are taken for masks are none."""
+    looks = seen.mask_looks(reading.masks)
+    refused = [look.refused for look in looks if look.refused]
+    smeared = sum(look.smeared for look in looks)
+    uneven = any(value != int(value) or value < 0 for look in looks for value in look.values)
+    if refused:
+        return f"{len(refused)} of {len(looks)} masks that were looked into cannot be read as masks: {refused[0]}"
+    if smeared or uneven:
+        jpeg = "; JPEG blurs the values of classes" if any(look.format == "jpeg" for look in looks) else ""
+        return (
+            f"{smeared or 'some'} of {len(looks)} masks that were looked into hold more values than classes have{jpeg}"
+        )
+    if looks and not any(look.foreground for look in looks):
+        return f"all {len(looks)} masks that were looked into are empty"
+    return ""
+
+
+def _with_target(reading: Reading, recipe: Recipe, listing: Listing) -> Trial:
+    """Put what the labels say into the reading, in the place of what was to be found out."""
+    if listing.target is None:
+        return Trial(reading, recipe, listing, recipe.predicts())
+    resolved = resolve_target(recipe, listing.target)
+    section = resolved.target.model_dump(mode="json", exclude_defaults=True)
+    told = reading.values
+    found = [Finding("target.kind", listing.target.kind, _kind_evidence(listing.target))]
+    found += [
+        Finding(f"target.{key}", value, "as the labels are called")
+        for key, value in section.items()
+        if key != "kind" and f"target.{key}" not in told
+    ]
+    rest = [finding for finding in reading.findings if finding.key != "target.kind"]
+    return Trial(replace(reading, findings=(*found, *rest)), resolved, listing, listing.target)
+
+
+def _kind_evidence(target: Target) -> str:
+    return f"{counted(len(target.names), 'label')} found: {', '.join(target.names[:8])}" + (
+        ", ..." if len(target.names) > 8 else ""
+    )

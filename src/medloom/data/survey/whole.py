@@ -1,0 +1,136 @@
+"""From a folder or zip to the findings of a whole recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medloom.data.sources import Source, open_source
+from medloom.data.survey.choice import chosen, considered
+from medloom.data.survey.detectors import DETECTORS
+from medloom.data.survey.device import Device
+from medloom.data.survey.findings import Finding, Reading
+from medloom.data.survey.names import slug
+from medloom.data.survey.seen import Seen
+from medloom.data.survey.settings import settings_of
+from medloom.data.survey.trial import Trial, Void, tried
+from medloom.errors import DataError
+from medloom.wording import counted
+
+__all__ = ["Survey", "survey"]
+
+_MOST_TRIED = 12
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a folder or zip holds, as a recipe with the evidence for each key.
+
+    Args:
+        name: Name for the recipe, from that of the folder.
+        reading: What the files are read as, such as ``a folder for each class``.
+        findings: Keys of the recipe in order.
+        samples: How many images, or files of several pages.
+        patients: How many patients are known; 0 where the files, or DICOM headers, are still to say.
+        warnings: One sentence each, such as that no patient is known.
+        considered: What else was thought of, one sentence each.
+        checks: What a person should look at.
+    """
+
+    name: str
+    reading: str
+    findings: tuple[Finding, ...]
+    samples: int
+    patients: int
+    warnings: tuple[str, ...]
+    considered: tuple[str, ...]
+    checks: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "name": self.name,
+            "reading": self.reading,
+            "samples": self.samples,
+            "patients": self.patients,
+            "findings": [vars(finding) for finding in self.findings],
+            "warnings": list(self.warnings),
+            "considered": list(self.considered),
+            "checks": list(self.checks),
+        }
+
+
+def survey(path: str | Path, settings: Mapping[str, Any] | None = None, device: Device | None = None) -> Survey:
+    """Look at a folder or zip and work out a recipe.
+
+    Files are listed and grouped by their names; only a small, evenly spaced sample is looked into. Nothing that is
+    returned holds the name of a file or a patient.
+
+    Args:
+        path: Folder or zip.
+        settings: Values by dotted key that the user gave; they decide between readings and are not looked for.
+        device: What there is to train on.
+
+    Returns:
+        The findings.
+
+    Raises:
+        Undecided: If the files can be read in several ways that are about equally likely.
+        DataError: If they cannot be read in any; says what was seen.
+
+    Example:
+        >>> survey("chest_xray.zip").samples  # doctest: +SKIP
+        5856
+    """
+    with open_source(path) as source:
+        return _survey(source, slug(Path(path).resolve().name), dict(settings or {}), device or Device())
+
+
+def _survey(source: Source, name: str, settings: dict[str, Any], device: Device) -> Survey:
+    seen = Seen.of(source)
+    if not seen.names:
+        raise DataError("there are no files in it; expected images")
+    readings = _readings(seen, settings)
+    results = [tried(reading, seen, settings) for reading in readings]
+    trials = [result for result in results if isinstance(result, Trial)]
+    voids = [result for result in results if isinstance(result, Void)]
+    if not trials:
+        raise DataError(_not_recognised(seen), [f"{void.reading.name}: {void.reason}" for void in voids])
+    taken = chosen(trials)
+    found = settings_of(taken, seen, device, settings)
+    told = tuple(Finding(key, value, "as you said") for key, value in settings.items() if key != "name")
+    findings = (*taken.reading.findings, *found.findings)
+    findings = (*(finding for finding in findings if finding.key not in settings), *told)
+    return Survey(
+        str(settings.get("name", name)),
+        taken.reading.name,
+        findings,
+        taken.samples,
+        taken.known,
+        (*taken.reading.warnings, *found.warnings),
+        tuple(considered(trials, voids, taken)),
+        tuple(f"{finding.key}: {finding.check}" for finding in findings if finding.check),
+    )
+
+
+def _readings(seen: Seen, settings: Mapping[str, Any]) -> list[Reading]:
+    """The strongest readings that the user's settings do not contradict."""
+    found = [reading for detect in DETECTORS.values() for reading in detect(seen) if not reading.contradicts(settings)]
+    return sorted(found, key=lambda reading: -reading.strength)[:_MOST_TRIED]
+
+
+def _not_recognised(seen: Seen) -> str:
+    kinds = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in _most(seen.suffixes.items()))
+    return (
+        f"the files are laid out in no way that is known: {counted(len(seen.names), 'file')} ({kinds}), "
+        f"{counted(len(seen.images), 'image')}, {counted(len(seen.tables), 'table')}. Write the recipe by hand: "
+        "`medloom init image-mask` for images with masks, `medloom init dicom-csv` for images with a CSV of labels, "
+        "`medloom init chest-xray` for a folder for each class; then say in data.layout and the keys beside it how the "
+        "files are named"
+    )
+
+
+def _most(items: Sequence[tuple[str, int]] | Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a view of a Counter
+    return sorted(items, key=lambda item: -item[1])[:6]

@@ -1,0 +1,167 @@
+"""A folder becomes a recipe: what is found on real layouts, and what is asked or refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medloom.data import PhantomPlan, make_phantom, open_source
+from medloom.data.layouts import build_layout
+from medloom.data.survey import Device, Undecided, survey, written
+from medloom.errors import DataError
+from medloom.imaging import encode_png
+from medloom.recipe import load_recipe, parse_recipe
+
+
+def write(folder, files):
+    """Write made-up files: bytes as they are, arrays as PNG."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else encode_png(content))
+    return folder
+
+
+def grey(value=90, side=48):
+    return np.full((side, side), value, np.uint8)
+
+
+def mask(value=255, side=48):
+    pixels = np.zeros((side, side), np.uint8)
+    pixels[8:20, 8:20] = value
+    return pixels
+
+
+def found_in(folder, **settings):
+    """The survey, and the recipe that is written from it."""
+    found = survey(folder, {key.replace("__", "."): value for key, value in settings.items()})
+    return found, parse_recipe(written(found))
+
+
+def items_of(recipe, folder):
+    with open_source(folder) as source:
+        return build_layout(recipe).find(source.names(), source.read).items
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    def made(recipe, **plan):
+        data = load_recipe(recipe, [f"data.phantom.{key}={value}" for key, value in plan.items()]).data
+        return make_phantom(PhantomPlan.of(data.phantom), tmp_path_factory.mktemp(recipe), layout=data.layout)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("recipe", "plan"),
+    [
+        ("brain-mri", {"patients": 4, "size": 48, "slices": "[6,8]"}),
+        ("chest-xray", {"patients": 30, "size": 48, "slices": "[1,3]"}),
+    ],
+    ids=["lgg", "kermany"],
+)
+def test_a_published_set_is_read_as_its_built_in_recipe_reads_it(phantoms, recipe, plan):
+    folder = phantoms(recipe, **plan)
+    found, own = found_in(folder)
+    built_in = load_recipe(recipe)
+    assert items_of(own, folder) == items_of(built_in, folder)
+    assert found.samples == len(items_of(built_in, folder))
+    assert own.target == built_in.target
+    assert own.data.channels == built_in.data.channels
+    assert own.split == built_in.split
+
+
+def test_images_and_masks_in_folders_are_found_with_their_values(tmp_path):
+    files = {f"set/images/c{n}.png": grey() for n in range(6)} | {f"set/masks/c{n}.png": mask(7) for n in range(6)}
+    found, recipe = found_in(write(tmp_path, files))
+    assert (recipe.data.image, recipe.data.mask) == ("images/{sample}.png", "masks/{sample}.png")
+    assert recipe.target.mask_values == {"background": 0, "lesion": 7}
+    assert recipe.data.channels == ("grey",)
+    assert found.samples == 6
+    assert any("No patient was found" in text and "too good" in text for text in found.warnings)
+
+
+def test_the_patient_is_the_folder_and_the_recipe_names_nobody(tmp_path):
+    people = ["Ada_1815", "Grace_1906", "Emmy_1882", "Lise_1878"]
+    files = {f"{who}/s{n}.png": grey() for who in people for n in range(3)}
+    files |= {f"{who}/s{n}_seg.png": mask() for who in people for n in range(3)}
+    found, recipe = found_in(write(tmp_path, files))
+    assert (recipe.data.image, recipe.data.mask) == ("{patient}/{sample}.png", "{patient}/{sample}_seg.png")
+    assert found.patients == 4
+    said = written(found) + str(found.plain())
+    assert not any(who[:4] in said for who in people)
+
+
+def test_a_number_in_the_names_that_repeats_is_the_patient(tmp_path):
+    files = {f"images/p{who}_slice_{n}.png": grey() for who in range(10, 17) for n in range(3)}
+    files |= {name.replace("images", "masks"): mask() for name in files}
+    found, recipe = found_in(write(tmp_path, files))
+    assert recipe.data.image == "images/p{patient}_slice_{sample}.png"
+    assert found.patients == 7
+
+
+def test_two_kinds_of_masks_are_asked_for_with_the_settings_to_choose_from(tmp_path):
+    files = {f"images/{n}.png": grey() for n in range(5)}
+    files |= {f"{what} masks/{n}.png": mask() for n in range(5) for what in ("lung", "infection")}
+    with pytest.raises(Undecided) as undecided:
+        survey(write(tmp_path, files))
+    settings = sorted(option.settings for option in undecided.value.options)
+    assert settings == [("data.mask=infection masks/{sample}.png",), ("data.mask=lung masks/{sample}.png",)]
+    assert "--set 'data.mask=lung masks/{sample}.png'" in str(undecided.value)
+    found, recipe = found_in(tmp_path, data__mask="lung masks/{sample}.png")
+    assert recipe.data.mask == "lung masks/{sample}.png"
+    assert recipe.target.mask_values == {"background": 0, "lung": 255}
+    assert found.samples == 5
+
+
+def test_the_class_that_means_nothing_was_found_is_the_negative_one(tmp_path):
+    files = {f"{name}/{name}{n}.png": grey(n) for name in ("Normal", "COVID") for n in range(4)}
+    _, recipe = found_in(write(tmp_path, files))
+    assert (recipe.target.kind, recipe.target.classes) == ("binary", ("Normal", "COVID"))
+
+
+def test_masks_among_the_images_of_classes_are_never_taken_for_images(tmp_path):
+    files = {f"{name}/{name} ({n}).png": grey() for name in ("benign", "malignant") for n in range(4)}
+    files |= {f"{name}/{name} ({n})_mask.png": mask() for name in ("benign", "malignant") for n in range(4)}
+    found, recipe = found_in(write(tmp_path, files))
+    assert recipe.target.kind == "masks"
+    assert found.samples == 8
+    assert any("8 masks lie among the images of the classes" in text for text in found.considered)
+
+
+def test_second_masks_of_an_image_are_refused_and_not_left_out(tmp_path):
+    files = {f"images/{n}.png": grey() for n in range(4)} | {f"images/{n}_mask.png": mask() for n in range(4)}
+    files["images/2_mask_1.png"] = mask()
+    with pytest.raises(DataError, match="known") as refused:
+        survey(write(tmp_path, files))
+    assert any("1 image has a second mask" in problem for problem in refused.value.problems)
+
+
+def test_what_is_laid_out_in_no_known_way_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"2 files \(2 \.txt\), 0 images, 0 tables.*medloom init image-mask"):
+        survey(write(tmp_path, {"a.txt": b"a", "b/c.txt": b"b"}))
+
+
+def test_a_gpu_is_given_more_to_do(tmp_path):
+    files = {f"images/{n}.png": grey(side=300) for n in range(4)}
+    files |= {f"masks/{n}.png": mask(side=300) for n in range(4)}
+    write(tmp_path, files)
+    values = {}
+    for device in (Device(2), Device(8, 24)):
+        found = {finding.key: finding for finding in survey(tmp_path, device=device).findings}
+        values[device.has_gpu] = [found[key].value for key in ("preprocess.size", "train.epochs", "train.batch_size")]
+        assert device.text in found["train.epochs"].evidence
+    assert values == {False: [[128, 128], 30, 8], True: [[256, 256], 60, 16]}
+
+
+def test_every_line_of_the_recipe_has_its_evidence_above_it(tmp_path):
+    files = {f"{name}/{n}.png": grey(n) for name in ("cat", "dog") for n in range(4)}
+    found, recipe = found_in(write(tmp_path, files), train__epochs=3)
+    text = written(found)
+    assert recipe.train.epochs == 3
+    lines = text.splitlines()
+    for finding in found.findings:
+        key = finding.key.rpartition(".")[2]
+        places = [number for number, line in enumerate(lines) if line.lstrip().startswith(f"{key}: ")]
+        above = [lines[place - 1].strip() for place in places]
+        assert any(line.startswith("#") for line in above), finding.key
