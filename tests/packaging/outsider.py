@@ -213,12 +213,37 @@ def seen_by(one, image):
     return moved[..., ::-1] if one["mirrored"] else moved
 
 
+def calibrated(manifest, p):
+    """Step 9: what corrects the probabilities."""
+    how = manifest["calibration"]
+    if how is None:
+        return p
+    smallest, rest = how["smallest"]
+    together = manifest["steps"]["network"]["answer"]["activation"].startswith("softmax")
+    outputs = [one.astype(np.float64) for one in p]
+    if "curves" in how:
+        pairs = zip(how["curves"], outputs, strict=True)
+        made = [np.maximum(np.interp(q, one["score"], one["probability"]), smallest) for one, q in pairs]
+    else:
+        logits = [np.log(np.maximum(q, smallest)) for q in outputs]
+        if not together:
+            logits = [z - np.log(np.maximum(1 - q, rest)) for z, q in zip(logits, outputs, strict=True)]
+        z = [one * a + b for one, a, b in zip(logits, how["scale"], how["shift"], strict=True)]
+        if together:
+            made = [np.exp(one - np.max(z, axis=0)) for one in z]
+        else:
+            made = [1 / (1 + np.exp(-np.clip(one, -how["farthest"], how["farthest"]))) for one in z]
+    if together:
+        made = [one / sum(made[1:], made[0]) for one in made]
+    return np.stack(made).astype(np.float32)
+
+
 def labels(manifest, seen, height, width):
-    """Step 9 for labels of the whole image."""
+    """Step 10 for labels of the whole image."""
     total = np.float32(0)
     for _, found in seen:
         total = total + found
-    p = total / np.float32(len(seen))
+    p = calibrated(manifest, total / np.float32(len(seen)))
     kind, names = manifest["target"]["kind"], manifest["target"]["names"]
     thresholds, digits = manifest["point"].get("thresholds"), manifest["steps"]["answer"]["digits"]
     scores = [1.0 - float(p[0]), float(p[0])] if kind == "binary" else [float(one) for one in p]
@@ -233,12 +258,12 @@ def labels(manifest, seen, height, width):
 
 
 def masks(manifest, seen, height, width):
-    """Step 9 for masks."""
+    """Step 10 for masks."""
     total, times = np.float32(0), np.float32(0)
     for one, found in seen:
         back, shown = brought_back(one, found)
         total, times = total + back, times + shown
-    p = (total / times).astype(np.float32)
+    p = calibrated(manifest, (total / times).astype(np.float32))
     rule, point = manifest["steps"]["answer"], manifest["point"]
     threshold = np.float32(point["threshold"])
     kept = erase(p, threshold, point["min_region_px"], rule)
@@ -270,7 +295,7 @@ def foreground(p):
 
 
 def erase(p, threshold, least, rule):
-    """Step 9.1."""
+    """Step 10.1."""
     if least < 2:
         return p
     assert rule["region_connectivity"] == 8
@@ -291,7 +316,7 @@ def erase(p, threshold, least, rule):
 
 
 def restore(p, height, width, preprocess):
-    """Step 9.2."""
+    """Step 10.2."""
     if [height, width] == preprocess["size"]:
         return p
     top, left, rows, columns = place(height, width, preprocess)

@@ -16,6 +16,7 @@ import medloom
 from medloom.errors import BundleError
 from medloom.imaging import decode
 from medloom.inference import MaskPoint
+from medloom.inference.calibration import Calibration, Curve
 from medloom.packaging import read_bundle
 from support.bundles import (
     spatial_graph,
@@ -57,6 +58,7 @@ class Case:
     metadata: dict[str, Any] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
     rows: tuple[Any, ...] = ()
+    calibration: Calibration | None = None
 
 
 def _noise(shape, dtype=np.uint8, high=255, seed=0):
@@ -74,6 +76,12 @@ def _with(base, normalise=None, **preprocess):
     more = {"normalise": normalise} if normalise else {}
     return {**base, "preprocess": {**preprocess, **more}}
 
+
+def _affine(scale, shift, method="platt"):
+    return Calibration(method, scale, tuple(map(float, shift)))
+
+
+_CURVE = Curve((0.1, 0.35, 0.5, 0.8), (0.02, 0.02, 0.6, 0.95))
 
 MASKS = {
     "colours": Case(_noise((45, 61, 3)), recipe=RGB),
@@ -108,6 +116,12 @@ MASKS = {
     ),
     "nothing there": Case(np.zeros((40, 40, 3), np.uint8), recipe={**RGB, "views": 2}),
     "all alike": Case(np.full((40, 40), 7, np.uint16), recipe=GREY),
+    "calibrated": Case(_noise((50, 37, 3)), recipe={**RGB, "views": 3}, calibration=_affine((0.6,), (0.4,))),
+    "classes, calibrated": Case(
+        _noise((50, 37, 3)),
+        recipe={**RGB, "classes": 3},
+        calibration=_affine((0.6, 1.7, 1.1), (0.0, 0.4, -0.2), "temperature"),
+    ),
     "large regions only": Case(_noise((70, 70, 3), seed=3), recipe={**RGB, "classes": 3}, point=MaskPoint(0.55, 60)),
 }
 
@@ -131,6 +145,23 @@ LABELS = {
         _noise((50, 40), np.uint16, 4000),
         ".tif",
         {"kind": "regression", "names": ("grade", "mm"), **_with({}, fit="pad")},
+    ),
+    "binary, calibrated": Case(
+        _noise((45, 61)), recipe={"kind": "binary"}, thresholds=(0.4,), calibration=_affine((1.3,), (-0.5,))
+    ),
+    "multi-class, calibrated": Case(
+        _noise((40, 40, 3)), recipe={"kind": "multi-class", **ABC, **RGB}, calibration=_affine((0.7,) * 3, (0, 1.5, -1))
+    ),
+    "multi-class, isotonic": Case(
+        _noise((40, 40, 3)),
+        recipe={"kind": "multi-class", **ABC, **RGB},
+        calibration=Calibration("isotonic", curves=(_CURVE, Curve(), _CURVE)),
+    ),
+    "multi-label, isotonic": Case(
+        _noise((40, 40, 3)),
+        recipe={"kind": "multi-label", **ABC, **RGB, "views": 2},
+        thresholds=(0.2, 0.4, 0.9),
+        calibration=Calibration("isotonic", curves=(_CURVE, Curve(), _CURVE)),
     ),
     "metadata": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": 65, "sex": "male"}),
     "metadata in words": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": " 6.5e1 ", "sex": " female "}),
@@ -167,13 +198,15 @@ def _save(case, path):
 def _write_labels(case, path):
     rows = {"rows": case.rows} if case.rows else {}
     recipe = tiny_label_recipe(**case.recipe)
-    return write_tiny_label_bundle(path, recipe, thresholds=case.thresholds, graph=spatial_label_graph, **rows)
+    return write_tiny_label_bundle(
+        path, recipe, thresholds=case.thresholds, graph=spatial_label_graph, calibration=case.calibration, **rows
+    )
 
 
 def _write_masks(case, path):
     recipe = tiny_recipe(**case.recipe)
     graph = spatial_graph(len(recipe.data.channels), recipe.predicts().outputs)
-    return write_tiny_bundle(path, recipe, graph=graph, point=case.point)
+    return write_tiny_bundle(path, recipe, graph=graph, point=case.point, calibration=case.calibration)
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +276,16 @@ def test_the_labels_are_worth_comparing(answers):
         assert f"decoded at 1/{factor} of its size" in image.notes
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.calibration])
+def test_a_calibration_is_worth_comparing(name, answers):
+    """It changes what comes out."""
+    case, folder = CASES[name], answers[name]
+    predictor = medloom.load(folder / "model.tar.gz", threads=THREADS)
+    assert predictor.calibration == case.calibration
+    own = replace(predictor, calibration=None).predict(folder / f"image{case.suffix}")
+    assert np.abs(own.probabilities - np.load(folder / "image.npz")["probabilities"]).max() > 0.01
+
+
 def test_an_outsider_cannot_import_medloom(tmp_path):
     (tmp_path / "cheat.py").write_text("import medloom\n")
     done = subprocess.run(
@@ -274,6 +317,21 @@ def test_the_resampling_of_the_page_gives_pillows_bits():
 )
 def test_a_bundle_of_other_steps_than_are_computed_is_refused(folder, rewrite, change, message):
     rewrite(change)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": [1.0, 1.0], "shift": [0.0, 0.0]}, "a calibration of 2 outputs for 1"),
+        ({"scale": [-1.0]}, "not above 0"),
+        ({"smallest": [0.5, 0.5]}, "of this version"),
+        ({"method": "other"}, "no calibration 'other'"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_the_model_is_refused(folder, rewrite, change, message):
+    rewrite(lambda m: m.update(calibration={**Calibration("platt", (1.0,), (0.0,)).plain(), **change}))
     with pytest.raises(BundleError, match=message):
         read_bundle(folder)
 

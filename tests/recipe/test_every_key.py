@@ -250,6 +250,7 @@ def bundled(recipe: Recipe) -> object:
         training_data={"fingerprint": "0" * 64, "counts": {}},
         phantom=False,
         plane=None,
+        calibration=None,
         appearance=None,
     ).model_dump_json()
 
@@ -331,6 +332,7 @@ ELSEWHERE = {
     "train.clip": "training/test_train.py",
     "train.checkpoint_minutes": "training/test_resume.py",
     "evaluate.batch_size": "evaluation/test_pages.py",
+    "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",
 }
 """Keys whose effect takes a run, or another test watches."""

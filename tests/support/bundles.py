@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medloom.data.metadata import TableEncoding
 from medloom.extras import require
 from medloom.inference import LabelPoint, MaskPoint, default_point
+from medloom.inference.calibration import Calibration
 from medloom.packaging.writer import write_bundle
 from medloom.recipe import LabelsRecipe, MasksRecipe, Recipe
 from medloom.recipe.kinds import KINDS
@@ -163,6 +164,7 @@ def write_tiny_bundle(
     phantom: bool = False,
     graph: Any = None,
     point: MaskPoint = _POINT,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write a bundle around ``tiny_graph``.
 
@@ -172,6 +174,7 @@ def write_tiny_bundle(
         phantom: Whether the model claims to have learned from phantoms.
         graph: Another model to put into it.
         point: The operating point.
+        calibration: What corrects the probabilities.
     """
     recipe = recipe or tiny_recipe()
     graph = _write_graph(path, graph or tiny_graph(len(recipe.data.channels), recipe.predicts().outputs))
@@ -181,6 +184,7 @@ def write_tiny_bundle(
         weights={"w": np.zeros(1, np.float32)},
         recipe=recipe,
         point=point,
+        calibration=calibration,
         metrics={"dice": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,
@@ -254,6 +258,7 @@ def write_tiny_label_bundle(
     phantom: bool = False,
     graph: Callable[[Target, int, int], Any] = tiny_label_graph,
     rows: Sequence[Sequence[Mapping[str, str]]] = (_ROWS,),
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write a bundle around ``tiny_label_graph``.
 
@@ -264,6 +269,7 @@ def write_tiny_label_bundle(
         phantom: Whether the model claims to have learned from phantoms.
         graph: What makes the model, out of the target, the channels and the columns of all members' metadata.
         rows: Training rows with metadata, of each member.
+        calibration: What corrects the probabilities.
     """
     recipe = recipe or tiny_label_recipe()
     target, takes_metadata = recipe.predicts(), recipe.model.metadata != "none"
@@ -276,6 +282,7 @@ def write_tiny_label_bundle(
         recipe=recipe,
         point=LabelPoint(tuple(thresholds)) if thresholds else default_point(target),
         tables=tables,
+        calibration=calibration,
         metrics={"auc": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,

@@ -56,7 +56,7 @@ def evaluate(
         recipe: Says how to read the files and to choose the operating point.
         catalogue: The catalogue with its splits.
         source: Where the files are.
-        predictor: What is measured; its own operating point is not used.
+        predictor: What is measured; its own operating point and calibration are not used.
         run_dir: The run directory.
         part: ``validation`` leaves the test set closed: none of its files is read.
         over: What the intervals are over: ``patients``, or ``images`` where it is not known whose all of them are.
@@ -72,6 +72,7 @@ def evaluate(
     """
     target, folder = recipe.predicts(), evaluation_folder(run_dir, part)
     family = KINDS[target.kind](target)
+    predictor = replace(predictor, calibration=None)
     reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir))
     table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS[part])])
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over, part)
@@ -79,7 +80,8 @@ def evaluate(
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
     write_appearance(run_dir, reading, catalogue)
-    reading = replace(reading, predictor=predictor.at(point_from_plain(choice.point, target)))
+    served = replace(predictor, calibration=choice.calibrated.calibration)
+    reading = replace(reading, predictor=served.at(point_from_plain(choice.point, target)))
     write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap, part))
     return summary
 

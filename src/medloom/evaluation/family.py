@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.gallery import Gallery
 from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Reading
@@ -36,6 +37,7 @@ class Choice:
         notes: What a reader should know, such as a target without a positive validation case.
         search: What else was tried, for ``operating_point.json``.
         facts: What else the summary says of the choice.
+        calibrated: How the probabilities were corrected before it was chosen.
     """
 
     point: Mapping[str, Any]
@@ -44,6 +46,7 @@ class Choice:
     notes: tuple[str, ...] = ()
     search: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    calibrated: Fitted = field(default_factory=Fitted)
 
     def plain(self) -> Facts:
         """Return what ``operating_point.json`` holds."""
@@ -58,10 +61,10 @@ class Family(Protocol):
         """What is predicted."""
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
-        """Choose the operating point on the validation rows and measure every row with it.
+        """Calibrate and choose the operating point on the validation rows, and measure every row with both.
 
         Args:
-            recipe: Says how to choose the operating point.
+            recipe: Says how to calibrate and to choose the operating point.
             reading: Reads samples and runs the network.
             rows: The rows of the catalogue that are measured: validation, and test where it is opened.
 

@@ -46,8 +46,9 @@ def summary_of(
         part: What is measured: test, with validation beside it where there is such a part, or validation alone.
 
     Returns:
-        ``part``, ``target``, ``operating_point``, ``point_text``, ``rule``, ``notes``, ``interval``, ``headlines``,
-        ``meanings``, and ``test`` and ``validation`` as far as they are measured.
+        ``part``, ``target``, ``operating_point``, ``point_text``, ``rule``, ``calibration`` (``fitted``, None without
+        one, and its ``text``), ``notes``, ``interval``, ``headlines``, ``meanings``, and ``test`` and ``validation`` as
+        far as they are measured.
     """
     splits = table["split"].to_numpy()
     parts = [split for split in ("validation", "test") if split == part or (splits == split).any()]
@@ -58,7 +59,8 @@ def summary_of(
         "point_text": choice.text,
         "rule": choice.rule,
         **choice.facts,
-        "notes": list(choice.notes),
+        "calibration": choice.calibrated.plain(),
+        "notes": [*choice.notes, *choice.calibrated.notes],
         "interval": interval_facts(resamples, over),
         "headlines": list(headlines),
         **{split: summarise(table[splits == split]) for split in parts},

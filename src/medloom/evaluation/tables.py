@@ -8,10 +8,13 @@ import pandas as pd
 
 from medloom.files import write_text
 
-__all__ = ["BASELINE_PREFIX", "GROUP_PREFIX", "read_cases", "write_table"]
+__all__ = ["BASELINE_PREFIX", "GROUP_PREFIX", "UNCALIBRATED", "read_cases", "write_table"]
 
 GROUP_PREFIX = "group_"
 """Columns of the per-case table by which metrics are also taken."""
+
+UNCALIBRATED = "uncalibrated_"
+"""Columns of the per-case table with what there was before the calibration, such as ``uncalibrated_score``."""
 
 BASELINE_PREFIX = "baseline_"
 """Columns of the per-case table with what a cheap model said, such as ``baseline_perceptron_score``."""

@@ -25,6 +25,7 @@ from medloom.imaging.canonical import Orientation, turned
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
 from medloom.inference.appearance import Appearance
+from medloom.inference.calibration import Calibration
 from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
@@ -66,6 +67,7 @@ class Predictor(Generic[P, V]):
         orientation: The plane of the images that the model learned from, ``any`` for several: an image is turned as it
             is looked at before the network sees it, and the answer is turned back. None takes images as stored.
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
+        calibration: What corrects the network's probabilities; None leaves them as they are.
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
         volume_decoder: The same for volumes.
@@ -87,6 +89,7 @@ class Predictor(Generic[P, V]):
     views: int = 1
     orientation: Orientation | None = None
     tables: tuple[TableEncoding, ...] = ()
+    calibration: Calibration | None = None
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
     volume_decoder: VolumeDecoder = read_whole
@@ -303,7 +306,8 @@ class Predictor(Generic[P, V]):
             table_nf: ``(N, F)`` float32 from ``encode``.
 
         Returns:
-            ``(N, K, h, w)`` probabilities on the network's grid, or ``(N, K)`` for labels of the whole image; float32.
+            ``(N, K, h, w)`` probabilities on the network's grid, or ``(N, K)`` for labels of the whole image; float32,
+            calibrated where the predictor is.
 
         Raises:
             BundleError: If the network answers with another shape: it is not the one of this bundle.
@@ -315,7 +319,11 @@ class Predictor(Generic[P, V]):
                 "the network gave a probability that is not finite: the model is damaged, or the image holds values "
                 "far beyond those that it learned from"
             )
-        return mean
+        return self.calibrated(mean)
+
+    def calibrated(self, answer: Floats32) -> Floats32:
+        """Correct the probabilities ``(N, K, ...)`` of the network, where the predictor has a calibration."""
+        return answer if self.calibration is None else self.calibration(answer, self.target.activation)
 
     def finish(self, answer: Floats32, prepared: Prepared) -> P:
         """Make the prediction out of what ``run`` gave for one image.

@@ -29,6 +29,7 @@ from medloom.metrics.overlap import dice_from_counts, iou_from_counts
 from medloom.metrics.ranking import FEWEST_CASES, average_precision, roc_auc
 from medloom.metrics.regions import RegionCount, count_regions
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
+from medloom.metrics.scaling import fit_isotonic, fit_sigmoid, fit_softmax, smoothed
 from medloom.metrics.surface import hausdorff95, outline
 from medloom.metrics.weights import weighted_mean
 
@@ -51,6 +52,9 @@ __all__ = [
     "dice_from_counts",
     "expected_calibration_error",
     "f1_score",
+    "fit_isotonic",
+    "fit_sigmoid",
+    "fit_softmax",
     "hausdorff95",
     "iou_from_counts",
     "log_loss",
@@ -65,6 +69,7 @@ __all__ = [
     "roc_auc",
     "root_mean_squared_error",
     "sensitivity",
+    "smoothed",
     "spearman",
     "specificity",
     "weighted_mean",

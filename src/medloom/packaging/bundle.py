@@ -99,6 +99,7 @@ def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
         views=manifest.views,
         orientation=manifest.input.plane,
         tables=manifest.encodings(),
+        calibration=manifest.calibration,
         appearance=manifest.appearance,
     )
 

@@ -24,6 +24,7 @@ from medloom.imaging.canonical import Orientation
 from medloom.inference import NetworkSpec, Point, point_from_plain
 from medloom.inference.answers import KINDS
 from medloom.inference.appearance import Appearance
+from medloom.inference.calibration import Calibration
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.packaging.contract import different, steps
 from medloom.targets import Target
@@ -69,6 +70,15 @@ def _plain_appearance(found: Appearance | None) -> dict[str, Any] | None:
     return None if found is None else found.plain()
 
 
+def _calibration(plain: Any) -> Calibration | None:  # noqa: ANN401 - whatever the JSON holds
+    return None if plain is None else Calibration.from_plain(plain)
+
+
+def _plain_calibration(found: Calibration | None) -> dict[str, Any] | None:
+    return None if found is None else found.plain()
+
+
+CalibrationField = Annotated[Calibration | None, PlainValidator(_calibration), PlainSerializer(_plain_calibration)]
 AppearanceField = Annotated[Appearance | None, PlainValidator(_appearance), PlainSerializer(_plain_appearance)]
 PreprocessField = Annotated[Preprocess, PlainValidator(Preprocess.from_plain), PlainSerializer(Preprocess.plain)]
 
@@ -158,6 +168,7 @@ class Manifest(_Entry):
     point: dict[str, Any]
     views: Annotated[int, Field(ge=1, le=_MOST_VIEWS)]
     tables: tuple[dict[str, Any], ...] = ()
+    calibration: CalibrationField = None
     appearance: AppearanceField = None
     steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
@@ -174,6 +185,8 @@ class Manifest(_Entry):
             self.operating_point()
         except ValueError as error:
             raise ValueError(f"point: {error}") from error
+        if self.calibration is not None:
+            self.calibration.check_fits(self.target)
         if not self.model.in_channels == len(self.channels) == len(self.input.channels):
             raise ValueError(f"model.in_channels is {self.model.in_channels} for {len(self.channels)} channels")
         height, width = self.preprocess.size

@@ -17,6 +17,7 @@ from medloom.files import sha256_bytes
 from medloom.imaging import CONTENT_TYPES
 from medloom.inference import Point
 from medloom.inference.appearance import Appearance
+from medloom.inference.calibration import Calibration
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
@@ -51,6 +52,7 @@ def write_bundle(
     plane: str | None = None,
     measured: Mapping[str, Any] | None = None,
     tables: Sequence[TableEncoding | None] = (None,),
+    calibration: Calibration | None = None,
     counts: Mapping[str, Any] | None = None,
     appearance: Appearance | None = None,
 ) -> Path:
@@ -68,6 +70,7 @@ def write_bundle(
         plane: The plane in which the network sees images, ``any`` for several; None for images as they are stored.
         measured: How the metrics came about, as ``Measured`` of the manifest; None where it is not known.
         tables: How metadata are encoded, for each member of the model; None for one that takes none.
+        calibration: What corrects the graph's probabilities; None leaves them as they are.
         counts: Patients and samples of each split.
         appearance: How the training images look; None where it is not known.
 
@@ -88,6 +91,7 @@ def write_bundle(
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
         plane=plane,
+        calibration=None if calibration is None else calibration.plain(),
         appearance=None if appearance is None else appearance.plain(),
     )
     files = {

@@ -36,6 +36,9 @@ BEST_WEIGHTS = Path("checkpoints") / "best.safetensors"
 _WITHOUT_EFFECT = ("batch_size", "bootstrap")
 """Keys of ``evaluate`` that change neither an answer nor a metric, only intervals and speed."""
 
+_LATER = {"calibration": "none"}
+"""Keys that earlier versions did not have, with what they did: a run that they measured is as it was measured."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -59,7 +62,8 @@ def measured_with(run: Run) -> dict[str, Any]:
         run: A trained run.
     """
     plain = run.plain()
-    settings = {key: value for key, value in plain["evaluate"].items() if key not in _WITHOUT_EFFECT}
+    given = plain["evaluate"].items()
+    settings = {key: value for key, value in given if key not in _WITHOUT_EFFECT and _LATER.get(key) != value}
     return {
         "checkpoint": sha256_file(run.folder / BEST_WEIGHTS),
         "runtime": plain["package"]["runtime"],

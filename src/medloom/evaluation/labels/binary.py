@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.family import Choice, Facts
 from medloom.evaluation.labels.cheap import Features, class_scores
 from medloom.evaluation.labels.enough import Basis, basis_of_question
@@ -68,6 +69,10 @@ class Binary(Thresholded):
         """Return the probability of the second class."""
         scores = class_scores(features, truth[:, 0], 2)
         return None if scores is None else scores[:, 1:]
+
+    def fit(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Fitted:
+        """Fit what corrects the probability on validation cases."""
+        return self.fit_by(cases, BinaryRecipe.of(recipe).evaluate.calibration)
 
     def choose(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Choice:
         """Choose the threshold on validation cases."""

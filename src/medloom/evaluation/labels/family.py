@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medloom.data import labels_of, meta_of
+from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.family import Choice, Facts, Heatmap
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery, Group
@@ -23,7 +24,7 @@ from medloom.evaluation.labels.summary import summarise
 from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Reading, counted_by
 from medloom.evaluation.summary import summary_of
-from medloom.evaluation.tables import GROUP_PREFIX
+from medloom.evaluation.tables import GROUP_PREFIX, UNCALIBRATED
 from medloom.evaluation.text import sentence_case
 from medloom.recipe import LabelsRecipe, Recipe
 
@@ -36,7 +37,30 @@ _LOOKS = "The heat map shows {shown}; it does not say that the network was right
 class Labels(Measured, ABC):
     """Measures labels of whole images: decides, takes the metrics and draws the gallery."""
 
-    # Deciding
+    # Calibrating and deciding
+
+    def fit(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Fitted:
+        """Fit what corrects the probabilities; nothing for numbers.
+
+        Args:
+            cases: Validation rows of the per-case table, with the network's own probabilities.
+            recipe: Says how.
+        """
+        return Fitted()
+
+    def calibrated(self, cases: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
+        """Return a copy of the table with corrected scores, and the network's own beside them.
+
+        Args:
+            cases: The per-case table with the network's own scores.
+            fitted: What corrects them.
+        """
+        if fitted.calibration is None:
+            return cases
+        own = cases[self.score_columns]
+        made = fitted.calibration(own.to_numpy(np.float32), self.target.activation)
+        scores = dict(zip(self.score_columns, made.astype(float).T, strict=True))
+        return cases.assign(**{f"{UNCALIBRATED}{name}": own[name] for name in own}, **scores)
 
     def choose(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Choice:
         """Choose the operating point.
@@ -96,10 +120,12 @@ class Labels(Measured, ABC):
     # What the driver asks for
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
-        """Score every row once, choose the thresholds on validation, and decide."""
+        """Score every row once, calibrate and choose the thresholds on validation, and decide."""
         labels = LabelsRecipe.of(recipe)
-        scored = self._scored(reading, rows, labels.data.labels.groups)
-        choice = self.choose(scored[scored["split"] == "validation"], labels)
+        own = self._scored(reading, rows, labels.data.labels.groups)
+        fitted = self.fit(own[own["split"] == "validation"], labels)
+        scored = self.calibrated(own, fitted)
+        choice = replace(self.choose(scored[scored["split"] == "validation"], labels), calibrated=fitted)
         table = self.decide(scored, choice.point["thresholds"])
         return table if reading.baselines is None else self._beside(table, reading.baselines, labels), choice
 
@@ -135,7 +161,8 @@ class Labels(Measured, ABC):
         found = [one["operating_point"]["thresholds"] for one in summaries]
         means = [round(sum(values) / len(values), 6) for values in zip(*found, strict=True)]
         notes = notes_of_folds([one["notes"] for one in summaries])
-        return self.chosen(means, rule_of_folds(summaries, "their mean"), notes)
+        chosen = self.chosen(means, rule_of_folds(summaries, "their mean"), notes)
+        return replace(chosen, calibrated=Fitted.of_folds(summaries))
 
     def _beside(self, table: pd.DataFrame, baselines: pd.DataFrame, recipe: LabelsRecipe) -> pd.DataFrame:
         """The table with the scores of the cheap models, and their decisions at points of their own."""

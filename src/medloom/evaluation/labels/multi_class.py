@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medloom import metrics
+from medloom.evaluation.calibrate import Fitted, calibrate_classes
 from medloom.evaluation.family import Facts
 from medloom.evaluation.labels.cheap import Features, class_scores
 from medloom.evaluation.labels.enough import Basis, basis_of_classes
@@ -19,6 +20,8 @@ from medloom.evaluation.labels.point import thresholds_text
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler, drawn_facts, matrix_facts, question_facts
 from medloom.evaluation.labels.statistics import Floats64, Measure, calibration_measure, decision_metrics, mean_of
+from medloom.recipe import LabelsRecipe
+from medloom.recipe.kinds.labels import MultiClassRecipe
 
 __all__ = ["MultiClass"]
 
@@ -103,6 +106,12 @@ class MultiClass(Labels):
     def point_text(self, thresholds: Sequence[float], rule: str) -> str:
         """Say the rule: there is no threshold."""
         return thresholds_text((), (), rule)
+
+    def fit(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Fitted:
+        """Fit what corrects the probabilities of all classes, together, on validation cases."""
+        asked = MultiClassRecipe.of(recipe).evaluate.calibration
+        truth, scores = cases["truth"].to_numpy(np.int64), cases[self.score_columns].to_numpy(np.float32)
+        return calibrate_classes(self.target.names, truth, scores, asked)
 
     def decide(self, cases: pd.DataFrame, thresholds: Sequence[float]) -> pd.DataFrame:
         """Decide for the most probable class, the first of equal ones."""

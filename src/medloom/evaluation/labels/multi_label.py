@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medloom import metrics
+from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.family import Choice, Facts
 from medloom.evaluation.labels.cheap import Features, class_scores
 from medloom.evaluation.labels.enough import Basis, basis_of_labels, basis_of_question
@@ -108,6 +109,10 @@ class MultiLabel(Thresholded):
         found = [class_scores(features, column, 2) for column in truth.T]
         known = [scores[:, 1] for scores in found if scores is not None]
         return np.stack(known, axis=1) if len(known) == len(found) else None
+
+    def fit(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Fitted:
+        """Fit what corrects the probability of each label on validation cases."""
+        return self.fit_by(cases, MultiLabelRecipe.of(recipe).evaluate.calibration)
 
     def choose(self, cases: pd.DataFrame, recipe: LabelsRecipe) -> Choice:
         """Choose the threshold of each label on validation cases."""

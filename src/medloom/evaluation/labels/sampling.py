@@ -107,6 +107,16 @@ class Sampler:
         found = self.draw(measure)
         return {name: _estimate(name, found, basis) for name in METRICS if name in found.point}
 
+    def only(self, measure: Measure, names: Iterable[str]) -> Facts:
+        """Return estimates of some metrics by name, those that there are."""
+        found = self.draw(measure)
+        size = len(self._patients)
+        return {
+            name: found.estimate(name, size, centred=METRICS[name].centred).plain()
+            for name in names
+            if name in found.point
+        }
+
     def differences(self, ours: Measure, theirs: Measure, names: Iterable[str]) -> Facts:
         """Return by how much metrics of ours exceed those of theirs, with intervals over the same draws."""
 

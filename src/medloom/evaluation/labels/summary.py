@@ -11,6 +11,7 @@ import pandas as pd
 
 from medloom.evaluation.family import Facts
 from medloom.evaluation.labels.beside import baseline_facts, baseline_notes
+from medloom.evaluation.labels.calibrated import calibration_facts
 from medloom.evaluation.labels.chance import chance_notes
 from medloom.evaluation.labels.groups import groups
 from medloom.evaluation.labels.measured import Measured
@@ -30,7 +31,8 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
         resamples: Resamples of the patients for the 95 % intervals; 0 gives no intervals.
 
     Returns:
-        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``cautions`` (a sentence for
+        ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``calibration`` (see
+        ``calibration_facts``), ``cautions`` (a sentence for
         each headline whose interval includes what chance gets, and for each cheap model that is about as good),
         ``confusion``, ``reliability``, ``curves``, ``per_target`` (each class against the rest, or each target, with
         the same entries), ``groups`` and ``per_patient``; plain JSON types, None where a metric is not defined.
@@ -49,6 +51,7 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
         "counts": _counts(cases, labels),
         "metrics": metrics,
         "baselines": compared(baseline, labels.constant_answer(constant)) | cheap,
+        "calibration": calibration_facts(cases, labels, sampler),
         "cautions": [*chance, *baseline_notes(metrics, cheap, labels.headlines[0])],
         "confusion": labels.confusion(cases),
         **{"reliability": {}, "curves": {}, **labels.drawn(cases, sampler)},

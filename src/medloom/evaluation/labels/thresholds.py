@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
+from medloom.evaluation.calibrate import Asked, Fitted, calibrate_questions
 from medloom.evaluation.family import Choice
 from medloom.evaluation.labels.family import Labels
 from medloom.evaluation.labels.point import Rule, choose_threshold, note_of, thresholds_text
@@ -24,6 +26,19 @@ class Thresholded(Labels, ABC):
     pooling: ClassVar[str] = (
         "positive if one image is, with the highest score of their images and called positive if one was"
     )
+
+    def fit_by(self, cases: pd.DataFrame, asked: Asked) -> Fitted:
+        """Fit each question by itself.
+
+        Args:
+            cases: Validation rows of the per-case table.
+            asked: ``calibration`` of the recipe.
+        """
+        questions = []
+        for name, truth, score in zip(self.asked, self.truth_columns, self.score_columns, strict=True):
+            known = cases[cases[truth].notna()]
+            questions.append((name, known[truth].to_numpy() == 1, known[score].to_numpy(np.float32)))
+        return calibrate_questions(questions, asked)
 
     def choose_by(self, cases: pd.DataFrame, evaluate: ClassesEvaluate) -> Choice:
         """Choose the threshold of each question on validation cases.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,6 +66,7 @@ class Case:
         probabilities: (K, H, W) float32: the foreground's (K = 1), or one for each class, the background first. None
             where there is a mask alone: what it holds then is certain.
         spacing_mm: Distance of neighbours along the axes of ``truth`` in mm, or None.
+        further: Further columns of the rows of each foreground class, in their order; empty where there are none.
     """
 
     sample_id: str
@@ -75,6 +76,7 @@ class Case:
     predicted: Mask
     probabilities: NDArray[np.float32] | None = None
     spacing_mm: tuple[float, ...] | None = None
+    further: Sequence[Mapping[str, float]] = ()
 
     @property
     def plain(self) -> Mask:
@@ -112,14 +114,16 @@ def evaluate_cases(cases: Iterable[Case], classes: Sequence[str]) -> pd.DataFram
         classes: Names of the classes, the background first.
 
     Returns:
-        One row for each case and class other than the background; see ``CASE_COLUMNS`` and ``CONFUSED``.
+        One row for each case and class other than the background; see ``CASE_COLUMNS``, ``CONFUSED`` and ``further`` of
+        the cases.
 
     Raises:
         ValueError: If truth and prediction of a case differ in size.
     """
     rows = [row for case in cases for row in _rows(case, classes)]
     columns = [*CASE_COLUMNS, *(f"{CONFUSED}{name}" for name in classes if len(classes) > 2)]
-    table = pd.DataFrame(rows, columns=columns)
+    further = [name for name in rows[0] if name not in columns] if rows else []
+    table = pd.DataFrame(rows, columns=[*columns, *further])
     return table.astype({name: _TYPES.get(name, "int64") for name in columns})
 
 
@@ -140,6 +144,7 @@ def _rows(case: Case, classes: Sequence[str]) -> Iterator[Row]:
             "plain_predicted_px": int(np.count_nonzero(plain == index)),
             "plain_overlap_px": int(np.count_nonzero((plain == index) & (case.truth == index))),
             **_confused(case, index, classes),
+            **(case.further[index - 1] if case.further else {}),
         }
 
 

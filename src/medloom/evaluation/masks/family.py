@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from medloom.data import ClassMap, preferred_channel, read_mask
 from medloom.errors import DataError
+from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.family import Choice, Facts, Heatmap
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery
+from medloom.evaluation.masks.calibrated import fit_pixels, gaps
 from medloom.evaluation.masks.cases import Case, evaluate_cases
 from medloom.evaluation.masks.gallery import choose_cases, draw_case, make_gallery
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
@@ -49,10 +51,10 @@ class Masks:
     target: Target
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
-        """Choose threshold and smallest region on the network's grid, then measure in the geometry of each image.
+        """Calibrate and choose the point on the network's grid, then measure in the geometry of each image.
 
         Args:
-            recipe: Says how to choose the operating point.
+            recipe: Says how to calibrate and to choose the operating point.
             reading: Reads samples and runs the network.
             rows: The rows of the catalogue that are measured.
 
@@ -62,12 +64,18 @@ class Masks:
         masks = MasksRecipe.of(recipe)
         parts = [rows[rows["split"] == split] for split in ("validation", "test")]
         searched = parts[0] if "auto" in (masks.evaluate.threshold, masks.evaluate.min_region_px) else rows[:0]
-        count = counted_by(reading.progress, len(searched) + sum(map(len, parts)))
-        found = choose_point(_on_grid(count(_with_truth(masks, reading, searched)), reading.predictor), masks.evaluate)
-        chosen = reading.predictor.at(found.point)
+        asked = masks.evaluate.calibration
+        fitting = rows[:0] if asked == "none" else parts[0]
+        count = counted_by(reading.progress, len(fitting) + len(searched) + sum(map(len, parts)))
+        grids = partial(_on_grid, predictor=reading.predictor)
+        fitted = fit_pixels(grids(count(_with_truth(masks, reading, fitting))), self.target, asked)
+        calibrated = replace(reading.predictor, calibration=fitted.calibration)
+        seen = replace(reading, predictor=calibrated)
+        found = choose_point(grids(count(_with_truth(masks, seen, searched))), masks.evaluate)
         pairs = (pair for part in parts for pair in count(_with_truth(masks, reading, part)))
-        table = evaluate_cases((_case(*pair, chosen) for pair in pairs), self.target.names)
-        return table, choice_of(found, rule_in_words(masks.evaluate), table, self.target)
+        table = evaluate_cases((_case(*pair, calibrated.at(found.point)) for pair in pairs), self.target.names)
+        choice = choice_of(found, rule_in_words(masks.evaluate), table, self.target)
+        return table, replace(choice, calibrated=fitted)
 
     def summary(
         self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
@@ -108,7 +116,7 @@ class Masks:
         channel = preferred_channel(channels)
         drawn = {}
         for answer, truth in _with_truth(masks, reading, chosen):
-            case = _case(answer, truth, reading.predictor)
+            case = _case(answer, truth, replace(reading.predictor, calibration=None))
             drawn[case.sample_id] = draw_case(case, answer.prepared.pixels, channel)
         return make_gallery(groups, drawn, cases, channels[channel] if len(channels) > 1 else "", part)
 
@@ -122,6 +130,7 @@ class Masks:
             text=_text(middle, self.target),
             notes=notes_of_folds([one["notes"] for one in summaries]),
             facts={"within_limit": all(one["within_limit"] for one in summaries)},
+            calibrated=Fitted.of_folds(summaries),
         )
 
 
@@ -188,14 +197,22 @@ def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> It
 def _on_grid(pairs: Iterable[_True], predictor: Predictor) -> Iterator[_OnGrid]:
     """Truth, probabilities and patient on the network's grid, where small regions are erased."""
     for answer, truth in pairs:
-        seen = np.ascontiguousarray(answer.prepared.turn.apply(truth))
-        small = predictor.preprocess.resize_mask(seen, answer.prepared.seen_spacing_mm)
-        yield small, answer.output, answer.row["patient_id"]
+        yield _seen(answer, truth, predictor), answer.output, answer.row["patient_id"]
+
+
+def _seen(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> NDArray[np.uint8]:
+    """The truth on the network's grid."""
+    turned = np.ascontiguousarray(answer.prepared.turn.apply(truth))
+    return predictor.preprocess.resize_mask(turned, answer.prepared.seen_spacing_mm)
 
 
 def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Case:
-    """Bring the answer to the image's geometry, at the predictor's operating point."""
-    prediction = MaskPrediction.of(predictor.finish(answer.output, answer.prepared))
+    """Bring the network's own answer to the image's geometry, calibrated and at the point of the predictor."""
+    output, further = answer.output, []
+    if predictor.calibration is not None:
+        output = predictor.calibrated(answer.output[None])[0]
+        further = gaps(_seen(answer, truth, predictor), answer.output, output)
+    prediction = MaskPrediction.of(predictor.finish(output, answer.prepared))
     return Case(
         sample_id=answer.row["sample_id"],
         patient_id=answer.row["patient_id"],
@@ -204,4 +221,5 @@ def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Cas
         predicted=prediction.mask,
         probabilities=prediction.probabilities,
         spacing_mm=answer.prepared.spacing_mm,
+        further=further,
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medloom.evaluation.masks.calibrated import calibration_facts
 from medloom.evaluation.masks.cases import CONFUSED
 from medloom.evaluation.metrics import Metric
 from medloom.metrics import (
@@ -118,14 +119,15 @@ def summarise(table: Table, resamples: int) -> dict[str, Any]:
 
     Returns:
         ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines`` (the same network at threshold 0.5
-        without a smallest region, no foreground, foreground everywhere), ``confusion`` of images and of their pixels
-        (rows are the truth) and ``per_target``; plain JSON types, None where a metric is not defined.
+        without a smallest region, no foreground, foreground everywhere), ``calibration``, ``confusion`` of images and
+        of their pixels (rows are the truth) and ``per_target``; plain JSON types, None where a metric is not defined.
     """
     classes = list(dict.fromkeys(table["class"]))
     return {
         "counts": _counts(table),
         "metrics": _plain(_metrics(table, resamples)),
         "baselines": _baselines(table, resamples),
+        "calibration": calibration_facts(table, resamples),
         "confusion": _confusion(table),
         "pixel_confusion": _pixel_confusion(table),
         "per_target": {

@@ -11,6 +11,7 @@ from medloom.data import TableEncoding
 from medloom.evaluation.appearance import read_appearance
 from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED, HELD_BACK, ON_VALIDATION, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
+from medloom.inference.calibration import Calibration
 from medloom.pipeline.graph import GRAPH
 from medloom.pipeline.identity import check_trained, trained_counts
 from medloom.pipeline.measuring import current_summary, openings_of
@@ -75,12 +76,19 @@ def package_network(
         fingerprint=facts["catalogue_sha256"],
         phantom=facts["phantom"],
         plane=facts.get("orientation", {}).get("plane"),
+        calibration=_calibration(summary),
         counts=trained_counts(run),
         appearance=read_appearance(run.folder),
     )
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))
     return path
+
+
+def _calibration(summary: Mapping[str, Any]) -> Calibration | None:
+    """What was fitted; a run that was measured by an earlier version has none."""
+    fitted = summary.get("calibration", {}).get("fitted")
+    return None if fitted is None else Calibration.from_plain(fitted)
 
 
 def _measured(run: Run, summary: Mapping[str, Any]) -> dict[str, str]:

@@ -23,6 +23,7 @@ __all__ = [
     "AutoTarget",
     "BinaryRecipe",
     "BinaryTarget",
+    "CalibratedEvaluate",
     "ClassesEvaluate",
     "ColumnsData",
     "LabelFileConfig",
@@ -359,7 +360,18 @@ class _AutoTrain(TrainConfig):
     """Oversampling: share of the drawn samples that are not of the first class; empty: as the data are."""
 
 
-class ClassesEvaluate(EvaluateConfig):
+class CalibratedEvaluate(EvaluateConfig):
+    """How the metrics are taken and the operating point is chosen."""
+
+    calibration: Literal["none", "temperature", "platt", "isotonic"] = "none"
+    """What is fitted on the validation set to make probabilities mean what they say, before `threshold` is chosen, and
+    goes into the bundle. `temperature`: one number, which changes no order of cases; for a network that is too sure, or
+    not sure enough. `platt`: a temperature and a shift of each class or label, which also mends what
+    `train.positive_share` and class weights do to probabilities. `isotonic`: any never falling map, from 100 cases on.
+    Where validation holds too few cases, probabilities stay as they are and a note says so."""
+
+
+class ClassesEvaluate(CalibratedEvaluate):
     """How the metrics are taken and the operating point is chosen."""
 
     threshold: Probability | Literal["auto"] = "auto"
@@ -406,6 +418,7 @@ class MultiClassRecipe(ClassesRecipe):
     """Everything about a run that predicts one of several classes."""
 
     target: MultiClassTarget = MultiClassTarget()
+    evaluate: CalibratedEvaluate = CalibratedEvaluate()
 
 
 class MultiLabelRecipe(ClassesRecipe):

@@ -100,6 +100,10 @@ class MasksEvaluate(EvaluateConfig):
     """Probability from which a pixel is foreground; `auto` chooses it on the validation set."""
     min_region_px: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Smallest region in pixels of the network's image; smaller ones are removed. `auto` as above."""
+    calibration: Literal["none", "temperature", "platt"] = "none"
+    """What is fitted on pixels of the validation set to make probabilities mean what they say, before `threshold` is
+    chosen, and goes into the bundle. `temperature`: one number, of several classes one for each. `platt`: a temperature
+    and a shift of each class, which also mends what `train.positive_share` and the loss do to probabilities."""
     max_false_positive_rate: Probability = 0.05
     """`auto` looks for the best balance of Dice and false positives with at most this share of empty validation
     samples in which anything is predicted; of no use where threshold and smallest region are both fixed."""

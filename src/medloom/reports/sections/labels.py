@@ -8,6 +8,7 @@ from typing import Any
 
 from medloom.evaluation.parts import measured, part_of
 from medloom.evaluation.text import number
+from medloom.reports.calibration import calibration_table
 from medloom.reports.confusion import confusion_chart
 from medloom.reports.facts import Facts, few_patients_warning, read_rows
 from medloom.reports.html import percent
@@ -39,6 +40,7 @@ def _measured(folder: Path, summary: Facts) -> Facts:
         "baseline": baselines.get(_BASELINE, {}).get("answer", ""),
         "prevalence": _prevalence_rows(summary),
         "confusion": confusion_chart(test["confusion"]) if test.get("confusion") else "",
+        "calibrated": calibration_table(summary),
         "point": _point(summary),
         "questions": _questions(summary),
         "values": _values(folder / "cases.csv", summary),

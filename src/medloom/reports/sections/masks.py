@@ -8,6 +8,7 @@ from typing import Any
 
 from medloom.evaluation.parts import Part, measured, part_of
 from medloom.evaluation.text import number, sentence_case
+from medloom.reports.calibration import calibration_table
 from medloom.reports.charts import SPLIT_COLOURS, bars, figure_uri, new_figure
 from medloom.reports.confusion import confusion_chart
 from medloom.reports.facts import Facts, few_patients_warning, patient_source, read_facts, read_rows
@@ -48,6 +49,7 @@ def _measured(folder: Path, summary: Facts) -> Facts:
         "classes": {"head": ["Class", *_per_class_heads(test)], "rows": classes},
         "confusion": test.get("confusion"),
         "pixel_confusion": confusion_chart(test["pixel_confusion"], unit="pixels") if classes else "",
+        "calibrated": calibration_table(summary),
         "point": _point(folder, summary),
         "folds": fold_table(summary, _point_text),
         "patients": _patients(folder / "patients.csv", part_of(summary)) if _over_patients(summary) else {},
