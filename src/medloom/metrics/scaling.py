@@ -56,7 +56,7 @@ def fit_sigmoid(logit: ArrayLike, target: ArrayLike, *, shift: bool) -> tuple[fl
     Example:
         >>> scale, moved = fit_sigmoid([-2.0, -1.0, 1.0, 2.0], [0.0, 1.0, 0.0, 1.0], shift=False)
         >>> round(scale, 3), moved
-        (0.347, 0.0)
+        (0.42, 0.0)
     """
     z, t = np.asarray(logit, float), np.asarray(target, float)
 
