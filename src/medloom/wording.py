@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["NOT_DEFINED", "counted", "few", "metric_text", "nearest", "one_line", "size_text"]
+__all__ = ["NOT_DEFINED", "counted", "duration_text", "few", "metric_text", "nearest", "one_line", "size_text"]
 
 NOT_DEFINED = "not defined here"
 """What is said of a metric that the cases do not allow, such as a sensitivity without a positive case."""
@@ -115,6 +115,25 @@ def size_text(size: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.1f} {unit}" if value < 9.95 and unit != "B" else f"{value:.0f} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time for reading, to two digits or so.
+
+    Example:
+        >>> duration_text(0.42), duration_text(8.3), duration_text(75), duration_text(9000)
+        ('0.4 s', '8 s', '1 min 15 s', '2 h 30 min')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds < 4.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes + (rest >= 30)} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def patients_text(source: Mapping[str, Any]) -> str:

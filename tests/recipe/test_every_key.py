@@ -36,7 +36,7 @@ from medloom.training.data import StoreData
 from medloom.training.fit import _averaging, _optimizer, _schedule
 from medloom.training.kinds import KINDS as TRAININGS
 from medloom.training.ledger import Ledger
-from medloom.training.loop import _job
+from medloom.training.loop import plan_job
 from medloom.training.samples import Samples
 from medloom.transforms import Preprocess
 from support.recipe_keys import CASES, exists, fields, text
@@ -191,8 +191,10 @@ def trained(recipe: Recipe) -> object:
     """Device, precision, optimiser, schedule, averaging, batches and the history that a training begins with."""
     recipe = known(recipe)
     config, store = recipe.train, Rooms()
-    catalogue = pd.DataFrame({"sample_id": [str(n) for n in range(40)], "split": ["train"] * 30 + ["validation"] * 10})
-    job = _job(recipe, catalogue, store, Path("run"), {}, None, None)  # type: ignore[arg-type]
+    labels = [str([n % 2] * recipe.predicts().truth_width) for n in range(40)]
+    split = ["train"] * 30 + ["validation"] * 10
+    catalogue = pd.DataFrame({"sample_id": [str(n) for n in range(40)], "split": split, "labels": labels})
+    job = plan_job(recipe, catalogue, store, Path("run"))  # type: ignore[arg-type]
     positive, flat = np.arange(40) % 4 == 0, np.zeros((40, 2), np.float32)
     data = StoreData(
         Samples(store.images, store.images, flat, flat, flat, positive),

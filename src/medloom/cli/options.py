@@ -11,11 +11,13 @@ from medloom.pipeline.names import RUNS
 
 __all__ = [
     "RUNS",
+    "BudgetOption",
     "DataOption",
     "DryRunOption",
     "ImagesOption",
     "JobsOption",
     "JsonOption",
+    "PresetOption",
     "RecipeArgument",
     "RunArgument",
     "RunOption",
@@ -58,6 +60,21 @@ JobsOption = Annotated[
         min=1,
         help="Folds to train at a time; they share the cores or take the GPUs in turn. Default: as many as there are "
         "GPUs for, else one.",
+    ),
+]
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        metavar="quick|good|best",
+        help="How much work goes into it: a baseline in minutes, the recipe as it is, or folds and their ensemble. "
+        "--set wins.",
+    ),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", metavar="TIME", help="Time for all of it, such as 30m or 2h: as many epochs are trained as fit."
     ),
 ]
 DryRunOption = Annotated[

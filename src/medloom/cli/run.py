@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +13,12 @@ from medloom import pipeline
 from medloom.cli.display import Collected, Display
 from medloom.cli.options import (
     RUNS,
+    BudgetOption,
     DataOption,
     DryRunOption,
     JobsOption,
     JsonOption,
+    PresetOption,
     RecipeArgument,
     RunOption,
     RunsOption,
@@ -26,6 +29,9 @@ from medloom.cli.output import print_result, say
 from medloom.cli.texts import STOPPED, closing, say_steps, set_aside_code
 from medloom.events import Events
 from medloom.extras import require
+
+if TYPE_CHECKING:
+    from medloom.recipe import Recipe
 
 __all__ = ["command"]
 
@@ -48,6 +54,8 @@ def command(
             help="Measure on validation alone; `medloom evaluate RUN` opens the test set when you want it.",
         ),
     ] = False,
+    preset: PresetOption = "good",
+    budget: BudgetOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,18 +69,27 @@ def command(
     leaves the others alone, and the same command does only what is left.
     """
     if dry_run:
-        _print_requests(recipe, data, name, overrides or (), jobs, runs, hold_back_test=hold_back_test)
+        flags = ["--hold-back-test"] if hold_back_test else []
+        flags += ["--preset", preset] if preset != "good" else []
+        flags += ["--budget", budget] if budget else []
+        loaded = pipeline.loaded_recipe(recipe, overrides or (), preset)
+        command_line = [word for setting in overrides or () for word in ("--set", setting)]
+        _print_requests(recipe, loaded, data, name, jobs, runs, [*command_line, *flags])
         return
+    ends_s = None if budget is None else time.monotonic() + pipeline.read_budget(budget)
     collected = Collected()
     with Display() as display:
         events = Events([display, say_steps, collected])
         settings = overrides or ()
-        with pipeline.started_run(recipe, name, runs=runs, settings=settings, images=data, events=events) as begun:
+        with pipeline.started_run(
+            recipe, name, runs=runs, settings=settings, preset=preset, in_budget=budget is not None, images=data,
+            events=events,
+        ) as begun:  # fmt: skip
             result = None if again or hold_back_test else pipeline.finished_result(*begun, events=events)
             if result is None:  # torch takes seconds
                 require("torch", "train")
                 result = pipeline.run_stages(
-                    *begun, workers=workers, jobs=jobs, hold_back_test=hold_back_test, events=events
+                    *begun, workers=workers, jobs=jobs, hold_back_test=hold_back_test, ends_s=ends_s, events=events
                 )
     if result.stopped is not None:
         say(STOPPED)
@@ -82,25 +99,14 @@ def command(
 
 
 def _print_requests(
-    recipe: str,
-    data: str | None,
-    name: str | None,
-    overrides: list[str] | tuple[str, ...],
-    jobs: int | None,
-    runs: Path,
-    *,
-    hold_back_test: bool,
+    named: str, recipe: Recipe, data: str | None, name: str | None, jobs: int | None, runs: Path, flags: list[str]
 ) -> None:
     """Print what would be asked of the back end, one request for each job; nothing is made or begun."""
     from medloom.backends import LocalBackend, Slot
-    from medloom.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides)
-    run = pipeline.Run.planned(loaded, pipeline.run_folder(name or loaded.name, runs))
-    command = ["run", recipe, "--run", str(run.folder.absolute())]
+    run = pipeline.Run.planned(recipe, pipeline.run_folder(name or recipe.name, runs))
+    command = ["run", named, "--run", str(run.folder.absolute())]
     command += ["--data", data] if data else []
-    command += [word for setting in overrides for word in ("--set", setting)]
-    command += ["--hold-back-test"] if hold_back_test else []
     with LocalBackend([Slot(1)]) as backend:
-        requests = [backend.request(job) for job in pipeline.planned_jobs(run, command, data, jobs)]
+        requests = [backend.request(job) for job in pipeline.planned_jobs(run, [*command, *flags], data, jobs)]
     print_result(requests, "\n".join(json.dumps(request) for request in requests), as_json=True)

@@ -29,6 +29,7 @@ def command(
         require("torch", "train")
         events = Events([display])
         pipeline.check_recipe(opened, trains=True, events=events)
+        pipeline.forecast(opened, images=data, events=events)
         trained = pipeline.train(opened, images=data, events=events)
     if not trained.finished:
         say(STOPPED)

@@ -10,6 +10,9 @@ from .folds import fold_runs as fold_runs
 from .folds import is_measured as is_measured
 from .folds import mark_measured as mark_measured
 from .folds import measure_fold as measure_fold
+from .forecast import Forecast as Forecast
+from .forecast import forecast as forecast
+from .forecast import read_budget as read_budget
 from .inventory import Deleted as Deleted
 from .inventory import RunFacts as RunFacts
 from .inventory import delete_run as delete_run
@@ -34,6 +37,7 @@ from .stages.package import package as package
 from .stages.prepare import prepare as prepare
 from .stages.report import report as report
 from .stages.train import train as train
+from .starting import loaded_recipe as loaded_recipe
 from .starting import opened_run as opened_run
 from .starting import started_run as started_run
 from .whole import planned_jobs as planned_jobs

@@ -22,6 +22,7 @@ OF_A_RUN = (
     "evaluation",
     "finished.json",
     "fold-*",
+    "forecast.json",
     "identity.json",
     "metrics.jsonl",
     "model.onnx",

@@ -75,6 +75,18 @@ class Run:
         write_text(self.folder / "recipe.yaml", text)
         return self
 
+    def as_begun(self) -> Run:
+        """Return the run with the number of epochs with which its training began, if it did; nothing is written."""
+        known = self.folder / "recipe.yaml"
+        if not known.exists() or not _has_begun(self.folder):
+            return self
+        return self.with_epochs(parse_recipe(known.read_text("utf-8"), of_a_run=True).train.epochs)
+
+    def with_epochs(self, epochs: int) -> Run:
+        """Return the run with another number of epochs; nothing is written."""
+        train = self.recipe.train.model_copy(update={"epochs": epochs})
+        return Run(self.folder, self.recipe.model_copy(update={"train": train}))
+
     def plain(self) -> dict[str, Any]:
         """Return the recipe in plain types as it is kept: without ``data.path``, which differs between machines."""
         plain = self.recipe.plain()

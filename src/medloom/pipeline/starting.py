@@ -16,8 +16,9 @@ from medloom.pipeline.problems import PROBLEMS, problems_listed
 from medloom.pipeline.runs import Run, open_run
 from medloom.pipeline.writing import OURS, writing
 from medloom.recipe import Recipe, load_recipe, parse_recipe
+from medloom.recipe.presets import check_preset, preset_settings
 
-__all__ = ["opened_run", "started_run"]
+__all__ = ["loaded_recipe", "opened_run", "started_run"]
 
 
 @contextlib.contextmanager
@@ -27,6 +28,8 @@ def started_run(
     *,
     runs: Path = RUNS,
     settings: Sequence[str] = (),
+    preset: str = "good",
+    in_budget: bool = False,
     images: str | Path | None = None,
     command: str = "run",
     events: Events | None = None,
@@ -41,6 +44,8 @@ def started_run(
         name: Name of the run, or a path with a slash; the recipe's name by default.
         runs: Folder that holds the runs.
         settings: Values of the recipe to override.
+        preset: How much work goes into it: ``quick``, ``good`` or ``best``; settings win.
+        in_budget: Whether so many epochs are trained as fit a time, which a training that has begun knows already.
         images: Folder or zip with the images.
         command: What other commands are told is at work there.
         events: Told of progress if phantoms are made.
@@ -52,13 +57,14 @@ def started_run(
         UserError: If the recipe, the name or the images are wrong, or another command writes into the run.
     """
     events = events or Events()
-    loaded = _loaded(recipe, settings, events)
+    loaded = loaded_recipe(recipe, settings, preset, events=events)
     folder = run_folder(name or loaded.name, runs)
     _refuse_other_folder(folder)
     with problems_listed(folder), writing(folder, command):
         where = resolve_images(loaded, images, events=events)
         with in_use(where):
-            yield Run.planned(loaded, folder), where
+            planned = Run.planned(loaded, folder)
+            yield planned.as_begun() if in_budget else planned, where
 
 
 @contextlib.contextmanager
@@ -79,7 +85,26 @@ def opened_run(name: str | Path, runs: Path = RUNS, overrides: Sequence[str] = (
         yield open_run(name, runs, overrides)
 
 
-def _loaded(recipe: str | Path | Recipe, settings: Sequence[str], events: Events) -> Recipe:
+def loaded_recipe(
+    recipe: str | Path | Recipe, settings: Sequence[str] = (), preset: str = "good", *, events: Events | None = None
+) -> Recipe:
+    """Return a recipe with a preset and with settings, which win.
+
+    Args:
+        recipe: Name of a built-in recipe, path of a YAML file, or a recipe.
+        settings: Values of the recipe to override.
+        preset: ``quick``, ``good`` or ``best``.
+        events: Told if the recipe has an earlier form.
+
+    Raises:
+        RecipeError: If one of them is wrong.
+    """
+    loaded = _with(recipe, settings, events or Events())
+    chosen = preset_settings(loaded, check_preset(preset))
+    return _with(recipe, [*chosen, *settings], Events()) if chosen else loaded
+
+
+def _with(recipe: str | Path | Recipe, settings: Sequence[str], events: Events) -> Recipe:
     if isinstance(recipe, Recipe):
         return parse_recipe(yaml.safe_dump(recipe.plain()), settings) if settings else recipe
     return load_recipe(recipe, settings, noted=lambda text: events.emit(Noted(text)))

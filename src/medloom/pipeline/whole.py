@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from medloom.jobs import Job, uri_of
 from medloom.pipeline.finished import finished_result, remember_finished
 from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots, run_side_by_side
 from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold
+from medloom.pipeline.forecast import fit_budget, forecast
 from medloom.pipeline.names import RUNS
 from medloom.pipeline.preflight import check_recipe
 from medloom.pipeline.result import RunResult
@@ -42,6 +44,8 @@ def run(
     jobs: int | None = None,
     again: bool = False,
     hold_back_test: bool = False,
+    preset: str = "good",
+    budget_s: float | None = None,
 ) -> RunResult:
     """Prepare, train, evaluate, package and report in one go.
 
@@ -60,6 +64,9 @@ def run(
         jobs: Folds to train at a time; as many as there are GPUs for by default, else one.
         again: Do every stage of a finished run again; what is trained is kept.
         hold_back_test: Measure on validation alone; ``evaluate`` opens the test set when that is wanted.
+        preset: How much work goes into it: ``quick``, ``good`` (the recipe as it is) or ``best`` (folds and an
+            ensemble); ``settings`` win.
+        budget_s: Seconds for all of it: so many epochs are trained as fit, at most those of the recipe.
 
     Returns:
         The run directory, the bundle, the metrics and the pages; ``stopped`` says why if it was stopped before.
@@ -75,11 +82,16 @@ def run(
         0.81
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
-    with started_run(recipe, run, runs=runs, settings=settings, images=data, events=events) as (started, images):
+    begun_s = time.monotonic()
+    with started_run(
+        recipe, run, runs=runs, settings=settings, preset=preset, in_budget=budget_s is not None, images=data,
+        events=events,
+    ) as (started, images):  # fmt: skip
         done = None if again or hold_back_test else finished_result(started, images, events=events)
         return done or run_stages(
-            started, images, workers=workers, jobs=jobs, hold_back_test=hold_back_test, events=events
-        )
+            started, images, workers=workers, jobs=jobs, hold_back_test=hold_back_test, events=events,
+            ends_s=None if budget_s is None else begun_s + budget_s,
+        )  # fmt: skip
 
 
 def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
@@ -107,6 +119,7 @@ def run_stages(
     workers: int | None = None,
     jobs: int | None = None,
     hold_back_test: bool = False,
+    ends_s: float | None = None,
     events: Events | None = None,
 ) -> RunResult:
     """Do all stages of a run, of every fold where there are folds. A fold that is measured is not done again.
@@ -117,6 +130,7 @@ def run_stages(
         workers: Processes that read images.
         jobs: Folds to train at a time.
         hold_back_test: Measure on validation alone.
+        ends_s: When all is to be done, by ``time.monotonic``; None for as long as it takes.
         events: Told what happens.
 
     Raises:
@@ -130,7 +144,11 @@ def run_stages(
             "--hold-back-test: with split.folds every patient is tested by one of the folds, so there is no test set "
             "to hold back; leave out one of the two"
         )
-    work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events)
+    if ends_s is not None and (jobs or 1) > 1:
+        raise UserError(
+            "--budget: with --jobs it is not foreseen how long several folds take; leave out one of the two"
+        )
+    work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events, ends_s)
     result = work.in_folds(run, folds) if folds else work.one_split(run)
     if result.stopped is None and not hold_back_test:
         remember_finished(run, images)
@@ -146,11 +164,12 @@ class _Work:
     jobs: int | None
     part: Part
     events: Events
+    ends_s: float | None = None
     set_aside: list[str] = field(default_factory=list)
 
     def one_split(self, run: Run) -> RunResult:
         """All stages of one split."""
-        run = self.prepared(run)
+        run = self.foreseen(self.prepared(run))
         trained = train(run, images=self.images, events=self.events)
         if not trained.finished:
             return self.stopped(run, reason_of(trained))
@@ -163,7 +182,8 @@ class _Work:
         left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
         if not left:  # whether the images are still those that the folds were trained on
             self.prepared(folds[0])
-        slots = plan_slots(run.recipe, len(left), self.jobs) if len(left) > 1 and self.jobs != 1 else []
+        alone = len(left) == 1 or self.jobs == 1 or self.ends_s is not None  # the pace is that of one at a time
+        slots = [] if alone else plan_slots(run.recipe, len(left), self.jobs)
         stopped = self.side_by_side(run, folds, left, slots) if len(slots) > 1 else self.in_turn(run, folds, left)
         if stopped is not None:
             return self.stopped(run, stopped)
@@ -176,6 +196,10 @@ class _Work:
             self.events.emit(Noted(f"fold {number + 1} of {len(folds)}"))
             prepared = self.prepared(folds[number])
             run.save()
+            if number == left[0]:
+                prepared = self.foreseen(prepared, runs=len(left))
+                epochs = prepared.recipe.train.epochs
+                folds = [fold.with_epochs(epochs) for fold in folds]
             trained = measure_fold(prepared, events=self.events)
             if not trained.finished:
                 return reason_of(trained)
@@ -196,6 +220,17 @@ class _Work:
         found = prepare(run, self.images, workers=self.workers, events=self.events)
         self.set_aside += [text for text in found.set_aside if text not in self.set_aside]
         return Run.open(run.folder)
+
+    def foreseen(self, run: Run, runs: int = 1) -> Run:
+        """Say how long the training of a run will take, and fit it into the time that is left."""
+        found = forecast(run, images=self.images, runs=runs, events=self.events)
+        if self.ends_s is None or found is None:
+            return run
+        epochs = fit_budget(run.recipe.train.epochs, found, self.ends_s - time.monotonic())
+        if epochs == run.recipe.train.epochs:
+            return run
+        self.events.emit(Noted(f"train.epochs: {epochs} instead of {run.recipe.train.epochs}, which fit the budget"))
+        return run.with_epochs(epochs).save()
 
     def stopped(self, run: Run, reason: str) -> RunResult:
         return RunResult(run.folder, set_aside=tuple(self.set_aside), stopped=reason)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 from torch.optim import Optimizer
@@ -39,7 +39,7 @@ from medloom.training.tasks import Truth
 if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
-__all__ = ["Job", "build_data", "build_module", "fit"]
+__all__ = ["Job", "build_data", "build_module", "build_trainer", "fit"]
 
 _OVER_BATCHES = (
     "train.devices: the loss {name} is over the batch as a whole, and each of the {devices} processes takes it over "
@@ -198,7 +198,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
             epochs=config.epochs,
             checkpoint_minutes=config.checkpoint_minutes,
         )
-        trainer = _trainer(job, keeper)
+        trainer = build_trainer(job, keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
 
 
@@ -207,15 +207,26 @@ def _is_over_batches(loss: nn.Module) -> bool:
     return any(getattr(part, "batch", False) is True for part in loss.modules())
 
 
-def _trainer(job: Job, keeper: Keeper) -> Trainer:
-    """Lightning's trainer with everything off that Medloom does itself."""
+def build_trainer(
+    job: Job, callback: Callback, *, steps: int | None = None, validation_steps: int | None = None
+) -> Trainer:
+    """Return Lightning's trainer with everything off that Medloom does itself.
+
+    Args:
+        job: What to do.
+        callback: Told of what happens.
+        steps: Ends after so many training steps; None for the whole training.
+        validation_steps: Ends a validation after so many; None for all.
+    """
     return Trainer(
         accelerator="gpu" if job.device == "cuda" else "cpu",
         devices=job.devices,
         strategy=_strategy(job),
         precision=LIGHTNING_PRECISION[job.precision],
-        max_epochs=job.recipe.train.epochs,
-        callbacks=[keeper],
+        max_epochs=job.recipe.train.epochs if steps is None else 1,
+        limit_train_batches=steps,
+        limit_val_batches=validation_steps,
+        callbacks=[callback],
         plugins=[TreeCheckpointIO()],
         default_root_dir=job.run_dir,
         benchmark=True,

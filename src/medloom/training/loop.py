@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ from medloom.training.module import NonFiniteStep
 from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.processes import fit_in_processes
 from medloom.training.result import TrainResult
-from medloom.training.tasks import Truth
 from medloom.training.throttle import Throttle
 from medloom.training.tree import DamagedTreeError, read_tree
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medloom.data.metadata import TableEncoding
     from medloom.data.store import PixelStore
 
-__all__ = ["load_best", "train"]
+__all__ = ["load_best", "peak_rss_bytes", "plan_job", "train"]
 
 _ONE_VALUE = "Expected more than 1 value per channel"
 """What torch says of a batch whose statistics would be those of one number."""
@@ -81,7 +81,6 @@ def train(
         RecipeError: If the recipe cannot be trained here, or differs from the one the run began with.
         DataError: If the samples do not suffice, or differ from those the run began with.
     """
-    truth = KINDS[recipe.target.kind].read_truth(catalogue, tables)
     identity = run_identity(recipe.plain(), catalogue, store.key, tables)
     resume, ledger = None, Ledger.of(recipe.train)
     newest = newest_checkpoint(run_dir)
@@ -90,7 +89,7 @@ def train(
         check_identity(saved["identity"], identity)
         ledger = Ledger.from_state(saved["ledger"])
     clean_up(run_dir, resume)
-    job = _job(recipe, catalogue, store, run_dir, identity, resume, truth)
+    job = plan_job(recipe, catalogue, store, run_dir, tables=tables, identity=identity, resume=resume)
     if not _is_finished(ledger, recipe):
         ledger.stop_reason = None
         _fit_guarded(job, store, ledger, Throttle(events or Events()))
@@ -126,15 +125,30 @@ def load_best(run_dir: Path, recipe: Recipe) -> Network:
     return network.eval()
 
 
-def _job(
+def plan_job(
     recipe: Recipe,
     catalogue: pd.DataFrame,
     store: PixelStore,
     run_dir: Path,
-    identity: dict[str, Any],
-    resume: Path | None,
-    truth: Truth,
+    *,
+    tables: TableEncoding | None = None,
+    identity: Mapping[str, Any] | None = None,
+    resume: Path | None = None,
 ) -> Job:
+    """Return what there is to train, and how this machine does it.
+
+    Args:
+        recipe: The recipe.
+        catalogue: Which sample is in which split, and the labels of whole images.
+        store: The pixels.
+        run_dir: The run directory.
+        tables: How the catalogue's metadata become numbers.
+        identity: What the run stands on.
+        resume: The checkpoint to go on from.
+
+    Raises:
+        RecipeError: If it cannot be trained on this machine.
+    """
     device = choose_device(recipe.train.device, recipe.train.devices)
     train_rows = store.rows(catalogue.loc[catalogue["split"] == "train", "sample_id"].tolist())
     pixels = recipe.train.epochs * len(train_rows) * math.prod(store.images.shape[2:])
@@ -143,12 +157,12 @@ def _job(
         train_rows=train_rows,
         validation_rows=store.rows(catalogue.loc[catalogue["split"] == "validation", "sample_id"].tolist()),
         run_dir=run_dir,
-        identity=identity,
+        identity=dict(identity or {}),
         device=device,
         precision=choose_precision(recipe.train.precision, device),
         compiled=choose_compiling(recipe.train.compile, device, pixels),
         resume=resume,
-        truth=truth,
+        truth=KINDS[recipe.target.kind].read_truth(catalogue, tables),
     )
 
 
@@ -221,7 +235,7 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
         "validation_samples": len(job.validation_rows),
         "seconds": round(sum(float(line["seconds"] or 0.0) for line in ledger.lines), 3),
         "images_per_s": round(images / ledger.train_seconds, 2) if ledger.train_seconds else None,
-        "peak_rss_bytes": _peak_rss_bytes(),
+        "peak_rss_bytes": peak_rss_bytes(),
     }
 
 
@@ -229,7 +243,7 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
-def _peak_rss_bytes() -> int:
+def peak_rss_bytes() -> int:
     """Largest resident memory of this process so far."""
     status = Path("/proc/self/status")
     if status.exists():  # what getrusage tells on Linux includes the process that this one was forked from

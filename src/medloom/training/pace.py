@@ -1,0 +1,158 @@
+"""How fast this machine trains a network: a few real steps, before the training begins."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from medloom.training.allocator import keep_freed_memory
+from medloom.training.fit import Job, build_data, build_module, build_trainer
+from medloom.training.loop import peak_rss_bytes, plan_job
+from medloom.training.module import TaskModule
+from medloom.training.quiet import quiet_lightning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medloom.data.metadata import TableEncoding
+    from medloom.data.store import PixelStore
+    from medloom.recipe import Recipe
+
+__all__ = ["Pace", "measure_pace"]
+
+_STEPS, _WARM_UP = 10, 2
+_VALIDATION_STEPS = 3
+_LONGEST_S = 8.0
+"""After so many seconds of training steps no further one is begun."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long the parts of a training take on this machine.
+
+    Args:
+        step_s: Seconds of a training step.
+        steps: Steps of an epoch.
+        validation_s: Seconds of the validation of an epoch.
+        start_s: Seconds until the first step is done, such as for compiling.
+        image_s: Seconds in which the network answers for one image in float32.
+        memory_bytes: Largest memory: of the process, or of the GPU where one trains.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    step_s: float
+    steps: int
+    validation_s: float
+    start_s: float
+    image_s: float
+    memory_bytes: int
+    device: str
+
+    @property
+    def epoch_s(self) -> float:
+        """Seconds of an epoch with its validation."""
+        return self.step_s * self.steps + self.validation_s
+
+
+def measure_pace(
+    recipe: Recipe, catalogue: pd.DataFrame, store: PixelStore, *, tables: TableEncoding | None = None
+) -> Pace:
+    """Take a few training and validation steps and forget what was learned in them.
+
+    The caller's random numbers and the run directory stay as they are.
+
+    Args:
+        recipe: The recipe.
+        catalogue: Which sample is in which split.
+        store: The pixels.
+        tables: How the catalogue's metadata become numbers.
+
+    Raises:
+        RecipeError: If the recipe cannot be trained here.
+        DataError: If the samples do not suffice.
+    """
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as scratch, quiet_lightning(), torch.random.fork_rng():
+        job = replace(plan_job(recipe, catalogue, store, Path(scratch)), resume=None)
+        data = build_data(job, store)
+        module, clock = build_module(recipe, data, job.precision, compiled=job.compiled), _Clock()
+        trainer = build_trainer(job, clock, steps=_STEPS, validation_steps=_VALIDATION_STEPS)
+        trainer.fit(module, datamodule=data)
+        image_s = _image_s(module, store, job)
+    batches = -(-len(job.validation_rows) // data.validation_batch_size)
+    return Pace(
+        step_s=clock.step_s,
+        steps=data.steps_per_epoch,
+        validation_s=clock.validation_step_s * batches,
+        start_s=clock.start_s,
+        image_s=image_s,
+        memory_bytes=_memory_bytes(job),
+        device=job.device,
+    )
+
+
+@dataclass
+class _Clock(Callback):
+    """Writes down when steps end."""
+
+    began: float = field(default_factory=time.perf_counter)
+    ends: list[float] = field(default_factory=list)
+    validated: list[float] = field(default_factory=list)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        self.ends.append(self._now(pl_module))
+        if len(self.ends) > 1 and self.ends[-1] - self.ends[0] > _LONGEST_S:
+            trainer.should_stop = True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated.append(self._now(pl_module))
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        self.validated.append(self._now(pl_module))
+
+    @property
+    def step_s(self) -> float:
+        """The mean over the steps after the first ones; what a machine does beside it lengthens the training too."""
+        first = min(_WARM_UP, len(self.ends)) - 1
+        after = self.ends[first:]
+        return (after[-1] - after[0]) / (len(after) - 1) if len(after) > 1 else self.ends[0] - self.began
+
+    @property
+    def validation_step_s(self) -> float:
+        """The fastest one: the first includes what is done once."""
+        pairs = zip(self.validated[1:], self.validated, strict=False)
+        return min((end - begin for end, begin in pairs), default=0.0)
+
+    @property
+    def start_s(self) -> float:
+        return max(0.0, self.ends[0] - self.began - self.step_s)
+
+    @staticmethod
+    def _now(module: LightningModule) -> float:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def _image_s(module: TaskModule, store: PixelStore, job: Job) -> float:
+    """As the evaluation runs it: one image at a time in float32 on the processor."""
+    network = module.network.cpu().eval()
+    image = torch.zeros(1, store.images.shape[1], *job.recipe.preprocess.input_size)
+    table = torch.zeros(1, job.truth.samples(store).table.shape[1])
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(3):
+            began = time.perf_counter()
+            network.forward(image, table)
+            seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _memory_bytes(job: Job) -> int:
+    return int(torch.cuda.max_memory_reserved()) if job.device == "cuda" else peak_rss_bytes()
