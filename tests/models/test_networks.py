@@ -17,14 +17,22 @@ SMALL = {
     "segresnet": {"init_filters": 8},
     "dynunet": {"filters": [4, 8, 16]},
     "flexible-unet": {"decoder_channels": [16, 8, 8, 4, 4]},
+    "smp-dpt": {"decoder_fusion_channels": 8, "decoder_intermediate_channels": [8, 8, 8, 8]},
 }
+ENCODERS = {"smp-dpt": "test_vit"}
+
+
+def built(name, channels, outputs, size):
+    encoder = ENCODERS.get(name, "test_resnet") if name.startswith("smp-") else None
+    return build_mask_network(name, channels, outputs, size, SMALL.get(name), encoder=encoder)
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 @pytest.mark.parametrize(("channels", "classes"), [(1, 1), (4, 3)])
 def test_logits_have_the_images_size_and_one_plane_a_class(name, channels, classes):
-    network = build_mask_network(name, channels, classes, (64, 96), SMALL[name]).eval()
-    assert network(torch.zeros(1, channels, 64, 96)).shape == (1, classes, 64, 96)
+    size = (128, 192) if name == "smp-pan" else (64, 96)
+    network = built(name, channels, classes, size).eval()
+    assert network(torch.zeros(1, channels, *size)).shape == (1, classes, *size)
 
 
 def test_the_default_unet_is_the_usual_one():

@@ -305,7 +305,7 @@ def test_what_of_the_earlier_form_has_no_meaning_or_two_is_refused(text, named):
 @pytest.mark.parametrize(
     ("override", "kinds"),
     [
-        ("model.weights=imagenet", "binary, multi-class, multi-label, regression, auto"),
+        ("model.dropout=0.5", "binary, multi-class, multi-label, regression, auto"),
         ("evaluate.rule=cost", "binary, multi-label, auto"),
         ("data.labels.groups=[sex]", "binary, multi-class, multi-label, regression, auto"),
     ],

@@ -70,7 +70,15 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         )
     },
     "model.args": ({"a": 1}, {}, [{"model.metadata": "only"}]),
-    "model.weights": ("imagenet", {"model.metadata": "fused"}, [{"model.metadata": "only"}]),
+    "model.encoder": ("resnet18", {"model.name": "smp-unet"}, [{}]),
+    "model.weights": (
+        "imagenet",
+        {"model.metadata": "fused"},
+        [
+            {"model.metadata": "only"},
+            {"model.encoder": "resnet18"},
+        ],  # masks alone have the latter, and here a plain U-Net
+    ),
     "model.tune": ("head", {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
     "model.blocks": (2, {"model.tune": "blocks"}, [{}]),
     "model.backbone_rate": (

@@ -21,8 +21,9 @@ from torchvision import models as torchvision_models
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
+from medloom.models.pretrained import load_weights
 from medloom.models.probing import probe
-from medloom.models.weights import fit_weights, read_weights
+from medloom.models.weights import fit_weights
 from medloom.registry import BACKBONES, load
 from medloom.wording import nearest
 
@@ -102,7 +103,7 @@ def build_backbone(
         in_channels: C of the images. Pretrained weights for three channels are adapted: summed for one channel,
             else repeated in turn and scaled, so that the first layer's response keeps its size.
         size: Height and width of the images in pixels.
-        weights: ``none``, ``imagenet``, or the path of a safetensors file.
+        weights: ``none``, ``imagenet``, or what ``pretrained.load_weights`` takes.
         args: Arguments that replace the network's defaults.
 
     Returns:
@@ -122,7 +123,7 @@ def build_backbone(
     else:
         backbone = _timm(name, in_channels, size, weights, args or {})
     if weights not in ("none", "imagenet"):
-        fit_weights(backbone, read_weights(weights), name=name, in_channels=in_channels)
+        fit_weights(backbone, load_weights(weights, name), name=name, in_channels=in_channels)
     return backbone.train()
 
 

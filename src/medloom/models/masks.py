@@ -24,14 +24,16 @@ class MaskModels:
     """See ``medloom.models.kinds.ModelKind``."""
 
     def build_network(self, recipe: Recipe, channels: int, table_features: int, *, trained: bool = False) -> Network:
-        """Build the network of a recipe; it takes no metadata and has no pretrained weights."""
+        """Build the network of a recipe; with ``trained`` no pretrained weights are fetched."""
         model, outputs = MasksRecipe.of(recipe).model, recipe.predicts().outputs
-        return build_mask_network(model.name, channels, outputs, recipe.preprocess.input_size, model.args)
+        return _network(model, "none" if trained else model.weights, channels, outputs, recipe.preprocess.input_size)
 
     def check(self, recipe: Recipe, *, fetch: bool = False) -> None:
         """Build the network and the loss once."""
+        model, outputs = MasksRecipe.of(recipe).model, recipe.predicts().outputs
+        weights = "none" if model.weights == "imagenet" and not fetch else model.weights
         with torch.random.fork_rng():
-            self.build_network(recipe, len(recipe.data.channels), 0)
+            _network(model, weights, len(recipe.data.channels), outputs, recipe.preprocess.input_size)
             self.build_loss(recipe, None)
 
     def build_loss(self, recipe: Recipe, truth: NDArray[Any] | None) -> nn.Module:
@@ -49,7 +51,11 @@ class MaskModels:
             model = MasksModel.model_validate({"name": spec.name, "args": dict(spec.args), **spec.options})
         except ValidationError as error:
             raise BundleError(f"this version of Medloom knows no network {spec.name!r}") from error
-        return build_mask_network(model.name, spec.in_channels, spec.target.outputs, spec.size, model.args)
+        return _network(model, "none", spec.in_channels, spec.target.outputs, spec.size)
+
+
+def _network(model: MasksModel, weights: str, channels: int, outputs: int, size: tuple[int, ...]) -> Network:
+    return build_mask_network(model.name, channels, outputs, size, model.args, encoder=model.encoder, weights=weights)
 
 
 MASKS = MaskModels()

@@ -1,4 +1,6 @@
-"""Networks for masks by name, from MONAI, with plain arguments; ``medloom.registry.NETWORKS`` names the builders.
+"""Networks for masks by name, with plain arguments; ``medloom.registry.NETWORKS`` names the builders.
+
+Here are those of MONAI; those on an encoder, from segmentation_models_pytorch, are in ``encoder_networks``.
 
 A builder takes the channels of the images, the number of outputs, the size in pixels and the arguments that replace
 its defaults. What it returns takes normalised images ``(N, C, H, W)`` and gives logits ``(N, K, H, W)``.
@@ -11,15 +13,16 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from monai.networks import nets
 from torch import Tensor, nn
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
+from medloom.models.encoder_networks import build_encoder_network
 from medloom.models.network import Network
-from medloom.models.probing import probe, shown
+from medloom.models.probing import check_size
 from medloom.registry import NETWORKS, check_name, load
 
 __all__ = [
@@ -36,7 +39,6 @@ __all__ = [
 
 Size = tuple[int, ...]
 
-_STEPS = (2, 4, 8, 16, 32, 64)
 _WIDTHS = (32, 64, 128, 256, 512)
 _GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
@@ -59,9 +61,16 @@ class MaskNetwork(Network):
 
 
 def build_mask_network(
-    name: str, in_channels: int, outputs: int, size: Size, args: Mapping[str, Any] | None = None
-) -> MaskNetwork:
-    """Build a network with fresh weights.
+    name: str,
+    in_channels: int,
+    outputs: int,
+    size: Size,
+    args: Mapping[str, Any] | None = None,
+    *,
+    encoder: str | None = None,
+    weights: str = "none",
+) -> Network:
+    """Build a network, with fresh weights but for an encoder that begins with others.
 
     Dropout, where a network has some, drops whole feature maps: element-wise dropout spends much of a step
     on random numbers, and neighbouring pixels give away what it hides.
@@ -72,12 +81,15 @@ def build_mask_network(
         outputs: K of the logits: 1 for background and one class, else the number of classes.
         size: Height and width of the images in pixels.
         args: Arguments that replace the network's defaults.
+        encoder: For a network on an encoder, and ``weights`` too: see ``encoder_networks.build_encoder_network``.
+        weights: What the encoder begins with.
 
     Returns:
         The network in training mode.
 
     Raises:
-        RecipeError: If the name or an argument is wrong, or the network cannot take images of this size.
+        RecipeError: If the name or an argument is wrong, the network cannot take images of this size, or the weights
+            cannot be had or do not fit.
 
     Example:
         >>> import torch
@@ -86,6 +98,8 @@ def build_mask_network(
         torch.Size([1, 1, 64, 64])
     """
     check_name("network", name, NETWORKS, RecipeError)
+    if "encoder" in NETWORKS[name].traits:
+        return build_encoder_network(name, in_channels, outputs, size, encoder=encoder, weights=weights, args=args)
 
     def body(size: Size) -> nn.Module:
         try:
@@ -96,7 +110,7 @@ def build_mask_network(
 
     network = body(size)
     _use_spatial_dropout(network)
-    _check_size(network, body, name, in_channels, size)
+    check_size(network, body, name, in_channels, size)
     return MaskNetwork(network)
 
 
@@ -164,34 +178,3 @@ def _use_spatial_dropout(network: nn.Module) -> None:
         if type(module) is nn.Dropout and name.rsplit(".", 1)[-1] == "D":  # MONAI's name for it beside convolutions
             parent = network.get_submodule(name.rpartition(".")[0])
             parent.add_module("D", nn.Dropout2d(module.p))
-
-
-def _check_size(
-    network: nn.Module, build: Callable[[Size], nn.Module], name: str, in_channels: int, size: Size
-) -> None:
-    """Find out now whether the network takes this size, not in the first step of the training."""
-    if _keeps(network, name, in_channels, size):
-        return
-    for step in _STEPS:
-        rounded, larger = _up(size, step), _up((size[0] + step, size[1] + step), step)
-        if all(_keeps(build(other), name, in_channels, other) for other in (rounded, larger)):
-            raise RecipeError(
-                f"preprocess.size, or preprocess.crop: the network {name!r} cannot take {shown(size)}; "
-                f"{shown(rounded)} fits, and so do other multiples of {step}"
-            )
-    probe(network, name, in_channels, size)  # says what the network has against it
-    raise RecipeError(f"preprocess.size: the network {name!r} turns {shown(size)} into another size; take a square")
-
-
-def _up(size: Size, step: int) -> Size:
-    height, width = size
-    return -(-height // step) * step, -(-width // step) * step
-
-
-def _keeps(network: nn.Module, name: str, in_channels: int, size: Size) -> bool:
-    """Whether the network gives an answer in the size of its image."""
-    try:
-        logits = cast("Tensor", probe(network, name, in_channels, size))
-    except RecipeError:
-        return False
-    return tuple(logits.shape[2:]) == tuple(size)

@@ -1,4 +1,4 @@
-"""Weights of a backbone from a safetensors file."""
+"""Weights of a backbone from a file: reading it, and fitting its tensors to the network."""
 
 from __future__ import annotations
 
@@ -13,49 +13,71 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from medloom.errors import RecipeError
+from medloom.registry import WEIGHTS
 
-__all__ = ["fit_weights", "read_weights"]
+__all__ = ["State", "fit_weights", "read_weights"]
 
 State = dict[str, Tensor]
 
-_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
+_TORCH = (".pt", ".pth", ".bin")
+"""Files of torch's own format, of which only tensors are read."""
+_INSIDE = ("state_dict", "model", "model_state_dict", "teacher")
+"""Under which names files keep the tensors beside other things."""
 _OWN = "backbone."
 """Where a ``Classifier`` keeps its backbone, so that a trained one can be the beginning of another."""
 
 
 def read_weights(path: str) -> State:
-    """Read the tensors of a safetensors file.
+    """Read the tensors of a safetensors file, or of one of torch's own format, of which nothing but tensors is read.
 
     Args:
         path: Where it is, as the recipe says.
 
     Returns:
-        Tensors by name.
+        Tensors by name, in the order of the file; a safetensors file has none of its own.
 
     Raises:
-        RecipeError: If there is no such file, it is a pickle, or not sound.
+        RecipeError: If there is no such file, or it is not sound or holds more than tensors.
     """
     file = Path(path).expanduser()
-    if file.suffix.lower() in _PICKLES:
+    if file.suffix.lower() not in (".safetensors", *_TORCH):
         raise RecipeError(
-            f"model.weights: {file.name} may be a pickle, which can run code when it is read; expected .safetensors. "
-            "Where you trust it, read it with torch's weights_only=True and write it with safetensors.torch.save_file"
+            f"model.weights: expected none, imagenet, {', '.join(WEIGHTS)}, or a file that ends in .safetensors, "
+            f"{', '.join(_TORCH)}; got {file.name!r}"
         )
-    if file.suffix.lower() != ".safetensors":
-        raise RecipeError(f"model.weights: expected none, imagenet or a .safetensors file; got {file.name!r}")
     if not file.is_file():
         where = "" if file.is_absolute() else ", looked for from the working directory"
         raise RecipeError(f"model.weights: there is no file {file.name}{where}")
-    try:
-        state: State = load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RecipeError(f"model.weights: {file.name} is not a sound safetensors file: {error}") from error
+    state = _from_torch(file) if file.suffix.lower() in _TORCH else _from_safetensors(file)
     if not all(torch.isfinite(tensor).all() for tensor in state.values() if tensor.is_floating_point()):
         raise RecipeError(f"model.weights: {file.name} holds numbers that are not finite; take another file")
     return state
 
 
-def fit_weights(backbone: nn.Module, state: State, *, name: str, in_channels: int) -> None:
+def _from_safetensors(file: Path) -> State:
+    try:
+        state: State = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RecipeError(f"model.weights: {file.name} is not a sound safetensors file: {error}") from error
+    return state
+
+
+def _from_torch(file: Path) -> State:
+    """Read a file of torch's own format, which may be a pickle, for the tensors in it and nothing else."""
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the bytes make torch's reader stumble over
+        raise RecipeError(
+            f"model.weights: {file.name} holds more than tensors, or is not sound, and nothing of it was run: expected "
+            "a file of tensors by name. Where you trust it, write them with safetensors.torch.save_file"
+        ) from error
+    inner = next((found[key] for key in _INSIDE if isinstance(found, dict) and isinstance(found.get(key), dict)), found)
+    if not isinstance(inner, dict) or not any(isinstance(value, Tensor) for value in inner.values()):
+        raise RecipeError(f"model.weights: {file.name} holds no tensors by name")
+    return {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+
+
+def fit_weights(backbone: nn.Module, state: State, *, name: str, in_channels: int, head: bool = False) -> None:
     """Load weights into a backbone, from its own state, from timm's file with a classifier, or from a ``Classifier``.
 
     The classifier is left out. A first layer for three channels is adapted to ``in_channels`` as timm does, and timm's
@@ -66,12 +88,14 @@ def fit_weights(backbone: nn.Module, state: State, *, name: str, in_channels: in
         state: Tensors by name.
         name: The network's name, for messages.
         in_channels: C of the images.
+        head: Whether the network has its classifier and takes that of the file too.
 
     Raises:
         RecipeError: If the file does not fit, with how many names are missing, unexpected or of another shape.
     """
     inner = {key.removeprefix(_OWN): value for key, value in state.items() if key.startswith(_OWN)}
-    state = _counters(backbone) | _adapted(_without_head(inner or state, backbone), backbone, in_channels)
+    state = (inner or state) if head else _without_head(inner or state, backbone)
+    state = _counters(backbone) | _adapted(state, backbone, in_channels)
     if _misfits(backbone, state):
         converted = _converted(state, backbone)
         state = converted if converted is not None and not _misfits(backbone, converted) else state

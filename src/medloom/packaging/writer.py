@@ -31,7 +31,7 @@ from medloom.transforms.preprocess import Preprocess
 __all__ = ["model_entry", "weights_bytes", "write_bundle"]
 
 _ENTRY_POINT = "code/inference.py"
-_SHAPING = {"dropout", "metadata", "table_width"}
+_SHAPING = {"dropout", "encoder", "metadata", "table_width"}
 """Keys of the recipe's ``model`` that decide a network's shape beside its name and arguments, where it has them."""
 
 _RECORDED = ("torch", "monai", "lightning", "onnx", "onnxruntime", "numpy")
@@ -151,7 +151,7 @@ def model_entry(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]
         "name": model.name,
         "args": dict(model.args),
         "in_channels": len(recipe.data.channels),
-        "options": model.model_dump(include=_SHAPING),
+        "options": model.model_dump(include=_SHAPING, exclude_none=True),
         "table_features": tuple(table_features),
     }
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from medloom.registry import NETWORKS
+
 __all__ = ["ONLY", "Condition", "Either", "Holding", "Only", "Unless", "idle_keys"]
 
 
@@ -127,6 +129,7 @@ _TABLE = Only("data.layout", ("csv",))
 _MEASURED = Only("preprocess.normalise.method", ("zscore", "percentile", "minmax"))
 _CHOSEN = Only("evaluate.threshold", ("auto",))
 _IMAGES = Unless("model.metadata", ("only",))
+_ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "encoder" not in entry.traits))
 _BLOCKS = Unless("model.name", ("perceptron",))
 _DRAWN = Only("split.file", (None,))
 _SHARES = Only("split.folds", (None,))
@@ -164,7 +167,8 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "augment.shift.amount": (Unless("augment.shift.p", (0,)),),
     "augment.noise.std": (Unless("augment.noise.p", (0,)),),
     "model.args": (_IMAGES,),
-    "model.weights": (_IMAGES,),
+    "model.encoder": (_ENCODER,),
+    "model.weights": (_IMAGES, _ENCODER),
     "model.tune": (_IMAGES, _BLOCKS),
     "model.blocks": (Only("model.tune", ("blocks",)),),
     "model.backbone_rate": (_IMAGES, _BLOCKS, Unless("model.tune", ("head",))),

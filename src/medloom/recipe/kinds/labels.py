@@ -293,7 +293,8 @@ class LabelsModel(ModelConfig):
     """The backbone, such as `resnet18`, `efficientnet_b0`, `densenet121`, `alexnet` or any other of timm, or
     `perceptron`, a cheap baseline."""
     weights: str = "none"
-    """What the backbone begins with: `none`, `imagenet` from the hub, or a path of a `.safetensors` file."""
+    """What the backbone begins with: `none`, `imagenet` from the hub, the name of published weights
+    (`efficientnet-lite0`), or a path of a `.safetensors`, `.pth` or `.bin` file."""
     tune: Literal["all", "head", "blocks"] = "all"
     """What is trained: everything, the new head only, or the last `blocks` blocks and the head. `perceptron` has no
     blocks."""

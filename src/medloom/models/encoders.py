@@ -1,0 +1,99 @@
+"""Encoders of networks for masks, by name: any network of timm, and those that segmentation_models_pytorch adds.
+
+A name of timm means timm's network, as it does for labels; the others keep the names that
+segmentation_models_pytorch gives them, such as ``mit_b0``.
+"""
+
+from __future__ import annotations
+
+import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
+
+# isort: split
+import timm
+import torch
+from segmentation_models_pytorch.encoders import encoders as _THEIRS
+from torch import Tensor, nn
+
+from medloom.errors import RecipeError
+from medloom.models.backbones import build_backbone
+from medloom.models.pretrained import load_weights
+from medloom.models.weights import fit_weights
+from medloom.wording import nearest
+
+__all__ = ["begin_with", "library_name"]
+
+Size = tuple[int, ...]
+
+_DEPRECATED = "timm-"
+
+
+def library_name(name: str) -> str:
+    """Return what segmentation_models_pytorch calls an encoder.
+
+    Args:
+        name: A name of timm, with or without its tag, or one of that library's own.
+
+    Raises:
+        RecipeError: If there is no such encoder, naming the nearest.
+
+    Example:
+        >>> library_name("resnet18"), library_name("mit_b0")
+        ('tu-resnet18', 'mit_b0')
+    """
+    architecture, dot, _ = name.partition(".")
+    if timm.is_model(architecture) and (not dot or name in timm.list_models(f"{architecture}.*", pretrained=True)):
+        return f"tu-{name}"
+    own = [one for one in _THEIRS if not one.startswith(_DEPRECATED)]
+    if name in own:
+        return name
+    known = [*own, *timm.list_models(), *timm.list_models(f"{architecture}.*", pretrained=True)]
+    raise RecipeError(
+        f"model.encoder: there is no encoder {name!r}{nearest(name, known)}; expected a name of timm, such as "
+        "resnet34, tf_efficientnet_lite0 or convnext_tiny, or one of segmentation_models_pytorch, such as mit_b0"
+    )
+
+
+def begin_with(encoder: nn.Module, name: str, in_channels: int, size: Size, weights: str) -> None:
+    """Let a fresh encoder begin with weights.
+
+    Args:
+        encoder: Changed in place.
+        name: What the recipe calls it.
+        in_channels: C of the images.
+        size: Height and width of the images in pixels.
+        weights: ``imagenet``, or what ``pretrained.load_weights`` takes.
+
+    Raises:
+        RecipeError: If the weights cannot be had or do not fit.
+    """
+    if timm.is_model(name.partition(".")[0]):
+        _take_over(encoder, build_backbone(name, in_channels, size, weights=weights), name)
+    elif weights == "imagenet":
+        raise RecipeError(f"model.weights: the encoder {name!r} takes weights from a file; got imagenet")
+    else:
+        fit_weights(encoder, load_weights(weights, name), name=name, in_channels=in_channels)
+
+
+def _take_over(encoder: nn.Module, whole: nn.Module, name: str) -> None:
+    """Copy the weights of a whole network of timm into the same network without its end.
+
+    Where timm gives a network's inner maps it takes it apart, and then writes ``stages_0`` for ``stages.0`` and puts
+    ``model`` before the names, so they are compared without dots and that word.
+    """
+    theirs = {key.replace(".", "_"): value for key, value in whole.state_dict().items()}
+    state: dict[str, Tensor] = {}
+    for key, mine in encoder.state_dict().items():
+        found = next((value for plain in _plain(key) if (value := theirs.get(plain)) is not None), None)
+        if found is None or found.shape != mine.shape:
+            raise RecipeError(f"model.weights: {key} of the encoder {name!r} is not among its weights; take another")
+        state[key] = found
+    with torch.no_grad():
+        encoder.load_state_dict(state)
+
+
+def _plain(key: str) -> list[str]:
+    """What a tensor may be called in the whole network, without dots."""
+    parts = key.split(".")
+    while parts[0] in ("model", "body"):
+        parts = parts[1:]
+    return ["_".join(parts)]
