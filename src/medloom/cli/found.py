@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,56 @@ from medloom.errors import UserError
 
 if TYPE_CHECKING:
     from medloom.data.survey import Survey, Undecided
+    from medloom.recipe import Recipe
 
-__all__ = ["is_images", "look_at", "say_found"]
+__all__ = ["Given", "given_recipe", "is_images", "look_at", "say_found"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command was given for a recipe.
+
+    Args:
+        recipe: A built-in name, the path of a YAML file, or the recipe that was worked out.
+        images: Folder or zip; None where the recipe has to say.
+        text: The recipe that was worked out, with its comments; None where nothing was.
+    """
+
+    recipe: str | Recipe
+    images: str | None
+    text: str | None = None
+
+    def keep(self, run: Path) -> None:
+        """Write the recipe that was worked out into a run."""
+        if self.text is not None:
+            from medloom.files import write_text
+            from medloom.pipeline.names import FOUND
+
+            write_text(run / FOUND, self.text)
+
+
+def given_recipe(recipe: str, data: str | None, settings: Sequence[str]) -> Given:
+    """Return the recipe of a command, worked out from the images if they are what was given.
+
+    Args:
+        recipe: Built-in name, YAML file, or a folder or zip of images.
+        data: What ``--data`` says.
+        settings: What ``--set`` says.
+
+    Raises:
+        UserError: If images are given twice, or nothing can be worked out.
+    """
+    if not is_images(recipe):
+        return Given(recipe, data)
+    if data is not None:
+        raise UserError(
+            f"--data {data}: {recipe} is a folder or zip of images, too; give a recipe, or leave --data out"
+        )
+    from medloom.recipe import parse_recipe
+
+    found, text = look_at(recipe, settings)
+    say_found(found)
+    return Given(parse_recipe(text, settings), recipe, text)
 
 
 def is_images(recipe: str) -> bool:

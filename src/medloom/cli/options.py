@@ -19,6 +19,7 @@ __all__ = [
     "JsonOption",
     "PresetOption",
     "RecipeArgument",
+    "RecipeOrImagesArgument",
     "RunArgument",
     "RunOption",
     "RunsOption",
@@ -29,6 +30,12 @@ __all__ = [
 ]
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a built-in recipe, or a YAML file.")]
+RecipeOrImagesArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE|PATH", help="Built-in recipe, a YAML file, or a folder or zip of images to look at."
+    ),
+]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or its folder.")]
 DataOption = Annotated[
     str | None,

@@ -11,6 +11,7 @@ import typer
 
 from medloom import pipeline
 from medloom.cli.display import Collected, Display
+from medloom.cli.found import Given, given_recipe
 from medloom.cli.options import (
     RUNS,
     BudgetOption,
@@ -19,7 +20,7 @@ from medloom.cli.options import (
     JobsOption,
     JsonOption,
     PresetOption,
-    RecipeArgument,
+    RecipeOrImagesArgument,
     RunOption,
     RunsOption,
     SetOption,
@@ -37,7 +38,7 @@ __all__ = ["command"]
 
 
 def command(
-    recipe: RecipeArgument,
+    recipe: RecipeOrImagesArgument,
     data: DataOption = None,
     name: RunOption = None,
     overrides: SetOption = None,
@@ -65,16 +66,20 @@ def command(
     phantom images are made, and every output says so. Stopped at any moment, the same command goes on; finished, it
     has nothing to do, unless the recipe, an image, a result or Medloom itself has changed.
 
+    A folder or zip of images in the place of the recipe is looked at. The recipe that is worked out is kept in the run
+    as found.yaml, with what speaks for each line; see `medloom init`.
+
     With split.folds several folds train at a time where there are GPUs for them, or with --jobs. A fold that fails
     leaves the others alone, and the same command does only what is left.
     """
+    given = given_recipe(recipe, data, overrides or ())
     if dry_run:
         flags = ["--hold-back-test"] if hold_back_test else []
         flags += ["--preset", preset] if preset != "good" else []
         flags += ["--budget", budget] if budget else []
-        loaded = pipeline.loaded_recipe(recipe, overrides or (), preset)
+        loaded = pipeline.loaded_recipe(given.recipe, overrides or (), preset)
         command_line = [word for setting in overrides or () for word in ("--set", setting)]
-        _print_requests(recipe, loaded, data, name, jobs, runs, [*command_line, *flags])
+        _print_requests(recipe, loaded, given, name, jobs, runs, [*command_line, *flags])
         return
     ends_s = None if budget is None else time.monotonic() + pipeline.read_budget(budget)
     collected = Collected()
@@ -82,9 +87,10 @@ def command(
         events = Events([display, say_steps, collected])
         settings = overrides or ()
         with pipeline.started_run(
-            recipe, name, runs=runs, settings=settings, preset=preset, in_budget=budget is not None, images=data,
-            events=events,
+            given.recipe, name, runs=runs, settings=settings, preset=preset, in_budget=budget is not None,
+            images=given.images, events=events,
         ) as begun:  # fmt: skip
+            given.keep(begun[0].folder)
             result = None if again or hold_back_test else pipeline.finished_result(*begun, events=events)
             if result is None:  # torch takes seconds
                 require("torch", "train")
@@ -99,14 +105,14 @@ def command(
 
 
 def _print_requests(
-    named: str, recipe: Recipe, data: str | None, name: str | None, jobs: int | None, runs: Path, flags: list[str]
+    named: str, recipe: Recipe, given: Given, name: str | None, jobs: int | None, runs: Path, flags: list[str]
 ) -> None:
     """Print what would be asked of the back end, one request for each job; nothing is made or begun."""
     from medloom.backends import LocalBackend, Slot
 
     run = pipeline.Run.planned(recipe, pipeline.run_folder(name or recipe.name, runs))
     command = ["run", named, "--run", str(run.folder.absolute())]
-    command += ["--data", data] if data else []
+    command += ["--data", given.images] if given.images and given.text is None else []
     with LocalBackend([Slot(1)]) as backend:
-        requests = [backend.request(job) for job in pipeline.planned_jobs(run, [*command, *flags], data, jobs)]
+        requests = [backend.request(job) for job in pipeline.planned_jobs(run, [*command, *flags], given.images, jobs)]
     print_result(requests, "\n".join(json.dumps(request) for request in requests), as_json=True)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from medloom.errors import UserError
 
-__all__ = ["OF_A_RUN", "RUNS", "run_folder"]
+__all__ = ["FOUND", "OF_A_RUN", "RUNS", "run_folder"]
 
 RUNS = Path("runs")
 """Where runs are kept unless someone says otherwise."""
+
+FOUND = "found.yaml"
+"""The recipe that was worked out from the images, with what speaks for each line."""
 
 OF_A_RUN = (
     "*.html",
@@ -23,6 +26,7 @@ OF_A_RUN = (
     "finished.json",
     "fold-*",
     "forecast.json",
+    FOUND,
     "identity.json",
     "metrics.jsonl",
     "model.onnx",

@@ -10,7 +10,7 @@ import yaml
 
 from medloom.errors import UserError
 from medloom.events import Events, Noted
-from medloom.pipeline.names import RUNS, run_folder
+from medloom.pipeline.names import FOUND, RUNS, run_folder
 from medloom.pipeline.places import in_use, resolve_images
 from medloom.pipeline.problems import PROBLEMS, problems_listed
 from medloom.pipeline.runs import Run, open_run
@@ -118,4 +118,4 @@ def _refuse_other_folder(folder: Path) -> None:
 
 def _holds_something(folder: Path) -> bool:
     """Whether there is more than what a command that is at work there needs for a while, or one that failed left."""
-    return any(not path.name.startswith(OURS) and path.name != PROBLEMS for path in folder.iterdir())
+    return any(not path.name.startswith(OURS) and path.name not in (PROBLEMS, FOUND) for path in folder.iterdir())

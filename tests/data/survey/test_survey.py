@@ -43,6 +43,11 @@ def items_of(recipe, folder):
         return build_layout(recipe).find(source.names(), source.read).items
 
 
+def answers(items):
+    """Whose each image is and what the truth is; which metadata go with it is a matter of taste."""
+    return [(item.patient, item.images, item.mask, item.labels, item.published, item.known) for item in items]
+
+
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
     def made(recipe, **plan):
@@ -57,14 +62,15 @@ def phantoms(tmp_path_factory):
     [
         ("brain-mri", {"patients": 4, "size": 48, "slices": "[6,8]"}),
         ("chest-xray", {"patients": 30, "size": 48, "slices": "[1,3]"}),
+        ("melanoma", {"patients": 20, "size": 48, "slices": "[2,4]", "prevalence": 0.3}),
     ],
-    ids=["lgg", "kermany"],
+    ids=["lgg", "kermany", "siim"],
 )
 def test_a_published_set_is_read_as_its_built_in_recipe_reads_it(phantoms, recipe, plan):
     folder = phantoms(recipe, **plan)
     found, own = found_in(folder)
     built_in = load_recipe(recipe)
-    assert items_of(own, folder) == items_of(built_in, folder)
+    assert answers(items_of(own, folder)) == answers(items_of(built_in, folder))
     assert found.samples == len(items_of(built_in, folder))
     assert own.target == built_in.target
     assert own.data.channels == built_in.data.channels
@@ -165,3 +171,91 @@ def test_every_line_of_the_recipe_has_its_evidence_above_it(tmp_path):
         places = [number for number, line in enumerate(lines) if line.lstrip().startswith(f"{key}: ")]
         above = [lines[place - 1].strip() for place in places]
         assert any(line.startswith("#") for line in above), finding.key
+
+
+def table(folder, header, rows):
+    """A table and an image for each row, named by its first cell."""
+    lines = [header, *(",".join(map(str, row)) for row in rows)]
+    files = {f"pictures/{row[0]}.png": grey(side=40) for row in rows}
+    return write(folder, files | {"table.csv": "\n".join(lines).encode()})
+
+
+def test_columns_are_told_apart_by_their_names_and_words(tmp_path):
+    header = "image_id,lesion_id,dx,dx_type,age,sex,localization"
+    kinds = ("nv", "mel", "bcc", "akiec")
+    rows = [
+        (
+            f"ISIC_{n}",
+            f"HAM_{n // 2}",
+            kinds[n % 4],
+            "histo",
+            5 * (n % 17),
+            ("male", "female")[n % 2],
+            ("back", "face")[n % 2],
+        )
+        for n in range(40)
+    ]
+    found, recipe = found_in(table(tmp_path, header, rows))
+    labels = recipe.data.labels
+    assert (recipe.target.kind, recipe.target.columns) == ("multi-class", ("dx",))
+    assert set(recipe.target.classes) == set(kinds)
+    assert (labels.file, labels.image, labels.patient) == ("table.csv", "image_id", "lesion_id")
+    assert (labels.metadata.numeric, labels.metadata.categorical) == (("age",), ("sex", "localization"))
+    assert any("lesion" not in check and "training and test" in check for check in found.checks)
+
+
+def test_a_column_that_says_the_same_in_words_is_no_second_reading(tmp_path):
+    rows = [(f"a{n}", ("benign", "malignant")[n % 2], n % 2) for n in range(12)]
+    found, recipe = found_in(table(tmp_path, "image,label_word,label", rows))
+    assert recipe.target.columns == ("label_word",)
+    (columns,) = [finding for finding in found.findings if finding.key == "target.columns"]
+    assert "label, which say the same" in columns.instead
+    assert recipe.target.classes == ("benign", "malignant")
+
+
+def test_two_columns_that_may_be_the_label_are_asked_about(tmp_path):
+    rows = [(f"a{n}", n % 2, "xyz"[n % 3]) for n in range(12)]
+    with pytest.raises(Undecided) as undecided:
+        survey(table(tmp_path, "image,swelling,shape", rows))
+    settings = [option.settings for option in undecided.value.options]
+    assert sorted(settings) == [("target.columns=[shape]",), ("target.columns=[swelling]",)]
+    _, recipe = found_in(tmp_path, target__columns=["shape"])
+    assert (recipe.target.kind, recipe.target.classes) == ("multi-class", ("x", "y", "z"))
+
+
+def test_numbers_that_may_be_grades_or_measurements_are_asked_about(tmp_path):
+    table(tmp_path, "image,level", [(f"a{n}", n % 5) for n in range(30)])
+    with pytest.raises(Undecided) as undecided:
+        survey(tmp_path)
+    settings = [option.settings for option in undecided.value.options]
+    assert settings == [("target.kind=multi-class",), ("target.kind=regression",)]
+    assert found_in(tmp_path, target__kind="regression")[1].target.kind == "regression"
+
+
+def test_what_blank_labels_mean_is_asked(tmp_path):
+    rows = [(f"a{n}", *_cells(n)) for n in range(30)]
+    with pytest.raises(Undecided) as undecided:
+        survey(table(tmp_path, "image,edema,mass,nodule", rows))
+    settings = [option.settings for option in undecided.value.options]
+    assert settings == [("target.blank=negative",), ("target.blank=mask",)]
+    _, recipe = found_in(tmp_path, target__blank="mask")
+    assert (recipe.target.kind, recipe.target.columns) == ("multi-label", ("edema", "mass", "nodule"))
+
+
+def _cells(number):
+    return [("", "1.0", "0.0", "-1.0", "")[(number + place) % 5] for place in range(3)]
+
+
+def test_several_labels_in_one_word_are_several_labels(tmp_path):
+    words = ("No Finding", "Effusion", "Mass|Effusion", "Mass")
+    rows = [(f"{n:04d}_000", words[n % 4], n // 2) for n in range(24)]
+    _, recipe = found_in(table(tmp_path, "Image Index,Finding Labels,Patient ID", rows))
+    assert (recipe.target.kind, recipe.target.columns) == ("multi-label", ("Finding Labels",))
+    assert recipe.data.labels.patient == "Patient ID"
+
+
+def test_a_table_that_names_no_image_is_no_label_file(tmp_path):
+    files = {f"{name}/{name}{n}.png": grey(n) for name in ("a", "b") for n in range(4)}
+    write(tmp_path, files | {"notes.csv": b"who,what\nme,this\nyou,that\n"})
+    _, recipe = found_in(tmp_path)
+    assert recipe.data.layout == "folder-classes"

@@ -16,6 +16,9 @@ __all__ = ["Option", "Undecided", "chosen", "considered"]
 _ALIKE = 0.5
 """A reading of as many samples, as a share of those of the largest, is about as likely."""
 
+_ASKED = ("target.columns", "target.blank", "data.mask", "data.labels.file")
+"""Keys by which a person knows best which reading is which."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -88,7 +91,8 @@ def _options(trials: Sequence[Trial]) -> list[Option]:
     """Each reading with the fewest keys that tell it from the others."""
     values = [trial.reading.values for trial in trials]
     keys = [key for key in dict.fromkeys(key for value in values for key in value) if _differs(key, values)]
-    single = next((key for key in keys if len({_text(value, key) for value in values}) == len(values)), None)
+    plain = sorted(keys, key=lambda key: key not in _ASKED)  # stable: those that say most to a person come first
+    single = next((key for key in plain if _tells_apart(key, values)), None)
     asked = [single] if single else keys
     return [
         Option(
@@ -97,6 +101,11 @@ def _options(trials: Sequence[Trial]) -> list[Option]:
         )
         for trial, value in zip(trials, values, strict=True)
     ]
+
+
+def _tells_apart(key: str, values: Sequence[dict[str, Any]]) -> bool:
+    """Whether every reading has the key, each with a value of its own."""
+    return all(key in value for value in values) and len({_text(value, key) for value in values}) == len(values)
 
 
 def _differs(key: str, values: Sequence[dict[str, Any]]) -> bool:

@@ -48,8 +48,6 @@ class Reading:
         name: What it is called in messages, such as ``a folder for each class``.
         strength: What it rests on.
         findings: Keys of the recipe; ``data.layout`` and ``target.kind`` at least.
-        images: Files whose pixels say size, channels and range; the first channel alone where each has a file.
-        masks: Files whose values are the classes.
         lesion: What the foreground of a mask is called, where the files say it.
         warnings: What a user should know about it.
         accepts: Kinds of problems, such as ``missing_mask``, that are as they should be in this family.
@@ -59,8 +57,6 @@ class Reading:
     name: str
     strength: Strength
     findings: tuple[Finding, ...]
-    images: tuple[str, ...] = ()
-    masks: tuple[str, ...] = ()
     lesion: str = ""
     warnings: tuple[str, ...] = ()
     accepts: frozenset[str] = field(default=frozenset())
@@ -73,7 +69,7 @@ class Reading:
 
     def contradicts(self, settings: Mapping[str, Any]) -> bool:
         """Return whether the user said otherwise."""
-        return any(key in settings and settings[key] != value for key, value in self.values.items())
+        return any(key in settings and settings[key] != value for key, value in self.values.items() if value != "auto")
 
 
 def nested(findings: Iterable[Finding]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
 
 from medloom.data.layouts.folder_classes import PART_OF
 from medloom.imaging import FORMATS_BY_SUFFIX
@@ -21,6 +22,8 @@ __all__ = [
     "spread",
     "words",
 ]
+
+T = TypeVar("T")
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
@@ -135,7 +138,7 @@ def slug(text: str) -> str:
     return plain[:63].rstrip("-") or "images"
 
 
-def spread(items: Sequence[str], most: int) -> list[str]:
+def spread(items: Sequence[T], most: int) -> list[T]:
     """Return at most so many items, evenly spaced.
 
     Example:

@@ -70,6 +70,16 @@ class Trial:
         return len(self.listing.items)
 
     @cached_property
+    def images(self) -> list[str]:
+        """The first file of each sample."""
+        return [next(filter(None, item.images), "") for item in self.listing.items]
+
+    @cached_property
+    def masks(self) -> list[str]:
+        """The mask of each sample that has one."""
+        return [item.mask for item in self.listing.items if item.mask]
+
+    @cached_property
     def known(self) -> int:
         """How many patients the layout knows."""
         return len({item.patient for item in self.listing.items if item.known})
@@ -116,12 +126,12 @@ def tried(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial | 
     trial = _with_target(reading, recipe, listing)
     if bad > _MOST_BAD * (len(listing.items) + bad):
         return Void(reading, f"{counted(trial.samples, 'sample')} found, but {', '.join(trial.problem_texts)}")
-    return Void(reading, reason) if (reason := _no_masks(reading, seen)) else trial
+    return Void(reading, reason) if (reason := _no_masks(trial, seen)) else trial
 
 
-def _no_masks(reading: Reading, seen: Seen) -> str:
+def _no_masks(trial: Trial, seen: Seen) -> str:
     """Why the files that are taken for masks are none."""
-    looks = seen.mask_looks(reading.masks)
+    looks = seen.mask_looks(trial.masks)
     refused = [look.refused for look in looks if look.refused]
     smeared = sum(look.smeared for look in looks)
     uneven = any(value != int(value) or value < 0 for look in looks for value in look.values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from medloom.data.survey.detectors import classes, kermany, lgg, pairs
+from medloom.data.survey.detectors import classes, kermany, lgg, pairs, tables
 from medloom.data.survey.findings import Reading
 from medloom.data.survey.seen import Seen
 
@@ -18,6 +18,7 @@ DETECTORS: dict[str, Callable[[Seen], Iterable[Reading]]] = {
     "lgg": lgg.detect,
     "kermany": kermany.detect,
     "pairs": pairs.detect,
+    "tables": tables.detect,
     "classes": classes.detect,
 }
 """What each family is called, and what looks for it."""

@@ -53,7 +53,6 @@ def class_reading(files: Sequence[File], patient: Sequence[Finding]) -> Reading:
         "a folder for each class",
         Strength.NAMED,
         (*_class_findings(Counter(file.folders[-1] for file in inside)), *patient),
-        images=tuple(file.path for file in inside),
     )
 
 

@@ -46,6 +46,4 @@ def detect(seen: Seen) -> Iterator[Reading]:
                 check="where a sequence was missing, the publisher put a copy of FLAIR in its place",
             ),
         ),
-        images=slices,
-        masks=masks,
     )

@@ -75,8 +75,6 @@ def pattern_reading(found: Pairing, kind: MaskKind, pairs: Sequence[Pair], more:
         name,
         Strength.SHOWN,
         tuple(_findings(found, pairs, patterns)),
-        images=tuple(pair.image.path for pair in pairs),
-        masks=tuple(pair.mask.path for pair in pairs),
         lesion=_called(kind),
         refused=refused,
     )

@@ -53,7 +53,7 @@ def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str,
     Raises:
         DataError: If none of the images that were looked into decodes.
     """
-    looks = seen.image_looks(trial.reading.images)
+    looks = seen.image_looks(trial.images)
     pixels = Pixels.of(looks)
     if not pixels.looks:
         reason = next((look.refused for look in looks), "there are none")

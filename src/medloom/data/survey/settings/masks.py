@@ -18,7 +18,7 @@ _VOID = 255
 
 def findings(known: Known) -> Iterator[Finding]:
     """Yield the keys for masks."""
-    looks = [look for look in known.seen.mask_looks(known.trial.reading.masks) if not look.refused]
+    looks = [look for look in known.seen.mask_looks(known.trial.masks) if not look.refused]
     values = Counter(value for look in looks for value in look.values)
     if "target.mask_values" not in known.trial.reading.values:
         yield from _classes(sorted(values), len(looks), known.trial.reading.lesion)
@@ -61,7 +61,9 @@ def _classes(values: Sequence[float], looked: int, name: str) -> Iterator[Findin
 
 def _parts(known: Known) -> Iterator[Finding]:
     """Say that the files come in parts, which layouts of masks do not take."""
-    folders = {folder for item in known.trial.listing.items for folder in item.images[0].split("/")[:-1]}
+    folders = {
+        folder for item in known.trial.listing.items for folder in next(filter(None, item.images), "").split("/")[:-1]
+    }
     parts = sorted(filter(is_part, folders))
     if parts:
         yield Finding(

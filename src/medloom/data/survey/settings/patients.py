@@ -13,7 +13,7 @@ def patient_warnings(known: Known) -> Iterator[str]:
     """Yield what a user should know about the patients."""
     if known.trial.known:
         return
-    said, looked = known.seen.with_patient_id(known.trial.reading.images)
+    said, looked = known.seen.with_patient_id(known.trial.images)
     if said == looked > 0:
         return
     where = f" {said} of {looked} DICOM files looked into have a PatientID." if looked else ""

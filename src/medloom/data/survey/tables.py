@@ -1,0 +1,254 @@
+"""What the columns of a table of labels are: which names the images, which the patients, which may be the label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from medloom.data.checks import FILE_ERRORS
+from medloom.data.layouts.table import Table, read_table
+from medloom.data.metadata import as_number, is_blank
+from medloom.data.survey.names import spread, words
+from medloom.data.survey.seen import Seen
+from medloom.imaging import strip_suffix
+
+__all__ = ["LabelTable", "label_tables"]
+
+_MOST_COLUMNS = 300
+"""Wider tables hold pixels or features."""
+
+_SAMPLE = 300
+_NAMING = 0.5
+"""A column names images if at least this share of its cells does, and not a few images over and over."""
+_DIFFERENT = 0.2
+
+_MOST_CLASSES = 20
+_FLAGS = frozenset({-1.0, 0.0, 1.0})
+
+_IS_LABEL = frozenset({"class", "classes", "label", "labels", "outcome", "target", "targets"})
+_IS_FINDING = frozenset(
+    {"category", "diagnosis", "diagnoses", "disease", "dx", "finding", "findings", "grade", "level", "malignancy"}
+    | {"malignant", "pathology", "severity", "stage"}
+)
+_IS_OTHER = frozenset(
+    {
+        "age",
+        "anatom",
+        "approx",
+        "bmi",
+        "columns",
+        "confidence",
+        "dataset",
+        "date",
+        "ethnicity",
+        "file",
+        "filename",
+        "fold",
+    }
+    | {"gender", "height", "id", "laterality", "localization", "location", "manufacturer", "modality", "name", "path"}
+    | {"pixel", "position", "quality", "race", "rows", "series", "set", "sex", "site", "source", "spacing", "split"}
+    | {
+        "study",
+        "type",
+        "url",
+        "view",
+        "weight",
+        "width",
+        "x",
+        "y",
+        "xmin",
+        "ymin",
+        "xmax",
+        "ymax",
+        "ap",
+        "pa",
+        "frontal",
+    }
+)
+_IS_PERSON = frozenset({"participant", "patient", "patientid", "patients", "person", "pid", "subject"})
+_IS_NUMBER_OF_PERSON = frozenset({"age"})
+_IS_WORD_OF_PERSON = frozenset(
+    {
+        "anatom",
+        "ethnicity",
+        "gender",
+        "laterality",
+        "localization",
+        "location",
+        "position",
+        "race",
+        "sex",
+        "site",
+        "view",
+    }
+)
+_NAMES = frozenset({"dicom", "file", "filename", "id", "image", "image_id", "imageid", "img", "index", "name", "path"})
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A table of which a column names images.
+
+    Args:
+        path: Where it is.
+        table: What it holds.
+        image: The column that names images.
+    """
+
+    path: str
+    table: Table
+    image: str
+
+    @cached_property
+    def counts(self) -> dict[str, Counter[str]]:
+        """How often each word comes in each column, blanks left out."""
+        found: dict[str, Counter[str]] = {}
+        for column in self.table.columns:
+            every = Counter(row.cells[column] for row in self.table.rows)
+            found[column] = Counter({word: count for word, count in every.items() if not is_blank(word)})
+        return found
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.table.rows)
+
+    @cached_property
+    def patient(self) -> str | None:
+        """The column that says whose an image is."""
+        found = [
+            column
+            for column in self.table.columns
+            if _IS_PERSON & set(words(column)) and not (_IS_OTHER - {"id", "name"}) & set(words(column))
+        ]
+        return next((column for column in found if column != self.image), found[0] if found else None)
+
+    @cached_property
+    def lesion(self) -> str | None:
+        """A column that at least says which images are of one lesion or study."""
+        return next(
+            (
+                column
+                for column in self.table.columns
+                if {"lesion", "study", "exam"} & set(words(column))
+                and {"id", "uid"} & set(words(column))
+                and len(self.counts[column]) < self.rows
+            ),
+            None,
+        )
+
+    @cached_property
+    def numbers(self) -> list[str]:
+        """Metadata that are numbers."""
+        return [column for column in self._named(_IS_NUMBER_OF_PERSON) if self._numeric(column)]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Metadata that are words."""
+        found = self._named(_IS_WORD_OF_PERSON)
+        return [column for column in found if 2 <= len(self.counts[column]) <= _MOST_CLASSES]
+
+    @cached_property
+    def flags(self) -> list[str]:
+        """Columns of 0, 1, -1 and blanks, in which 1 comes: labels that are there or not."""
+        return [
+            column
+            for column in self._free
+            if (values := {as_number(word) for word in self.counts[column]}) <= _FLAGS and 1.0 in values
+        ]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The columns that may be the label: those whose names say so best; several that say the same count once."""
+        ranked = [(self._rank(column), column) for column in self._free]
+        best = max((rank for rank, _ in ranked), default=-1)
+        found = [column for rank, column in ranked if rank == best]
+        if best == 0:
+            found = [column for column in found if len(self.counts[column]) <= _MOST_CLASSES or self._numeric(column)]
+        return self._different(found)
+
+    def like(self, column: str) -> list[str]:
+        """Return the other columns that say the same as one, such as ``malignant`` beside 1."""
+        return [other for other in self._free if other != column and self._same(column, other)]
+
+    @cached_property
+    def _free(self) -> list[str]:
+        """Columns that are neither image nor patient nor anything else that is known, and tell rows apart."""
+        return [
+            column
+            for column in self.table.columns
+            if column not in (self.image, self.patient, self.lesion)
+            and column
+            and self._rank(column) >= 0
+            and len(self.counts[column]) >= 2
+            and (self._numeric(column) or len(self.counts[column]) <= max(_MOST_CLASSES, self.rows / 2))
+        ]
+
+    def _rank(self, column: str) -> int:
+        said = set(words(column))
+        if said & _IS_OTHER:
+            return -1
+        return 2 if said & _IS_LABEL else 1 if said & _IS_FINDING else 0
+
+    def _named(self, names: Collection[str]) -> list[str]:
+        return [column for column in self.table.columns if set(names) & set(words(column)) and column != self.image]
+
+    def _numeric(self, column: str) -> bool:
+        return bool(self.counts[column]) and all(as_number(word) is not None for word in self.counts[column])
+
+    def _different(self, columns: Sequence[str]) -> list[str]:
+        kept: list[str] = []
+        for column in columns:
+            if not any(self._same(column, other) for other in kept):
+                kept.append(column)
+        return kept
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two columns divide the rows alike."""
+        pairs = {(row.cells[one], row.cells[other]) for row in self.table.rows}
+        return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def label_tables(seen: Seen) -> list[LabelTable]:
+    """Return the tables of which a column names images; one that cannot be read as a table is none."""
+    if not seen.tables or not seen.images:
+        return []
+    names = _names(seen.images)
+    found = []
+    for path in seen.tables:
+        table = _read(path, seen)
+        image = _image_column(table, names) if table is not None else None
+        if table is not None and image is not None:
+            found.append(LabelTable(path, table, image))
+    return found
+
+
+def _read(path: str, seen: Seen) -> Table | None:
+    try:
+        if seen.head(path).count(b",", 0, seen.head(path).find(b"\n")) > _MOST_COLUMNS:
+            return None
+        table = read_table(path, seen.read)
+    except FILE_ERRORS:
+        return None
+    return table if table.rows else None
+
+
+def _names(images: Sequence[str]) -> set[str]:
+    files = {path.rpartition("/")[2] for path in images}
+    return files | {strip_suffix(file) for file in files}
+
+
+def _image_column(table: Table, names: Collection[str]) -> str | None:
+    rows = [table.rows[place].cells for place in spread(range(len(table.rows)), _SAMPLE)]
+    shares: dict[str, float] = {}
+    for column in table.columns:
+        cells = [row[column].replace("\\", "/").rstrip("/").rpartition("/")[2] for row in rows]
+        different = len(set(cells)) >= _DIFFERENT * len(cells)
+        hits = sum(cell in names or strip_suffix(cell) in names for cell in cells if cell)
+        shares[column] = hits / len(cells) if different else 0.0
+    best = max(shares.values())
+    likely = [column for column, share in shares.items() if share == best]
+    named = [column for column in likely if _NAMES & set(words(column))]
+    return (named or likely)[0] if best >= _NAMING else None
