@@ -165,6 +165,7 @@ def write_tiny_bundle(
     graph: Any = None,
     point: MaskPoint = _POINT,
     calibration: Calibration | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a bundle around ``tiny_graph``.
 
@@ -175,6 +176,7 @@ def write_tiny_bundle(
         graph: Another model to put into it.
         point: The operating point.
         calibration: What corrects the probabilities.
+        metrics: What was measured; something by default.
     """
     recipe = recipe or tiny_recipe()
     graph = _write_graph(path, graph or tiny_graph(len(recipe.data.channels), recipe.predicts().outputs))
@@ -185,7 +187,7 @@ def write_tiny_bundle(
         recipe=recipe,
         point=point,
         calibration=calibration,
-        metrics={"dice": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}},
+        metrics=metrics or {"dice": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,
     )
@@ -259,6 +261,7 @@ def write_tiny_label_bundle(
     graph: Callable[[Target, int, int], Any] = tiny_label_graph,
     rows: Sequence[Sequence[Mapping[str, str]]] = (_ROWS,),
     calibration: Calibration | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a bundle around ``tiny_label_graph``.
 
@@ -270,6 +273,7 @@ def write_tiny_label_bundle(
         graph: What makes the model, out of the target, the channels and the columns of all members' metadata.
         rows: Training rows with metadata, of each member.
         calibration: What corrects the probabilities.
+        metrics: What was measured; something by default.
     """
     recipe = recipe or tiny_label_recipe()
     target, takes_metadata = recipe.predicts(), recipe.model.metadata != "none"
@@ -283,7 +287,7 @@ def write_tiny_label_bundle(
         point=LabelPoint(tuple(thresholds)) if thresholds else default_point(target),
         tables=tables,
         calibration=calibration,
-        metrics={"auc": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 10}},
+        metrics=metrics or {"auc": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,
     )

@@ -9,6 +9,7 @@ import typer
 
 from medloom import pipeline
 from medloom.cli.display import Display, progress
+from medloom.cli.elsewhere import evaluate_bundle, is_bundle
 from medloom.cli.options import RUNS, ImagesOption, JsonOption, RunsOption, SetOption
 from medloom.cli.output import print_result, say, table, warn
 from medloom.errors import UserError
@@ -20,7 +21,28 @@ from medloom.targets import LABELS
 
 __all__ = ["command"]
 
-_Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name of a run, or its folder.")]
+_Run = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN|BUNDLE]", help="Name of a run, or its folder; with --data OTHER a bundle."),
+]
+_Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="RECIPE",
+        help="With a bundle: how the images of --data are arranged (its target and data); default: as those that it "
+        "learned from.",
+    ),
+]
+_Name = Annotated[
+    str, typer.Option("--name", metavar="TEXT", help="With a bundle: what the source of --data is called.")
+]
+_Record = Annotated[
+    Path | None,
+    typer.Option(
+        "--record", metavar="FILE", help="With a bundle: write it anew, with this validation in its model card."
+    ),
+]
 _Labels = Annotated[
     Path | None,
     typer.Option("--labels", metavar="PATH", help="Instead of a run: CSV with labels, or folder with true masks."),
@@ -30,7 +52,8 @@ _Predictions = Annotated[
     typer.Option("--predictions", metavar="PATH", help="With --labels: CSV or .npy with scores, or folder of masks."),
 ]
 _Folder = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="With --labels: where to write metrics and report.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="With --labels or a bundle: where to write metrics and report."),
 ]
 _Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column with the image's id.")]
 _Targets = Annotated[
@@ -78,6 +101,7 @@ _Part = Annotated[
         "closed and writes beside.",
     ),
 ]
+_RESAMPLES = 1000
 _Resamples = Annotated[int, typer.Option("--resamples", min=0, help="Resamples for the 95 % intervals.")]
 
 
@@ -99,14 +123,26 @@ def command(
     classes: _Classes = None,
     kind: _Kind = None,
     threshold: _Threshold = None,
-    resamples: _Resamples = 1000,
+    resamples: _Resamples = _RESAMPLES,
+    recipe: _Recipe = None,
+    name: _Name = "",
+    record: _Record = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the best weights of a run on its test or validation patients, or with --labels any other model.
 
+    Of a bundle with --data OTHER: an external validation, with a report of its own beside how it was at home. Nothing
+    is fitted or chosen there, and the bundle is not changed. --set may say how OTHER is arranged: data.labels.file=...
+
     Masks may be NIfTI, DICOM segmentations, PNG, TIFF, NPY or DICOM images, and of different formats on the two sides;
     they belong together by name. Volumes are compared where their voxels lie in the patient, each as one case.
     """
+    if is_bundle(run) and labels is None and predictions is None:
+        settings = [*(overrides or ()), *([] if resamples == _RESAMPLES else [f"evaluate.bootstrap={resamples}"])]
+        evaluate_bundle(str(run), data, output, recipe, settings, name, record, as_json=as_json)
+        return
+    if recipe is not None or name or record is not None:
+        raise UserError("--recipe, --name and --record are for a bundle: medloom evaluate BUNDLE --data OTHER")
     if labels is None and predictions is None:
         _evaluate_run(run, runs, overrides, data, part, as_json=as_json)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from medloom.cli.options import JsonOption
 from medloom.cli.output import print_result
-from medloom.wording import counted
+from medloom.wording import counted, one_line
 
 __all__ = ["BundleArgument", "ProvidersOption", "RuntimeOption", "command"]
 
@@ -55,6 +56,10 @@ def command(bundle: BundleArgument, runtime: RuntimeOption = None, as_json: Json
     text = (
         f"{report.name}{phantom}: sound. {files}; with {report.runtime} the golden "
         f"example is off by {report.max_difference:.1g} in probability (at most {report.tolerance:g}) and in "
-        f"{counted(report.differing_px, 'pixel')} of the mask."
+        f"{counted(report.differing_px, 'pixel')} of the mask. {_validated(report.validations)}"
     )
     print_result(asdict(report), text, as_json=as_json)
+
+
+def _validated(names: Sequence[str]) -> str:
+    return f"Validated elsewhere: {', '.join(map(one_line, names))}." if names else "Not validated elsewhere."

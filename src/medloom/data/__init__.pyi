@@ -23,6 +23,7 @@ from .phantom import is_phantom as is_phantom
 from .phantom import make_phantom as make_phantom
 from .preparation import Prepared as Prepared
 from .preparation import prepare as prepare
+from .preparation import prepare_undivided as prepare_undivided
 from .preparation import rule_facts as rule_facts
 from .pseudonyms import patient_pseudonyms as patient_pseudonyms
 from .sources import Source as Source

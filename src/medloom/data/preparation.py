@@ -40,7 +40,7 @@ from medloom.targets import Target
 from medloom.transforms import Preprocess
 from medloom.wording import counted
 
-__all__ = ["Prepared", "prepare", "rule_facts"]
+__all__ = ["Prepared", "prepare", "prepare_undivided", "rule_facts"]
 
 Progress = Callable[[int, int], None]
 
@@ -148,6 +148,54 @@ def prepare(
     facts["warnings"] = [*said, *facts["conflicts"]["warnings"], *facts["audit"]["warnings"]]
     facts |= _speed(len(samples), time.perf_counter() - begun_s)
     write_json(run_dir / "prepare.json", facts)
+    return Prepared(catalogue, store, target, facts, problems)
+
+
+def prepare_undivided(
+    recipe: Recipe,
+    source: Source,
+    cache_dir: Path,
+    *,
+    workers: int,
+    preprocess: Preprocess,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Check and store a data set of which every sample is tested: nothing is divided and nothing learned from it.
+
+    Args:
+        recipe: Says how the files are arranged, checked and preprocessed; its split does not count.
+        source: The files.
+        cache_dir: Folder that holds the stores.
+        workers: Processes that decode.
+        preprocess: Resizing and normalisation.
+        progress: Called with samples done and samples in all.
+
+    Returns:
+        Catalogue, store and facts; nothing is written but the store.
+
+    Raises:
+        DataError: Naming every file that does not fit, if the recipe's policy does not let them pass.
+    """
+    _check_channels(recipe)
+    chosen = of_series(source.names(), source.read, recipe.data.series)
+    layout = build_layout(recipe)
+    listed, whose = patients_of(layout.find(chosen.names, source.read), source)
+    listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
+    entries = _entries(listing, layout, recipe.data.layout, chosen.names)
+    build = partial(build_store, recipe, source, layout, entries, cache_dir, cut=cut)
+    store, samples, _ = build(preprocess=preprocess, workers=workers, progress=progress)
+    problems = _judged(recipe, listing, entries, samples)
+    divided = _frame(entries, samples, {}).assign(split="test", fold=-1)
+    target = listing.target or recipe.predicts()
+    facts = {
+        "phantom": PHANTOM_FILE in chosen.names,
+        "target": target.plain(),
+        **division(divided, target, KINDS[target.kind]),
+        **_people(divided, whose, recipe),
+        **accounting(listing, samples, 0),
+        "warnings": [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings],
+    }
+    catalogue = divided.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
     return Prepared(catalogue, store, target, facts, problems)
 
 

@@ -1,6 +1,7 @@
 from .baselines import write_baselines as write_baselines
 from .driver import combine as combine
 from .driver import evaluate as evaluate
+from .elsewhere.compare import beside_rows as beside_rows
 from .family import Choice as Choice
 from .family import Family as Family
 from .kinds import KINDS as KINDS

@@ -13,7 +13,7 @@ from medloom.files import read_json, write_json
 from medloom.imaging.canonical import turned
 from medloom.inference.appearance import FEATURES, Appearance, describe_image
 
-__all__ = ["APPEARANCE", "read_appearance", "write_appearance"]
+__all__ = ["APPEARANCE", "described", "read_appearance", "some", "write_appearance"]
 
 APPEARANCE = "appearance.json"
 """Its name in a run directory."""
@@ -30,8 +30,8 @@ def write_appearance(run_dir: Path, reading: Reading, catalogue: pd.DataFrame) -
         reading: Reads the images as serving will.
         catalogue: The catalogue, all splits.
     """
-    train, validation = (_some(catalogue[catalogue["split"] == part]) for part in ("train", "validation"))
-    found = Appearance.fit(_described(reading, train), train["patient_id"].to_numpy(), _described(reading, validation))
+    train, validation = (some(catalogue[catalogue["split"] == part]) for part in ("train", "validation"))
+    found = Appearance.fit(described(reading, train), train["patient_id"].to_numpy(), described(reading, validation))
     if found is None:
         (run_dir / APPEARANCE).unlink(missing_ok=True)
     else:
@@ -44,12 +44,13 @@ def read_appearance(run_dir: Path) -> Appearance | None:
     return Appearance.from_plain(read_json(path)) if path.is_file() else None
 
 
-def _some(rows: pd.DataFrame) -> pd.DataFrame:
-    """Some rows, drawn evenly and the same each time."""
+def some(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return some rows, drawn evenly and the same each time."""
     return rows if len(rows) <= _MOST else rows.sample(_MOST, random_state=0).sort_index()
 
 
-def _described(reading: Reading, rows: pd.DataFrame) -> NDArray[np.float64]:
+def described(reading: Reading, rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the descriptions of images as decoded, in this order: (N, 30)."""
     orientation = reading.predictor.orientation
     found = [describe_image(turned(image, orientation)[0].pixels) for image in reading.images(rows)]
     return np.array(found).reshape(len(found), FEATURES)

@@ -72,6 +72,34 @@ class Family(Protocol):
             The per-case table, and the choice.
         """
 
+    def fixed(self, point: Mapping[str, Any], rule: str) -> Choice:
+        """Return an operating point that was chosen elsewhere.
+
+        Args:
+            point: The point as plain JSON types.
+            rule: Where it comes from, in words.
+        """
+
+    def measure_at(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+        """Measure every row with a calibration and at an operating point that were chosen before.
+
+        Args:
+            recipe: Says how to read the files.
+            reading: Reads samples and runs the network, which is not calibrated.
+            rows: The rows of the catalogue that are measured.
+            choice: The calibration and the operating point.
+
+        Returns:
+            The per-case table.
+        """
+
+    def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
+        """Return for which output of each case a heat map says what spoke for its answer; None where there are none.
+
+        Args:
+            table: The per-case table.
+        """
+
     def summary(
         self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
     ) -> Facts:

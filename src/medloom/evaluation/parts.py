@@ -11,6 +11,7 @@ from medloom.files import read_json
 __all__ = [
     "ENSEMBLE_NOT_MEASURED",
     "HELD_BACK",
+    "NOT_VALIDATED",
     "ON_VALIDATION",
     "Part",
     "evaluation_folder",
@@ -35,6 +36,13 @@ ENSEMBLE_NOT_MEASURED = (
     "members, each on its own held-out fold."
 )
 """What is said beside metrics of cross-validation."""
+
+
+NOT_VALIDATED = (
+    "Not validated elsewhere: every image that it was measured on is of the source that it learned from. Models that "
+    "are excellent at home have been no better than chance in another hospital."
+)
+"""What is said of a model until it was measured on images of another source."""
 
 
 def evaluation_folder(run_dir: Path, part: Part = "test") -> Path:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEATURES", "FEWEST_IMAGES", "Appearance", "describe_image"]
+__all__ = ["FEATURES", "FEATURE_NAMES", "FEWEST_IMAGES", "Appearance", "describe_image"]
 
 Floats64 = NDArray[np.float64]
 
@@ -26,6 +26,20 @@ _FEWEST_PATIENTS = 5
 _LOOK = 27
 FEATURES = _LOOK + 3
 """Numbers of a description: 27 of the look and three of the values: how dark the darkest parts are, and the scale."""
+
+FEATURE_NAMES = {
+    2: "colourfulness (logarithm)",
+    3: "grey level that 10 % are below",
+    4: "grey level that 25 % are below",
+    5: "median grey level",
+    6: "grey level that 75 % are below",
+    7: "grey level that 90 % are below",
+    24: "width by height (logarithm)",
+    25: "texture (logarithm)",
+    26: "share of background",
+}
+"""The numbers of a description that say something by themselves, by their place; grey levels are between the 1st and
+the 99th percentile of the image."""
 
 _SIDE, _ENOUGH = 128, 512
 _COARSE, _BLOCKS = 32, 4
@@ -116,9 +130,19 @@ class Appearance:
         """Return how far an image is from how those of the training look, in shares of the limit."""
         return float(_distances(described[None, :_LOOK], self.centre, self.precision)[0]) / self.limit
 
+    def spread(self) -> Floats64:
+        """Return the standard deviation of each number of the look of the training images, ``(27,)``."""
+        return np.asarray(np.sqrt(np.diag(np.linalg.inv(self.precision))))
+
+    def is_unlike(self, described: Floats64) -> bool:
+        """Whether there is something to warn of; ``described`` as from ``describe_image``."""
+        return bool(self._said(described))
+
     def warnings(self, pixels: NDArray[Any]) -> tuple[str, ...]:
         """Return in a sentence each how an image is unlike those of the training; no value is repeated."""
-        described = describe_image(pixels)
+        return self._said(describe_image(pixels))
+
+    def _said(self, described: Floats64) -> tuple[str, ...]:
         found = []
         pairs = zip(described[_LOOK:], self.values, strict=True)
         usual, *scale = (low <= value <= high for value, (low, high) in pairs)

@@ -42,13 +42,16 @@ def smoothed(truth: NDArray[np.int64], classes: int) -> Floats64:
     return targets
 
 
-def fit_sigmoid(logit: ArrayLike, target: ArrayLike, *, shift: bool) -> tuple[float, float]:
+def fit_sigmoid(
+    logit: ArrayLike, target: ArrayLike, *, shift: bool, scales: tuple[float, float] = SCALES
+) -> tuple[float, float]:
     """Fit ``sigmoid(scale * logit + shift)`` to a yes-or-no question.
 
     Args:
         logit: Of each case, shape (N,), finite.
         target: What each is to be, shape (N,), 0 to 1; see ``smoothed``.
         shift: Whether a shift is fitted as well (Platt); else it is 0 and the scale is one over the temperature.
+        scales: Between what the scale is looked for.
 
     Returns:
         The scale and the shift.
@@ -65,7 +68,7 @@ def fit_sigmoid(logit: ArrayLike, target: ArrayLike, *, shift: bool) -> tuple[fl
         wrong = special.expit(made) - t
         return float(np.mean(np.logaddexp(0.0, made) - t * made)), np.array([np.mean(wrong * z), np.mean(wrong)])
 
-    scale, moved = _least(loss, np.array([1.0, 0.0]), [SCALES, _shifts(shift)])
+    scale, moved = _least(loss, np.array([1.0, 0.0]), [scales, _shifts(shift)])
     return float(scale), float(moved)
 
 

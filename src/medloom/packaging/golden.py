@@ -43,6 +43,7 @@ class VerifyReport:
         tolerance: Largest difference that is let through.
         differing_px: Pixels of the mask that differ; 0 where the answer has none.
         seconds: Time it took.
+        validations: On which other sources than its own the model was measured.
     """
 
     name: str
@@ -53,6 +54,7 @@ class VerifyReport:
     tolerance: float
     differing_px: int
     seconds: float
+    validations: tuple[str, ...] = ()
 
 
 def golden_entry(target: Target) -> Golden:
@@ -101,6 +103,7 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
         tolerance=manifest.golden.tolerance,
         differing_px=found.mask_px,
         seconds=time.perf_counter() - start,
+        validations=tuple(one.name for one in manifest.validations),
     )
 
 

@@ -31,7 +31,17 @@ from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
 
-__all__ = ["FORMAT", "GOLDEN_FOLDER", "Golden", "InputContract", "Manifest", "Measured", "ModelEntry", "TrainingData"]
+__all__ = [
+    "FORMAT",
+    "GOLDEN_FOLDER",
+    "Golden",
+    "InputContract",
+    "Manifest",
+    "Measured",
+    "ModelEntry",
+    "TrainingData",
+    "Validation",
+]
 
 FORMAT: Final = 3
 """3 says every step to the answer (``steps``) and which values the classes have in masks; 2 does not, and is read.
@@ -142,6 +152,26 @@ class Measured(_Entry):
     note: str = ""
 
 
+class Validation(_Entry):
+    """What was measured on images of another source than those that the model learned from.
+
+    Args:
+        name: What the source was called by who did it.
+        fingerprint: Of the catalogue of its images.
+        counts: Its images and patients; patients are None where they are not known.
+        metrics: Estimates by name, at the operating point of the bundle.
+        runtime: What ran the network.
+        medloom: Which version measured.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    fingerprint: Sha256
+    counts: dict[str, int | None]
+    metrics: dict[str, Any]
+    runtime: str
+    medloom: str
+
+
 class Golden(_Entry):
     """An example that ``verify`` replays: files of the bundle, and how far the answer may be off.
 
@@ -173,6 +203,8 @@ class Manifest(_Entry):
     steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
     measured: Measured | None = None
+    layout: dict[str, Any] | None = None
+    validations: tuple[Validation, ...] = ()
     training_data: TrainingData
     runtime: str
     versions: dict[str, str]
@@ -215,6 +247,11 @@ class Manifest(_Entry):
     def operating_point(self) -> Point:
         """Return what turns the network's answer into a decision."""
         return point_from_plain(self.point, self.target)
+
+    def internal_metrics(self) -> dict[str, Any]:
+        """Return the estimates on held-out patients of its own source; on validation where test was held back."""
+        found: dict[str, Any] = self.metrics.get("test") or self.metrics.get("validation") or {}
+        return found
 
     def encodings(self) -> tuple[TableEncoding, ...]:
         """Return how metadata are encoded, one for each member of the model; empty if it takes none.

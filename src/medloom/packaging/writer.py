@@ -22,17 +22,21 @@ from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, GRAPH, MANIFEST, WEIGHTS, build_predictor, checksum_line
+from medloom.packaging.card import CARD, card_text
 from medloom.packaging.contract import steps
 from medloom.packaging.golden import golden_entry, make_golden
 from medloom.packaging.manifest import FORMAT, Manifest
 from medloom.recipe import Recipe
 from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["model_entry", "weights_bytes", "write_bundle"]
+__all__ = ["layout_of", "model_entry", "weights_bytes", "write_bundle"]
 
 _ENTRY_POINT = "code/inference.py"
 _SHAPING = {"dropout", "encoder", "metadata", "table_width"}
 """Keys of the recipe's ``model`` that decide a network's shape beside its name and arguments, where it has them."""
+
+_PLACES = ("path", "kaggle", "phantom")
+"""Keys of the recipe's ``data`` that say where images are, not how they are arranged."""
 
 _RECORDED = ("torch", "monai", "lightning", "onnx", "onnxruntime", "numpy")
 
@@ -98,6 +102,7 @@ def write_bundle(
         GRAPH: graph,
         WEIGHTS: weights_bytes(weights),
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
+        CARD: card_text(manifest).encode(),
         **make_golden(build_predictor(manifest, OnnxRuntime(graph))),
     }
     manifest = manifest.model_copy(update={"files": {name: sha256_bytes(content) for name, content in files.items()}})
@@ -134,9 +139,23 @@ def _manifest(
             "versions": _versions(),
             "golden": golden_entry(target).model_dump(),
             "files": {},
+            "layout": layout_of(recipe),
             **facts,
         }
     )
+
+
+def layout_of(recipe: Recipe) -> dict[str, Any]:
+    """Return how the files that a model learned from are arranged and what their labels mean, without their place.
+
+    Args:
+        recipe: What the model was made from.
+    """
+    plain = recipe.plain()
+    return {
+        "target": plain["target"],
+        "data": {key: value for key, value in plain["data"].items() if key not in _PLACES},
+    }
 
 
 def model_entry(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]:

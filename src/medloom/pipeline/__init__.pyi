@@ -1,6 +1,8 @@
 from .caching import Cached as Cached
 from .caching import cached as cached
 from .caching import prune as prune
+from .elsewhere import Elsewhere as Elsewhere
+from .elsewhere import validate_elsewhere as validate_elsewhere
 from .finished import finished_result as finished_result
 from .finished import remember_finished as remember_finished
 from .fold_jobs import fold_job as fold_job

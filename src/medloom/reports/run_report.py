@@ -16,6 +16,7 @@ from medloom import __version__
 from medloom.evaluation.parts import (
     ENSEMBLE_NOT_MEASURED,
     HELD_BACK,
+    NOT_VALIDATED,
     ON_VALIDATION,
     Part,
     evaluation_folder,
@@ -34,7 +35,7 @@ from medloom.reports.run_charts import curves
 from medloom.reports.sections import KINDS, Section
 from medloom.wording import counted
 
-__all__ = ["write_evaluation_report", "write_run_report"]
+__all__ = ["write_evaluation_report", "write_measured_page", "write_run_report"]
 
 Rows = list[dict[str, Any]]
 
@@ -89,6 +90,8 @@ def write_run_report(
         progress=_progress(run_dir / "progress"),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(read_facts(run_dir / "run.json")),
+        validated=NOT_VALIDATED if summary else "",
+        elsewhere={},
     )
 
 
@@ -102,29 +105,68 @@ def write_evaluation_report(folder: Path) -> Path:
         The path of the page.
     """
     summary = read_json(folder / "summary.json")
+    return write_measured_page(
+        folder,
+        summary,
+        title="Evaluation report",
+        description="Metrics of results that were made elsewhere",
+        warnings=summary.get("warnings", []),
+    )
+
+
+def write_measured_page(
+    folder: Path,
+    summary: Facts,
+    *,
+    title: str,
+    description: str,
+    warnings: Sequence[str] = (),
+    phantom: bool = False,
+    set_aside: str = "",
+    demographics: Facts | None = None,
+    elsewhere: Facts | None = None,
+) -> Path:
+    """Write ``report.html`` of what was measured without a run.
+
+    Args:
+        folder: Holds ``cases.csv`` and the gallery, where there are any.
+        summary: As in ``summary.json``.
+        title: Of the page.
+        description: What it is about.
+        warnings: What a reader must know, beside what the metrics themselves say.
+        phantom: Whether images were made up.
+        set_aside: What was not measured.
+        demographics: Who the patients are, as a table.
+        elsewhere: What an external validation shows beside; None for anything else.
+
+    Returns:
+        The path of the page.
+    """
     section = KINDS[summary["target"]["kind"]]
     return _write(
         folder / "report.html",
         section,
         folder,
         summary,
-        title="Evaluation report",
-        description="Metrics of results that were made elsewhere",
+        title=title,
+        description=description,
         whose=("patient", "patients") if summary["interval"]["over"] == "patients" else (),
-        phantom=False,
-        warnings=_evaluation_warnings(summary, section) + summary.get("warnings", []),
+        phantom=phantom,
+        warnings=[*warnings, *_evaluation_warnings(summary, section)],
         interval=summary["interval"],
         openings="",
         several_parts="validation" in summary,
         split={},
         first_fold=False,
-        demographics={},
-        set_aside="",
+        demographics=demographics or {},
+        set_aside=set_aside,
         curves="",
         training={},
         progress={"epochs": []},
         recipe="",
         environment=[],
+        validated="",
+        elsewhere=elsewhere or {},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medloom.data import labels_of, meta_of
 from medloom.evaluation.calibrate import Fitted
@@ -122,12 +123,25 @@ class Labels(Measured, ABC):
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
         """Score every row once, calibrate and choose the thresholds on validation, and decide."""
         labels = LabelsRecipe.of(recipe)
-        own = self._scored(reading, rows, labels.data.labels.groups)
+        own = self._scored(reading, rows, labels)
         fitted = self.fit(own[own["split"] == "validation"], labels)
         scored = self.calibrated(own, fitted)
         choice = replace(self.choose(scored[scored["split"] == "validation"], labels), calibrated=fitted)
         table = self.decide(scored, choice.point["thresholds"])
         return table if reading.baselines is None else self._beside(table, reading.baselines, labels), choice
+
+    def fixed(self, point: Mapping[str, Any], rule: str) -> Choice:
+        """Return thresholds that were chosen elsewhere; see ``medloom.evaluation.family``."""
+        return self.chosen(point["thresholds"], rule if self.asked else self.rule)
+
+    def measure_at(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+        """Score every row and decide; see ``medloom.evaluation.family``."""
+        own = self._scored(reading, rows, LabelsRecipe.of(recipe))
+        return self.decide(self.calibrated(own, choice.calibrated), choice.point["thresholds"])
+
+    def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
+        """Return the only output; kinds with several say which."""
+        return np.zeros(len(table), np.int64)
 
     def summary(
         self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
@@ -174,7 +188,7 @@ class Labels(Measured, ABC):
             whole = whole.assign(**{of(name, column): decided[column] for column in self.decision_columns})
         return whole
 
-    def _scored(self, reading: Reading, rows: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    def _scored(self, reading: Reading, rows: pd.DataFrame, recipe: LabelsRecipe) -> pd.DataFrame:
         """The per-case table without decisions."""
         count = counted_by(reading.progress, len(rows))
         scores = [answer.output for answer in count(reading.answers(rows))]
@@ -185,6 +199,6 @@ class Labels(Measured, ABC):
             table[name] = truth[:, index].astype(int) if self.probabilities and known else truth[:, index]
         for index, name in enumerate(self.score_columns):
             table[name] = [float(score[index]) for score in scores]
-        for group in groups:
+        for group in recipe.data.labels.groups:
             table[f"{GROUP_PREFIX}{group}"] = [row.get(group, "") for row in meta]
         return table

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medloom import metrics
 from medloom.evaluation.calibrate import Fitted, calibrate_classes
@@ -124,6 +125,10 @@ class MultiClass(Labels):
         score = wrong[self.score_columns].to_numpy(float)[np.arange(len(wrong)), decision]
         truth = [names[index] for index in wrong["truth"].to_numpy(int)]
         return mistakes(wrong, truth, [names[index] for index in decision], score, decision)
+
+    def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
+        """Return the class decided for."""
+        return table["decision"].to_numpy(np.int64)
 
     @property
     def heat_shows(self) -> str:

@@ -123,6 +123,10 @@ class MultiLabel(Thresholded):
         found = [self._of_label(cases, index, name) for index, name in enumerate(self.target.names)]
         return pd.concat(found, ignore_index=True)
 
+    def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
+        """Return the most probable label."""
+        return np.asarray(table[self.score_columns].to_numpy(float).argmax(axis=1))
+
     @property
     def heat_shows(self) -> str:
         """The heat map is that of the label that was wrong."""

@@ -26,7 +26,7 @@ from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Answer, Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.text import sentence_case
-from medloom.inference import MaskPoint, MaskPrediction, Predictor
+from medloom.inference import MaskPoint, MaskPrediction, Predictor, point_from_plain
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.targets import Target
 from medloom.wording import counted
@@ -73,9 +73,28 @@ class Masks:
         seen = replace(reading, predictor=calibrated)
         found = choose_point(grids(count(_with_truth(masks, seen, searched))), masks.evaluate)
         pairs = (pair for part in parts for pair in count(_with_truth(masks, reading, part)))
-        table = evaluate_cases((_case(*pair, calibrated.at(found.point)) for pair in pairs), self.target.names)
+        table = self._measured(pairs, calibrated.at(found.point))
         choice = choice_of(found, rule_in_words(masks.evaluate), table, self.target)
         return table, replace(choice, calibrated=fitted)
+
+    def fixed(self, point: Mapping[str, Any], rule: str) -> Choice:
+        """Return a point that was chosen elsewhere; see ``medloom.evaluation.family``."""
+        text = _text(MaskPoint.of(point_from_plain(point, self.target)), self.target)
+        return Choice(dict(point), rule, text, facts={"within_limit": True})
+
+    def measure_at(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+        """Measure every row in the geometry of its image; see ``medloom.evaluation.family``."""
+        count = counted_by(reading.progress, len(rows))
+        served = replace(reading.predictor, calibration=choice.calibrated.calibration)
+        pairs = count(_with_truth(MasksRecipe.of(recipe), reading, rows))
+        return self._measured(pairs, served.at(point_from_plain(choice.point, self.target)))
+
+    def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
+        """Return None: the mask itself says where."""
+        return None
+
+    def _measured(self, pairs: Iterable[_True], predictor: Predictor) -> pd.DataFrame:
+        return evaluate_cases((_case(*pair, predictor) for pair in pairs), self.target.names)
 
     def summary(
         self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"

@@ -15,6 +15,7 @@ from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
 from medloom.models.ensemble import Ensemble, answering
 from medloom.models.kinds import KINDS
+from medloom.models.network import Network
 from medloom.targets import Activation
 from medloom.wording import one_line
 
@@ -40,6 +41,7 @@ class TorchRuntime:
     def __init__(self, network: nn.Module, *, activation: Activation, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        self._network = network
         self.model = answering(network, activation)
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
@@ -78,6 +80,10 @@ class TorchRuntime:
             ) from error
         (device,) = providers or [_CPU]
         return cls(model.to(device), activation=network.target.activation, threads=threads)
+
+    def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
+        """Return where in one image the network found evidence for an output; see ``Network.heatmap``."""
+        return self._network.heatmap(image_nchw, table_nf, output) if isinstance(self._network, Network) else None
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
