@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
 from medloom.models.ensemble import Ensemble, answering
 from medloom.models.kinds import KINDS
-from medloom.models.network import Network
 from medloom.targets import Activation
 from medloom.wording import one_line
 
@@ -83,7 +82,8 @@ class TorchRuntime:
 
     def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
         """Return where in one image the network found evidence for an output; see ``Network.heatmap``."""
-        return self._network.heatmap(image_nchw, table_nf, output) if isinstance(self._network, Network) else None
+        drawn: Callable[..., Floats32 | None] | None = getattr(self._network, "heatmap", None)
+        return drawn(image_nchw, table_nf, output) if drawn else None
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
