@@ -21,7 +21,7 @@ from medloom.data.layouts import build_layout
 from medloom.data.orientation import asked_orientation
 from medloom.data.phantom import PhantomPlan
 from medloom.data.series import of_series
-from medloom.data.splits import SplitRule, split_as_published
+from medloom.data.splits import SplitRule, as_listed, split_as_published
 from medloom.errors import UserError
 from medloom.evaluation.kinds import KINDS as FAMILIES
 from medloom.evaluation.masks.point import choose_point
@@ -92,6 +92,20 @@ def listed(recipe: Recipe) -> object:
         FILES.get(recipe.data.layout, PATTERNS), lambda name: vector(name, width) if name.endswith("npy") else table()
     )
     return repr(found.items), found.problems, found.notes, found.target
+
+
+def listed_twice(recipe: Recipe) -> object:
+    """The samples of a table that has a row twice."""
+    rows = table().splitlines()
+    found = build_layout(recipe).find(FILES[recipe.data.layout], lambda name: b"\n".join([*rows, rows[1]]))
+    return found.problems, found.notes
+
+
+def published(recipe: Recipe) -> object:
+    """The parts in which made-up lists have the samples."""
+    lists = {"most.txt": "\n".join(STEMS[:9]).encode(), "rest.txt": "\n".join(STEMS[9:]).encode()}
+    found = build_layout(recipe).find(FILES[recipe.data.layout], lambda name: table())
+    return [item.published for item in as_listed(found, recipe.split.lists, list(lists), lists.__getitem__).items]
 
 
 def stored(recipe: Recipe) -> object:
@@ -291,6 +305,8 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (listed, ("target.columns", "target.classes", "target.blank", "target.uncertain", "target.separator")),
     (listed, ("data.layout", "data.image", "data.mask", "data.array", "data.channels", "data.missing_channel")),
     (listed, tuple(f"data.labels.{key}" for key in ("file", "image", "patient", "patient_pattern", "groups"))),
+    (listed_twice, ("data.labels.repeated",)),
+    (published, ("split.lists",)),
     (listed, ("data.labels.metadata.numeric", "data.labels.metadata.categorical")),
     (masked, ("target.mask_values", "target.ignore")),
     (images, ("data.path",)),

@@ -113,6 +113,10 @@ class Labels(Truth):
             LabelError: Saying what is wrong with the first word that does not fit.
         """
 
+    def united(self, labels_nt: Floats64) -> tuple[float, ...] | None:
+        """Return the label of an image about which several rows differ, ``(N, T)``; None where that is a mistake."""
+        return None
+
     @abstractmethod
     def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
         """Return which sample has which name, ``(N, K)``; K is 0 where the names stand for measurements."""
@@ -327,6 +331,11 @@ class SeveralLabels(_Columns):
     def uncertain(self, rule: LabelRule) -> str:
         """Return what the recipe says; without a word -1 is unknown, as CheXpert writes uncertain labels."""
         return rule.uncertain or "mask"
+
+    def united(self, labels_nt: Floats64) -> tuple[float, ...]:
+        """Return 1 for each label that a row has, NaN where none has it and one does not know, and else 0."""
+        unknown = np.where(np.isnan(labels_nt).any(axis=0), math.nan, 0.0)
+        return tuple(np.where((labels_nt > 0).any(axis=0), 1.0, unknown).tolist())
 
     def members(self, labels_nt: Floats64, names: Sequence[str]) -> Bits:
         """Return which sample has which label."""

@@ -30,7 +30,15 @@ from medloom.data.pseudonyms import Entry, with_pseudonyms
 from medloom.data.series import of_series
 from medloom.data.sources import Source, unread_files
 from medloom.data.spacing import spacing_facts, spacing_warnings
-from medloom.data.splits import UNKNOWN, Before, SplitRule, read_given_split, split_as_published, split_warnings
+from medloom.data.splits import (
+    UNKNOWN,
+    Before,
+    SplitRule,
+    as_listed,
+    read_given_split,
+    split_as_published,
+    split_warnings,
+)
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
 from medloom.errors import DataError, RecipeError
@@ -116,7 +124,8 @@ def prepare(
     _check_channels(recipe)
     chosen = of_series(source.names(), source.read, recipe.data.series)
     layout = build_layout(recipe)
-    listed, whose = patients_of(layout.find(chosen.names, source.read), source)
+    found = as_listed(layout.find(chosen.names, source.read), recipe.split.lists, chosen.names, source.read)
+    listed, whose = patients_of(found, source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
     entries = _entries(listing, layout, recipe.data.layout, chosen.names)
     target = listing.target or recipe.predicts()
@@ -223,8 +232,9 @@ def _speed(images: int, seconds: float) -> dict[str, float]:
 
 def rule_facts(recipe: Recipe) -> dict[str, Any]:
     """Return the rule by which a recipe divides samples; the folds of a run have the same."""
-    rule = recipe.split.model_dump(mode="json", exclude={"fold", "keep"})
-    return {**rule, "file": rule["file"] is not None}  # whose path may say whose data these are
+    rule = recipe.split.model_dump(mode="json", exclude={"fold", "keep", "lists"})
+    lists = {"lists": sorted(recipe.split.lists)} if recipe.split.lists else {}
+    return {**rule, "file": rule["file"] is not None, **lists}  # paths may say whose data these are
 
 
 def _audit(divided: pd.DataFrame, store: PixelStore, recipe: Recipe) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from medloom.registry import NETWORKS
 
-__all__ = ["ONLY", "Condition", "Either", "Holding", "Only", "Unless", "idle_keys"]
+__all__ = ["ONLY", "Condition", "Either", "Filled", "Holding", "Only", "Unless", "idle_keys"]
 
 
 class Condition(Protocol):
@@ -91,6 +91,26 @@ class Holding:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """A key acts where another holds anything.
+
+    Args:
+        other: The key that it depends on, dotted.
+    """
+
+    other: str
+
+    @property
+    def text(self) -> str:
+        """What has to be set."""
+        return self.other
+
+    def acts(self, recipe: BaseModel) -> bool:
+        """Return whether a recipe has it filled."""
+        return bool(_value(recipe, self.other))
+
+
+@dataclass(frozen=True)
 class Either:
     """A key acts with one of two conditions.
 
@@ -145,6 +165,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "data.labels.file": (_TABLE,),
     "data.labels.image": (_TABLE,),
     "data.labels.patient": (_TABLE,),
+    "data.labels.repeated": (_TABLE,),
     "data.labels.patient_pattern": (
         Unless("data.layout", ("array",)),
         Only("data.labels.patient", (None,)),
@@ -152,7 +173,8 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "split.train": (_SHARES, _DRAWN),
     "split.validation": (_DRAWN,),
     "split.test": (_SHARES, _DRAWN),
-    "split.published": (Only("data.layout", ("folder-classes",)), _DRAWN),
+    "split.lists": (_DRAWN,),
+    "split.published": (Either(Only("data.layout", ("folder-classes",)), Filled("split.lists")), _DRAWN),
     "split.by": (_DRAWN,),
     "split.keep": (_DRAWN,),
     "split.stratify": (_DRAWN,),

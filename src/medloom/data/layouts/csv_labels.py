@@ -15,6 +15,7 @@ from medloom.data.kinds import truth_of
 from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, understand
 from medloom.data.layouts.patients import HINT, PatientPattern, without_fractions
+from medloom.data.layouts.repeated import Labelled, joined_rows
 from medloom.data.layouts.table import Row, Table, find_table, read_table
 from medloom.data.metadata import as_number, is_blank
 from medloom.errors import DataError
@@ -66,6 +67,8 @@ class CsvLabels:
         file: Path of the label file, or its end; None: the only CSV or TSV.
         patient_pattern: Where no column holds the patient: regular expression with one group that finds it in a file's
             name; None: every image is a patient of its own.
+        repeated: What several rows about one image mean: ``refuse``, ``agree`` or ``any``, as the recipe's
+            ``data.labels.repeated``.
 
     Example:
         >>> files = {"labels.csv": b"image,level\\n001,0\\n002,1\\n", "a/001.png": b"", "a/002.png": b""}
@@ -79,8 +82,9 @@ class CsvLabels:
         columns: Columns = _PLAIN,
         file: str | None = None,
         patient_pattern: str | None = None,
+        repeated: str = "refuse",
     ) -> None:
-        self._file, self._given = file, columns
+        self._file, self._given, self._repeated = file, columns, repeated
         self._pattern = PatientPattern(patient_pattern)
         self._rule = replace(rule, columns=tuple(map(clean, rule.columns)))
         self._image, self._patient = clean(columns.image), clean(columns.patient) if columns.patient else None
@@ -108,16 +112,18 @@ class CsvLabels:
         self._check_columns(table)
         if not table.rows:
             raise DataError(f"{table.name} has no row that can be used", [str(problem) for problem in table.problems])
-        files = _Files(name for name in names if name != file)
+        files = _Files((name for name in names if name != file), [row.cells[self._image] for row in table.rows])
         matches, problems = self._matched(table, files)
-        single, doubles = self._without_doubles(table, matches)
+        single, doubles = self._without_doubles(table, matches) if self._repeated == "refuse" else (matches, [])
         meaning = understand([self._words(row) for row in table.rows], self._rule)
-        items, flawed = self._items(table, single, meaning)
+        labelled, flawed = self._items(table, single, meaning)
+        joined = joined_rows(labelled, table, meaning.target, unite=self._repeated == "any")
+        items, flawed = joined.items, [*flawed, *joined.problems]
         missing, notes = files.without_row(read)
         items.sort(key=lambda item: (natural_key(item.patient), natural_key(item.sample)))
         found = [*table.problems, *problems, *doubles, *flawed]
         found.sort(key=lambda problem: natural_key(problem.file))
-        listing = meaning.listing(items, [*found, *missing], notes)
+        listing = meaning.listing(items, [*found, *missing], (*joined.notes, *notes))
         said = f"the column {self._patient}" if self._patient else self._pattern.source
         return replace(listing, patients=said, patients_hint=HINT)
 
@@ -160,7 +166,7 @@ class CsvLabels:
                 problems.append(Problem("missing_image", where, f"no file is called {value!r}{hint}"))
         return matches, problems
 
-    def _items(self, table: Table, matches: Sequence[_Match], meaning: Meaning) -> tuple[list[Item], list[Problem]]:
+    def _items(self, table: Table, matches: Sequence[_Match], meaning: Meaning) -> tuple[list[Labelled], list[Problem]]:
         items, problems = [], []
         column = self._patient
         same = without_fractions(row.cells[column] for row in table.rows) if column else {}
@@ -178,7 +184,9 @@ class CsvLabels:
             patient = cells[self._patient] if self._patient else self._pattern(match.path)
             meta = {column: cells[column] for column in self._meta}
             known = self._patient is not None or self._pattern.finds(match.path)
-            items.append(Item(same.get(patient, patient), match.path, (match.path,), "", labels, meta, known=known))
+            patient = same.get(patient, patient)
+            item = Item(patient, match.path, (match.path,), "", labels, meta, known=known)
+            items.append(Labelled(match.row.line, item))
         return items, problems
 
     def _without_doubles(self, table: Table, matches: Sequence[_Match]) -> tuple[list[_Match], list[Problem]]:
@@ -220,13 +228,20 @@ def build(recipe: Recipe) -> CsvLabels:
     meta = labels.metadata
     columns = Columns(labels.image, labels.patient, meta.numeric, meta.categorical, labels.groups)
     rule = truth_of(recipe).label_rule(recipe) or ANY_LABELS
-    return CsvLabels(rule, columns, labels.file, labels.patient_pattern)
+    return CsvLabels(rule, columns, labels.file, labels.patient_pattern, labels.repeated)
 
 
 class _Files:
-    """Finds files by what a table calls them."""
+    """Finds files by what a table calls them.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    Args:
+        names: The files.
+        cells: All that the table calls images. Folders that all of them have may be above the data, as where a table
+            says ``set/train/p1/a.jpg`` and the data are the folder ``set``.
+    """
+
+    def __init__(self, names: Iterable[str], cells: Iterable[str]) -> None:
+        self._above = _common_folders(cells)
         self._images = [name for name in names if not name.lower().endswith(_NO_IMAGES)]
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
@@ -239,13 +254,22 @@ class _Files:
 
     def named(self, value: str) -> list[str]:
         """Return the files that a cell may mean: with its extension if one has it, in its folder if one is there."""
-        wanted = value.replace("\\", "/").strip("/").removeprefix("./")
-        folder, _, name = wanted.rpartition("/")
+        folder, _, name = _as_path(value).rpartition("/")
         found = self._by_name.get(name) or self._by_stem.get(name) or self._by_stem.get(strip_suffix(name)) or []
-        inside = [path for path in found if f"/{clean(path)}".rpartition("/")[0].endswith(f"/{folder}")]
+        inside = self._inside(found, folder)
         chosen = inside if folder and inside else found
         self._taken.update(chosen)
         return chosen if name else []
+
+    def _inside(self, found: Sequence[str], folder: str) -> list[str]:
+        """Which files lie in a folder, named from as far above as any of them are."""
+        parts = folder.split("/")
+        for above in range(self._above + 1):
+            end = "/" + "/".join(parts[above:])
+            inside = [path for path in found if f"/{clean(path)}".rpartition("/")[0].endswith(end)]
+            if inside:
+                return inside
+        return []
 
     def padded(self, value: str) -> str:
         """Say so where a number misses its leading zeros, which spreadsheets take away."""
@@ -263,6 +287,18 @@ class _Files:
         elsewhere = counted(others, "image is in a folder", "images are in folders")
         note = f"{elsewhere} of which the label file names none: left out"
         return problems, (note,) if others else ()
+
+
+def _as_path(cell: str) -> str:
+    return cell.replace("\\", "/").strip("/").removeprefix("./")
+
+
+def _common_folders(cells: Iterable[str]) -> int:
+    """How many folders at their beginning all cells share."""
+    folders = {tuple(_as_path(cell).split("/")[:-1]) for cell in cells}
+    first, last = (min(folders), max(folders)) if folders else ((), ())
+    return next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other),
+                min(len(first), len(last)))  # fmt: skip
 
 
 def _digits(name: str) -> str:

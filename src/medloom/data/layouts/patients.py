@@ -12,10 +12,12 @@ HINT = "Name what says it in data.labels.patient or data.labels.patient_pattern.
 """What a recipe for labels does about images whose patient is not known."""
 
 _WHOLE = re.compile(r"(\d+)\.0+")
+_SET = re.compile(r"\\.|\[[^\]]*\]")
+"""What of a pattern is an escaped character or a set of characters."""
 
 
 class PatientPattern:
-    """Finds the patient in a file's name.
+    """Finds the patient in a file's name, or with a pattern that has a slash, in its path.
 
     The patient is the first group of the pattern and nothing else, in whatever folder the file is: two people who are
     taken for one only make the split coarser, but one person who is taken for two is in training and in test. Where a
@@ -23,19 +25,24 @@ class PatientPattern:
     ``(person\\d+|(?:NORMAL2-)?IM-\\d+)``.
 
     Args:
-        pattern: Regular expression with one group, searched in the file's name; None: every file is a patient.
+        pattern: Regular expression with one group, searched in the file's name, or with a slash outside of brackets in
+            the whole path; None: every file is a patient.
 
     Example:
         >>> PatientPattern(r"person(\\d+)_")("val/PNEUMONIA/person83_bacteria_407.jpeg")
         '83'
+        >>> PatientPattern(r"(patient\\d+)/")("train/patient00001/study1/view1_frontal.jpg")
+        'patient00001'
     """
 
     def __init__(self, pattern: str | None) -> None:
         self._expression = re.compile(pattern) if pattern else None
+        self._in_path = "/" in _SET.sub("", pattern or "")
 
     def __call__(self, path: str) -> str:
         """Return the patient; the whole path where the pattern is not found, which is a patient of its own."""
-        found = self._expression.search(PurePosixPath(path).name) if self._expression else None
+        searched = path if self._in_path else PurePosixPath(path).name
+        found = self._expression.search(searched) if self._expression else None
         return (found.group(1) if found else "") or path
 
     def finds(self, path: str) -> bool:

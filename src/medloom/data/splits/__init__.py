@@ -5,6 +5,7 @@ from __future__ import annotations
 from medloom.data.splits.assign import SPLITS, split_patients
 from medloom.data.splits.given import read_given_split
 from medloom.data.splits.kept import UNKNOWN, Before, kept_parts
+from medloom.data.splits.lists import as_listed
 from medloom.data.splits.published import split_as_published
 from medloom.data.splits.rule import SplitRule
 from medloom.data.splits.warnings import split_warnings
@@ -14,6 +15,7 @@ __all__ = [
     "UNKNOWN",
     "Before",
     "SplitRule",
+    "as_listed",
     "kept_parts",
     "read_given_split",
     "split_as_published",

@@ -230,8 +230,13 @@ class LabelFileConfig(Config):
     patient: str | None = None
     """`csv` only: column with the patient."""
     patient_pattern: str | None = None
-    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`. For
-    `folder-classes`, and for `csv` without `patient`."""
+    """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`; with a
+    slash, in its path: `(patient\\d+)/`. For `folder-classes`, and for `csv` without `patient`."""
+    repeated: Literal["refuse", "agree", "any"] = "refuse"
+    """`csv` only: what several rows about one image mean, such as a row for each finding or each reader. `refuse`: they
+    are mistakes. `agree`: rows with the same label, patient and metadata are one image, and rows that differ are
+    mistakes. `any`: of several labels, one is there where a row says so, unknown where no row says so and one does not
+    know, and else not there; of classes and measurements as `agree`."""
     metadata: MetadataConfig = MetadataConfig()
     groups: tuple[str, ...] = ()
     """Columns by which the metrics are also reported, such as sex or site."""

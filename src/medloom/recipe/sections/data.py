@@ -112,8 +112,12 @@ class SplitConfig(Config):
     fold: Annotated[int, Field(ge=0)] | None = None
     """Which fold is the test set. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
-    """`folder-classes` only: what a split that the files come in (`train`, `val`, `test` folders) is worth. `respect`
-    it, `repair` its validation part by drawing patients from train and none from test, or `ignore` it."""
+    """What a split that the files come in (`train`, `val`, `test` folders of `folder-classes`, or `lists`) is worth.
+    `respect` it, `repair` its validation part by drawing patients from train and none from test, or `ignore` it."""
+    lists: dict[Literal["train", "validation", "test"], str] = Field(default={})
+    """A split that is published in text files: for each part the path of its list inside the data, or its end. A line
+    names an image, with or without folder and extension, or a patient. `{train: train_val_list.txt, test:
+    test_list.txt}` draws validation from train."""
     file: str | None = None
     """A given split: CSV with the columns `patient` and `split` (train, validation, test). The other keys of this
     section are then left out."""
