@@ -195,7 +195,7 @@ def test_a_mask_on_another_grid_is_named_by_evaluation_too():
     files = {"image": nifti(IMAGE, AFFINE), "mask": nifti(MASK, AFFINE @ np.diag([2, 2, 1, 1.0]))}
     image = read_sample_image(alignment(files), ["image"], ["grey"], 1)
     with pytest.raises(DataError, match=r"^mask: the mask lies on another grid"):
-        read_mask(alignment(files), "mask", CLASSES, 1, image)
+        read_mask(alignment(files), ["mask"], CLASSES, 1, image)
 
 
 def radiograph(pixels, *orientation):

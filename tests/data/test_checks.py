@@ -107,7 +107,7 @@ def test_a_file_that_is_gone_is_named_without_its_folder(tmp_path):
         return (tmp_path / name).read_bytes()
 
     with pytest.raises(DataError, match=r"mask\.tif: No such file") as caught:
-        read_mask(Alignment(PageReader(read)), "mask.tif", ClassMap(BINARY), None, Image(np.zeros((8, 8, 1)), "png"))
+        read_mask(Alignment(PageReader(read)), ["mask.tif"], ClassMap(BINARY), None, Image(np.zeros((8, 8, 1)), "png"))
     assert str(tmp_path) not in str(caught.value)
 
 

@@ -9,7 +9,13 @@ import pytest
 import yaml
 
 from medloom.data import open_source, preparation, prepare
-from medloom.data.catalogue import labels_of
+from medloom.data.alignment import Alignment, read_mask
+from medloom.data.assembly import read_sample_image
+from medloom.data.catalogue import image_files, labels_of
+from medloom.data.masks import MASKS
+from medloom.data.orientation import asked_orientation
+from medloom.data.page_reader import PageReader
+from medloom.imaging.canonical import turned
 from medloom.recipe import parse_recipe
 from medloom.transforms import Preprocess
 from support.publishers import PUBLISHERS
@@ -24,7 +30,7 @@ def _no_pictures(monkeypatch):
 def written(sections: dict[str, Any]):
     """The recipe with small images, on one channel unless it says otherwise."""
     whole = {"name": "test", "preprocess": {"size": [SIZE, SIZE], "normalise": {"method": "none"}}, **sections}
-    return parse_recipe(yaml.safe_dump(whole))
+    return parse_recipe(yaml.safe_dump(whole, sort_keys=False))
 
 
 @pytest.mark.parametrize("name", PUBLISHERS)
@@ -42,6 +48,8 @@ def test_a_recipe_by_hand_reads_a_published_set(name, tmp_path):
     assert made.facts["patient_source"]["patients"] == facts.patients
     check_parts(catalogue, facts)
     check_truth(made, facts)
+    if facts.values:
+        check_evaluation_reads_the_same(recipe, root, made)
 
 
 def check_parts(catalogue, facts):
@@ -65,3 +73,17 @@ def check_truth(made, facts):
         return
     for path, labels in zip(catalogue["image"], labels_of(catalogue), strict=True):
         np.testing.assert_array_equal(labels, facts.truth[path], err_msg=path)
+
+
+def check_evaluation_reads_the_same(recipe, root, made):
+    """Truth is read from the files once more when a model is measured."""
+    classes = MASKS.class_map(recipe)
+    with open_source(root) as source:
+        alignment = Alignment(PageReader(source.read), recipe.data.align)
+        for row in made.catalogue.sample(5, random_state=0).to_dict("records"):
+            page = row["frame"] if recipe.data.page == "all" else recipe.data.page
+            image = read_sample_image(alignment, image_files(row["image"]), recipe.data.channels, page)
+            truth = read_mask(alignment, image_files(row["mask"]), classes, page, image)
+            stored = made.store.masks[made.store.rows([row["sample_id"]])[0]]
+            _, turn = turned(image, asked_orientation(recipe.data.plane))
+            np.testing.assert_array_equal(turn.apply(truth), stored)

@@ -6,15 +6,16 @@ grid are refused, or resampled where the recipe asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medloom.data.checks import ClassMap, UnfitError, mask_classes, named
+from medloom.data.checks import ClassMap, UnfitError, joined_classes, mask_classes, named
 from medloom.data.page_reader import PageReader
 from medloom.imaging import Image, Volume
 from medloom.imaging.canonical import plane_of, turn_of
@@ -128,13 +129,20 @@ def _by_directions(found: Image, onto: Image, what: str) -> Image:
     )  # fmt: skip
 
 
-def read_mask(alignment: Alignment, file: str, classes: ClassMap, page: int | None, onto: Image) -> NDArray[np.uint8]:
-    """Read a mask as it lies on its image; errors name the file. See ``mask_classes``.
+def read_mask(
+    alignment: Alignment, files: Sequence[str], classes: ClassMap, page: int | None, onto: Image
+) -> NDArray[np.uint8]:
+    """Read the masks of an image as they lie on it, joined; errors name the file. See ``joined_classes``.
 
     Raises:
-        DataError: If it cannot be read or decoded, or lies on another grid.
+        DataError: If one cannot be read or decoded, or lies on another grid, or if they contradict each other.
     """
-    return named(lambda: mask_classes(alignment.bring(file, page, onto, "mask", smooth=False), classes), file)
+
+    def read(file: str) -> NDArray[np.uint8]:
+        return mask_classes(alignment.bring(file, page, onto, "mask", smooth=False), classes)
+
+    found = [named(partial(read, file), file) for file in files]
+    return named(lambda: joined_classes(found, classes), files[0])
 
 
 def _turned(pixels: NDArray[Any], stored: Image | Volume, match: Match, onto: Image) -> Image:

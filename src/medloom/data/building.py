@@ -27,6 +27,7 @@ from medloom.data.checks import (
     check_same_size,
     check_some_known,
     explain,
+    joined_classes,
     mask_classes,
 )
 from medloom.data.kinds import truth_of
@@ -70,7 +71,7 @@ class Flaw:
     """One thing that is wrong with one file of a sample.
 
     Args:
-        part: Which file: its place among the images, or the number of images for the mask.
+        part: Which file: its place among the images, or for a mask the number of images and its place among masks.
         kind: ``unreadable``, ``channels``, ``grid``, ``geometry``, ``ignored``, ``size`` or ``values``.
         detail: What came and what was expected; names no file, because it is kept in the cache.
     """
@@ -87,7 +88,7 @@ class Sample:
     Args:
         sha256: Of the image's bytes; of the files' hashes where each channel has a file; of hash and page where the
             image is a page of a file.
-        mask_sha256: Of the mask's bytes; empty without a mask.
+        mask_sha256: Of the mask's bytes, or of the hashes of several masks; empty without a mask.
         height: Of the image as it came.
         width: Of the image as it came.
         channels: Number of channels.
@@ -119,7 +120,7 @@ class Sample:
 
     def problems(self, entry: Entry) -> list[Problem]:
         """Return the flaws with the names of the files that they are in."""
-        names = (*entry.item.images, entry.item.mask)
+        names = _names(entry.item)
         return [Problem(flaw.kind, names[flaw.part], flaw.detail) for flaw in self.flaws]
 
 
@@ -227,7 +228,7 @@ def _unchanged(source: Source, entries: Sequence[Entry], samples: Sequence[Sampl
         hashes = [reader.sha256(name) if name else "" for name in item.images]
         if sample.flaws or hash_of(hashes, item.page) != sample.sha256:
             return False
-        if item.mask and reader.sha256(item.mask) != sample.mask_sha256:
+        if item.masks and hash_of([reader.sha256(name) for name in item.masks], None) != sample.mask_sha256:
             return False
     return True
 
@@ -459,26 +460,46 @@ class _Reader:
             return hashes, None
 
     def _mask(self, item: Item, classes: ClassMap, image: Image | None, flaws: list[Flaw]) -> tuple[str, _Mask | None]:
-        sha256, name, placed = "", item.mask, image is not None and image.affine is not None
+        """Hash and classes of the mask, or of all masks together."""
+        hashes, found = [], list[_Mask]()
+        for place, name in enumerate(item.masks or ("",)):
+            sha256, mask = self._mask_file(name, item, classes, image, flaws, place)
+            hashes.append(sha256)
+            found += [] if mask is None else [mask]
+        if len(found) < len(hashes):
+            return hash_of(hashes, None), None
+        try:
+            together = joined_classes([mask.classes for mask in found], classes)
+            check_some_known(together)
+        except UnfitError as error:
+            flaws.append(Flaw(len(item.images), error.kind, str(error)))
+            return hash_of(hashes, None), None
+        notes = dict.fromkeys(note for mask in found for note in mask.notes)
+        return hash_of(hashes, None), _Mask(together, tuple(notes))
+
+    def _mask_file(
+        self, name: str, item: Item, classes: ClassMap, image: Image | None, flaws: list[Flaw], place: int
+    ) -> tuple[str, _Mask | None]:
+        """Hash and classes of one of the masks."""
+        sha256, placed = "", image is not None and image.affine is not None
         try:
             data = self._files.data(name)
             blank_page, blank, blank_sha256, blank_mask = self._blank
             if not placed and item.page == blank_page and data == blank:
                 return blank_sha256, blank_mask
             sha256 = self._files.sha256(name)
-            decoded = self._files.decode(name, item.page) if image is None else self._on(image, item)
+            decoded = self._files.decode(name, item.page) if image is None else self._on(image, name, item.page)
             mask = _Mask(mask_classes(decoded, classes), _mask_notes(decoded))
-            check_some_known(mask.classes)
         except FILE_ERRORS as error:
-            flaws.append(Flaw(len(item.images), *explain(error, name)))
+            flaws.append(Flaw(len(item.images) + place, *explain(error, name)))
             return sha256, None
         if not placed and not mask.classes.any():
             self._blank = (item.page, data, sha256, mask)
         return sha256, mask
 
-    def _on(self, image: Image, item: Item) -> Image:
-        """Read the mask as it lies on the image."""
-        return self._alignment.bring(item.mask, item.page, image, "mask", smooth=False)
+    def _on(self, image: Image, name: str, page: int | None) -> Image:
+        """Read a mask as it lies on the image."""
+        return self._alignment.bring(name, page, image, "mask", smooth=False)
 
 
 def _mask_notes(image: Image) -> tuple[str, ...]:
@@ -491,4 +512,4 @@ def _first_file(names: Sequence[str]) -> int:
 
 
 def _names(item: Item) -> list[str]:
-    return [*item.images, item.mask]
+    return [*item.images, *item.masks]

@@ -99,7 +99,10 @@ def read_samples(path: Path) -> pd.DataFrame:
 
 
 def join_files(files: Sequence[str]) -> str:
-    """Put the files of one image into a cell: a path, or a JSON list where each channel has its own file."""
+    """Put the files of one image into a cell: a path, or a JSON list where each channel has its own file.
+
+    Those of its mask in the same way: a list where several are joined.
+    """
     return files[0] if len(files) == 1 else json.dumps(list(files), ensure_ascii=False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "check_same_size",
     "check_some_known",
     "explain",
+    "joined_classes",
     "mask_classes",
     "named",
     "size_text",
@@ -57,15 +58,25 @@ class ClassMap:
     Args:
         values: Pixel value of each class, the background first; the recipe's ``target.mask_values``.
         ignored: Pixel values that count nowhere; the recipe's ``target.ignore``.
+        tolerance: How far a value may be from that of its class; the recipe's ``target.mask_tolerance``.
+        colours: Colour of each class where masks are pictures; the recipe's ``target.mask_colours``.
 
     Example:
         >>> ClassMap({"background": 0, "lesion": 255})(np.array([[0, 255]], np.uint8)).tolist()
         [[0, 1]]
     """
 
-    def __init__(self, values: dict[str, int], ignored: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        values: dict[str, int],
+        ignored: Collection[int] = (),
+        tolerance: int = 0,
+        colours: Mapping[str, tuple[int, int, int]] | None = None,
+    ) -> None:
         self.values = values
         self.ignored = tuple(ignored)
+        self.tolerance = tolerance
+        self.colours = dict(colours or {})
 
     def __call__(self, pixels_hw: NDArray[Any]) -> Mask:
         """Return class indices.
@@ -83,17 +94,51 @@ class ClassMap:
         known = 0
         # A comparison for each class is five times faster than looking every pixel up in a table.
         for index, value in enumerate(self.values.values()):
-            here = pixels_hw == value
+            here = self._at(pixels_hw, value)
             known += int(np.count_nonzero(here))
             if index:
                 classes |= here.view(np.uint8) * np.uint8(index)
         for value in self.ignored:
-            here = pixels_hw == value
+            here = self._at(pixels_hw, value)
             known += int(np.count_nonzero(here))
             classes[here] = IGNORED
         if known != pixels_hw.size:
             raise self._others(pixels_hw)
         return classes
+
+    def of_colours(self, pixels_hwc: NDArray[Any]) -> Mask:
+        """Return class indices of a mask that is saved as a picture.
+
+        Args:
+            pixels_hwc: ``(H, W, C)`` with 1 or 3 channels.
+
+        Raises:
+            UnfitError: If a pixel has a colour of no class.
+        """
+        classes = np.zeros(pixels_hwc.shape[:2], np.uint8)
+        known = np.zeros(classes.shape, np.bool_)
+        indices = {name: index for index, name in enumerate(self.values)}
+        for name, colour in self.colours.items():
+            here = (pixels_hwc == np.array(colour)).all(axis=2)
+            classes[here], known = indices.get(name, IGNORED), known | here
+        if not known.all():
+            others = np.unique(pixels_hwc[~known], axis=0)
+            shown = ", ".join(str(tuple(colour)) for colour in others[:_SHOWN_VALUES].tolist())
+            more = f" and {len(others) - _SHOWN_VALUES} more" if len(others) > _SHOWN_VALUES else ""
+            expected = ", ".join(f"{colour} ({name})" for name, colour in self.colours.items())
+            raise UnfitError("values", f"mask has the colours {shown}{more}; expected only {expected}")
+        return classes
+
+    def named(self, index: int) -> str:
+        """Return the name of a class index."""
+        return "ignored" if index == IGNORED else list(self.values)[index]
+
+    def _at(self, pixels_hw: NDArray[Any], value: int) -> NDArray[np.bool_]:
+        """Where pixels have the value of a class."""
+        if not self.tolerance:
+            return np.asarray(pixels_hw == value)
+        wide = pixels_hw.astype(np.float64) if pixels_hw.dtype.kind == "f" else pixels_hw.astype(np.int64)
+        return np.asarray(np.abs(wide - value) <= self.tolerance)
 
     def knows(self, pixels_hw: NDArray[Any]) -> bool:
         """Whether every pixel has the value of a class, or one that counts nowhere."""
@@ -109,7 +154,12 @@ class ClassMap:
         more = f" and {len(others) - _SHOWN_VALUES} more" if len(others) > _SHOWN_VALUES else ""
         expected = ", ".join(f"{value} ({name})" for name, value in self.values.items())
         expected += "".join(f", {value} (ignored)" for value in self.ignored)
-        return UnfitError("values", f"mask has the values {shown}{more}; expected only {expected}{_hint(others)}")
+        drift = (
+            ". Values that drift around those of the classes, as in JPEG, need target.mask_tolerance" if more else ""
+        )
+        return UnfitError(
+            "values", f"mask has the values {shown}{more}; expected only {expected}{_hint(others) or drift}"
+        )
 
 
 def _hint(others: Sequence[np.generic]) -> str:
@@ -143,6 +193,8 @@ def mask_classes(image: Image, classes: ClassMap) -> Mask:
     Raises:
         UnfitError: If it has another value, real colours, or a transparency that says more than its values.
     """
+    if classes.colours:
+        return classes.of_colours(_without_alpha(image.pixels))
     plane = value_plane(image)
     if image.indices is None or np.array_equal(plane, image.indices[..., 0]):
         return classes(plane)
@@ -162,8 +214,21 @@ def value_plane(image: Image) -> NDArray[Any]:
             _check_alpha(pixels[..., -1], plane)
         return plane
     if image.indices is None:
-        raise UnfitError("values", f"mask has {channels} channels that differ; expected one of class values")
+        raise UnfitError(
+            "values",
+            f"mask has {channels} channels that differ; expected one of class values, or the colours of the classes in "
+            "target.mask_colours",
+        )
     return image.indices[..., 0]
+
+
+def _without_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The colours of a picture without transparent pixels."""
+    if pixels.shape[2] not in _WITH_ALPHA:
+        return pixels
+    if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
+        raise UnfitError("values", "mask is transparent in places; save it without transparency")
+    return pixels[..., :-1]
 
 
 def _check_alpha(alpha: NDArray[Any], plane: NDArray[Any]) -> None:
@@ -174,6 +239,30 @@ def _check_alpha(alpha: NDArray[Any], plane: NDArray[Any]) -> None:
             "values", f"mask is transparent in {int(clear.sum())} pixels that its values do not tell from the others; "
             "save it without transparency"
         )  # fmt: skip
+
+
+def joined_classes(masks: Sequence[Mask], classes: ClassMap) -> Mask:
+    """Join the masks of one image: a pixel has the class that one of them says, the background where none does.
+
+    Args:
+        masks: ``(H, W)`` uint8 class indices each, at least one.
+        classes: Names the classes.
+
+    Raises:
+        UnfitError: If two of them differ in size, or say different classes of a pixel.
+    """
+    first, *others = masks
+    joined = first
+    for mask in others:
+        if mask.shape != joined.shape:
+            raise UnfitError("size", f"its masks differ in size: {size_text(joined)} and {size_text(mask)}")
+        both = (joined != 0) & (mask != 0) & (joined != mask)
+        if both.any():
+            pixel = tuple(np.argwhere(both)[0])
+            said = f"{classes.named(int(joined[pixel]))} in one of its masks and {classes.named(int(mask[pixel]))}"
+            raise UnfitError("values", f"{counted(int(both.sum()), 'pixel')}: {said} in another; expected one class")
+        joined = np.maximum(joined, mask)
+    return joined
 
 
 def check_some_known(mask: Mask) -> None:

@@ -33,7 +33,7 @@ class Masks(Truth):
     def class_map(self, recipe: Recipe) -> ClassMap:
         """Return how the pixels of masks are read."""
         target = MasksRecipe.of(recipe).target
-        return ClassMap(target.mask_values, target.ignored)
+        return ClassMap(target.mask_values, target.ignored, target.mask_tolerance, target.mask_colours)
 
     def label_rule(self, recipe: Recipe) -> None:
         """Return None: there are no words."""
@@ -46,7 +46,9 @@ class Masks(Truth):
         """Return the pixel values of the classes, and those that count nowhere."""
         target = MasksRecipe.of(recipe).target
         ignored = {"ignore": list(target.ignored)} if target.ignored else {}
-        return {"masks": target.mask_values, **ignored}
+        tolerance = {"tolerance": target.mask_tolerance} if target.mask_tolerance else {}
+        colours = {"colours": target.mask_colours} if target.mask_colours else {}
+        return {"masks": target.mask_values, **ignored, **tolerance, **colours}
 
     def strata(self, catalogue: pd.DataFrame) -> None:
         """Return None: samples with foreground and others are balanced."""

@@ -131,7 +131,7 @@ def spoken_pages(pages: Sequence[int]) -> str:
 
 def _files_of(item: Item) -> list[str]:
     """The files of a sample; one that stands in for several channels once."""
-    return list(dict.fromkeys(filter(None, (*item.images, item.mask))))
+    return list(dict.fromkeys(filter(None, (*item.images, *item.masks))))
 
 
 def _pages_of(item: Item, found: Mapping[str, _Pages | str], cut: Plane | None) -> Iterator[Item]:

@@ -291,7 +291,7 @@ def _frame(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[s
             "patient_id": entry.patient_id,
             "image": join_files(entry.item.images),
             "frame": entry.item.page or 0,
-            "mask": entry.item.mask,
+            "mask": join_files(entry.item.masks or ("",)),
             "height": sample.height,
             "width": sample.width,
             "channels": sample.channels,

@@ -40,7 +40,7 @@ class MaskModels:
         """Build the loss; it needs nothing of the truth."""
         masks = MasksRecipe.of(recipe)
         loss = build_mask_loss(masks.loss.name, masks.predicts().outputs, masks.loss.args)
-        return KnownPixels(loss, each=not masks.loss.args.get("batch", True)) if masks.target.ignored else loss
+        return KnownPixels(loss, each=not masks.loss.args.get("batch", True)) if masks.target.ignores else loss
 
     def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
         """Leave the network as it is."""

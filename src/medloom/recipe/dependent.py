@@ -153,6 +153,9 @@ _ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() i
 _BLOCKS = Unless("model.name", ("perceptron",))
 _DRAWN = Only("split.file", (None,))
 _SHARES = Only("split.folds", (None,))
+_PUBLISHED = Either(
+    Only("data.layout", ("folder-classes",)), Either(Filled("split.lists"), Holding("data.image", "{split}"))
+)
 
 ONLY: dict[str, tuple[Condition, ...]] = {
     "target.columns": (Unless("data.layout", ("folder-classes",)),),
@@ -174,7 +177,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "split.validation": (_DRAWN,),
     "split.test": (_SHARES, _DRAWN),
     "split.lists": (_DRAWN,),
-    "split.published": (Either(Only("data.layout", ("folder-classes",)), Filled("split.lists")), _DRAWN),
+    "split.published": (_PUBLISHED, _DRAWN),
     "split.by": (_DRAWN,),
     "split.keep": (_DRAWN,),
     "split.stratify": (_DRAWN,),

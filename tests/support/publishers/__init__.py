@@ -1,8 +1,10 @@
 """Phantoms of published sets: tiny images in the files and folders that their publishers describe."""
 
+from support.publishers import pictures, radiographs, tables
 from support.publishers.facts import Facts, Publisher
-from support.publishers.radiographs import CHEXPERT, KERMANY, NIH, RSNA, VINDR
 
 __all__ = ["PUBLISHERS", "Facts", "Publisher"]
 
-PUBLISHERS = {one.name: one for one in (NIH, CHEXPERT, VINDR, RSNA, KERMANY)}
+PUBLISHERS = {
+    one.name: one for room in (pictures, radiographs, tables) for one in map(vars(room).__getitem__, room.__all__)
+}

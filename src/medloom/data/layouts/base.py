@@ -11,10 +11,18 @@ from medloom.errors import DataError, DecodeError
 from medloom.imaging import FORMATS_BY_SUFFIX, sniff
 from medloom.targets import Target
 
-__all__ = ["Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_images", "natural_key"]
+__all__ = ["PART_OF", "Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_images", "natural_key"]
 
 Read = Callable[[str], bytes]
 """Gives the bytes of a name, such as ``source.read``."""
+
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+PART_OF = {word: part for part, words in _PARTS.items() for word in words}
+"""The published part that a folder's name in lower case stands for."""
 
 _DIGITS = re.compile(r"(\d{1,4000})")  # int takes no more than 4300
 _DICOM_INDEX = "DICOMDIR"
@@ -49,6 +57,7 @@ class Item:
         sample: The sample's real name, unique within the patient.
         images: Path of the image, or one path for each channel; empty where zeros stand in.
         mask: Path of the mask; empty where there is none.
+        more_masks: Paths of further masks of the image, whose foreground is joined to it.
         labels: For images without a mask: the class's index, or a number for each target; NaN where
             it is unknown.
         meta: Metadata and group columns as text, blanks kept.
@@ -66,6 +75,12 @@ class Item:
     published: str = ""
     page: int | None = None
     known: bool = True
+    more_masks: tuple[str, ...] = ()
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Paths of all masks; none where there is none."""
+        return (self.mask, *self.more_masks) if self.mask else ()
 
 
 @dataclass(frozen=True)

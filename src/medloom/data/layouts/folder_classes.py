@@ -15,21 +15,14 @@ from typing import Any
 
 from medloom.data.kinds import KINDS, truth_of
 from medloom.data.labels import Labels
-from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
+from medloom.data.layouts.base import PART_OF, Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, refuse_columns, understand
 from medloom.data.layouts.patients import HINT, PatientPattern
 from medloom.errors import RecipeError
 from medloom.recipe import LabelsRecipe, Recipe
 from medloom.wording import counted
 
-__all__ = ["PART_OF", "FolderClasses", "build"]
-
-_PARTS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-PART_OF = {word: part for part, words in _PARTS.items() for word in words}
+__all__ = ["FolderClasses", "build"]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 ``{patient}``, ``{sample}`` and ``{channel}`` each match one part of a path, without a slash; everything else
 is literal. A pattern may begin anywhere in the path: ``images/{sample}.png`` also finds
-``set/images/7.png``. With ``{channel}`` in the image's pattern each of the recipe's channels is a file.
+``set/images/7.png``. With ``{channel}`` in the image's pattern each of the recipe's channels is a file. ``{split}``
+matches what a published part is called, such as ``train`` or ``Test``, and ``{folder}`` anything that says nothing.
+``{part}`` in the mask's pattern matches what tells several masks of one image apart, or nothing. A number says how many
+characters there are: ``Image_{patient:2}{sample}.jpg``.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medloom.data.layouts.base import Item, Listing, Problem, Read, is_image, natural_key
+from medloom.data.layouts.base import PART_OF, Item, Listing, Problem, Read, is_image, natural_key
 from medloom.errors import RecipeError
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.wording import counted
@@ -20,10 +23,18 @@ from medloom.wording import counted
 __all__ = ["ImageMask", "build"]
 
 _HINT = "Put {patient} into data.image and the pattern beside it."
-_FIELDS = ("patient", "sample", "channel")
-_FIELD = re.compile(r"\{([^{}]*)\}")
+_FIELDS = {
+    "image": ("patient", "sample", "split", "folder", "channel"),
+    "mask": ("patient", "sample", "split", "folder", "part"),
+    "array": ("patient", "sample", "split", "folder"),
+}
+"""What a pattern may have; the first four stand in both or in neither."""
 
-Key = tuple[str, str, str]  # what stands before the pattern, patient, sample
+_MEANT = {"split": f"(?i:{'|'.join(PART_OF)})", "part": "[^/]*?"}
+"""What a field matches; every other one at least one character."""
+_FIELD = re.compile(r"\{([^{}:]*)(?::(\d{1,2}))?\}")
+
+Key = tuple[str, str, str, str]  # what says nothing, patient, sample, part of a published split
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,8 @@ class ImageMask:
     Args:
         image: Pattern of an image's path; has ``{sample}``, ``{patient}`` or both, and may have ``{channel}``. Without
             ``{patient}``, each sample counts as a patient of its own; without ``{sample}``, each patient has one image.
-        mask: Pattern of the mask's path with the image's names, but for ``{channel}``.
+            May have ``{split}`` and ``{folder}``.
+        mask: Pattern of the mask's path with the image's names, but for ``{channel}``; may have ``{part}``.
         channels: Names of the channels in order.
         missing_channel: ``refuse``, ``zeros`` or ``copy:NAME``: what a missing channel file gets.
         key: The recipe's key that holds the pattern of the mask, for messages.
@@ -75,7 +87,7 @@ class ImageMask:
         self._missing = missing_channel
         if image == mask:
             raise RecipeError(f"data.image and data.{key} are the same pattern: {image!r}")
-        if set(self._mask.fields) != set(self._image.fields) - {"channel"}:
+        if set(self._mask.fields) - {"part"} != set(self._image.fields) - {"channel"}:
             raise RecipeError(
                 f"data.{key}: {mask!r} must have the names of data.image ({', '.join(self._image.fields)}) "
                 "but for {channel}"
@@ -93,13 +105,13 @@ class ImageMask:
             are problems. Images that fit neither pattern are counted in a note.
         """
         images: dict[Key, dict[str, str]] = {}
-        masks: dict[Key, str] = {}
+        masks: dict[Key, list[str]] = {}
         others = 0
         for name in names:
             pattern, found = self._match(name)
             channel = found.get("channel", "")
             if pattern is self._mask:
-                masks[_key(found)] = name
+                masks.setdefault(_key(found), []).append(name)
             elif pattern is self._image and (not self._per_channel or channel in self._channels):
                 images.setdefault(_key(found), {})[channel] = name
             else:
@@ -135,22 +147,22 @@ class ImageMask:
         return tuple(notes)
 
     def _pair(
-        self, images: Mapping[Key, dict[str, str]], masks: Mapping[Key, str]
+        self, images: Mapping[Key, dict[str, str]], masks: Mapping[Key, list[str]]
     ) -> tuple[tuple[Item, ...], list[Problem]]:
         items: list[Item] = []
         problems: list[Problem] = []
         for key in sorted(images.keys() | masks.keys(), key=_order):
-            files, mask = images.get(key, {}), masks.get(key)
+            files, (mask, *more) = images.get(key, {}), sorted(masks.get(key, [""]), key=natural_key)
             if not files:
-                problems.append(Problem("missing_image", mask or "/".join(key), "a mask without its image"))
-            elif mask is None:
+                problems += [Problem("missing_image", one, "a mask without its image") for one in (mask, *more)]
+            elif not mask:
                 problems.append(Problem("missing_mask", min(files.values()), "an image without its mask"))
             else:
                 found = self._channel_files(files)
                 if isinstance(found, str):
                     problems.append(Problem("missing_channel", mask, found))
                 else:
-                    items.append(Item(key[1] or key[2], key[2], found, mask, known=bool(key[1])))
+                    items.append(_item(key, found, mask, tuple(more)))
         return tuple(items), problems
 
     def _channel_files(self, files: Mapping[str, str]) -> tuple[str, ...] | str:
@@ -175,16 +187,20 @@ def _compile(text: str, key: str) -> _Pattern:
     """Turn a pattern into a regular expression; a name that comes twice must match the same text."""
     fields: list[str] = []
     expression = r"(?P<_root>(?:.*/)?)"
-    position = 0
+    position, last = 0, ""
     for found in _FIELD.finditer(text):
-        name = found.group(1)
-        allowed = _FIELDS if key == "image" else _FIELDS[:2]
-        if name not in allowed:
-            raise RecipeError(f"data.{key}: {{{name}}} in {text!r} is not one of {', '.join(allowed)}")
+        name, width = found.groups()
+        if name not in _FIELDS[key]:
+            raise RecipeError(f"data.{key}: {{{name}}} in {text!r} is not one of {', '.join(_FIELDS[key])}")
+        if last and position == found.start() and name not in fields:
+            raise RecipeError(
+                f"data.{key}: nothing in {text!r} says where {{{last}}} ends and {{{name}}} begins; put the text that "
+                f"stands between them there, or the number of characters of the first, such as {{{last}:2}}"
+            )
         expression += re.escape(text[position : found.start()])
-        expression += f"(?P={name})" if name in fields else f"(?P<{name}>[^/]+?)"
+        expression += f"(?P={name})" if name in fields else f"(?P<{name}>{_meant(name, width)})"
         fields += [name] if name not in fields else []
-        position = found.end()
+        position, last = found.end(), "" if width or name == "part" else name
     if not {"sample", "patient"} & set(fields):
         raise RecipeError(
             f"data.{key}: {text!r} needs {{sample}}, the part that tells samples apart, or {{patient}} where each "
@@ -194,11 +210,23 @@ def _compile(text: str, key: str) -> _Pattern:
     return _Pattern(text, key, tuple(fields), len(_FIELD.sub("", text)), re.compile(expression))
 
 
+def _meant(name: str, width: str | None) -> str:
+    """What a field matches: by its name, or so many characters."""
+    return f"[^/]{{{width}}}" if width else _MEANT.get(name, "[^/]+?")
+
+
 def _key(found: Mapping[str, str]) -> Key:
     patient = found.get("patient", "")
-    return found["_root"], patient, found.get("sample", patient)
+    above = f"{found['_root']}{found.get('folder', '')}"
+    return above, patient, found.get("sample", patient), found.get("split", "")
 
 
 def _order(key: Key) -> tuple[Any, ...]:
-    root, patient, sample = key
-    return patient, root, natural_key(patient), natural_key(sample)
+    root, patient, sample, split = key
+    return patient, root, natural_key(patient), natural_key(sample), split
+
+
+def _item(key: Key, images: tuple[str, ...], mask: str, more: tuple[str, ...]) -> Item:
+    _, patient, sample, split = key
+    published = PART_OF.get(split.lower(), "")
+    return Item(patient or sample, sample, images, mask, published=published, known=bool(patient), more_masks=more)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
-from medloom.data.layouts.folder_classes import PART_OF
+from medloom.data.layouts.base import PART_OF
 from medloom.imaging import FORMATS_BY_SUFFIX
 
 __all__ = [

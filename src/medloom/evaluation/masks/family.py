@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.data import ClassMap, preferred_channel, read_mask
+from medloom.data import image_files, preferred_channel, read_mask
+from medloom.data.masks import MASKS
 from medloom.errors import DataError
 from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.family import Choice, Facts, Heatmap
@@ -203,11 +204,12 @@ def _text(point: MaskPoint, target: Target) -> str:
 
 def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> Iterator[_True]:
     """What the network says about each row, with its true mask as the file has it, untouched by any resizing."""
-    alignment, classes = reading.alignment(), ClassMap(recipe.target.mask_values, recipe.target.ignored)
+    alignment, classes = reading.alignment(), MASKS.class_map(recipe)
     for answer in reading.answers(rows):
         row = answer.row
-        alignment.reader.only([row["mask"]])
-        truth = read_mask(alignment, row["mask"], classes, row["frame"], answer.prepared.image)
+        files = image_files(row["mask"])
+        alignment.reader.only(files)
+        truth = read_mask(alignment, files, classes, row["frame"], answer.prepared.image)
         if answer.prepared.pixels.shape[:2] != truth.shape:
             raise DataError(f"{row['sample_id']}: image and mask differ in size; run `medloom prepare` again")
         yield answer, truth

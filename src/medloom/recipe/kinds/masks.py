@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +20,7 @@ __all__ = ["MasksData", "MasksEvaluate", "MasksLoss", "MasksModel", "MasksRecipe
 
 _KIND = "masks"
 
+_Level = Annotated[int, Field(ge=0, le=255)]
 _Value = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
 
 
@@ -35,6 +37,14 @@ class MasksTarget(TargetSection):
     pixels count in no loss, metric or choice. Truth and prediction are set to background there before they are
     measured. An image whose whole mask is ignored is set aside."""
 
+    mask_tolerance: Annotated[int, Field(ge=0, le=LARGEST_VALUE // 2)] = 0
+    """How far a pixel value of a mask may be from that of its class. For masks that are saved as JPEG, whose values
+    drift: 127 divides 0 and 255 in the middle. Values of classes must be more than twice as far apart."""
+    mask_colours: dict[str, tuple[_Level, _Level, _Level]] = Field(default={})
+    """Red, green and blue of each class, by its name in `mask_values`, for masks that are saved as pictures in colour,
+    as CVAT writes them with `labelmap.txt`. The name `ignore` is for pixels that count nowhere. Predicted masks hold
+    the values of `mask_values`. Empty: masks hold values; those of a palette of colours are its indices."""
+
     @field_validator("mask_values")
     @classmethod
     def _distinct(cls, value: dict[str, int]) -> dict[str, int]:
@@ -47,11 +57,40 @@ class MasksTarget(TargetSection):
         """``ignore`` as a list without repetitions."""
         return (self.ignore,) if isinstance(self.ignore, int) else tuple(sorted(set(self.ignore)))
 
+    @property
+    def ignores(self) -> bool:
+        """Whether pixels may count nowhere."""
+        return bool(self.ignored) or bool(set(self.mask_colours) - set(self.mask_values))
+
     @model_validator(mode="after")
     def _ignores_no_class(self) -> Self:
         both = [f"{value} is that of {name}" for name, value in self.mask_values.items() if value in self.ignored]
         if both:
             raise ValueError(f"ignore: expected values of no class in mask_values; {', '.join(both)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tells_values_apart(self) -> Self:
+        values = sorted((*self.mask_values.values(), *self.ignored))
+        nearest = min(other - one for one, other in pairwise(values))
+        if nearest <= 2 * self.mask_tolerance:
+            raise ValueError(
+                f"mask_tolerance: expected less than half of {nearest}, the least distance of two values of classes; "
+                f"got {self.mask_tolerance}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_colour_for_each_class(self) -> Self:
+        if not self.mask_colours:
+            return self
+        if set(self.mask_colours) - {"ignore"} != set(self.mask_values) - {"ignore"}:
+            missing = sorted(set(self.mask_values) ^ (set(self.mask_colours) - {"ignore"}))
+            raise ValueError(f"mask_colours: expected the names of mask_values; {', '.join(missing)} is in one of them")
+        if len(set(self.mask_colours.values())) < len(self.mask_colours):
+            raise ValueError("mask_colours: two classes have the same colour")
+        if self.mask_tolerance:
+            raise ValueError("mask_tolerance is for values and mask_colours has colours; leave one of them out")
         return self
 
     def value(self) -> Target:
@@ -66,7 +105,8 @@ class MasksData(DataConfig):
     """How the files are arranged: `lgg-mri` masks beside slices, `image-mask` by patterns, or `array`, where the mask
     is an `.npy` map of class values."""
     mask: str = "masks/{sample}.png"
-    """`image-mask` and `array`: pattern of the mask's path, with the names that `image` uses."""
+    """`image-mask` and `array`: pattern of the mask's path, with the names that `image` uses. With `{part}`, which also
+    matches nothing, an image may have several masks, whose foreground is joined: `{sample}_mask{part}.png`."""
 
 
 class MasksModel(ModelConfig):

@@ -57,7 +57,9 @@ class DataConfig(Config):
     """How the files are arranged."""
     image: str = "images/{sample}.png"
     """Where samples are found by patterns (`image-mask`, `array`): pattern of an image's path. `{patient}`, `{sample}`
-    and `{channel}` match one part each; `{patient}` alone where each patient has one image."""
+    and `{channel}` match one part each; `{patient}` alone where each patient has one image. `{split}` matches the name
+    of a published part, such as `Train` or `test`, and `{folder}` anything that says nothing. A number says how
+    many characters there are: `Image_{patient:2}{sample}.jpg`."""
     channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("grey",)
     """Names of the image's channels in order. With `{channel}` in `image`, one file for each of these names."""
     missing_channel: Annotated[str, Field(pattern=r"^(refuse|zeros|copy:.+)$")] = "refuse"
@@ -112,8 +114,9 @@ class SplitConfig(Config):
     fold: Annotated[int, Field(ge=0)] | None = None
     """Which fold is the test set. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
-    """What a split that the files come in (`train`, `val`, `test` folders of `folder-classes`, or `lists`) is worth.
-    `respect` it, `repair` its validation part by drawing patients from train and none from test, or `ignore` it."""
+    """What a split that the files come in (`train`, `val`, `test` folders of `folder-classes`, `{split}` in
+    `data.image`, or `lists`) is worth. `respect` it, `repair` its validation part by drawing patients from train and
+    none from test, or `ignore` it."""
     lists: dict[Literal["train", "validation", "test"], str] = Field(default={})
     """A split that is published in text files: for each part the path of its list inside the data, or its end. A line
     names an image, with or without folder and extension, or a patient. `{train: train_val_list.txt, test:
