@@ -176,6 +176,9 @@ def _layout(summary: str, module: str, *kinds: str) -> Entry:
 LAYOUTS: dict[str, Entry] = {
     "lgg-mri": _layout("<patient>/<slice>.tif with <slice>_mask.tif beside it", "lgg_mri", "masks"),
     "image-mask": _layout("images and masks by patterns", "image_mask", "masks"),
+    "dataset-json": _layout(
+        "a dataset.json beside imagesTr and labelsTr: Medical Segmentation Decathlon, nnU-Net", "dataset_json", "masks"
+    ),
     "array": _layout("an .npy file for each image: a map of classes, or a vector of labels", "array"),
     "folder-classes": _layout("a folder for each class", "folder_classes", "binary", "multi-class"),
     "csv": _layout("a CSV with a row for each image", "csv_labels", *LABELS),

@@ -57,6 +57,10 @@ FILES = {
     ],
     "lgg-mri": [f"case{stem[1]}/{stem}{end}.tif" for stem in STEMS for end in ("", "_mask")],
 }
+FILES["dataset-json"] = ["dataset.json", *(f"{tree}Tr/{s}.png" for s in STEMS for tree in ("images", "labels"))]
+OTHERS = {
+    "dataset.json": b'{"modality": {"0": "a"}, "labels": {"0": "background", "255": "lesion"}, "file_ending": ".png"}'
+}
 PATTERNS = [f"{folder}/{stem}{end}" for stem in STEMS for folder in ("images", "pictures") for end in (".png",)]
 PATTERNS += [
     f"{folder}/{stem}{end}" for stem in STEMS for folder in ("masks", "truth", "labels") for end in (".png", ".npy")
@@ -89,7 +93,8 @@ def listed(recipe: Recipe) -> object:
     """The samples of a made-up set, with their patients, labels and what is said of them."""
     width = len(getattr(recipe.target, "columns", ()))
     found = build_layout(recipe).find(
-        FILES.get(recipe.data.layout, PATTERNS), lambda name: vector(name, width) if name.endswith("npy") else table()
+        FILES.get(recipe.data.layout, PATTERNS),
+        lambda name: vector(name, width) if name.endswith("npy") else OTHERS.get(name, table()),
     )
     return repr(found.items), found.problems, found.notes, found.target
 
@@ -304,6 +309,7 @@ Observer = Callable[[Recipe], object]
 OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (listed, ("target.columns", "target.classes", "target.blank", "target.uncertain", "target.separator")),
     (listed, ("data.layout", "data.image", "data.mask", "data.array", "data.channels", "data.missing_channel")),
+    (listed, ("data.patient_pattern",)),
     (listed, tuple(f"data.labels.{key}" for key in ("file", "image", "patient", "patient_pattern", "groups"))),
     (listed_twice, ("data.labels.repeated",)),
     (published, ("split.lists",)),

@@ -32,6 +32,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "data.labels.image": ("file", {}, [{"data.layout": "array"}]),
     "data.labels.patient": ("person", {}, [{"data.layout": "array"}]),
     "data.labels.patient_pattern": (r"(p\d)_", {}, [{"data.layout": "array"}, {"data.labels.patient": "person"}]),
+    "data.patient_pattern": (r"(p\d)_", {"data.layout": "dataset-json"}, [{}]),
     "data.labels.repeated": ("agree", {}, [{"data.layout": "array"}]),
     "data.quarantine_limit": (0.5, {"data.policy": "quarantine"}, [{}]),
     "data.phantom.prevalence": (0.5, {"data.phantom.kind": "melanoma"}, [{}]),

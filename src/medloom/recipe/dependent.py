@@ -164,6 +164,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "data.quarantine_limit": (Only("data.policy", ("quarantine",)),),
     "data.phantom.prevalence": (Unless("data.phantom.kind", ("brain-mri",)),),
     "data.mask": (_PATTERNS,),
+    "data.patient_pattern": (Only("data.layout", ("dataset-json",)),),
     "data.array": (Only("data.layout", ("array",)),),
     "data.labels.file": (_TABLE,),
     "data.labels.image": (_TABLE,),

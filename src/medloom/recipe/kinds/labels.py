@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from medloom.errors import RecipeError
 from medloom.recipe.recipe import Recipe
-from medloom.recipe.sections.base import Config, Named, Positive, Probability, Side
+from medloom.recipe.sections.base import Config, Named, Positive, Probability, Side, one_group
 from medloom.recipe.sections.data import DataConfig, MetadataConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.images import PreprocessConfig
@@ -229,7 +228,7 @@ class LabelFileConfig(Config):
     """`csv` only: column with the image's name, with or without folder and extension."""
     patient: str | None = None
     """`csv` only: column with the patient."""
-    patient_pattern: str | None = None
+    patient_pattern: Annotated[str, AfterValidator(one_group)] | None = None
     """Regular expression that finds the patient in the image's file name, as its first group: `person(\\d+)_`; with a
     slash, in its path: `(patient\\d+)/`. For `folder-classes`, and for `csv` without `patient`."""
     repeated: Literal["refuse", "agree", "any"] = "refuse"
@@ -240,18 +239,6 @@ class LabelFileConfig(Config):
     metadata: MetadataConfig = MetadataConfig()
     groups: tuple[str, ...] = ()
     """Columns by which the metrics are also reported, such as sex or site."""
-
-    @field_validator("patient_pattern")
-    @classmethod
-    def _has_a_group(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                groups = re.compile(value).groups
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from error
-            if groups != 1:
-                raise ValueError("expected a regular expression with one group, around the patient")
-        return value
 
 
 class LabelsData(DataConfig):

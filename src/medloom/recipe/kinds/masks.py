@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from medloom.recipe.recipe import Recipe
-from medloom.recipe.sections.base import Named, Probability
+from medloom.recipe.sections.base import Named, Probability, one_group
 from medloom.recipe.sections.data import DataConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.target import TargetSection
@@ -102,11 +102,15 @@ class MasksData(DataConfig):
     """Where the images and masks are and how they are laid out."""
 
     layout: Annotated[str, Named(LAYOUTS, _KIND)] = "image-mask"
-    """How the files are arranged: `lgg-mri` masks beside slices, `image-mask` by patterns, or `array`, where the mask
-    is an `.npy` map of class values."""
+    """How the files are arranged: `lgg-mri` masks beside slices, `image-mask` by patterns, `dataset-json` as a
+    `dataset.json` of the Medical Segmentation Decathlon or of nnU-Net says, or `array`, where the mask is an `.npy` map
+    of class values."""
     mask: str = "masks/{sample}.png"
     """`image-mask` and `array`: pattern of the mask's path, with the names that `image` uses. With `{part}`, which also
     matches nothing, an image may have several masks, whose foreground is joined: `{sample}_mask{part}.png`."""
+    patient_pattern: Annotated[str, AfterValidator(one_group)] | None = None
+    """`dataset-json` only: regular expression that finds the patient in the name of a case, as its first group:
+    `(patient\\d+)_`. Empty: nothing says whose the images are."""
 
 
 class MasksModel(ModelConfig):

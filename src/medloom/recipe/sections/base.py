@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -22,7 +23,19 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from medloom.registry import names_for
 from medloom.wording import nearest
 
-__all__ = ["Bool", "Config", "Named", "Positive", "Probability", "Seed", "Side", "Switch", "as_word", "low_first"]
+__all__ = [
+    "Bool",
+    "Config",
+    "Named",
+    "Positive",
+    "Probability",
+    "Seed",
+    "Side",
+    "Switch",
+    "as_word",
+    "low_first",
+    "one_group",
+]
 
 _Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
 
@@ -51,6 +64,17 @@ def low_first(value: _Pair) -> _Pair:
     """Accept two numbers of which the first is not above the second."""
     if value[0] > value[1]:
         raise ValueError("the first number must not be above the second")
+    return value
+
+
+def one_group(value: str) -> str:
+    """Accept a regular expression with one group."""
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError("expected a regular expression with one group, around the patient")
     return value
 
 
