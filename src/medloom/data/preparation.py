@@ -124,8 +124,7 @@ def prepare(
     _check_channels(recipe)
     chosen = of_series(source.names(), source.read, recipe.data.series)
     layout = build_layout(recipe)
-    found = as_listed(layout.find(chosen.names, source.read), recipe.split.lists, chosen.names, source.read)
-    listed, whose = patients_of(found, source)
+    listed, whose = patients_of(_found(layout, recipe, chosen.names, source), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
     entries = _entries(listing, layout, recipe.data.layout, chosen.names)
     target = listing.target or recipe.predicts()
@@ -206,6 +205,11 @@ def prepare_undivided(
     }
     catalogue = divided.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
     return Prepared(catalogue, store, target, facts, problems)
+
+
+def _found(layout: Layout, recipe: Recipe, names: list[str], source: Source) -> Listing:
+    """What the layout finds, with the parts of a split that is published in lists."""
+    return as_listed(layout.find(names, source.read), recipe.split.lists, names, source.read)
 
 
 def _people(catalogue: pd.DataFrame, whose: Patients, recipe: Recipe) -> dict[str, Any]:
