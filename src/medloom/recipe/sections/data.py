@@ -118,9 +118,9 @@ class SplitConfig(Config):
     `data.image`, or `lists`) is worth. `respect` it, `repair` its validation part by drawing patients from train and
     none from test, or `ignore` it."""
     lists: dict[Literal["train", "validation", "test"], str] = Field(default={})
-    """A split that is published in text files: for each part the path of its list inside the data, or its end. A line
-    names an image, with or without folder and extension, or a patient. `{train: train_val_list.txt, test:
-    test_list.txt}` draws validation from train."""
+    """A split that is published in text files: by part, the path of its list inside the data, or its end. A line names
+    an image, with or without folder and extension, or a patient. Lists of train and test alone, as of NIH ChestX-ray14,
+    let validation be drawn from train."""
     file: str | None = None
     """A given split: CSV with the columns `patient` and `split` (train, validation, test). The other keys of this
     section are then left out."""
