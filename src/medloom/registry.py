@@ -179,6 +179,7 @@ LAYOUTS: dict[str, Entry] = {
     "dataset-json": _layout(
         "a dataset.json beside imagesTr and labelsTr: Medical Segmentation Decathlon, nnU-Net", "dataset_json", "masks"
     ),
+    "dicom-seg": _layout("DICOM images and DICOM segmentations of them, anywhere", "dicom_seg", "masks"),
     "array": _layout("an .npy file for each image: a map of classes, or a vector of labels", "array"),
     "folder-classes": _layout("a folder for each class", "folder_classes", "binary", "multi-class"),
     "csv": _layout("a CSV with a row for each image", "csv_labels", *LABELS),

@@ -17,8 +17,10 @@ from scipy import ndimage
 
 from medloom.data.checks import ClassMap, UnfitError, joined_classes, mask_classes, named
 from medloom.data.page_reader import PageReader
+from medloom.data.segments import as_volume, mask_on
 from medloom.imaging import Image, Volume
 from medloom.imaging.canonical import plane_of, turn_of
+from medloom.imaging.dicom_seg import Segmentation
 from medloom.imaging.geometry import Grid, Match, find_match, found_at
 
 __all__ = ["Align", "Alignment", "is_unplaced", "read_mask"]
@@ -62,6 +64,9 @@ class Alignment:
             UnfitError: If it lies on another grid.
             DecodeError: Whatever is wrong with the content.
         """
+        segmentation = None if smooth else self.reader.segmentation(name)
+        if segmentation is not None:
+            return self._segments(segmentation, onto, what)
         plane, grids = onto.grid, self.reader.grids(name)
         if plane is None or not grids:
             return _by_directions(self.reader.decode(name, page), onto, what)
@@ -75,13 +80,19 @@ class Alignment:
         number, grid = next(_likely_first(grids, page))
         if self.align == "refuse":
             raise UnfitError("grid", _another_grid(plane, grid, what))
-        stored = volume or self._slab(name, number, grid)
-        pixels = _resampled(stored, plane, what, smooth=smooth)
-        notes = (*stored.notes, f"resampled to the grid of the image ({'linear' if smooth else 'nearest neighbour'})")
-        return Image(
-            pixels, stored.format, onto.spacing_mm, notes, affine=onto.affine, slices=onto.slices,
-            value_range=stored.value_range,
-        )  # fmt: skip
+        return _resampled_onto(onto, plane, volume or self._slab(name, number, grid), what, smooth=smooth)
+
+    def _segments(self, found: Segmentation, onto: Image, what: str) -> Image:
+        """The segments on the image, by where they lie and nothing else."""
+        plane = onto.grid
+        if plane is None:
+            raise UnfitError("grid", "the image does not say where it lies in the patient, as its segmentation does")
+        mask = mask_on(found, onto, plane)
+        if mask is not None:
+            return mask
+        if self.align == "refuse":
+            raise UnfitError("grid", _another_grid(plane, found.grid, what))
+        return _resampled_onto(onto, plane, as_volume(found), what, smooth=False)
 
     def _moved(self, name: str, number: int, match: Match, onto: Image) -> Image:
         """The very voxels of the file, in the order of the image."""
@@ -143,6 +154,15 @@ def read_mask(
 
     found = [named(partial(read, file), file) for file in files]
     return named(lambda: joined_classes(found, classes), files[0])
+
+
+def _resampled_onto(onto: Image, plane: Grid, stored: Volume, what: str, *, smooth: bool) -> Image:
+    pixels = _resampled(stored, plane, what, smooth=smooth)
+    notes = (*stored.notes, f"resampled to the grid of the image ({'linear' if smooth else 'nearest neighbour'})")
+    return Image(
+        pixels, stored.format, onto.spacing_mm, notes, affine=onto.affine, slices=onto.slices,
+        value_range=stored.value_range,
+    )  # fmt: skip
 
 
 def _turned(pixels: NDArray[Any], stored: Image | Volume, match: Match, onto: Image) -> Image:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from medloom.files import sha256_bytes
 from medloom.imaging import FILE_BUDGET, Budget, Image, Volume, decode, inspect, read_frames, read_volume
 from medloom.imaging.canonical import Plane, along, plane_of, slice_of
 from medloom.imaging.checks import choose_page
 from medloom.imaging.decoding import read_grids
+from medloom.imaging.dicom_seg import SEGMENTATION_BUDGET, Segmentation, read_segmentation
 from medloom.imaging.geometry import Grid, axis_codes
 
 __all__ = ["PageReader"]
@@ -25,6 +27,7 @@ class _File:
     inflated: bytes = b""
     grids: tuple[Grid, ...] | None = None
     volume: Volume | None = None
+    segmentation: Segmentation | Literal[False] | None = False
 
 
 class PageReader:
@@ -129,6 +132,17 @@ class PageReader:
             data, budget = _inflated(file) if file.data.startswith(_GZIP) else (file.data, FILE_BUDGET)
             file.volume = read_volume(data, budget=budget) or read_frames(data, budget=budget)
         return file.volume
+
+    def segmentation(self, name: str) -> Segmentation | None:
+        """Return a file as a DICOM segmentation, and keep it with the file; None for any other file.
+
+        Raises:
+            DecodeError: Whatever is wrong with the content.
+        """
+        file = self._file(name)
+        if file.segmentation is False:
+            file.segmentation = read_segmentation(file.data, budget=SEGMENTATION_BUDGET)
+        return file.segmentation
 
     def _file(self, name: str) -> _File:
         if name not in self._files:

@@ -15,6 +15,7 @@ from medloom.files import read_json, sha256_bytes, write_json
 from medloom.imaging import FILE_BUDGET, inspect
 from medloom.imaging.canonical import PLANES, Plane, cut_axis, plane_of
 from medloom.imaging.decoding import is_volume, read_grids
+from medloom.imaging.dicom_seg import is_segmentation
 from medloom.imaging.geometry import axis_codes
 from medloom.wording import counted
 
@@ -38,12 +39,14 @@ class _Pages:
         codes: Directions of columns, rows and slices, such as ``RAS``; empty where it does not say.
         sides: Columns, rows and slices.
         volume: Whether its pages are the slices of a volume.
+        segments: Whether it is a DICOM segmentation, whose frames are found by where they lie and not by their number.
     """
 
     count: int
     codes: str = ""
     sides: tuple[int, ...] = ()
     volume: bool = False
+    segments: bool = False
 
     def cut_anew(self, cut: Plane | None) -> bool:
         """Return whether it is a volume that is stored in another plane."""
@@ -150,7 +153,8 @@ def _problem(item: Item, found: Mapping[str, _Pages | str], cut: Plane | None) -
     if unreadable:
         (name, reason), *more = unreadable
         return Problem("unreadable", name, "; ".join([reason, *(f"{other}: {text}" for other, text in more)]))
-    (first, pages), *others = [(name, pages) for name in names if isinstance(pages := found[name], _Pages)]
+    read = [(name, pages) for name in names if isinstance(pages := found[name], _Pages)]
+    (first, pages), *others = [one for one in read if not one[1].segments] or read
     if pages.cut_anew(cut) and (lost := [name for name, other in others if not other.codes]):
         text = f"it does not say where it lies in the patient, and its image is cut into {cut} slices"
         return Problem("grid", lost[0], text)
@@ -195,6 +199,8 @@ def _stamp(source: Source, name: str) -> str:
 def _inspected(source: Source, name: str) -> _Pages | str:
     try:
         data = source.read(name)
+        if is_segmentation(data):
+            return _Pages(1, segments=True)
         header, grids = inspect(data, budget=FILE_BUDGET), read_grids(data, budget=FILE_BUDGET)
         if not grids:
             return _Pages(header.pages)

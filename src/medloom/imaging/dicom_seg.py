@@ -9,7 +9,7 @@ Source: DICOM PS3.3, sections A.51 and C.8.20 (Segmentation).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,15 @@ from medloom.imaging.dicom_values import decode_frame
 from medloom.imaging.geometry import Grid
 from medloom.imaging.places import SAME_DIRECTION, Place, placed
 from medloom.imaging.registry import sniff
-from medloom.imaging.types import DEFAULT_BUDGET, Budget
+from medloom.imaging.types import DEFAULT_BUDGET, FILE_BUDGET, Budget
 
-__all__ = ["Segmentation", "read_segmentation"]
+__all__ = ["SEGMENTATIONS", "SEGMENTATION_BUDGET", "Segmentation", "is_segmentation", "read_segmentation"]
 
-_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-"""Segmentation Storage, and Label Map Segmentation Storage."""
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Classes of such files: Segmentation Storage, and Label Map Segmentation Storage."""
+
+SEGMENTATION_BUDGET = replace(FILE_BUDGET, max_frames=20_000)
+"""What a file may cost that has a frame for each slice of each segment."""
 
 _LABEL_MAP = "LABELMAP"
 _SAME_PLACE_MM = 0.01
@@ -72,9 +75,22 @@ def read_segmentation(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Segmen
         return None
     with guard("dicom"):
         opened = open_image(data, budget)
-        if opened.file.data_set.text("SOPClassUID") not in _CLASSES:
+        if opened.file.data_set.text("SOPClassUID") not in SEGMENTATIONS:
             return None
         return _put_together(opened, _kind(opened))
+
+
+def is_segmentation(data: bytes, *, budget: Budget = SEGMENTATION_BUDGET) -> bool:
+    """Return whether a file is a DICOM segmentation of any kind.
+
+    Raises:
+        DecodeError: If it is DICOM and damaged, or over the budget.
+    """
+    check_encoded(data, budget)
+    if sniff(data) != "dicom":
+        return False
+    with guard("dicom"):
+        return open_image(data, budget).file.data_set.text("SOPClassUID") in SEGMENTATIONS
 
 
 def _kind(opened: OpenImage) -> str:

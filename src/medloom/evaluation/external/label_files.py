@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medloom.data.checks import UnfitError, value_plane
 from medloom.imaging import FILE_BUDGET, Image, Volume, decode, inspect, read_frames, read_volume, sniff
-from medloom.imaging.dicom_seg import read_segmentation
+from medloom.imaging.dicom_seg import SEGMENTATION_BUDGET, read_segmentation
 from medloom.imaging.geometry import Grid
 from medloom.imaging.grids import brought_to, known_grid, known_spacing, painted_on, reaching
 from medloom.imaging.npy import read_array
@@ -21,9 +21,6 @@ LARGEST = 65535
 """Largest value of a class."""
 
 _MOST_CHANNELS = 4
-_SEGMENTATION_BUDGET = replace(FILE_BUDGET, max_frames=20_000)
-"""With a frame for each slice of each segment."""
-
 _SHOWN_DIGITS = 4
 
 Values = NDArray[np.uint16]
@@ -76,7 +73,7 @@ def read_labels(data: bytes) -> LabelMap:
         DecodeError: If it is no such file.
         UnfitError: If it holds colours, fractions, or numbers that are no values of classes.
     """
-    segmentation = read_segmentation(data, budget=_SEGMENTATION_BUDGET)
+    segmentation = read_segmentation(data, budget=SEGMENTATION_BUDGET)
     if segmentation is not None:
         grid = segmentation.grid
         return LabelMap(segmentation.values, grid, grid.spacing_mm[::-1], partial=True)

@@ -1,0 +1,243 @@
+"""DICOM segmentations as masks of DICOM images: the right slice of the right file, or a refusal."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pydicom
+import pytest
+
+from medloom.data.alignment import Alignment, read_mask
+from medloom.data.checks import ClassMap
+from medloom.data.layouts.dicom_seg import DicomSegmentations
+from medloom.data.page_reader import PageReader
+from medloom.errors import DataError
+from support.dicoms import write_dicom
+from support.segmentations import item, make_labels, write_seg
+
+CLASSES = ClassMap({"background": 0, "one": 1, "two": 2, "five": 5})
+SHAPE = (7, 9, 11)
+
+
+def write_series(root, name="ct", uid="1.2.3.4", *, places=range(SHAPE[0]), frame="1.9", size=SHAPE[1:], **header):
+    for number in places:
+        write_dicom(
+            root / name / f"{number}.dcm",
+            np.full(size, number, np.uint16),
+            "p1",
+            series=uid,
+            number=number,
+            **{
+                "ImagePositionPatient": [10, -20, 30 + 2.5 * number],
+                "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+                "PixelSpacing": [0.5, 0.75],
+                "SliceThickness": 2.5,
+                "FrameOfReferenceUID": frame,
+                **header,
+            },
+        )
+
+
+def references(uid="1.2.3.4", places=range(SHAPE[0])):
+    instances = [item(ReferencedSOPInstanceUID=f"{uid}.{number}") for number in places]
+    return [item(SeriesInstanceUID=uid, ReferencedInstanceSequence=instances)]
+
+
+def write_segmentation(root, name, labels, **attributes):
+    attributes = {"FrameOfReferenceUID": "1.9", "ReferencedSeriesSequence": references(), **attributes}
+    (root / f"{name}.dcm").write_bytes(write_seg(labels, **attributes))
+
+
+def listed(root):
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.dcm"))
+    return DicomSegmentations().find(names, lambda name: (root / name).read_bytes())
+
+
+def masks_of(root, listing, **options):
+    """The mask of each image, as training and evaluation read it."""
+    alignment = Alignment(PageReader(lambda name: (root / name).read_bytes()), **options)
+    return {
+        item.images[0]: read_mask(
+            alignment, item.masks, CLASSES, item.page, alignment.reader.image(item.images[0], item.page)
+        )
+        for item in listing.items
+    }
+
+
+def by_pydicom(data):
+    """The segments (H, W) of each slice by its position, read without Medloom."""
+    found = pydicom.dcmread(io.BytesIO(data))
+    frames = found.pixel_array.reshape(-1, found.Rows, found.Columns)
+    slices = {}
+    for frame, groups in zip(frames, found.PerFrameFunctionalGroupsSequence, strict=True):
+        height = float(groups.PlanePositionSequence[0].ImagePositionPatient[2])
+        number = 1
+        if found.SegmentationType == "BINARY":
+            number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        slices[height] = slices.get(height, 0) + frame.astype(int) * number
+    return slices
+
+
+def classes(values):
+    return np.searchsorted([0, 1, 2, 5], values)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_each_image_has_the_slice_that_pydicom_finds_at_its_place(tmp_path, kind):
+    labels = make_labels(shape=SHAPE)
+    write_series(tmp_path)
+    write_segmentation(tmp_path, "seg", labels, kind=kind)
+    listing = listed(tmp_path)
+    assert [entry.images[0] for entry in listing.items] == [f"ct/{number}.dcm" for number in range(7)]
+    expected = by_pydicom((tmp_path / "seg.dcm").read_bytes())
+    empty = np.zeros(SHAPE[1:], int)
+    for path, mask in masks_of(tmp_path, listing).items():
+        height = float(pydicom.dcmread(tmp_path / path).ImagePositionPatient[2])
+        np.testing.assert_array_equal(mask, classes(expected.get(height, empty)), err_msg=path)
+    assert (listing.problems, listing.notes) == ((), ())
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_images_stored_the_other_way_round_get_their_mask_turned(tmp_path, axes):
+    labels = make_labels(shape=SHAPE)
+    height, width = SHAPE[1:]
+    column, row = (-1 if 1 in axes else 1), (-1 if 0 in axes else 1)
+    corner = [10 + 0.75 * (width - 1) * (1 in axes), -20 + 0.5 * (height - 1) * (0 in axes)]
+    for number in range(7):
+        write_series(
+            tmp_path,
+            places=[number],
+            ImagePositionPatient=[*corner, 30 + 2.5 * number],
+            ImageOrientationPatient=[column, 0, 0, 0, row, 0],
+        )
+    write_segmentation(tmp_path, "seg", labels)
+    for path, mask in masks_of(tmp_path, listed(tmp_path)).items():
+        np.testing.assert_array_equal(mask, np.flip(classes(labels[int(path[3])]), axes))
+
+
+def test_a_segmentation_of_one_slice_leaves_the_others_empty(tmp_path):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4, 2:5, 3:6] = 1
+    write_series(tmp_path)
+    write_segmentation(tmp_path, "seg", labels, stated=False)
+    sums = {path: int(mask.sum()) for path, mask in masks_of(tmp_path, listed(tmp_path)).items()}
+    assert sums == {f"ct/{number}.dcm": 9 * (number == 4) for number in range(7)}
+
+
+def test_series_without_a_segmentation_are_counted_and_other_formats_too(tmp_path):
+    write_series(tmp_path)
+    write_series(tmp_path, "scout", "1.2.3.5")
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE))
+    listing = listed(tmp_path)
+    assert {entry.images[0].split("/")[0] for entry in listing.items} == {"ct"}
+    assert listing.notes == ("7 DICOM images are of a series without a segmentation: left out",)
+
+
+def test_segmentations_of_one_series_are_joined(tmp_path):
+    labels = make_labels(shape=SHAPE)
+    write_series(tmp_path)
+    for segment in (1, 2, 5):
+        write_segmentation(tmp_path, f"seg{segment}", labels * (labels == segment))
+    listing = listed(tmp_path)
+    assert {entry.masks for entry in listing.items} == {("seg1.dcm", "seg2.dcm", "seg5.dcm")}
+    for path, mask in masks_of(tmp_path, listing).items():
+        np.testing.assert_array_equal(mask, classes(labels[int(path[3])]))
+
+
+def test_one_that_names_no_image_is_found_by_its_place(tmp_path):
+    write_series(tmp_path)
+    write_series(tmp_path, "other", "1.2.3.5", ImageOrientationPatient=[0, 1, 0, 0, 0, 1])
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE), ReferencedSeriesSequence=[])
+    listing = listed(tmp_path)
+    assert {entry.images[0].split("/")[0] for entry in listing.items} == {"ct"}
+    write_series(tmp_path, "again", "1.2.3.6")
+    (problem,) = listed(tmp_path).problems
+    assert (problem.kind, problem.detail) == ("ambiguous", "it names no image, and lies on those of 2 series")
+
+
+def problems(root):
+    listing = listed(root)
+    assert listing.items == ()
+    return [(problem.kind, problem.file, problem.detail) for problem in listing.problems]
+
+
+def test_a_segmentation_of_images_that_are_not_there_is_a_problem(tmp_path):
+    write_series(tmp_path)
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE), ReferencedSeriesSequence=references("1.2.99"))
+    assert problems(tmp_path) == [("missing_image", "seg.dcm", "a segmentation of images that are not there")]
+
+
+def test_a_slice_with_a_segment_that_lies_on_no_image_is_never_lost_in_silence(tmp_path):
+    write_series(tmp_path, places=[0, 1, 3, 4, 6])
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE))
+    ((kind, _, detail),) = problems(tmp_path)
+    assert (kind, detail) == (
+        "grid",
+        "2 slices with a segment lie on no image of its series: another grid, or images are missing",
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"PixelSpacing": [0.5, 0.5]},
+        {"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]},
+        {"size": (9, 12)},
+    ],
+)
+def test_one_on_another_grid_is_refused(tmp_path, header):
+    write_series(tmp_path, **header)
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE))
+    assert [kind for kind, *_ in problems(tmp_path)] == ["grid"]
+
+
+def test_fractions_are_refused_and_their_series_left_out(tmp_path):
+    write_series(tmp_path)
+    write_segmentation(tmp_path, "a", make_labels(shape=SHAPE))
+    write_segmentation(tmp_path, "b", make_labels(shape=SHAPE), kind="FRACTIONAL")
+    ((kind, file, detail),) = problems(tmp_path)
+    assert (kind, file) == ("unreadable", "b.dcm")
+    assert "FRACTIONAL; expected BINARY or LABELMAP" in detail
+    assert "7 DICOM images are of a series of which a segmentation has a problem: left out" in listed(tmp_path).notes
+
+
+def test_numbers_that_mean_other_segments_in_another_file_are_refused(tmp_path):
+    labels = make_labels(shape=SHAPE)
+    for number in range(3):
+        write_series(tmp_path, f"ct{number}", f"1.2.{number}")
+        names = ["Liver", "Tumour", "Vessel"][:: -1 if number == 2 else 1]
+        segments = [
+            item(SegmentNumber=segment, SegmentLabel=name) for segment, name in zip((1, 2, 5), names, strict=True)
+        ]
+        write_segmentation(
+            tmp_path, f"seg{number}", labels, SegmentSequence=segments,
+            ReferencedSeriesSequence=references(f"1.2.{number}"),
+        )  # fmt: skip
+    listing = listed(tmp_path)
+    assert {entry.images[0].split("/")[0] for entry in listing.items} == {"ct0", "ct1"}
+    (problem,) = listing.problems
+    assert (problem.kind, problem.file) == ("values", "seg2.dcm")
+    assert problem.detail.startswith("segment 1, 5 has another label or code than in other segmentations")
+    assert "Liver" not in problem.detail
+
+
+def test_an_image_between_two_slices_of_a_segmentation_is_refused_unless_it_is_resampled(tmp_path):
+    labels = make_labels(shape=SHAPE)
+    write_series(tmp_path)
+    write_segmentation(tmp_path, "seg", labels)
+    write_series(tmp_path, "between", "1.2.3.4", places=[3], ImagePositionPatient=[10, -20, 30 + 2.5 * 2.4])
+    listing = listed(tmp_path)
+    with pytest.raises(DataError, match="another grid"):
+        masks_of(tmp_path, listing)
+    found = masks_of(tmp_path, listing, align="resample")
+    np.testing.assert_array_equal(found["between/3.dcm"], classes(labels[2]))
+    np.testing.assert_array_equal(found["ct/5.dcm"], classes(labels[5]))
+
+
+def test_an_image_without_a_place_is_refused(tmp_path):
+    write_dicom(tmp_path / "image.dcm", np.zeros(SHAPE[1:], np.uint16), "p1")
+    (tmp_path / "seg.dcm").write_bytes(write_seg(make_labels(shape=SHAPE)))
+    reader = PageReader(lambda name: (tmp_path / name).read_bytes())
+    with pytest.raises(DataError, match="does not say where it lies"):
+        read_mask(Alignment(reader), ["seg.dcm"], CLASSES, None, reader.image("image.dcm", None))
