@@ -33,6 +33,7 @@ BUNDLE = "runs/tiny/model.tar.gz"
 # In this order: each has what it needs from those before it.
 CALLS: dict[str, tuple[str, ...]] = {
     "recipes": (),
+    "names": ("networks",),
     "init": ("image-mask", "-o", "mine.yaml"),
     "doctor": (),
     "data phantom": ("images", "--patients", "9", "--size", "48", "--set", "data.phantom.slices=[6,8]"),

@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
     "recipes": "List the built-in recipes.",
+    "names": "List what a recipe may name, such as encoders.",
     "init": "Write a commented recipe to edit.",
     "doctor": "Say what is installed and what this machine can do.",
 }

@@ -20,11 +20,16 @@ from medloom.models.pretrained import load_weights
 from medloom.models.weights import fit_weights
 from medloom.wording import nearest
 
-__all__ = ["begin_with", "library_name"]
+__all__ = ["begin_with", "library_name", "own_encoders"]
 
 Size = tuple[int, ...]
 
 _DEPRECATED = "timm-"
+
+
+def own_encoders() -> list[str]:
+    """Return the encoders that segmentation_models_pytorch adds to those of timm."""
+    return [name for name in _THEIRS if not name.startswith(_DEPRECATED)]
 
 
 def library_name(name: str) -> str:
@@ -43,7 +48,7 @@ def library_name(name: str) -> str:
     architecture, dot, _ = name.partition(".")
     if timm.is_model(architecture) and (not dot or name in timm.list_models(f"{architecture}.*", pretrained=True)):
         return f"tu-{name}"
-    own = [one for one in _THEIRS if not one.startswith(_DEPRECATED)]
+    own = own_encoders()
     if name in own:
         return name
     known = [*own, *timm.list_models(), *timm.list_models(f"{architecture}.*", pretrained=True)]
