@@ -32,6 +32,9 @@ _MASK_WORDS = frozenset(
     | {"labelmap", "labels", "manual", "mask", "masks", "roi", "rois", "seg", "segm", "segmentation", "segmentations"}
     | {"segs", "truth", "vessel", "vessels"}
 )
+_MAY_SAY_MASK = re.compile("annot|contour|gt|label|manual|mask|roi|seg|truth|vessel", re.IGNORECASE)
+"""Found in every word for masks, and much faster than taking a name apart."""
+
 _IMAGE_WORDS = frozenset(
     {"image", "images", "img", "imgs", "input", "inputs", "original", "originals", "photo", "scans"}
 )
@@ -49,7 +52,7 @@ def words(text: str) -> list[str]:
 
 def says_mask(text: str) -> bool:
     """Whether a name holds a word for masks."""
-    return not _MASK_WORDS.isdisjoint(words(text))
+    return _MAY_SAY_MASK.search(text) is not None and not _MASK_WORDS.isdisjoint(words(text))
 
 
 def says_image(text: str) -> bool:
@@ -122,9 +125,10 @@ def common_suffix(stems: Sequence[str]) -> str:
 
 def extension(name: str) -> str:
     """Return the suffix of an image file as it is written, such as ``.nii.gz``; empty where there is none."""
-    lower = name.lower()
-    found = max((suffix for suffix in FORMATS_BY_SUFFIX if lower.endswith(suffix)), key=len, default="")
-    return name[len(name) - len(found) :] if found else ""
+    before, dot, last = name.rpartition(".")
+    if dot and last.lower() == "gz":
+        return name[len(before.rpartition(".")[0]) :] if before.lower().endswith(".nii") else ""
+    return f".{last}" if dot and before and f".{last.lower()}" in FORMATS_BY_SUFFIX else ""
 
 
 def slug(text: str) -> str:

@@ -12,31 +12,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from medloom.data.survey.names import common_suffix, extension, mask_affix, says_image, says_mask
+from medloom.data.survey.files import File, Folders
+from medloom.data.survey.names import common_suffix, mask_affix, says_image, says_mask
 
-__all__ = ["File", "MaskKind", "Pair", "Pairing", "pairing"]
-
-Folders = tuple[str, ...]
+__all__ = ["MaskKind", "Pair", "Pairing", "pairing"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class File:
-    """A path in its parts: folders from the outside in, name, and suffix as it is written."""
-
-    path: str
-    folders: Folders
-    stem: str
-    suffix: str
-
-    @classmethod
-    def of(cls, path: str) -> File:
-        """Take a path apart."""
-        *folders, name = path.split("/")
-        suffix = extension(name)
-        return cls(path, tuple(folders), name[: len(name) - len(suffix)], suffix)
 
 
 @dataclass(frozen=True)
@@ -126,18 +108,17 @@ class Pairing:
                 yield Pair(image, mask, depth, "", ending)
 
 
-def pairing(paths: Iterable[str]) -> Pairing:
+def pairing(files: Sequence[File]) -> Pairing:
     """Find out which images are masks, and of which kind.
 
     Args:
-        paths: Relative POSIX paths of images.
+        files: The images.
 
     Example:
-        >>> found = pairing(["images/1.png", "masks/1.png"])
+        >>> found = pairing([File.of("images/1.png"), File.of("masks/1.png")])
         >>> [(kind.folder, len(found.pairs(kind))) for kind in found.kinds]
         [('masks', 1)]
     """
-    files = [File.of(path) for path in paths]
     folders = _mask_folders(files)
     plain = {file.folders for file in files if not says_mask(file.stem)}
     result = Pairing([])

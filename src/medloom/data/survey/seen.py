@@ -12,8 +12,10 @@ from medloom.data.checks import FILE_ERRORS
 from medloom.data.layouts import is_image
 from medloom.data.layouts.base import list_images
 from medloom.data.sources import Source
+from medloom.data.survey.files import File
 from medloom.data.survey.looks import ImageLook, MaskLook, look_at_image, look_at_mask
 from medloom.data.survey.names import spread
+from medloom.data.survey.pairing import Pairing, pairing
 from medloom.imaging.dicom_patient import patient_header
 
 __all__ = ["TABLES", "Seen"]
@@ -59,6 +61,16 @@ class Seen:
         if list_images(some, self.head):
             found += list_images(others, self.head)
         return tuple(sorted(found))
+
+    @cached_property
+    def files(self) -> tuple[File, ...]:
+        """The images in their parts."""
+        return tuple(map(File.of, self.images))
+
+    @cached_property
+    def pairing(self) -> Pairing:
+        """Which images are masks of which."""
+        return pairing(self.files)
 
     @cached_property
     def tables(self) -> tuple[str, ...]:

@@ -215,7 +215,7 @@ def label_tables(seen: Seen) -> list[LabelTable]:
     """Return the tables of which a column names images; one that cannot be read as a table is none."""
     if not seen.tables or not seen.images:
         return []
-    names = _names(seen.images)
+    names = {name for file in seen.files for name in (file.stem, file.stem + file.suffix)}
     found = []
     for path in seen.tables:
         table = _read(path, seen)
@@ -233,11 +233,6 @@ def _read(path: str, seen: Seen) -> Table | None:
     except FILE_ERRORS:
         return None
     return table if table.rows else None
-
-
-def _names(images: Sequence[str]) -> set[str]:
-    files = {path.rpartition("/")[2] for path in images}
-    return files | {strip_suffix(file) for file in files}
 
 
 def _image_column(table: Table, names: Collection[str]) -> str | None:

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from medloom.data.survey.files import File
 from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.names import is_part, listed, looks_like_people, says_image, says_mask, words
-from medloom.data.survey.pairing import File, pairing
 from medloom.data.survey.people import numbering
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
@@ -29,12 +29,12 @@ NEGATIVE = frozenset(
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield the reading if nearly all images lie in one of a few folders that are no parts and no patients."""
-    files = [File.of(path) for path in seen.images]
+    files = seen.files
     inside = [file for file in files if file.folders and not is_part(file.folders[-1])]
     counts = Counter(file.folders[-1] for file in inside)
     if len(inside) < 0.9 * len(files) or not _are_classes(counts):
         return
-    masks = sum(len(found) for found in pairing(seen.images).kinds.values())
+    masks = sum(len(found) for found in seen.pairing.kinds.values())
     reading = class_reading(inside, list(_patient_findings(inside)))
     yield replace(
         reading, refused=f"{counted(masks, 'mask lies', 'masks lie')} among the images of the classes" if masks else ""

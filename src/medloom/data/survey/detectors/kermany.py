@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from medloom.data.survey.detectors.classes import class_reading
 from medloom.data.survey.findings import Finding, Reading, Strength
-from medloom.data.survey.pairing import File
+from medloom.data.survey.names import spread
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
 
@@ -19,12 +19,15 @@ __all__ = ["detect"]
 
 _NAME = re.compile(r"person\d+_(?:bacteria|virus)_\d+|(?:NORMAL2-)?IM-\d+-\d+(?:-\d+)?")
 _PATIENT = r"(person\d+|(?:NORMAL2-)?IM-\d+)"
+_FIRST = 50
 _CLASSES = {"NORMAL", "PNEUMONIA"}
 
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield the reading if nearly all images are named as this set names them, in its two folders."""
-    files = [File.of(path) for path in seen.images]
+    files = seen.files
+    if not any(_NAME.fullmatch(file.stem) for file in spread(files, _FIRST)):
+        return
     named = [file for file in files if file.folders and file.folders[-1] in _CLASSES and _NAME.fullmatch(file.stem)]
     if len(named) < 0.9 * len(files) or {file.folders[-1] for file in named} != _CLASSES:
         return

@@ -9,17 +9,21 @@ import re
 from collections.abc import Iterator
 
 from medloom.data.survey.findings import Finding, Reading, Strength
+from medloom.data.survey.names import spread
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
 
 __all__ = ["detect"]
 
 _NAME = re.compile(r"(?:.*/)?(?P<patient>TCGA_\w\w_\w{4}_\d{8})/(?P=patient)_\d+(?P<mask>_mask)?\.tif")
+_FIRST = 50
 _SEQUENCES = ["pre-contrast", "FLAIR", "post-contrast"]
 
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield the reading if nearly all images are named as this set names them, and are TIFFs of three channels."""
+    if not any(map(_NAME.fullmatch, spread(seen.images, _FIRST))):
+        return
     found = [match for name in seen.images if (match := _NAME.fullmatch(name))]
     slices = tuple(match[0] for match in found if not match["mask"])
     masks = tuple(match[0] for match in found if match["mask"])

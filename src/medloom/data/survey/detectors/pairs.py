@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from medloom.data.survey.files import Folders
 from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.names import looks_like_people, says_mask, words
-from medloom.data.survey.pairing import Folders, MaskKind, Pair, Pairing, pairing
+from medloom.data.survey.pairing import MaskKind, Pair, Pairing
 from medloom.data.survey.people import template
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
@@ -35,7 +36,7 @@ class _Patterns:
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield a reading for each kind of masks that belong to images."""
-    found = pairing(seen.images)
+    found = seen.pairing
     numbered = [kind for kind in found.kinds if _base(kind, found) is not None]
     for kind in found.kinds:
         pairs = found.pairs(kind)
