@@ -45,7 +45,7 @@ def items_of(recipe, folder):
 
 def answers(items):
     """Whose each image is and what the truth is; which metadata go with it is a matter of taste."""
-    return [(item.patient, item.images, item.mask, item.labels, item.published, item.known) for item in items]
+    return [(item.patient, item.images, item.masks, item.labels, item.published, item.known) for item in items]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_number_in_the_names_that_repeats_is_the_patient(tmp_path):
     files = {f"images/p{who}_slice_{n}.png": grey() for who in range(10, 17) for n in range(3)}
     files |= {name.replace("images", "masks"): mask() for name in files}
     found, recipe = found_in(write(tmp_path, files))
-    assert recipe.data.image == "images/p{patient}_slice_{sample}.png"
+    assert recipe.data.image == "images/{patient}_slice_{sample}.png"
     assert found.patients == 7
 
 
@@ -135,12 +135,12 @@ def test_masks_among_the_images_of_classes_are_never_taken_for_images(tmp_path):
     assert any("8 masks lie among the images of the classes" in text for text in found.considered)
 
 
-def test_second_masks_of_an_image_are_refused_and_not_left_out(tmp_path):
+def test_second_masks_of_an_image_are_joined_and_not_left_out(tmp_path):
     files = {f"images/{n}.png": grey() for n in range(4)} | {f"images/{n}_mask.png": mask() for n in range(4)}
     files["images/2_mask_1.png"] = mask()
-    with pytest.raises(DataError, match="known") as refused:
-        survey(write(tmp_path, files))
-    assert any("1 image has a second mask" in problem for problem in refused.value.problems)
+    _, recipe = found_in(write(tmp_path, files))
+    assert recipe.data.mask == "{sample}_mask{part}.png"
+    assert sorted(len(item.masks) for item in items_of(recipe, tmp_path)) == [1, 1, 1, 2]
 
 
 def test_what_is_laid_out_in_no_known_way_is_refused_with_what_to_do(tmp_path):

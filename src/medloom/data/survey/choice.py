@@ -76,9 +76,15 @@ def considered(trials: Sequence[Trial], voids: Sequence[Void], taken: Trial) -> 
     others = [
         f"{trial.reading.name}: {counted(trial.samples, 'sample')}, {_why(trial, taken)}"
         for trial in trials
-        if trial is not taken
+        if trial is not taken and not _same(trial, taken)
     ]
     return [*others, *(f"{void.reading.name}: {void.reason}" for void in voids)]
+
+
+def _same(one: Trial, other: Trial) -> bool:
+    """Whether two readings take the same files for the same."""
+    files = [[(item.images, item.masks, item.labels) for item in trial.listing.items] for trial in (one, other)]
+    return files[0] == files[1]
 
 
 def _why(trial: Trial, taken: Trial) -> str:

@@ -17,6 +17,8 @@ __all__ = ["ImageLook", "MaskLook", "look_at_image", "look_at_mask"]
 _MOST_VALUES = 64
 """More different values are no classes."""
 
+_WHITE, _CLOSE, _NEARLY_ALL = 255, 60, 0.97
+
 
 @dataclass(frozen=True)
 class ImageLook:
@@ -55,7 +57,8 @@ class MaskLook:
 
     Args:
         values: Its different values in order; empty if there are too many to be classes.
-        smeared: Whether there are more values than classes have, as in a JPEG.
+        smeared: Whether there are more values than classes have.
+        drifts: Whether it is a JPEG whose values lie around 0 and 255, which then are its ``values``.
         foreground: Whether there is more than one value, or another than 0.
         format: The file's format.
         refused: Why it cannot be read as a mask; empty if it can. Names no file.
@@ -63,6 +66,7 @@ class MaskLook:
 
     values: tuple[float, ...] = ()
     smeared: bool = False
+    drifts: bool = False
     foreground: bool = False
     format: str = ""
     refused: str = ""
@@ -105,10 +109,22 @@ def look_at_mask(data: bytes) -> MaskLook:
         return MaskLook(refused=f"{error.code}: {error.message}")
     except FILE_ERRORS as error:
         return MaskLook(refused=explain(error, "")[1])
+    if header.format == "jpeg" and len(values) > 2:
+        return _drifting(data)
     if len(values) > _MOST_VALUES:
         return MaskLook(smeared=True, foreground=True, format=header.format)
     found = tuple(map(float, values))
     return MaskLook(found, foreground=len(found) > 1 or found != (0.0,), format=header.format)
+
+
+def _drifting(data: bytes) -> MaskLook:
+    """A mask saved as JPEG: two values if nearly all pixels are close to black or white."""
+    plane = value_plane(decode(data, budget=FILE_BUDGET))
+    close = (plane <= _CLOSE) | (plane >= _WHITE - _CLOSE)
+    if close.mean() < _NEARLY_ALL:
+        return MaskLook(smeared=True, foreground=True, format="jpeg")
+    full = bool((plane > _WHITE // 2).any())
+    return MaskLook((0.0, float(_WHITE)) if full else (0.0,), drifts=True, foreground=full, format="jpeg")
 
 
 def _values(data: bytes, pages: int) -> Sequence[float]:

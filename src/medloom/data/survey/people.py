@@ -80,7 +80,7 @@ def template(stems: Sequence[str]) -> tuple[str, str] | None:
 
     Example:
         >>> template([f"patient{p}_slice_{s}" for p in range(9) for s in range(3)])
-        ('patient', '_slice_')
+        ('', '_slice_')
     """
     shapes = _shapes(stems)
     if len(shapes) != 1:
@@ -90,9 +90,12 @@ def template(stems: Sequence[str]) -> tuple[str, str] | None:
     between = texts[place + 1] if place is not None else ""
     if place is None or not between or len({row[place] for row in rows}) < _FEWEST:
         return None
-    if len({row[place] for row in rows}) == len(rows):
+    before = _before(texts, rows[0], place)
+    if len({row[place] for row in rows}) == len(rows) or "{" in before + between:
         return None
-    return _before(texts, rows[0], place), between
+    if between in before:  # else the patient may begin with the word before the number
+        return (before, between) if _expression(before) == _escaped(before) else None
+    return "", between
 
 
 def _shapes(stems: Sequence[str]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:

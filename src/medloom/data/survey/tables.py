@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,12 +152,24 @@ class LabelTable:
 
     @cached_property
     def flags(self) -> list[str]:
-        """Columns of 0, 1, -1 and blanks, in which 1 comes: labels that are there or not."""
+        """Columns of 0, 1, -1 and blanks, also those with one of them alone: labels that are there or not."""
         return [
             column
-            for column in self._free
-            if (values := {as_number(word) for word in self.counts[column]}) <= _FLAGS and 1.0 in values
+            for column in self.table.columns
+            if column not in (self.image, self.patient, self.lesion)
+            and self._rank(column) >= 0
+            and self.counts[column]
+            and {as_number(word) for word in self.counts[column]} <= _FLAGS
         ]
+
+    def several_rows(self, columns: Sequence[str]) -> tuple[int, int]:
+        """Return how many images have several rows, and of how many of these the rows differ in some columns."""
+        found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        rows = Counter(row.cells[self.image] for row in self.table.rows)
+        for row in self.table.rows:
+            if rows[row.cells[self.image]] > 1:
+                found[row.cells[self.image]].add(tuple(row.cells[column] for column in columns))
+        return len(found), sum(len(words) > 1 for words in found.values())
 
     @cached_property
     def labels(self) -> list[str]:
@@ -240,7 +252,7 @@ def _image_column(table: Table, names: Collection[str]) -> str | None:
     shares: dict[str, float] = {}
     for column in table.columns:
         cells = [row[column].replace("\\", "/").rstrip("/").rpartition("/")[2] for row in rows]
-        different = len(set(cells)) >= _DIFFERENT * len(cells)
+        different = len({row[column] for row in rows}) >= _DIFFERENT * len(rows)
         hits = sum(cell in names or strip_suffix(cell) in names for cell in cells if cell)
         shares[column] = hits / len(cells) if different else 0.0
     best = max(shares.values())

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from medloom.data.layouts import Listing, build_layout
+from medloom.data.splits import as_listed
 from medloom.data.survey.findings import Finding, Reading, nested
 from medloom.data.survey.seen import Seen
 from medloom.errors import DataError, RecipeError
@@ -112,10 +113,13 @@ def tried(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial | 
     """
     if reading.refused:
         return Void(reading, reading.refused)
-    said = [Finding(key, value, "") for key, value in settings.items() if key.split(".")[0] in ("data", "target")]
+    said = [
+        Finding(key, value, "") for key, value in settings.items() if key.split(".")[0] in ("data", "split", "target")
+    ]
     try:
         recipe = parse_recipe(yaml.safe_dump(nested([Finding("name", "tried", ""), *reading.findings, *said])))
-        listing = build_layout(recipe).find(seen.names, seen.read)
+        found = build_layout(recipe).find(seen.names, seen.read)
+        listing = as_listed(found, recipe.split.lists, seen.names, seen.read)
     except DataError as error:
         return Void(reading, error.summary)
     except RecipeError as error:
@@ -126,11 +130,13 @@ def tried(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial | 
     trial = _with_target(reading, recipe, listing)
     if bad > _MOST_BAD * (len(listing.items) + bad):
         return Void(reading, f"{counted(trial.samples, 'sample')} found, but {', '.join(trial.problem_texts)}")
-    return Void(reading, reason) if (reason := _no_masks(trial, seen)) else trial
+    told = {*reading.values, *settings}
+    reason = "" if told & {"target.mask_colours", "target.mask_tolerance"} else _no_masks(trial, seen)
+    return Void(reading, reason) if reason else trial
 
 
 def _no_masks(trial: Trial, seen: Seen) -> str:
-    """Why the files that are taken for masks are none."""
+    """Why the files that are taken for masks are none; where a recipe says how they drift, ``prepare`` looks."""
     looks = seen.mask_looks(trial.masks)
     refused = [look.refused for look in looks if look.refused]
     smeared = sum(look.smeared for look in looks)
@@ -138,9 +144,9 @@ def _no_masks(trial: Trial, seen: Seen) -> str:
     if refused:
         return f"{len(refused)} of {len(looks)} masks that were looked into cannot be read as masks: {refused[0]}"
     if smeared or uneven:
-        jpeg = "; JPEG blurs the values of classes" if any(look.format == "jpeg" for look in looks) else ""
         return (
-            f"{smeared or 'some'} of {len(looks)} masks that were looked into hold more values than classes have{jpeg}"
+            f"{smeared or 'some'} of {len(looks)} masks that were looked into hold more values than classes have; if "
+            "they drift around those of the classes, say so with --set target.mask_tolerance=127"
         )
     if looks and not any(look.foreground for look in looks):
         return f"all {len(looks)} masks that were looked into are empty"

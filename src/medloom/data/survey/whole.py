@@ -35,6 +35,7 @@ class Survey:
         samples: How many images, or files of several pages.
         patients: How many patients are known; 0 where the files, or DICOM headers, are still to say.
         warnings: One sentence each, such as that no patient is known.
+        notes: What else the layout says, such as how many images belong to nothing.
         considered: What else was thought of, one sentence each.
         checks: What a person should look at.
     """
@@ -45,6 +46,7 @@ class Survey:
     samples: int
     patients: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     considered: tuple[str, ...]
     checks: tuple[str, ...]
 
@@ -57,6 +59,7 @@ class Survey:
             "patients": self.patients,
             "findings": [vars(finding) for finding in self.findings],
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "considered": list(self.considered),
             "checks": list(self.checks),
         }
@@ -110,6 +113,7 @@ def _survey(source: Source, name: str, settings: dict[str, Any], device: Device)
         taken.samples,
         taken.known,
         (*taken.reading.warnings, *found.warnings),
+        taken.listing.notes,
         tuple(considered(trials, voids, taken)),
         tuple(f"{finding.key}: {finding.check}" for finding in findings if finding.check),
     )

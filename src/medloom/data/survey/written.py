@@ -40,7 +40,13 @@ def _header(found: Survey) -> Iterator[str]:
     yield from _comment(
         "Above each line stands what speaks for it. Every other key is explained in docs/recipe.md.", ""
     )
-    for title, texts in (("Warning", found.warnings), ("Please check", found.checks), ("Considered", found.considered)):
+    said = {
+        "Warning": found.warnings,
+        "Please check": found.checks,
+        "Note": found.notes,
+        "Considered": found.considered,
+    }
+    for title, texts in said.items():
         for text in texts:
             yield from _comment(f"{title}: {text}", "")
 

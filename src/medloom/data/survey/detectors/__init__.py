@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from medloom.data.survey.detectors import classes, kermany, lgg, pairs, tables
+from medloom.data.survey.detectors import (
+    chexpert,
+    classes,
+    described,
+    fundus,
+    kermany,
+    lgg,
+    pairs,
+    rsna,
+    sequences,
+    tables,
+    voc,
+)
 from medloom.data.survey.findings import Reading
 from medloom.data.survey.seen import Seen
 
@@ -17,6 +29,12 @@ __all__ = ["DETECTORS"]
 DETECTORS: dict[str, Callable[[Seen], Iterable[Reading]]] = {
     "lgg": lgg.detect,
     "kermany": kermany.detect,
+    "chexpert": chexpert.detect,
+    "rsna": rsna.detect,
+    "fundus": fundus.detect,
+    "voc": voc.detect,
+    "described": described.detect,
+    "sequences": sequences.detect,
     "pairs": pairs.detect,
     "tables": tables.detect,
     "classes": classes.detect,

@@ -28,6 +28,8 @@ _MOST_READINGS = 6
 _FEWEST_FLAGS = 3
 _MOST_GROUPS = 12
 _FEW_BLANKS = 0.05
+_LISTS = {"train": "train", "training": "train", "val": "validation", "validation": "validation", "test": "test"}
+_FIRST_LINES = 20
 _GRADES = frozenset({"category", "class", "classes", "grade", "label", "labels", "stage", "target"})
 """Words of columns whose few whole numbers are classes and no measurements."""
 
@@ -55,7 +57,12 @@ def detect(seen: Seen) -> Iterator[Reading]:
 
 
 def table_reading(
-    seen: Seen, table: LabelTable, columns: Sequence[str], target: Sequence[Finding], said: str
+    seen: Seen,
+    table: LabelTable,
+    columns: Sequence[str],
+    target: Sequence[Finding],
+    said: str,
+    patient: Sequence[Finding] | None = None,
 ) -> Reading:
     """Return the reading of a table.
 
@@ -65,6 +72,7 @@ def table_reading(
         columns: Its columns with the label.
         target: Keys of the section ``target`` beside ``columns``.
         said: What the labels are, for messages.
+        patient: What says whose the images are; None to look for it.
     """
     same = table.like(columns[0]) if len(columns) == 1 else []
     beside = f"{', '.join(same)}, which say the same in other words" if same else ""
@@ -76,8 +84,10 @@ def table_reading(
             *target,
             Finding("target.columns", list(columns), told, instead=beside),
             *_file_findings(seen, table),
-            *_patient_findings(table),
+            *_repeated_findings(table, columns),
+            *(_patient_findings(table) if patient is None else patient),
             *_metadata_findings(table, columns),
+            *_list_findings(seen),
         ),
     )
 
@@ -172,6 +182,43 @@ def _patient_findings(table: LabelTable) -> Iterator[Finding]:
             f"{counted(found.patients, 'patient')}",
             check="is it the patient?",
         )
+
+
+def _repeated_findings(table: LabelTable, columns: Sequence[str]) -> Iterator[Finding]:
+    """What several rows about one image mean; of rows that differ, labels that may be there together are united."""
+    several, differing = table.several_rows(columns)
+    if not several:
+        return
+    said = f"{counted(several, 'image has', 'images have')} several rows"
+    if not differing:
+        yield Finding("data.labels.repeated", "agree", f"{said}, which say the same")
+    elif len(columns) > 1:
+        yield Finding(
+            "data.labels.repeated",
+            "any",
+            f"{said}, as of several readers, and those of {differing:,} differ: a label is there if one row says so",
+            check="is one reader of several enough?",
+        )
+
+
+def _list_findings(seen: Seen) -> Iterator[Finding]:
+    """Lists of train and test in text files, whose first lines name images."""
+    names = {name for file in seen.files for name in (file.stem, file.stem + file.suffix)}
+    found: dict[str, str] = {}
+    for path in seen.names:
+        said = words(path.rpartition("/")[2])
+        part = next((_LISTS[word] for word in said if word in _LISTS), None)
+        if path.lower().endswith(".txt") and part and part not in found and _lists_images(seen, path, names):
+            found[part] = path.rpartition("/")[2]
+    if {"train", "test"} <= set(found):
+        yield Finding(
+            "split.lists", dict(sorted(found.items())), "text files that list images, called as the parts are"
+        )
+
+
+def _lists_images(seen: Seen, path: str, names: set[str]) -> bool:
+    lines = seen.head(path).decode("utf-8", "replace").splitlines()[:_FIRST_LINES]
+    return bool(lines) and all(line.strip().rpartition("/")[2] in names for line in lines if line.strip())
 
 
 def _metadata_findings(table: LabelTable, columns: Sequence[str]) -> Iterator[Finding]:

@@ -67,4 +67,4 @@ def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str,
             f"{pixels.refused} of {len(looks)} images looked into would be refused; `medloom inspect` says why."
         )
     warnings += [f"{text}: `medloom prepare` names them." for text in trial.problem_texts]
-    return Settings(tuple(one for one in found if one.key not in told), (*warnings, *trial.listing.notes))
+    return Settings(tuple(one for one in found if one.key not in told), tuple(warnings))

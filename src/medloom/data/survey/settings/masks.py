@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from medloom.data.survey.findings import Finding
-from medloom.data.survey.names import is_part
 from medloom.data.survey.settings.known import Known
+from medloom.data.survey.settings.split import split_findings
 from medloom.data.survey.settings.training import training
 
 __all__ = ["findings"]
@@ -22,8 +22,13 @@ def findings(known: Known) -> Iterator[Finding]:
     values = Counter(value for look in looks for value in look.values)
     if "target.mask_values" not in known.trial.reading.values:
         yield from _classes(sorted(values), len(looks), known.trial.reading.lesion)
+    drifting = sum(look.drifts for look in looks)
+    if drifting:
+        yield Finding(
+            "target.mask_tolerance", 127, f"{drifting} of {len(looks)} masks looked into are JPEG, whose values drift"
+        )
     full = sum(look.foreground for look in looks)
-    yield from _parts(known)
+    yield from split_findings(known)
     yield Finding("model.name", "unet", "a U-Net with residual units; `medloom recipes` and docs/recipe.md name others")
     channels = [32, 64, 128, 256, 512] if known.device.has_gpu else [16, 32, 64, 128, 256]
     yield Finding(
@@ -57,18 +62,3 @@ def _classes(values: Sequence[float], looked: int, name: str) -> Iterator[Findin
         return
     names = {"background": classes[0], **{f"class-{value}": value for value in classes[1:]}}
     yield Finding("target.mask_values", names, said, check="what the classes are called, and whether there are others")
-
-
-def _parts(known: Known) -> Iterator[Finding]:
-    """Say that the files come in parts, which layouts of masks do not take."""
-    folders = {
-        folder for item in known.trial.listing.items for folder in next(filter(None, item.images), "").split("/")[:-1]
-    }
-    parts = sorted(filter(is_part, folders))
-    if parts:
-        yield Finding(
-            "split.by",
-            "patient",
-            f"the files come in the parts {', '.join(parts)}, which are not kept: all are divided anew",
-            instead="the published parts: list their patients in a CSV and name it in split.file",
-        )
