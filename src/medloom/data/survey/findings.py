@@ -51,6 +51,7 @@ class Reading:
         lesion: What the foreground of a mask is called, where the files say it.
         warnings: What a user should know about it.
         accepts: Kinds of problems, such as ``missing_mask``, that are as they should be in this family.
+        whole: Whether the layout has to read whole images, and masks are no pictures that can be looked into.
         refused: Why these files cannot be read although they are of this family; empty if they can.
     """
 
@@ -60,6 +61,7 @@ class Reading:
     lesion: str = ""
     warnings: tuple[str, ...] = ()
     accepts: frozenset[str] = field(default=frozenset())
+    whole: bool = False
     refused: str = ""
 
     @property

@@ -113,26 +113,36 @@ def tried(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial | 
     """
     if reading.refused:
         return Void(reading, reading.refused)
-    said = [
-        Finding(key, value, "") for key, value in settings.items() if key.split(".")[0] in ("data", "split", "target")
-    ]
     try:
-        recipe = parse_recipe(yaml.safe_dump(nested([Finding("name", "tried", ""), *reading.findings, *said])))
-        found = build_layout(recipe).find(seen.names, seen.read)
-        listing = as_listed(found, recipe.split.lists, seen.names, seen.read)
+        trial = _listed(reading, seen, settings)
     except DataError as error:
         return Void(reading, error.summary)
     except RecipeError as error:
         return Void(reading, str(error))
-    if not listing.items:
-        return Void(reading, "no sample was found that way")
-    bad = sum(problem.kind not in reading.accepts for problem in listing.problems)
-    trial = _with_target(reading, recipe, listing)
-    if bad > _MOST_BAD * (len(listing.items) + bad):
-        return Void(reading, f"{counted(trial.samples, 'sample')} found, but {', '.join(trial.problem_texts)}")
-    told = {*reading.values, *settings}
-    reason = "" if told & {"target.mask_colours", "target.mask_tolerance"} else _no_masks(trial, seen)
+    reason = _why_void(trial, seen, settings)
     return Void(reading, reason) if reason else trial
+
+
+def _listed(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial:
+    """What the layout finds, with the parts of a split that is published in lists."""
+    read = seen.source.read if reading.whole else seen.read
+    given = (item for item in settings.items() if item[0].partition(".")[0] in ("data", "split", "target"))
+    said = [Finding(key, value, "") for key, value in given]
+    recipe = parse_recipe(yaml.safe_dump(nested([Finding("name", "tried", ""), *reading.findings, *said])))
+    found = build_layout(recipe).find(seen.names, read)
+    if not found.items:
+        raise DataError("no sample was found that way")
+    return _with_target(reading, recipe, as_listed(found, recipe.split.lists, seen.names, seen.read))
+
+
+def _why_void(trial: Trial, seen: Seen, settings: Mapping[str, Any]) -> str:
+    """Why a reading does not hold although there are samples; empty if it does."""
+    reading, found = trial.reading, trial.samples
+    bad = sum(problem.kind not in reading.accepts for problem in trial.listing.problems)
+    if bad > _MOST_BAD * (found + bad):
+        return f"{counted(found, 'sample')} found, but {', '.join(trial.problem_texts)}"
+    drift = {*reading.values, *settings} & {"target.mask_colours", "target.mask_tolerance"}
+    return "" if drift or reading.whole else _no_masks(trial, seen)
 
 
 def _no_masks(trial: Trial, seen: Seen) -> str:
