@@ -19,6 +19,7 @@ BENCHMARKS = {
     "prepare": "Preparation against the fastest decoder",
     "jpeg": "Preparation of JPEG against the fastest decoder",
     "dicom": "DICOM beside pydicom alone",
+    "survey": "A recipe from a folder of 100,000 files",
     "throughput": "Training against one batch in memory",
     "monai_baseline": "The same work the usual way",
     "memory": "Peak memory of training",
