@@ -1,7 +1,8 @@
 """What ``docs/bundle.md`` says, by somebody who has NumPy, Pillow and ONNX Runtime, and no Medloom.
 
 Written from the page alone; every number comes from ``bundle.json``. As a program it answers several questions at once:
-``outsider.py JOBS.json`` with a list of ``{"bundle", "image", "metadata", "threads", "answer"}``, each answer an NPZ.
+``outsider.py JOBS.json`` with a list of ``{"bundle", "image", "number", "metadata", "threads", "answer"}``: the files
+of a stack in order, or one alone, and which of them is asked about; each answer an NPZ.
 """
 
 import io
@@ -27,17 +28,38 @@ def read(path):
     return json.loads(files["bundle.json"]), files
 
 
-def answer(manifest, files, data, metadata, threads):
-    """Return the probabilities, and what the answer says."""
+def answer(manifest, files, stack, number, metadata, threads):
+    """Return the probabilities, and what the answer says, for one of several slices, or for one image alone."""
+    steps, (height, width) = manifest["steps"], decode(stack[number], manifest["steps"]["decode"])[1:3]
+    offsets = steps["context"]["offsets"] if manifest["input"]["context"] else [0]
+    beside = [stack[min(max(number + one, 0), len(stack) - 1)] for one in offsets]
+    image = np.concatenate([prepare(manifest, *decode(one, steps["decode"])) for one in beside])
+    return ask_and_finish(manifest, files, image, height, width, metadata, threads)
+
+
+def golden(manifest, files, threads):
+    """Return the same for the golden image, which holds the channels of all slices that are seen."""
+    pixels, height, width, _ = decode(files[manifest["golden"]["input"]], manifest["steps"]["decode"])
+    slices = np.split(pixels, 2 * manifest["input"]["context"] + 1, axis=2)
+    image = np.concatenate([prepare(manifest, one, height, width, None) for one in slices])
+    return ask_and_finish(manifest, files, image, height, width, {}, threads)
+
+
+def prepare(manifest, pixels, height, width, box):
+    """Steps 2 to 6: what the network sees of one slice, (C, h, w)."""
     preprocess, steps = manifest["preprocess"], manifest["steps"]
-    pixels, height, width, box = decode(data, steps["decode"])
     pixels = colour(window(pixels, preprocess["window"]), preprocess["colour"], steps["colour"]["luma"])
     assert pixels.shape[2] == len(manifest["channels"])
     resized = resize(pixels, height, width, box, preprocess)
     offset, scale = normalisation(resized, preprocess["normalise"], steps["normalise"])
     image = (resized.astype(np.float32) - offset[:, None, None]) * scale[:, None, None]
     rows, columns = (middle(*pair) for pair in zip(image.shape[1:], preprocess["crop"] or image.shape[1:], strict=True))
-    image = image[:, rows, columns]
+    return image[:, rows, columns]
+
+
+def ask_and_finish(manifest, files, image, height, width, metadata, threads):
+    """Steps 7 to 10."""
+    steps = manifest["steps"]
     table = encode(manifest["tables"], metadata, steps["table"]) if manifest["tables"] else None
     ask = network(files["model.onnx"], threads)
     seen = [(one, ask(seen_by(one, image), table)) for one in steps["views"]]
@@ -328,8 +350,11 @@ def main(jobs):
     """Answer every question of the list."""
     for job in jobs:
         manifest, files = read(job["bundle"])
-        data = files[manifest["golden"]["input"]] if job["image"] is None else Path(job["image"]).read_bytes()
-        arrays, says = answer(manifest, files, data, job["metadata"], job["threads"])
+        if job["image"] is None:
+            arrays, says = golden(manifest, files, job["threads"])
+        else:
+            stack = [Path(one).read_bytes() for one in job["image"]]
+            arrays, says = answer(manifest, files, stack, job["number"], job["metadata"], job["threads"])
         np.savez(job["answer"], says=json.dumps(says), **arrays)
 
 

@@ -49,7 +49,7 @@ POINT = MaskPoint(0.5, 4)
 
 @dataclass
 class Case:
-    """A model, and an image to ask it about; ``recipe`` holds arguments of ``tiny_recipe``."""
+    """A model, and an image to ask it about, or slices and which of them; ``recipe`` holds arguments of its maker."""
 
     pixels: Any
     suffix: str = ".png"
@@ -57,6 +57,7 @@ class Case:
     point: MaskPoint = POINT
     metadata: dict[str, Any] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
+    number: int | None = None
     rows: tuple[Any, ...] = ()
     calibration: Calibration | None = None
 
@@ -122,6 +123,15 @@ MASKS = {
         recipe={**RGB, "classes": 3},
         calibration=_affine((0.6, 1.7, 1.1), (0.0, 0.4, -0.2), "temperature"),
     ),
+    "the middle of five slices": Case(
+        [_noise((41, 50), seed=one) for one in range(5)],
+        recipe={**GREY, "context": 1, "classes": 3},
+        point=MaskPoint(0.55, 4),
+        number=2,
+    ),
+    "a slice near the end, two on either side": Case(
+        [_noise((33, 32, 3), seed=one) for one in range(4)], recipe={**RGB, "context": 2, "views": 3}, number=3
+    ),
     "large regions only": Case(_noise((70, 70, 3), seed=3), recipe={**RGB, "classes": 3}, point=MaskPoint(0.55, 60)),
 }
 
@@ -170,6 +180,12 @@ LABELS = {
     "members of an ensemble": Case(
         _noise((40, 40)), recipe={**PEOPLE, "views": 3}, metadata={"age": 50, "sex": "A\u030a"}, rows=ROWS
     ),
+    "the second of three slices": Case(
+        [_noise((45, 61), seed=one) for one in range(3)],
+        recipe={**PEOPLE, "context": 1, "views": 2},
+        metadata={"age": 44},
+        number=1,
+    ),
     "half a JPEG": Case(_noise((130, 201, 3)), ".jpg", {"kind": "multi-class", **ABC, **RGB}),
     "a quarter of a JPEG, padded": Case(
         _noise((203, 190)), ".jpg", {"kind": "regression", **ABC, **_with({}, fit="pad")}
@@ -187,12 +203,24 @@ LABELS = {
 CASES = {**MASKS, **LABELS}
 
 
-def _save(case, path):
-    if case.suffix == ".npy":
-        np.save(path, case.pixels)
-    else:
-        Image.fromarray(case.pixels).save(path)
-    return path
+def _save(case, folder):
+    """Write the image, or the slices; return their paths."""
+    stack = [case.pixels] if case.number is None else case.pixels
+    paths = [folder / f"image{one or ''}{case.suffix}" for one in range(len(stack))]
+    for path, pixels in zip(paths, stack, strict=True):
+        if case.suffix == ".npy":
+            np.save(path, pixels)
+        else:
+            Image.fromarray(pixels).save(path)
+    return paths
+
+
+def _ask(predictor, case, folder):
+    """Predict with Medloom."""
+    if case.number is None:
+        return predictor.predict(folder / f"image{case.suffix}", metadata=case.metadata)
+    paths = [folder / f"image{one or ''}{case.suffix}" for one in range(len(case.pixels))]
+    return predictor.predict_slices(paths, metadata=case.metadata)[case.number]
 
 
 def _write_labels(case, path):
@@ -205,7 +233,7 @@ def _write_labels(case, path):
 
 def _write_masks(case, path):
     recipe = tiny_recipe(**case.recipe)
-    graph = spatial_graph(len(recipe.data.channels), recipe.predicts().outputs)
+    graph = spatial_graph(recipe.data.input_channels, recipe.predicts().outputs)
     return write_tiny_bundle(path, recipe, graph=graph, point=case.point, calibration=case.calibration)
 
 
@@ -216,10 +244,10 @@ def answers(tmp_path_factory):
     jobs = []
     for number, (name, case) in enumerate(CASES.items()):
         bundle = (_write_masks if name in MASKS else _write_labels)(case, folder / f"{number}" / "model.tar.gz")
-        image = _save(case, folder / f"{number}" / f"image{case.suffix}")
-        for what, asked in (("image", str(image)), ("golden", None)):
-            metadata = case.metadata if asked else {}
-            jobs.append({"bundle": str(bundle), "image": asked, "metadata": metadata, "threads": THREADS})
+        images = list(map(str, _save(case, folder / f"{number}")))
+        for what, asked in (("image", images), ("golden", None)):
+            job = {"bundle": str(bundle), "image": asked, "number": case.number or 0, "metadata": case.metadata}
+            jobs.append({**job, "threads": THREADS})
             jobs[-1]["answer"] = str(folder / f"{number}" / f"{what}.npz")
     (folder / "jobs.json").write_text(json.dumps(jobs))
     arguments = [sys.executable, "-c", GUARD, str(HERE / "outsider.py"), str(folder / "jobs.json")]
@@ -232,7 +260,7 @@ def answers(tmp_path_factory):
 def test_an_outsider_gets_the_same_bits_from_the_file_alone(name, answers):
     case, folder = CASES[name], answers[name]
     predictor = medloom.load(folder / "model.tar.gz", threads=THREADS)
-    found = predictor.predict(folder / f"image{case.suffix}", metadata=case.metadata)
+    found = _ask(predictor, case, folder)
     outside = np.load(folder / "image.npz")
     assert outside["probabilities"].dtype == np.float32
     np.testing.assert_array_equal(outside["probabilities"], found.probabilities, strict=True)
@@ -256,10 +284,13 @@ def test_the_cases_are_worth_comparing(answers):
     for name in MASKS.keys() - {"nothing there", "all alike"}:
         outside, folder = np.load(answers[name] / "image.npz"), answers[name]
         assert 0.02 < (outside["mask"] > 0).mean() < 0.98, name
-        predictor, image = medloom.load(folder / "model.tar.gz"), folder / f"image{MASKS[name].suffix}"
+        predictor = medloom.load(folder / "model.tar.gz")
         if predictor.views > 1:
-            alone = replace(predictor, views=1).predict(image)
+            alone = _ask(replace(predictor, views=1), MASKS[name], folder)
             assert np.abs(alone.probabilities - outside["probabilities"]).max() > 0.01, name
+    case, folder = MASKS["the middle of five slices"], answers["the middle of five slices"]
+    other = _ask(medloom.load(folder / "model.tar.gz"), replace(case, pixels=case.pixels[:2], number=1), folder)
+    assert np.abs(other.probabilities - np.load(folder / "image.npz")["probabilities"]).max() > 0.01
     predictor = medloom.load(answers["large regions only"] / "model.tar.gz")
     kept = predictor.at(MaskPoint(0.55, 0)).predict(answers["large regions only"] / "image.png")
     assert (kept.mask != np.load(answers["large regions only"] / "image.npz")["mask"]).any()

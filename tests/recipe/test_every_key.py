@@ -165,7 +165,7 @@ def network(recipe: Recipe) -> object:
     """The network, what of it is trained in which epoch, and at which rates."""
     torch.manual_seed(0)
     recipe = known(recipe)
-    made = MODELS[recipe.target.kind].build_network(recipe, len(recipe.data.channels), 3)
+    made = MODELS[recipe.target.kind].build_network(recipe, recipe.data.input_channels, 3)
     trained = []
     for epoch in range(4):
         getattr(made, "set_epoch", lambda epoch: None)(epoch)
@@ -333,6 +333,7 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (augmented, tuple(f"augment.{step}.p" for step in ("flip", "rotate", "crop", "scale", "shift", "noise"))),
     (augmented, ("augment.rotate.degrees", "augment.crop.min_scale", "augment.scale.amount", "augment.shift.amount")),
     (augmented, ("augment.noise.std",)),
+    (network, ("data.context",)),
     (
         network,
         tuple(f"model.{key}" for key in ("name", "encoder", "args", "weights", "tune", "blocks", "backbone_rate")),

@@ -50,13 +50,14 @@ def tiny_recipe(
     size: tuple[int, int] = (32, 32),
     preprocess: Mapping[str, Any] | None = None,
     views: int = 1,
+    context: int = 0,
 ) -> MasksRecipe:
     """Return a recipe for masks and images of ``size``; ``preprocess`` holds further keys of that section."""
     return MasksRecipe.model_validate(
         {
             "name": "tiny",
             "target": {"mask_values": {f"class{index}": index for index in range(classes)}},
-            "data": {"channels": tuple(channels)},
+            "data": {"channels": tuple(channels), "context": context},
             "preprocess": {"size": size, **(preprocess or {})},
             "evaluate": {"views": views},
         }
@@ -179,7 +180,7 @@ def write_tiny_bundle(
         metrics: What was measured; something by default.
     """
     recipe = recipe or tiny_recipe()
-    graph = _write_graph(path, graph or tiny_graph(len(recipe.data.channels), recipe.predicts().outputs))
+    graph = _write_graph(path, graph or tiny_graph(recipe.data.input_channels, recipe.predicts().outputs))
     return write_bundle(
         path,
         onnx=graph,
@@ -202,6 +203,7 @@ def tiny_label_recipe(
     metadata: bool = False,
     views: int = 1,
     preprocess: Mapping[str, Any] | None = None,
+    context: int = 0,
 ) -> LabelsRecipe:
     """Return a recipe for labels of whole images; how bright a pixel is does not depend on the others.
 
@@ -213,12 +215,13 @@ def tiny_label_recipe(
         metadata: Whether it takes ``age`` (60 becomes 1, 40 becomes -1) and ``sex`` (female or male).
         views: Views that are averaged.
         preprocess: Further keys of that section; normalised as for ImageNet if it does not say.
+        context: Slices on either side that are seen with each.
     """
     labels = {"metadata": _METADATA} if metadata else {}
     plain = {
         "name": "tiny-labels",
         "target": {"kind": kind, _NAMES[TARGETS[kind].names]: tuple(names)},
-        "data": {"layout": "csv", "channels": tuple(channels), "labels": labels},
+        "data": {"layout": "csv", "channels": tuple(channels), "context": context, "labels": labels},
         "preprocess": {"size": size, "normalise": {"method": "imagenet"}, **(preprocess or {})},
         "model": {"name": "perceptron", "metadata": "fused" if metadata else "none"},
         "evaluate": {"views": views},
@@ -281,7 +284,7 @@ def write_tiny_label_bundle(
     features = sum(len(table.names) for table in tables if table)
     return write_bundle(
         path,
-        onnx=_write_graph(path, graph(target, len(recipe.data.channels), features)),
+        onnx=_write_graph(path, graph(target, recipe.data.input_channels, features)),
         weights={"w": np.zeros(1, np.float32)},
         recipe=recipe,
         point=LabelPoint(tuple(thresholds)) if thresholds else default_point(target),

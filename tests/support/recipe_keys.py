@@ -28,6 +28,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         {"data.layout": "array", "data.image": "{sample}/{channel}.png"},
         [{"data.layout": "array"}],
     ),
+    "data.context": (1, {}, [{"model.metadata": "only"}]),
     "data.labels.file": ("table.csv", {}, [{"data.layout": "array"}]),
     "data.labels.image": ("file", {}, [{"data.layout": "array"}]),
     "data.labels.patient": ("person", {}, [{"data.layout": "array"}]),

@@ -63,6 +63,9 @@ def command(
     file, an enhanced DICOM file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of
     the same geometry. Masks hold the values that the recipe's target.mask_values gives the classes.
 
+    A bundle with data.context sees each slice with those beside it: they are the pages of a file, or are looked for in
+    its folder, by place or number.
+
     A bundle for classification writes predictions.csv with a row for each image, or for each page of a file: the
     probability of each class and the decision. Some take metadata with the image: --metadata names a CSV with a row
     for each image, called as its file with or without folder and extension.

@@ -40,7 +40,8 @@ def command(
     JSON, a PNG mask or NPY probabilities; labels of a whole image come as JSON, which also names the metadata columns
     that were missing and those with a category that training never saw. Without ?page=, a NIfTI file, an enhanced DICOM
     file or a zip with a DICOM series (?series=INDEX|UID) is predicted whole: JSON, or with Accept: application/x-nifti
-    or application/gzip the mask as NIfTI.
+    or application/gzip the mask as NIfTI. A model with data.context sees slices with those beside them: it takes these,
+    a TIFF of several pages, or a zip with the numbered slices of one patient.
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")

@@ -48,16 +48,18 @@ COLUMNS = (
     "meta",
     "split",
     "fold",
+    "context",
 )
 """``sample_id`` and ``patient_id`` are pseudonyms; ``image`` and ``mask`` are paths inside the source and the only
 columns that may hold a patient's name. ``frame`` is the page, slice or frame of these files, counted from 0;
 ``sha256`` is of the file, or of its hash and the page. ``foreground_px`` counts foreground pixels of the mask as it
 came; ``fold`` is -1 without folds. Without masks ``mask`` is empty and ``foreground_px`` 0; ``labels`` is a JSON
 list of numbers (the class's index, or a number for each target; null where it is unknown) and ``meta`` a JSON object
-of words, both empty where there are none."""
+of words, both empty where there are none. ``context`` is a JSON list of the samples that are seen beside each, from the
+lowest place to the highest; without ``data.context`` the file does not have it."""
 
-_LATE = ("labels", "meta")
-"""Columns that a catalogue of masks may lack; empty there."""
+_LATE = ("labels", "meta", "context")
+"""Columns that a catalogue may lack; empty there."""
 
 _NUMBERS = ("frame", "height", "width", "channels", "foreground_px", "fold")
 
@@ -65,6 +67,8 @@ _NUMBERS = ("frame", "height", "width", "channels", "foreground_px", "fold")
 def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
     """Write a catalogue as CSV, atomically, with the columns of ``COLUMNS``."""
     whole = _with_late(catalogue).loc[:, list(COLUMNS)]
+    if not whole["context"].any():
+        whole = whole.drop(columns="context")
     write_text(path, whole.to_csv(index=False, lineterminator="\n"))
 
 

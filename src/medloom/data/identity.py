@@ -40,6 +40,8 @@ def run_identity(
         tables: How the catalogue's metadata become numbers; None where the network takes none.
     """
     data = {key: plain["data"][key] for key in _DATA if key in plain["data"]}
+    if plain["data"].get("context"):  # of runs without it, earlier versions did not say so
+        data["context"] = plain["data"]["context"]
     settings = flat({"data": data, **{section: plain[section] for section in _SECTIONS}})
     return {
         "settings": {key: settings[key] for key in changed({}, settings)},  # those that may not change

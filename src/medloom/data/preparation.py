@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,12 @@ from medloom.data.splits import (
     split_as_published,
     split_warnings,
 )
+from medloom.data.stacks import with_context
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
 from medloom.errors import DataError, RecipeError
 from medloom.files import sha256_file, write_json
+from medloom.imaging.canonical import Orientation, Plane
 from medloom.recipe import Recipe
 from medloom.targets import Target
 from medloom.transforms import Preprocess
@@ -78,11 +80,12 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Division:
-    """The catalogue with its split, how many samples it left out, and what the report must say."""
+    """The catalogue with its split, how many samples it left out, what the report must say, and facts on context."""
 
     catalogue: pd.DataFrame
     dropped: int
     warnings: list[str]
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(
@@ -132,24 +135,24 @@ def prepare(
     given = read_given_split(Path(recipe.split.file)) if recipe.split.file else {}
     build = partial(build_store, recipe, source, layout, entries, cache_dir, cut=cut)
     store, samples, reused = build(preprocess=preprocess, workers=workers, progress=progress)
-    problems = _judged(recipe, listing, entries, samples)
+    problems, oriented = _judged(recipe, listing, entries, samples), orientation_facts(recipe.data.plane, samples)
     divided = _divided(_frame(entries, samples, given), recipe, target, truth, before)
-    catalogue = divided.catalogue.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
-    write_catalogue(catalogue, run_dir / "catalogue.csv")
+    divided = _beside(divided, entries, source, recipe, cut, oriented["plane"])
+    catalogue = _written(divided, run_dir)
     facts = {
         "phantom": PHANTOM_FILE in chosen.names,
         "target": target.plain(),
         **division(divided.catalogue, target, truth),
         **_people(divided.catalogue, whose, recipe),
         **accounting(listing, samples, divided.dropped),
-        "orientation": {**orientation_facts(recipe.data.plane, samples), "spacing_mm": spacing_facts(samples)},
+        "orientation": {**oriented, "spacing_mm": spacing_facts(samples)},
+        **divided.context,
         "audit": _audit(divided.catalogue, store, recipe),
         "conflicts": label_conflicts(catalogue, store, truth),
         "catalogue_sha256": sha256_file(run_dir / "catalogue.csv"),
         "store": _store_facts(store, reused),
     }
-    shown = preview(store) if preview else None
-    describe(catalogue, store, run_dir, channels=recipe.data.channels, target=target, truth=truth, preview=shown)
+    _describe(catalogue, store, run_dir, recipe, target, preview)
     said = [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings]
     said += [*concerns(entries, samples, given), *_geometry(recipe, samples), *divided.warnings]
     said += _stored_warnings(recipe, catalogue, store, target)
@@ -193,15 +196,17 @@ def prepare_undivided(
     build = partial(build_store, recipe, source, layout, entries, cache_dir, cut=cut)
     store, samples, _ = build(preprocess=preprocess, workers=workers, progress=progress)
     problems = _judged(recipe, listing, entries, samples)
-    divided = _frame(entries, samples, {}).assign(split="test", fold=-1)
-    target = listing.target or recipe.predicts()
+    frame, plane = _frame(entries, samples, {}), orientation_facts(recipe.data.plane, samples)["plane"]
+    whole = _Division(frame.assign(split="test", fold=-1), 0, [])
+    found = _beside(whole, entries, source, recipe, cut, plane)
+    divided, target = found.catalogue, listing.target or recipe.predicts()
     facts = {
         "phantom": PHANTOM_FILE in chosen.names,
         "target": target.plain(),
         **division(divided, target, KINDS[target.kind]),
         **_people(divided, whose, recipe),
         **accounting(listing, samples, 0),
-        "warnings": [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings],
+        "warnings": [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings, *found.warnings],
     }
     catalogue = divided.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
     return Prepared(catalogue, store, target, facts, problems)
@@ -210,6 +215,26 @@ def prepare_undivided(
 def _found(layout: Layout, recipe: Recipe, names: list[str], source: Source) -> Listing:
     """What the layout finds, with the parts of a split that is published in lists."""
     return as_listed(layout.find(names, source.read), recipe.split.lists, names, source.read)
+
+
+def _written(divided: _Division, run_dir: Path) -> pd.DataFrame:
+    """Write the catalogue and return it."""
+    catalogue = divided.catalogue.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
+    write_catalogue(catalogue, run_dir / "catalogue.csv")
+    return catalogue
+
+
+def _describe(
+    catalogue: pd.DataFrame,
+    store: PixelStore,
+    run_dir: Path,
+    recipe: Recipe,
+    target: Target,
+    preview: Callable[[PixelStore], Preview] | None,
+) -> None:
+    """Write the facts and pictures of the data report."""
+    shown, channels = preview(store) if preview else None, recipe.data.channels
+    describe(catalogue, store, run_dir, channels=channels, target=target, truth=KINDS[target.kind], preview=shown)
 
 
 def _people(catalogue: pd.DataFrame, whose: Patients, recipe: Recipe) -> dict[str, Any]:
@@ -323,6 +348,20 @@ def _divided(frame: pd.DataFrame, recipe: Recipe, target: Target, truth: Truth, 
     divided, dropped, notes = split_as_published(whole, rule)
     warnings = [*notes, *split_warnings(rule), *truth.warnings(divided, target)]
     return _Division(divided.reset_index(drop=True), len(dropped), warnings)
+
+
+def _beside(
+    divided: _Division,
+    entries: Sequence[Entry],
+    source: Source,
+    recipe: Recipe,
+    cut: Plane | None,
+    plane: Orientation | None,
+) -> _Division:
+    """Find the slices beside each, where the network is to see them."""
+    found = with_context(divided.catalogue, entries, source, recipe.data.context, cut=cut, orientation=plane)
+    warnings = [*divided.warnings, *found.warnings]
+    return replace(divided, catalogue=found.catalogue, warnings=warnings, context=found.facts)
 
 
 def _check_channels(recipe: Recipe) -> None:

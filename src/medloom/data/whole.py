@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from medloom.data.archive import Limits
@@ -22,7 +23,7 @@ from medloom.imaging import (
 from medloom.imaging.checks import check_encoded
 from medloom.imaging.registry import check_declared
 
-__all__ = ["ZIP_MAGIC", "ZIP_TYPES", "dicom_files", "may_be_whole", "read_whole"]
+__all__ = ["ZIP_MAGIC", "ZIP_TYPES", "dicom_files", "has_dicom", "may_be_whole", "open_zip", "read_whole"]
 
 _DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
 _DICOM_INDEX = "DICOMDIR"
@@ -30,6 +31,7 @@ _VOLUME_FORMATS = frozenset({"dicom", "nifti"})
 ZIP_MAGIC = b"PK\x03\x04"
 """How a zip begins."""
 
+_HEAD = 2**12
 _BYTES = "application/octet-stream"
 _MOST_LISTED = 5
 _NAMELESS = re.compile(r"series|slices")
@@ -67,8 +69,7 @@ def read_whole(
     check_encoded(data, budget)
     declared = (content_type or "").partition(";")[0].strip().lower()
     if data.startswith(ZIP_MAGIC):
-        if declared not in (*ZIP_TYPES, "", _BYTES):
-            raise DecodeError("mismatch", f"the input was declared as {declared} but is a zip", field="Content-Type")
+        _check_zip(declared)
         return _zipped(data, series, budget)
     if declared in ZIP_TYPES:
         raise DecodeError("mismatch", f"the input was declared as {declared} but is no zip", field="Content-Type")
@@ -81,20 +82,56 @@ def read_whole(
         raise DecodeError("corrupt", "; ".join((error.summary, *error.problems[:_MOST_LISTED]))) from error
 
 
-def _zipped(data: bytes, series: str | None, budget: Budget) -> Volume:
-    limits = Limits(
+@contextmanager
+def open_zip(data: bytes, content_type: str | None, budget: Budget = DEFAULT_BUDGET) -> Iterator[ZipSource]:
+    """Open a zip from anywhere, to be read inside the ``with`` block.
+
+    Args:
+        data: The zip.
+        content_type: What it is said to be.
+        budget: What its files may cost together.
+
+    Raises:
+        DecodeError: If it is damaged, not safe, or declared as something else. Names of files, which may be those of
+            patients, are not repeated.
+    """
+    check_encoded(data, budget)
+    _check_zip((content_type or "").partition(";")[0].strip().lower())
+    try:
+        with ZipSource(data, _limits(budget)) as source:
+            yield source
+    except DataError as error:
+        raise DecodeError("corrupt", "the zip is damaged or not safe to read") from error
+
+
+def _check_zip(declared: str) -> None:
+    if declared not in (*ZIP_TYPES, "", _BYTES):
+        raise DecodeError("mismatch", f"the input was declared as {declared} but is a zip", field="Content-Type")
+
+
+def _limits(budget: Budget) -> Limits:
+    return Limits(
         entries=budget.max_frames,
         total_bytes=budget.max_decoded_bytes,
         file_bytes=budget.max_decoded_bytes,
         ratio=budget.max_ratio,
     )
+
+
+def _zipped(data: bytes, series: str | None, budget: Budget) -> Volume:
     try:
-        with ZipSource(data, limits) as source:
+        with ZipSource(data, _limits(budget)) as source:
             files = dicom_files(source, source.names())
             return read_series(files, series=series, budget=budget, most_bytes=budget.max_decoded_bytes)
     except DataError as error:  # what it lists are names of files, which may be those of patients
         listed = f": {'; '.join(error.problems[:_MOST_LISTED])}" if _NAMELESS.search(error.summary) else ""
         raise DecodeError("corrupt", f"the zip is no DICOM series: {error.summary}{listed}") from error
+
+
+def has_dicom(source: Source) -> bool:
+    """Whether one of the files is called or begins like DICOM."""
+    names = (name for name in source.names() if PurePosixPath(name).name.upper() != _DICOM_INDEX)
+    return any(name.lower().endswith(_DICOM_SUFFIXES) or _is_dicom(source.head(name, _HEAD)) for name in names)
 
 
 def dicom_files(source: Source, names: Sequence[str]) -> list[bytes]:

@@ -73,7 +73,7 @@ def evaluate(
     target, folder = recipe.predicts(), evaluation_folder(run_dir, part)
     family = KINDS[target.kind](target)
     predictor = replace(predictor, calibration=None)
-    reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir))
+    reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir), catalogue)
     table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS[part])])
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over, part)
     summary["measured_with"] = dict(measured_with or {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from medloom.data import Alignment, PageReader, Source, image_files, meta_of, read_sample_image
 from medloom.data.catalogue import is_prepared
 from medloom.data.checks import named
+from medloom.data.context import Surroundings, rows_beside
 from medloom.errors import DataError, InputError
 from medloom.imaging import Image
 from medloom.inference import Predictor, Prepared
+from medloom.inference.stacks import Surrounded
 from medloom.recipe import Recipe
 
 __all__ = ["Answer", "Progress", "Reading", "Row", "Sample", "counted_by"]
@@ -65,6 +67,8 @@ class Reading:
         predictor: What is measured.
         progress: Called with images done and images in all.
         baselines: What cheap models say of the samples; None where there are none.
+        catalogue: The whole catalogue, for the slices beside those that are measured; needed where the predictor has
+            context.
     """
 
     recipe: Recipe
@@ -72,6 +76,7 @@ class Reading:
     predictor: Predictor
     progress: Progress | None = None
     baselines: pd.DataFrame | None = None
+    catalogue: pd.DataFrame | None = None
 
     def samples(self, rows: pd.DataFrame) -> Iterator[Sample]:
         """Yield the rows' images as the network sees them, in this order.
@@ -80,8 +85,11 @@ class Reading:
             DataError: If a file cannot be read any more, or does not fit any more.
         """
         alignment = self.alignment()
-        taken = meta_of(rows) if self.predictor.metadata_columns else [{}] * len(rows)
-        for row, metadata in zip(_plain_rows(rows), taken, strict=True):
+        if self.predictor.context:
+            seen = self._surrounded(alignment)
+            yield from (Sample(row, seen(self._places[str(row["sample_id"])])) for row in _plain_rows(rows))
+            return
+        for row, metadata in zip(_plain_rows(rows), self._metadata(rows), strict=True):
             yield Sample(row, self._prepare(row, metadata, alignment))
 
     def answers(self, rows: pd.DataFrame) -> Iterator[Answer]:
@@ -112,6 +120,33 @@ class Reading:
         for row in _plain_rows(rows):
             yield self._image(row, alignment)
 
+    def _metadata(self, rows: pd.DataFrame) -> list[dict[str, str]]:
+        return meta_of(rows) if self.predictor.metadata_columns else [{}] * len(rows)
+
+    @cached_property
+    def _whole(self) -> pd.DataFrame:
+        """Every sample, for those that are seen beside others."""
+        if self.catalogue is None:
+            raise ValueError("the slices beside others are looked for in a catalogue, and there is none")
+        return self.catalogue
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {str(sample): place for place, sample in enumerate(self._whole["sample_id"])}
+
+    def _surrounded(self, alignment: Alignment) -> Surrounded:
+        """Return what prepares a row of the whole catalogue with those that the catalogue says are beside it."""
+        rows, metadata = _plain_rows(self._whole), self._metadata(self._whole)
+
+        def places_of(samples: Sequence[str]) -> NDArray[np.int64]:
+            return np.array([self._places[sample] for sample in samples], np.int64)
+
+        index = rows_beside(self._whole, places_of, len(rows), self.predictor.context)
+        if index is None:
+            raise ValueError("the predictor has no context")
+        beside = Surroundings(index, np.zeros(len(rows), np.bool_), 0)  # what is missing was said by `prepare`
+        return Surrounded(lambda place: self._prepare(rows[place], metadata[place], alignment), beside)
+
     def _image(self, row: Row, alignment: Alignment) -> Image:
         files = image_files(row["image"])
         alignment.reader.only(files)
@@ -125,7 +160,7 @@ class Reading:
         # Columns that are in the catalogue for groups alone stay out.
         taken = {name: metadata.get(name, "") for name in self.predictor.metadata_columns}
         try:
-            return self.predictor.prepare(image, metadata=taken)
+            return self.predictor.prepare_slice(image, metadata=taken)
         except InputError as error:
             raise DataError(f"{next(filter(None, image_files(row['image'])), '?')}: {error}") from error
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medloom.data.layouts.base import list_images
 from medloom.data.sources import FolderSource, Source, open_source
@@ -22,6 +23,9 @@ from medloom.imaging import (
     strip_suffix,
 )
 
+if TYPE_CHECKING:
+    from medloom.inference.prepared import Prepared
+
 __all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input"]
 
 _ZIP = ".zip"
@@ -35,11 +39,13 @@ class ImageFile:
         name: As the user knows it: the file's name, or the path inside the folder or zip.
         read: Gives its bytes.
         place: Its whole path, by the end of which a table may name it; the name alone if empty.
+        beside: Prepares it with the slices beside it, for a model that sees them; None where they are not known.
     """
 
     name: str
     read: Callable[[], bytes]
     place: str = ""
+    beside: Callable[[], Prepared] | None = None
 
     @property
     def stem(self) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 from medloom.data.metadata import TableEncoding
+from medloom.data.sources import open_source
 from medloom.data.whole import read_whole
 from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError, UserError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
@@ -30,8 +31,9 @@ from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
 from medloom.inference.runtimes import Runtime
+from medloom.inference.stacks import alone
 from medloom.inference.views import View, view
-from medloom.inference.volumes import predict_volume
+from medloom.inference.volumes import is_numbered, predict_numbered, predict_pages, predict_slices, predict_volume
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 
@@ -66,6 +68,7 @@ class Predictor(Generic[P, V]):
             image, more both moved to each side in turn.
         orientation: The plane of the images that the model learned from, ``any`` for several: an image is turned as it
             is looked at before the network sees it, and the answer is turned back. None takes images as stored.
+        context: How many slices on either side the network sees with each; 0 for each image by itself.
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
         calibration: What corrects the network's probabilities; None leaves them as they are.
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
@@ -88,6 +91,7 @@ class Predictor(Generic[P, V]):
     point: Point
     views: int = 1
     orientation: Orientation | None = None
+    context: int = 0
     tables: tuple[TableEncoding, ...] = ()
     calibration: Calibration | None = None
     budget: Budget = DEFAULT_BUDGET
@@ -161,7 +165,8 @@ class Predictor(Generic[P, V]):
         """Predict one image or one volume.
 
         The path of a volume is that of a NIfTI file, of an enhanced DICOM file, or of a folder or zip that is one DICOM
-        series. Each slice is predicted by itself.
+        series. Each slice is predicted by itself, or with the slices beside it by a model with ``context``; such a one
+        also takes a TIFF of several pages, and a folder or zip with the numbered slices of one patient, for a volume.
 
         Args:
             image: Path of an image or volume, an image's bytes, a decoded image or volume, or pixels ``(H, W, C)`` or
@@ -182,13 +187,40 @@ class Predictor(Generic[P, V]):
                 or so for the metadata; where the predictor is ``strict`` also if one is unlike those of the training.
         """
         if isinstance(image, (str, Path)):
+            if self.context and series is None and page is None and is_numbered(image):
+                with open_source(Path(image).expanduser()) as source:
+                    return cast(V, predict_numbered(replace(self, budget=self._file_budget), source, metadata))
             image = read_path(image, page=page, series=series, budget=self._file_budget)
             if isinstance(image, bytes):
                 large = replace(self, budget=self._file_budget)
                 return large.predict(image, metadata=metadata, content_type=content_type, page=page)
         if isinstance(image, Volume):
             return cast(V, predict_volume(self, image, metadata))  # its answers are those of the target, as P is
+        if self.context and isinstance(image, bytes) and page is None:
+            return cast(V, predict_pages(self, image, metadata, content_type=content_type))
         return self.answer([self.prepare(image, metadata=metadata, content_type=content_type, page=page)])[0]
+
+    def predict_slices(self, slices: Sequence[Input], *, metadata: Metadata | None = None) -> list[P]:
+        """Predict the slices of one stack, each with those beside it by a model with ``context``.
+
+        Slices that say where they lie in the patient (DICOM, NIfTI) are put in order by it. Others are taken in the
+        order in which they are given, which must be that of the training: of pages, or of the numbers in names.
+
+        Args:
+            slices: Paths of images, their bytes, decoded images or pixels, as for ``predict``; at least two.
+            metadata: Values by column, of all of them.
+
+        Returns:
+            The prediction of each, in the order given.
+
+        Raises:
+            DecodeError: If the bytes of one are not an acceptable image.
+            InputError: If there is one alone, two lie at one place, or one is not what this model takes.
+
+        Example:
+            >>> predictor.predict_slices(sorted(folder.glob("*.png")))  # doctest: +SKIP
+        """
+        return cast("list[P]", predict_slices(self, slices, metadata))
 
     @overload
     def predict_batch(
@@ -262,7 +294,24 @@ class Predictor(Generic[P, V]):
         content_type: str | None = None,
         page: int | None = None,
     ) -> Prepared:
-        """Encode the metadata, decode, check the channels and preprocess; see ``predict``."""
+        """Encode the metadata, decode, check the channels and preprocess; see ``predict``.
+
+        Raises:
+            InputError: Also where the model has ``context``: one image alone is not what it sees.
+        """
+        if self.context:
+            raise alone(self.context)
+        return self.prepare_slice(image, metadata=metadata, content_type=content_type, page=page)
+
+    def prepare_slice(
+        self,
+        image: Input,
+        *,
+        metadata: Metadata | None = None,
+        content_type: str | None = None,
+        page: int | None = None,
+    ) -> Prepared:
+        """Prepare one slice as ``prepare`` does, of a model with ``context`` without the slices beside it."""
         said = metadata or {}
         table_nf, gaps = self.encode([said]), gaps_of(self.tables, said)  # first: a refusal that costs next to nothing
         budget = self.budget

@@ -56,12 +56,13 @@ class Prepared:
     """An image and its metadata as the network sees them, and what is needed to bring the answer back.
 
     Args:
-        network_input: ``(C, h, w)`` float32.
+        network_input: ``(C, h, w)`` float32; with context C are the channels of all slices that are seen.
         image: The image as decoded.
         turn: How it was turned for the network.
         table_nf: ``(1, F)`` float32 encoded metadata; None if the model takes none.
         gaps: What the metadata left open; None if the model takes none.
         warnings: How the image or its metadata are unlike those of the training, a sentence each.
+        slices: How many slices the network sees in it, whose channels follow one another; this one is in the middle.
     """
 
     network_input: Floats32
@@ -70,6 +71,14 @@ class Prepared:
     table_nf: Floats32 | None = None
     gaps: MetadataGaps | None = None
     warnings: tuple[str, ...] = ()
+    slices: int = 1
+
+    @property
+    def own_input(self) -> Floats32:
+        """``(C, h, w)`` of the slice itself, without those beside it."""
+        channels = len(self.network_input) // self.slices
+        first = self.slices // 2 * channels
+        return self.network_input[first : first + channels]
 
     @property
     def pixels(self) -> NDArray[Any]:

@@ -56,7 +56,7 @@ class LabelModels:
         weights = "none" if model.weights == "imagenet" and not fetch else model.weights
         columns = len(metadata.numeric) + len(metadata.categorical)  # whatever numbers they are going to make
         with torch.random.fork_rng():
-            _classifier(model, weights, len(recipe.data.channels), 1, recipe.preprocess.input_size, columns)
+            _classifier(model, weights, recipe.data.input_channels, 1, recipe.preprocess.input_size, columns)
 
     def build_loss(self, recipe: Recipe, truth: Truth | None) -> nn.Module:
         """Build the loss; class weights are balanced over ``truth``."""

@@ -33,7 +33,7 @@ class MaskModels:
         model, outputs = MasksRecipe.of(recipe).model, recipe.predicts().outputs
         weights = "none" if model.weights == "imagenet" and not fetch else model.weights
         with torch.random.fork_rng():
-            _network(model, weights, len(recipe.data.channels), outputs, recipe.preprocess.input_size)
+            _network(model, weights, recipe.data.input_channels, outputs, recipe.preprocess.input_size)
             self.build_loss(recipe, None)
 
     def build_loss(self, recipe: Recipe, truth: NDArray[Any] | None) -> nn.Module:

@@ -98,6 +98,7 @@ def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
         point=manifest.operating_point(),
         views=manifest.views,
         orientation=manifest.input.plane,
+        context=manifest.input.context,
         tables=manifest.encodings(),
         calibration=manifest.calibration,
         appearance=manifest.appearance,

@@ -20,7 +20,9 @@ from medloom.transforms.preprocess import Preprocess
 __all__ = ["different", "steps"]
 
 
-def steps(target: Target, preprocess: Preprocess, views: int, table_features: Sequence[int]) -> dict[str, Any]:
+def steps(
+    target: Target, preprocess: Preprocess, views: int, table_features: Sequence[int], context: int = 0
+) -> dict[str, Any]:
     """Return the steps of a model as plain JSON types.
 
     Args:
@@ -28,6 +30,7 @@ def steps(target: Target, preprocess: Preprocess, views: int, table_features: Se
         preprocess: What is done to an image before the network.
         views: How many views of the image are averaged.
         table_features: Columns of encoded metadata of each member.
+        context: How many slices on either side are seen with each.
     """
     at_least = KINDS[target.kind].at_least(preprocess)
     return {
@@ -37,6 +40,7 @@ def steps(target: Target, preprocess: Preprocess, views: int, table_features: Se
             "jpeg_margin": list(jpeg.MARGIN),
         },
         **preprocess.constants(),
+        **({"context": _context(context)} if context else {}),
         "views": [asdict(view(number, *preprocess.input_size)) for number in range(views)],
         "network": {
             "image": {"name": "image", "dtype": "float32", "layout": "NCHW", "batch": 1},
@@ -46,6 +50,11 @@ def steps(target: Target, preprocess: Preprocess, views: int, table_features: Se
         "table": TableEncoding.constants() if any(table_features) else None,
         "answer": KINDS[target.kind].steps(target),
     }
+
+
+def _context(reach: int) -> dict[str, Any]:
+    """Which slices are seen with each, in the order of their channels, and what stands in for one that is not there."""
+    return {"offsets": list(range(-reach, reach + 1)), "absent": "the next one towards offset 0"}
 
 
 def different(found: object, expected: object, place: str = "steps") -> str | None:

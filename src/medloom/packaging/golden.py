@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from medloom.errors import BundleError, DecodeError, InputError
 from medloom.imaging import DEFAULT_BUDGET, Budget, Image, decode
-from medloom.inference import Difference, Predictor
+from medloom.inference import Difference, Prediction, Predictor
 from medloom.inference.answers.base import npy_bytes
+from medloom.inference.stacks import joined
 from medloom.packaging.bundle import Bundle, build_predictor, read_bundle
 from medloom.packaging.manifest import GOLDEN_FOLDER, Golden, Manifest, golden_files
 from medloom.packaging.replay import FencedRuntime
@@ -71,8 +72,9 @@ def make_golden(predictor: Predictor) -> dict[str, bytes]:
     Returns:
         Name in the bundle to content.
     """
-    image = npy_bytes(_synthetic_image(_size(predictor.preprocess), len(predictor.channels)))
-    answer = predictor.predict(_measured(image, predictor.preprocess)).golden()
+    channels = len(predictor.channels) * (2 * predictor.context + 1)
+    image = npy_bytes(_synthetic_image(_size(predictor.preprocess), channels))
+    answer = _answer(predictor, image).golden()
     return {_INPUT: image, **{GOLDEN_FOLDER + name: content for name, content in answer.items()}}
 
 
@@ -115,10 +117,22 @@ def _replay(bundle: Bundle, runtime: str) -> Difference:
         try:
             image = (folder / manifest.golden.input).read_bytes()
             golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
-            shown = _measured(image, manifest.preprocess, predictor.budget)
-            return predictor.predict(shown).difference(golden, manifest.golden.tolerance)
+            return _answer(predictor, image).difference(golden, manifest.golden.tolerance)
         except (DecodeError, InputError) as error:
             raise BundleError(f"the golden example is damaged ({one_line(str(error))})") from error
+
+
+def _answer(predictor: Predictor, image: bytes) -> Prediction:
+    """Ask about the golden image; of a model with context its channels are those of the slices, one after the other."""
+    shown = _measured(image, predictor.preprocess, predictor.budget)
+    if not predictor.context:
+        return predictor.predict(shown)
+    whole = decode(shown, budget=predictor.budget) if isinstance(shown, bytes) else shown
+    if whole.pixels.shape[2] % (2 * predictor.context + 1):
+        raise InputError(f"it has {whole.pixels.shape[2]} channels, which are not those of the slices that are seen")
+    planes = np.split(whole.pixels, 2 * predictor.context + 1, axis=2)
+    slices = [predictor.prepare_slice(replace(whole, pixels=np.ascontiguousarray(plane))) for plane in planes]
+    return predictor.answer([joined(slices)])[0]
 
 
 def _size(preprocess: Preprocess) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.packaging.contract import different, steps
+from medloom.recipe.sections.data import MOST_CONTEXT
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
@@ -103,12 +104,14 @@ class InputContract(_Entry):
     ``plane`` is the plane of the images that the model learned from, ``any`` for several: an image that says how it is
     oriented is turned before the network sees it, and the answer is turned back (axial: columns to the patient's left,
     rows to the back; coronal: left and feet; sagittal: back and feet). None: images are taken as they are stored.
+    ``context`` is how many slices on either side the network sees with each, as further channels.
     """
 
     content_types: tuple[str, ...]
     channels: tuple[str, ...]
     page: int | None = None
     plane: Orientation | None = None
+    context: Annotated[int, Field(ge=0, le=MOST_CONTEXT)] = 0
 
 
 class ModelEntry(_Entry):
@@ -219,10 +222,11 @@ class Manifest(_Entry):
             raise ValueError(f"point: {error}") from error
         if self.calibration is not None:
             self.calibration.check_fits(self.target)
-        if not self.model.in_channels == len(self.channels) == len(self.input.channels):
-            raise ValueError(f"model.in_channels is {self.model.in_channels} for {len(self.channels)} channels")
+        seen = len(self.channels) * (2 * self.input.context + 1)
+        if self.model.in_channels != seen or len(self.channels) != len(self.input.channels):
+            raise ValueError(f"model.in_channels is {self.model.in_channels} for {seen} channels")
         height, width = self.preprocess.size
-        if height * width * max(len(self.channels), self.target.outputs) > _MOST_VALUES:
+        if height * width * max(seen, self.target.outputs) > _MOST_VALUES:
             raise ValueError("an image of preprocess.size with so many channels or outputs takes too much memory")
         self._check_steps()
         if (expected := golden_files(self.target)) != self.golden.answer:
@@ -242,7 +246,7 @@ class Manifest(_Entry):
 
     def computed_steps(self) -> dict[str, Any]:
         """Return the steps that this version of Medloom takes for such a model."""
-        return steps(self.target, self.preprocess, self.views, self.model.table_features)
+        return steps(self.target, self.preprocess, self.views, self.model.table_features, self.input.context)
 
     def operating_point(self) -> Point:
         """Return what turns the network's answer into a decision."""

@@ -129,9 +129,15 @@ def _manifest(
             "name": recipe.name,
             "target": target.plain(),
             "channels": channels,
-            "input": {"content_types": tuple(CONTENT_TYPES), "channels": channels, "page": page, "plane": plane},
+            "input": {
+                "content_types": tuple(CONTENT_TYPES),
+                "channels": channels,
+                "page": page,
+                "plane": plane,
+                "context": recipe.data.context,
+            },
             "preprocess": preprocess.plain(),
-            "steps": steps(target, preprocess, recipe.evaluate.views, features),
+            "steps": steps(target, preprocess, recipe.evaluate.views, features, recipe.data.context),
             "model": model_entry(recipe, features),
             "views": recipe.evaluate.views,
             "tables": [table.plain() for table in tables if table is not None],
@@ -169,7 +175,7 @@ def model_entry(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]
     return {
         "name": model.name,
         "args": dict(model.args),
-        "in_channels": len(recipe.data.channels),
+        "in_channels": recipe.data.input_channels,
         "options": model.model_dump(include=_SHAPING, exclude_none=True),
         "table_features": tuple(table_features),
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from medloom import data
 from medloom.data import TableEncoding
+from medloom.data.context import gathered, rows_beside
 from medloom.events import Events
 from medloom.files import TemporaryFolder, write_bytes
 from medloom.inference import NetworkSpec, Predictor, Runtime, build_runtime, default_point, needs_weights
@@ -60,7 +61,7 @@ def export(
     path = export_onnx(
         network,
         run.folder / GRAPH,
-        channels=len(recipe.data.channels),
+        channels=recipe.data.input_channels,
         size=recipe.preprocess.input_size,
         target=target,
         table_features=sum(len(table.names) for table in encodings),
@@ -74,6 +75,7 @@ def export(
         point=default_point(target),
         views=recipe.evaluate.views,
         orientation=run.facts("prepare.json", "prepare").get("orientation", {}).get("plane"),
+        context=recipe.data.context,
         tables=encodings,
     )
 
@@ -109,10 +111,11 @@ def _examples(run: Run, images: str | Path | None, events: Events | None) -> NDA
     next to nothing, and they differ between runtimes.
     """
     store = find_store(run, images, events=events)
-    samples = data.read_catalogue(run.folder / "catalogue.csv")["sample_id"]
-    spread = np.linspace(0, len(samples) - 1, _LOOKED_AT).round().astype(int)
-    rows = store.rows(samples.iloc[spread].tolist())
-    pixels, offset, scale = store.images[rows].astype(np.float32), store.offset[rows], store.scale[rows]
-    normalised = (pixels - offset[:, :, None, None]) * scale[:, :, None, None]
+    catalogue = data.read_catalogue(run.folder / "catalogue.csv")
+    spread = np.linspace(0, len(catalogue) - 1, _LOOKED_AT).round().astype(int)
+    rows = store.rows(catalogue["sample_id"].iloc[spread].tolist())
+    context = rows_beside(catalogue, store.rows, len(store), run.recipe.data.context)
+    pixels, offset, scale = (gathered(array, rows, context) for array in (store.images, store.offset, store.scale))
+    normalised = (pixels.astype(np.float32) - offset[:, :, None, None]) * scale[:, :, None, None]
     chosen = np.argsort(-normalised.std(axis=(1, 2, 3)), kind="stable")[:_EXAMPLES]
     return np.ascontiguousarray(centre_crop(normalised[chosen], Preprocess.of(run.recipe.preprocess).crop))

@@ -160,6 +160,7 @@ _PUBLISHED = Either(
 ONLY: dict[str, tuple[Condition, ...]] = {
     "target.columns": (Unless("data.layout", ("folder-classes",)),),
     "data.image": (_PATTERNS,),
+    "data.context": (_IMAGES,),
     "data.missing_channel": (_PATTERNS, Holding("data.image", "{channel}")),
     "data.quarantine_limit": (Only("data.policy", ("quarantine",)),),
     "data.phantom.prevalence": (Unless("data.phantom.kind", ("brain-mri",)),),

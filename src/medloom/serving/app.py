@@ -26,7 +26,7 @@ from medloom.errors import DecodeError, InputError
 from medloom.inference import Predictor
 from medloom.packaging import Manifest
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
-from medloom.serving.description import describe
+from medloom.serving.description import describe, image_forms
 from medloom.serving.negotiation import choose
 from medloom.serving.problems import ACCEPTED, Problem, of_decode_error, of_input_error
 from medloom.serving.requests import ImageRequest, predict, read_request
@@ -144,7 +144,7 @@ class _Service:
         declared = _declared_type(request)
         accept = ", ".join(request.headers.getlist("accept"))
         page, series = _page(request), request.query_params.get("series")
-        forms = self.predictor.forms
+        forms = image_forms(self.predictor)
         _choose(accept, forms if page is not None else tuple(dict.fromkeys((*forms, *self.predictor.volume_forms))))
         body = await self._body(request)
         work = partial(self._predict, body, declared, page, series, accept)
@@ -154,7 +154,7 @@ class _Service:
         self, body: bytes, declared: str, page: int | None, series: str | None, accept: str
     ) -> tuple[bytes, str]:
         asked = replace(_with_page(read_request(body, declared), page), series=series)
-        no_image = choose(accept, self.predictor.forms) is None
+        no_image = choose(accept, image_forms(self.predictor)) is None
         deadline = _Deadline(self.limits.volume_timeout_s)
         try:
             prediction = predict(

@@ -10,7 +10,7 @@ from medloom.inference import Predictor
 from medloom.packaging import Manifest
 from medloom.serving.problems import ACCEPTED
 
-__all__ = ["describe"]
+__all__ = ["describe", "image_forms"]
 
 
 def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> dict[str, Any]:
@@ -28,12 +28,18 @@ def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> d
         "views": predictor.views,
         "channels": list(predictor.channels),
         "page": manifest.input.page,
+        "context": predictor.context,
         "metadata": _columns(predictor.tables),
         "content_types": list(ACCEPTED),
-        "answers": list(predictor.forms),
+        "answers": list(image_forms(predictor)),
         "volume_answers": list(predictor.volume_forms),
         "max_body_bytes": max_body_bytes,
     }
+
+
+def image_forms(predictor: Predictor) -> tuple[str, ...]:
+    """Return the media types of an answer to one image; with context there is none, only those of volumes."""
+    return predictor.volume_forms if predictor.context else predictor.forms
 
 
 def _columns(tables: Sequence[TableEncoding]) -> list[dict[str, Any]]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from medloom.data.whole import ZIP_MAGIC, may_be_whole
+from medloom.data.whole import ZIP_MAGIC, has_dicom, may_be_whole, open_zip
 from medloom.imaging import CONTENT_TYPES
 from medloom.inference import Prediction, Predictor, VolumeAnswer
-from medloom.inference.volumes import predict_volume
+from medloom.inference.stacks import alone
+from medloom.inference.volumes import predict_numbered, predict_pages, predict_volume
 from medloom.serving.base64_text import read_base64
 from medloom.serving.problems import JSON, Problem
 
@@ -106,6 +107,8 @@ def predict(
         InputError: If the image is sound but not what this model takes, or so for the metadata.
     """
     page = page if asked.page is None else asked.page
+    if predictor.context:
+        return _surrounded(predictor, asked, page, progress)
     if page is None and (asked.series is not None or may_be_whole(asked.image)):
         volume = predictor.volume_decoder(
             asked.image, content_type=asked.content_type, series=asked.series, budget=predictor.budget
@@ -115,6 +118,24 @@ def predict(
     elif page is not None and asked.series is not None:
         raise Problem(400, "bad_page", "a series is predicted whole and a page is one image", "Name one of them.")
     return predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
+
+
+def _surrounded(
+    predictor: Predictor, asked: ImageRequest, page: int | None, progress: Callable[[int, int], None] | None
+) -> VolumeAnswer:
+    """Answer a model that sees each slice with those beside it: a volume, the pages of a file, or numbered slices."""
+    data, declared = asked.image, asked.content_type
+    if page is not None:
+        raise alone(predictor.context)
+    if data.startswith(ZIP_MAGIC) and asked.series is None:
+        with open_zip(data, declared, predictor.budget) as source:
+            if not has_dicom(source):
+                return predict_numbered(predictor, source, asked.metadata, progress=progress)
+    if asked.series is not None or may_be_whole(data):
+        volume = predictor.volume_decoder(data, content_type=declared, series=asked.series, budget=predictor.budget)
+        if volume is not None:
+            return predict_volume(predictor, volume, asked.metadata, progress=progress)
+    return predict_pages(predictor, data, asked.metadata, content_type=declared, progress=progress)
 
 
 def _parsed(body: bytes) -> ImageRequest:

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medloom.data.context import gathered
 from medloom.training.samples import Samples
 
 __all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "Shard", "place_samples"]
@@ -57,7 +58,7 @@ class Batch:
     """One process's part of a batch.
 
     Args:
-        images: ``(N, C, H, W)`` stored pixels.
+        images: ``(N, C, H, W)`` stored pixels; with context C are the channels of all slices that are seen.
         truth: ``(N, H, W)`` uint8 class indices, or ``(N, T)`` float32 labels.
         table: ``(N, F)`` float32 metadata; F = 0 without.
         offset: ``(N, C)`` float32 of the store.
@@ -97,16 +98,20 @@ class HostPixels:
     """
 
     def __init__(self, samples: Samples, device: torch.device) -> None:
-        self._arrays = (samples.images, samples.truth, samples.table, samples.offset, samples.scale)
+        self._seen = (samples.images, samples.offset, samples.scale)
+        self._own = (samples.truth, samples.table)
+        self._context = samples.context
         self._device = device
         self.ahead = device.type == "cuda"
 
     def take(self, rows: Rows) -> Parts:
         """Return images, truth, table, offset and scale of some rows, on the device."""
-        images, truth, table, offset, scale = (self._send(torch.from_numpy(array[rows])) for array in self._arrays)
+        images, offset, scale = (self._send(gathered(array, rows, self._context)) for array in self._seen)
+        truth, table = (self._send(array[rows]) for array in self._own)
         return images, truth, table, offset, scale
 
-    def _send(self, tensor: Tensor) -> Tensor:
+    def _send(self, array: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self._device, non_blocking=True) if self.ahead else tensor
 
 
@@ -124,14 +129,17 @@ class DevicePixels:
         small = (samples.truth, samples.table, samples.offset, samples.scale)
         self._images = _upload(samples.images, device)
         self._truth, self._table, self._offset, self._scale = (_upload(array, device) for array in small)
+        self._context = None if samples.context is None else _upload(samples.context, device)
         self._wide = samples.images.dtype == np.uint16
 
     def take(self, rows: Rows) -> Parts:
         """Return images, truth, table, offset and scale of some rows, on the device."""
         index = torch.from_numpy(rows).to(self._images.device)
-        images = self._images[index]
+        images, offset, scale = (
+            gathered(array, index, self._context) for array in (self._images, self._offset, self._scale)
+        )
         shown = images.view(torch.uint16) if self._wide else images
-        return shown, self._truth[index], self._table[index], self._offset[index], self._scale[index]
+        return shown, self._truth[index], self._table[index], offset, scale
 
 
 def _upload(array: NDArray[np.generic], device: torch.device) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
@@ -62,6 +64,7 @@ class Job:
         compiled: Whether the network is compiled.
         resume: The checkpoint to go on from, or None.
         truth: What is learned, apart from the pixels.
+        context: ``(N, 2k + 1)`` rows of the store that are seen with each; None for each by itself.
     """
 
     recipe: Recipe
@@ -74,6 +77,7 @@ class Job:
     compiled: bool
     resume: Path | None
     truth: Truth
+    context: NDArray[np.int64] | None = None
 
     @property
     def devices(self) -> int:
@@ -89,7 +93,7 @@ def build_data(job: Job, store: PixelStore) -> StoreData:
     """
     kind, config = KINDS[job.recipe.target.kind], job.recipe.train
     data = StoreData(
-        job.truth.samples(store),
+        replace(job.truth.samples(store), context=job.context),
         job.train_rows,
         job.validation_rows,
         batch_size=config.batch_size,
@@ -112,7 +116,7 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
     """
     kind, model, config = KINDS[recipe.target.kind], models.KINDS[recipe.target.kind], recipe.train
     torch.manual_seed(config.seed)
-    network = model.build_network(recipe, data.samples.images.shape[1], data.samples.table.shape[1])
+    network = model.build_network(recipe, data.samples.channels, data.samples.table.shape[1])
     truth = kind.fitted_truth(data.samples, data.train_rows)
     model.standardise(network, truth)
     module = TaskModule(

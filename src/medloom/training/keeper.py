@@ -205,7 +205,7 @@ class Keeper(Callback):
             "epoch": self.ledger.best_epoch,
             "metric": self.ledger.best_metric,
             "monitor": self.ledger.monitor,
-            "in_channels": samples.images.shape[1],
+            "in_channels": samples.channels,
             "table_features": samples.table.shape[1],
             "size": list(samples.images.shape[2:]),
         }

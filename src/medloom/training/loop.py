@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from medloom.data.context import rows_beside
 from medloom.data.identity import check_identity, run_identity
 from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
 from medloom.events import Events, Listener
@@ -163,6 +164,7 @@ def plan_job(
         compiled=choose_compiling(recipe.train.compile, device, pixels),
         resume=resume,
         truth=KINDS[recipe.target.kind].read_truth(catalogue, tables),
+        context=rows_beside(catalogue, store.rows, store.images.shape[0], recipe.data.context),
     )
 
 

@@ -24,6 +24,7 @@ class Samples:
         offset: ``(N, C)`` float32.
         scale: ``(N, C)`` float32.
         positive: ``(N,)`` whether a sample holds foreground, or is not of the first class.
+        context: ``(N, 2k + 1)`` rows that the network sees with each, the lowest first; None for each row by itself.
     """
 
     images: NDArray[Any]
@@ -32,6 +33,12 @@ class Samples:
     offset: Floats32
     scale: Floats32
     positive: NDArray[np.bool_]
+    context: NDArray[np.int64] | None = None
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network sees."""
+        return int(self.images.shape[1]) * (1 if self.context is None else self.context.shape[1])
 
     @property
     def nbytes(self) -> int:

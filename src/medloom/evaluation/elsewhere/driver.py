@@ -68,7 +68,7 @@ def evaluate_elsewhere(
     family = KINDS[target.kind](target)
     calibrated = Fitted(predictor.calibration, text=_CALIBRATION if predictor.calibration else "")
     choice = replace(family.fixed(predictor.point.plain(), _POINT), calibrated=calibrated)
-    reading = Reading(recipe, source, replace(predictor, calibration=None), progress)
+    reading = Reading(recipe, source, replace(predictor, calibration=None), progress, catalogue=catalogue)
     table = family.measure_at(recipe, reading, catalogue, choice)
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over)
     compared = beside(summary["test"]["metrics"], internal)

@@ -64,7 +64,7 @@ def draw_items(chosen: pd.DataFrame, samples: Iterable[Sample], heatmap: Heatmap
     items = []
     for case, sample in zip(chosen.to_dict("records"), samples, strict=True):
         prepared = sample.prepared
-        shown = _shown(prepared.network_input)
+        shown = _shown(prepared.own_input)
         heat = heatmap(prepared.network_input[None], prepared.table_nf, int(case["output"])) if heatmap else None
         name, caption = str(case["sample_id"]), f"{case['sample_id']}: {case['caption']}"
         heated = None if heat is None else _heated(shown, heat)

@@ -8,6 +8,7 @@ from pathlib import Path
 from medloom.inference.inputs import Entry
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
+from medloom.inference.siblings import with_siblings
 from medloom.inference.writers.base import TABLE, FileResult, Summary, Writer
 from medloom.inference.writers.labels import LabelWriter
 from medloom.inference.writers.masks import MaskWriter
@@ -47,8 +48,9 @@ def predict_files(
     Returns:
         One result for each image or page, in order; a bad one has an ``error``.
     """
-    writer = KINDS[predictor.target.kind]
-    return list(writer.write(predictor, _each(images, metadata, progress), folder, page))
+    writer, rows = KINDS[predictor.target.kind], list(metadata) or [{}] * len(images)
+    known = with_siblings(predictor, images, rows) if page is None else images
+    return list(writer.write(predictor, _each(known, rows, progress), folder, page))
 
 
 def summary(target: Target, results: Sequence[FileResult]) -> Summary:
@@ -65,7 +67,7 @@ def _each(
     images: Sequence[Entry], metadata: Sequence[Metadata], progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[Entry, Metadata]]:
     """Yield each image with its metadata, and report an image as done when the next one is asked for."""
-    for done, pair in enumerate(zip(images, metadata or [{}] * len(images), strict=True), start=1):
+    for done, pair in enumerate(zip(images, metadata, strict=True), start=1):
         yield pair
         if progress:
             progress(done, len(images))

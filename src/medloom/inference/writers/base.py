@@ -11,13 +11,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from medloom.files import write_bytes
-from medloom.inference.inputs import Entry
+from medloom.inference.inputs import Entry, ImageFile
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
+from medloom.inference.prepared import Prepared
 from medloom.targets import Target
 from medloom.wording import counted
 
-__all__ = ["TABLE", "FileResult", "Given", "Summary", "Writer", "foreign_inputs", "write_rows"]
+__all__ = [
+    "TABLE",
+    "FileResult",
+    "Given",
+    "Summary",
+    "Writer",
+    "foreign_inputs",
+    "has_siblings",
+    "prepare_file",
+    "write_rows",
+]
 
 TABLE = "predictions.csv"
 """Name of the table in the output folder."""
@@ -80,6 +91,22 @@ class Writer(Protocol):
     def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
         """Return what was found."""
         ...
+
+
+def has_siblings(image: Entry) -> bool:
+    """Whether the slices beside an image are known."""
+    return isinstance(image, ImageFile) and image.beside is not None
+
+
+def prepare_file(predictor: Predictor, image: Entry, data: bytes, metadata: Metadata, page: int | None) -> Prepared:
+    """Prepare an image, with the slices beside it where they are known.
+
+    Raises:
+        UserError: If it, or one of those, is not what the model takes.
+    """
+    if isinstance(image, ImageFile) and image.beside is not None:
+        return image.beside()
+    return predictor.prepare(data, metadata=metadata, page=page)
 
 
 def foreign_inputs(results: Sequence[FileResult]) -> tuple[str, ...]:

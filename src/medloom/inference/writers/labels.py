@@ -10,18 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from medloom.errors import UserError
-from medloom.imaging import Image, Volume, decode, inspect
+from medloom.imaging import Volume, inspect
+from medloom.imaging.canonical import along
 from medloom.inference.answers.labels import LabelPrediction
 from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
-from medloom.inference.volumes import slices_of
-from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, foreign_inputs, write_rows
+from medloom.inference.prepared import Prepared
+from medloom.inference.volumes import slices_of, surrounded_pages, surrounded_slices
+from medloom.inference.writers.base import (
+    TABLE,
+    FileResult,
+    Given,
+    Summary,
+    foreign_inputs,
+    has_siblings,
+    prepare_file,
+    write_rows,
+)
 from medloom.targets import Target
 
 __all__ = ["LabelResult", "LabelWriter"]
 
 _JOINT = ";"
+
+_Page = tuple[int | None, Callable[[], Prepared]]
 
 
 @dataclass(frozen=True)
@@ -111,37 +124,47 @@ class LabelWriter:
 
 def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:
     try:
-        pages = list(_pages(read_input(image, page=page, budget=predictor.budget, frames=False), page, predictor))
+        given = read_input(image, page=page, budget=predictor.budget, frames=False)
+        pages = list((_surrounded if predictor.context else _pages)(predictor, image, given, metadata, page))
     except (UserError, OSError) as error:
         return [LabelResult(image.name, page, error=str(error))]
-    return [_predict_page(predictor, image.name, number, load, metadata) for number, load in pages]
+    return [_predict_page(predictor, image.name, number, prepare) for number, prepare in pages]
 
 
 def _pages(
-    given: Volume | bytes, page: int | None, predictor: Predictor
-) -> Iterator[tuple[int | None, Callable[[], Image]]]:
-    """Yield the number of each page, None for a file with one, and what decodes it."""
+    predictor: Predictor, image: Entry, given: Volume | bytes, metadata: Metadata, page: int | None
+) -> Iterator[_Page]:
+    """Yield the number of each page, None for a file with one, and what prepares it."""
     if isinstance(given, Volume):
         images = list(slices_of(given, predictor.orientation))
-        for number, image in enumerate(images):
-            yield (number if len(images) > 1 else None), partial(_same, image)
+        for number, one in enumerate(images):
+            yield (number if len(images) > 1 else None), partial(predictor.prepare, one, metadata=metadata)
         return
     count = inspect(given, budget=predictor.budget).pages if page is None else 1
     for number in range(count):
         chosen = page if count == 1 else number
-        yield chosen, partial(decode, given, page=chosen, budget=predictor.budget, at_least=predictor.at_least)
+        yield chosen, partial(predictor.prepare, given, metadata=metadata, page=chosen)
 
 
-def _same(image: Image) -> Image:
-    return image
+def _surrounded(
+    predictor: Predictor, image: Entry, given: Volume | bytes, metadata: Metadata, page: int | None
+) -> Iterator[_Page]:
+    """Yield the same of slices that are seen with those beside them."""
+    if not isinstance(given, Volume) and (page is not None or has_siblings(image)):
+        yield page, partial(prepare_file, predictor, image, given, metadata, page)
+        return
+    if isinstance(given, Volume):
+        cut, _ = along(given, predictor.orientation)
+        seen, count = surrounded_slices(predictor, cut, metadata), len(cut.voxels)
+    else:
+        seen, count = surrounded_pages(predictor, given, metadata)
+    for number in range(count):
+        yield number, partial(seen, number)
 
 
-def _predict_page(
-    predictor: Predictor, file: str, page: int | None, load: Callable[[], Image], metadata: Metadata
-) -> LabelResult:
+def _predict_page(predictor: Predictor, file: str, page: int | None, prepare: Callable[[], Prepared]) -> LabelResult:
     try:
-        prepared = predictor.prepare(load(), metadata=metadata)
-        found = predictor.answer([prepared])[0]
+        found = predictor.answer([prepare()])[0]
     except UserError as error:
         return LabelResult(file, page, error=str(error))
     return LabelResult(file, page, LabelPrediction.of(found))

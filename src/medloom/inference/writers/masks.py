@@ -24,8 +24,17 @@ from medloom.inference.metadata import Metadata
 from medloom.inference.pictures import overlay
 from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
-from medloom.inference.volumes import predict_volume
-from medloom.inference.writers.base import TABLE, FileResult, Given, Summary, foreign_inputs, write_rows
+from medloom.inference.volumes import predict_pages, predict_volume
+from medloom.inference.writers.base import (
+    TABLE,
+    FileResult,
+    Given,
+    Summary,
+    foreign_inputs,
+    has_siblings,
+    prepare_file,
+    write_rows,
+)
 from medloom.targets import Target
 
 __all__ = ["MaskResult", "MaskWriter"]
@@ -129,17 +138,20 @@ def _predict_file(
     predictor: Predictor, image: Entry, metadata: Metadata, folder: Path, names: _OutputNames, page: int | None
 ) -> MaskResult:
     try:
+        found: VolumePrediction | None
         given = read_input(image, page=page, budget=predictor.budget)
         if isinstance(given, Volume):
             found = VolumePrediction.of(predict_volume(predictor, given, metadata))
+        elif predictor.context and page is None and not has_siblings(image):
+            found = VolumePrediction.of(predict_pages(predictor, given, metadata))
         else:
-            prepared = predictor.prepare(given, metadata=metadata, page=page)
+            found, prepared = None, prepare_file(predictor, image, given, metadata, page)
             prediction = MaskPrediction.of(predictor.answer([prepared])[0])
     except (UserError, OSError) as error:
         return MaskResult(image.name, error=str(error))
     try:
-        if isinstance(given, Volume):
-            return replace(_write_volume(found, image.name, folder, names.give(image, ".nii.gz")), notes=given.notes)
+        if found is not None:
+            return replace(_write_volume(found, image.name, folder, names.give(image, ".nii.gz")), notes=found.notes)
         return _write(prediction, prepared, image.name, folder, names.give(image, ".png"))
     except OSError as error:
         if error.errno not in _NAME_ERRORS:

@@ -8,9 +8,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from medloom.recipe.sections.base import Bool, Config, Probability, Seed, low_first
 
-__all__ = ["DataConfig", "MetadataConfig", "PhantomConfig", "SplitConfig"]
+__all__ = ["MOST_CONTEXT", "DataConfig", "MetadataConfig", "PhantomConfig", "SplitConfig"]
 
 _FEWEST_SLICES = 4
+
+MOST_CONTEXT = 8
+"""Largest `data.context`."""
 
 
 class PhantomConfig(Config):
@@ -74,6 +77,11 @@ class DataConfig(Config):
     in every answer: as they are looked at (axial: columns to the left of the patient, rows to the back; coronal: left
     and feet; sagittal: back and feet). With `page: all` volumes are cut into slices of this plane, however they are
     stored; `auto` takes the plane that most of them are stored in. `stored`: images as they are in their files."""
+    context: Annotated[int, Field(ge=0, le=MOST_CONTEXT)] = 0
+    """2.5-D: how many neighbouring slices on either side a network sees with each, as further channels (the lowest
+    first). Their order is that of their places in the patient (DICOM, NIfTI), of the pages of a file, or of the last
+    number that differs in the names of a patient's files; beyond an end the end slice is repeated. Answers then need
+    the slices beside an image, too: a whole volume or a set of slices."""
     align: Literal["refuse", "resample"] = "refuse"
     """Masks and channels are brought to the grid of their image by what NIfTI and DICOM files say about directions and
     positions, without changing a value. On another grid (a corner off by more than a tenth of a voxel): `refuse` them,
@@ -87,6 +95,19 @@ class DataConfig(Config):
     """Largest share of samples that `quarantine` may set aside."""
     phantom: PhantomConfig = PhantomConfig()
     """The images that are made when there are none."""
+
+    @property
+    def input_channels(self) -> int:
+        """How many channels a network sees: those of a slice, and of the slices beside it."""
+        return len(self.channels) * (2 * self.context + 1)
+
+    @model_validator(mode="after")
+    def _has_neighbours(self) -> Self:
+        if self.context and isinstance(self.page, int):
+            raise ValueError(
+                f"context: page={self.page} takes one slice of each file, which has none beside it; take all"
+            )
+        return self
 
     @field_validator("missing_channel")
     @classmethod
