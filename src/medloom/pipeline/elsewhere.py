@@ -140,8 +140,7 @@ def recipe_for(manifest: Manifest, recipe: str | Path | None, settings: Sequence
                 f"{' and '.join(_MEASURING)}"
             )
     arranged, plane = _arrangement(manifest, recipe), manifest.input.plane
-    kept = {"channels": list(manifest.channels), "plane": _PLANES.get(plane, plane)}
-    kept["context"] = manifest.input.context
+    kept = {"channels": list(manifest.channels), "plane": _PLANES.get(plane, plane), "context": manifest.input.context}
     values = {
         "name": manifest.name,
         "target": arranged["target"],
