@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -58,6 +58,9 @@ _PIECE = 16
 
 _AHEAD = 2
 """Pieces in flight for each worker: enough to keep it busy, few enough to bound the memory."""
+
+_MOST_WAITING = 64
+"""Pieces that are done, or begun, before the first of them is."""
 
 _GEOMETRY = 3
 """How samples are brought together by their geometry; raised when it changes, so that older stores are not taken."""
@@ -302,15 +305,33 @@ def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[S
         return
     # Threads would wait for each other: most of the work on a small image is Python's.
     try:
-        with ProcessPoolExecutor(workers, get_context("forkserver"), _receive, (work,)) as pool, _ended_at_once(pool):
-            waiting = deque(pool.submit(_do, job) for job in islice(jobs, workers * _AHEAD))
-            while waiting:
-                yield from waiting.popleft().result()
-                waiting.extend(pool.submit(_do, job) for job in islice(jobs, 1))
+        others, context = workers - 1, get_context("forkserver")
+        with ProcessPoolExecutor(others, context, _receive, (work,)) as pool, _ended_at_once(pool):
+            yield from _shared(pool, work, jobs, others * _AHEAD)
     except BrokenProcessPool as error:
         raise MedloomError(
             "a process that decoded images was killed, perhaps because memory ran out; try again with --workers 1"
         ) from error
+
+
+def _shared(pool: ProcessPoolExecutor, work: _Work, jobs: Iterator[Job], ahead: int) -> Iterator[Sample]:
+    """Results in order. This process works too: while the others start, and whenever the next result is not due."""
+    waiting = deque[Future[list[Sample]]]()
+    while True:
+        busy = sum(not one.done() for one in waiting)
+        waiting.extend(pool.submit(_do, job) for job in islice(jobs, max(0, ahead - busy)))
+        if not waiting:
+            return
+        if waiting[0].done() or len(waiting) >= _MOST_WAITING or (mine := next(jobs, None)) is None:
+            yield from waiting.popleft().result()
+        else:
+            waiting.append(_done(work(mine)))
+
+
+def _done(samples: list[Sample]) -> Future[list[Sample]]:
+    future = Future[list[Sample]]()
+    future.set_result(samples)
+    return future
 
 
 @contextmanager
