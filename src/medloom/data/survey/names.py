@@ -10,9 +10,11 @@ from medloom.data.layouts.base import PART_OF
 from medloom.imaging import FORMATS_BY_SUFFIX
 
 __all__ = [
+    "common_prefix",
     "common_suffix",
     "extension",
     "is_part",
+    "is_store",
     "listed",
     "looks_like_people",
     "mask_affix",
@@ -38,6 +40,32 @@ _MAY_SAY_MASK = re.compile("annot|contour|gt|label|manual|mask|roi|seg|truth|ves
 _IMAGE_WORDS = frozenset(
     {"image", "images", "img", "imgs", "input", "inputs", "original", "originals", "photo", "scans"}
 )
+
+_CLASS_WORDS = frozenset(
+    {"birads", "cat", "category", "class", "gleason", "grade", "isup", "kl", "level", "pirads", "score", "severity"}
+    | {"stage", "tirads", "type"}
+)
+"""Words before the number of a class."""
+
+_STORE_WORDS = frozenset(
+    {
+        "batch",
+        "center",
+        "centre",
+        "chunk",
+        "cohort",
+        "dataset",
+        "disc",
+        "disk",
+        "fold",
+        "group",
+        "hospital",
+        "images",
+        "part",
+    }
+    | {"scanner", "set", "shard", "site", "split", "subset", "vendor", "volume"}
+)
+"""Words before the number of a folder that holds whatever fits into it, or comes from somewhere."""
 
 
 def words(text: str) -> list[str]:
@@ -65,17 +93,27 @@ def is_part(folder: str) -> bool:
     return folder.lower() in PART_OF
 
 
+def is_store(folders: Collection[str]) -> bool:
+    """Whether folders are called as those that hold whatever fits into them, such as ``fold_1`` and ``fold_2``."""
+    return all(not _STORE_WORDS.isdisjoint(words(folder)) for folder in folders)
+
+
 def looks_like_people(folders: Collection[str]) -> bool:
     """Whether folders of these names are rather one for each patient than one for each class or part.
 
-    At least three, not called as parts, and with numbers in nearly all of them or more than classes would be.
+    At least three, not called as parts, and with numbers in nearly all of them or more than classes would be; the
+    numbers of classes, such as ``grade_3``, and of sites or folds are none.
 
     Example:
         >>> looks_like_people(["p1", "p2", "p7"]), looks_like_people(["benign", "malignant", "normal"])
         (True, False)
+        >>> looks_like_people(["class_0", "class_1", "class_2"])
+        False
     """
     different = set(folders)
-    if len(different) < 3 or any(map(is_part, different)):
+    if len(different) < 3 or any(map(is_part, different)) or is_store(different):
+        return False
+    if all(not _CLASS_WORDS.isdisjoint(words(folder)) for folder in different):
         return False
     numbered = sum(any(mark.isdigit() for mark in folder) for folder in different)
     grades = {folder for folder in different if folder.isdecimal() and len(folder) == 1}
@@ -121,6 +159,22 @@ def common_suffix(stems: Sequence[str]) -> str:
     shared = low[:length][::-1]
     at = re.search(r"[^A-Za-z0-9]", shared)
     return shared[at.start() :] if at else ""
+
+
+def common_prefix(stems: Sequence[str]) -> str:
+    """Return what all names begin with, up to the first number; empty where a name would be nothing else.
+
+    Example:
+        >>> common_prefix(["img0001", "img0002"]), common_prefix(["a1", "b1"])
+        ('img', '')
+    """
+    if len(stems) < 2:
+        return ""
+    low, high = min(stems), max(stems)
+    length = next((place for place, mark in enumerate(low) if place >= len(high) or high[place] != mark), len(low))
+    found = re.match(r"\D*", low[:length])
+    shared = found[0] if found else ""
+    return shared if len(shared) < min(map(len, stems)) else ""
 
 
 def extension(name: str) -> str:

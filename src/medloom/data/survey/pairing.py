@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from medloom.data.survey.files import File, Folders
-from medloom.data.survey.names import common_suffix, mask_affix, says_image, says_mask
+from medloom.data.survey.names import common_prefix, common_suffix, mask_affix, says_image, says_mask
 
 __all__ = ["MaskKind", "Pair", "Pairing", "pairing"]
 
@@ -49,6 +49,7 @@ class Pair:
         mask: The mask.
         depth: How many folders stand above the one for masks; for masks beside their images, all of them.
         beside: Name of the image's folder at that depth; empty where the image lies straight in the folder above.
+        beginning: What begins the image's name and not that of the mask.
         ending: What ends the image's name and not that of the mask.
     """
 
@@ -56,6 +57,7 @@ class Pair:
     mask: File
     depth: int
     beside: str
+    beginning: str = ""
     ending: str = ""
 
 
@@ -85,27 +87,29 @@ class Pairing:
 
     def pairs(self, kind: MaskKind) -> list[Pair]:
         """Return the masks of a kind with their images; those of the best folder where several hold one."""
-        found = list(self._pairs(kind, ""))
-        if len(found) < len(self.kinds[kind]) / 2 and (ending := common_suffix([file.stem for file in self.images])):
-            found = max(found, list(self._pairs(kind, ending)), key=len)
+        found = list(self._pairs(kind, "", ""))
+        if len(found) < len(self.kinds[kind]) / 2:
+            stems = [file.stem for file in self.images]
+            ends = ("", common_suffix(stems)), (common_prefix(stems), "")
+            found = max(found, *(list(self._pairs(kind, *end)) for end in ends if any(end)), [], key=len)
         if not found:
             return []
         counts = Counter(pair.beside for pair in found)
         best = max(counts, key=lambda name: (counts[name], says_image(name)))
         return [pair for pair in found if pair.beside == best]
 
-    def _pairs(self, kind: MaskKind, ending: str) -> Iterator[Pair]:
+    def _pairs(self, kind: MaskKind, beginning: str, ending: str) -> Iterator[Pair]:
         for mask, depth in self.kinds[kind]:
-            stem = kind.bare(mask.stem) + ending
+            stem = beginning + kind.bare(mask.stem) + ending
             if not kind.folder:
                 for image in self._by_place.get((mask.folders, stem), ()):
-                    yield Pair(image, mask, depth, "", ending)
+                    yield Pair(image, mask, depth, "", beginning, ending)
                 continue
             above, below = mask.folders[:depth], mask.folders[depth + 1 :]
             for image, beside in self._by_sibling.get((above, below, stem), ()):
-                yield Pair(image, mask, depth, beside, ending)
+                yield Pair(image, mask, depth, beside, beginning, ending)
             for image in self._by_place.get((above + below, stem), ()):
-                yield Pair(image, mask, depth, "", ending)
+                yield Pair(image, mask, depth, "", beginning, ending)
 
 
 def pairing(files: Sequence[File]) -> Pairing:

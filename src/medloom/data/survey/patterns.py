@@ -51,7 +51,9 @@ def patterns_of(kind: MaskKind, pairs: Sequence[Pair], *, parts: bool = False) -
     else:
         sample, said = _sample([kind.bare(pair.mask.stem) for pair in pairs])
     part = "{part}" if parts else ""
-    image = "/".join([*above, *_named(pairs[0].beside), *below, f"{sample}{pairs[0].ending}{suffixes[0]}"])
+    image = "/".join(
+        [*above, *_named(pairs[0].beside), *below, f"{pairs[0].beginning}{sample}{pairs[0].ending}{suffixes[0]}"]
+    )
     mask = "/".join([*above, *_named(kind.folder), *below, f"{kind.before}{sample}{kind.after}{part}{suffixes[1]}"])
     return Patterns(image, mask, said)
 

@@ -10,11 +10,11 @@ from functools import cached_property
 from medloom.data.checks import FILE_ERRORS
 from medloom.data.layouts.table import Table, read_table
 from medloom.data.metadata import as_number, is_blank
-from medloom.data.survey.names import spread, words
+from medloom.data.survey.names import is_part, spread, words
 from medloom.data.survey.seen import Seen
 from medloom.imaging import strip_suffix
 
-__all__ = ["LabelTable", "label_tables"]
+__all__ = ["LabelTable", "folder_rows", "label_tables"]
 
 _MOST_COLUMNS = 300
 """Wider tables hold pixels or features."""
@@ -181,6 +181,22 @@ class LabelTable:
             found = [column for column in found if len(self.counts[column]) <= _MOST_CLASSES or self._numeric(column)]
         return self._different(found)
 
+    def says_label(self, column: str) -> bool:
+        """Whether a column's name says that it holds what is to be predicted."""
+        return self._rank(column) > 0
+
+    @cached_property
+    def parts(self) -> str | None:
+        """A column that says in which published part an image is."""
+        return next(
+            (
+                column
+                for column, counts in self.counts.items()
+                if len(counts) > 1 and all(is_part(word) for word in counts) and column != self.image
+            ),
+            None,
+        )
+
     def like(self, column: str) -> list[str]:
         """Return the other columns that say the same as one, such as ``malignant`` beside 1."""
         return [other for other in self._free if other != column and self._same(column, other)]
@@ -235,6 +251,19 @@ def label_tables(seen: Seen) -> list[LabelTable]:
         if table is not None and image is not None:
             found.append(LabelTable(path, table, image))
     return found
+
+
+def folder_rows(seen: Seen) -> int:
+    """Return how many rows of a table that names no image are about folders that hold images."""
+    folders = {folder for file in seen.files for folder in file.folders}
+    known = {table.path for table in label_tables(seen)}
+    for path in seen.tables if len(folders) > 1 else ():
+        table = None if path in known else _read(path, seen)
+        for column in table.columns if table is not None else ():
+            cells = [row.cells[column] for row in (table.rows if table is not None else ())]
+            if sum(cell in folders for cell in cells) >= _NAMING * len(cells) and len(set(cells)) > 1:
+                return len(cells)
+    return 0
 
 
 def _read(path: str, seen: Seen) -> Table | None:

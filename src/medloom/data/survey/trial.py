@@ -170,7 +170,8 @@ def _with_target(reading: Reading, recipe: Recipe, listing: Listing) -> Trial:
     resolved = resolve_target(recipe, listing.target)
     section = resolved.target.model_dump(mode="json", exclude_defaults=True)
     told = reading.values
-    found = [Finding("target.kind", listing.target.kind, _kind_evidence(listing.target))]
+    check = next((one.check for one in reading.findings if one.key == "target.kind"), "")
+    found = [Finding("target.kind", listing.target.kind, _kind_evidence(listing.target), check=check)]
     found += [
         Finding(f"target.{key}", value, "as the labels are called")
         for key, value in section.items()

@@ -132,8 +132,15 @@ def _not_recognised(seen: Seen) -> str:
         f"{counted(len(seen.images), 'image')}, {counted(len(seen.tables), 'table')}. Write the recipe by hand: "
         "`medloom init image-mask` for images with masks, `medloom init dicom-csv` for images with a CSV of labels, "
         "`medloom init chest-xray` for a folder for each class; then say in data.layout and the keys beside it how the "
-        "files are named"
+        f"files are named.{_nothing_said(seen)}"
     )
+
+
+def _nothing_said(seen: Seen) -> str:
+    """Say so where there are images and nothing that could be their truth."""
+    if seen.images and not seen.tables and not seen.pairing.kinds:
+        return " Nothing seems to say what is to be predicted: no masks, no folder for each class, no table."
+    return ""
 
 
 def _most(items: Sequence[tuple[str, int]] | Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a view of a Counter

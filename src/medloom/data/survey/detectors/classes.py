@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from medloom.data.survey.files import File
 from medloom.data.survey.findings import Finding, Reading, Strength
-from medloom.data.survey.names import is_part, listed, looks_like_people, says_image, says_mask, words
+from medloom.data.survey.names import is_part, is_store, listed, looks_like_people, says_image, says_mask, words
 from medloom.data.survey.people import numbering
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
@@ -20,6 +20,7 @@ __all__ = ["NEGATIVE", "class_reading", "detect", "negative_first"]
 
 _MOST_CLASSES = 20
 _FEWEST_IMAGES = 2
+_MOSTLY = 0.5
 
 NEGATIVE = frozenset(
     {"benign", "control", "controls", "healthy", "negative", "no", "non", "none", "normal", "0", "false"}
@@ -29,16 +30,29 @@ NEGATIVE = frozenset(
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield the reading if nearly all images lie in one of a few folders that are no parts and no patients."""
-    files = seen.files
-    inside = [file for file in files if file.folders and not is_part(file.folders[-1])]
+    files = [file for file in seen.files if file.folders]
+    inside = [file for file in files if not is_part(file.folders[-1])]
     counts = Counter(file.folders[-1] for file in inside)
-    if len(inside) < 0.9 * len(files) or not _are_classes(counts):
+    if len(inside) < _MOSTLY * len(files) or not _may_be_classes(counts):
         return
     masks = sum(len(found) for found in seen.pairing.kinds.values())
     reading = class_reading(inside, list(_patient_findings(inside)))
-    yield replace(
-        reading, refused=f"{counted(masks, 'mask lies', 'masks lie')} among the images of the classes" if masks else ""
-    )
+    yield replace(reading, refused=_why_not(counts, len(files) - len(inside), masks))
+
+
+def _why_not(counts: Counter[str], straight: int, masks: int) -> str:
+    """Why folders that may be classes cannot be read as such; empty if they can."""
+    if masks:
+        return f"{counted(masks, 'mask lies', 'masks lie')} among the images of the classes"
+    if straight:
+        lie = counted(straight, "image lies", "images lie")
+        return f"{lie} straight in a folder such as test, without a class; move what has no class elsewhere"
+    if len(counts) > _MOST_CLASSES:
+        return (
+            f"there are {len(counts)} folders; if they are classes, write the recipe by hand with data.layout: "
+            "folder-classes and target.kind: multi-class"
+        )
+    return ""
 
 
 def class_reading(files: Sequence[File], patient: Sequence[Finding]) -> Reading:
@@ -56,10 +70,12 @@ def class_reading(files: Sequence[File], patient: Sequence[Finding]) -> Reading:
     )
 
 
-def _are_classes(counts: Counter[str]) -> bool:
-    if not 2 <= len(counts) <= _MOST_CLASSES or min(counts.values()) < _FEWEST_IMAGES:
+def _may_be_classes(counts: Counter[str]) -> bool:
+    if len(counts) < 2 or min(counts.values()) < _FEWEST_IMAGES:
         return False
-    if looks_like_people(list(counts)):
+    if is_store(counts) or (len(counts) <= _MOST_CLASSES and looks_like_people(counts)):
+        return False
+    if len(counts) > _MOST_CLASSES and any(mark.isdigit() for name in counts for mark in name):
         return False
     return not any(says_mask(name) or says_image(name) for name in counts)
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from medloom.data.layouts.label_kind import found_kind
-from medloom.data.metadata import is_blank
+from medloom.data.metadata import as_number, is_blank
 from medloom.data.survey.detectors.classes import NEGATIVE
 from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.names import listed, words
 from medloom.data.survey.people import numbering
 from medloom.data.survey.seen import Seen
-from medloom.data.survey.tables import LabelTable, label_tables
+from medloom.data.survey.tables import LabelTable, folder_rows, label_tables
 from medloom.data.truth import LabelRule
 from medloom.errors import DataError
 from medloom.imaging import strip_suffix
@@ -42,18 +42,35 @@ class _Label:
         columns: The columns.
         findings: Keys beside ``target.columns``; ``target.kind`` at least.
         said: What it is, for messages.
+        refused: Why it is not taken although it may be meant.
     """
 
     columns: tuple[str, ...]
     findings: tuple[Finding, ...]
     said: str
+    refused: str = ""
 
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield a reading for each way to read the labels of each table that names images."""
+    yield from _of_folders(seen)
     for table in label_tables(seen):
         for label in list(_labels(table))[:_MOST_READINGS]:
-            yield table_reading(seen, table, label.columns, label.findings, label.said)
+            reading = table_reading(seen, table, label.columns, label.findings, label.said)
+            yield replace(reading, refused=label.refused)
+
+
+def _of_folders(seen: Seen) -> Iterator[Reading]:
+    """Refuse a table whose rows are about folders, such as patients, and not about images."""
+    rows = folder_rows(seen)
+    if rows:
+        yield Reading(
+            "a table with a row for each folder",
+            Strength.SHOWN,
+            (Finding("target.kind", "auto", ""),),
+            refused=f"{counted(rows, 'row is', 'rows are')} about folders, such as patients; the layout csv needs a "
+            "row for each image",
+        )
 
 
 def table_reading(
@@ -87,7 +104,7 @@ def table_reading(
             *_repeated_findings(table, columns),
             *(_patient_findings(table) if patient is None else patient),
             *_metadata_findings(table, columns),
-            *_list_findings(seen),
+            *(_list_findings(seen) if table.parts is None else _part_findings(table)),
         ),
     )
 
@@ -123,13 +140,18 @@ def _one(table: LabelTable, column: str) -> Iterator[_Label]:
     try:
         found_kind(counts, LabelRule((column,)))
     except DataError as error:
-        yield from _either(column, said, error)
+        numbers = sum(as_number(word) is not None for word in counts)
+        if numbers < len(counts) and "several labels" not in error.summary:
+            yield _Label((column,), (Finding("target.kind", "auto", said),), f"label {column}", error.summary)
+        else:
+            yield from _either(column, said, error)
         return
-    yield _Label((column,), tuple(_kind(column, counts, said)), f"label {column}")
+    check = "" if table.says_label(column) else "is this the label? It is the only column that may be"
+    yield _Label((column,), tuple(_kind(counts, said, check)), f"label {column}")
 
 
-def _kind(column: str, counts: dict[str, int], said: str) -> Iterator[Finding]:
-    yield Finding("target.kind", "auto", said)
+def _kind(counts: dict[str, int], said: str, check: str) -> Iterator[Finding]:
+    yield Finding("target.kind", "auto", said, check=check)
     if len(counts) == 2:
         names = sorted(counts)
         negative = [name for name in names if not NEGATIVE.isdisjoint(words(name))]
@@ -140,9 +162,10 @@ def _kind(column: str, counts: dict[str, int], said: str) -> Iterator[Finding]:
 def _either(column: str, said: str, error: DataError) -> Iterator[_Label]:
     """Two ways to read a column: the first alone where its name says that it holds classes."""
     several = "multi-label" in error.summary
-    clear = not several and _GRADES & set(words(column))
+    clear = bool(not several and _GRADES & set(words(column)))
+    check = "if its numbers are measurements, set target.kind=regression" if clear else ""
     for kind in ("multi-class", *(() if clear else ("multi-label" if several else "regression",))):
-        yield _Label((column,), (Finding("target.kind", kind, said),), f"label {column} as {kind}")
+        yield _Label((column,), (Finding("target.kind", kind, said, check=check),), f"label {column} as {kind}")
 
 
 def _shown(counts: dict[str, int]) -> str:
@@ -199,6 +222,16 @@ def _repeated_findings(table: LabelTable, columns: Sequence[str]) -> Iterator[Fi
             f"{said}, as of several readers, and those of {differing:,} differ: a label is there if one row says so",
             check="is one reader of several enough?",
         )
+
+
+def _part_findings(table: LabelTable) -> Iterator[Finding]:
+    """Say that a column names published parts, which the layout does not read."""
+    yield Finding(
+        "split.by",
+        "patient",
+        f"the column {table.parts} says in which part an image is, which is not kept: all are divided anew",
+        instead="the published parts: list their patients in a CSV and name it in split.file",
+    )
 
 
 def _list_findings(seen: Seen) -> Iterator[Finding]:
