@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ def is_blank(text: str) -> bool:
     return text.strip().lower() in BLANKS
 
 
+@lru_cache(maxsize=4096)
 def as_number(text: str) -> float | None:
     """Return the finite number that a cell holds, or None."""
     # Python also takes 1_000 and full-width digits, which no table means.

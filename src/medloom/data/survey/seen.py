@@ -16,6 +16,9 @@ from medloom.data.survey.files import File
 from medloom.data.survey.looks import ImageLook, MaskLook, look_at_image, look_at_mask
 from medloom.data.survey.names import spread
 from medloom.data.survey.pairing import Pairing, pairing
+from medloom.data.survey.tables import LabelTable, find_label_tables
+from medloom.errors import DecodeError
+from medloom.imaging import FILE_BUDGET, inspect
 from medloom.imaging.dicom_patient import patient_header
 
 __all__ = ["TABLES", "Seen"]
@@ -29,8 +32,8 @@ _WITHOUT_SUFFIX = 200
 _IMAGES, _MASKS = 12, 48
 """How many files are looked into."""
 
-_BIG = 64 * 2**20
-"""Bytes of images and of masks after which no further one is looked into."""
+_BIG = 256 * 2**20
+"""Bytes of decoded images, and of masks, after which no further one is looked into."""
 
 
 @dataclass
@@ -76,6 +79,11 @@ class Seen:
     def tables(self) -> tuple[str, ...]:
         """Files that may be tables of labels."""
         return tuple(name for name in self.names if name.lower().endswith(TABLES))
+
+    @cached_property
+    def label_tables(self) -> list[LabelTable]:
+        """The tables of which a column names images."""
+        return find_label_tables(self)
 
     @cached_property
     def suffixes(self) -> Counter[str]:
@@ -126,7 +134,7 @@ class Seen:
                 if size > _BIG:
                     continue
                 data = self._bytes(name)
-                size += len(data)
+                size += _decoded_bytes(data)
                 known[name] = look(data)
             found.append(known[name])
         return found
@@ -137,6 +145,15 @@ class Seen:
             return self.source.read(name)
         except FILE_ERRORS:
             return b""
+
+
+def _decoded_bytes(data: bytes) -> int:
+    """What a file takes once it is decoded; of one that cannot be, its own size."""
+    try:
+        header = inspect(data, budget=FILE_BUDGET)
+    except DecodeError:
+        return len(data)
+    return header.nbytes * header.pages
 
 
 def _suffix(name: str) -> str:

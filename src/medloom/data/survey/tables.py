@@ -6,15 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from medloom.data.checks import FILE_ERRORS
 from medloom.data.layouts.table import Table, read_table
 from medloom.data.metadata import as_number, is_blank
 from medloom.data.survey.names import is_part, spread, words
-from medloom.data.survey.seen import Seen
 from medloom.imaging import strip_suffix
 
-__all__ = ["LabelTable", "folder_rows", "label_tables"]
+if TYPE_CHECKING:
+    from medloom.data.survey.seen import Seen
+
+__all__ = ["LabelTable", "find_label_tables", "folder_rows"]
 
 _MOST_COLUMNS = 300
 """Wider tables hold pixels or features."""
@@ -239,7 +242,7 @@ class LabelTable:
         return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def label_tables(seen: Seen) -> list[LabelTable]:
+def find_label_tables(seen: Seen) -> list[LabelTable]:
     """Return the tables of which a column names images; one that cannot be read as a table is none."""
     if not seen.tables or not seen.images:
         return []
@@ -256,7 +259,7 @@ def label_tables(seen: Seen) -> list[LabelTable]:
 def folder_rows(seen: Seen) -> int:
     """Return how many rows of a table that names no image are about folders that hold images."""
     folders = {folder for file in seen.files for folder in file.folders}
-    known = {table.path for table in label_tables(seen)}
+    known = {table.path for table in seen.label_tables}
     for path in seen.tables if len(folders) > 1 else ():
         table = None if path in known else _read(path, seen)
         for column in table.columns if table is not None else ():

@@ -113,7 +113,7 @@ def _survey(source: Source, name: str, settings: dict[str, Any], device: Device)
         taken.samples,
         taken.known,
         (*taken.reading.warnings, *found.warnings),
-        taken.listing.notes,
+        (*found.notes, *taken.listing.notes),
         tuple(considered(trials, voids, taken)),
         tuple(f"{finding.key}: {finding.check}" for finding in findings if finding.check),
     )

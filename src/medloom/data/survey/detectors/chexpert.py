@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from medloom.data.survey.detectors.tables import table_reading
 from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.seen import Seen
-from medloom.data.survey.tables import label_tables
 from medloom.data.words import is_minus_one
 from medloom.wording import counted
 
@@ -29,7 +28,7 @@ _BLANK = {
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield two readings of the table of training if it has the columns of CheXpert."""
-    for table in label_tables(seen):
+    for table in seen.label_tables:
         columns = [column for column in _OBSERVATIONS if column in table.counts]
         if len(columns) < len(_OBSERVATIONS) or table.path.rpartition("/")[2] != "train.csv":
             continue

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from medloom.data.survey.detectors.tables import table_reading
 from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.seen import Seen
-from medloom.data.survey.tables import label_tables
 
 __all__ = ["detect"]
 
@@ -16,7 +15,7 @@ _COLUMNS = {"patientId", "x", "y", "width", "height", "Target"}
 
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield the reading of the table of boxes, by whether there is any."""
-    for table in label_tables(seen):
+    for table in seen.label_tables:
         if not set(table.table.columns) >= _COLUMNS or table.image != "patientId":
             continue
         target = (Finding("target.kind", "binary", "Target is 1 where there is a box"),)

@@ -16,7 +16,7 @@ from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.names import listed, words
 from medloom.data.survey.people import numbering
 from medloom.data.survey.seen import Seen
-from medloom.data.survey.tables import LabelTable, folder_rows, label_tables
+from medloom.data.survey.tables import LabelTable, folder_rows
 from medloom.data.truth import LabelRule
 from medloom.errors import DataError
 from medloom.imaging import strip_suffix
@@ -54,7 +54,7 @@ class _Label:
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield a reading for each way to read the labels of each table that names images."""
     yield from _of_folders(seen)
-    for table in label_tables(seen):
+    for table in seen.label_tables:
         for label in list(_labels(table))[:_MOST_READINGS]:
             reading = table_reading(seen, table, label.columns, label.findings, label.said)
             yield replace(reading, refused=label.refused)

@@ -12,7 +12,7 @@ from medloom.data.survey.seen import Seen
 from medloom.data.survey.settings import labels, masks
 from medloom.data.survey.settings.images import Pixels, image_findings
 from medloom.data.survey.settings.known import Known
-from medloom.data.survey.settings.patients import patient_warnings
+from medloom.data.survey.settings.patients import patient_notes, patient_warnings
 from medloom.data.survey.trial import Trial
 from medloom.errors import DataError
 
@@ -34,11 +34,13 @@ class Settings:
 
     Args:
         findings: Keys that the reading did not say.
-        warnings: What a user should know.
+        warnings: What a user should be careful about.
+        notes: What a user should know.
     """
 
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str, Any]) -> Settings:
@@ -67,4 +69,4 @@ def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str,
             f"{pixels.refused} of {len(looks)} images looked into would be refused; `medloom inspect` says why."
         )
     warnings += [f"{text}: `medloom prepare` names them." for text in trial.problem_texts]
-    return Settings(tuple(one for one in found if one.key not in told), tuple(warnings))
+    return Settings(tuple(one for one in found if one.key not in told), tuple(warnings), tuple(patient_notes(known)))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from medloom.data.survey.findings import Finding
 from medloom.data.survey.names import is_part
 from medloom.data.survey.settings.known import Known
+from medloom.wording import counted
 
 __all__ = ["split_findings"]
 
@@ -35,7 +36,7 @@ def split_findings(known: Known) -> Iterator[Finding]:
         yield Finding("split.published", "respect", f"published parts: {said}")
         return
     why = [*(["too few to choose anything by in validation"] if few else [])]
-    why += [f"{shared} patients are in several parts"] if shared else []
+    why += [f"{counted(shared, 'patient is', 'patients are')} in several parts"] if shared else []
     yield Finding(
         "split.published",
         "repair",

@@ -32,9 +32,10 @@ def training(known: Known, *, rate: float, gpu_epochs: int) -> Iterator[Finding]
         "train.epochs",
         epochs,
         about,
-        instead="" if device.has_gpu else f"{gpu_epochs}, where there is a GPU or a night",
+        instead="" if epochs == gpu_epochs else f"{gpu_epochs}, where there is a GPU or a night",
     )
     large = device.has_gpu and device.gpu_gib >= _SMALL_GPU_GIB
     yield Finding("train.batch_size", _BATCH["gpu" if large else "cpu"], device.text)
     yield Finding("train.optimizer.lr", rate, "a rate that suits this network with AdamW and warm-up")
+    yield Finding("evaluate.views", 2, "the mean over an image and its mirror image is a little better")
     yield Finding("train.averaging", "ema", "the mean of the last weights is steadier than the last")
