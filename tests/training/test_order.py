@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medloom.training.batches import DevicePixels, HostPixels, Loader, Shard
+from medloom.training.samples import Samples
 from medloom.training.schedule import build_optimizer, cosine_factor
 from medloom.training.seeds import epoch_order, step_generator, step_seed
 
@@ -58,30 +58,34 @@ def test_each_optimiser_lowers_a_parabola(settings):
     assert 0 < weight.item() < 1
 
 
-def fake_store(dtype) -> SimpleNamespace:
+def samples(dtype, context=None) -> Samples:
     generator = np.random.default_rng(0)
-    return SimpleNamespace(
+    return Samples(
         images=generator.integers(0, 255, (600, 1, 4, 4)).astype(dtype) * (257 if dtype == np.uint16 else 1),
         truth=generator.integers(0, 2, (600, 4, 4)).astype(np.uint8),
         table=np.zeros((600, 0), np.float32),
         offset=generator.normal(size=(600, 1)).astype(np.float32),
         scale=generator.normal(size=(600, 1)).astype(np.float32),
+        positive=np.zeros(600, bool),
+        context=context,
     )
 
 
+@pytest.mark.parametrize("context", [None, np.random.default_rng(1).integers(0, 600, (600, 5))])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_pixels_are_the_same_from_the_files_and_from_the_device(dtype):
-    store, cpu, rows = fake_store(dtype), torch.device("cpu"), np.array([599, 0, 257, 257])
+def test_pixels_are_the_same_from_the_files_and_from_the_device(dtype, context):
+    store, cpu, rows = samples(dtype, context), torch.device("cpu"), np.array([599, 0, 257, 257])
     for one, other in zip(HostPixels(store, cpu).take(rows), DevicePixels(store, cpu).take(rows), strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one.float(), other.float())
-    assert np.array_equal(HostPixels(store, cpu).take(rows)[0].numpy(), store.images[rows])
+    expected = store.images[rows] if context is None else store.images[context[rows]][:, :, 0]
+    assert np.array_equal(HostPixels(store, cpu).take(rows)[0].numpy(), expected)
 
 
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize(("count", "first"), [(10, 0), (10, 2), (9, 2), (3, 0), (10, 3)])
 def test_a_loader_goes_on_at_its_batch_and_keeps_the_incomplete_last_one(count, first, ahead):
-    pixels = HostPixels(fake_store(np.uint8), torch.device("cpu"))
+    pixels = HostPixels(samples(np.uint8), torch.device("cpu"))
     loader = Loader(pixels, lambda epoch: np.arange(count) + epoch, count, 4, Shard(), lambda: (7, first))
     expected = [list(range(start + 7, min(start + 4, count) + 7)) for start in range(4 * first, count, 4)]
     batches = loader._load_ahead([np.array(rows) for rows in expected]) if ahead else iter(loader)
