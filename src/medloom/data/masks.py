@@ -48,7 +48,10 @@ class Masks(Truth):
         ignored = {"ignore": list(target.ignored)} if target.ignored else {}
         tolerance = {"tolerance": target.mask_tolerance} if target.mask_tolerance else {}
         colours = {"colours": target.mask_colours} if target.mask_colours else {}
-        return {"masks": target.mask_values, **ignored, **tolerance, **colours}
+        # A key does not know the order of a mapping, and the first class is the background.
+        names = list(target.mask_values)
+        order = {"order": names} if names != sorted(names) else {}
+        return {"masks": target.mask_values, **order, **ignored, **tolerance, **colours}
 
     def strata(self, catalogue: pd.DataFrame) -> None:
         """Return None: samples with foreground and others are balanced."""

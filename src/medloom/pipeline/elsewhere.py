@@ -148,7 +148,7 @@ def recipe_for(manifest: Manifest, recipe: str | Path | None, settings: Sequence
         "preprocess": _preprocess(manifest),
         "evaluate": {"views": manifest.views},
     }
-    return parse_recipe(yaml.safe_dump(values), settings, of_a_run=True)
+    return parse_recipe(yaml.safe_dump(values, sort_keys=False), settings, of_a_run=True)
 
 
 def _preprocess(manifest: Manifest) -> Facts:

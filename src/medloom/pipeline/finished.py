@@ -98,11 +98,12 @@ def _basis(run: Run, images: Path) -> dict[str, str]:
 def _recipe_hash(run: Run) -> str:
     """Of the recipe as it is when the run is taken up, and of the split that it names.
 
-    A file of weights is only the beginning of a training that is over.
+    A file of weights is only the beginning of a training that is over. The order of keys counts: the first class of a
+    mask is the background.
     """
     plain = Run.planned(run.recipe, run.folder).plain()
     split = run.recipe.split.file
-    return sha256_bytes(json.dumps([plain, split and sha256_file(Path(split))], sort_keys=True).encode())
+    return sha256_bytes(json.dumps([plain, split and sha256_file(Path(split))]).encode())
 
 
 def _images_hash(images: Path) -> str:

@@ -188,6 +188,9 @@ def _with_target_of(recipe: Recipe, known: Recipe) -> Recipe:
 def _refuse_changes(before: Recipe, after: Recipe, folder: Path) -> None:
     old, new = flat(before.plain()), flat(after.plain())
     refused = changed(before.plain(), after.plain())
+    orders = [list(one.plain()["target"].get("mask_values", ())) for one in (before, after)]
+    if not refused and orders[0] != orders[1]:  # the first class is the background
+        refused, old, new = ["target.mask_values"], *({"target.mask_values": order} for order in orders)
     said = [key for key in refused if new.get(key) not in _OPEN] or refused
     if refused:
         lines = "\n".join(f"{key}: is {new.get(key)!r}, was {old.get(key)!r} when training began" for key in said)

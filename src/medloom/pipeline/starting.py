@@ -106,7 +106,7 @@ def loaded_recipe(
 
 def _with(recipe: str | Path | Recipe, settings: Sequence[str], events: Events) -> Recipe:
     if isinstance(recipe, Recipe):
-        return parse_recipe(yaml.safe_dump(recipe.plain()), settings) if settings else recipe
+        return parse_recipe(yaml.safe_dump(recipe.plain(), sort_keys=False), settings) if settings else recipe
     return load_recipe(recipe, settings, noted=lambda text: events.emit(Noted(text)))
 
 

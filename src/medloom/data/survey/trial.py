@@ -128,7 +128,8 @@ def _listed(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial:
     read = seen.source.read if reading.whole else seen.read
     given = (item for item in settings.items() if item[0].partition(".")[0] in ("data", "split", "target"))
     said = [Finding(key, value, "") for key, value in given]
-    recipe = parse_recipe(yaml.safe_dump(nested([Finding("name", "tried", ""), *reading.findings, *said])))
+    values = nested([Finding("name", "tried", ""), *reading.findings, *said])
+    recipe = parse_recipe(yaml.safe_dump(values, sort_keys=False))
     found = build_layout(recipe).find(seen.names, read)
     if not found.items:
         raise DataError("no sample was found that way")
