@@ -3,6 +3,8 @@ import pytest
 from scipy import ndimage
 
 from medloom.evaluation.masks import choose_point
+from medloom.evaluation.masks.family import _middle
+from medloom.evaluation.masks.per_class import choose_per_class
 from medloom.evaluation.masks.point import MIN_REGIONS_PX, THRESHOLDS, PointSearch, _total
 from medloom.inference import MaskPoint, erase_small, to_mask
 from medloom.metrics import dice_from_counts
@@ -156,3 +158,70 @@ def test_the_standard_error_is_that_of_the_jackknife_over_patients():
     behind, jackknife = search._behind_best(_total(search._patients.values(), (2, 1)), np.ones((2, 1), bool))
     assert behind[1, 0] == pytest.approx(found.mean())
     assert jackknife[1, 0] == pytest.approx(error)
+
+
+# A threshold for each class
+
+
+def two_classes(patients=8, dim=0.2):
+    """A class that is surely seen, and one of which only the middle is: the rim has a low probability, as has a shadow
+    of the first class on empty images."""
+    for number in range(patients):
+        truth = np.zeros((40, 40), np.uint8)
+        truth[2:14, 2:14], truth[20:38, 20:38] = 1, 2
+        first, second = np.zeros((2, 40, 40), np.float32)
+        first[2:14, 2:14] = 0.9
+        second[20:38, 20:38] = dim
+        second[22:36, 22:36] = 0.9
+        yield truth, np.stack([1 - first - second, first, second]), f"P{number:03d}"
+        shadow = np.zeros((40, 40), np.float32)
+        shadow[5:25, 5:25] = 0.3
+        yield EMPTY, np.stack([1 - shadow, shadow, 0 * shadow]), f"P{number:03d}"
+
+
+def test_each_class_gets_a_threshold_of_its_own_where_that_is_better():
+    shared = choose_point(two_classes(), MasksEvaluate())
+    assert shared.point.threshold == 0.5
+    found = choose_per_class(two_classes, MasksEvaluate(threshold="per-class"), 2)
+    assert found.point.threshold == (0.5, 0.2)
+    row = found.thresholds.index(found.point.threshold)
+    assert (
+        found.dice_foreground[row, 0]
+        == 1.0
+        > shared.dice_foreground.max(initial=0, where=shared.false_positive_rate == 0)
+    )
+    assert found.false_positive_rate[row, 0] == 0.0
+    assert found.within_limit
+
+
+def test_one_threshold_for_all_stays_where_others_are_no_better():
+    found = choose_per_class(lambda: two_classes(dim=0.0), MasksEvaluate(threshold="per-class"), 2)
+    assert found.point == MaskPoint((0.5, 0.5), 0)
+    assert choose_per_class(lambda: [], MasksEvaluate(threshold="per-class"), 3).point == MaskPoint((0.5,) * 3, 0)
+
+
+def test_the_grid_of_thresholds_for_each_class_says_what_post_processing_would_give():
+    search = PointSearch([(0.3, 0.6), (0.6, 0.2), (0.4, 0.4)], (0, 12))
+    for one in multi_class_cases():
+        search.add(*one, "P001")
+    choice = search.best(1.0)
+    for i, threshold in enumerate(choice.thresholds):
+        for j, size in enumerate(choice.min_regions_px):
+            dices, false = [], []
+            for truth, probabilities in multi_class_cases():
+                mask = to_mask(erase_small(probabilities, threshold, size), threshold)
+                dices += [dice(truth == index, mask == index) for index in (1, 2) if (truth == index).any()]
+                false += [] if truth.any() else [mask.any()]
+            assert choice.dice_foreground[i, j] == pytest.approx(np.mean(dices))
+            assert choice.false_positive_rate[i, j] == pytest.approx(np.mean(false))
+
+
+def test_thresholds_that_are_named_are_those_of_their_classes_in_any_order():
+    found = choose_point(two_classes(), MasksEvaluate(threshold={"a": 0.4, "b": 0.2}))
+    assert found.point.threshold == (0.4, 0.2)
+
+
+def test_folds_with_one_and_with_several_thresholds_meet_in_the_middle():
+    points = [MaskPoint(0.5, 10), MaskPoint((0.3, 0.9), 30), MaskPoint((0.7, 0.2), 20)]
+    assert _middle(points) == MaskPoint((0.5, 0.5), 20)
+    assert _middle(points[:1] * 2) == MaskPoint(0.5, 10)

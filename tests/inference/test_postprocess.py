@@ -58,6 +58,23 @@ def test_many_classes_give_the_likeliest_foreground_class_where_background_is_un
     np.testing.assert_array_equal(to_mask(pixels.T[:, :, None], 0.5)[:, 0], [1, 0, 2])
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.05, 0.95), st.integers(2, 5))
+def test_equal_thresholds_of_classes_are_one_threshold_for_all(seed, threshold, classes):
+    scores = np.random.default_rng(seed).random((classes + 1, 9, 8)) ** 3
+    probabilities = (scores / scores.sum(axis=0)).astype(np.float32)
+    near = np.abs((1 - probabilities[0]) - threshold) < 1e-5  # rounding may take either side there
+    shared, several = (to_mask(probabilities, one) for one in (threshold, (threshold,) * classes))
+    np.testing.assert_array_equal(np.where(near, 0, several), np.where(near, 0, shared))
+
+
+def test_a_class_that_is_alone_is_foreground_from_its_own_threshold_on():
+    rows = np.array([[0.75, 0.25, 0.0], [0.76, 0.24, 0.0], [0.25, 0.0, 0.75], [0.26, 0.0, 0.74]], np.float32)
+    np.testing.assert_array_equal(to_mask(rows.T[:, :, None], (0.25, 0.75))[:, 0], [1, 0, 2, 0])
+    both = np.array([[0.6, 0.2, 0.2], [0.5, 0.1, 0.4]], np.float32)  # more than its threshold wins, not more of it
+    np.testing.assert_array_equal(to_mask(both.T[:, :, None], (0.2, 0.8))[:, 0], [1, 1])
+
+
 def test_erased_pixels_of_many_classes_are_certain_background():
     probabilities = np.zeros((3, 5, 5), np.float32)
     probabilities[0] = 1
@@ -89,7 +106,9 @@ def test_an_erased_region_does_not_come_back_in_an_image_of_another_size(shape, 
     assert mask.any()
 
 
-@pytest.mark.parametrize(("threshold", "min_px"), [(-0.1, 0), (1.1, 0), (float("nan"), 0), (0.5, -1)])
+@pytest.mark.parametrize(
+    ("threshold", "min_px"), [(-0.1, 0), (1.1, 0), (float("nan"), 0), (0.5, -1), ((0.5, 0.0), 0), ((0.5,), 0)]
+)
 def test_an_impossible_operating_point_is_refused(threshold, min_px):
     with pytest.raises(ValueError, match="must"):
         MaskPoint(threshold, min_px)

@@ -287,12 +287,10 @@ def masks(manifest, seen, height, width):
         total, times = total + back, times + shown
     p = calibrated(manifest, (total / times).astype(np.float32))
     rule, point = manifest["steps"]["answer"], manifest["point"]
-    threshold = np.float32(point["threshold"])
-    kept = erase(p, threshold, point["min_region_px"], rule)
+    kept = erase(p, point, rule)
     restored, kept = (restore(one, height, width, manifest["preprocess"]) for one in (p, kept))
-    mask = foreground(kept) >= threshold
-    if len(p) > 1:
-        mask = np.where(mask, kept[1:].argmax(axis=0) + 1, 0)
+    mask, classes = decided(kept, point)
+    mask = np.where(mask, classes, 0)
     values = np.array(manifest["target"]["values"])
     largest = round(float(foreground(restored).max()), rule["digits"])
     says = {"height": height, "width": width, "area_px": int(np.count_nonzero(mask)), "probability": largest}
@@ -316,12 +314,22 @@ def foreground(p):
     return p[0] if len(p) == 1 else np.float32(1) - p[0]
 
 
-def erase(p, threshold, least, rule):
+def decided(p, point):
+    """Step 10: where there is foreground, and of which class it would be."""
+    if "thresholds" in point:
+        shares = [one / np.float32(least) for one, least in zip(p[1:], point["thresholds"], strict=True)]
+        return sum(shares[1:], shares[0]) >= 1, np.argmax(shares, axis=0) + 1
+    classes = p[1:].argmax(axis=0) + 1 if len(p) > 1 else 1
+    return foreground(p) >= np.float32(point["threshold"]), classes
+
+
+def erase(p, point, rule):
     """Step 10.1."""
+    least = point["min_region_px"]
     if least < 2:
         return p
     assert rule["region_connectivity"] == 8
-    left = {(int(y), int(x)) for y, x in np.argwhere(foreground(p) >= threshold)}
+    left = {(int(y), int(x)) for y, x in np.argwhere(decided(p, point)[0])}
     p = p.copy()
     while left:
         region, todo = [], [left.pop()]

@@ -131,6 +131,8 @@ MASKS = {
     ),
     "a slice near the end, two on either side": Case(
         [_noise((33, 32, 3), seed=one) for one in range(4)], recipe={**RGB, "context": 2, "views": 3}, number=3
+    "a threshold for each class": Case(
+        _noise((41, 90, 3)), recipe={**RGB, "classes": 4, "views": 2}, point=MaskPoint((0.9, 0.35, 0.6), 6)
     ),
     "large regions only": Case(_noise((70, 70, 3), seed=3), recipe={**RGB, "classes": 3}, point=MaskPoint(0.55, 60)),
 }
@@ -317,6 +319,17 @@ def test_a_calibration_is_worth_comparing(name, answers):
     assert np.abs(own.probabilities - np.load(folder / "image.npz")["probabilities"]).max() > 0.01
 
 
+def test_thresholds_of_classes_are_worth_comparing(answers):
+    """They move classes and background, and other forms of a point ask for other steps."""
+    folder = answers["a threshold for each class"]
+    predictor, image = medloom.load(folder / "model.tar.gz", threads=THREADS), folder / "image.png"
+    mask = predictor.predict(image).mask
+    shared = predictor.at(MaskPoint(0.6, 6)).predict(image).mask
+    assert ((mask > 0) != (shared > 0)).mean() > 0.01
+    assert ((mask != shared) & (mask > 0) & (shared > 0)).mean() > 0.01
+    assert len(np.unique(mask)) > 2
+
+
 def test_an_outsider_cannot_import_medloom(tmp_path):
     (tmp_path / "cheat.py").write_text("import medloom\n")
     done = subprocess.run(
@@ -363,6 +376,20 @@ def test_a_bundle_of_other_steps_than_are_computed_is_refused(folder, rewrite, c
 )
 def test_a_calibration_that_does_not_fit_the_model_is_refused(folder, rewrite, change, message):
     rewrite(lambda m: m.update(calibration={**Calibration("platt", (1.0,), (0.0,)).plain(), **change}))
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"thresholds": [0.5, 0.5], "min_region_px": 4}, "one for each of 1 classes"),
+        ({"thresholds": 0.5, "min_region_px": 4}, "one for each of 1 classes"),
+        ({"threshold": 0.5, "thresholds": [0.5], "min_region_px": 4}, "expected thresholds"),
+    ],
+)
+def test_thresholds_that_do_not_fit_the_classes_are_refused(folder, rewrite, point, message):
+    rewrite(lambda m: m.update(point=point))
     with pytest.raises(BundleError, match=message):
         read_bundle(folder)
 

@@ -1,5 +1,7 @@
 """From probabilities to a mask: the one rule that evaluation, the command line and the server share.
 
+With one threshold for all classes:
+
 1. The foreground probability of a pixel is the probability of the only class that the network predicts
    (binary, K = 1) or one minus the probability of the background (K classes, the background first).
 2. A pixel is foreground where its foreground probability is at least ``threshold``.
@@ -9,6 +11,10 @@
    decides there. Interpolation averages, so an erased region cannot come back. Where the image already
    has the network's size this step changes nothing.
 5. A foreground pixel gets the foreground class with the largest probability.
+
+With a threshold for each of several classes, what a class has for itself is its probability divided by its threshold. A
+pixel is foreground where these add up to at least 1, and gets the class with the largest of them. Where all thresholds
+are equal that is the rule above; where one class alone is likely, it is foreground from its own threshold on.
 
 So ``min_region_px`` means the same for images of every size, and evaluation may search for the operating
 point on the network's grid. The steps in order are ``medloom.inference.Predictor.finish``.
@@ -20,10 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["CONNECTIVITY", "erase_small", "foreground_probability", "to_mask"]
+__all__ = ["CONNECTIVITY", "Threshold", "decided", "erase_small", "foreground_probability", "to_mask"]
 
 Floats32 = NDArray[np.float32]
 Mask = NDArray[np.uint8]
+
+Threshold = float | tuple[float, ...]
+"""One for all foreground classes, or one for each of several."""
 
 CONNECTIVITY = 8
 """Pixels that share a side or a corner belong to one region."""
@@ -37,29 +46,53 @@ def foreground_probability(probabilities_khw: Floats32) -> Floats32:
     return first if len(probabilities_khw) == 1 else np.float32(1.0) - first
 
 
-def to_mask(probabilities_khw: Floats32, threshold: float) -> Mask:
+def decided(probabilities_khw: Floats32, threshold: Threshold) -> tuple[NDArray[np.bool_], Mask]:
+    """Return where there is foreground, and which class each pixel would be of.
+
+    Args:
+        probabilities_khw: ``(K, H, W)`` float32.
+        threshold: 0..1; a pixel exactly on it is foreground. Several: above 0, one for each class but the background.
+
+    Returns:
+        ``(H, W)`` bool, and ``(H, W)`` uint8 from 1 on.
+    """
+    if isinstance(threshold, tuple):
+        shares = [plane / np.float32(one) for plane, one in zip(probabilities_khw[1:], threshold, strict=True)]
+        total = shares[0]
+        for share in shares[1:]:
+            total = total + share
+        return total >= 1.0, (np.argmax(shares, axis=0) + 1).astype(np.uint8)
+    foreground = foreground_probability(probabilities_khw) >= threshold
+    if len(probabilities_khw) == 1:
+        return foreground, np.ones(foreground.shape, np.uint8)
+    return foreground, (probabilities_khw[1:].argmax(axis=0) + 1).astype(np.uint8)
+
+
+def to_mask(probabilities_khw: Floats32, threshold: Threshold) -> Mask:
     """Apply the threshold alone (steps 2 and 5).
 
     Args:
         probabilities_khw: ``(K, H, W)`` float32.
-        threshold: 0..1; a pixel exactly on it is foreground.
+        threshold: See ``decided``.
 
     Returns:
         ``(H, W)`` uint8, 0 = background.
+
+    Example:
+        >>> pixels = np.array([[0.4, 0.35, 0.25], [0.7, 0.2, 0.1]], np.float32).T[:, None]
+        >>> to_mask(pixels, 0.5).tolist(), to_mask(pixels, (0.5, 0.2)).tolist(), to_mask(pixels, (0.15, 0.9)).tolist()
+        ([[1, 0]], [[2, 0]], [[1, 1]])
     """
-    foreground = foreground_probability(probabilities_khw) >= threshold
-    if probabilities_khw.shape[0] == 1:
-        return foreground.astype(np.uint8)
-    classes = probabilities_khw[1:].argmax(axis=0) + 1
+    foreground, classes = decided(probabilities_khw, threshold)
     return np.where(foreground, classes, 0).astype(np.uint8)
 
 
-def erase_small(probabilities_khw: Floats32, threshold: float, min_region_px: int) -> Floats32:
+def erase_small(probabilities_khw: Floats32, threshold: Threshold, min_region_px: int) -> Floats32:
     """Make the pixels of regions that are too small certain background (step 3).
 
     Args:
         probabilities_khw: ``(K, h, w)`` float32 on the network's grid; not changed.
-        threshold: Foreground probability from which a pixel is foreground, 0..1.
+        threshold: From where a pixel is foreground; see ``decided``.
         min_region_px: Smallest region that is kept, in pixels; 0 or 1 keeps all.
 
     Returns:
@@ -67,7 +100,7 @@ def erase_small(probabilities_khw: Floats32, threshold: float, min_region_px: in
     """
     if min_region_px <= 1:
         return probabilities_khw
-    small = _small_regions(foreground_probability(probabilities_khw) >= threshold, min_region_px)
+    small = _small_regions(decided(probabilities_khw, threshold)[0], min_region_px)
     if not small.any():
         return probabilities_khw
     erased = np.where(small, np.float32(0.0), probabilities_khw)

@@ -12,7 +12,7 @@ from typing import Any
 
 from medloom.data.metadata import TableEncoding
 from medloom.imaging import jpeg
-from medloom.inference.answers import KINDS
+from medloom.inference.answers import KINDS, Point
 from medloom.inference.views import view
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
@@ -21,7 +21,7 @@ __all__ = ["different", "steps"]
 
 
 def steps(
-    target: Target, preprocess: Preprocess, views: int, table_features: Sequence[int], context: int = 0
+    target: Target, preprocess: Preprocess, views: int, table_features: Sequence[int], point: Point, context: int = 0
 ) -> dict[str, Any]:
     """Return the steps of a model as plain JSON types.
 
@@ -30,6 +30,7 @@ def steps(
         preprocess: What is done to an image before the network.
         views: How many views of the image are averaged.
         table_features: Columns of encoded metadata of each member.
+        point: The operating point; which steps there are depends on its form, not on its numbers.
         context: How many slices on either side are seen with each.
     """
     at_least = KINDS[target.kind].at_least(preprocess)
@@ -48,7 +49,7 @@ def steps(
             "answer": {"name": "probabilities", "dtype": "float32", "activation": f"{target.activation}, applied"},
         },
         "table": TableEncoding.constants() if any(table_features) else None,
-        "answer": KINDS[target.kind].steps(target),
+        "answer": KINDS[target.kind].steps(target, point),
     }
 
 

@@ -246,7 +246,8 @@ class Manifest(_Entry):
 
     def computed_steps(self) -> dict[str, Any]:
         """Return the steps that this version of Medloom takes for such a model."""
-        return steps(self.target, self.preprocess, self.views, self.model.table_features, self.input.context)
+        features, point = self.model.table_features, self.operating_point()
+        return steps(self.target, self.preprocess, self.views, features, point, self.input.context)
 
     def operating_point(self) -> Point:
         """Return what turns the network's answer into a decision."""

@@ -15,7 +15,7 @@ from medloom.data.metadata import TableEncoding
 from medloom.extras import require
 from medloom.files import sha256_bytes
 from medloom.imaging import CONTENT_TYPES
-from medloom.inference import Point
+from medloom.inference import Point, point_from_plain
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
 from medloom.inference.runtimes.graph import read_graph
@@ -116,12 +116,13 @@ def _manifest(
     tables: Sequence[TableEncoding | None],
     *,
     plane: str | None,
+    point: Mapping[str, Any],
     **facts: Any,  # noqa: ANN401 - fields of Manifest, checked by pydantic
 ) -> Manifest:
     """Make the manifest without its list of files."""
     target, channels = recipe.predicts(), recipe.data.channels
     preprocess, features = Preprocess.of(recipe.preprocess), [0 if one is None else len(one.names) for one in tables]
-    page = None if recipe.data.page == "all" else recipe.data.page
+    page, made = None if recipe.data.page == "all" else recipe.data.page, point_from_plain(point, target)
     return Manifest.model_validate(
         {
             "format": FORMAT,
@@ -137,7 +138,7 @@ def _manifest(
                 "context": recipe.data.context,
             },
             "preprocess": preprocess.plain(),
-            "steps": steps(target, preprocess, recipe.evaluate.views, features, recipe.data.context),
+            "steps": steps(target, preprocess, recipe.evaluate.views, features, made, recipe.data.context),
             "model": model_entry(recipe, features),
             "views": recipe.evaluate.views,
             "tables": [table.plain() for table in tables if table is not None],
@@ -146,6 +147,7 @@ def _manifest(
             "golden": golden_entry(target).model_dump(),
             "files": {},
             "layout": layout_of(recipe),
+            "point": dict(point),
             **facts,
         }
     )

@@ -148,6 +148,7 @@ _PATTERNS = Only("data.layout", ("array", "image-mask"))
 _TABLE = Only("data.layout", ("csv",))
 _MEASURED = Only("preprocess.normalise.method", ("zscore", "percentile", "minmax"))
 _CHOSEN = Only("evaluate.threshold", ("auto",))
+_SEARCHED = Only("evaluate.threshold", ("auto", "per-class"))
 _IMAGES = Unless("model.metadata", ("only",))
 _ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "encoder" not in entry.traits))
 _BLOCKS = Unless("model.name", ("perceptron",))
@@ -208,7 +209,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "train.early_stopping.min_delta": (Unless("train.early_stopping.patience", (None,)),),
     "train.swa_start": (Only("train.averaging", ("swa",)),),
     "train.ema_decay": (Only("train.averaging", ("ema",)),),
-    "evaluate.max_false_positive_rate": (Either(_CHOSEN, Only("evaluate.min_region_px", ("auto",))),),
+    "evaluate.max_false_positive_rate": (Either(_SEARCHED, Only("evaluate.min_region_px", ("auto",))),),
     "evaluate.rule": (_CHOSEN,),
     "evaluate.min_sensitivity": (Only("evaluate.rule", ("sensitivity",)), _CHOSEN),
     "evaluate.cost_ratio": (Only("evaluate.rule", ("cost",)), _CHOSEN),

@@ -13,7 +13,7 @@ from medloom.evaluation.reading import Reading
 
 __all__ = ["heat_facts", "shares_of_heat"]
 
-_MOST = 120
+_MOST = 48
 """Most cases that are looked at, evenly drawn: each takes a step of training."""
 
 _FRAME, _MIDDLE = 0.1, 0.25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from medloom.evaluation.gallery import Gallery
 from medloom.evaluation.masks.calibrated import fit_pixels, gaps
 from medloom.evaluation.masks.cases import Case, evaluate_cases
 from medloom.evaluation.masks.gallery import choose_cases, draw_case, make_gallery
+from medloom.evaluation.masks.per_class import PASSES, choose_per_class
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
 from medloom.evaluation.masks.summary import HEADLINES, METRICS, patient_table, point_dice, summarise
 from medloom.evaluation.parts import Part
@@ -29,12 +30,12 @@ from medloom.evaluation.summary import summary_of
 from medloom.evaluation.text import sentence_case
 from medloom.inference import MaskPoint, MaskPrediction, Predictor, point_from_plain
 from medloom.recipe import MasksRecipe, Recipe
+from medloom.recipe.kinds.masks import MasksEvaluate
 from medloom.targets import Target
 from medloom.wording import counted
 
 __all__ = ["Masks", "choice_of", "notes_of"]
 
-_KEYS = ("threshold", "min_region_px")
 _MOST_LOST = 0.5  # share of the Dice at threshold 0.5
 
 _True = tuple[Answer, NDArray[np.uint8]]
@@ -64,15 +65,17 @@ class Masks:
         """
         masks = MasksRecipe.of(recipe)
         parts = [rows[rows["split"] == split] for split in ("validation", "test")]
-        searched = parts[0] if "auto" in (masks.evaluate.threshold, masks.evaluate.min_region_px) else rows[:0]
+        given = (masks.evaluate.threshold, masks.evaluate.min_region_px)
+        searched = parts[0] if any(isinstance(one, str) for one in given) else rows[:0]
+        passes = PASSES if masks.evaluate.threshold == "per-class" else 1
         asked = masks.evaluate.calibration
         fitting = rows[:0] if asked == "none" else parts[0]
-        count = counted_by(reading.progress, len(fitting) + len(searched) + sum(map(len, parts)))
+        count = counted_by(reading.progress, len(fitting) + passes * len(searched) + sum(map(len, parts)))
         grids = partial(_on_grid, predictor=reading.predictor)
         fitted = fit_pixels(grids(count(_with_truth(masks, reading, fitting))), self.target, asked)
         calibrated = replace(reading.predictor, calibration=fitted.calibration)
         seen = replace(reading, predictor=calibrated)
-        found = choose_point(grids(count(_with_truth(masks, seen, searched))), masks.evaluate)
+        found = self._chosen(lambda: grids(count(_with_truth(masks, seen, searched))), masks.evaluate)
         pairs = (pair for part in parts for pair in count(_with_truth(masks, reading, part)))
         table = self._measured(pairs, calibrated.at(found.point))
         choice = choice_of(found, rule_in_words(masks.evaluate), table, self.target)
@@ -93,6 +96,14 @@ class Masks:
     def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
         """Return None: the mask itself says where."""
         return None
+
+    def _chosen(self, read: Callable[[], Iterable[_OnGrid]], evaluate: MasksEvaluate) -> GridChoice:
+        if evaluate.threshold == "per-class":
+            return choose_per_class(read, evaluate, len(self.target.foreground))
+        if isinstance(evaluate.threshold, dict):  # in the order of the classes
+            ordered = {name: evaluate.threshold[name] for name in self.target.foreground}
+            evaluate = evaluate.model_copy(update={"threshold": ordered})
+        return choose_point(read(), evaluate)
 
     def _measured(self, pairs: Iterable[_True], predictor: Predictor) -> pd.DataFrame:
         return evaluate_cases((_case(*pair, predictor) for pair in pairs), self.target.names)
@@ -142,8 +153,7 @@ class Masks:
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the middle threshold and the middle smallest region of the folds."""
-        points = [one["operating_point"] for one in summaries]
-        middle = MaskPoint(*(sorted(one[key] for one in points)[len(points) // 2] for key in _KEYS))
+        middle = _middle([MaskPoint.of(point_from_plain(one["operating_point"], self.target)) for one in summaries])
         return Choice(
             point=middle.plain(),
             rule=rule_of_folds(summaries, "the middle one"),
@@ -196,10 +206,23 @@ def notes_of(choice: GridChoice, found: float | None, plain: float | None) -> tu
     return tuple(notes)
 
 
+def _middle(points: Sequence[MaskPoint]) -> MaskPoint:
+    """The middle threshold, of each class where one of the points has several, and the middle smallest region."""
+    at = len(points) // 2
+    smallest = sorted(one.min_region_px for one in points)[at]
+    classes = max(len(one.threshold) if isinstance(one.threshold, tuple) else 0 for one in points)
+    middle = [sorted(one.of_class(index) for one in points)[at] for index in range(1, max(1, classes) + 1)]
+    return MaskPoint(tuple(middle) if classes else middle[0], smallest)
+
+
 def _text(point: MaskPoint, target: Target) -> str:
-    name = target.foreground[0] if len(target.foreground) == 1 else "foreground"
+    names = target.foreground if isinstance(point.threshold, tuple) else ("foreground",)
+    names = target.foreground if len(target.foreground) == 1 else names
+    from_where = [
+        f"{name} from probability {point.of_class(index):.3g} on" for index, name in enumerate(names, start=1)
+    ]
     smallest = f", and from {counted(point.min_region_px, 'pixel')} on" if point.min_region_px > 1 else ""
-    return f"{sentence_case(name)} from probability {point.threshold:.3g} on{smallest}."
+    return f"{sentence_case(', '.join(from_where))}{smallest}."
 
 
 def _with_truth(recipe: MasksRecipe, reading: Reading, rows: pd.DataFrame) -> Iterator[_True]:

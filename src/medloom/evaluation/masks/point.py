@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medloom.inference import MaskPoint, foreground_probability
+from medloom.inference import MaskPoint
+from medloom.inference.postprocess import Threshold, decided
 from medloom.metrics import dice_from_counts
 from medloom.recipe.kinds.masks import MasksEvaluate
 from medloom.targets import IGNORED, foreground_of
@@ -49,6 +50,11 @@ _RULE = (
     "nearest to 0.5 of the points within one standard error of the best mean Dice over validation cases with "
     "foreground minus the false positive rate, among the points with a false positive rate of at most {limit} on empty "
     "validation cases, or else among those with the lowest"
+)
+
+_FURTHER = (
+    "then for each class the nearest to that within one standard error of the best, with the others as they were, and "
+    "all of them together only where they are better than one for all by more than one standard error"
 )
 
 TOLERANCE = 0.005
@@ -79,19 +85,20 @@ class GridChoice:
     point: MaskPoint
     dice_foreground: Floats64
     false_positive_rate: Floats64
-    thresholds: tuple[float, ...]
+    thresholds: tuple[Threshold, ...]
     min_regions_px: tuple[int, ...]
     within_limit: bool
     foreground_cases: int
     empty_cases: int
 
     def search(self) -> dict[str, Any]:
-        """Return everything but the point as plain JSON types."""
+        """Return everything but the point as plain JSON types; ``thresholds`` is of the point where it has several."""
+        several = isinstance(self.point.threshold, tuple)
         return {
             "within_limit": self.within_limit,
             "foreground_cases": self.foreground_cases,
             "empty_cases": self.empty_cases,
-            "thresholds": list(self.thresholds),
+            "tried" if several else "thresholds": list(self.thresholds),
             "min_regions_px": list(self.min_regions_px),
             "dice_foreground": _rows(self.dice_foreground),
             "false_positive_rate": _rows(self.false_positive_rate),
@@ -137,15 +144,17 @@ class PointSearch:
     """Adds up, case by case, what every pair of threshold and smallest region would give.
 
     Args:
-        thresholds: Thresholds to try, 0..1.
+        thresholds: Thresholds to try, 0..1; all of them one for all classes, or all one for each class.
         min_regions_px: Smallest regions to try, in pixels of the network's image.
     """
 
     def __init__(
-        self, thresholds: Iterable[float] = THRESHOLDS, min_regions_px: Iterable[int] = MIN_REGIONS_PX
+        self, thresholds: Iterable[Threshold] = THRESHOLDS, min_regions_px: Iterable[int] = MIN_REGIONS_PX
     ) -> None:
-        self.thresholds = tuple(sorted(thresholds))
+        self.thresholds: tuple[Threshold, ...] = tuple(sorted(thresholds))
         self.min_regions_px = tuple(sorted(min_regions_px))
+        # What any of several thresholds calls foreground, the lowest does; of several for each class that is not known.
+        self._lowest = self.thresholds if isinstance(self.thresholds[0], tuple) else self.thresholds[:1]
         self._shape = (len(self.thresholds), len(self.min_regions_px))
         self._patients: dict[str, _Sums] = {}
 
@@ -170,11 +179,12 @@ class PointSearch:
             sums.false_positives += predicted.any(axis=0)
             sums.empty_cases += 1
 
-    def best(self, max_false_positive_rate: float) -> GridChoice:
+    def best(self, max_false_positive_rate: float, near: float = 0.5) -> GridChoice:
         """Choose by the rule of this module.
 
         Args:
             max_false_positive_rate: Largest share of empty cases in which anything may be predicted, 0..1.
+            near: Of equal thresholds, those nearest to it are taken.
 
         Returns:
             The choice.
@@ -184,7 +194,7 @@ class PointSearch:
         allowed = max(max_false_positive_rate, float(rate.min()))
         behind, error = self._behind_best(whole, rate <= allowed)
         rows, columns = np.nonzero((rate <= allowed) & (behind <= np.maximum(error, TOLERANCE) + _CLOSE))
-        away = np.abs(np.asarray(self.thresholds)[rows] - 0.5).round(6)
+        away = np.abs(np.asarray(self.thresholds) - near).reshape(len(self.thresholds), -1).sum(axis=1)[rows].round(6)
         first = np.lexsort((rows, rate[rows, columns], columns, away))[0]
         point = MaskPoint(self.thresholds[rows[first]], self.min_regions_px[columns[first]])
         return GridChoice(
@@ -213,14 +223,14 @@ class PointSearch:
         """Predicted pixels and overlap with the truth, (classes, thresholds, sizes)."""
         shape = (max(1, len(probabilities_khw) - 1), len(self.thresholds), len(self.min_regions_px))
         predicted, overlap = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        foreground = foreground_probability(probabilities_khw)
-        window = _window(foreground >= self.thresholds[0])
-        foreground, truth = foreground[window], truth_hw[window]
-        classes, known = _classes(probabilities_khw[(slice(None), *window)]), truth != IGNORED
-        for row, threshold in enumerate(self.thresholds):
-            labels, found = ndimage.label(foreground >= threshold, _EIGHT)
-            if not found:
-                break  # nor is there anything above a higher threshold
+        window = _window(np.any([decided(probabilities_khw, one)[0] for one in self._lowest], axis=0))
+        seen, truth = probabilities_khw[(slice(None), *window)], truth_hw[window]
+        known = truth != IGNORED
+        for row, threshold in enumerate(self.thresholds if truth.size else ()):
+            foreground, classes = decided(seen, threshold)
+            if not foreground.any():
+                continue
+            labels, found = ndimage.label(foreground, _EIGHT)
             keep = np.bincount(labels.ravel()) >= np.asarray(self.min_regions_px)[:, None]
             for index in range(shape[0]):
                 ours = (classes == index + 1) & known
@@ -243,20 +253,28 @@ def choose_point(
         The choice, with the grid of Dice and false positive rates.
     """
     search = PointSearch(
-        THRESHOLDS if evaluate.threshold == "auto" else (evaluate.threshold,),
-        MIN_REGIONS_PX if evaluate.min_region_px == "auto" else (evaluate.min_region_px,),
+        _thresholds(evaluate), MIN_REGIONS_PX if evaluate.min_region_px == "auto" else (evaluate.min_region_px,)
     )
     for truth_hw, probabilities_khw, patient in cases:
         search.add(truth_hw, probabilities_khw, patient)
     return search.best(evaluate.max_false_positive_rate)
 
 
+def _thresholds(evaluate: MasksEvaluate) -> tuple[Threshold, ...]:
+    """What is tried: of a recipe that asks for one for each class, first those that all of them share."""
+    given = evaluate.threshold
+    if isinstance(given, dict):
+        return (tuple(given.values()),)
+    return THRESHOLDS if isinstance(given, str) else (given,)
+
+
 def rule_in_words(evaluate: MasksEvaluate) -> str:
     """Return the rule of the recipe in words."""
-    fixed = [key for key in ("threshold", "min_region_px") if getattr(evaluate, key) != "auto"]
+    fixed = [key for key in ("threshold", "min_region_px") if not isinstance(getattr(evaluate, key), str)]
     given = f"fixed in the recipe: {' and '.join(fixed)}" if fixed else ""
     searched = _RULE.format(limit=f"{100 * evaluate.max_false_positive_rate:g} %") if len(fixed) < 2 else ""
-    return "; ".join(filter(None, (given, searched)))
+    further = _FURTHER if evaluate.threshold == "per-class" else ""
+    return "; ".join(filter(None, (given, searched, further)))
 
 
 def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -265,14 +283,6 @@ def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     if not len(rows):
         return slice(0, 0), slice(0, 0)
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _classes(probabilities_khw: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Which foreground class a pixel would get."""
-    if len(probabilities_khw) == 1 or not probabilities_khw.size:
-        return np.ones(probabilities_khw.shape[1:], np.int64)
-    best: Counts = probabilities_khw[1:].argmax(axis=0)
-    return best + 1
 
 
 def _areas_of(labels: NDArray[Any], within: NDArray[np.bool_], found: int) -> Counts:

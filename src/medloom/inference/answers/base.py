@@ -186,7 +186,7 @@ class Answers(Protocol):
         """
         ...
 
-    def steps(self, target: Target) -> dict[str, Any]:
+    def steps(self, target: Target, point: Point) -> dict[str, Any]:
         """Return how the network's answer becomes that of the model, as plain JSON types: see ``docs/bundle.md``."""
         ...
 

@@ -220,7 +220,7 @@ class LabelAnswers:
             raise ValueError(f"{len(given)} thresholds for {target.kind}; expected {wanted}")
         return LabelPoint(tuple(map(float, given)))
 
-    def steps(self, target: Target) -> dict[str, Any]:
+    def steps(self, target: Target, point: Point) -> dict[str, Any]:
         """Return the rule in words and numbers."""
         return {"mean": "over the views", **self.rule, "digits": DIGITS}
 

@@ -41,7 +41,7 @@ from medloom.inference.answers.figures import (
 )
 from medloom.inference.answers.mask_volume import VolumePrediction, voxel_ml
 from medloom.inference.pictures import run_lengths
-from medloom.inference.postprocess import CONNECTIVITY, erase_small, foreground_probability, to_mask
+from medloom.inference.postprocess import CONNECTIVITY, Threshold, erase_small, foreground_probability, to_mask
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
 from medloom.targets import Target
@@ -51,6 +51,9 @@ __all__ = ["MaskAnswers", "MaskPoint", "MaskPrediction", "mask_png"]
 
 Floats32 = NDArray[np.float32]
 Mask = NDArray[np.uint8]
+
+_SUM = "the sum of p[k] / thresholds[k - 1] over the foreground classes, in their order"
+_LARGEST = "the largest of p[k] / thresholds[k - 1], the first of equals"
 
 _MASK = "mask.png"
 _MASK_TOLERANCE = 1e-3
@@ -62,25 +65,35 @@ class MaskPoint(Kinded):
     """Where a pixel becomes foreground.
 
     Args:
-        threshold: Foreground probability from which a pixel is foreground, 0..1.
+        threshold: Foreground probability from which a pixel is foreground, 0..1; or one above 0 for each of several
+            foreground classes, see ``medloom.inference.postprocess``.
         min_region_px: Smallest region that is kept, in pixels of the network's image; 0 or 1 keeps all.
 
     Raises:
         ValueError: If one of them is impossible.
     """
 
-    threshold: float = 0.5
+    threshold: Threshold = 0.5
     min_region_px: int = 0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold <= 1.0:
+        if isinstance(self.threshold, tuple):
+            if len(self.threshold) < 2 or not all(0.0 < one <= 1.0 for one in self.threshold):
+                raise ValueError(f"thresholds are {self.threshold}; there must be several, above 0 and at most 1")
+        elif not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold is {self.threshold}; it must lie between 0 and 1")
         if self.min_region_px < 0:
             raise ValueError(f"min_region_px is {self.min_region_px}; it must not be negative")
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types."""
+        if isinstance(self.threshold, tuple):
+            return {"thresholds": list(self.threshold), "min_region_px": self.min_region_px}
         return {"threshold": self.threshold, "min_region_px": self.min_region_px}
+
+    def of_class(self, index: int) -> float:
+        """Return the threshold of a foreground class by its number; the background is 0."""
+        return self.threshold[index - 1] if isinstance(self.threshold, tuple) else self.threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,21 +237,25 @@ class MaskAnswers:
         Raises:
             ValueError: If it is no such value.
         """
-        check_keys(plain, "threshold", "min_region_px")
-        threshold, smallest = plain["threshold"], plain["min_region_px"]
-        if not is_share(threshold):
-            raise ValueError(f"threshold is {threshold!r}; expected a number between 0 and 1")
+        several = "thresholds" in plain
+        check_keys(plain, "thresholds" if several else "threshold", "min_region_px")
+        given, smallest = plain["thresholds" if several else "threshold"], plain["min_region_px"]
+        if several and (not isinstance(given, (list, tuple)) or len(given) != len(target.foreground)):
+            raise ValueError(f"thresholds are {given!r}; expected one for each of {len(target.foreground)} classes")
+        if not all(map(is_share, given if several else [given])):
+            raise ValueError(f"threshold is {given!r}; expected a number between 0 and 1")
         if not isinstance(smallest, int) or isinstance(smallest, bool):
             raise ValueError(f"min_region_px is {smallest!r}; expected a whole number")
-        return MaskPoint(float(threshold), smallest)
+        return MaskPoint(tuple(map(float, given)) if several else float(given), smallest)
 
-    def steps(self, target: Target) -> dict[str, Any]:
+    def steps(self, target: Target, point: Point) -> dict[str, Any]:
         """Return the rule in words and numbers; see ``medloom.inference.postprocess``."""
+        several = isinstance(MaskPoint.of(point).threshold, tuple)
         return {
             "mean": "for each pixel over the views that show it",
-            "foreground": "p[0]" if target.outputs == 1 else "1 - p[0]",
-            "decision": "foreground >= threshold",
-            "class": "the largest of p[1:], the first of equals",
+            "foreground": _SUM if several else "p[0]" if target.outputs == 1 else "1 - p[0]",
+            "decision": "foreground >= 1" if several else "foreground >= threshold",
+            "class": _LARGEST if several else "the largest of p[1:], the first of equals",
             "region_connectivity": CONNECTIVITY,
             "erased": "regions of fewer pixels than min_region_px, before restoring",
             "erased_probabilities": [0.0] if target.outputs == 1 else [1.0, *[0.0] * len(target.foreground)],

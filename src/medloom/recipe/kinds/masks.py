@@ -148,8 +148,11 @@ class MasksTrain(TrainConfig):
 class MasksEvaluate(EvaluateConfig):
     """How the metrics are taken and the operating point is chosen."""
 
-    threshold: Probability | Literal["auto"] = "auto"
-    """Probability from which a pixel is foreground; `auto` chooses it on the validation set."""
+    threshold: Probability | Literal["auto", "per-class"] | dict[str, Annotated[float, Field(gt=0, le=1)]] = "auto"
+    """Probability from which a pixel is foreground; `auto` chooses one for all classes on the validation set. Of
+    several foreground classes, `per-class` chooses one for each, and `{core: 0.3, oedema: 0.5}` names them: a pixel is
+    foreground where its probabilities, each divided by the threshold of its class, add up to 1, and of the class with
+    the most of it."""
     min_region_px: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Smallest region in pixels of the network's image; smaller ones are removed. `auto` as above."""
     calibration: Literal["none", "temperature", "platt"] = "none"
@@ -170,3 +173,14 @@ class MasksRecipe(Recipe):
     loss: MasksLoss = MasksLoss()
     train: MasksTrain = MasksTrain()
     evaluate: MasksEvaluate = MasksEvaluate()
+
+    @model_validator(mode="after")
+    def _thresholds_of_its_classes(self) -> Self:
+        given, classes = self.evaluate.threshold, list(self.target.mask_values)[1:]
+        if (given == "per-class" or isinstance(given, dict)) and len(classes) == 1:
+            raise ValueError("evaluate.threshold: expected auto or a number, for there is one foreground class")
+        if isinstance(given, dict) and set(given) != set(classes):
+            raise ValueError(
+                f"evaluate.threshold: expected one for each of {', '.join(classes)}; got {', '.join(given)}"
+            )
+        return self

@@ -108,12 +108,18 @@ def _point(folder: Path, summary: Facts) -> Facts:
         return {}
     search = read_facts(folder / "operating_point.json")
     searched = any(value is not None for row in search.get("dice_foreground", []) for value in row)
-    chart = point_chart(search) if searched else ""
-    return {**summary["operating_point"], "rule": summary["rule"], "chart": chart, "name": _name(summary["target"])}
+    chart = point_chart(search) if searched and "threshold" in search else ""
+    point, names = summary["operating_point"], summary["target"]["names"][1:]
+    each = [[name, number(at, 2)] for name, at in zip(names, point.get("thresholds", ()), strict=False)]
+    more = {"each": each, "chart": chart, "name": _name(summary["target"])}
+    return {"threshold": None, **point, "rule": summary["rule"], **more}
 
 
 def _point_text(point: Mapping[str, Any]) -> str:
-    return f"{number(point['threshold'], 2)}, {counted(point['min_region_px'], 'pixel')}" if point else ""
+    if not point:
+        return ""
+    thresholds = point.get("thresholds", [point.get("threshold")])
+    return f"{', '.join(number(one, 2) for one in thresholds)}, {counted(point['min_region_px'], 'pixel')}"
 
 
 def _name(target: Facts) -> str:
