@@ -131,6 +131,7 @@ MASKS = {
     ),
     "a slice near the end, two on either side": Case(
         [_noise((33, 32, 3), seed=one) for one in range(4)], recipe={**RGB, "context": 2, "views": 3}, number=3
+    ),
     "a threshold for each class": Case(
         _noise((41, 90, 3)), recipe={**RGB, "classes": 4, "views": 2}, point=MaskPoint((0.9, 0.35, 0.6), 6)
     ),
