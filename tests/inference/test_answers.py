@@ -127,7 +127,7 @@ def test_an_operating_point_comes_back_from_json(target):
         (TARGETS[0], {"threshold": 0.5, "min_region_px": -1}, "negative"),
         (TARGETS[0], {"threshold": 0.5, "min_region_px": 2.5}, "whole number"),
         (TARGETS[0], {"threshold": 0.5}, "expected threshold, min_region_px"),
-        (TARGETS[0], {"thresholds": [0.5]}, "expected threshold, min_region_px"),
+        (TARGETS[0], {"thresholds": [0.5]}, "expected thresholds, min_region_px"),
         (TARGETS[2], {"thresholds": []}, "0 thresholds for binary; expected 1"),
         (TARGETS[2], {"thresholds": 0.5}, "a list of numbers"),
         (TARGETS[3], {"thresholds": [0.5]}, "1 thresholds for multi-class; expected 0"),
