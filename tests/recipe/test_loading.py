@@ -93,7 +93,10 @@ def test_a_switch_takes_auto_beside_what_a_boolean_takes():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("evaluate.threshold=2", "evaluate.threshold: expected a number from 0 to 1 or auto; got 2"),
+        (
+            "evaluate.threshold=2",
+            "evaluate.threshold: expected a number from 0 to 1 or one of auto, per-class or a group of names",
+        ),
         ("train.clip=a", "train.clip: expected a number above 0 or empty; got 'a'"),
         ("train.epochs=0", "train.epochs: expected a whole number of at least 1; got 0"),
         (f"train.seed={2**64}", "train.seed: expected a whole number from 0 to 18446744073709551615; got 184467440737"),

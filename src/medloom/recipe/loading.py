@@ -265,7 +265,7 @@ def _explain(errors: Sequence[ErrorDetails], kind: str) -> str:
 def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
     """Where the value stands; the member of a union, with which pydantic ends a location, is no place."""
     *front, last = detail["loc"] or ("",)
-    lists = [number for number, part in enumerate(detail["loc"]) if str(part).startswith("tuple[")]
+    lists = [number for number, part in enumerate(detail["loc"]) if str(part).startswith(("tuple[", "dict["))]
     if lists:
         return detail["loc"][: lists[0]]  # what is wrong in a list that may be a single value, too, is said of both
     member = str(last) in _MEMBERS or str(last).startswith(("literal[", "constrained-", "function-"))
