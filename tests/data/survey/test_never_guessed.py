@@ -141,3 +141,73 @@ def test_nobody_is_named_in_anything_that_is_said(tmp_path):
     said = written(found) + str(found.plain())
     assert found.patients == 25
     assert not any(who.partition("_")[0] in said for who in people)
+
+
+def test_parts_in_the_names_of_folders_are_published_parts(tmp_path):
+    files, counts = {}, {"Training": 6, "Validation": 3, "Test": 4}
+    for part, count in counts.items():
+        for number in range(count):
+            files[f"ISIC2018_Task1-2_{part}_Input/ISIC_{part[:2]}{number:05d}.png"] = GREY
+            files[f"ISIC2018_Task1_{part}_GroundTruth/ISIC_{part[:2]}{number:05d}_segmentation.png"] = MASK
+    found = survey(write(tmp_path, files))
+    recipe = parse_recipe(written(found))
+    assert recipe.data.image == "ISIC2018_Task1-2_{split}_Input/{sample}.png"
+    assert recipe.data.mask == "ISIC2018_Task1_{split}_GroundTruth/{sample}_segmentation.png"
+    assert found.samples == 13
+    (split,) = [finding for finding in found.findings if finding.key == "split.published"]
+    assert "test 4, train 6, validation 3" in split.evidence
+
+
+def test_a_part_without_masks_is_left_alone(tmp_path):
+    files = {f"{part}/images/{n}.png": GREY for part in ("train", "test") for n in range(6)}
+    files |= {f"train/masks/{n}.png": MASK for n in range(6)}
+    found = survey(write(tmp_path, files))
+    assert parse_recipe(written(found)).data.image == "train/images/{sample}.png"
+    assert found.samples == 6
+    assert any("6 images fit neither" in note for note in found.notes)
+
+
+def test_two_truths_of_one_image_are_asked_about_however_many_there_are(tmp_path):
+    files = {f"Lung/images/{n}.png": GREY for n in range(40)} | {f"Lung/lung masks/{n}.png": MASK for n in range(40)}
+    for folder, content in (("images", GREY), ("lung masks", MASK), ("infection masks", MASK)):
+        files |= {f"Infection/{folder}/{n}.png": content for n in range(100, 106)}
+    with pytest.raises(Undecided) as undecided:
+        survey(write(tmp_path, files))
+    settings = {option.settings[0] for option in undecided.value.options}
+    assert settings == {
+        "data.mask=lung masks/{sample}.png",
+        "data.mask=Infection/infection masks/{sample}.png",
+    }
+
+
+def test_classes_may_be_called_labels(tmp_path):
+    recipe = recipe_of(write(tmp_path, {f"label_{k}/{k}{n}.png": GREY for k in range(3) for n in range(4)}))
+    assert recipe.target.classes == ("label_0", "label_1", "label_2")
+
+
+def test_a_weaker_reading_is_not_taken_where_a_stronger_one_does_not_hold(tmp_path):
+    files = {f"{name}/{folder}{n}.png": GREY for folder in "xy" for name in ("one", "two") for n in range(6)}
+    files["t.csv"] = "image,label\n" + "\n".join(f"{folder}{n},{n % 2}" for folder in "xy" for n in range(6))
+    said = refusal(write(tmp_path, files))
+    assert "may mean several files" in said
+    assert "--set data.layout=folder-classes" in said
+    assert recipe_of(tmp_path, data__layout="folder-classes").target.classes == ("one", "two")
+
+
+def test_masks_that_belong_to_no_image_are_said_to(tmp_path):
+    files = {f"study/images/{n}.png": GREY for n in range(4)} | {
+        f"study/masks/part{n}.png": MASK for n in range(30, 34)
+    }
+    assert "4 files seem to be masks, and no image is named as it is" in refusal(write(tmp_path, files))
+
+
+def test_folders_above_images_and_masks_that_may_be_classes_are_mentioned(tmp_path):
+    files = {
+        f"{name}/{folder}/{name}{n}.png": GREY
+        for name in ("COVID", "Normal")
+        for folder in ("images",)
+        for n in range(4)
+    }
+    files |= {name.replace("images", "masks"): MASK for name in files}
+    found = survey(write(tmp_path, files))
+    assert any("2 folders that may be classes; this recipe predicts masks" in check for check in found.checks)

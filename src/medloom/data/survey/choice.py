@@ -16,6 +16,9 @@ __all__ = ["Option", "Undecided", "chosen", "considered"]
 _ALIKE = 0.5
 """A reading of as many samples, as a share of those of the largest, is about as likely."""
 
+_SOME = 0.05
+"""One of as many is, where it says something else of the same images."""
+
 _ASKED = ("target.columns", "target.blank", "data.mask", "data.labels.file")
 """Keys by which a person knows best which reading is which."""
 
@@ -65,10 +68,18 @@ def chosen(trials: Sequence[Trial]) -> Trial:
     """
     strongest = max(trial.reading.strength for trial in trials)
     strong = sorted((one for one in trials if one.reading.strength == strongest), key=lambda one: -one.samples)
-    likely = [one for one in strong if one.samples >= _ALIKE * strong[0].samples]
+    likely = [one for one in strong if one.samples >= _ALIKE * strong[0].samples or _disagrees(one, strong[0])]
     if len(likely) == 1:
         return likely[0]
     raise Undecided(_options(likely))
+
+
+def _disagrees(one: Trial, most: Trial) -> bool:
+    """Whether a reading says something else of images of the largest one, and of more than a few."""
+    if one.samples < _SOME * most.samples:
+        return False
+    images = {item.images for item in most.listing.items}
+    return sum(item.images in images for item in one.listing.items) >= _ALIKE * one.samples
 
 
 def considered(trials: Sequence[Trial], voids: Sequence[Void], taken: Trial) -> list[str]:

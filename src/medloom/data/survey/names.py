@@ -22,6 +22,7 @@ __all__ = [
     "says_mask",
     "slug",
     "spread",
+    "with_split",
     "words",
 ]
 
@@ -42,7 +43,21 @@ _IMAGE_WORDS = frozenset(
 )
 
 _CLASS_WORDS = frozenset(
-    {"birads", "cat", "category", "class", "gleason", "grade", "isup", "kl", "level", "pirads", "score", "severity"}
+    {
+        "birads",
+        "cat",
+        "category",
+        "class",
+        "gleason",
+        "grade",
+        "isup",
+        "kl",
+        "label",
+        "level",
+        "pirads",
+        "score",
+        "severity",
+    }
     | {"stage", "tirads", "type"}
 )
 """Words before the number of a class."""
@@ -91,6 +106,19 @@ def says_image(text: str) -> bool:
 def is_part(folder: str) -> bool:
     """Whether a folder is called as the parts of a published split are."""
     return folder.lower() in PART_OF
+
+
+def with_split(folder: str) -> str:
+    """Return a folder's name with ``{split}`` in the place of the only word that is the name of a part.
+
+    Example:
+        >>> with_split("ISIC2018_Task1_Training_GroundTruth"), with_split("masks")
+        ('ISIC2018_Task1_{split}_GroundTruth', 'masks')
+    """
+    found = [match for match in _WORD.finditer(folder) if is_part(match[0])]
+    if len(found) != 1:
+        return folder
+    return f"{folder[: found[0].start()]}{{split}}{folder[found[0].end() :]}"
 
 
 def is_store(folders: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medloom.data.survey.files import File
 from medloom.data.survey.names import is_part, looks_like_people
 from medloom.data.survey.pairing import MaskKind, Pair
 from medloom.data.survey.people import template
@@ -31,12 +32,15 @@ class Patterns:
     patient: str = ""
 
 
-def patterns_of(kind: MaskKind, pairs: Sequence[Pair], *, parts: bool = False) -> Patterns | str:
+def patterns_of(
+    kind: MaskKind, pairs: Sequence[Pair], images: Sequence[File], *, parts: bool = False
+) -> Patterns | str:
     """Return the patterns of one kind of masks, or why there are none.
 
     Args:
         kind: What the masks are called.
         pairs: Masks with their images.
+        images: All images, also those without a mask.
         parts: Whether an image may have several masks of this kind, told apart by what ends their names.
     """
     suffixes = Counter((pair.image.suffix, pair.mask.suffix) for pair in pairs).most_common(1)[0][0]
@@ -44,7 +48,7 @@ def patterns_of(kind: MaskKind, pairs: Sequence[Pair], *, parts: bool = False) -
     if below is None:
         return "the folders between those of images or masks and the files differ in more than one place"
     above = _fields([pair.mask.folders[: pair.depth] for pair in pairs], below)
-    above = _needed(above or [])
+    above = _needed(above or [], _loose(pairs, images))
     sample, said = "{sample}", ""
     if _PATIENT in (*above, *below):
         said = f"{counted(_people(pairs, above, below), 'folder')} named as those of patients are"
@@ -88,10 +92,28 @@ def _field(names: set[str], taken: Sequence[str]) -> str:
     return _PATIENT if looks_like_people(names) and _PATIENT not in taken else _FOLDER
 
 
-def _needed(above: Sequence[str]) -> list[str]:
-    """From the outermost folder that says whose an image is, or in which part; what stands above says nothing."""
+def _loose(pairs: Sequence[Pair], images: Sequence[File]) -> list[File]:
+    """Images without a mask in folders that are called like those of the images with one."""
+    paired = {pair.image.path for pair in pairs}
+    beside = pairs[0].beside
+    return [file for file in images if file.path not in paired and (beside in file.folders or not beside)]
+
+
+def _needed(above: Sequence[str], loose: Sequence[File]) -> list[str]:
+    """From the outermost folder on that says something; what stands above says nothing.
+
+    It says whose an image is or in which part, or its name tells the images with masks from those without one.
+
+    Args:
+        above: What stands for each folder above images and masks.
+        loose: Images without a mask that the pattern would find, too.
+    """
     said = [place for place, field in enumerate(above) if field in (_PATIENT, _SPLIT)]
-    return list(above[said[0] :]) if said else []
+    if loose:
+        taken = {folder for file in loose for folder in file.folders}
+        apart = [place for place, field in enumerate(above) if "{" not in field and field not in taken]
+        said += apart[-1:]
+    return list(above[min(said) :]) if said else []
 
 
 def _people(pairs: Sequence[Pair], above: Sequence[str], below: Sequence[str]) -> int:

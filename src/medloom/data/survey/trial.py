@@ -131,7 +131,7 @@ def _listed(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial:
     values = nested([Finding("name", "tried", ""), *reading.findings, *said])
     recipe = parse_recipe(yaml.safe_dump(values, sort_keys=False))
     found = build_layout(recipe).find(seen.names, read)
-    if not found.items:
+    if not found.items and not found.problems:
         raise DataError("no sample was found that way")
     return _with_target(reading, recipe, as_listed(found, recipe.split.lists, seen.names, seen.read))
 
@@ -140,7 +140,7 @@ def _why_void(trial: Trial, seen: Seen, settings: Mapping[str, Any]) -> str:
     """Why a reading does not hold although there are samples; empty if it does."""
     reading, found = trial.reading, trial.samples
     bad = sum(problem.kind not in reading.accepts for problem in trial.listing.problems)
-    if bad > _MOST_BAD * (found + bad):
+    if not found or bad > _MOST_BAD * (found + bad):
         return f"{counted(found, 'sample')} found, but {', '.join(trial.problem_texts)}"
     drift = {*reading.values, *settings} & {"target.mask_colours", "target.mask_tolerance"}
     return "" if drift or reading.whole else _no_masks(trial, seen)

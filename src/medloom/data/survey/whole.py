@@ -101,6 +101,8 @@ def _survey(source: Source, name: str, settings: dict[str, Any], device: Device)
     voids = [result for result in results if isinstance(result, Void)]
     if not trials:
         raise DataError(_not_recognised(seen), [f"{void.reading.name}: {void.reason}" for void in voids])
+    if "data.layout" not in settings:
+        _refuse_weaker(trials, voids)
     taken = chosen(trials)
     found = settings_of(taken, seen, device, settings)
     told = tuple(Finding(key, value, "as you said") for key, value in settings.items() if key != "name")
@@ -117,6 +119,19 @@ def _survey(source: Source, name: str, settings: dict[str, Any], device: Device)
         tuple(considered(trials, voids, taken)),
         tuple(f"{finding.key}: {finding.check}" for finding in findings if finding.check),
     )
+
+
+def _refuse_weaker(trials: Sequence[Trial], voids: Sequence[Void]) -> None:
+    """Take no weaker reading silently where a stronger one, which does not hold, is how the files seem to be meant."""
+    best = max(trials, key=lambda trial: trial.reading.strength)
+    stronger = [void for void in voids if void.reading.strength > best.reading.strength]
+    if stronger:
+        layout = best.reading.values["data.layout"]
+        raise DataError(
+            f"the files seem to be {stronger[0].reading.name}, and cannot be read so. If they are {best.reading.name}, "
+            f"say so with --set data.layout={layout}",
+            [f"{void.reading.name}: {void.reason}" for void in stronger],
+        )
 
 
 def _readings(seen: Seen, settings: Mapping[str, Any]) -> list[Reading]:

@@ -77,6 +77,8 @@ def _may_be_classes(counts: Counter[str]) -> bool:
         return False
     if len(counts) > _MOST_CLASSES and any(mark.isdigit() for name in counts for mark in name):
         return False
+    if all(map(says_mask, counts)):  # label_0, label_1
+        return True
     return not any(says_mask(name) or says_image(name) for name in counts)
 
 

@@ -7,10 +7,12 @@ Publishers that are read this way: ISIC 2018 (``…_Input/x.jpg``, ``…_GroundT
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from medloom.data.survey.findings import Finding, Reading, Strength
-from medloom.data.survey.names import says_mask, words
+from medloom.data.survey.names import is_part, is_store, looks_like_people, says_mask, with_split, words
 from medloom.data.survey.pairing import MaskKind, Pair, Pairing
 from medloom.data.survey.patterns import Patterns, patterns_of
 from medloom.data.survey.seen import Seen
@@ -19,18 +21,37 @@ from medloom.wording import counted
 __all__ = ["detect", "pattern_reading"]
 
 _FEWEST = 2
+_MASKS = Finding("target.kind", "masks", "")
+_MOST_CLASSES = 20
 _NO_CLASS = frozenset({"all", "binary", "ground", "png", "st", "test", "tr", "train", "training", "ts", "val"})
 
 
 def detect(seen: Seen) -> Iterator[Reading]:
-    """Yield a reading for each kind of masks that belong to images."""
+    """Yield a reading for each kind of masks that belong to images; folders of published parts are of one kind."""
     found = seen.pairing
     bases = {kind: base for kind in found.kinds if (base := _base(kind, found)) is not None}
+    parts: dict[MaskKind, list[MaskKind]] = defaultdict(list)
     for kind in found.kinds:
-        pairs = found.pairs(kind)
-        if kind not in bases and len(pairs) >= _FEWEST:
-            more = sum(len(found.kinds[other]) for other, base in bases.items() if base == kind)
-            yield pattern_reading(found, kind, pairs, more)
+        if kind not in bases:
+            parts[replace(kind, folder=with_split(kind.folder))].append(kind)
+    for whole, kinds in parts.items():
+        pairs = [pair for kind in kinds for pair in found.pairs(kind)]
+        more = sum(len(found.kinds[other]) for other, base in bases.items() if base in kinds)
+        if len(pairs) < _FEWEST:
+            yield from _alone(kinds, found)
+        elif len(kinds) == 1:
+            yield pattern_reading(found, kinds[0], pairs, more)
+        else:
+            together = [replace(pair, beside=with_split(pair.beside)) for pair in pairs]
+            yield pattern_reading(found, whole, together, more)
+
+
+def _alone(kinds: Sequence[MaskKind], found: Pairing) -> Iterator[Reading]:
+    """Refuse masks that belong to no image."""
+    count = sum(len(found.kinds[kind]) for kind in kinds)
+    if count >= _FEWEST:
+        said = f"{counted(count, 'file seems to be a mask', 'files seem to be masks')}, and no image is named as it is"
+        yield Reading(f"masks ({_spoken(kinds[0])})", Strength.NAMED, (_MASKS,), refused=said)
 
 
 def _base(kind: MaskKind, found: Pairing) -> MaskKind | None:
@@ -49,10 +70,13 @@ def pattern_reading(found: Pairing, kind: MaskKind, pairs: Sequence[Pair], more:
         pairs: Its masks with their images.
         more: How many further masks of the same images there are.
     """
-    patterns = patterns_of(kind, pairs, parts=more > 0)
+    if len({pair.beside for pair in pairs}) > 1:
+        patterns: Patterns | str = "the images of its parts lie in folders of different names"
+    else:
+        patterns = patterns_of(kind, pairs, found.images, parts=more > 0)
     name = f"images with a mask each ({_spoken(kind)})"
     if isinstance(patterns, str):
-        return Reading(name, Strength.SHOWN, (Finding("target.kind", "masks", ""),), refused=patterns)
+        return Reading(name, Strength.SHOWN, (_MASKS,), refused=patterns)
     return Reading(name, Strength.SHOWN, tuple(_findings(found, pairs, patterns, more)), lesion=_called(kind))
 
 
@@ -61,9 +85,18 @@ def _findings(found: Pairing, pairs: Sequence[Pair], patterns: Patterns, more: i
     share = f"{len(pairs):,} of {counted(images, 'image has', 'images have')} one"
     several = f"; {counted(more, 'further mask')} of the same images, whose foreground is joined" if more else ""
     yield Finding("target.kind", "masks", f"mask: {share}{several}")
-    yield Finding("data.layout", "image-mask", f"each of {counted(len(pairs), 'mask')} is named as its image is")
+    named = f"each of {counted(len(pairs), 'mask')} is named as its image is"
+    yield Finding("data.layout", "image-mask", named, check=_may_be_classes(pairs))
     yield Finding("data.image", patterns.image, patterns.patient or "{sample} tells images apart")
     yield Finding("data.mask", patterns.mask, f"{share}{several}")
+
+
+def _may_be_classes(pairs: Sequence[Pair]) -> str:
+    """Say so where a few folders hold images and masks and may be classes."""
+    above = {pair.mask.folders[pair.depth - 1] for pair in pairs if pair.depth}
+    if not 2 <= len(above) <= _MOST_CLASSES or any(map(is_part, above)) or is_store(above) or looks_like_people(above):
+        return ""
+    return f"images and masks lie in {len(above)} folders that may be classes; this recipe predicts masks"
 
 
 def _called(kind: MaskKind) -> str:
