@@ -156,7 +156,7 @@ def test_weights_are_no_part_of_the_saved_state():
     [
         ("binary", (4, 1), (4,), {}),
         ("multi-label", (4, 3), (4, 1), {}),
-        ("multi-class", (4, 3), (4, 3), {}),
+        ("multi-class", (4, 3), (4, 2), {}),
         ("multi-label", (4, 3), (4, 3), {"class_weights": [2.0]}),
     ],
 )
@@ -216,3 +216,50 @@ def test_a_batch_without_a_known_label_has_the_loss_zero():
     loss.backward()
     assert loss.item() == 0.0
     assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("cross-entropy", {}),
+        ("cross-entropy", {"label_smoothing": 0.1, "class_weights": True}),
+        ("focal", {"gamma": 1.5}),
+        ("focal", {"gamma": 0.5, "alpha": 0.3, "label_smoothing": 0.1}),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_of_mixed_images_is_the_mean_of_the_losses_of_both_answers(kind, name, args):
+    logits, targets = example(kind)
+    outputs = logits.shape[1]
+    given = {key: value for key, value in args.items() if kind != "multi-class" or key != "alpha"}
+    if "class_weights" in given:
+        given["class_weights"] = [1.0, 3.0] if kind == "binary" else [1.0, 2.0, 0.5, 4.0]
+    loss = build(name, kind, **given)
+    share, other = torch.linspace(0, 1, len(logits))[:, None], targets.roll(1, 0)
+    as_shares = (lambda rows: functional.one_hot(rows[:, 0].long(), outputs).float()) if kind == "multi-class" else None
+    first, second = (as_shares(one) if as_shares else one for one in (targets, other))
+    mixed = loss(logits, share * first + (1 - share) * second)
+    alone = [
+        sum(
+            part * loss(logits[i : i + 1], one[i : i + 1])
+            for part, one in ((share[i, 0], targets), (1 - share[i, 0], other))
+        )
+        for i in range(len(logits))
+    ]
+    torch.testing.assert_close(mixed, torch.stack(alone).mean())
+    torch.testing.assert_close(loss(logits, first), loss(logits, targets))
+
+
+def test_cross_entropy_of_shares_is_torchs():
+    logits, targets = example("multi-class")
+    shares = 0.7 * functional.one_hot(targets[:, 0].long(), 4) + 0.3 * torch.tensor([0.0, 0.0, 1.0, 0.0])
+    got = build("cross-entropy", "multi-class", label_smoothing=0.1)(logits, shares)
+    torch.testing.assert_close(got, functional.cross_entropy(logits, shares, label_smoothing=0.1))
+
+
+def test_a_mixed_class_that_is_unknown_counts_nowhere():
+    logits, targets = example("multi-class")
+    shares = functional.one_hot(targets[:, 0].long(), 4).float()
+    shares[::2] = torch.nan
+    loss = build("cross-entropy", "multi-class")
+    torch.testing.assert_close(loss(logits, shares), loss(logits[1::2], targets[1::2]))

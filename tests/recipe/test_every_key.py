@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,7 @@ from medloom.training.ledger import Ledger
 from medloom.training.loop import plan_job
 from medloom.training.samples import Samples
 from medloom.transforms import Preprocess
+from medloom.transforms.augment.mixing import mix_images
 from support.recipe_keys import CASES, exists, fields, text
 
 TESTS = Path(__file__).parents[1]
@@ -139,9 +141,11 @@ def augmented(recipe: Recipe) -> object:
     """A made-up batch after the random changes."""
     augment = TRAININGS[recipe.target.kind].augment(recipe)
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand((16, 2, 32, 32), generator=generator) * 255
-    params = augment.sample(16, 2, (32, 32), torch.Generator().manual_seed(1))
-    return augment.apply_image(images, torch.zeros(16, 2), torch.ones(16, 2), params).numpy().tobytes()
+    images = torch.rand((16, 3, 32, 32), generator=generator) * 255
+    params = augment.sample(16, 3, (32, 32), torch.Generator().manual_seed(1))
+    changed = augment.apply_image(images, torch.zeros(16, 3), torch.ones(16, 3), params)
+    mixed = changed if params.mixing is None else mix_images(changed, params.mixing)
+    return mixed.numpy().tobytes()
 
 
 def divided(recipe: Recipe) -> object:
@@ -305,6 +309,8 @@ SMALL = {"preprocess.size": [32, 32], "preprocess.normalise.method": "zscore"}
 TIMM = {**SMALL, "model.name": "test_resnet", "data.channels": ["a"]}
 """Settings that make networks small."""
 
+STEPS = tuple(key.split(".")[1] for key, _ in fields(KINDS["binary"]) if re.fullmatch(r"augment\.\w+\.p", key))
+
 Observer = Callable[[Recipe], object]
 OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (listed, ("target.columns", "target.classes", "target.blank", "target.uncertain", "target.separator")),
@@ -330,9 +336,9 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
             f"preprocess.normalise.{key}" for key in ("method", "nonzero", "per_channel", "percentiles", "min_spread")
         ),
     ),
-    (augmented, tuple(f"augment.{step}.p" for step in ("flip", "rotate", "crop", "scale", "shift", "noise"))),
-    (augmented, ("augment.rotate.degrees", "augment.crop.min_scale", "augment.scale.amount", "augment.shift.amount")),
-    (augmented, ("augment.noise.std",)),
+    (augmented, ("augment.preset", "augment.flip.vertical")),
+    (augmented, tuple(f"augment.{step}.p" for step in STEPS)),
+    (augmented, tuple(key for key in CASES if key.startswith("augment.") and not key.endswith(".p"))),
     (network, ("data.context",)),
     (
         network,
@@ -401,7 +407,9 @@ VALUES: dict[str, tuple[object, dict[str, object]]] = {
     "preprocess.colour": ("grey", {}),
     "preprocess.crop": ([16, 16], {}),
     "preprocess.normalise.method": ("minmax", {}),
-    **{f"augment.{step}.p": (0.9, {}) for step in ("flip", "rotate", "crop", "scale", "shift", "noise")},
+    **{f"augment.{step}.p": (0.9, {}) for step in STEPS if step != "colour"},
+    "augment.preset": ("mri", {}),
+    "augment.flip.vertical": (0.9, {}),
     "model.name": ("unetr", {}),
     "model.dropout": (0.5, {}),
     "model.weights": ("absent.safetensors", {}),

@@ -18,6 +18,8 @@ NAMED = {
 }
 LAYOUTS_OF = {"auto": "binary"}
 GIVEN = {"split.file": "split.csv"}
+COLOURED = {"preprocess.colour": "rgb"}
+CHANNELS = {"data.channels": ["red", "green", "blue"]}
 CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "target.columns": (["grade"], {}, [{"data.layout": "folder-classes"}]),
     "data.image": ("pictures/{sample}.png", {"data.layout": "array"}, [{}]),
@@ -64,14 +66,35 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         )
     },
     **{
-        f"augment.{step}.{key}": (value, {f"augment.{step}.p": 0.1}, [{f"augment.{step}.p": 0}])
+        f"augment.{step}.{key}": (value, {f"augment.{step}.p": 0.4}, [{f"augment.{step}.p": 0}])
         for step, key, value in (
             ("rotate", "degrees", 5),
             ("crop", "min_scale", 0.5),
+            ("elastic", "amount", 0.05),
+            ("elastic", "spacing", 0.4),
+            ("bias_field", "amount", 0.5),
+            ("gamma", "amount", 0.5),
+            ("contrast", "amount", 0.5),
+            ("brightness", "amount", 0.5),
+            ("blur", "sigma", 2.0),
+            ("low_resolution", "zoom", 0.25),
+            ("cutout", "size", 0.5),
+            ("cutout", "holes", 3),
             ("scale", "amount", 0.5),
             ("shift", "amount", 0.5),
             ("noise", "std", 0.5),
+            ("mixup", "alpha", 2.0),
+            ("cutmix", "alpha", 2.0),
         )
+    },
+    "augment.colour.p": (
+        0.5,
+        COLOURED,
+        [{}, {**CHANNELS, "preprocess.colour": "grey"}, {**COLOURED, "data.context": 1, "data.page": "all"}],
+    ),
+    **{
+        f"augment.colour.{key}": (value, {**COLOURED, "augment.colour.p": 0.5}, [{}, COLOURED])
+        for key, value in (("hue", 0.4), ("saturation", 0.9))
     },
     "model.args": ({"a": 1}, {}, [{"model.metadata": "only"}]),
     "model.encoder": ("resnet18", {"model.name": "smp-unet"}, [{}]),

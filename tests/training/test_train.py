@@ -383,7 +383,8 @@ def test_what_the_machine_does_not_have_is_refused(monkeypatch):
 def test_two_processes_take_the_steps_of_one_also_when_continued(store, catalogue, make_recipe, tmp_path):
     plain = make_recipe(schedule={"name": "none"}).plain()
     plain["loss"]["args"] = {"batch": False}  # a mean over images
-    plain["augment"]["noise"]["p"] = 0.0  # each process draws its own
+    plain["augment"] = {"preset": "mri", "cutout": {"p": 0.5}, "contrast": {"p": 0.5}, "turn": {"p": 0.5}}
+    plain["augment"]["noise"] = {"p": 0.0}  # each process draws its own
     plain["model"]["args"]["dropout"] = 0.0
     results = []
     for devices, epochs in ((1, 2), (2, 1), (2, 2)):

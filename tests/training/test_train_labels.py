@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, log_loss, mean_squared_error, roc_auc_score
 
 from medloom.errors import DataError, RecipeError, TrainingError
+from medloom.events import BatchEnded, Events, Stop
 from medloom.models import kinds as models
 from medloom.models.image_losses import LabelsLoss, build_label_loss
 from medloom.models.labels import BINARY
@@ -93,6 +94,26 @@ def test_every_kind_of_label_is_learned(labelled, learn, make_label_recipe, tmp_
         assert mean_squared_error(truth, logits) < 0.7 * truth.var()
     else:
         assert result.best_metric > 0.85
+
+
+MIXED = {"flip": {"p": 0.0}, "mixup": {"p": 0.3}, "cutmix": {"p": 0.3}}
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "focal"])
+@pytest.mark.parametrize("kind", ["binary", "multi-class", "multi-label"])
+def test_mixed_images_teach_every_kind_of_class_and_the_run_goes_on_to_the_same_bits(
+    labelled, learn, make_label_recipe, tmp_path, kind, loss
+):
+    plain = make_label_recipe(kind, loss={"name": loss}, epochs=8).plain()
+    recipe = type(make_label_recipe(kind)).model_validate(plain | {"augment": MIXED})
+    result, lines = learn(recipe)
+    assert result.best_metric > 0.8
+    assert lines[-1]["val_loss"] < lines[-1]["train_loss"], "what is mixed is harder than what is not"
+    stopped = Events([lambda event: Stop("enough for now") if isinstance(event, BatchEnded) else None])
+    for events in (stopped, None):
+        train(recipe, labelled.catalogue(kind), labelled.store, tmp_path / "stopped", events=events)
+    one, other = (load_best(tmp_path / name, recipe).state_dict() for name in ("run", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("model", [{}, {"metadata": "only"}], ids=["perceptron", "table"])

@@ -6,9 +6,10 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from medloom.recipe.sections.images import AugmentConfig
-from medloom.transforms import augment as augment_file
+from medloom.recipe.sections.augment import AugmentConfig
+from medloom.targets import IGNORED
 from medloom.transforms.augment import Augment, normalise
+from medloom.transforms.augment.geometry import affine_grid
 
 
 def generator(seed=0):
@@ -64,7 +65,7 @@ def test_a_rotation_is_the_one_scipy_makes_also_when_the_image_is_oblong(size):
 def test_the_grid_is_the_one_torch_makes():
     theta = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(0))
     expected = F.affine_grid(theta, [4, 1, 24, 17], align_corners=False)
-    torch.testing.assert_close(augment_file._affine_grid(theta, 24, 17), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(affine_grid(theta, 24, 17), expected, rtol=0, atol=1e-6)
 
 
 def test_image_and_mask_move_together(batch):
@@ -132,3 +133,112 @@ def test_the_validation_crop_is_the_middle():
     images = torch.rand(2, 3, 20, 10)
     kept = normalise(images, torch.zeros(2, 3), torch.ones(2, 3), (8, 4))
     assert torch.equal(kept, images[:, :, 6:14, 3:7])
+
+
+def test_a_recipe_without_new_steps_draws_and_makes_what_it_always_did():
+    images = (torch.arange(6 * 3 * 40 * 36) * 37 % 251).to(torch.uint8).reshape(6, 3, 40, 36)
+    masks = (images[:, 0] > 200).to(torch.uint8)
+    augmenter = Augment.of(AugmentConfig(), (24, 28))
+    params = augmenter.sample(6, 3, (40, 36), generator(11))
+    assert params.noise_seed == 379044851674317862
+    assert params.theta[0].flatten().tolist() == pytest.approx([0.777778, 0, 0.166667, 0, 0.6, -0.4], abs=1e-6)
+    assert float(params.gain.sum()) == pytest.approx(17.802, abs=1e-5)
+    assert float(params.shift.sum()) == pytest.approx(0.1684077, abs=1e-6)
+    changed, moved = augmenter.apply(images, masks, torch.full((6, 3), 90.0), torch.full((6, 3), 0.02), params)
+    sums = [2877.9246, 2032.4773, 1934.3146, 1680.0707, 1900.8096, 2727.0388]
+    assert changed.flatten(1).abs().sum(1).tolist() == pytest.approx(sums, rel=1e-4)
+    assert moved.flatten(1).sum(1).tolist() == pytest.approx([132, 129, 129, 132, 137, 133], abs=1)
+
+
+def test_what_is_drawn_for_a_step_does_not_depend_on_the_new_ones(batch):
+    before = Augment.of(AugmentConfig()).sample(6, 2, (40, 60), generator(2))
+    after = Augment.of(AugmentConfig(gamma={"p": 0.5}, elastic={"p": 0.5})).sample(6, 2, (40, 60), generator(2))
+    for name in ("theta", "gain", "shift", "noise_std"):
+        assert torch.equal(getattr(before, name), getattr(after, name))
+
+
+def test_a_vertical_flip_mirrors_top_and_bottom(batch):
+    images, masks, offset, scale = batch
+    changed, moved = augment(batch, Augment(flip_vertical=1))
+    torch.testing.assert_close(changed, normalise(images.flip(-2), offset, scale), atol=1e-4, rtol=0)
+    assert torch.equal(moved, masks.flip(-2))
+
+
+def turns_of(images, masks, crop=None):
+    plain = images, masks, torch.zeros(len(images), 1), torch.ones(len(images), 1)
+    changed, moved = augment(plain, Augment(turn_p=1, crop=crop))
+    found = []
+    for image, mask, before, truth in zip(changed[:, 0], moved, images[:, 0].float(), masks, strict=True):
+        fits = [k for k in range(4) if before.rot90(k).shape == image.shape]
+        turns = [k for k in fits if torch.allclose(image, before.rot90(k), atol=1e-2)]
+        assert turns == [k for k in fits if torch.equal(mask, truth.rot90(k))]
+        found += turns
+    return found
+
+
+@pytest.mark.parametrize(("size", "expected"), [((32, 32), {1, 2, 3}), ((32, 24), {2})])
+def test_a_turn_is_by_quarters_and_of_what_is_not_square_by_a_half(size, expected):
+    images = torch.randint(0, 255, (24, 1, *size), generator=generator(4), dtype=torch.uint8)
+    found = turns_of(images, (images[:, 0] > 128).to(torch.uint8))
+    assert len(found) == 24
+    assert set(found) == expected
+
+
+def test_ignored_pixels_move_with_the_image_and_no_pixel_changes_its_class():
+    masks = torch.zeros(8, 32, 32, dtype=torch.uint8)
+    masks[:, 8:24, 8:16], masks[:, 8:24, 16:24] = 1, IGNORED
+    images = masks[:, None].clone()
+    every = AugmentConfig(preset="microscopy", elastic={"p": 1}, cutout={"p": 1})
+    changed, moved = augment((images, masks, torch.zeros(8, 1), torch.ones(8, 1)), Augment.of(every))
+    assert set(moved.unique().tolist()) == {0, 1, IGNORED}
+    still = Augment.of(AugmentConfig(preset="none", elastic={"p": 1}, turn={"p": 0.5}, flip={"vertical": 0.5}))
+    changed, moved = augment((images, masks, torch.zeros(8, 1), torch.ones(8, 1)), still)
+    assert changed[:, 0][moved == IGNORED].mean() > 220
+    assert changed[:, 0][moved == 0].mean() < 20
+
+
+def pictures(grey):
+    """Pictures in colour or grey, as a recipe with ``normalise: imagenet`` keeps them."""
+    torch.manual_seed(1)
+    images = (torch.rand(12, 1 if grey else 3, 24, 24) * 255).to(torch.uint8).expand(-1, 3, -1, -1)
+    offset = 255 * torch.tensor([0.485, 0.456, 0.406]).expand(12, 3)
+    return images, offset, 1 / (255 * torch.tensor([0.229, 0.224, 0.225]).expand(12, 3))
+
+
+ALL_ON = {step: {"p": 1} for step in ("flip", "elastic", "gamma", "contrast", "brightness", "colour", "blur")} | {
+    step: {"p": 1} for step in ("low_resolution", "cutout", "scale", "shift", "noise", "bias_field", "turn")
+}
+
+
+@pytest.mark.parametrize("steps", [{}, {"scale": {"p": 1}, "shift": {"p": 1}, "noise": {"p": 1}}, ALL_ON])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_a_grey_picture_stays_grey(steps, dtype):
+    images, offset, scale = pictures(grey=True)
+    augmenter = Augment.of(AugmentConfig(**steps), in_colour=True)
+    params = augmenter.sample(12, 3, (24, 24), generator(0))
+    changed = augmenter.apply_image(images.to(dtype), offset, scale, params)
+    levels = changed / scale[..., None, None] + offset[..., None, None]
+    assert levels.std() > 10
+    assert (levels - levels[:, :1]).abs().max() < 0.01
+
+
+def test_a_picture_in_colour_changes_as_it_did_and_grey_beside_it_does_not_matter():
+    images, offset, scale = pictures(grey=False)
+    plain, coloured = (Augment.of(AugmentConfig(noise={"p": 1}), in_colour=one) for one in (False, True))
+    params = plain.sample(12, 3, (24, 24), generator(0))
+    expected = plain.apply_image(images, offset, scale, params)
+    assert torch.equal(coloured.apply_image(images, offset, scale, params), expected)
+    mixed = images.clone()
+    mixed[3] = mixed[3, :1]
+    changed = coloured.apply_image(mixed, offset, scale, params)
+    others = torch.arange(12) != 3
+    assert torch.equal(changed[others], expected[others])
+    assert not torch.equal(changed[3], expected[3])
+
+
+def test_images_of_several_sequences_that_are_the_same_still_change_each_by_itself():
+    images = pictures(grey=True)[0]
+    augmenter = Augment.of(AugmentConfig(preset="none", scale={"p": 1}))
+    params = augmenter.sample(12, 3, (24, 24), generator(0))
+    changed = augmenter.apply_image(images, torch.zeros(12, 3), torch.ones(12, 3), params)
+    assert (changed[:, 0] - changed[:, 1]).abs().mean() > 5

@@ -39,7 +39,8 @@ class _ImageLoss(nn.Module):
 
         Args:
             logits: ``(N, K)``, any float dtype.
-            targets: ``(N, T)`` float32; see the class. NaN where a label is unknown: it counts nowhere.
+            targets: ``(N, T)`` float32; see the class. NaN where a label is unknown: it counts nowhere. Of mixed
+                images, shares in 0..1 of each answer: the loss is the mean of their losses in these shares.
 
         Returns:
             Scalar, float32; 0 where no label is known.
@@ -48,18 +49,22 @@ class _ImageLoss(nn.Module):
             ValueError: If the shapes do not belong together.
         """
         expected = (len(logits), self._width(logits))
-        if tuple(targets.shape) != expected:
+        if tuple(targets.shape) != expected and not self._are_shares(logits, targets):
             raise ValueError(f"expected targets of shape {expected}; got {tuple(targets.shape)}")
         with torch.autocast(logits.device.type, enabled=False):
             known = ~targets.isnan()
             # A number in the place of NaN: a gradient that is multiplied by zero would still be NaN.
             values = self._each(logits.float(), torch.where(known, targets, 0.0).float())
-            known = known.reshape(values.shape)
+            known = known.all(1) if known.dim() > values.dim() else known
             return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
 
     def _width(self, logits: Tensor) -> int:
         """T, the numbers in the targets of an image."""
         return logits.shape[1]
+
+    def _are_shares(self, logits: Tensor, targets: Tensor) -> bool:
+        """Whether targets of another shape say how much of each class there is."""
+        return False
 
     def _each(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each image, and of each of its labels, before the mean."""
@@ -117,15 +122,24 @@ class EntropyLoss(_ImageLoss):
 
 
 class ClassesLoss(EntropyLoss):
-    """Loss over one of several classes; targets ``(N, 1)`` hold the index of the class."""
+    """Loss over one of several classes; targets ``(N, 1)`` hold the index of the class, ``(N, K)`` shares of each."""
 
     takes_alpha = False
 
     def _width(self, logits: Tensor) -> int:
         return 1
 
+    def _are_shares(self, logits: Tensor, targets: Tensor) -> bool:
+        return targets.shape == logits.shape
+
     def _each(self, logits: Tensor, targets: Tensor) -> Tensor:
-        classes = targets[:, 0].long()
+        if targets.shape[1] == 1:
+            return self._of(logits, targets[:, 0].long())
+        each = [self._of(logits, torch.full_like(logits[:, 0], k, dtype=torch.long)) for k in range(logits.shape[1])]
+        return (targets * torch.stack(each, dim=1)).sum(1)
+
+    def _of(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """The loss of each image if it is of a class."""
         values = functional.cross_entropy(logits, classes, reduction="none", label_smoothing=self.smoothing)
         if self.gamma:
             others = logits.scatter(1, classes[:, None], -math.inf)
@@ -141,6 +155,11 @@ class LabelsLoss(EntropyLoss):
     one, several = "label", "labels"
 
     def _each(self, logits: Tensor, targets: Tensor) -> Tensor:
+        present, absent = (self._of(logits, torch.full_like(targets, answer)) for answer in (1.0, 0.0))
+        return targets * present + (1.0 - targets) * absent
+
+    def _of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each label if all answers are these."""
         soft = targets * (1.0 - self.smoothing) + 0.5 * self.smoothing
         values = functional.binary_cross_entropy_with_logits(logits, soft, reduction="none")
         if self.gamma:

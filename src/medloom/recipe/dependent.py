@@ -141,7 +141,7 @@ def _value(recipe: BaseModel, key: str) -> object:
 
 
 def _words(values: tuple[object, ...]) -> str:
-    return " or ".join("null" if value is None else str(value) for value in values)
+    return " or ".join("null" if value is None else str(value).replace("'", "") for value in values)
 
 
 _PATTERNS = Only("data.layout", ("array", "image-mask"))
@@ -157,6 +157,27 @@ _SHARES = Only("split.folds", (None,))
 _PUBLISHED = Either(
     Only("data.layout", ("folder-classes",)), Either(Filled("split.lists"), Holding("data.image", "{split}"))
 )
+_COLOURED = Either(Only("preprocess.colour", ("rgb",)), Only("data.channels", (("red", "green", "blue"),)))
+_NOT_GREY = Unless("preprocess.colour", ("grey",))
+_STEPS = {
+    "rotate": ("degrees",),
+    "crop": ("min_scale",),
+    "elastic": ("amount", "spacing"),
+    "bias_field": ("amount",),
+    "gamma": ("amount",),
+    "contrast": ("amount",),
+    "brightness": ("amount",),
+    "colour": ("hue", "saturation"),
+    "blur": ("sigma",),
+    "low_resolution": ("zoom",),
+    "cutout": ("size", "holes"),
+    "scale": ("amount",),
+    "shift": ("amount",),
+    "noise": ("std",),
+    "mixup": ("alpha",),
+    "cutmix": ("alpha",),
+}
+"""Of each step of the augmentation that may be switched off, the keys that are then of no use."""
 
 ONLY: dict[str, tuple[Condition, ...]] = {
     "target.columns": (Unless("data.layout", ("folder-classes",)),),
@@ -189,11 +210,8 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "preprocess.normalise.per_channel": (_MEASURED,),
     "preprocess.normalise.percentiles": (Only("preprocess.normalise.method", ("percentile",)),),
     "preprocess.normalise.min_spread": (_MEASURED,),
-    "augment.rotate.degrees": (Unless("augment.rotate.p", (0,)),),
-    "augment.crop.min_scale": (Unless("augment.crop.p", (0,)),),
-    "augment.scale.amount": (Unless("augment.scale.p", (0,)),),
-    "augment.shift.amount": (Unless("augment.shift.p", (0,)),),
-    "augment.noise.std": (Unless("augment.noise.p", (0,)),),
+    "augment.colour.p": (_COLOURED, _NOT_GREY, Only("data.context", (0,))),
+    **{f"augment.{step}.{key}": (Unless(f"augment.{step}.p", (0,)),) for step, keys in _STEPS.items() for key in keys},
     "model.args": (_IMAGES,),
     "model.encoder": (_ENCODER,),
     "model.weights": (_IMAGES, _ENCODER),

@@ -143,7 +143,8 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     for group, key in (("loss", "name"), ("train", "monitor")):
         if values.get(group, {}).get(key) == "auto":
             del values[group][key]
-    return _checked({**values, "target": section})
+    # A preset fills keys that are left out, so one that the recipe sets to its default must be said again.
+    return _checked({**values, "target": section, "augment": recipe.augment.written()})
 
 
 def _checked(values: Mapping[str, Any], context: Mapping[str, str] | None = None) -> Recipe:

@@ -6,20 +6,24 @@ Booleans accept true/false/1/0/yes/no and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from medloom.recipe.dependent import idle_keys
+from medloom.recipe.sections.augment import AugmentConfig
 from medloom.recipe.sections.base import Config
 from medloom.recipe.sections.data import DataConfig, SplitConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig, PackageConfig
-from medloom.recipe.sections.images import AugmentConfig, PreprocessConfig
+from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
 from medloom.targets import Target
 
 __all__ = ["OF_A_RUN", "Recipe"]
+
+COLOURS = ("red", "green", "blue")
 
 OF_A_RUN = {"of": "a run"}
 """Context of a validation: the recipe is that of a run that was made with it."""
@@ -43,6 +47,16 @@ class Recipe(Config):
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig = PackageConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_colour(cls, given: object) -> object:
+        """A preset changes the colours of images that have some; of others it leaves that step out."""
+        if not isinstance(given, Mapping) or not isinstance(augment := given.get("augment"), Mapping):
+            return given
+        if "colour" in augment or augment.get("preset") is None or _have_colours(given):
+            return given
+        return {**given, "augment": {**augment, "colour": {"p": 0.0}}}
+
     @model_validator(mode="after")
     def _acts(self, info: ValidationInfo) -> Self:
         """Refuse what would do nothing; a run that is there may be older than the refusal, and is still read."""
@@ -61,6 +75,11 @@ class Recipe(Config):
             raise TypeError(f"a recipe for {recipe.target.kind} where one for {cls.__name__} is needed")
         return recipe
 
+    @property
+    def in_colour(self) -> bool:
+        """Whether the channels that the network sees are red, green and blue of one picture."""
+        return self.data.context == 0 and _in_colour(self.preprocess.colour, self.data.channels)
+
     def predicts(self) -> Target:
         """Return what is predicted.
 
@@ -72,3 +91,15 @@ class Recipe(Config):
     def plain(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""
         return self.model_dump(mode="json")
+
+
+def _in_colour(colour: object, channels: object) -> bool:
+    named = isinstance(channels, list | tuple) and tuple(channels) == COLOURS
+    return colour == "rgb" or (colour == "as-is" and named)
+
+
+def _have_colours(given: Mapping[str, Any]) -> bool:
+    """The same of values that are not checked yet."""
+    sections = {key: value if isinstance(value := given.get(key), Mapping) else {} for key in ("preprocess", "data")}
+    alone = not sections["data"].get("context")
+    return alone and _in_colour(sections["preprocess"].get("colour", "as-is"), sections["data"].get("channels"))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from medloom.data.catalogue import labels_of, meta_of
 from medloom.errors import DataError
@@ -23,6 +24,7 @@ from medloom.training.preview import View, image_views
 from medloom.training.samples import Samples
 from medloom.training.tasks import Forward, Pictures
 from medloom.transforms.augment import Augment, AugmentParameters, normalise
+from medloom.transforms.augment.mixing import mix_images, mix_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "BINARY", "MULTI_CLASS", "MULTI_LABEL", "REGRESSION", "LabelTask", "LabelTraining", "LabelTruth"]
 
 Floats32 = NDArray[np.float32]
+Shares = Callable[[Tensor, int], Tensor]
+"""From labels ``(N, T)`` and the number of outputs K to numbers of which a mean of two has a meaning."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +69,28 @@ class LabelTask:
     Args:
         begin: From a device to the empty table of a validation pass.
         crop: Height and width of what the network sees, or None for the whole stored image.
+        shares: From labels ``(N, T)`` and K to how much of each the loss can be given.
     """
 
     pictures: Pictures | None = None
 
-    def __init__(self, begin: Callable[[torch.device], LabelScores], crop: tuple[int, int] | None) -> None:
+    def __init__(
+        self, begin: Callable[[torch.device], LabelScores], crop: tuple[int, int] | None, shares: Shares
+    ) -> None:
         self.crop = crop
+        self._shares = shares
         self._begin = begin
         self._scores = begin(torch.device("cpu"))
 
     def learn(
         self, network: Forward, augment: Augment, batch: Batch, params: AugmentParameters
     ) -> tuple[Tensor, Tensor]:
-        """Return logits ``(N, K)`` and labels ``(N, T)``."""
-        return network(augment.apply_image(batch.images, batch.offset, batch.scale, params), batch.table), batch.truth
+        """Return logits ``(N, K)`` and labels ``(N, T)``, or where images are mixed what the loss takes for shares."""
+        images = augment.apply_image(batch.images, batch.offset, batch.scale, params)
+        if params.mixing is None:
+            return network(images, batch.table), batch.truth
+        logits = network(mix_images(images, params.mixing), mix_rows(batch.table, params.mixing))
+        return logits, mix_rows(self._shares(batch.truth, logits.shape[1]), params.mixing)
 
     def answer(self, network: Forward, batch: Batch) -> Tensor:
         """Return logits ``(N, K)`` of the middle of the images."""
@@ -97,15 +109,34 @@ class LabelTask:
             self._scores.skip(len(batch.rows))
 
 
+def as_they_are(truth: Tensor, outputs: int) -> Tensor:
+    """Return labels of 0 and 1, which are shares already."""
+    return truth
+
+
+def of_each_class(truth: Tensor, outputs: int) -> Tensor:
+    """Return ``(N, K)`` the share of each class: all of one; unknown where the class is.
+
+    Args:
+        truth: ``(N, 1)`` float32 indices of classes, NaN where unknown.
+        outputs: K.
+    """
+    known = ~truth.isnan()
+    whole = functional.one_hot(torch.where(known, truth, 0)[:, 0].long(), outputs).float()
+    return torch.where(known, whole, torch.nan)
+
+
 @dataclass(frozen=True)
 class LabelTraining:
     """See ``medloom.training.tasks.TrainingKind``.
 
     Args:
         measure: What is measured in validation beside the loss.
+        shares: How labels are written where images, and with them their labels, are mixed.
     """
 
     measure: LabelMetrics = no_metrics
+    shares: Shares = as_they_are
 
     def read_truth(self, catalogue: pd.DataFrame, tables: TableEncoding | None) -> LabelTruth:
         """Take labels and metadata from the catalogue."""
@@ -126,11 +157,12 @@ class LabelTraining:
         def begin(device: torch.device) -> LabelScores:
             return LabelScores(validation, target.outputs, target.truth_width, measure, device)
 
-        return LabelTask(begin, LabelsRecipe.of(recipe).preprocess.crop)
+        return LabelTask(begin, LabelsRecipe.of(recipe).preprocess.crop, self.shares)
 
     def augment(self, recipe: Recipe) -> Augment:
         """Return the random changes."""
-        return Augment.of(recipe.augment, LabelsRecipe.of(recipe).preprocess.crop)
+        crop = LabelsRecipe.of(recipe).preprocess.crop
+        return Augment.of(recipe.augment, crop, in_colour=recipe.in_colour)
 
     def positive_share(self, recipe: Recipe) -> float | None:
         """Return the share of the drawn samples that are not of the first class; numbers have no such key."""
@@ -153,7 +185,7 @@ def _several(column: NDArray[Any]) -> bool:
 
 
 BINARY = LabelTraining(rank_each)
-MULTI_CLASS = LabelTraining(rank_classes)
+MULTI_CLASS = LabelTraining(rank_classes, of_each_class)
 MULTI_LABEL = LabelTraining(rank_each)
 REGRESSION = LabelTraining()
 AUTO = LabelTraining()

@@ -113,7 +113,7 @@ class MaskTraining:
 
     def augment(self, recipe: Recipe) -> Augment:
         """Return the random changes."""
-        return Augment.of(recipe.augment)
+        return Augment.of(recipe.augment, in_colour=recipe.in_colour)
 
     def positive_share(self, recipe: Recipe) -> float | None:
         """Return the share of the drawn samples that hold foreground."""

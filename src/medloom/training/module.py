@@ -5,7 +5,6 @@ Shapes: N images of a batch, C channels, K outputs of the network, H height, W w
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -221,16 +220,4 @@ class TaskModule(LightningModule):
         size = (batch.images.shape[2], batch.images.shape[3])
         generator = step_generator(self.seed, self.step)
         params = self.augment.sample(len(batch.rows), batch.images.shape[1], size, generator)
-        return _select(params, torch.from_numpy(batch.picks), self.global_rank)
-
-
-def _select(params: AugmentParameters, picks: Tensor, rank: int) -> AugmentParameters:
-    """Keep the parameters of some images; each process draws noise of its own."""
-    return dataclasses.replace(
-        params,
-        theta=params.theta[picks],
-        gain=params.gain[picks],
-        shift=params.shift[picks],
-        noise_std=params.noise_std[picks],
-        noise_seed=params.noise_seed + rank,
-    )
+        return params.select(torch.from_numpy(batch.picks), self.global_rank)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from medloom.errors import RecipeError
 from medloom.recipe.recipe import Recipe
+from medloom.recipe.sections.augment import ClassesAugmentConfig
 from medloom.recipe.sections.base import Config, Named, Positive, Probability, Side, one_group
 from medloom.recipe.sections.data import DataConfig, MetadataConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig
@@ -396,6 +397,7 @@ class LabelsRecipe(Recipe):
 class ClassesRecipe(LabelsRecipe):
     """Everything about a run that predicts classes or labels."""
 
+    augment: ClassesAugmentConfig = ClassesAugmentConfig()
     loss: _ClassesLoss = _ClassesLoss()
     train: _ClassesTrain = _ClassesTrain()
 
@@ -435,6 +437,7 @@ class AutoRecipe(LabelsRecipe):
     """Everything about a run whose labels are found out while preparing."""
 
     target: AutoTarget = AutoTarget()
+    augment: ClassesAugmentConfig = ClassesAugmentConfig()
     loss: _AutoLoss = _AutoLoss()
     train: _AutoTrain = _AutoTrain()
     evaluate: ClassesEvaluate = ClassesEvaluate()

@@ -1,4 +1,4 @@
-"""What is done to an image before the network sees it: always the same, and at random in training."""
+"""What is always done to an image before the network sees it; what is done at random is in ``augment``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from medloom.recipe.sections.base import Bool, Config, Probability, Side, low_first
+from medloom.recipe.sections.base import Bool, Config, Side, low_first
 
-__all__ = [
-    "AugmentConfig",
-    "CropConfig",
-    "FlipConfig",
-    "NoiseConfig",
-    "NormaliseConfig",
-    "PreprocessConfig",
-    "RotateConfig",
-    "ScaleConfig",
-    "ShiftConfig",
-]
+__all__ = ["NormaliseConfig", "PreprocessConfig"]
 
 
 class NormaliseConfig(Config):
@@ -90,66 +80,3 @@ class PreprocessConfig(Config):
     def input_size(self) -> tuple[int, int]:
         """Height and width in pixels of what the network sees."""
         return self.size
-
-
-class FlipConfig(Config):
-    """Mirror left and right."""
-
-    p: Probability = 0.5
-    """Probability for each image."""
-
-
-class RotateConfig(Config):
-    """Rotate about the centre."""
-
-    p: Probability = 0.5
-    """Probability for each image."""
-    degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
-    """Largest angle either way."""
-
-
-class CropConfig(Config):
-    """Cut a random window and scale it back to full size."""
-
-    p: Probability = 0.5
-    """Probability for each image."""
-    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Smallest side of the window as a share of the image's side."""
-
-
-class ScaleConfig(Config):
-    """Multiply normalised intensities of each channel by 1 ± `amount`."""
-
-    p: Probability = 0.3
-    """Probability for each image."""
-    amount: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Largest relative change."""
-
-
-class ShiftConfig(Config):
-    """Add ± `amount` to normalised intensities of each channel."""
-
-    p: Probability = 0.3
-    """Probability for each image."""
-    amount: Annotated[float, Field(ge=0)] = 0.2
-    """Largest shift, in units of the normalised image."""
-
-
-class NoiseConfig(Config):
-    """Add Gaussian noise to normalised intensities."""
-
-    p: Probability = 0.15
-    """Probability for each image."""
-    std: Annotated[float, Field(ge=0)] = 0.1
-    """Largest standard deviation; each image draws its own below it."""
-
-
-class AugmentConfig(Config):
-    """Random changes to the training batch, made on the device."""
-
-    flip: FlipConfig = FlipConfig()
-    rotate: RotateConfig = RotateConfig()
-    crop: CropConfig = CropConfig()
-    scale: ScaleConfig = ScaleConfig()
-    shift: ShiftConfig = ShiftConfig()
-    noise: NoiseConfig = NoiseConfig()

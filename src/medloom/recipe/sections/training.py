@@ -93,7 +93,8 @@ class TrainConfig(Config):
     """Number of GPUs, or of processes on the CPU. They share each batch and take its statistics together, also those of
     batch normalisation, so several train as one does up to rounding: the training losses of the first epochs agree to
     1e-4, those of validation to 1e-2 where Adam turns rounding into steps of weights without effect, such as a bias
-    before a batch normalisation. Only dropout and the noise of `augment` are drawn anew in each. A loss over the batch
+    before a batch normalisation. Only dropout and the noise of `augment` are drawn anew in each, and `mixup`
+    and `cutmix` mix images of one process. A loss over the batch
     as a whole (`batch: true` of the Dice losses) is taken over each share of it, and the run warns of that."""
     compile: Switch = "auto"
     """Compile the network with `torch.compile`. `auto` does on a CPU where there is a C++ compiler and the run is long
