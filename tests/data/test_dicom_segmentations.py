@@ -16,7 +16,8 @@ from medloom.errors import DataError
 from support.dicoms import write_dicom
 from support.segmentations import item, make_labels, write_seg
 
-CLASSES = ClassMap({"background": 0, "one": 1, "two": 2, "five": 5})
+VALUES = {"background": 0, "segment-1": 1, "segment-2": 2, "segment-5": 5}
+CLASSES = ClassMap(VALUES)
 SHAPE = (7, 9, 11)
 
 
@@ -45,21 +46,27 @@ def references(uid="1.2.3.4", places=range(SHAPE[0])):
 
 
 def write_segmentation(root, name, labels, **attributes):
-    attributes = {"FrameOfReferenceUID": "1.9", "ReferencedSeriesSequence": references(), **attributes}
+    attributes = {
+        "FrameOfReferenceUID": "1.9",
+        "ReferencedSeriesSequence": references(),
+        "SegmentSequence": [item(SegmentNumber=number, SegmentLabel=f"no {number}") for number in (1, 2, 5)],
+        **attributes,
+    }
     (root / f"{name}.dcm").write_bytes(write_seg(labels, **attributes))
 
 
-def listed(root):
+def listed(root, values=VALUES):
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.dcm"))
-    return DicomSegmentations().find(names, lambda name: (root / name).read_bytes())
+    return DicomSegmentations(values).find(names, lambda name: (root / name).read_bytes())
 
 
-def masks_of(root, listing, **options):
+def masks_of(root, listing, values=VALUES, **options):
     """The mask of each image, as training and evaluation read it."""
-    alignment = Alignment(PageReader(lambda name: (root / name).read_bytes()), **options)
+    reader = PageReader(lambda name: (root / name).read_bytes(), segments=values)
+    alignment = Alignment(reader, **options)
     return {
         item.images[0]: read_mask(
-            alignment, item.masks, CLASSES, item.page, alignment.reader.image(item.images[0], item.page)
+            alignment, item.masks, ClassMap(values), item.page, alignment.reader.image(item.images[0], item.page)
         )
         for item in listing.items
     }
@@ -156,8 +163,8 @@ def test_one_that_names_no_image_is_found_by_its_place(tmp_path):
     assert (problem.kind, problem.detail) == ("ambiguous", "it names no image, and lies on those of 2 series")
 
 
-def problems(root):
-    listing = listed(root)
+def problems(root, values=VALUES):
+    listing = listed(root, values)
     assert listing.items == ()
     return [(problem.kind, problem.file, problem.detail) for problem in listing.problems]
 
@@ -202,24 +209,72 @@ def test_fractions_are_refused_and_their_series_left_out(tmp_path):
     assert "7 DICOM images are of a series of which a segmentation has a problem: left out" in listed(tmp_path).notes
 
 
-def test_numbers_that_mean_other_segments_in_another_file_are_refused(tmp_path):
-    labels = make_labels(shape=SHAPE)
-    for number in range(3):
-        write_series(tmp_path, f"ct{number}", f"1.2.{number}")
-        names = ["Liver", "Tumour", "Vessel"][:: -1 if number == 2 else 1]
+NAMES = ("Liver", "Tumour", "Vessel")
+
+
+def write_numbered(root, places, labels):
+    """A series for each order of the names, whose segments are numbered in that order."""
+    for series, order in enumerate(places):
+        write_series(root, f"ct{series}", f"1.2.{series}")
         segments = [
-            item(SegmentNumber=segment, SegmentLabel=name) for segment, name in zip((1, 2, 5), names, strict=True)
+            item(SegmentNumber=number, SegmentLabel=NAMES[place].lower())
+            for number, place in zip((1, 2, 5), order, strict=True)
         ]
         write_segmentation(
-            tmp_path, f"seg{number}", labels, SegmentSequence=segments,
-            ReferencedSeriesSequence=references(f"1.2.{number}"),
+            root, f"seg{series}", labels, SegmentSequence=segments,
+            ReferencedSeriesSequence=references(f"1.2.{series}"),
         )  # fmt: skip
-    listing = listed(tmp_path)
-    assert {entry.images[0].split("/")[0] for entry in listing.items} == {"ct0", "ct1"}
-    (problem,) = listing.problems
-    assert (problem.kind, problem.file) == ("values", "seg2.dcm")
-    assert problem.detail.startswith("segment 1, 5 has another label or code than in other segmentations")
-    assert "Liver" not in problem.detail
+
+
+def test_segments_are_known_by_their_names_whatever_their_numbers(tmp_path):
+    labels, orders = make_labels(shape=SHAPE), [(0, 1, 2), (2, 1, 0), (1, 2, 0)]
+    write_numbered(tmp_path, orders, labels)
+    values = {"background": 0, "Liver": 7, "Tumour": 8, "Vessel": 9}
+    listing = listed(tmp_path, values)
+    assert listing.problems == ()
+    assert len(listing.items) == 21
+    for path, mask in masks_of(tmp_path, listing, values).items():
+        order, here = orders[int(path[2])], classes(labels[int(path[4])])
+        np.testing.assert_array_equal(mask, np.array([0, *(place + 1 for place in order)])[here])
+
+
+def test_segments_of_other_names_are_background_and_that_is_said(tmp_path):
+    labels = make_labels(shape=SHAPE)
+    write_numbered(tmp_path, [(0, 1, 2)], labels)
+    values = {"background": 0, "tumour": 1}
+    listing = listed(tmp_path, values)
+    for path, mask in masks_of(tmp_path, listing, values).items():
+        np.testing.assert_array_equal(mask, labels[int(path[4])] == 2)
+    assert listing.notes == ("2 segments of other names than target.mask_values are background: segment-1, segment-5",)
+
+
+def test_a_class_that_is_called_as_no_segment_is_refused_without_any_label(tmp_path):
+    write_numbered(tmp_path, [(0, 1, 2)], make_labels(shape=SHAPE))
+    with pytest.raises(DataError, match=r"no segment is called lesion.*property types are segment-1") as caught:
+        listed(tmp_path, {"background": 0, "lesion": 1, "Liver": 2})
+    assert "liver" not in str(caught.value).lower()
+
+
+def test_segments_that_overlap_are_read_where_only_one_of_them_is_a_class_or_both_are_the_same(tmp_path):
+    labels = make_labels(shape=SHAPE)
+    lung, tumour = (labels > 0) * np.uint8(1), (labels == 2) * np.uint8(2)
+    write_series(tmp_path)
+    both = pydicom.dcmread(io.BytesIO(write_seg(lung)))
+    second = pydicom.dcmread(io.BytesIO(write_seg(tumour)))
+    frames = np.concatenate([both.pixel_array, second.pixel_array])
+    groups = [*both.PerFrameFunctionalGroupsSequence, *second.PerFrameFunctionalGroupsSequence]
+    stored = pydicom.pixels.pack_bits(frames.ravel())
+    segments = [item(SegmentNumber=number, SegmentLabel=name) for number, name in ((1, "lung"), (2, "tumour"))]
+    write_segmentation(
+        tmp_path, "seg", labels, NumberOfFrames=len(frames), PerFrameFunctionalGroupsSequence=groups,
+        PixelData=stored + bytes(len(stored) % 2),
+        SegmentSequence=segments,
+    )  # fmt: skip
+    values = {"background": 0, "tumour": 3}
+    for path, mask in masks_of(tmp_path, listed(tmp_path, values), values).items():
+        np.testing.assert_array_equal(mask, tumour[int(path[3])] > 0)
+    ((kind, _, detail),) = problems(tmp_path, {"background": 0, "lung": 1, "tumour": 2})
+    assert (kind, "segments overlap" in detail) == ("unreadable", True)
 
 
 def test_an_image_between_two_slices_of_a_segmentation_is_refused_unless_it_is_resampled(tmp_path):
@@ -237,7 +292,7 @@ def test_an_image_between_two_slices_of_a_segmentation_is_refused_unless_it_is_r
 
 def test_an_image_without_a_place_is_refused(tmp_path):
     write_dicom(tmp_path / "image.dcm", np.zeros(SHAPE[1:], np.uint16), "p1")
-    (tmp_path / "seg.dcm").write_bytes(write_seg(make_labels(shape=SHAPE)))
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE))
     reader = PageReader(lambda name: (tmp_path / name).read_bytes())
     with pytest.raises(DataError, match="does not say where it lies"):
         read_mask(Alignment(reader), ["seg.dcm"], CLASSES, None, reader.image("image.dcm", None))

@@ -79,7 +79,7 @@ def check_evaluation_reads_the_same(recipe, root, made):
     """Truth is read from the files once more when a model is measured."""
     classes = MASKS.class_map(recipe)
     with open_source(root) as source:
-        alignment = Alignment(PageReader(source.read), recipe.data.align)
+        alignment = Alignment(PageReader(source.read, segments=classes.values), recipe.data.align)
         for row in made.catalogue.sample(5, random_state=0).to_dict("records"):
             page = row["frame"] if recipe.data.page == "all" else recipe.data.page
             image = read_sample_image(alignment, image_files(row["image"]), recipe.data.channels, page)

@@ -396,10 +396,10 @@ class _Reader:
         self.cut = cut
         self.orientation = asked_orientation(recipe.data.plane)
         self._channels = recipe.data.channels
-        self._files = PageReader(source.read, cut)
+        self._classes = truth_of(recipe).class_map(recipe)
+        self._files = PageReader(source.read, cut, self._classes.values if self._classes else None)
         self._alignment = Alignment(self._files, recipe.data.align)
         self._preprocess = preprocess
-        self._classes = truth_of(recipe).class_map(recipe)
         self._at_least = preprocess.at_least if self._classes is None else None
         # Most masks of a set are the same blank file: comparing bytes is far cheaper than hashing and decoding.
         self._blank: tuple[int | None, bytes, str, _Mask] = (None, b"", "", _Mask(np.zeros((0, 0), np.uint8)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,6 +39,7 @@ class PageReader:
     Args:
         read: Gives the bytes of a name, such as ``source.read``.
         cut: The plane that volumes are cut into by ``image``, however they are stored; None for pages as they are.
+        segments: Value of each segment of a DICOM segmentation by its name; None takes their numbers.
 
     Example:
         >>> from medloom.imaging.nifti import write_nifti
@@ -49,13 +50,16 @@ class PageReader:
         [12]
     """
 
-    def __init__(self, read: Callable[[str], bytes], cut: Plane | None = None) -> None:
+    def __init__(
+        self, read: Callable[[str], bytes], cut: Plane | None = None, segments: Mapping[str, int] | None = None
+    ) -> None:
         self._read = read
+        self._segments = segments
         self._cut = cut
         self._files: dict[str, _File] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_read": self._read, "_cut": self._cut, "_files": {}}  # what is kept may be hundreds of megabytes
+        return {**vars(self), "_files": {}}  # what is kept may be hundreds of megabytes
 
     def only(self, names: Collection[str]) -> None:
         """Let go of every file but these, those of the sample that comes now."""
@@ -141,7 +145,7 @@ class PageReader:
         """
         file = self._file(name)
         if file.segmentation is False:
-            file.segmentation = read_segmentation(file.data, budget=SEGMENTATION_BUDGET)
+            file.segmentation = read_segmentation(file.data, named=self._segments, budget=SEGMENTATION_BUDGET)
         return file.segmentation
 
     def _file(self, name: str) -> _File:

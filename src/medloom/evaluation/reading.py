@@ -15,6 +15,7 @@ from medloom.data import Alignment, PageReader, Source, image_files, meta_of, re
 from medloom.data.catalogue import is_prepared
 from medloom.data.checks import named
 from medloom.data.context import Surroundings, rows_beside
+from medloom.data.kinds import truth_of
 from medloom.errors import DataError, InputError
 from medloom.imaging import Image
 from medloom.inference import Predictor, Prepared
@@ -108,7 +109,8 @@ class Reading:
         """Return what reads the files of the samples, as `prepare` does."""
         orientation = self.predictor.orientation
         cut = None if orientation == "any" or self.recipe.data.page != "all" else orientation
-        return Alignment(PageReader(self.source.read, cut), self.recipe.data.align)
+        classes = truth_of(self.recipe).class_map(self.recipe)
+        return Alignment(PageReader(self.source.read, cut, classes.values if classes else None), self.recipe.data.align)
 
     def images(self, rows: pd.DataFrame) -> Iterator[Image]:
         """Yield the rows' images as decoded, in this order.

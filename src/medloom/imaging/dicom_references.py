@@ -10,28 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medloom.imaging.checks import check_encoded, guard
-from medloom.imaging.dicom_elements import DataSet
 from medloom.imaging.dicom_image import OpenImage, open_image
 from medloom.imaging.dicom_seg import SEGMENTATION_BUDGET, SEGMENTATIONS
+from medloom.imaging.dicom_segments import Segment, segments_of
 from medloom.imaging.geometry import Grid
 from medloom.imaging.places import grids_of
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import Budget
 
-__all__ = ["Instance", "Segment", "read_instance"]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A segment of a segmentation.
-
-    Args:
-        meaning: Of its property type, a term of the standard such as ``Liver``; empty where it does not say.
-        said: Label and codes as stored, to be compared and not to be read: a label may hold anything.
-    """
-
-    meaning: str
-    said: tuple[bytes, ...]
+__all__ = ["Instance", "read_instance"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,21 +69,10 @@ def read_instance(data: bytes, *, budget: Budget = SEGMENTATION_BUDGET) -> Insta
         series = {item.text("SeriesInstanceUID") for item in top.items("ReferencedSeriesSequence")}
         return Instance(
             *known,
-            segments=_segments(top),
+            segments=segments_of(top),
             of_instances=frozenset(_referenced(opened)) - {""},
             of_series=frozenset(series) - {""},
         )
-
-
-def _segments(top: DataSet) -> dict[int, Segment]:
-    found = {}
-    for item in top.items("SegmentSequence"):
-        kinds = item.items("SegmentedPropertyTypeCodeSequence")
-        codes = tuple(kinds[0].bytes_of(key) for key in ("CodeValue", "CodingSchemeDesignator")) if kinds else ()
-        meaning = kinds[0].text("CodeMeaning") if kinds else ""
-        label = item.bytes_of("SegmentLabel").strip(b" \0")
-        found[item.integer("SegmentNumber")] = Segment(meaning, (label, *codes))
-    return found
 
 
 def _referenced(opened: OpenImage) -> Iterator[str]:

@@ -8,8 +8,9 @@ Source: DICOM PS3.3, sections A.51 and C.8.20 (Segmentation).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_encoded, guard
 from medloom.imaging.dicom_image import OpenImage, open_image
+from medloom.imaging.dicom_segments import segments_of, values_by_name
 from medloom.imaging.dicom_values import decode_frame
 from medloom.imaging.geometry import Grid
 from medloom.imaging.places import SAME_DIRECTION, Place, placed
@@ -49,7 +51,8 @@ class Segmentation:
     """The segments of a file; beyond its slices there is background as well.
 
     Args:
-        values: (D, H, W) uint16: the number of the segment of each voxel, 0 where there is none.
+        values: (D, H, W) uint16: the number of the segment of each voxel, or the value of its name; 0 where there is
+            none.
         grid: Where they lie in the patient.
     """
 
@@ -57,18 +60,23 @@ class Segmentation:
     grid: Grid
 
 
-def read_segmentation(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Segmentation | None:
+def read_segmentation(
+    data: bytes, *, named: Mapping[str, int] | None = None, budget: Budget = DEFAULT_BUDGET
+) -> Segmentation | None:
     """Read a DICOM segmentation, BINARY or LABELMAP.
 
     Args:
         data: The encoded file.
+        named: Value of each segment by its name, see `Segment.called`; segments of other names are left out. None takes
+            the numbers of all segments.
         budget: What it may cost; a file has a frame for each slice of each segment.
 
     Returns:
         The segments; None for any other file.
 
     Raises:
-        DecodeError: If it is damaged, fractional, its segments overlap, or its frames are no slices of one volume.
+        DecodeError: If it is damaged, fractional, segments that are read overlap, or its frames are no slices of one
+            volume.
     """
     check_encoded(data, budget)
     if sniff(data) != "dicom":
@@ -77,7 +85,9 @@ def read_segmentation(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> Segmen
         opened = open_image(data, budget)
         if opened.file.data_set.text("SOPClassUID") not in SEGMENTATIONS:
             return None
-        return _put_together(opened, _kind(opened))
+        kind = _kind(opened)
+        values = None if named is None else values_by_name(segments_of(opened.file.data_set), named)
+        return _put_together(opened, kind, values)
 
 
 def is_segmentation(data: bytes, *, budget: Budget = SEGMENTATION_BUDGET) -> bool:
@@ -103,7 +113,7 @@ def _kind(opened: OpenImage) -> str:
     return kind
 
 
-def _put_together(opened: OpenImage, kind: str) -> Segmentation:
+def _put_together(opened: OpenImage, kind: str, told: Mapping[int, int] | None) -> Segmentation:
     places = [placed(opened, frame) for frame in range(opened.module.frames)]
     numbers, grid = _slices(places)
     columns, rows, depth = grid.sides
@@ -111,7 +121,10 @@ def _put_together(opened: OpenImage, kind: str) -> Segmentation:
         raise DecodeError("too_large", f"the segmentation would decode to {depth}x{rows}x{columns} voxels")
     values = np.zeros((depth, rows, columns), np.uint16)
     for frame, number in enumerate(numbers):
-        _add(values[number], decode_frame(opened, frame).pixels[..., 0], _segment(opened, frame, kind))
+        segment = _segment(opened, frame, kind)
+        if told is None or not segment or told.get(segment):
+            found = _valued(decode_frame(opened, frame).pixels[..., 0], segment, told)
+            _add(values[number], found, united=told is not None)
     return Segmentation(values, grid)
 
 
@@ -123,14 +136,27 @@ def _segment(opened: OpenImage, frame: int, kind: str) -> int:
     return number.integer("ReferencedSegmentNumber")
 
 
-def _add(plane: Values, pixels: NDArray[np.generic], segment: int) -> None:
-    here = pixels != 0
-    if (plane[here] != 0).any():
+def _valued(pixels: NDArray[Any], segment: int, told: Mapping[int, int] | None) -> Values:
+    """The values of a frame of one segment, or of a map of several; 0 where none is told."""
+    if segment:
+        return np.where(pixels != 0, np.uint16(segment if told is None else told[segment]), np.uint16(0))
+    if told is None:
+        return pixels.astype(np.uint16)
+    found = np.zeros(pixels.shape, np.uint16)
+    for number, value in told.items():
+        found[pixels == number] = value
+    return found
+
+
+def _add(plane: Values, found: Values, *, united: bool) -> None:
+    """Join a frame to its slice; segments of one name may overlap where they are united."""
+    here = found != 0
+    if (here & (plane != 0) & (plane != found if united else here)).any():
         raise DecodeError(
             "unsupported", "segments overlap, or a slice of one comes twice; a voxel can have one value",
             field="ReferencedSegmentNumber", hint="Write segments that overlap to files of their own.",
         )  # fmt: skip
-    plane[here] = segment or pixels[here]
+    plane[here] = found[here]
 
 
 def _slices(places: Sequence[Place]) -> tuple[list[int], Grid]:

@@ -43,7 +43,10 @@ def write_series(folder: Path, patient: str, uid: str, seed: int, **header) -> l
 
 
 def write_scans(root: Path) -> Facts:
-    """<patient>/<study>/<series>/1-01.dcm; a SEG in a folder of its own; a second series without one."""
+    """<patient>/<study>/<series>/1-01.dcm; a SEG in a folder of its own; a second series without one.
+
+    Half of the segmentations number their segments the other way round.
+    """
     truth: dict[str, int] = {}
     for patient in range(1, 9):
         name, uid = f"LIVER-{patient:03d}", f"1.2.7.{patient}"
@@ -56,13 +59,14 @@ def write_scans(root: Path) -> Facts:
             labels[place] = blob(10 * patient + place)
         labels[2, 20:24, 20:24] = 2
         references = [item(ReferencedSOPInstanceUID=one) for one in uids]
+        order = MEANINGS if patient <= 4 else MEANINGS[::-1]
         data = write_seg(
-            labels,
+            labels if patient <= 4 else np.array([0, 2, 1], np.uint8)[labels],
             SeriesInstanceUID=f"{uid}.9",
             SOPInstanceUID=f"{uid}.9.1",
             FrameOfReferenceUID=f"{uid}.77",
             PatientID=name,
-            SegmentSequence=[segment(number, meaning) for number, meaning in enumerate(MEANINGS, start=1)],
+            SegmentSequence=[segment(number, meaning) for number, meaning in enumerate(order, start=1)],
             ReferencedSeriesSequence=[item(SeriesInstanceUID=uid, ReferencedInstanceSequence=references)],
         )
         where = folder / "300.000000-Segmentation" / "1-1.dcm"

@@ -2,12 +2,13 @@
 
 A segmentation belongs to the series of the images that it names, or where it names none, to the only series in its
 frame of reference on whose images all of its slices lie. Every image of such a series is a sample: what a segmentation
-leaves out of it is background. Several segmentations of a series are joined.
+leaves out of it is background. Several segmentations of a series are joined. Segments are known by their names, because
+their numbers differ from file to file.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,14 +18,16 @@ import numpy as np
 from medloom.data.checks import FILE_ERRORS, explain
 from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.segments import lost_slices
-from medloom.imaging.dicom_references import Instance, Segment, read_instance
+from medloom.errors import DataError
+from medloom.imaging.dicom_references import Instance, read_instance
 from medloom.imaging.dicom_seg import SEGMENTATION_BUDGET, Segmentation, read_segmentation
 from medloom.imaging.geometry import Grid
-from medloom.recipe import Recipe
+from medloom.recipe import MasksRecipe, Recipe
 from medloom.wording import counted
 
 __all__ = ["DicomSegmentations", "Found", "build", "look"]
 
+_SHOWN = 12
 _HINT = "Nothing in data says it: the PatientID of the images does."
 
 
@@ -67,7 +70,15 @@ def look(names: Sequence[str], read: Read) -> Found:
 
 
 class DicomSegmentations:
-    """Samples of DICOM images whose masks are DICOM segmentations."""
+    """Samples of DICOM images whose masks are DICOM segmentations.
+
+    Args:
+        values: Value of each class, the background first. Segments of these names are read, whatever their numbers; see
+            ``Segment.called``.
+    """
+
+    def __init__(self, values: Mapping[str, int]) -> None:
+        self._values = dict(values)
 
     def find(self, names: Sequence[str], read: Read) -> Listing:
         """Return the images of every series that has a segmentation.
@@ -77,15 +88,19 @@ class DicomSegmentations:
             read: Gives the bytes of a file.
 
         Returns:
-            The samples. Segmentations of images that are not there, whose slices lie on no image, or whose numbers mean
-            something else than in the others are problems; images of series without one are counted in a note.
+            The samples. Segmentations of images that are not there, or whose slices lie on no image, are problems;
+            images of series without one, and segments of other names, are counted in notes.
+
+        Raises:
+            DataError: If a class is called as no segment is.
         """
         found = look(names, read)
-        series, odd = _by_series(found.images), _odd_numbers(found.segmentations)
+        series = _by_series(found.images)
+        said = _named_segments(found.segmentations, self._values)
         problems, masks, spoiled = list(found.problems), dict[str, list[str]](), set[str]()
         for path, instance in sorted(found.segmentations.items(), key=lambda pair: natural_key(pair[0])):
-            uids, problem = _series_of(path, instance, found.images, series, read)
-            if problem := odd.get(path, problem):
+            uids, problem = self._series_of(path, instance, found.images, series, read)
+            if problem:
                 problems.append(problem)
                 spoiled |= uids
             for uid in uids:
@@ -94,7 +109,7 @@ class DicomSegmentations:
         usable = [uid for uid in series if uid in masks and uid not in spoiled]
         items = [item for uid in usable for item in _items(series[uid], masks[uid])]
         without, lost = (sum(len(series[uid]) for uid in uids) for uids in (series.keys() - masks.keys(), spoiled))
-        notes = tuple(_notes(without, lost, found.others))
+        notes = (*said, *_notes(without, lost, found.others))
         return Listing(tuple(items), tuple(problems), notes, patients_hint=_HINT)
 
     def expects(self) -> str:
@@ -103,12 +118,43 @@ class DicomSegmentations:
 
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""
-        return {"layout": "dicom-seg", "version": 1}
+        return {"layout": "dicom-seg", "version": 2}
+
+    def _series_of(
+        self,
+        path: str,
+        found: Instance,
+        images: Mapping[str, Instance],
+        series: Mapping[str, Sequence[str]],
+        read: Read,
+    ) -> tuple[set[str], Problem | None]:
+        """The series that a segmentation is of, and what is wrong with it."""
+        named = {image.series for image in images.values() if image.uid in found.of_instances}
+        named = named or {uid for uid in found.of_series if uid in series}
+        if not named and (found.of_instances or found.of_series):
+            return set(), Problem("missing_image", path, "a segmentation of images that are not there")
+        likely = named or _beside(found, images)
+        if not likely:
+            return set(), Problem("missing_image", path, "it names no image, and none is in its frame of reference")
+        try:
+            segmentation = read_segmentation(read(path), named=self._values, budget=SEGMENTATION_BUDGET)
+        except FILE_ERRORS as error:
+            return likely, Problem("unreadable", path, explain(error, path)[1])
+        lost = {uid: 0 if segmentation is None else _lost(segmentation, series[uid], images) for uid in likely}
+        fitting = {uid for uid, count in lost.items() if not count}
+        if not fitting:
+            slices = counted(min(lost.values()), "slice with a segment lies", "slices with a segment lie")
+            return likely, Problem(
+                "grid", path, f"{slices} on no image of its series: another grid, or images are missing"
+            )
+        if not named and len(fitting) > 1:
+            return fitting, Problem("ambiguous", path, f"it names no image, and lies on those of {len(fitting)} series")
+        return fitting, None
 
 
 def build(recipe: Recipe) -> DicomSegmentations:
-    """Return the layout; there is nothing to say about it."""
-    return DicomSegmentations()
+    """Return the layout with the names of a recipe's classes."""
+    return DicomSegmentations(MasksRecipe.of(recipe).target.mask_values)
 
 
 def _by_series(images: Mapping[str, Instance]) -> dict[str, list[str]]:
@@ -128,31 +174,6 @@ def _height(image: Instance) -> float:
     return float(affine[:3, 3] @ normal / np.linalg.norm(normal))
 
 
-def _series_of(
-    path: str, found: Instance, images: Mapping[str, Instance], series: Mapping[str, Sequence[str]], read: Read
-) -> tuple[set[str], Problem | None]:
-    """The series that a segmentation is of, and what is wrong with it."""
-    named = {image.series for image in images.values() if image.uid in found.of_instances}
-    named = named or {uid for uid in found.of_series if uid in series}
-    if not named and (found.of_instances or found.of_series):
-        return set(), Problem("missing_image", path, "a segmentation of images that are not there")
-    likely = named or _beside(found, images)
-    if not likely:
-        return set(), Problem("missing_image", path, "it names no image, and none is in its frame of reference")
-    try:
-        segmentation = read_segmentation(read(path), budget=SEGMENTATION_BUDGET)
-    except FILE_ERRORS as error:
-        return likely, Problem("unreadable", path, explain(error, path)[1])
-    lost = {uid: 0 if segmentation is None else _lost(segmentation, series[uid], images) for uid in likely}
-    fitting = {uid for uid, count in lost.items() if not count}
-    if not fitting:
-        slices = counted(min(lost.values()), "slice with a segment lies", "slices with a segment lie")
-        return likely, Problem("grid", path, f"{slices} on no image of its series: another grid, or images are missing")
-    if not named and len(fitting) > 1:
-        return fitting, Problem("ambiguous", path, f"it names no image, and lies on those of {len(fitting)} series")
-    return fitting, None
-
-
 def _beside(found: Instance, images: Mapping[str, Instance]) -> set[str]:
     """The series in the frame of reference of a segmentation."""
     here = found.frame_of_reference
@@ -164,20 +185,22 @@ def _lost(segmentation: Segmentation, paths: Iterable[str], images: Mapping[str,
     return lost_slices(segmentation, planes)
 
 
-def _odd_numbers(segmentations: Mapping[str, Instance]) -> dict[str, Problem]:
-    """Segmentations in which a number is another segment than in most."""
-    meanings: dict[int, Counter[Segment]] = defaultdict(Counter)
-    for instance in segmentations.values():
-        for number, segment in (instance.segments or {}).items():
-            meanings[number][segment] += 1
-    usual = {number: counts.most_common(1)[0][0] for number, counts in meanings.items()}
-    odd = {}
-    for path, instance in segmentations.items():
-        numbers = sorted(number for number, segment in (instance.segments or {}).items() if segment != usual[number])
-        if numbers:
-            said = f"segment {', '.join(map(str, numbers))} has another label or code than in other segmentations"
-            odd[path] = Problem("values", path, f"{said}; number the same segments alike")
-    return odd
+def _named_segments(segmentations: Mapping[str, Instance], values: Mapping[str, int]) -> tuple[str, ...]:
+    """A note on the segments of other names; of these only the terms of the standard are shown."""
+    segments = [one for instance in segmentations.values() for one in (instance.segments or {}).values()]
+    called = {one.called(values) for one in segments}
+    shown = ", ".join(sorted({one.meaning or one.plain for one in segments})[:_SHOWN])
+    _, *wanted = values
+    if segments and (missing := [name for name in wanted if name not in called]):
+        raise DataError(
+            f"target.mask_values: no segment is called {', '.join(missing)}, by its label, its property type or as in "
+            f"segment-1; property types are {shown}"
+        )
+    others = [one.meaning or one.plain for one in segments if one.called(values) is None]
+    if not others:
+        return ()
+    named = ", ".join(sorted(set(others))[:_SHOWN])
+    return (f"{counted(len(others), 'segment')} of other names than target.mask_values are background: {named}",)
 
 
 def _items(paths: Sequence[str], masks: Sequence[str]) -> Iterator[Item]:

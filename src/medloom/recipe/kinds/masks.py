@@ -104,7 +104,7 @@ class MasksData(DataConfig):
     layout: Annotated[str, Named(LAYOUTS, _KIND)] = "image-mask"
     """How the files are arranged: `lgg-mri` masks beside slices, `image-mask` by patterns, `dataset-json` as a
     `dataset.json` of the Medical Segmentation Decathlon or of nnU-Net says, `dicom-seg` DICOM images with DICOM
-    segmentations, whose values are the numbers of their segments, or `array`, where the mask is an `.npy` map of class
+    segmentations, whose segments are called as the classes are, or `array`, where the mask is an `.npy` map of class
     values."""
     mask: str = "masks/{sample}.png"
     """`image-mask` and `array`: pattern of the mask's path, with the names that `image` uses. With `{part}`, which also

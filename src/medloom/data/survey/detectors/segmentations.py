@@ -31,11 +31,11 @@ def detect(seen: Seen) -> Iterator[Reading]:
     found = [instance.segments for instance in looked if instance is not None and instance.segments is not None]
     if not found:
         return
-    names: dict[int, str] = {}
+    names: dict[str, int] = {}
     for segments in found:
-        for number, segment in segments.items():
-            names.setdefault(number, segment.meaning or f"segment-{number}")
-    classes = {_distinct(names, number): number for number in sorted(names)}
+        for number, segment in sorted(segments.items()):
+            names.setdefault(segment.meaning or segment.plain, number)
+    classes = _valued({name: number for name, number in names.items() if name.casefold() != "background"})
     said = f"{counted(len(found), 'segmentation')} of {counted(len(looked), 'folder')} that were looked into"
     yield Reading(
         "DICOM images with DICOM segmentations of them",
@@ -45,7 +45,8 @@ def detect(seen: Seen) -> Iterator[Reading]:
             Finding(
                 "target.mask_values",
                 {"background": 0, **classes},
-                f"numbers and property types of {counted(len(classes), 'segment')}",
+                f"property types of the segments: {counted(len(classes), 'different one')}",
+                instead="the labels of single segments, and fewer of them: segments that are not named are background",
                 check="whether there are other segments in other files",
             ),
             Finding("data.layout", "dicom-seg", f"{said}: each says which images it is of"),
@@ -61,7 +62,7 @@ def _instance(seen: Seen, path: str) -> Instance | None:
         return None
 
 
-def _distinct(names: dict[int, str], number: int) -> str:
-    """The name of a segment, with its number where another one is called the same."""
-    same = list(names.values()).count(names[number]) > 1 or names[number] == "background"
-    return f"{names[number]} {number}" if same else names[number]
+def _valued(names: dict[str, int]) -> dict[str, int]:
+    """The number of each segment as the value of its class, or values from 1 on where two would be the same."""
+    different = len(set(names.values())) == len(names) and min(names.values(), default=1) > 0
+    return names if different else {name: place for place, name in enumerate(names, start=1)}
