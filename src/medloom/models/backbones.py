@@ -10,8 +10,8 @@ from __future__ import annotations
 import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
 
 # isort: split
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import timm
 import torch
@@ -21,8 +21,10 @@ from torchvision import models as torchvision_models
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
+from medloom.models.imagenet import mirrored_imagenet
 from medloom.models.pretrained import load_weights
 from medloom.models.probing import probe
+from medloom.models.sources import fetched
 from medloom.models.weights import fit_weights
 from medloom.registry import BACKBONES, load
 from medloom.wording import nearest
@@ -38,7 +40,6 @@ __all__ = [
     "perceptron",
 ]
 
-T = TypeVar("T")
 Size = tuple[int, ...]
 
 THUMBNAIL = 16
@@ -195,8 +196,10 @@ def _timm(name: str, in_channels: int, size: Size, weights: str, args: Mapping[s
         backbone: nn.Module = timm.create_model(name, **arguments)
     except Exception as error:  # hundreds of constructors with errors of their own
         raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
-    if weights == "imagenet":
-        backbone = _from_hub(name, lambda: timm.create_model(name, pretrained=True, **arguments))
+    if weights == "imagenet" and (file := mirrored_imagenet(name)) is not None:
+        fit_weights(backbone, load_weights(str(file), name), name=name, in_channels=in_channels)
+    elif weights == "imagenet":
+        backbone = fetched(name, lambda: timm.create_model(name, pretrained=True, **arguments))
     return backbone
 
 
@@ -210,7 +213,7 @@ def alexnet(in_channels: int, size: Size, weights: str, /, **given: Any) -> Alex
     if weights == "imagenet":
         # the one file of this network is in torch's own format: tensors only, and only if its hash is right
         source = torchvision_models.AlexNet_Weights.DEFAULT
-        state = _from_hub("alexnet", lambda: source.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        state = fetched("alexnet", lambda: source.get_state_dict(progress=False, check_hash=True, weights_only=True))
         fit_weights(backbone, state, name="alexnet", in_channels=in_channels)
     return backbone
 
@@ -222,17 +225,3 @@ def perceptron(in_channels: int, size: Size, weights: str, /, **given: Any) -> S
     if weights != "none":
         raise RecipeError("model.weights: perceptron has no pretrained weights; expected none")
     return Summary()
-
-
-def _from_hub(name: str, load: Callable[[], T]) -> T:
-    """Fetch pretrained weights from where their library keeps them, or from its cache."""
-    try:
-        return load()
-    except Exception as error:  # the hub, the transport, the cache and the libraries share no base
-        reason = " ".join(str(error).split()) or "no reason given"
-        raise RecipeError(
-            f"model.weights: the pretrained weights of {name!r} could not be loaded from the hub. Name a local "
-            ".safetensors file in model.weights, or set it to none, or fetch them once where there is a network and "
-            "point HF_HOME (TORCH_HOME for alexnet) to that cache. What the library said: "
-            f"{type(error).__name__}: {reason}"
-        ) from error

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from medloom.errors import RecipeError, UserError
 from medloom.models.backbones import blocks, build_backbone, check_backbone_name, feature_width
 from medloom.models.heatmaps import grad_cam
+from medloom.models.imagenet import origin_of
 from medloom.models.network import BackboneNetwork, Floats32
 
 __all__ = ["Classifier", "Metadata", "TableBranch", "Tune", "build_classifier"]
@@ -255,7 +256,7 @@ def build_classifier(
         count = _block_count(backbone)
         _check_blocks(name, tune, blocks, count)
     table = None if metadata == "none" else TableBranch(table_features, table_width)
-    return Classifier(
+    network = Classifier(
         name,
         backbone,
         table,
@@ -267,6 +268,8 @@ def build_classifier(
         unfreeze_every=unfreeze_every,
         backbone_rate=backbone_rate,
     )
+    network.origin = None if backbone is None else origin_of(weights, name)
+    return network
 
 
 def _block_count(backbone: nn.Module) -> int:

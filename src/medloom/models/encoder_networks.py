@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
 from medloom.models.encoders import begin_with, library_name
+from medloom.models.imagenet import origin_of
 from medloom.models.network import Network
+from medloom.models.pretrained import Origin
 from medloom.models.probing import check_size
 from medloom.registry import NETWORKS, load
 
@@ -40,12 +42,14 @@ class EncoderNetwork(Network):
     Args:
         name: Of the encoder, for messages.
         body: Images to logits, with the encoder in its attribute ``encoder``.
+        origin: Where the weights are from that the encoder has begun with; None for fresh ones.
     """
 
-    def __init__(self, name: str, body: nn.Module) -> None:
+    def __init__(self, name: str, body: nn.Module, *, origin: Origin | None = None) -> None:
         super().__init__()
         self.name = name
         self.body = body
+        self.origin = origin
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
         """Return logits ``(N, K, H, W)``; such a network takes no metadata."""
@@ -108,7 +112,7 @@ def build_encoder_network(
     check_size(network, body, f"{name} on {chosen}", in_channels, size)
     if weights != "none":
         begin_with(network.get_submodule("encoder"), chosen, in_channels, size, weights)
-    return EncoderNetwork(chosen, network).train()
+    return EncoderNetwork(chosen, network, origin=origin_of(weights, chosen)).train()
 
 
 def _for_size(encoder: str, name: str, size: Size) -> dict[str, Any]:

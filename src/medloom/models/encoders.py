@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from medloom.errors import RecipeError
 from medloom.models.backbones import build_backbone
+from medloom.models.imagenet import smp_imagenet
 from medloom.models.pretrained import load_weights
-from medloom.models.weights import fit_weights
+from medloom.models.weights import fit_weights, read_weights
 from medloom.wording import nearest
 
 __all__ = ["begin_with", "library_name", "own_encoders"]
@@ -59,7 +60,7 @@ def library_name(name: str) -> str:
 
 
 def begin_with(encoder: nn.Module, name: str, in_channels: int, size: Size, weights: str) -> None:
-    """Let a fresh encoder begin with weights.
+    """Let a fresh encoder begin with weights; a network of timm's gets those that it would get for labels.
 
     Args:
         encoder: Changed in place.
@@ -73,10 +74,9 @@ def begin_with(encoder: nn.Module, name: str, in_channels: int, size: Size, weig
     """
     if timm.is_model(name.partition(".")[0]):
         _take_over(encoder, build_backbone(name, in_channels, size, weights=weights), name)
-    elif weights == "imagenet":
-        raise RecipeError(f"model.weights: the encoder {name!r} takes weights from a file; got imagenet")
     else:
-        fit_weights(encoder, load_weights(weights, name), name=name, in_channels=in_channels)
+        state = read_weights(str(smp_imagenet(name))) if weights == "imagenet" else load_weights(weights, name)
+        fit_weights(encoder, state, name=name, in_channels=in_channels)
 
 
 def _take_over(encoder: nn.Module, whole: nn.Module, name: str) -> None:

@@ -16,6 +16,7 @@ from medloom.errors import BundleError
 from medloom.models.classifier import Classifier, build_classifier
 from medloom.models.image_losses import BinaryLoss, ClassesLoss, LabelsLoss, build_label_loss
 from medloom.models.network import Network
+from medloom.models.sources import is_remote
 from medloom.models.spec import Spec
 from medloom.recipe import LabelsRecipe, Recipe
 from medloom.recipe.kinds.labels import LabelsModel
@@ -53,7 +54,7 @@ class LabelModels:
         """Build the network once; the kind of its labels need not be known."""
         recipe = LabelsRecipe.of(recipe)
         model, metadata = recipe.model, recipe.data.labels.metadata
-        weights = "none" if model.weights == "imagenet" and not fetch else model.weights
+        weights = "none" if is_remote(model.weights) and not fetch else model.weights
         columns = len(metadata.numeric) + len(metadata.categorical)  # whatever numbers they are going to make
         with torch.random.fork_rng():
             _classifier(model, weights, recipe.data.input_channels, 1, recipe.preprocess.input_size, columns)

@@ -13,6 +13,7 @@ from medloom.errors import BundleError
 from medloom.models.losses import KnownPixels, build_mask_loss
 from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
+from medloom.models.sources import is_remote
 from medloom.models.spec import Spec
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.recipe.kinds.masks import MasksModel
@@ -31,7 +32,7 @@ class MaskModels:
     def check(self, recipe: Recipe, *, fetch: bool = False) -> None:
         """Build the network and the loss once."""
         model, outputs = MasksRecipe.of(recipe).model, recipe.predicts().outputs
-        weights = "none" if model.weights == "imagenet" and not fetch else model.weights
+        weights = "none" if is_remote(model.weights) and not fetch else model.weights
         with torch.random.fork_rng():
             _network(model, weights, recipe.data.input_channels, outputs, recipe.preprocess.input_size)
             self.build_loss(recipe, None)

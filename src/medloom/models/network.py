@@ -5,11 +5,14 @@ Shapes: N images of a batch, C channels, H height, W width, K outputs, F columns
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from medloom.models.pretrained import Origin
 
 __all__ = ["BackboneNetwork", "Floats32", "Network", "parameter_count"]
 
@@ -21,6 +24,9 @@ class Network(nn.Module):
 
     gives_probabilities: bool = False
     """Whether ``forward`` has applied the activation already, as an ensemble must before it takes the mean."""
+
+    origin: Origin | None = None
+    """Where the weights are from that it has begun with; None for fresh ones."""
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
         """Return logits.

@@ -12,6 +12,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 
 # isort: split
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,9 +21,12 @@ from torch import Tensor, nn
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
-from medloom.models.encoder_networks import build_encoder_network
+from medloom.models.encoder_networks import EncoderNetwork, build_encoder_network
+from medloom.models.imagenet import monai_imagenet, origin_of
 from medloom.models.network import Network
+from medloom.models.pretrained import load_weights
 from medloom.models.probing import check_size
+from medloom.models.weights import fit_weights
 from medloom.registry import NETWORKS, check_name, load
 
 __all__ = [
@@ -40,6 +44,9 @@ __all__ = [
 Size = tuple[int, ...]
 
 _WIDTHS = (32, 64, 128, 256, 512)
+_BACKBONE = "efficientnet-b0"
+_STAGE = re.compile(r"(_blocks\.)\d+\.(\d+\.)")
+_CLASSIFIER = ("_fc.", "fc.")
 _GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
 
@@ -111,6 +118,11 @@ def build_mask_network(
     network = body(size)
     _use_spatial_dropout(network)
     check_size(network, body, name, in_channels, size)
+    if "weights" in NETWORKS[name].traits:
+        backbone = str((args or {}).get("backbone", _BACKBONE))
+        if weights != "none":
+            _begin_flexible(network.get_submodule("encoder"), backbone, in_channels, weights)
+        return EncoderNetwork(backbone, network, origin=origin_of(weights, backbone))
     return MaskNetwork(network)
 
 
@@ -159,7 +171,19 @@ def dynunet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.M
 
 def flexible_unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401
     """U-Net decoder on an EfficientNet encoder."""
-    return _make(nets.FlexibleUNet, "flexible-unet", in_channels, outputs, {"backbone": "efficientnet-b0", **given})
+    if "pretrained" in given:
+        raise RecipeError("model.args: 'pretrained' is not for the recipe to say; model.weights names the weights")
+    return _make(nets.FlexibleUNet, "flexible-unet", in_channels, outputs, {"backbone": _BACKBONE, **given})
+
+
+def _begin_flexible(encoder: nn.Module, backbone: str, in_channels: int, weights: str) -> None:
+    """Load weights in the names of their authors, which MONAI's differ from by the number of a block's stage."""
+    state = monai_imagenet(backbone) if weights == "imagenet" else load_weights(weights, backbone)
+    own = encoder.state_dict()
+    named = {_STAGE.sub(r"\1\2", key): key for key in own}
+    theirs = {named.get(key, key): value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
+    kept = {key: value for key, value in own.items() if key.startswith(_CLASSIFIER)}  # never asked
+    fit_weights(encoder, {**theirs, **kept}, name=backbone, in_channels=in_channels)
 
 
 def _make(

@@ -118,7 +118,7 @@ def _adapted(state: State, backbone: nn.Module, in_channels: int) -> State:
     """Adapt first layers for three channels, by timm's rule: sum for one channel, else repeat in turn and scale."""
     state = dict(state)
     own = backbone.state_dict()
-    for layer in _listed(backbone, "first_conv") or ("features.0",):
+    for layer in _listed(backbone, "first_conv") or _first_convolution(backbone):
         key = f"{layer}.weight"
         weight = state.get(key)
         if weight is None or key not in own or weight.shape == own[key].shape or weight.ndim != 4:
@@ -126,6 +126,11 @@ def _adapted(state: State, backbone: nn.Module, in_channels: int) -> State:
         if weight.shape[1] == 3:
             state[key] = adapt_input_conv(in_channels, weight)
     return state
+
+
+def _first_convolution(backbone: nn.Module) -> tuple[str, ...]:
+    names = (name for name, module in backbone.named_modules() if isinstance(module, nn.Conv2d))
+    return tuple(name for name in (next(names, None),) if name is not None)
 
 
 def _converted(state: State, backbone: nn.Module) -> State | None:

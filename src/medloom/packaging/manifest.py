@@ -114,14 +114,24 @@ class InputContract(_Entry):
     context: Annotated[int, Field(ge=0, le=MOST_CONTEXT)] = 0
 
 
+class BegunWith(_Entry):
+    """Whose weights the network began its training with, as ``models.pretrained.Origin`` says."""
+
+    name: str
+    source: str
+    licence: str
+    sha256: Literal[""] | Sha256
+
+
 class ModelEntry(_Entry):
-    """What it takes to build the network again."""
+    """What it takes to build the network again, and which weights it began with, if they were not fresh ones."""
 
     name: str
     args: dict[str, Any]
     in_channels: Annotated[int, Field(ge=1)]
     options: dict[str, Any] = {}
     table_features: Annotated[tuple[Annotated[int, Field(ge=0, le=_LARGEST_ARGUMENT)], ...], Field(min_length=1)] = (0,)
+    weights: BegunWith | None = None
 
     @field_validator("args", "options")
     @classmethod
@@ -268,7 +278,9 @@ class Manifest(_Entry):
 
     def network(self) -> NetworkSpec:
         """Return the network's description for the runtimes that build it again."""
-        return NetworkSpec(size=self.preprocess.input_size, target=self.target, **self.model.model_dump())
+        return NetworkSpec(
+            size=self.preprocess.input_size, target=self.target, **self.model.model_dump(exclude={"weights"})
+        )
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

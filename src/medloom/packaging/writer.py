@@ -59,6 +59,7 @@ def write_bundle(
     calibration: Calibration | None = None,
     counts: Mapping[str, Any] | None = None,
     appearance: Appearance | None = None,
+    begun_with: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``model.tar.gz`` atomically; the same inputs give the same bytes.
 
@@ -77,6 +78,7 @@ def write_bundle(
         calibration: What corrects the graph's probabilities; None leaves them as they are.
         counts: Patients and samples of each split.
         appearance: How the training images look; None where it is not known.
+        begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
 
     Returns:
         ``path``.
@@ -89,6 +91,7 @@ def write_bundle(
     manifest = _manifest(
         recipe,
         tables,
+        begun_with=begun_with,
         point=dict(point) if isinstance(point, Mapping) else point.plain(),
         metrics=dict(metrics),
         measured=measured,
@@ -117,6 +120,7 @@ def _manifest(
     *,
     plane: str | None,
     point: Mapping[str, Any],
+    begun_with: Mapping[str, Any] | None = None,
     **facts: Any,  # noqa: ANN401 - fields of Manifest, checked by pydantic
 ) -> Manifest:
     """Make the manifest without its list of files."""
@@ -139,7 +143,7 @@ def _manifest(
             },
             "preprocess": preprocess.plain(),
             "steps": steps(target, preprocess, recipe.evaluate.views, features, made, recipe.data.context),
-            "model": model_entry(recipe, features),
+            "model": {**model_entry(recipe, features), "weights": begun_with},
             "views": recipe.evaluate.views,
             "tables": [table.plain() for table in tables if table is not None],
             "runtime": recipe.package.runtime,

@@ -150,6 +150,7 @@ _MEASURED = Only("preprocess.normalise.method", ("zscore", "percentile", "minmax
 _CHOSEN = Only("evaluate.threshold", ("auto",))
 _SEARCHED = Only("evaluate.threshold", ("auto", "per-class"))
 _IMAGES = Unless("model.metadata", ("only",))
+_BUILT_IN = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "weights" not in entry.traits))
 _ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "encoder" not in entry.traits))
 _BLOCKS = Unless("model.name", ("perceptron",))
 _DRAWN = Only("split.file", (None,))
@@ -214,7 +215,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     **{f"augment.{step}.{key}": (Unless(f"augment.{step}.p", (0,)),) for step, keys in _STEPS.items() for key in keys},
     "model.args": (_IMAGES,),
     "model.encoder": (_ENCODER,),
-    "model.weights": (_IMAGES, _ENCODER),
+    "model.weights": (_IMAGES, _BUILT_IN),
     "model.tune": (_IMAGES, _BLOCKS),
     "model.blocks": (Only("model.tune", ("blocks",)),),
     "model.backbone_rate": (_IMAGES, _BLOCKS, Unless("model.tune", ("head",))),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
-from medloom.events import Listener, Warned
+from medloom.events import Listener, Noted, Warned
 from medloom.models import kinds as models
 from medloom.models.network import Network
 from medloom.recipe import Recipe
@@ -188,6 +188,8 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     data = build_data(job, store)
     with quiet_lightning(), torch.random.fork_rng():
         module = build_module(job.recipe, data, job.precision, compiled=job.compiled)
+        if module.network.origin is not None:
+            listener(Noted(f"the network {module.network.origin.text()}"))
         if job.devices > 1 and _is_over_batches(module.loss):
             listener(Warned(_OVER_BATCHES.format(name=job.recipe.loss.name, devices=job.devices)))
         keeper = Keeper(

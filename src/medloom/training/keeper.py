@@ -143,6 +143,7 @@ class Keeper(Callback):
             "ledger": self.ledger.state(),
             "epoch_seconds": self._epoch_seconds(),
             "parameters": parameter_count(self.module.network),
+            "weights": None if self.module.network.origin is None else self.module.network.origin.plain(),
         }
         if self._validating:
             _as_if_validation_began(checkpoint)

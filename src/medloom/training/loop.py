@@ -212,7 +212,8 @@ def _conclude(job: Job) -> TrainResult:
         finished=_is_finished(ledger, job.recipe),
         stop_reason=ledger.stop_reason,
     )
-    write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), "parameters": saved["parameters"]})
+    network = {"parameters": saved["parameters"], "weights": saved.get("weights")}  # an earlier version said no more
+    write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), **network})
     return result
 
 

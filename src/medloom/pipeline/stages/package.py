@@ -79,6 +79,7 @@ def package_network(
         calibration=_calibration(summary),
         counts=trained_counts(run),
         appearance=read_appearance(run.folder),
+        begun_with=run.facts("training.json", "train").get("weights"),
     )
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))

@@ -286,8 +286,9 @@ class LabelsModel(ModelConfig):
     """The backbone, such as `resnet18`, `efficientnet_b0`, `densenet121`, `alexnet` or any other of timm, or
     `perceptron`, a cheap baseline."""
     weights: str = "none"
-    """What the backbone begins with: `none`, `imagenet` from the hub, the name of published weights
-    (`efficientnet-lite0`), or a path of a `.safetensors`, `.pth` or `.bin` file."""
+    """What the backbone begins with: `none`, `imagenet` from its library's hub, published weights by name (`rad-dino`,
+    `biomedclip`, `radimagenet-resnet50`, `efficientnet-lite0`), `hf-hub:organisation/name@COMMIT`, or a path of a
+    `.safetensors`, `.pth` or `.bin` file. What the folder `MEDLOOM_WEIGHTS` has is not fetched."""
     tune: Literal["all", "head", "blocks"] = "all"
     """What is trained: everything, the new head only, or the last `blocks` blocks and the head. `perceptron` has no
     blocks."""

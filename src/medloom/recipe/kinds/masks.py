@@ -118,14 +118,16 @@ class MasksModel(ModelConfig):
     """The network, by name, with its plain arguments."""
 
     name: Annotated[str, Named(NETWORKS, _KIND)] = "unet"
-    """The network. Those that begin with `smp-` stand on an encoder that can begin with weights."""
+    """The network. Those that begin with `smp-`, and `flexible-unet`, stand on an encoder that can begin
+    with weights."""
     encoder: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     """`smp-` networks only: the encoder, any name of timm, such as `resnet34`, `tf_efficientnet_lite0` or
     `convnext_tiny`, or of segmentation_models_pytorch, such as `mit_b0`. Empty: `resnet34`, for `smp-dpt`
     `vit_small_patch16_224`."""
     weights: str = "none"
-    """What the encoder begins with: `none`, `imagenet` from the hub, the name of published weights
-    (`efficientnet-lite0`), or a path of a `.safetensors`, `.pth` or `.bin` file."""
+    """What the encoder begins with: `none`, `imagenet` from its library's hub, published weights by name (`rad-dino`,
+    `biomedclip`, `radimagenet-resnet50`, `efficientnet-lite0`), `hf-hub:organisation/name@COMMIT`, or a path of a
+    `.safetensors`, `.pth` or `.bin` file. What the folder `MEDLOOM_WEIGHTS` has is not fetched."""
 
 
 class MasksLoss(LossConfig):
