@@ -64,6 +64,14 @@ def test_run_keeps_the_recipe_that_it_worked_out_beside_the_one_that_ran(folder,
     assert "nothing" in capsys.readouterr().err
 
 
+def test_prepare_takes_a_folder_for_a_recipe(folder, capsys):
+    images(folder / "polyps")
+    assert main(["prepare", "polyps", "--set", "preprocess.size=[32,32]", "--workers", "1"]) == 0
+    assert "12" in capsys.readouterr().out
+    assert load_recipe(folder / "runs" / "polyps" / FOUND).data.mask == "masks/{sample}.png"
+    assert load_recipe(folder / "runs" / "polyps" / "recipe.yaml").preprocess.size == (32, 32)
+
+
 def test_images_are_named_once(folder, capsys):
     images(folder / "polyps")
     assert main(["run", "polyps", "--data", "elsewhere"]) == 2

@@ -88,3 +88,8 @@ def test_init_without_a_terminal_stops_with_the_settings_to_choose_from(folder, 
 def test_init_refuses_settings_for_a_built_in_recipe(folder, capsys):
     assert main(["init", "brain-mri", "--set", "train.epochs=2"]) == 2
     assert "edit the recipe instead" in capsys.readouterr().err
+
+
+def test_init_says_what_it_did_not_find(folder, capsys):
+    assert main(["init", "brain-mir"]) == 2
+    assert "there is no recipe, folder or zip 'brain-mir', did you mean 'brain-mri'?" in capsys.readouterr().err

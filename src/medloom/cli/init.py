@@ -10,7 +10,9 @@ import typer
 from medloom.cli.found import is_images, look_at, say_found
 from medloom.cli.options import JsonOption, SetOption
 from medloom.cli.output import print_result
-from medloom.errors import UserError
+from medloom.errors import RecipeError, UserError
+from medloom.recipe.library import builtin_names
+from medloom.wording import nearest
 
 __all__ = ["command"]
 
@@ -41,6 +43,11 @@ def command(
         return
     from medloom.recipe.commented import commented
 
+    if recipe not in builtin_names():
+        raise RecipeError(
+            f"there is no recipe, folder or zip {recipe!r}{nearest(recipe, builtin_names())}; `medloom recipes` lists "
+            "the recipes"
+        )
     if overrides:
         raise UserError("--set: it decides what a folder holds; edit the recipe instead")
     path = output or Path(f"{recipe}.yaml")

@@ -18,7 +18,6 @@ __all__ = [
     "JobsOption",
     "JsonOption",
     "PresetOption",
-    "RecipeArgument",
     "RecipeOrImagesArgument",
     "RunArgument",
     "RunOption",
@@ -29,7 +28,6 @@ __all__ = [
     "YesOption",
 ]
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a built-in recipe, or a YAML file.")]
 RecipeOrImagesArgument = Annotated[
     str,
     typer.Argument(

@@ -6,11 +6,12 @@ import typer
 
 from medloom import pipeline
 from medloom.cli.display import Display
+from medloom.cli.found import given_recipe
 from medloom.cli.options import (
     RUNS,
     DataOption,
     JsonOption,
-    RecipeArgument,
+    RecipeOrImagesArgument,
     RunOption,
     RunsOption,
     SetOption,
@@ -24,7 +25,7 @@ __all__ = ["command"]
 
 
 def command(
-    recipe: RecipeArgument,
+    recipe: RecipeOrImagesArgument,
     data: DataOption = None,
     name: RunOption = None,
     overrides: SetOption = None,
@@ -36,11 +37,14 @@ def command(
 
     Every file that does not fit is named in one pass. What is already stored is not decoded again.
     """
+    given = given_recipe(recipe, data, overrides or ())
     with Display() as display:
         events = Events([display])
         with pipeline.started_run(
-            recipe, name, runs=runs, settings=overrides or (), images=data, command="prepare", events=events
-        ) as (run, images):
+            given.recipe, name, runs=runs, settings=overrides or (), images=given.images, command="prepare",
+            events=events,
+        ) as (run, images):  # fmt: skip
+            given.keep(run.folder)
             pipeline.check_recipe(run, trains=False, events=events)
             facts = pipeline.prepare(run, images, workers=workers, events=events).facts
     page = run.folder / "data_report.html"
