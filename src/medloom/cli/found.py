@@ -113,6 +113,8 @@ def _lines(found: Survey) -> Iterator[str]:
     yield f"  {found.reading}: {counted(found.samples, 'image')}{people}"
     for check in found.checks:
         yield f"  check {check}"
+    for note in found.notes:
+        yield f"  note: {note}"
 
 
 def say_found(found: Survey) -> None:

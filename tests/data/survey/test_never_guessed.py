@@ -211,3 +211,46 @@ def test_folders_above_images_and_masks_that_may_be_classes_are_mentioned(tmp_pa
     files |= {name.replace("images", "masks"): MASK for name in files}
     found = survey(write(tmp_path, files))
     assert any("2 folders that may be classes; this recipe predicts masks" in check for check in found.checks)
+
+
+def test_series_of_patients_are_no_classes(tmp_path):
+    series = ("native", "portal")
+    files = {f"LIVER-{who:03d}/ct/{one}/{n}.png": GREY for who in range(5) for one in series for n in range(3)}
+    assert "may be series or visits" in refusal(write(tmp_path, files))
+
+
+def test_of_several_images_in_a_patients_folder_those_with_a_mask_are_taken(tmp_path):
+    files = {}
+    for who in range(1, 7):
+        head = f"training/patient{who:03d}/patient{who:03d}"
+        files[f"{head}_4d.png"] = GREY
+        for frame in (1, 12):
+            files |= {f"{head}_frame{frame:02d}.png": GREY, f"{head}_frame{frame:02d}_gt.png": MASK}
+    found = survey(write(tmp_path, files))
+    recipe = parse_recipe(written(found))
+    assert recipe.data.image == "{patient}/{patient}_frame{sample}.png"
+    assert recipe.data.mask == "{patient}/{patient}_frame{sample}_gt.png"
+    assert (found.samples, found.patients) == (12, 6)
+    assert any("6 images fit neither" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("folder", "people"), [("case_{:05d}", 6), ("{}", 0)])
+def test_an_image_and_a_mask_called_alike_in_every_folder_belong_together(tmp_path, folder, people):
+    names = [folder.format(who if people else "abcdef"[who]) for who in range(6)]
+    files = {
+        f"{name}/{file}.png": content for name in names for file, content in (("imaging", GREY), ("segmentation", MASK))
+    }
+    found = survey(write(tmp_path, files))
+    field = "{patient}" if people else "{sample}"
+    assert parse_recipe(written(found)).data.mask == f"{field}/segmentation.png"
+    assert (found.samples, found.patients) == (6, people)
+
+
+def test_two_sets_in_one_folder_are_not_mixed(tmp_path):
+    files = {}
+    for task in ("Task01_A", "Task02_B"):
+        files |= {f"{task}/imagesTr/x{n}.png": GREY for n in range(4)} | {
+            f"{task}/labelsTr/x{n}.png": MASK for n in range(4)
+        }
+        files[f"{task}/dataset.json"] = "{}"
+    assert "there are 2 of them; name the folder of one set" in refusal(write(tmp_path, files))

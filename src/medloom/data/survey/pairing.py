@@ -17,6 +17,8 @@ from medloom.data.survey.names import common_prefix, common_suffix, mask_affix, 
 
 __all__ = ["MaskKind", "Pair", "Pairing", "pairing"]
 
+_NEARLY_ALL = 0.9
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -99,6 +101,9 @@ class Pairing:
         return [pair for pair in found if pair.beside == best]
 
     def _pairs(self, kind: MaskKind, beginning: str, ending: str) -> Iterator[Pair]:
+        if not kind.folder and not any(kind.bare(mask.stem) for mask, _ in self.kinds[kind]):
+            yield from self._alone(kind)
+            return
         for mask, depth in self.kinds[kind]:
             stem = beginning + kind.bare(mask.stem) + ending
             if not kind.folder:
@@ -110,6 +115,18 @@ class Pairing:
                 yield Pair(image, mask, depth, beside, beginning, ending)
             for image in self._by_place.get((above + below, stem), ()):
                 yield Pair(image, mask, depth, "", beginning, ending)
+
+    def _alone(self, kind: MaskKind) -> Iterator[Pair]:
+        """Masks that are called ``segmentation`` and no more, with the one image that nearly every such folder has."""
+        beside = _grouped((file.folders, file) for file in self.images)
+        masks = self.kinds[kind]
+        stems = Counter(file.stem for mask, _ in masks for file in beside.get(mask.folders, ()))
+        common = [stem for stem, count in stems.items() if count >= _NEARLY_ALL * len(masks)]
+        if len(common) == 1:
+            for mask, depth in masks:
+                for image in beside.get(mask.folders, ()):
+                    if image.stem == common[0]:
+                        yield Pair(image, mask, depth, "")
 
 
 def pairing(files: Sequence[File]) -> Pairing:

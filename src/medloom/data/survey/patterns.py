@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medloom.data.survey.files import File
-from medloom.data.survey.names import is_part, looks_like_people
+from medloom.data.survey.names import common_prefix, is_part, looks_like_people
 from medloom.data.survey.pairing import MaskKind, Pair
 from medloom.data.survey.people import template
 from medloom.wording import counted
@@ -49,7 +49,11 @@ def patterns_of(
         return "the folders between those of images or masks and the files differ in more than one place"
     above = _fields([pair.mask.folders[: pair.depth] for pair in pairs], below)
     above = _needed(above or [], _loose(pairs, images))
+    if not any(kind.bare(pair.mask.stem) for pair in pairs):
+        return _one_each(pairs, above, suffixes)
     sample, said = "{sample}", ""
+    if above[-1:] == [_PATIENT] and not below and not kind.folder:
+        sample = _named_by_patient(kind, pairs, images)
     if _PATIENT in (*above, *below):
         said = f"{counted(_people(pairs, above, below), 'folder')} named as those of patients are"
     else:
@@ -60,6 +64,30 @@ def patterns_of(
     )
     mask = "/".join([*above, *_named(kind.folder), *below, f"{kind.before}{sample}{kind.after}{part}{suffixes[1]}"])
     return Patterns(image, mask, said)
+
+
+def _one_each(pairs: Sequence[Pair], above: Sequence[str], suffixes: tuple[str, str]) -> Patterns | str:
+    """Patterns where a folder has one image and one mask, called alike in every folder."""
+    if not pairs[0].depth:
+        return "images and masks are called alike and lie in no folder"
+    folders = "/".join(above) if above else "{sample}"
+    said = f"{counted(len(pairs), 'folder')} with one image and one mask each"
+    names = (f"{pairs[0].image.stem}{suffixes[0]}", f"{pairs[0].mask.stem}{suffixes[1]}")
+    return Patterns(f"{folders}/{names[0]}", f"{folders}/{names[1]}", said if _PATIENT in above else "")
+
+
+def _named_by_patient(kind: MaskKind, pairs: Sequence[Pair], images: Sequence[File]) -> str:
+    """The sample's pattern where names begin with the patient's folder and other images there have no mask.
+
+    So ``patient001_frame01`` is found and ``patient001_4d`` beside it is not.
+    """
+    paired, folders = {pair.image.path for pair in pairs}, {pair.image.folders for pair in pairs}
+    others = [file.stem for file in images if file.folders in folders and file.path not in paired]
+    stems = [(pair.mask.folders[-1], kind.bare(pair.mask.stem)) for pair in pairs]
+    if not others or not all(stem.startswith(folder) for folder, stem in stems):
+        return "{sample}"
+    rest = common_prefix([stem.removeprefix(folder) for folder, stem in stems])
+    return f"{_PATIENT}{rest}{{sample}}" if rest and "{" not in rest else "{sample}"
 
 
 def _named(folder: str) -> list[str]:

@@ -37,7 +37,22 @@ def detect(seen: Seen) -> Iterator[Reading]:
         return
     masks = sum(len(found) for found in seen.pairing.kinds.values())
     reading = class_reading(inside, list(_patient_findings(inside)))
-    yield replace(reading, refused=_why_not(counts, len(files) - len(inside), masks))
+    refused = _below_people(inside) or _why_not(counts, len(files) - len(inside), masks)
+    yield replace(reading, refused=refused)
+
+
+def _below_people(files: Sequence[File]) -> str:
+    """Why the innermost folders may be series or visits of patients instead of classes."""
+    deepest = max(len(file.folders) for file in files)
+    for place in range(2, deepest + 1):
+        names = {file.folders[-place] for file in files if len(file.folders) >= place}
+        if looks_like_people(names):
+            people = counted(len(names), "folder")
+            return (
+                f"they lie below {people} named as those of patients are, and may be series or visits. If they are "
+                "classes, write the recipe by hand, with data.labels.patient_pattern and a slash in it for the patient"
+            )
+    return ""
 
 
 def _why_not(counts: Counter[str], straight: int, masks: int) -> str:
