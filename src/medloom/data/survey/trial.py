@@ -25,15 +25,16 @@ _MOST_BAD = 0.2
 """A reading that sets aside a larger share of the samples is not how the files are meant."""
 
 _SAID = {
-    "missing_mask": "have no mask",
-    "missing_image": "have no image",
-    "missing_channel": "lack a channel",
-    "missing_row": "have no row in the label file",
-    "duplicate": "are rows about an image that another row is about",
-    "ambiguous": "are rows that may mean several files",
-    "label": "have a label that does not fit",
-    "split": "lie outside the published parts",
+    "missing_mask": ("image without a mask", "images without a mask"),
+    "missing_image": ("mask or row without an image", "masks or rows without an image"),
+    "missing_channel": ("sample that lacks a channel", "samples that lack a channel"),
+    "missing_row": ("image without a row in the label file", "images without a row in the label file"),
+    "duplicate": ("row about an image that another row is about", "rows about an image that another row is about"),
+    "ambiguous": ("row that may mean several files", "rows that may mean several files"),
+    "label": ("label that does not fit", "labels that do not fit"),
+    "split": ("image outside the published parts", "images outside the published parts"),
 }
+_OTHER = ("problem of another kind", "problems of another kind")
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,7 @@ class Trial:
     @property
     def problem_texts(self) -> list[str]:
         """One sentence for each kind of problem."""
-        return [
-            f"{count:,} {_SAID.get(kind, f'have a problem ({kind})')}" for kind, count in self.problems.most_common()
-        ]
+        return [counted(count, *_SAID.get(kind, _OTHER)) for kind, count in self.problems.most_common()]
 
 
 def tried(reading: Reading, seen: Seen, settings: Mapping[str, Any]) -> Trial | Void:
@@ -141,7 +140,7 @@ def _why_void(trial: Trial, seen: Seen, settings: Mapping[str, Any]) -> str:
     reading, found = trial.reading, trial.samples
     bad = sum(problem.kind not in reading.accepts for problem in trial.listing.problems)
     if not found or bad > _MOST_BAD * (found + bad):
-        return f"{counted(found, 'sample')} found, but {', '.join(trial.problem_texts)}"
+        return f"{counted(found, 'sample')} found, but also {', '.join(trial.problem_texts)}"
     drift = {*reading.values, *settings} & {"target.mask_colours", "target.mask_tolerance"}
     return "" if drift or reading.whole else _no_masks(trial, seen)
 
