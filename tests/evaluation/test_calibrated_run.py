@@ -299,3 +299,17 @@ def test_of_folds_each_has_its_own_and_the_bundle_their_mean(tmp_path):
     assert whole["calibration"]["fitted"]["scale"] == pytest.approx(first["scale"], abs=1e-5)
     assert "the bundle calibrates the mean of the folds' networks" in whole["calibration"]["text"]
     assert whole["test"]["calibration"]["change"]["ece"]["value"] < 0
+
+
+def test_few_positives_are_enough_to_take_back_what_oversampling_added():
+    """Three melanomas of 66: the share of positives is right again, and no temperature is made up from three cases."""
+    rng = np.random.default_rng(1)
+    truth = np.arange(66) < 3
+    score = expit(rng.normal(0.0, 0.7, 66) + 1.5 * truth + 0.5).astype(np.float32)
+    found = calibrate_questions([("ill", truth, score)], "platt")
+    assert found.calibration.scale == (1.0,)
+    assert found.calibration(score[:, None], "sigmoid").mean() == pytest.approx(3 / 66, abs=0.02)
+    assert score.mean() > 0.5
+    assert found.text.startswith("ill shift -")
+    more = calibrate_questions([("ill", np.arange(66) < 20, score)], "platt")
+    assert more.calibration.scale != (1.0,)

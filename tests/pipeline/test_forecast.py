@@ -10,6 +10,7 @@ from medloom.errors import RecipeError, UserError
 from medloom.events import Noted
 from medloom.files import read_json
 from medloom.pipeline.forecast import Forecast, fit_budget, read_budget
+from medloom.recipe import load_recipe
 
 FORECAST = Forecast(epochs=30, epoch_s=10.0, start_s=5.0, rest_s=20.0, memory_bytes=10**9, device="cpu")
 
@@ -86,3 +87,20 @@ def test_presets_change_how_much_work_there_is_and_settings_win(start):
     assert (recipe.train.epochs, recipe.evaluate.views) == (5, 2)
     with pytest.raises(RecipeError, match="there is no preset 'fast'"):
         start(name="fast", preset="fast")
+
+
+def test_a_network_that_takes_metadata_has_a_forecast(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDLOOM_CACHE", str(tmp_path / "cache"))
+    small = [
+        "data.phantom.patients=20",
+        "data.phantom.prevalence=0.4",
+        "data.phantom.size=48",
+        "preprocess.size=[32,32]",
+        "preprocess.crop=[24,24]",
+    ]
+    recipe = load_recipe("melanoma", [*small, "model.name=perceptron", "train.compile=false", "train.device=cpu"])
+    run = pipeline.Run.start(recipe, tmp_path / "run")
+    pipeline.prepare(run, pipeline.resolve_images(recipe), workers=1)
+    found = pipeline.forecast(pipeline.Run.open(run.folder))
+    assert found is not None
+    assert found.epoch_s > 0

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medloom.inference.calibration import Calibration, Curve, Method, log_of, logit_of
 from medloom.metrics import FEWEST_CASES, fit_isotonic, fit_sigmoid, fit_softmax, smoothed
+from medloom.metrics.scaling import SCALES
 from medloom.wording import counted
 
 __all__ = ["FEWEST", "Asked", "Fitted", "calibrate_classes", "calibrate_questions"]
@@ -25,10 +26,14 @@ Asked = Method | Literal["none"]
 
 FEWEST: Mapping[Method, tuple[int, int]] = {
     "temperature": (2 * FEWEST_CASES, FEWEST_CASES),
-    "platt": (2 * FEWEST_CASES, FEWEST_CASES),
+    "platt": (2 * FEWEST_CASES, 3),
     "isotonic": (100, 20),
 }
 """How many validation cases there must be, and how many of them of either answer, or of each class."""
+
+_SCALED = 2 * FEWEST_CASES
+"""Of ``platt``: from so many cases of either answer on a temperature is fitted as well; of fewer the shift alone, which
+takes back what oversampling added to every logit and needs little more than the share of positives."""
 
 _DIGITS = 6
 _AS_IT_IS = (1.0, 0.0)
@@ -89,8 +94,9 @@ def calibrate_questions(
         if asked == "isotonic":
             curves.append(Curve() if note else _curve(truth, score))
         else:
-            target = smoothed(truth.astype(np.int64), 2)[:, 1]
-            fits.append(_AS_IT_IS if note else fit_sigmoid(logit_of(score), target, shift=asked == "platt"))
+            target, rarest = smoothed(truth.astype(np.int64), 2)[:, 1], int(min(truth.sum(), (~truth).sum()))
+            moves, scales = asked == "platt", _scales(asked, rarest)
+            fits.append(_AS_IT_IS if note else fit_sigmoid(logit_of(score), target, shift=moves, scales=scales))
         texts += [] if note else [_words(name, fits[-1] if fits else None, asked)]
     if not texts:
         return Fitted(notes=tuple(notes))
@@ -126,11 +132,16 @@ def calibrate_classes(
     if asked == "isotonic":
         curves = tuple(_curve(truth == index, scores[:, index]) for index in range(len(names)))
         return Fitted(Calibration(asked, curves=curves), text=f"isotonic maps, one for each class: on the {of}.")
-    found = fit_softmax(log_of(scores), smoothed(truth, len(names)), shift=asked == "platt", each=each)
+    scales = _scales(asked, int(counts.min()))
+    found = fit_softmax(log_of(scores), smoothed(truth, len(names)), shift=asked == "platt", each=each, scales=scales)
     scale, shift = (tuple(round(float(value), _DIGITS) for value in values) for values in found)
     said = [_words(name, pair, asked) for name, pair in zip(names, zip(scale, shift, strict=True), strict=True)]
     text = f"temperature {1 / scale[0]:.3g}" if asked == "temperature" and not each else ", ".join(said)
     return Fitted(Calibration(asked, scale, shift), text=f"{text}: on the {of}.")
+
+
+def _scales(asked: Method, rarest: int) -> tuple[float, float]:
+    return (1.0, 1.0) if asked == "platt" and rarest < _SCALED else SCALES
 
 
 def _curve(truth: NDArray[np.bool_], score: Floats32) -> Curve:
@@ -141,7 +152,9 @@ def _curve(truth: NDArray[np.bool_], score: Floats32) -> Curve:
 def _words(name: str, fit: tuple[float, float] | None, asked: Asked) -> str:
     say: Mapping[str, Callable[[float, float], str]] = {
         "temperature": lambda scale, shift: f"{name} temperature {1 / scale:.3g}",
-        "platt": lambda scale, shift: f"{name} temperature {1 / scale:.3g} and shift {shift:+.3g}",
+        "platt": lambda scale, shift: (
+            f"{name} {f'temperature {1 / scale:.3g} and ' if scale != 1 else ''}shift {shift:+.3g}"
+        ),
         "isotonic": lambda scale, shift: f"{name} isotonic map",
     }
     return say[asked](*(fit or _AS_IT_IS))

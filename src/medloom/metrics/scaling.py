@@ -73,7 +73,12 @@ def fit_sigmoid(
 
 
 def fit_softmax(
-    logit: ArrayLike, target: ArrayLike, *, shift: bool = False, each: bool = False
+    logit: ArrayLike,
+    target: ArrayLike,
+    *,
+    shift: bool = False,
+    each: bool = False,
+    scales: tuple[float, float] = SCALES,
 ) -> tuple[Floats64, Floats64]:
     """Fit ``softmax(scale * logit + shift)`` to one of several classes.
 
@@ -82,16 +87,17 @@ def fit_softmax(
         target: What each is to be, shape (N, K), rows that add up to 1; see ``smoothed``.
         shift: Whether each class but the first has a shift (bias-corrected temperature scaling).
         each: Whether each class has a scale of its own (vector scaling); else all share one.
+        scales: Between what scales are looked for.
 
     Returns:
         The scales and the shifts, each of shape (K,).
     """
     z, t = np.asarray(logit, float), np.asarray(target, float)
     classes = z.shape[1]
-    scales = classes if each else 1
+    count = classes if each else 1
 
     def loss(x: Floats64) -> tuple[float, Floats64]:
-        made = x[:scales] * z + np.concatenate([[0.0], x[scales:]])
+        made = x[:count] * z + np.concatenate([[0.0], x[count:]])
         log = made - special.logsumexp(made, axis=1, keepdims=True)
         wrong = (np.exp(log) - t) / len(z)
         of_scales = (wrong * z).sum(axis=0)
@@ -99,9 +105,9 @@ def fit_softmax(
             [of_scales if each else [of_scales.sum()], wrong.sum(axis=0)[1:]]
         )
 
-    begin = np.concatenate([np.ones(scales), np.zeros(classes - 1)])
-    found = _least(loss, begin, [SCALES] * scales + [_shifts(shift)] * (classes - 1))
-    return np.broadcast_to(found[:scales], (classes,)).copy(), np.concatenate([[0.0], found[scales:]])
+    begin = np.concatenate([np.ones(count), np.zeros(classes - 1)])
+    found = _least(loss, begin, [scales] * count + [_shifts(shift)] * (classes - 1))
+    return np.broadcast_to(found[:count], (classes,)).copy(), np.concatenate([[0.0], found[count:]])
 
 
 def fit_isotonic(score: ArrayLike, truth: ArrayLike) -> tuple[Floats64, Floats64]:

@@ -79,7 +79,7 @@ def measure_pace(
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch, quiet_lightning(), torch.random.fork_rng():
-        job = replace(plan_job(recipe, catalogue, store, Path(scratch)), resume=None)
+        job = replace(plan_job(recipe, catalogue, store, Path(scratch), tables=tables), resume=None)
         data = build_data(job, store)
         module, clock = build_module(recipe, data, job.precision, compiled=job.compiled), _Clock()
         trainer = build_trainer(job, clock, steps=_STEPS, validation_steps=_VALIDATION_STEPS)
