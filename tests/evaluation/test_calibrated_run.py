@@ -116,6 +116,8 @@ def test_the_error_of_two_classes_falls_on_test_and_the_order_of_cases_stays(met
     assert found["change"]["ece"]["value"] == pytest.approx(after - before)
     assert after < (0.75 if method == "temperature" else 0.5) * before
     assert found["change"]["log_loss"]["high"] < 0
+    draws = np.random.default_rng(5).random((300, len(test))) < test["score"].to_numpy()
+    assert found["chance"] == pytest.approx(np.mean([error(row, test["score"]) for row in draws]), rel=0.1)
     auc = [roc_auc_score(test["truth"], test[name]) for name in ("score", "uncalibrated_score")]
     assert auc[0] == (auc[1] if method != "isotonic" else pytest.approx(auc[1], abs=0.02))
     own = test["uncalibrated_score"].to_numpy(np.float32)[:, None]

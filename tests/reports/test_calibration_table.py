@@ -20,5 +20,8 @@ def test_a_report_says_what_a_calibration_changed_and_nothing_without_one():
         ["Calibration error", before, after, "-0.250 (-0.300 to -0.200)"],
         ["Calibration error: ill", before, after, "-0.250 (-0.300 to -0.200)"],
     ]
+    assert table["chance"] == ""
+    summary["test"]["calibration"]["chance"] = 0.0451
+    assert calibration_table(summary)["chance"] == "0.045"
     assert calibration_table({**summary, "test": {"calibration": {}}}) == {}
     assert calibration_table({"part": "test", "test": {}}) == {}

@@ -11,7 +11,12 @@ from medloom.metrics.bootstrap import (
     percentile_interval,
     resample,
 )
-from medloom.metrics.calibration import calibration_bins, expected_calibration_error, reliability
+from medloom.metrics.calibration import (
+    calibration_bins,
+    chance_calibration_error,
+    expected_calibration_error,
+    reliability,
+)
 from medloom.metrics.classification import (
     accuracy,
     balanced_accuracy,
@@ -46,6 +51,7 @@ __all__ = [
     "bootstrap_ratio",
     "brier_score",
     "calibration_bins",
+    "chance_calibration_error",
     "confusion_matrix",
     "count_regions",
     "counts_at",

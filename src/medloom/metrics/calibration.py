@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medloom.metrics.weights import case_weights, divide, sum_by_group
 
-__all__ = ["calibration_bins", "expected_calibration_error", "reliability"]
+__all__ = ["calibration_bins", "chance_calibration_error", "expected_calibration_error", "reliability"]
 
 Array = NDArray[Any]
 Floats64 = NDArray[np.float64]
@@ -79,3 +79,29 @@ def expected_calibration_error(
     count, said, seen = reliability(truth, score, edges, weights)
     apart = (count * np.abs(np.nan_to_num(said - seen))).sum(axis=1)
     return divide(apart, count.sum(axis=1))
+
+
+def chance_calibration_error(score: ArrayLike, bins: int = 10, draws: int = 500, seed: int = 0) -> float:
+    """Return the calibration error that these probabilities would have if every one of them were exactly right.
+
+    With few cases it is far from 0: an error is only worth mentioning as far as it lies above this.
+
+    Args:
+        score: Probabilities, shape (N,), 0 to 1, at least one.
+        bins: Number of bins of equal width.
+        draws: How many made-up truths it is the mean of.
+        seed: Seed of the draws.
+
+    Example:
+        >>> few, many = (chance_calibration_error(np.full(n, 0.3)) for n in (50, 5000))
+        >>> round(few, 2), round(many, 3)
+        (0.05, 0.005)
+
+    Source:
+        Broecker and Smith, Increasing the reliability of reliability diagrams, Weather and Forecasting 22 (2007)
+    """
+    scores = np.asarray(score, float)
+    group = np.searchsorted(calibration_bins(scores, bins)[1:-1], scores, side="left")
+    inside = np.eye(bins)[group]
+    truth = np.random.default_rng(seed).random((draws, len(scores))) < scores
+    return float((np.abs((scores - truth) @ inside).sum(axis=1) / len(scores)).mean())

@@ -31,8 +31,9 @@ def calibration_table(summary: Facts) -> Facts:
         return {}
     rows = _rows("", found)
     for name, one in found["per_target"].items():
-        rows += _rows(name, {key: {"ece": metrics["ece"]} for key, metrics in one.items()})
-    return {"text": sentence_case(text), "head": ["", "Before", "After", "Change"], "rows": rows}
+        rows += _rows(name, {key: {"ece": one[key]["ece"]} for key in ("before", "after", "change")})
+    chance = number(found["chance"]) if "chance" in found else ""
+    return {"text": sentence_case(text), "head": ["", "Before", "After", "Change"], "rows": rows, "chance": chance}
 
 
 def _rows(name: str, found: Mapping[str, Any]) -> list[list[str]]:

@@ -10,6 +10,7 @@ from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler
 from medloom.evaluation.labels.statistics import Measure, question_measure
 from medloom.evaluation.tables import UNCALIBRATED
+from medloom.metrics import chance_calibration_error
 
 __all__ = ["OF_PROBABILITIES", "calibration_facts"]
 
@@ -27,7 +28,8 @@ def calibration_facts(cases: pd.DataFrame, labels: Measured, sampler: Sampler) -
 
     Returns:
         ``before``, and ``change`` (after minus before, over the same resamples), for several labels also
-        ``per_target`` with both for each; nothing where nothing was calibrated.
+        ``per_target`` with both for each; of one question alone ``chance``, the error that the calibrated probabilities
+        would have if they were exactly right. Nothing where nothing was calibrated.
     """
     own = [f"{UNCALIBRATED}{name}" for name in labels.score_columns]
     if not len(cases) or not set(own) <= set(cases):
@@ -36,11 +38,13 @@ def calibration_facts(cases: pd.DataFrame, labels: Measured, sampler: Sampler) -
     without = cases.assign(**fill)
     found = _compared(labels.statistics(cases), labels.statistics(without), sampler)
     pairs = list(zip(labels.questions(cases), labels.questions(without), strict=True))
-    return {**found, "per_target": {now.name: _of(now, before, sampler) for now, before in pairs if len(pairs) > 1}}
+    each = {now.name: _of(now, before, sampler) for now, before in pairs}
+    return {**each[pairs[0][0].name], "per_target": {}} if len(pairs) == 1 else {**found, "per_target": each}
 
 
 def _of(now: Question, before: Question, sampler: Sampler) -> Facts:
-    return _compared(question_measure(now), question_measure(before), sampler)
+    compared = _compared(question_measure(now), question_measure(before), sampler)
+    return {**compared, "chance": chance_calibration_error(now.score)} if len(now.score) else compared
 
 
 def _compared(now: Measure, before: Measure, sampler: Sampler) -> Facts:
