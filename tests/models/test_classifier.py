@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +14,7 @@ from medloom.errors import RecipeError
 from medloom.models.backbones import blocks, build_backbone
 from medloom.models.classifier import build_classifier
 from medloom.models.ensemble import Probabilities
+from medloom.models.tuning import Tuning
 from medloom.packaging.export import _quiet_exporter
 from medloom.registry import BACKBONES, load
 
@@ -23,7 +26,11 @@ def _seed():
     torch.manual_seed(0)
 
 
+TUNING = [field.name for field in fields(Tuning)]
+
+
 def classifier(name="test_resnet", *, channels=1, outputs=3, size=SIZE, columns=0, **keys):
+    keys["tuning"] = Tuning(**{key: keys.pop(key) for key in TUNING if key in keys})
     return build_classifier(name, in_channels=channels, outputs=outputs, size=size, table_features=columns, **keys)
 
 

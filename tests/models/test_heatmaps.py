@@ -6,6 +6,7 @@ from torch.nn import functional
 from medloom.errors import UserError
 from medloom.models.classifier import build_classifier
 from medloom.models.heatmaps import grad_cam
+from medloom.models.tuning import Tuning
 
 SIZE = (64, 64)
 
@@ -20,7 +21,7 @@ def images(count=2, size=SIZE):
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"])
-@pytest.mark.parametrize("keys", [{}, {"tune": "head"}])
+@pytest.mark.parametrize("keys", [{}, {"tuning": Tuning(tune="head")}])
 def test_a_map_has_the_images_size_and_goes_from_0_to_1(name, keys):
     network = classifier(name, **keys)
     maps = torch.cat([grad_cam(network, images(), None, index) for index in range(3)])
@@ -67,7 +68,7 @@ def test_the_table_goes_into_the_map_of_a_fused_network():
 
 
 def test_the_classifier_is_left_as_it_was():
-    network = classifier(tune="blocks").train()
+    network = classifier(tuning=Tuning(tune="blocks")).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     frozen = [p.requires_grad for p in network.parameters()]
     with torch.no_grad():

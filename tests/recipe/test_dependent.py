@@ -52,3 +52,18 @@ def test_the_recipe_of_a_run_that_is_there_is_read_with_a_key_that_does_nothing(
     with pytest.raises(RecipeError, match="would do nothing"):
         parse_recipe(text)
     assert parse_recipe(text, of_a_run=True).train.schedule.factor == 0.3
+
+
+@pytest.mark.parametrize("key", ["tune: head", "layer_decay: 0.5", "head_epochs: 2", "freeze_statistics: yes"])
+def test_masks_tune_a_network_on_an_encoder(key):
+    plain = "name: x\nmodel: {{name: {}, {}}}"
+    assert parse_recipe(plain.format("smp-unet", key))
+    assert parse_recipe(plain.format("flexible-unet", key))
+    with pytest.raises(RecipeError, match="would do nothing"):
+        parse_recipe(plain.format("unet", key))
+
+
+@pytest.mark.parametrize("key", ["unfreeze_every: 1", "head_epochs: 1"])
+def test_nothing_is_unfrozen_later_in_several_processes(key):
+    with pytest.raises(RecipeError, match=r"expected (empty|0) with several train\.devices"):
+        parse_recipe(f"name: x\nmodel: {{name: smp-unet, {key}}}\ntrain: {{devices: 2}}")

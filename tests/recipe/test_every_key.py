@@ -174,6 +174,7 @@ def network(recipe: Recipe) -> object:
     for epoch in range(4):
         getattr(made, "set_epoch", lambda epoch: None)(epoch)
         trained.append([parameter.requires_grad for parameter in made.parameters()])
+        trained.append([module.training for module in made.modules()])
     groups = [{**group, "params": len(list(group["params"]))} for group in made.parameter_groups(0.5)]
     return repr(made), {name: tuple(value.shape) for name, value in made.state_dict().items()}, trained, groups
 
@@ -344,6 +345,7 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
         network,
         tuple(f"model.{key}" for key in ("name", "encoder", "args", "weights", "tune", "blocks", "backbone_rate")),
     ),
+    (network, ("model.layer_decay", "model.head_epochs", "model.freeze_statistics")),
     (network, ("model.unfreeze_every", "model.dropout", "model.metadata", "model.table_width")),
     (loss, ("loss.name", "loss.args")),
     (trained, tuple(f"train.optimizer.{key}" for key in ("name", "lr", "weight_decay", "momentum"))),
@@ -450,6 +452,18 @@ BY_KIND: dict[tuple[str, str], tuple[object, dict[str, object]]] = {
     ("masks", "data.missing_channel"): ("zeros", {"data.layout": "image-mask", **CHANNELS}),
     ("masks", "loss.name"): ("dice", {}),
     ("masks", "model.weights"): ("absent.safetensors", {"model.name": "smp-unet"}),
+    **{
+        ("masks", f"model.{key}"): (value, {"model.name": "smp-unet", "model.encoder": "test_resnet", **settings})
+        for key, value, settings in (
+            ("tune", "head", {}),
+            ("blocks", 2, {"model.tune": "blocks"}),
+            ("backbone_rate", 0.5, {}),
+            ("layer_decay", 0.5, {}),
+            ("unfreeze_every", 2, {}),
+            ("head_epochs", 2, {}),
+            ("freeze_statistics", True, {}),
+        )
+    },
 }
 
 

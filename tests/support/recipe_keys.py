@@ -20,6 +20,13 @@ LAYOUTS_OF = {"auto": "binary"}
 GIVEN = {"split.file": "split.csv"}
 COLOURED = {"preprocess.colour": "rgb"}
 CHANNELS = {"data.channels": ["red", "green", "blue"]}
+LABELS_ALONE: dict[str, object] = {"model.dropout": 0.1}
+"""A key that recipes for masks do not have; theirs need a network on an encoder (test_dependent)."""
+UNTUNED: list[dict[str, object]] = [
+    {"model.metadata": "only"},
+    {"model.name": "perceptron", "model.dropout": 0.0},
+    {"model.encoder": "resnet18"},  # masks alone have it, and here a plain U-Net
+]
 CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "target.columns": (["grade"], {}, [{"data.layout": "folder-classes"}]),
     "data.image": ("pictures/{sample}.png", {"data.layout": "array"}, [{}]),
@@ -106,14 +113,13 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
             {"model.encoder": "resnet18"},
         ],  # masks alone have the latter, and here a plain U-Net
     ),
-    "model.tune": ("head", {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
-    "model.blocks": (2, {"model.tune": "blocks"}, [{}]),
-    "model.backbone_rate": (
-        0.5,
-        {},
-        [{"model.metadata": "only"}, {"model.name": "perceptron"}, {"model.tune": "head"}],
-    ),
-    "model.unfreeze_every": (2, {}, [{"model.metadata": "only"}, {"model.name": "perceptron"}]),
+    "model.tune": ("head", LABELS_ALONE, [*UNTUNED]),
+    "model.blocks": (2, {"model.tune": "blocks", **LABELS_ALONE}, [{}]),
+    "model.backbone_rate": (0.5, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}]),
+    "model.layer_decay": (0.5, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}]),
+    "model.unfreeze_every": (2, LABELS_ALONE, [*UNTUNED]),
+    "model.head_epochs": (2, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}, {"model.unfreeze_every": 1}]),
+    "model.freeze_statistics": (True, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}]),
     "model.table_width": (8, {"model.name": "perceptron"}, [{}]),
     "train.optimizer.momentum": (0.5, {"train.optimizer.name": "sgd"}, [{}]),
     "train.schedule.warmup": (0.25, {"train.schedule.name": "cosine"}, [{"train.schedule.name": "none"}]),

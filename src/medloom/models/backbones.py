@@ -37,6 +37,7 @@ __all__ = [
     "build_backbone",
     "check_backbone_name",
     "feature_width",
+    "merge_norms",
     "perceptron",
 ]
 
@@ -175,11 +176,16 @@ def blocks(backbone: nn.Module) -> list[list[nn.Parameter]]:
     else:
         leaves = [list(m.parameters(recurse=False)) for m in backbone.modules()]
         parts = [part for part in leaves if part]
+    return merge_norms(parts)
+
+
+def merge_norms(parts: list[list[nn.Parameter]]) -> list[list[nn.Parameter]]:
+    """Let what has no matrix or kernel, such as a norm, belong to the block before it."""
     merged: list[list[nn.Parameter]] = []
     for part in parts:
         if merged and not any(parameter.ndim > 1 for parameter in part):
             merged[-1] += part
-        else:
+        elif part:
             merged.append(part)
     return merged
 

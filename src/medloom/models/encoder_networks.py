@@ -11,7 +11,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import timm
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
-from medloom.models.encoders import begin_with, library_name
+from medloom.models.encoders import begin_with, encoder_blocks, library_name
 from medloom.models.imagenet import origin_of
-from medloom.models.network import Network
 from medloom.models.pretrained import Origin
-from medloom.models.probing import check_size
+from medloom.models.probing import check_size, freeze_idle
+from medloom.models.tuning import TunedNetwork, Tuning
 from medloom.registry import NETWORKS, load
 
 __all__ = ["EncoderNetwork", "build_encoder_network"]
@@ -36,20 +36,31 @@ _LEVELS = " An encoder whose maps are all of one size, as a vision transformer's
 _OWN_ERRORS = (ValueError, TypeError, AssertionError, LookupError, RuntimeError, AttributeError)
 
 
-class EncoderNetwork(Network):
+class EncoderNetwork(TunedNetwork):
     """A network that gives a map of logits for each class, with an encoder whose maps a decoder puts together.
 
     Args:
         name: Of the encoder, for messages.
         body: Images to logits, with the encoder in its attribute ``encoder``.
+        blocks: The encoder's parameters, block by block from the image on.
+        tuning: How the encoder is trained; by default all of it at one rate.
         origin: Where the weights are from that the encoder has begun with; None for fresh ones.
     """
 
-    def __init__(self, name: str, body: nn.Module, *, origin: Origin | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        body: nn.Module,
+        blocks: Sequence[Sequence[nn.Parameter]],
+        tuning: Tuning | None = None,
+        *,
+        origin: Origin | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
         self.body = body
         self.origin = origin
+        self.tune_backbone("body.encoder", blocks, tuning or Tuning())
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
         """Return logits ``(N, K, H, W)``; such a network takes no metadata."""
@@ -66,6 +77,7 @@ def build_encoder_network(
     encoder: str | None = None,
     weights: str = "none",
     args: Mapping[str, Any] | None = None,
+    tuning: Tuning | None = None,
 ) -> EncoderNetwork:
     """Build a network on an encoder; nothing is fetched unless ``weights`` asks for it.
 
@@ -78,6 +90,7 @@ def build_encoder_network(
         encoder: A name of timm or of segmentation_models_pytorch; None for the network's default.
         weights: What the encoder begins with: ``none``, ``imagenet``, or what ``pretrained.load_weights`` takes.
         args: Arguments that replace the network's defaults.
+        tuning: How the encoder is trained; by default all of it at one rate.
 
     Returns:
         The network in training mode.
@@ -112,7 +125,9 @@ def build_encoder_network(
     check_size(network, body, f"{name} on {chosen}", in_channels, size)
     if weights != "none":
         begin_with(network.get_submodule("encoder"), chosen, in_channels, size, weights)
-    return EncoderNetwork(chosen, network, origin=origin_of(weights, chosen)).train()
+    freeze_idle(network, in_channels, size)
+    parts = encoder_blocks(network.get_submodule("encoder"), chosen)
+    return EncoderNetwork(chosen, network, parts, tuning, origin=origin_of(weights, chosen)).train()
 
 
 def _for_size(encoder: str, name: str, size: Size) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import medloom.models.operators  # noqa: F401 - before anything that imports torchvision
 
 # isort: split
+import re
+
 import timm
 import torch
 from segmentation_models_pytorch.encoders import encoders as _THEIRS
 from torch import Tensor, nn
 
 from medloom.errors import RecipeError
-from medloom.models.backbones import build_backbone
+from medloom.models.backbones import blocks, build_backbone, merge_norms
 from medloom.models.imagenet import smp_imagenet
 from medloom.models.pretrained import load_weights
 from medloom.models.weights import fit_weights, read_weights
@@ -88,7 +90,7 @@ def _take_over(encoder: nn.Module, whole: nn.Module, name: str) -> None:
     theirs = {key.replace(".", "_"): value for key, value in whole.state_dict().items()}
     state: dict[str, Tensor] = {}
     for key, mine in encoder.state_dict().items():
-        found = next((value for plain in _plain(key) if (value := theirs.get(plain)) is not None), None)
+        found = theirs.get(_plain(key))
         if found is None or found.shape != mine.shape:
             raise RecipeError(f"model.weights: {key} of the encoder {name!r} is not among its weights; take another")
         state[key] = found
@@ -96,9 +98,52 @@ def _take_over(encoder: nn.Module, whole: nn.Module, name: str) -> None:
         encoder.load_state_dict(state)
 
 
-def _plain(key: str) -> list[str]:
-    """What a tensor may be called in the whole network, without dots."""
+def _plain(key: str) -> str:
+    """What a tensor is called in the whole network, without dots."""
     parts = key.split(".")
     while parts[0] in ("model", "body"):
         parts = parts[1:]
-    return ["_".join(parts)]
+    return "_".join(parts)
+
+
+def encoder_blocks(encoder: nn.Module, name: str) -> list[list[nn.Parameter]]:
+    """Return the parameters of an encoder, block by block from the image on; each is in one block.
+
+    The blocks of a network of timm are those that it has for labels. Other encoders count theirs by the numbers at the
+    end of their parts' names, or have a long row of parts, each of which is a block.
+
+    Args:
+        encoder: Of a network for masks.
+        name: What the recipe calls it.
+    """
+    if timm.is_model(name.partition(".")[0]) and library_name(name).startswith("tu-") and hasattr(encoder, "model"):
+        parts = _as_in_the_whole(encoder, name)
+    else:
+        children = [(key, part) for key, part in encoder.named_children() if list(part.parameters())]
+        numbers = [re.search(r"(\d+)$", key) for key, _ in children]
+        if all(numbers):
+            parts = _by_number([int(found[0]) for found in numbers if found], [part for _, part in children])
+        else:
+            parts = [list(part.parameters()) for _, child in children for part in _row(child)]
+    return merge_norms(parts)
+
+
+def _as_in_the_whole(encoder: nn.Module, name: str) -> list[list[nn.Parameter]]:
+    whole = timm.create_model(name, num_classes=0)
+    names = {id(parameter): key.replace(".", "_") for key, parameter in whole.named_parameters()}
+    mine = {_plain(key): parameter for key, parameter in encoder.named_parameters()}
+    parts = [[mine.pop(key) for one in part if (key := names[id(one)]) in mine] for part in blocks(whole)]
+    parts = [part for part in parts if part]
+    parts[-1].extend(mine.values())  # norms after each map that the whole network does not have
+    return parts
+
+
+def _by_number(numbers: list[int], children: list[nn.Module]) -> list[list[nn.Parameter]]:
+    parts: dict[int, list[nn.Parameter]] = {}
+    for number, child in zip(numbers, children, strict=True):
+        parts.setdefault(number, []).extend(child.parameters())
+    return [parts[number] for number in sorted(parts)]
+
+
+def _row(child: nn.Module) -> list[nn.Module]:
+    return list(child.children()) if isinstance(child, nn.Sequential | nn.ModuleList) else [child]

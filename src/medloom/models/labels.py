@@ -18,6 +18,7 @@ from medloom.models.image_losses import BinaryLoss, ClassesLoss, LabelsLoss, bui
 from medloom.models.network import Network
 from medloom.models.sources import is_remote
 from medloom.models.spec import Spec
+from medloom.models.tuning import Tuning
 from medloom.recipe import LabelsRecipe, Recipe
 from medloom.recipe.kinds.labels import LabelsModel
 from medloom.targets import Target
@@ -96,10 +97,7 @@ def _classifier(
         table_features=table_features,
         args=model.args,
         weights=weights,
-        tune=model.tune,
-        blocks=model.blocks,
-        backbone_rate=model.backbone_rate,
-        unfreeze_every=model.unfreeze_every,
+        tuning=Tuning(**model.tuning()),
         dropout=model.dropout,
         metadata=model.metadata,
         table_width=model.table_width,

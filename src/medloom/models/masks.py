@@ -15,6 +15,7 @@ from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
 from medloom.models.sources import is_remote
 from medloom.models.spec import Spec
+from medloom.models.tuning import Tuning
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.recipe.kinds.masks import MasksModel
 
@@ -56,7 +57,10 @@ class MaskModels:
 
 
 def _network(model: MasksModel, weights: str, channels: int, outputs: int, size: tuple[int, ...]) -> Network:
-    return build_mask_network(model.name, channels, outputs, size, model.args, encoder=model.encoder, weights=weights)
+    tuning = Tuning(**model.tuning())
+    return build_mask_network(
+        model.name, channels, outputs, size, model.args, encoder=model.encoder, weights=weights, tuning=tuning
+    )
 
 
 MASKS = MaskModels()

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
 from medloom.models.encoder_networks import EncoderNetwork, build_encoder_network
+from medloom.models.encoders import encoder_blocks
 from medloom.models.imagenet import monai_imagenet, origin_of
 from medloom.models.network import Network
 from medloom.models.pretrained import load_weights
-from medloom.models.probing import check_size
+from medloom.models.probing import check_size, freeze_idle
+from medloom.models.tuning import Tuning
 from medloom.models.weights import fit_weights
 from medloom.registry import NETWORKS, check_name, load
 
@@ -76,6 +78,7 @@ def build_mask_network(
     *,
     encoder: str | None = None,
     weights: str = "none",
+    tuning: Tuning | None = None,
 ) -> Network:
     """Build a network, with fresh weights but for an encoder that begins with others.
 
@@ -90,6 +93,7 @@ def build_mask_network(
         args: Arguments that replace the network's defaults.
         encoder: For a network on an encoder, and ``weights`` too: see ``encoder_networks.build_encoder_network``.
         weights: What the encoder begins with.
+        tuning: How the encoder is trained.
 
     Returns:
         The network in training mode.
@@ -106,7 +110,9 @@ def build_mask_network(
     """
     check_name("network", name, NETWORKS, RecipeError)
     if "encoder" in NETWORKS[name].traits:
-        return build_encoder_network(name, in_channels, outputs, size, encoder=encoder, weights=weights, args=args)
+        return build_encoder_network(
+            name, in_channels, outputs, size, encoder=encoder, weights=weights, args=args, tuning=tuning
+        )
 
     def body(size: Size) -> nn.Module:
         try:
@@ -122,7 +128,9 @@ def build_mask_network(
         backbone = str((args or {}).get("backbone", _BACKBONE))
         if weights != "none":
             _begin_flexible(network.get_submodule("encoder"), backbone, in_channels, weights)
-        return EncoderNetwork(backbone, network, origin=origin_of(weights, backbone))
+        freeze_idle(network, in_channels, size)
+        parts = encoder_blocks(network.get_submodule("encoder"), backbone)
+        return EncoderNetwork(backbone, network, parts, tuning, origin=origin_of(weights, backbone))
     return MaskNetwork(network)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from medloom.errors import RecipeError
 
-__all__ = ["check_size", "probe", "shown"]
+__all__ = ["check_size", "freeze_idle", "probe", "shown"]
 
 Size = tuple[int, ...]
 
@@ -89,6 +89,24 @@ def _keeps(network: nn.Module, name: str, in_channels: int, size: Size) -> bool:
     except RecipeError:
         return False
     return tuple(logits.shape[2:]) == tuple(size)
+
+
+def freeze_idle(network: nn.Module, in_channels: int, size: Size) -> None:
+    """Freeze the parameters that no answer depends on: several processes would wait for their gradients for ever.
+
+    Args:
+        network: Gives logits; its mode stays as it is.
+        in_channels: C of the images.
+        size: Height and width of the images in pixels.
+    """
+    was_training, parameters = network.training, list(network.parameters())
+    network.eval()
+    with torch.enable_grad():
+        logits: Tensor = network(torch.zeros(1, in_channels, *size))
+        gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    network.train(was_training)
 
 
 def shown(size: tuple[int, ...]) -> str:

@@ -153,6 +153,7 @@ _IMAGES = Unless("model.metadata", ("only",))
 _BUILT_IN = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "weights" not in entry.traits))
 _ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "encoder" not in entry.traits))
 _BLOCKS = Unless("model.name", ("perceptron",))
+_TRAINED = Unless("model.tune", ("head",))
 _DRAWN = Only("split.file", (None,))
 _SHARES = Only("split.folds", (None,))
 _PUBLISHED = Either(
@@ -216,10 +217,13 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "model.args": (_IMAGES,),
     "model.encoder": (_ENCODER,),
     "model.weights": (_IMAGES, _BUILT_IN),
-    "model.tune": (_IMAGES, _BLOCKS),
+    "model.tune": (_IMAGES, _BLOCKS, _BUILT_IN),
     "model.blocks": (Only("model.tune", ("blocks",)),),
-    "model.backbone_rate": (_IMAGES, _BLOCKS, Unless("model.tune", ("head",))),
-    "model.unfreeze_every": (_IMAGES, _BLOCKS),
+    "model.backbone_rate": (_IMAGES, _BLOCKS, _BUILT_IN, _TRAINED),
+    "model.layer_decay": (_IMAGES, _BLOCKS, _BUILT_IN, _TRAINED),
+    "model.unfreeze_every": (_IMAGES, _BLOCKS, _BUILT_IN),
+    "model.head_epochs": (_IMAGES, _BLOCKS, _BUILT_IN, _TRAINED, Only("model.unfreeze_every", (None,))),
+    "model.freeze_statistics": (_IMAGES, _BLOCKS, _BUILT_IN, _TRAINED),
     "model.table_width": (Either(Only("model.metadata", ("fused", "only")), Only("model.name", ("perceptron",))),),
     "train.optimizer.momentum": (Only("train.optimizer.name", ("sgd",)),),
     "train.schedule.warmup": (Only("train.schedule.name", ("cosine",)),),

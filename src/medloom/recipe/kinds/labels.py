@@ -14,7 +14,7 @@ from medloom.recipe.sections.data import DataConfig, MetadataConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
-from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.recipe.sections.training import LossConfig, TrainConfig, TunedModelConfig, unfrozen_in_one_process
 from medloom.registry import LAYOUTS, LOSSES, METRICS
 from medloom.targets import Target
 
@@ -279,7 +279,7 @@ class LabelsPreprocess(PreprocessConfig):
         return self.crop or self.size
 
 
-class LabelsModel(ModelConfig):
+class LabelsModel(TunedModelConfig):
     """The network: a backbone by name, with its plain arguments, and a head."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)] = "resnet18"
@@ -289,15 +289,6 @@ class LabelsModel(ModelConfig):
     """What the backbone begins with: `none`, `imagenet` from its library's hub, published weights by name (`rad-dino`,
     `biomedclip`, `radimagenet-resnet50`, `efficientnet-lite0`), `hf-hub:organisation/name@COMMIT`, or a path of a
     `.safetensors`, `.pth` or `.bin` file. What the folder `MEDLOOM_WEIGHTS` has is not fetched."""
-    tune: Literal["all", "head", "blocks"] = "all"
-    """What is trained: everything, the new head only, or the last `blocks` blocks and the head. `perceptron` has no
-    blocks."""
-    blocks: Annotated[int, Field(ge=1)] = 1
-    """`tune: blocks` only: how many blocks from the end."""
-    backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of the backbone as a share of the head's, where both are trained."""
-    unfreeze_every: Annotated[int, Field(ge=1)] | None = None
-    """Gradual unfreezing: begin with the head and add a block after so many epochs."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the head."""
     metadata: Literal["none", "fused", "only"] = "none"
@@ -389,9 +380,7 @@ class LabelsRecipe(Recipe):
 
     @model_validator(mode="after")
     def _unfreezes_in_one_process(self) -> Self:
-        if self.model.unfreeze_every is not None and self.train.devices > 1:
-            # Processes agree on what they share when they start, so a block unfrozen later would drift apart.
-            raise ValueError("model.unfreeze_every: expected empty with several train.devices")
+        unfrozen_in_one_process(self.model, self.train)
         return self
 
 

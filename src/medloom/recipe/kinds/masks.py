@@ -12,7 +12,7 @@ from medloom.recipe.sections.base import Named, Probability, one_group
 from medloom.recipe.sections.data import DataConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.target import TargetSection
-from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.recipe.sections.training import LossConfig, TrainConfig, TunedModelConfig, unfrozen_in_one_process
 from medloom.registry import LAYOUTS, LOSSES, METRICS, NETWORKS
 from medloom.targets import IGNORED, LARGEST_VALUE, Target
 
@@ -114,7 +114,7 @@ class MasksData(DataConfig):
     `(patient\\d+)_`. Empty: nothing says whose the images are."""
 
 
-class MasksModel(ModelConfig):
+class MasksModel(TunedModelConfig):
     """The network, by name, with its plain arguments."""
 
     name: Annotated[str, Named(NETWORKS, _KIND)] = "unet"
@@ -175,6 +175,11 @@ class MasksRecipe(Recipe):
     loss: MasksLoss = MasksLoss()
     train: MasksTrain = MasksTrain()
     evaluate: MasksEvaluate = MasksEvaluate()
+
+    @model_validator(mode="after")
+    def _unfreezes_in_one_process(self) -> Self:
+        unfrozen_in_one_process(self.model, self.train)
+        return self
 
     @model_validator(mode="after")
     def _thresholds_of_its_classes(self) -> Self:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from medloom.recipe.sections.base import Config, Positive, Probability, Seed, Switch, as_word
+from medloom.recipe.sections.base import Bool, Config, Positive, Probability, Seed, Switch, as_word
 
-__all__ = ["EarlyStoppingConfig", "LossConfig", "ModelConfig", "OptimizerConfig", "ScheduleConfig", "TrainConfig"]
+__all__ = [
+    "EarlyStoppingConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "TunedModelConfig",
+    "unfrozen_in_one_process",
+]
 
 
 class ModelConfig(Config):
@@ -18,6 +27,34 @@ class ModelConfig(Config):
     """The network."""
     args: dict[str, JsonValue] = Field(default={})
     """Arguments of the network that replace its defaults, such as `channels: [16, 32, 64, 128]`."""
+
+
+class TunedModelConfig(ModelConfig):
+    """A network with a backbone, for masks the encoder, that may have seen something before."""
+
+    tune: Literal["all", "head", "blocks"] = "all"
+    """What is trained: everything, what is new (the head; for masks all but the encoder), or the last `blocks` blocks
+    of the backbone and what is new. `perceptron` has no blocks."""
+    blocks: Annotated[int, Field(ge=1)] = 1
+    """`tune: blocks` only: how many blocks from the end."""
+    backbone_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of the backbone as a share of the head's, where both are trained."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of each block as a share of the next one's, of the last block as a share of the backbone's; 1 for
+    one rate."""
+    unfreeze_every: Annotated[int, Field(ge=1)] | None = None
+    """Gradual unfreezing: begin with the head and add a block after so many epochs."""
+    head_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the beginning in which the backbone is frozen, so that what is new does not spoil it."""
+    freeze_statistics: Bool = False
+    """Batch norms of the backbone keep the statistics that they came with."""
+
+    def tuning(self) -> dict[str, Any]:
+        """Return the keys that say how the backbone is trained."""
+        return {name: getattr(self, name) for name in _TUNING}
+
+
+_TUNING = ("tune", "blocks", "backbone_rate", "layer_decay", "unfreeze_every", "head_epochs", "freeze_statistics")
 
 
 class LossConfig(Config):
@@ -105,3 +142,17 @@ class TrainConfig(Config):
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
     seed: Seed = 0
     """Seed of the weights, the order and the augmentation."""
+
+
+def unfrozen_in_one_process(model: TunedModelConfig, train: TrainConfig) -> None:
+    """Raise if several processes were to unfreeze a block after they have begun.
+
+    They agree on what they share when they start, so a block unfrozen later would drift apart.
+
+    Raises:
+        ValueError: Naming the key.
+    """
+    if train.devices > 1 and model.unfreeze_every is not None:
+        raise ValueError("model.unfreeze_every: expected empty with several train.devices")
+    if train.devices > 1 and model.head_epochs > 0:
+        raise ValueError("model.head_epochs: expected 0 with several train.devices")
