@@ -12,6 +12,8 @@ from medloom.data.alignment import Alignment, read_mask
 from medloom.data.checks import ClassMap
 from medloom.data.layouts.dicom_seg import DicomSegmentations
 from medloom.data.page_reader import PageReader
+from medloom.data.pages import with_pages
+from medloom.data.sources import open_source
 from medloom.errors import DataError
 from support.dicoms import write_dicom
 from support.segmentations import item, make_labels, write_seg
@@ -296,3 +298,31 @@ def test_an_image_without_a_place_is_refused(tmp_path):
     reader = PageReader(lambda name: (tmp_path / name).read_bytes())
     with pytest.raises(DataError, match="does not say where it lies"):
         read_mask(Alignment(reader), ["seg.dcm"], CLASSES, None, reader.image("image.dcm", None))
+
+
+def write_enhanced(root, labels, order=None):
+    """One file with a frame for each slice, as enhanced CT and MR have them, in any order of its frames."""
+    voxels = np.arange(1, SHAPE[0] + 1, dtype=np.uint8)[:, None, None] * np.ones(SHAPE, np.uint8)
+    enhanced = "1.2.840.10008.5.1.4.1.1.4.1"
+    data = write_seg(
+        voxels, kind="LABELMAP", keep_empty=True, order=order, SOPClassUID=enhanced, SOPInstanceUID="1.2.3.4.0",
+        SeriesInstanceUID="1.2.3.4", FrameOfReferenceUID="1.9",
+    )  # fmt: skip
+    (root / "enhanced.dcm").write_bytes(data)
+    write_segmentation(root, "seg", labels)
+
+
+@pytest.mark.parametrize("order", [None, lambda count: range(count)[::-1], lambda count: [3, 0, 6, 1, 5, 2, 4]])
+def test_each_frame_of_a_file_has_its_slice(tmp_path, order):
+    labels = make_labels(shape=SHAPE)
+    write_enhanced(tmp_path, labels, order)
+    listing = listed(tmp_path)
+    assert (len(listing.items), listing.problems) == (1, ())
+    with open_source(tmp_path) as source:
+        paged, _ = with_pages(listing, "all", source, tmp_path / "cache", "stored")
+    assert [entry.page for entry in paged.items] == list(range(7))
+    reader = PageReader(lambda name: (tmp_path / name).read_bytes(), segments=VALUES)
+    for entry in paged.items:
+        image = reader.image(entry.images[0], entry.page)
+        mask = read_mask(Alignment(reader), entry.masks, CLASSES, entry.page, image)
+        np.testing.assert_array_equal(mask, classes(labels[int(image.pixels[0, 0, 0]) - 1]))
