@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from medloom.data import image_files, open_source, preparation, prepare
+from medloom.data.alignment import Alignment, read_mask
 from medloom.data.checks import ClassMap, UnfitError, joined_classes, mask_classes
+from medloom.data.layouts import build_layout
 from medloom.data.layouts.image_mask import ImageMask
+from medloom.data.masks import MASKS
+from medloom.data.page_reader import PageReader
 from medloom.errors import RecipeError
 from medloom.imaging import decode
 from medloom.recipe import parse_recipe
 from medloom.targets import IGNORED
+from medloom.transforms import Preprocess
 
 THREE = {"background": 0, "liver": 1, "tumour": 2}
 BINARY = {"background": 0, "lesion": 255}
@@ -158,3 +164,93 @@ def test_a_mask_in_colours_without_their_table_names_the_key():
 def test_tolerances_and_colours_that_cannot_be_are_refused(target, said):
     with pytest.raises(RecipeError, match=said):
         parse_recipe(f"name: one\ntarget: {{kind: masks, {target}}}\n")
+
+
+IDRID = {"background": 0, "MA": 1, "HE": 2}
+FILES = [f"{kind}/IDRiD_{number}{end}" for number in (1, 2) for kind, end in (("im", ".jpg"), ("gt", "_MA.tif"))]
+FILES += ["gt/IDRiD_1_HE.tif", "gt/IDRiD_1_EX.tif"]
+
+
+def a_file_for_each_class(**more):
+    data = "layout: image-mask, image: 'im/{sample}.jpg', mask: 'gt/{sample}_{class}.tif'"
+    target = {"mask_values": IDRID, **more}
+    return parse_recipe(f"name: one\ntarget: {{kind: masks, {str(target)[1:-1]}}}\ndata: {{{data}}}\n")
+
+
+def test_each_class_may_have_a_file_and_files_of_other_classes_are_counted():
+    listing = build_layout(a_file_for_each_class()).find(FILES, FILES.index)
+    assert [(item.sample, item.masks) for item in listing.items] == [
+        ("IDRiD_1", ("gt/IDRiD_1_HE.tif", "gt/IDRiD_1_MA.tif")),
+        ("IDRiD_2", ("gt/IDRiD_2_MA.tif",)),
+    ]
+    assert (listing.problems, listing.notes) == (
+        (), ("1 image fits neither data.image nor data.mask: left out",)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_what_is_not_0_in_the_file_of_a_class_is_of_that_class(value):
+    classes = MASKS.class_map(a_file_for_each_class())
+    mask = random_masks(1)[0]
+    for file, index in (("set/gt/7_MA.tif", 1), ("set/gt/7_HE.tif", 2)):
+        image = saved(mask * np.uint8(value))
+        np.testing.assert_array_equal(mask_classes(image, classes.of_file(file)), mask * index)
+    with pytest.raises(UnfitError, match="the mask of one class has the values 1, 2; expected 0 and one other"):
+        mask_classes(saved(random_masks(1, 3)[0]), classes.of_file("gt/7_MA.tif"))
+
+
+def test_pixels_that_count_nowhere_do_so_in_the_file_of_a_class_too():
+    classes = MASKS.class_map(a_file_for_each_class(ignore=255)).of_file("gt/7_HE.tif")
+    assert classes(np.array([[0, 9, 255]])).tolist() == [[0, 2, IGNORED]]
+
+
+def test_a_file_for_each_class_is_trained_and_measured_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "describe", lambda *a, **k: {})
+    recipe, expected = a_file_for_each_class(), {}
+    for number in range(9):
+        first, second = random_masks(2, seed=number)
+        found = {"MA": first * (1 - second), "HE": second} if number % 3 else {"MA": first}
+        for folder in ("im", "gt"):
+            (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(random_masks(1, 200, number)[0]).save(tmp_path / f"set/im/{number}.jpg")
+        for name, mask in found.items():
+            Pillow.fromarray(mask * np.uint8(255)).save(tmp_path / f"set/gt/{number}_{name}.tif")
+        expected[f"im/{number}.jpg"] = sum(int(mask.sum()) * IDRID[name] for name, mask in found.items())
+    work = Preprocess((12, 15))
+    with open_source(tmp_path / "set") as source:
+        made = prepare(recipe, source, tmp_path / "run", tmp_path / "cache", workers=1, preprocess=work)
+        reader = PageReader(source.read)
+        for row in made.catalogue.to_dict("records"):
+            stored = np.asarray(made.store.masks[made.store.rows([row["sample_id"]])[0]])
+            image = reader.image(row["image"], None)
+            truth = read_mask(Alignment(reader), image_files(row["mask"]), MASKS.class_map(recipe), None, image)
+            np.testing.assert_array_equal(truth, stored)
+            assert int(stored.sum()) == expected[row["image"]]
+
+
+def test_colours_and_arrays_have_no_file_for_each_class():
+    with pytest.raises(RecipeError, match="a file holds one class and no colours"):
+        a_file_for_each_class(mask_colours={"background": [0, 0, 0], "MA": [1, 1, 1], "HE": [2, 2, 2]})
+    with pytest.raises(RecipeError, match=r"\{class\} in .* is not one of"):
+        build_layout(
+            parse_recipe("name: a\ntarget: {kind: masks}\ndata: {layout: array, mask: '{sample}_{class}.npy'}")
+        )
+
+
+def test_idrid_and_totalsegmentator_are_read_as_they_are_published():
+    top = ("A. Segmentation/1. Original Images", "A. Segmentation/2. All Segmentation Groundtruths")
+    idrid = [f"{top[0]}/a. Training Set/IDRiD_01.jpg"]
+    idrid += [
+        f"{top[1]}/a. Training Set/{folder}/IDRiD_01_{name}.tif"
+        for folder, name in (("1. Microaneurysms", "MA"), ("2. Haemorrhages", "HE"), ("3. Hard Exudates", "EX"))
+    ]
+    image = "1. Original Images/a. Training Set/{sample}.jpg"
+    mask = "2. All Segmentation Groundtruths/a. Training Set/{part}/{sample}_{class}.tif"
+    (one,) = ImageMask(f"A. Segmentation/{image}", f"A. Segmentation/{mask}", classes=tuple(IDRID)).find(idrid).items
+    assert (one.images, one.masks) == ((idrid[0],), tuple(idrid[1:3]))
+    organs = ["s0011/ct.nii.gz", *(f"s0011/segmentations/{name}.nii.gz" for name in ("liver", "liver_left", "spleen"))]
+    layout = ImageMask(
+        "{patient}/ct.nii.gz", "{patient}/segmentations/{class}.nii.gz", classes=("no", "liver", "spleen")
+    )
+    (one,) = layout.find(organs).items
+    assert (one.patient, one.masks) == ("s0011", (organs[1], organs[3]))

@@ -150,7 +150,7 @@ def read_mask(
     """
 
     def read(file: str) -> NDArray[np.uint8]:
-        return mask_classes(alignment.bring(file, page, onto, "mask", smooth=False), classes)
+        return mask_classes(alignment.bring(file, page, onto, "mask", smooth=False), classes.of_file(file))
 
     found = [named(partial(read, file), file) for file in files]
     return named(lambda: joined_classes(found, classes), files[0])

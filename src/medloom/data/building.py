@@ -510,7 +510,7 @@ class _Reader:
                 return blank_sha256, blank_mask
             sha256 = self._files.sha256(name)
             decoded = self._files.decode(name, item.page) if image is None else self._on(image, name, item.page)
-            mask = _Mask(mask_classes(decoded, classes), _mask_notes(decoded))
+            mask = _Mask(mask_classes(decoded, classes.of_file(name)), _mask_notes(decoded))
         except FILE_ERRORS as error:
             flaws.append(Flaw(len(item.images) + place, *explain(error, name)))
             return sha256, None

@@ -60,6 +60,7 @@ class ClassMap:
         ignored: Pixel values that count nowhere; the recipe's ``target.ignore``.
         tolerance: How far a value may be from that of its class; the recipe's ``target.mask_tolerance``.
         colours: Colour of each class where masks are pictures; the recipe's ``target.mask_colours``.
+        class_of: Says of which class the file of a mask is, where each class has its own; None where a file has all.
 
     Example:
         >>> ClassMap({"background": 0, "lesion": 255})(np.array([[0, 255]], np.uint8)).tolist()
@@ -72,11 +73,13 @@ class ClassMap:
         ignored: Collection[int] = (),
         tolerance: int = 0,
         colours: Mapping[str, tuple[int, int, int]] | None = None,
+        class_of: Callable[[str], str] | None = None,
     ) -> None:
         self.values = values
         self.ignored = tuple(ignored)
         self.tolerance = tolerance
         self.colours = dict(colours or {})
+        self._class_of = class_of
 
     def __call__(self, pixels_hw: NDArray[Any]) -> Mask:
         """Return class indices.
@@ -105,6 +108,10 @@ class ClassMap:
         if known != pixels_hw.size:
             raise self._others(pixels_hw)
         return classes
+
+    def of_file(self, name: str) -> ClassMap:
+        """Return how the pixels of a file are read: where each class has its own, all that is not 0 is of its class."""
+        return self if self._class_of is None else _OneClass(self, self._class_of(name))
 
     def of_colours(self, pixels_hwc: NDArray[Any]) -> Mask:
         """Return class indices of a mask that is saved as a picture.
@@ -160,6 +167,30 @@ class ClassMap:
         return UnfitError(
             "values", f"mask has the values {shown}{more}; expected only {expected}{_hint(others) or drift}"
         )
+
+
+class _OneClass(ClassMap):
+    """Of a mask of one class alone."""
+
+    def __init__(self, every: ClassMap, name: str) -> None:
+        super().__init__(every.values, every.ignored, every.tolerance)
+        self._index = list(every.values).index(name)
+
+    def __call__(self, pixels_hw: NDArray[Any]) -> Mask:
+        """Return the index of the class where a pixel is not 0."""
+        ignored = np.isin(pixels_hw, self.ignored)
+        found = pixels_hw > self.tolerance
+        values = np.unique(pixels_hw[found & ~ignored])
+        if (pixels_hw < 0).any() or (len(values) > 1 and not self.tolerance):
+            shown = ", ".join(map(_shown, values[:_SHOWN_VALUES]))
+            raise UnfitError("values", f"the mask of one class has the values {shown}; expected 0 and one other")
+        classes = found * np.uint8(self._index)
+        classes[ignored] = IGNORED
+        return classes
+
+    def knows(self, pixels_hw: NDArray[Any]) -> bool:
+        """Whether there is one value beside 0."""
+        return len(np.unique(pixels_hw[pixels_hw != 0])) <= 1
 
 
 def _hint(others: Sequence[np.generic]) -> str:

@@ -11,6 +11,7 @@ from medloom.data.checks import ClassMap
 from medloom.data.coverage import coverage_warnings
 from medloom.data.describe.contrast import contrast_facts
 from medloom.data.describe.pictures import Stack, animation, gallery, write_augmentation
+from medloom.data.layouts.image_mask import ClassOfFile
 from medloom.data.splits.given import SPLITS
 from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import ReportPictures, Truth
@@ -32,8 +33,10 @@ class Masks(Truth):
 
     def class_map(self, recipe: Recipe) -> ClassMap:
         """Return how the pixels of masks are read."""
-        target = MasksRecipe.of(recipe).target
-        return ClassMap(target.mask_values, target.ignored, target.mask_tolerance, target.mask_colours)
+        masks = MasksRecipe.of(recipe)
+        target, pattern = masks.target, masks.data.mask
+        of_file = ClassOfFile(pattern, tuple(target.mask_values)) if masks.a_file_for_each_class else None
+        return ClassMap(target.mask_values, target.ignored, target.mask_tolerance, target.mask_colours, of_file)
 
     def label_rule(self, recipe: Recipe) -> None:
         """Return None: there are no words."""

@@ -4,8 +4,8 @@
 is literal. A pattern may begin anywhere in the path: ``images/{sample}.png`` also finds
 ``set/images/7.png``. With ``{channel}`` in the image's pattern each of the recipe's channels is a file. ``{split}``
 matches what a published part is called, such as ``train`` or ``Test``, and ``{folder}`` anything that says nothing.
-``{part}`` in the mask's pattern matches what tells several masks of one image apart, or nothing. A number says how many
-characters there are: ``Image_{patient:2}{sample}.jpg``.
+``{part}`` in the mask's pattern matches what tells several masks of one image apart, or nothing, and ``{class}`` the
+name of a class where each has a file. A number says how many characters there are: ``Image_{patient:2}{sample}.jpg``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from medloom.data.layouts.base import PART_OF, Item, Listing, Problem, Read, is_image, natural_key
@@ -20,18 +21,20 @@ from medloom.errors import RecipeError
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.wording import counted
 
-__all__ = ["ImageMask", "build"]
+__all__ = ["ClassOfFile", "ImageMask", "build"]
 
 _HINT = "Put {patient} into data.image and the pattern beside it."
 _FIELDS = {
     "image": ("patient", "sample", "split", "folder", "channel"),
-    "mask": ("patient", "sample", "split", "folder", "part"),
+    "mask": ("patient", "sample", "split", "folder", "part", "class"),
     "array": ("patient", "sample", "split", "folder"),
 }
 """What a pattern may have; the first four stand in both or in neither."""
 
 _MEANT = {"split": f"(?i:{'|'.join(PART_OF)})", "part": "[^/]*?"}
-"""What a field matches; every other one at least one character."""
+"""What a field matches; ``{class}`` one of the classes but the background, every other one at least one character."""
+
+_OF_MASKS = {"part", "class"}
 _FIELD = re.compile(r"\{([^{}:]*)(?::(\d{1,2}))?\}")
 
 Key = tuple[str, str, str, str]  # what says nothing, patient, sample, part of a published split
@@ -52,6 +55,27 @@ class _Pattern:
         return found.groupdict(default="") if found else None
 
 
+@dataclass(frozen=True)
+class ClassOfFile:
+    """Says of which class the file of a mask is, where each class has its own.
+
+    Args:
+        mask: Pattern of the mask's path, with ``{class}``.
+        classes: Names of the classes, the background first.
+
+    Example:
+        >>> ClassOfFile("{sample}_{class}.png", ("background", "MA", "HE"))("set/7_HE.png")
+        'HE'
+    """
+
+    mask: str
+    classes: tuple[str, ...]
+
+    def __call__(self, file: str) -> str:
+        """Return the class; empty for a file that is no mask."""
+        return (_compile(self.mask, "mask", self.classes).match(file) or {}).get("class", "")
+
+
 class ImageMask:
     """Samples by a pattern for the image and a pattern for the mask.
 
@@ -59,10 +83,12 @@ class ImageMask:
         image: Pattern of an image's path; has ``{sample}``, ``{patient}`` or both, and may have ``{channel}``. Without
             ``{patient}``, each sample counts as a patient of its own; without ``{sample}``, each patient has one image.
             May have ``{split}`` and ``{folder}``.
-        mask: Pattern of the mask's path with the image's names, but for ``{channel}``; may have ``{part}``.
+        mask: Pattern of the mask's path with the image's names, but for ``{channel}``; may have ``{part}`` or
+            ``{class}``.
         channels: Names of the channels in order.
         missing_channel: ``refuse``, ``zeros`` or ``copy:NAME``: what a missing channel file gets.
         key: The recipe's key that holds the pattern of the mask, for messages.
+        classes: Names of the classes, the background first; for ``{class}``.
 
     Raises:
         RecipeError: If a pattern cannot work.
@@ -80,14 +106,15 @@ class ImageMask:
         channels: tuple[str, ...] = ("grey",),
         missing_channel: str = "refuse",
         key: str = "mask",
+        classes: tuple[str, ...] = (),
     ) -> None:
         self._image = _compile(image, "image")
-        self._mask = _compile(mask, key)
+        self._mask = _compile(mask, key, classes)
         self._channels = channels
         self._missing = missing_channel
         if image == mask:
             raise RecipeError(f"data.image and data.{key} are the same pattern: {image!r}")
-        if set(self._mask.fields) - {"part"} != set(self._image.fields) - {"channel"}:
+        if set(self._mask.fields) - _OF_MASKS != set(self._image.fields) - {"channel"}:
             raise RecipeError(
                 f"data.{key}: {mask!r} must have the names of data.image ({', '.join(self._image.fields)}) "
                 "but for {channel}"
@@ -179,18 +206,20 @@ class ImageMask:
 
 def build(recipe: Recipe) -> ImageMask:
     """Return the layout with a recipe's patterns."""
-    data = MasksRecipe.of(recipe).data
-    return ImageMask(data.image, data.mask, data.channels, data.missing_channel)
+    masks = MasksRecipe.of(recipe)
+    data, classes = masks.data, tuple(masks.target.mask_values)
+    return ImageMask(data.image, data.mask, data.channels, data.missing_channel, classes=classes)
 
 
-def _compile(text: str, key: str) -> _Pattern:
+@cache
+def _compile(text: str, key: str, classes: tuple[str, ...] = ()) -> _Pattern:
     """Turn a pattern into a regular expression; a name that comes twice must match the same text."""
     fields: list[str] = []
     expression = r"(?P<_root>(?:.*/)?)"
     position, last = 0, ""
     for found in _FIELD.finditer(text):
         name, width = found.groups()
-        if name not in _FIELDS[key]:
+        if name not in _FIELDS[key] or (name == "class" and not classes):
             raise RecipeError(f"data.{key}: {{{name}}} in {text!r} is not one of {', '.join(_FIELDS[key])}")
         if last and position == found.start() and name not in fields:
             raise RecipeError(
@@ -198,9 +227,9 @@ def _compile(text: str, key: str) -> _Pattern:
                 f"stands between them there, or the number of characters of the first, such as {{{last}:2}}"
             )
         expression += re.escape(text[position : found.start()])
-        expression += f"(?P={name})" if name in fields else f"(?P<{name}>{_meant(name, width)})"
+        expression += f"(?P={name})" if name in fields else f"(?P<{name}>{_meant(name, width, classes)})"
         fields += [name] if name not in fields else []
-        position, last = found.end(), "" if width or name == "part" else name
+        position, last = found.end(), "" if width or name in _OF_MASKS else name
     if not {"sample", "patient"} & set(fields):
         raise RecipeError(
             f"data.{key}: {text!r} needs {{sample}}, the part that tells samples apart, or {{patient}} where each "
@@ -210,8 +239,10 @@ def _compile(text: str, key: str) -> _Pattern:
     return _Pattern(text, key, tuple(fields), len(_FIELD.sub("", text)), re.compile(expression))
 
 
-def _meant(name: str, width: str | None) -> str:
+def _meant(name: str, width: str | None, classes: Sequence[str]) -> str:
     """What a field matches: by its name, or so many characters."""
+    if name == "class":
+        return "|".join(map(re.escape, sorted(classes[1:], key=len, reverse=True)))
     return f"[^/]{{{width}}}" if width else _MEANT.get(name, "[^/]+?")
 
 

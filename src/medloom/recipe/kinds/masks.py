@@ -108,7 +108,9 @@ class MasksData(DataConfig):
     values."""
     mask: str = "masks/{sample}.png"
     """`image-mask` and `array`: pattern of the mask's path, with the names that `image` uses. With `{part}`, which also
-    matches nothing, an image may have several masks, whose foreground is joined: `{sample}_mask{part}.png`."""
+    matches nothing, an image may have several masks, whose foreground is joined: `{sample}_mask{part}.png`. With
+    `{class}` (`image-mask`), each class but the background has a file with its name in `target.mask_values`, in which
+    it is all that is not 0; a class without a file is not there."""
     patient_pattern: Annotated[str, AfterValidator(one_group)] | None = None
     """`dataset-json` only: regular expression that finds the patient in the name of a case, as its first group:
     `(patient\\d+)_`. Empty: nothing says whose the images are."""
@@ -190,4 +192,15 @@ class MasksRecipe(Recipe):
             raise ValueError(
                 f"evaluate.threshold: expected one for each of {', '.join(classes)}; got {', '.join(given)}"
             )
+        return self
+
+    @property
+    def a_file_for_each_class(self) -> bool:
+        """Whether each class has a mask of its own."""
+        return "{class}" in self.data.mask and self.data.layout == "image-mask"
+
+    @model_validator(mode="after")
+    def _no_colours_in_a_file_of_one_class(self) -> Self:
+        if self.a_file_for_each_class and self.target.mask_colours:
+            raise ValueError("target.mask_colours: with {class} in data.mask a file holds one class and no colours")
         return self
