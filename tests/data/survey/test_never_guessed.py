@@ -254,3 +254,27 @@ def test_two_sets_in_one_folder_are_not_mixed(tmp_path):
         }
         files[f"{task}/dataset.json"] = "{}"
     assert "there are 2 of them; name the folder of one set" in refusal(write(tmp_path, files))
+
+
+def test_thumbnails_in_folders_of_classes_are_no_class(tmp_path):
+    files = {f"{name}/{n}.png": GREY for name in ("cat", "dog") for n in range(6)}
+    files |= {f"cat/thumbs/{n}.png": GREY for n in range(6)}
+    assert "6 images lie in a folder inside of another one that holds images" in refusal(write(tmp_path, files))
+
+
+def test_many_images_in_no_folder_are_not_left_out_of_the_classes(tmp_path):
+    files = {f"{name}/{n}.png": GREY for name in ("cat", "dog") for n in range(6)}
+    files |= {f"bird{n}.png": GREY for n in range(6)}
+    assert "6 images lie in no folder, and so without a class" in refusal(write(tmp_path, files))
+
+
+def test_a_sequence_that_some_patients_lack_is_not_left_out_without_a_word(tmp_path):
+    files = {}
+    for who in range(1, 11):
+        for name in ("flair", "t1", "t2", "seg"):
+            files[f"BraTS_{who:03d}/BraTS_{who:03d}_{name}.png"] = MASK if name == "seg" else GREY
+    del files["BraTS_003/BraTS_003_t1.png"], files["BraTS_004/BraTS_004_t1.png"]
+    found = survey(write(tmp_path, files))
+    assert parse_recipe(written(found)).data.channels == ("flair", "t1", "t2")
+    assert found.samples == 8
+    assert any("2 samples that lack a channel" in text for text in found.warnings)

@@ -20,7 +20,7 @@ __all__ = ["NEGATIVE", "class_reading", "detect", "negative_first"]
 
 _MOST_CLASSES = 20
 _FEWEST_IMAGES = 2
-_MOSTLY = 0.5
+_MOSTLY, _FEW = 0.5, 0.1
 
 NEGATIVE = frozenset(
     {"benign", "control", "controls", "healthy", "negative", "no", "non", "none", "normal", "0", "false"}
@@ -37,7 +37,9 @@ def detect(seen: Seen) -> Iterator[Reading]:
         return
     masks = sum(len(found) for found in seen.pairing.kinds.values())
     reading = class_reading(inside, list(_patient_findings(inside)))
-    refused = _below_people(inside) or _why_not(counts, len(files) - len(inside), masks)
+    outside = len(seen.files) - len(files)
+    refused = _below_people(inside) or _nested(inside, counts, outside)
+    refused = refused or _why_not(counts, len(files) - len(inside), masks)
     yield replace(reading, refused=refused)
 
 
@@ -52,6 +54,16 @@ def _below_people(files: Sequence[File]) -> str:
                 f"they lie below {people} named as those of patients are, and may be series or visits. If they are "
                 "classes, write the recipe by hand, with data.labels.patient_pattern and a slash in it for the patient"
             )
+    return ""
+
+
+def _nested(files: Sequence[File], counts: Counter[str], outside: int) -> str:
+    """Why not all images are in a folder of a class: some are further down, as thumbnails are, or in none."""
+    inner = sum(len(file.folders) > 1 and file.folders[-2] in counts for file in files)
+    if inner:
+        return f"{counted(inner, 'image lies', 'images lie')} in a folder inside of another one that holds images"
+    if outside > _FEW * len(files):
+        return f"{counted(outside, 'image lies', 'images lie')} in no folder, and so without a class"
     return ""
 
 

@@ -24,6 +24,8 @@ _CLASSES = {
     (0, 1, 2, 3): {"background": 0, "necrotic": 1, "oedema": 2, "enhancing": 3},
 }
 _FEWEST, _MOST = 2, 8
+_SOME = 0.5
+"""A sequence that fewer patients have is left out; of the others, ``prepare`` names whom one is missing."""
 
 
 def detect(seen: Seen) -> Iterator[Reading]:
@@ -45,7 +47,7 @@ def _reading(seen: Seen, kind: MaskKind, masks: Sequence[File], beside: dict[Fol
         found = [file for file in beside[mask.folders] if file.stem.startswith(head)]
         counts.update(file.stem.removeprefix(head) for file in found)
         suffixes.update(file.suffix for file in found)
-    channels = sorted(name for name, count in counts.items() if count >= 0.9 * len(masks) and "{" not in name)
+    channels = sorted(name for name, count in counts.items() if count >= _SOME * len(masks) and "{" not in name)
     if mark.isalnum() or not _FEWEST <= len(channels) <= _MOST:
         return
     own = all(mask.folders and mask.folders[-1] == kind.bare(mask.stem) for mask in masks)
@@ -68,7 +70,9 @@ def _reading(seen: Seen, kind: MaskKind, masks: Sequence[File], beside: dict[Fol
             ),
             Finding("data.mask", f"{head}{kind.after}{masks[0].suffix}", whole),
             Finding(
-                "data.channels", channels, f"each of them is there for nearly all of {counted(len(masks), 'mask')}"
+                "data.channels",
+                channels,
+                f"each of them lies beside {min(counts[name] for name in channels):,} or more of {len(masks):,} masks",
             ),
             *(_brats_classes(seen, masks) if brats else ()),
         ),
