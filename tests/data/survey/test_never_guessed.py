@@ -278,3 +278,22 @@ def test_a_sequence_that_some_patients_lack_is_not_left_out_without_a_word(tmp_p
     assert parse_recipe(written(found)).data.channels == ("flair", "t1", "t2")
     assert found.samples == 8
     assert any("2 samples that lack a channel" in text for text in found.warnings)
+
+
+def test_two_folders_of_images_for_the_same_masks_are_asked_about(tmp_path):
+    files = {f"{folder}/{n}.png": GREY for folder in ("images", "images enhanced") for n in range(5)}
+    with pytest.raises(Undecided) as undecided:
+        survey(write(tmp_path, files | {f"masks/{n}.png": MASK for n in range(5)}))
+    assert [option.settings for option in undecided.value.options] == [
+        ("data.image=images/{sample}.png",),
+        ("data.image=images enhanced/{sample}.png",),
+    ]
+
+
+def test_one_folder_that_is_called_otherwise_takes_nobody_elses_name(tmp_path):
+    files = {f"P{who:02d}/s{n}.png": GREY for who in range(6) for n in range(3)} | {
+        f"extra/s{n}.png": GREY for n in range(3)
+    }
+    found = survey(write(tmp_path, files | {name.replace(".png", "_seg.png"): MASK for name in files}))
+    assert parse_recipe(written(found)).data.image == "{patient}/{sample}.png"
+    assert found.patients == 7

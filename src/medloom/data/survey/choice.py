@@ -19,7 +19,7 @@ _ALIKE = 0.5
 _SOME = 0.05
 """One of as many is, where it says something else of the same images."""
 
-_ASKED = ("target.columns", "target.blank", "data.mask", "data.labels.file")
+_ASKED = ("target.columns", "target.blank", "data.mask", "data.image", "data.labels.file")
 """Keys by which a person knows best which reading is which."""
 
 
@@ -108,7 +108,7 @@ def _options(trials: Sequence[Trial]) -> list[Option]:
     """Each reading with the fewest keys that tell it from the others."""
     values = [trial.reading.values for trial in trials]
     keys = [key for key in dict.fromkeys(key for value in values for key in value) if _differs(key, values)]
-    plain = sorted(keys, key=lambda key: key not in _ASKED)  # stable: those that say most to a person come first
+    plain = [*(key for key in _ASKED if key in keys), *(key for key in keys if key not in _ASKED)]
     single = next((key for key in plain if _tells_apart(key, values)), None)
     asked = [single] if single else keys
     return [

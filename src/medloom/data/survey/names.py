@@ -145,7 +145,7 @@ def looks_like_people(folders: Collection[str]) -> bool:
         return False
     numbered = sum(any(mark.isdigit() for mark in folder) for folder in different)
     grades = {folder for folder in different if folder.isdecimal() and len(folder) == 1}
-    return (numbered >= 0.9 * len(different) and grades != different) or len(different) > 20
+    return (numbered >= 0.8 * len(different) and grades != different) or len(different) > 20
 
 
 def mask_affix(stem: str) -> tuple[str, str]:

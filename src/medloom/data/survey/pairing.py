@@ -89,6 +89,10 @@ class Pairing:
 
     def pairs(self, kind: MaskKind) -> list[Pair]:
         """Return the masks of a kind with their images; those of the best folder where several hold one."""
+        return next(iter(self.candidates(kind)), [])
+
+    def candidates(self, kind: MaskKind) -> list[list[Pair]]:
+        """Return the masks of a kind with their images, for each folder of images that most of them are in."""
         found = list(self._pairs(kind, "", ""))
         if len(found) < len(self.kinds[kind]) / 2:
             stems = [file.stem for file in self.images]
@@ -97,8 +101,9 @@ class Pairing:
         if not found:
             return []
         counts = Counter(pair.beside for pair in found)
-        best = max(counts, key=lambda name: (counts[name], says_image(name)))
-        return [pair for pair in found if pair.beside == best]
+        ranked = sorted(counts, key=lambda name: (-counts[name], not says_image(name), len(name)))
+        likely = [name for name in ranked if counts[name] >= counts[ranked[0]] / 2]
+        return [[pair for pair in found if pair.beside == name] for name in likely]
 
     def _pairs(self, kind: MaskKind, beginning: str, ending: str) -> Iterator[Pair]:
         if not kind.folder and not any(kind.bare(mask.stem) for mask, _ in self.kinds[kind]):

@@ -40,7 +40,8 @@ def detect(seen: Seen) -> Iterator[Reading]:
         if len(pairs) < _FEWEST:
             yield from _alone(kinds, found)
         elif len(kinds) == 1:
-            yield pattern_reading(found, kinds[0], pairs, more)
+            for likely in found.candidates(kinds[0]):
+                yield pattern_reading(found, kinds[0], likely, more)
         else:
             together = [replace(pair, beside=with_split(pair.beside)) for pair in pairs]
             yield pattern_reading(found, whole, together, more)

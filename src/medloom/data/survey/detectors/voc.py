@@ -13,13 +13,12 @@ from dataclasses import replace
 
 from medloom.data.survey.detectors.pairs import pattern_reading
 from medloom.data.survey.findings import Finding, Reading, Strength
-from medloom.data.survey.pairing import MaskKind
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
 
 __all__ = ["detect"]
 
-_FOLDER = "SegmentationClass"
+_FOLDER, _IMAGES = "SegmentationClass", "JPEGImages"
 _COLOUR = re.compile(r"([^:#]+):(\d{1,3}),(\d{1,3}),(\d{1,3}):")
 _VOID = "ignore"
 
@@ -52,22 +51,21 @@ _VOC = [
 def detect(seen: Seen) -> Iterator[Reading]:
     """Yield the reading if there are masks in ``SegmentationClass``."""
     for kind in [one for one in seen.pairing.kinds if one.folder == _FOLDER]:
-        pairs = seen.pairing.pairs(MaskKind(_FOLDER, kind.before, kind.after))
-        if not pairs:
-            continue
-        reading = pattern_reading(seen.pairing, kind, pairs)
-        beside = "SegmentationObject, which tells objects apart, and arrays or drawings of the same masks"
-        findings = [
-            replace(one, instead=beside) if one.key == "data.mask" else one
-            for one in reading.findings
-            if one.key != "target.mask_values"
-        ]
-        yield replace(
-            reading,
-            name="images with a mask each, as Pascal VOC, labelme and CVAT write them",
-            strength=Strength.STATED,
-            findings=(*findings, *_classes(seen)),
-        )
+        found = seen.pairing.candidates(kind)
+        own = [pairs for pairs in found if pairs[0].beside == _IMAGES]
+        for pairs in own or found:
+            yield _reading(seen, pattern_reading(seen.pairing, kind, pairs))
+
+
+def _reading(seen: Seen, reading: Reading) -> Reading:
+    beside = "SegmentationObject, which tells objects apart, and arrays or drawings of the same masks"
+    findings = [replace(one, instead=beside) if one.key == "data.mask" else one for one in reading.findings]
+    return replace(
+        reading,
+        name="images with a mask each, as Pascal VOC, labelme and CVAT write them",
+        strength=Strength.STATED,
+        findings=(*findings, *_classes(seen)),
+    )
 
 
 def _classes(seen: Seen) -> Iterator[Finding]:
