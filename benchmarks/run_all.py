@@ -20,6 +20,7 @@ BENCHMARKS = {
     "jpeg": "Preparation of JPEG against the fastest decoder",
     "dicom": "DICOM beside pydicom alone",
     "survey": "A recipe from a folder of 100,000 files",
+    "augmentation": "Augmentation beside MONAI, TorchIO and albumentations",
     "throughput": "Training against one batch in memory",
     "monai_baseline": "The same work the usual way",
     "memory": "Peak memory of training",

@@ -146,6 +146,15 @@ LOSSES: dict[str, Entry] = {
     "dice-ce": _mask_loss("Dice plus cross-entropy", "dice_ce"),
     "dice-focal": _mask_loss("Dice plus focal (Lin et al. 2017)", "dice_focal"),
     "tversky": _mask_loss("Tversky, which weighs misses and false positives apart (Salehi et al. 2017)", "tversky"),
+    "focal-tversky": _mask_loss(
+        "Tversky to a power: heeds what is found badly (Abraham and Khan 2019)", "focal_tversky"
+    ),
+    "boundary": Entry(
+        "Distance of what is predicted from the true outline (Kervadec et al. 2019); as a term of compound",
+        "medloom.models.boundary:boundary",
+        ("masks",),
+    ),
+    "compound": _mask_loss("A weighted sum: args.terms is a list of {name, weight, args}", "compound"),
     "cross-entropy": Entry(
         "Cross-entropy over classes; binary for two classes or several labels",
         "medloom.models.image_losses:cross_entropy",

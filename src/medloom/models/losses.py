@@ -1,4 +1,4 @@
-"""Losses for masks by name, from MONAI: logits and a mask of class indices in, a scalar in float32 out.
+"""Losses for masks by name, most from MONAI: logits and a mask of class indices in, a scalar in float32 out.
 
 ``medloom.registry.LOSSES`` names the builders. A builder takes the number of outputs and the arguments that replace
 the defaults.
@@ -10,7 +10,8 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 
 # isort: split
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +23,18 @@ from medloom.models.calling import check_arguments
 from medloom.registry import LOSSES, check_name, load, names_for
 from medloom.targets import IGNORED
 
-__all__ = ["KnownPixels", "MaskLoss", "build_mask_loss", "dice", "dice_ce", "dice_focal", "tversky"]
+__all__ = [
+    "CompoundLoss",
+    "KnownPixels",
+    "MaskLoss",
+    "build_mask_loss",
+    "compound",
+    "dice",
+    "dice_ce",
+    "dice_focal",
+    "focal_tversky",
+    "tversky",
+]
 
 _SET_BY_TARGET = ("sigmoid", "softmax", "to_onehot_y", "other_act")
 
@@ -32,11 +44,16 @@ class MaskLoss(nn.Module):
 
     Args:
         loss: The MONAI loss, already told which activation to use.
+        each: Whether it is the mean of the losses of the images, and not one of all pixels of the batch.
     """
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(self, loss: nn.Module, *, each: bool = False) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss, self.each = loss, each
+
+    def over_known(self) -> nn.Module:
+        """Return the same loss over the pixels whose class is known."""
+        return KnownPixels(self, each=self.each)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss.
@@ -58,7 +75,7 @@ class MaskLoss(nn.Module):
 class KnownPixels(nn.Module):
     """A loss over the pixels whose class is known: the others are cut out, so nothing of them reaches it.
 
-    It is for losses that do not look at where a pixel lies, as all of ``medloom.registry.LOSSES`` for masks are.
+    It is for losses that do not look at where a pixel lies, as all of MONAI's here.
 
     Args:
         loss: Takes logits and class indices.
@@ -91,7 +108,48 @@ class KnownPixels(nn.Module):
         return value
 
 
-def build_mask_loss(name: str, outputs: int, args: Mapping[str, Any] | None = None) -> nn.Module:
+class CompoundLoss(nn.Module):
+    """A weighted sum of losses.
+
+    Args:
+        terms: Weight and loss of each.
+    """
+
+    def __init__(self, terms: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in terms]
+        self.losses = nn.ModuleList(loss for _, loss in terms)
+
+    def over_known(self) -> nn.Module:
+        """Return the same sum, of losses over the pixels whose class is known."""
+        known: list[nn.Module] = [loss.over_known() for loss in self.losses]  # type: ignore[operator]
+        return CompoundLoss(list(zip(self.weights, known, strict=True)))
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the sum; shapes as for ``MaskLoss``."""
+        values = [weight * loss(logits, target) for weight, loss in zip(self.weights, self.losses, strict=True)]
+        return torch.stack(values).sum()
+
+
+class _FocalTversky(nn.Module):
+    """MONAI's Tversky loss of each class to the power of 1 / gamma, then the mean."""
+
+    def __init__(self, *, gamma: float = 4 / 3, alpha: float = 0.3, beta: float = 0.7, **given: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 < gamma < math.inf:
+            raise ValueError(f"gamma: expected a number above 0; got {gamma!r}")
+        self.exponent = 1.0 / gamma
+        self.tversky = TverskyLoss(alpha=alpha, beta=beta, reduction="none", **given)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        # Below 1 the power has no finite gradient at 0, where all is right and nothing is to be learned.
+        value: Tensor = self.tversky(logits, target).clamp_min(1e-7).pow(self.exponent).mean()
+        return value
+
+
+def build_mask_loss(
+    name: str, outputs: int, args: Mapping[str, Any] | None = None, *, ignores: bool = False
+) -> nn.Module:
     """Build a loss.
 
     ``batch: true`` in its arguments sums the Dice term over the whole batch instead of image by image, which
@@ -101,6 +159,7 @@ def build_mask_loss(name: str, outputs: int, args: Mapping[str, Any] | None = No
         name: A name in ``medloom.registry.LOSSES`` that is for masks.
         outputs: K of the logits: 1 means sigmoid, more means softmax over the classes.
         args: Arguments that replace the defaults.
+        ignores: Whether there are pixels of class ``medloom.targets.IGNORED``, which are to count nowhere.
 
     Returns:
         The loss.
@@ -115,7 +174,7 @@ def build_mask_loss(name: str, outputs: int, args: Mapping[str, Any] | None = No
     """
     check_name("loss for masks named", name, names_for(LOSSES, "masks"), RecipeError)
     loss: nn.Module = load(LOSSES[name])(outputs, **(args or {}))
-    return loss
+    return loss.over_known() if ignores else loss  # type: ignore[operator]
 
 
 def dice(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401 - MONAI's own
@@ -138,15 +197,66 @@ def tversky(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401
     return _make(TverskyLoss, "tversky", outputs, given)
 
 
-def _make(kind: type[nn.Module], name: str, outputs: int, given: Mapping[str, Any]) -> MaskLoss:
+def focal_tversky(outputs: int, /, **given: Any) -> MaskLoss:  # noqa: ANN401
+    """Tversky to the power of 1 / ``gamma``, which heeds classes more that are found badly (Abraham and Khan 2019).
+
+    As in MONAI's Tversky, ``alpha`` weighs false positives and ``beta`` misses.
+    """
+    own = [*inspect.signature(TverskyLoss).parameters, "gamma"]
+    return _make(_FocalTversky, "focal-tversky", outputs, given, [key for key in own if key != "reduction"])
+
+
+def compound(outputs: int, /, *, terms: object = None, **given: Any) -> CompoundLoss:  # noqa: ANN401
+    """Build a weighted sum of losses.
+
+    Args:
+        outputs: K of the logits.
+        terms: A list of ``{name, weight, args}``; the weight is 1 and the arguments are the defaults if left out.
+        given: Refused: each term has arguments of its own.
+
+    Raises:
+        RecipeError: If a term is not as it should be.
+    """
+    check_arguments("loss.args", "loss 'compound'", given, ["terms"])
+    if not isinstance(terms, list) or not terms:
+        raise RecipeError(
+            "loss.args.terms: expected a list such as [{name: dice-ce}, {name: boundary, weight: 0.01}]; "
+            f"got {terms!r}"
+        )
+    return CompoundLoss([_term(outputs, number, one) for number, one in enumerate(terms)])
+
+
+def _term(outputs: int, number: int, given: object) -> tuple[float, nn.Module]:
+    """Weight and loss of one term."""
+    place = f"loss.args.terms.{number}"
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        raise RecipeError(f"{place}: expected a group with name, weight and args; got {given!r}")
+    check_arguments(place, "term", given, ["name", "weight", "args"])
+    weight, args = given.get("weight", 1.0), given.get("args", {})
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise RecipeError(f"{place}.weight: expected a number above 0; got {weight!r}")
+    if not isinstance(args, dict):
+        raise RecipeError(f"{place}.args: expected a group of keys; got {args!r}")
+    return float(weight), build_mask_loss(given["name"], outputs, args)
+
+
+def _make(
+    kind: Callable[..., nn.Module],
+    name: str,
+    outputs: int,
+    given: Mapping[str, Any],
+    parameters: Sequence[str] | None = None,
+) -> MaskLoss:
     """Call a constructor of MONAI with arguments that it has."""
-    valid = [parameter for parameter in inspect.signature(kind).parameters if parameter not in _SET_BY_TARGET]
+    parameters = parameters or list(inspect.signature(kind).parameters)
+    valid = [parameter for parameter in parameters if parameter not in _SET_BY_TARGET]
     check_arguments("loss.args", f"loss {name!r}", given, valid)
     single = outputs == 1
     arguments: dict[str, Any] = {"batch": True, **given}
     if isinstance(arguments.get("weight"), list):
         arguments["weight"] = torch.tensor(arguments["weight"], dtype=torch.float32)
     try:
-        return MaskLoss(kind(sigmoid=single, softmax=not single, to_onehot_y=not single, **arguments))
+        loss = kind(sigmoid=single, softmax=not single, to_onehot_y=not single, **arguments)
+        return MaskLoss(loss, each=not arguments["batch"])
     except (ValueError, TypeError) as error:
         raise RecipeError(f"loss.args: the loss {name!r} cannot be built: {error}") from error

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from medloom.errors import BundleError
-from medloom.models.losses import KnownPixels, build_mask_loss
+from medloom.models.losses import build_mask_loss
 from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
 from medloom.models.sources import is_remote
@@ -41,8 +41,8 @@ class MaskModels:
     def build_loss(self, recipe: Recipe, truth: NDArray[Any] | None) -> nn.Module:
         """Build the loss; it needs nothing of the truth."""
         masks = MasksRecipe.of(recipe)
-        loss = build_mask_loss(masks.loss.name, masks.predicts().outputs, masks.loss.args)
-        return KnownPixels(loss, each=not masks.loss.args.get("batch", True)) if masks.target.ignores else loss
+        outputs = masks.predicts().outputs
+        return build_mask_loss(masks.loss.name, outputs, masks.loss.args, ignores=bool(masks.target.ignores))
 
     def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
         """Leave the network as it is."""
