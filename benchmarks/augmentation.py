@@ -53,7 +53,7 @@ def main() -> None:
     if missing:
         print(f"not installed and skipped: {', '.join(missing)}")
     for preset in ("default", "mri"):
-        section = AugmentConfig(preset=None if preset == "default" else preset)
+        section = AugmentConfig.model_validate({"preset": None if preset == "default" else preset})
         runs = {"medloom": ours(section, images, masks)}
         runs |= {name: build(section, images, masks) for name, build in OTHERS.items() if name not in missing}
         compare(f"augment.preset: {preset}", runs, options)
@@ -130,7 +130,7 @@ def monai(section: AugmentConfig, images: torch.Tensor, masks: torch.Tensor) -> 
             mt.RandSimulateLowResolutiond(
                 "image", prob=section.low_resolution.p, zoom_range=(0.5, 1.0), upsample_mode="bilinear"
             ),
-            mt.NormalizeIntensityd("image", subtrahend=OFFSET, divisor=1 / SCALE),
+            mt.NormalizeIntensityd("image", torch.tensor(OFFSET), torch.tensor(1 / SCALE)),
             mt.RandScaleIntensityd("image", section.scale.amount, prob=section.scale.p),
             mt.RandShiftIntensityd("image", section.shift.amount, prob=section.shift.p),
             mt.RandGaussianNoised("image", std=section.noise.std, prob=section.noise.p),
@@ -203,7 +203,7 @@ def costs(options: argparse.Namespace) -> None:
     images, masks = made_up(shape)
     step = plain_step(recipe, images, masks)
     runs = {"default": ours(AugmentConfig(), images, masks)}
-    runs |= {preset: ours(AugmentConfig(preset=preset), images, masks) for preset in AUGMENT_PRESETS}
+    runs |= {name: ours(AugmentConfig.model_validate({"preset": name}), images, masks) for name in AUGMENT_PRESETS}
     seconds: dict[str, list[float]] = {name: [] for name in ("step", *runs)}
     clock = CLOCKS[options.clock]
     for _ in range(options.rounds + 1):

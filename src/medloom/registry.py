@@ -83,7 +83,12 @@ NETWORKS: dict[str, Entry] = {
     "unetr": _network("Transformer encoder, convolutional decoder (Hatamizadeh et al. 2021)", "unetr"),
     "swin-unetr": _network("Shifted-window transformer encoder (Hatamizadeh et al. 2022)", "swin_unetr"),
     "segresnet": _network("Residual encoder-decoder (Myronenko 2018)", "segresnet"),
-    "dynunet": _network("nnU-Net's architecture (Isensee et al. 2021)", "dynunet"),
+    "dynunet": Entry(
+        "nnU-Net's architecture (Isensee et al. 2021)",
+        "medloom.models.networks:dynunet",
+        ("masks",),
+        traits={"scales": True},
+    ),
     "flexible-unet": Entry(
         "U-Net decoder on an EfficientNet encoder (Tan and Le 2019)",
         "medloom.models.networks:flexible_unet",

@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from medloom.errors import RecipeError
 from medloom.models.kinds import KINDS
-from medloom.models.losses import KnownPixels, build_mask_loss
+from medloom.models.losses import EveryScale, KnownPixels, build_mask_loss
 from medloom.recipe import parse_recipe
 from medloom.registry import LOSSES, load, names_for
 from medloom.targets import IGNORED
@@ -222,3 +222,12 @@ def test_a_recipe_may_sum_losses_and_ignore_pixels():
     loss(other, target).backward()
     assert (other.grad.movedim(1, -1)[~known] == 0).all()
     assert (other.grad.movedim(1, -1)[known] != 0).any()
+
+
+def test_every_scale_counts_half_as_much_as_the_finer_one():
+    logits, target, _ = with_ignored(4)
+    scales = torch.stack([logits, 0.5 * logits, logits.roll(1, 0)], dim=1)
+    loss = build_mask_loss("dice-ce", 4, ignores=True)
+    expected = (4 * loss(scales[:, 0], target) + 2 * loss(scales[:, 1], target) + loss(scales[:, 2], target)) / 7
+    torch.testing.assert_close(EveryScale(loss)(scales, target), expected)
+    assert torch.equal(EveryScale(loss)(logits, target), loss(logits, target))

@@ -343,7 +343,10 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (network, ("data.context",)),
     (
         network,
-        tuple(f"model.{key}" for key in ("name", "encoder", "args", "weights", "tune", "blocks", "backbone_rate")),
+        tuple(
+            f"model.{key}"
+            for key in ("name", "encoder", "args", "weights", "tune", "blocks", "backbone_rate", "deep_supervision")
+        ),
     ),
     (network, ("model.layer_decay", "model.head_epochs", "model.freeze_statistics")),
     (network, ("model.unfreeze_every", "model.dropout", "model.metadata", "model.table_width")),

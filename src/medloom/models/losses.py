@@ -25,6 +25,7 @@ from medloom.targets import IGNORED
 
 __all__ = [
     "CompoundLoss",
+    "EveryScale",
     "KnownPixels",
     "MaskLoss",
     "build_mask_loss",
@@ -129,6 +130,32 @@ class CompoundLoss(nn.Module):
         """Return the sum; shapes as for ``MaskLoss``."""
         values = [weight * loss(logits, target) for weight, loss in zip(self.weights, self.losses, strict=True)]
         return torch.stack(values).sum()
+
+
+class EveryScale(nn.Module):
+    """The loss of the answers at all scales, each counting half as much as the finer one; the weights sum to 1.
+
+    Args:
+        loss: Takes logits ``(N, K, H, W)`` and class indices ``(N, H, W)``.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            logits: ``(N, S, K, H, W)``, the finest scale first, or ``(N, K, H, W)`` outside of training.
+            target: ``(N, H, W)`` integer class indices.
+        """
+        if logits.dim() == target.dim() + 1:
+            value: Tensor = self.loss(logits, target)
+            return value
+        weights = [0.5**scale for scale in range(logits.shape[1])]
+        values = [weight * self.loss(one, target) for weight, one in zip(weights, logits.unbind(1), strict=True)]
+        return torch.stack(values).sum() / sum(weights)
 
 
 class _FocalTversky(nn.Module):

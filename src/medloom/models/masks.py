@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from medloom.errors import BundleError
-from medloom.models.losses import build_mask_loss
+from medloom.models.losses import EveryScale, build_mask_loss
 from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
 from medloom.models.sources import is_remote
@@ -42,7 +42,8 @@ class MaskModels:
         """Build the loss; it needs nothing of the truth."""
         masks = MasksRecipe.of(recipe)
         outputs = masks.predicts().outputs
-        return build_mask_loss(masks.loss.name, outputs, masks.loss.args, ignores=bool(masks.target.ignores))
+        loss = build_mask_loss(masks.loss.name, outputs, masks.loss.args, ignores=bool(masks.target.ignores))
+        return EveryScale(loss) if masks.model.deep_supervision else loss
 
     def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
         """Leave the network as it is."""
@@ -59,7 +60,15 @@ class MaskModels:
 def _network(model: MasksModel, weights: str, channels: int, outputs: int, size: tuple[int, ...]) -> Network:
     tuning = Tuning(**model.tuning())
     return build_mask_network(
-        model.name, channels, outputs, size, model.args, encoder=model.encoder, weights=weights, tuning=tuning
+        model.name,
+        channels,
+        outputs,
+        size,
+        model.args,
+        encoder=model.encoder,
+        weights=weights,
+        deep_supervision=model.deep_supervision,
+        tuning=tuning,
     )
 
 

@@ -14,8 +14,9 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
+import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
@@ -33,6 +34,7 @@ from medloom.registry import NETWORKS, check_name, load
 
 __all__ = [
     "MaskNetwork",
+    "ScalesNetwork",
     "attention_unet",
     "build_mask_network",
     "dynunet",
@@ -69,6 +71,23 @@ class MaskNetwork(Network):
         return logits
 
 
+class ScalesNetwork(MaskNetwork):
+    """A network that in training gives logits at several scales, ``(N, S, K, H, W)``, the finest first.
+
+    Args:
+        body: MONAI's ``DynUNet`` with deep supervision.
+    """
+
+    def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
+        """Return logits ``(N, K, H, W)``, in training of every scale."""
+        logits = super().forward(images, table)
+        # MONAI keeps what the heads gave, in a list that its layers share: with the graph of the step behind it, which
+        # would stay in memory, and no copy could be made of the network.
+        heads = cast("list[Tensor]", self.body.heads)
+        heads[:] = [torch.zeros(1)] * len(heads)
+        return logits
+
+
 def build_mask_network(
     name: str,
     in_channels: int,
@@ -79,6 +98,7 @@ def build_mask_network(
     encoder: str | None = None,
     weights: str = "none",
     tuning: Tuning | None = None,
+    deep_supervision: bool = False,
 ) -> Network:
     """Build a network, with fresh weights but for an encoder that begins with others.
 
@@ -94,6 +114,7 @@ def build_mask_network(
         encoder: For a network on an encoder, and ``weights`` too: see ``encoder_networks.build_encoder_network``.
         weights: What the encoder begins with.
         tuning: How the encoder is trained.
+        deep_supervision: Give logits at several scales in training, for ``medloom.models.losses.EveryScale``.
 
     Returns:
         The network in training mode.
@@ -114,9 +135,13 @@ def build_mask_network(
             name, in_channels, outputs, size, encoder=encoder, weights=weights, args=args, tuning=tuning
         )
 
+    scales = {"deep_supervision": True} if deep_supervision else {}
+    if "deep_supervision" in (args or {}):
+        raise RecipeError("model.args.deep_supervision: the loss has to know of it too; set model.deep_supervision")
+
     def body(size: Size) -> nn.Module:
         try:
-            network: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **(args or {}))
+            network: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **{**scales, **(args or {})})
         except (ValueError, TypeError, AssertionError, LookupError) as error:
             raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
         return network
@@ -131,7 +156,7 @@ def build_mask_network(
         freeze_idle(network, in_channels, size)
         parts = encoder_blocks(network.get_submodule("encoder"), backbone)
         return EncoderNetwork(backbone, network, parts, tuning, origin=origin_of(weights, backbone))
-    return MaskNetwork(network)
+    return ScalesNetwork(network) if deep_supervision else MaskNetwork(network)
 
 
 def unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401 - MONAI's own
@@ -173,6 +198,7 @@ def dynunet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.M
         "kernel_size": [3] * len(strides),
         "upsample_kernel_size": strides[1:],
         "res_block": True,
+        "deep_supr_num": max(len(strides) - 2, 1),
     }
     return _make(nets.DynUNet, "dynunet", in_channels, outputs, {**defaults, **given})
 

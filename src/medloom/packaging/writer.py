@@ -32,7 +32,7 @@ from medloom.transforms.preprocess import Preprocess
 __all__ = ["layout_of", "model_entry", "weights_bytes", "write_bundle"]
 
 _ENTRY_POINT = "code/inference.py"
-_SHAPING = {"dropout", "encoder", "metadata", "table_width"}
+_SHAPING = {"deep_supervision", "dropout", "encoder", "metadata", "table_width"}
 """Keys of the recipe's ``model`` that decide a network's shape beside its name and arguments, where it has them."""
 
 _PLACES = ("path", "kaggle", "phantom")

@@ -152,6 +152,7 @@ _SEARCHED = Only("evaluate.threshold", ("auto", "per-class"))
 _IMAGES = Unless("model.metadata", ("only",))
 _BUILT_IN = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "weights" not in entry.traits))
 _ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() if "encoder" not in entry.traits))
+_SCALES = Only("model.name", tuple(name for name, entry in NETWORKS.items() if "scales" in entry.traits))
 _BLOCKS = Unless("model.name", ("perceptron",))
 _TRAINED = Unless("model.tune", ("head",))
 _DRAWN = Only("split.file", (None,))
@@ -216,6 +217,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     **{f"augment.{step}.{key}": (Unless(f"augment.{step}.p", (0,)),) for step, keys in _STEPS.items() for key in keys},
     "model.args": (_IMAGES,),
     "model.encoder": (_ENCODER,),
+    "model.deep_supervision": (_SCALES,),
     "model.weights": (_IMAGES, _BUILT_IN),
     "model.tune": (_IMAGES, _BLOCKS, _BUILT_IN),
     "model.blocks": (Only("model.tune", ("blocks",)),),

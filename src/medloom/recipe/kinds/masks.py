@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from medloom.recipe.recipe import Recipe
-from medloom.recipe.sections.base import Named, Probability, one_group
+from medloom.recipe.sections.base import Bool, Named, Probability, one_group
 from medloom.recipe.sections.data import DataConfig
 from medloom.recipe.sections.evaluation import EvaluateConfig
 from medloom.recipe.sections.target import TargetSection
@@ -130,6 +130,9 @@ class MasksModel(TunedModelConfig):
     """What the encoder begins with: `none`, `imagenet` from its library's hub, published weights by name (`rad-dino`,
     `biomedclip`, `radimagenet-resnet50`, `efficientnet-lite0`), `hf-hub:organisation/name@COMMIT`, or a path of a
     `.safetensors`, `.pth` or `.bin` file. What the folder `MEDLOOM_WEIGHTS` has is not fetched."""
+    deep_supervision: Bool = False
+    """`dynunet` only: in training, also take the loss of the answers at coarser scales, brought to full size; each
+    scale counts half as much as the finer one. The network answers as without."""
 
 
 class MasksLoss(LossConfig):

@@ -276,7 +276,8 @@ class Cutout(LevelStep):
         inside = []
         for axis, side in enumerate(levels.shape[2:]):
             places = (torch.arange(side, device=levels.device) + 0.5) / side
-            centre, half = values[:, :, axis].to(levels.device).split(1, dim=2)
+            own = values[:, :, axis].to(levels.device)
+            centre, half = own[..., :1], own[..., 1:]
             inside.append((places - centre).abs() <= half)
         covered = (inside[0][..., None] & inside[1][:, :, None]).any(1, keepdim=True)
         return torch.where(covered, levels.mean((2, 3), keepdim=True), levels)
