@@ -23,7 +23,7 @@ from monai.transforms.utils import create_grid
 from scipy import ndimage
 from torchvision.transforms import functional as vision
 
-from medloom.recipe.sections.augment import AugmentConfig
+from medloom.recipe.sections.augment import AugmentConfig, ClassesAugmentConfig
 from medloom.transforms.augment import Augment
 from medloom.transforms.augment.geometry import Elastic, affine_grid
 from medloom.transforms.augment.levels import (
@@ -37,6 +37,7 @@ from medloom.transforms.augment.levels import (
     LowResolution,
     steps_of,
 )
+from medloom.transforms.augment.mixing import mix_images, mix_rows
 from medloom.transforms.augment.parameters import Drawn
 
 SIZE = 64
@@ -298,3 +299,20 @@ def test_a_batch_in_parts_is_the_batch():
 
 def test_every_step_of_a_recipe_is_there_in_the_order_from_the_patient_to_the_file():
     assert tuple(type(step) for step in steps_of(AugmentConfig(), in_colour=True)) == STEPS
+
+
+def test_images_are_changed_in_float32_whatever_the_network_computes_in():
+    on = {step: {"p": 1} for step in ("elastic", "bias_field", "gamma", "contrast", "brightness", "colour", "blur")}
+    on |= {step: {"p": 1} for step in ("low_resolution", "cutout", "turn")}
+    augmenter = Augment.of(ClassesAugmentConfig(**on, mixup={"p": 0.5}, cutmix={"p": 0.5}), in_colour=True)
+    images, masks = smooth(6, 3), torch.ones(6, SIZE, SIZE, dtype=torch.uint8)
+
+    def made():
+        params = augmenter.sample(6, 3, (SIZE, SIZE), generator())
+        changed, moved = augmenter.apply(images, masks, torch.zeros(6, 3), torch.ones(6, 3), params)
+        return mix_images(changed, params.mixing), moved, mix_rows(masks[:, 0, :2].float(), params.mixing)
+
+    expected = made()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = made()
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -137,7 +137,7 @@ class Augment:
     def apply(
         self, images: Tensor, masks: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters
     ) -> tuple[Tensor, Tensor]:
-        """Apply drawn parameters and normalise.
+        """Apply drawn parameters and normalise, in float32 whatever the network computes in.
 
         Args:
             images: ``(N, C, H, W)`` stored pixels of any dtype.
@@ -150,11 +150,13 @@ class Augment:
             Normalised images ``(N, C, H, W)`` float32, or of the crop's size, and masks ``(N, H, W)`` uint8.
         """
         moved = torch.empty((len(images), *self._size(images)), dtype=masks.dtype, device=masks.device)
-        return self._change(images, offset, scale, params, masks, moved), moved
+        with torch.autocast(images.device.type, enabled=False):
+            return self._change(images, offset, scale, params, masks, moved), moved
 
     def apply_image(self, images: Tensor, offset: Tensor, scale: Tensor, params: AugmentParameters) -> Tensor:
         """Apply drawn parameters to images without masks; see ``apply``."""
-        return self._change(images, offset, scale, params)
+        with torch.autocast(images.device.type, enabled=False):
+            return self._change(images, offset, scale, params)
 
     def _size(self, images: Tensor) -> tuple[int, int]:
         return self.crop or (images.shape[2], images.shape[3])

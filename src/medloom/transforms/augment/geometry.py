@@ -95,8 +95,10 @@ def turned(theta: Tensor, size: tuple[int, int], probability: float, generator: 
     quarters = torch.randint(1, 4, (len(theta),), generator=generator) if size[0] == size[1] else torch.tensor(2)
     angle = (quarters * hit) * (math.pi / 2)
     cos, sin = angle.cos().round(), angle.sin().round()
-    turn = torch.stack([cos, -sin, sin, cos], dim=1).reshape(-1, 2, 2)
-    return torch.cat([theta[:, :, :2] @ turn, theta[:, :, 2:]], dim=2)
+    across, down = theta[:, :, 0], theta[:, :, 1]
+    # Not as a product of matrices, which a network's autocast would take in bf16.
+    cos, sin = cos[:, None], sin[:, None]
+    return torch.stack([across * cos + down * sin, down * cos - across * sin, theta[:, :, 2]], dim=2)
 
 
 def cut(theta: Tensor, size: tuple[int, int], crop: tuple[int, int], generator: torch.Generator) -> Tensor:
