@@ -178,11 +178,12 @@ def model_entry(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]
         table_features: Columns of encoded metadata of each member.
     """
     model = recipe.model
+    shaping = model.model_dump(include=_SHAPING, exclude_none=True)
     return {
         "name": model.name,
         "args": dict(model.args),
         "in_channels": recipe.data.input_channels,
-        "options": model.model_dump(include=_SHAPING, exclude_none=True),
+        "options": {key: value for key, value in shaping.items() if value is not False},
         "table_features": tuple(table_features),
     }
 
