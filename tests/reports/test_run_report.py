@@ -130,6 +130,11 @@ def test_the_headlines_come_first_with_interval_and_number(page, run_dir, visibl
     assert page.index(f"{metric['value']:.3f}") < positions[0]
 
 
+def test_a_report_says_that_nobody_measured_the_model_elsewhere(page, visible):
+    assert "Not validated elsewhere" in visible(page)
+    assert "medloom evaluate BUNDLE --data OTHER" in visible(page)
+
+
 def test_every_metric_says_what_it_means(page, visible):
     text = visible(page)
     for name in ("dice_foreground", "false_positive_rate", "dice_all", "hd95_px", "roc_auc"):
