@@ -1,5 +1,7 @@
 """A published split is respected, repaired without a leak, or ignored; labels are balanced."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,11 +87,26 @@ def test_validation_is_drawn_from_train_where_none_is_published():
     assert "drawn from train" in notes[0]
 
 
-def test_ignore_draws_anew_and_folds_ask_for_it():
+def test_ignore_draws_anew():
     made, _, _ = split_as_published(frame(), SplitRule(published="ignore"))
     pd.testing.assert_series_equal(made["split"], split_patients(frame(), SplitRule())["split"])
-    with pytest.raises(DataError, match=r"split\.published=ignore"):
-        split_as_published(frame(), SplitRule(folds=5))
+
+
+def test_folds_divide_what_is_not_published_as_test():
+    rule = SplitRule(folds=5, published="repair")
+    made, dropped, notes = split_as_published(frame(), rule)
+    assert (
+        made["sample_id"][made["split"] == "held-out"].tolist()
+        == frame().query("published == 'test'")["sample_id"].tolist()
+    )
+    assert not set(made.loc[made["split"] == "held-out", "patient_id"]) & set(made.loc[made["fold"] >= 0, "patient_id"])
+    assert len(made) + len(dropped) == len(frame())
+    assert "is held out" in notes[0]
+    with pytest.raises(DataError, match=r"leave out split\.hold_out"):
+        split_as_published(frame(), replace(rule, hold_out=0.2))
+
+
+def test_without_a_published_test_part_a_new_split_is_asked_for():
     with pytest.raises(DataError, match="no test part"):
         split_as_published(frame().query("published != 'test'"), SplitRule(published="repair"))
 

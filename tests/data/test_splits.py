@@ -339,13 +339,13 @@ def test_known_patients_stay_and_new_ones_come_into_one_part_each(known, new, se
 def test_a_sample_that_is_known_by_bytes_that_others_have_too_is_new() -> None:
     before = pd.DataFrame({"image": list("ab"), "frame": 0, "sha256": "blank", "split": ["train", "test"], "fold": -1})
     now = pd.DataFrame({"image": list("abc"), "frame": 0, "sha256": "blank"})
-    assert kept_parts(now, before, folds=False).tolist() == [0, 2, -1]
+    assert kept_parts(now, before, [0, 2]).tolist() == [0, 2, -1]
 
 
 def test_a_thousand_known_samples_stay_where_they_are() -> None:
     frame = with_files(patients(1300, low=1, high=1))
     before = split_patients(frame.iloc[:1200], SplitRule())
-    after = split_patients(frame.assign(kept=kept_parts(frame, before, folds=False)), SplitRule())
+    after = split_patients(Before(before).kept(frame, folds=False), SplitRule())
     assert (after["split"].iloc[:1200] == before["split"]).all()
     assert np.abs(sample_shares(after)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.01
 
@@ -354,3 +354,21 @@ def test_a_thousand_patients_are_split_evenly() -> None:
     result = split_patients(patients(1000, low=2, high=9), SplitRule())
     assert np.abs(sample_shares(result)[list(SPLITS)] - [0.7, 0.15, 0.15]).max() < 0.001
     assert np.ptp(foreground_shares(result)) < 0.002
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_what_is_held_out_is_the_same_beside_every_fold_and_stays_when_others_come(share: float) -> None:
+    everyone = with_files(patients(60))
+    some = everyone[everyone["patient_id"].isin(sorted(everyone["patient_id"].unique())[::2])]
+    rule = SplitRule(folds=3, hold_out=share)
+    results = [split_patients(some, replace(rule, fold=fold)) for fold in range(3)]
+    held_out = [set(one.loc[one["split"] == "held-out", "patient_id"]) for one in results]
+    assert held_out[0] == held_out[1] == held_out[2]
+    assert (results[0]["fold"] == -1).equals(results[0]["split"] == "held-out")
+    assert (results[0]["split"] == "held-out").mean() == pytest.approx(share, abs=0.08)
+    tested = [patient for one in results for patient in one.loc[one["split"] == "test", "patient_id"].unique()]
+    assert sorted(tested) == sorted(set(some["patient_id"]) - held_out[0])
+    after = split_patients(Before(results[1], results[1]).kept(everyone, folds=True), replace(rule, fold=1))
+    both = results[1].merge(after, on="sample_id")
+    assert (both["split_x"] == both["split_y"]).all()
+    assert (after["split"] == "held-out").mean() == pytest.approx(share, abs=0.08)

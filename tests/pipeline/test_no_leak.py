@@ -44,6 +44,7 @@ class Work:
 
     place: Path
     folds: bool
+    hold_out: float = 0.0
     people: int = 0
     split: dict[str, object] = field(default_factory=dict)
     shown: dict[Path, set[str]] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Work:
             "target": {"kind": "binary", "classes": ["0", "1"]},
             "data": {"layout": "csv", "labels": {"patient": "who"}},
             "preprocess": {"size": [16, 16]},
-            "split": {**self.split, **({"folds": FOLDS} if self.folds else {})},
+            "split": {**self.split, **({"folds": FOLDS, "hold_out": self.hold_out} if self.folds else {})},
         }
         (self.place / "recipe.yaml").write_text(yaml.safe_dump(plain))
         return self.place / "recipe.yaml"
@@ -121,27 +122,27 @@ def quick(monkeypatch):
 
 
 @settings(max_examples=2, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, folds=st.booleans(), people=st.integers(6, 12))
-def test_nobody_is_trained_on_and_tested(quick, tmp_path_factory, steps, folds, people):
-    try_out(quick, tmp_path_factory.mktemp("work"), steps, folds, people)
+@given(steps=STEPS, folds=st.booleans(), people=st.integers(6, 12), hold_out=st.sampled_from([0.0, 0.3]))
+def test_nobody_is_trained_on_and_tested(quick, tmp_path_factory, steps, folds, people, hold_out):
+    try_out(quick, tmp_path_factory.mktemp("work"), steps, folds, people, hold_out)
 
 
 @pytest.mark.slow
 @settings(max_examples=80, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, folds=st.booleans(), people=st.integers(6, 12))
-def test_nobody_is_trained_on_and_tested_in_many_more_ways(quick, tmp_path_factory, steps, folds, people):
-    try_out(quick, tmp_path_factory.mktemp("work"), steps, folds, people)
+@given(steps=STEPS, folds=st.booleans(), people=st.integers(6, 12), hold_out=st.sampled_from([0.0, 0.3]))
+def test_nobody_is_trained_on_and_tested_in_many_more_ways(quick, tmp_path_factory, steps, folds, people, hold_out):
+    try_out(quick, tmp_path_factory.mktemp("work"), steps, folds, people, hold_out)
 
 
-@pytest.mark.parametrize("folds", [False, True])
-def test_people_who_come_after_training_change_nothing(quick, tmp_path, folds):
+@pytest.mark.parametrize(("folds", "hold_out"), [(False, 0.0), (True, 0.0), (True, 0.25)])
+def test_people_who_come_after_training_change_nothing(quick, tmp_path, folds, hold_out):
     steps = [("train", 0), ("add", 4), ("prepare", 0), ("train", 0), ("prepare", 2), ("train", 2)]
-    try_out(quick, tmp_path, steps, folds, 9)
+    try_out(quick, tmp_path, steps, folds, 9, hold_out)
 
 
-def try_out(quick, place, steps, folds, people):
+def try_out(quick, place, steps, folds, people, hold_out=0.0):
     """Do the steps, as far as they are not refused, and look after each."""
-    work = Work(place, folds)
+    work = Work(place, folds, hold_out)
     quick.append(work)
     work.add(people)
     work.prepare(FOLDS - 1)  # the first time nothing is refused
@@ -155,6 +156,7 @@ def try_out(quick, place, steps, folds, people):
 def check(work: Work) -> None:
     """What an outsider can see with pandas."""
     tested: list[str] = []
+    held_out: set[str] = set()
     for folder in work.runs():
         if not (folder / "trained_on.csv").is_file():
             continue
@@ -165,4 +167,6 @@ def check(work: Work) -> None:
         trained = pd.read_csv(folder / "trained_on.csv", dtype=str, keep_default_na=False)
         assert trained[["sha256", "split"]].equals(rows[["sha256", "split"]])
         tested += people.index[people == {"test"}].tolist()
+        held_out |= set(people.index[people == {"held-out"}])
     assert len(set(tested)) == len(tested)
+    assert not held_out & set().union(tested, *work.shown.values())

@@ -329,7 +329,7 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (series, ("data.series",)),
     (tolerated, ("data.policy", "data.quarantine_limit")),
     (divided, tuple(f"split.{key}" for key in ("train", "validation", "test", "folds", "fold", "published", "file"))),
-    (divided, ("split.by", "split.stratify", "split.seed")),
+    (divided, ("split.hold_out", "split.by", "split.stratify", "split.seed")),
     (seen, tuple(f"preprocess.{key}" for key in ("size", "fit", "spacing", "window", "colour", "crop"))),
     (
         seen,

@@ -54,6 +54,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         {"data.layout": "folder-classes"},
         [{}, {"data.layout": "folder-classes", **GIVEN}],
     ),
+    "split.hold_out": (0.25, {"split.folds": 5}, [{}]),
     "split.lists": ({"train": "most.txt", "test": "rest.txt"}, {}, [GIVEN]),
     "split.by": ("sample", {}, [GIVEN]),
     "split.keep": (False, {}, [GIVEN]),

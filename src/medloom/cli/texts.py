@@ -99,11 +99,15 @@ def set_aside_code(facts: Mapping[str, Any]) -> ExitCode:
 def closing(result: RunResult) -> str:
     """Say what was made, what the metrics are, and what to type next."""
     from medloom.evaluation import metric_rows, part_of, point_lines  # numpy: only where something was measured
-    from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED
+    from medloom.evaluation.parts import ensemble_note
 
     made = table([("bundle", str(result.bundle)), *(("page", str(page)) for page in result.pages)])
     phantom = "\nLearned from PHANTOM images: the metrics say that the software works, nothing about people.\n"
-    part, ensemble = part_of(result.summary), f"Note: {ENSEMBLE_NOT_MEASURED}\n" if "folds" in result.summary else ""
+    part, note = part_of(result.summary), ensemble_note(result.summary)
+    ensemble = f"Note: {note}\n" if note else ""
+    if result.summary.get("held_out"):
+        together = {**result.summary, "test": result.summary["held_out"]}
+        ensemble = f"{ensemble}{table(metric_rows(together, _HEADLINES))}\n"
     over = result.summary.get("interval", {}).get("over", "cases")
     whom = "over all folds" if "folds" in result.summary else f"on the {part} {over}"
     closed = (

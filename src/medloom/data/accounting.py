@@ -12,7 +12,7 @@ from medloom.data.alignment import is_unplaced
 from medloom.data.building import Sample
 from medloom.data.layouts import Listing
 from medloom.data.pseudonyms import Entry
-from medloom.data.splits import SPLITS
+from medloom.data.splits.given import parts_in
 from medloom.data.truth import Truth
 from medloom.targets import Target
 from medloom.wording import counted
@@ -32,7 +32,7 @@ def division(catalogue: pd.DataFrame, target: Target, truth: Truth) -> dict[str,
         truth: What is known of it.
     """
     counts, nobody = {}, not catalogue["known"].any()
-    for split in SPLITS:
+    for split in parts_in(catalogue["split"]):
         part = catalogue[catalogue["split"] == split]
         patients = None if nobody else int(part.loc[part["known"], "patient_id"].nunique())
         counts[split] = {"patients": patients, "samples": len(part), **truth.counts(part, target)}

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medloom.data.splits import SPLITS
+from medloom.data.splits.given import HELD_OUT, SPLITS, parts_in
 from medloom.data.stored import StoredPixels, blocks
 from medloom.errors import DataError
 from medloom.wording import counted
@@ -112,7 +112,7 @@ def _shared_patients(catalogue: pd.DataFrame) -> dict[str, list[str]]:
     counts = pairs["patient_id"].value_counts()
     several = sorted(counts[counts > 1].index.astype(str))
     splits = {patient: set(pairs.loc[pairs["patient_id"] == patient, "split"]) for patient in several}
-    return {patient: [split for split in SPLITS if split in found] for patient, found in splits.items()}
+    return {patient: [split for split in (*SPLITS, HELD_OUT) if split in found] for patient, found in splits.items()}
 
 
 def _identical(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
@@ -125,9 +125,9 @@ def _identical(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
 def _near_identical(catalogue: pd.DataFrame, hashes: FloatArray) -> list[dict[str, Any]]:
     """For each image with a near twin in another split, the pair and its similarity, the most similar first."""
     found = []
-    places = {split: np.flatnonzero((catalogue["split"] == split).to_numpy()) for split in SPLITS}
+    places = {split: np.flatnonzero((catalogue["split"] == split).to_numpy()) for split in parts_in(catalogue["split"])}
     ids, bytes_hash = catalogue["sample_id"].to_numpy(), catalogue["sha256"].to_numpy()
-    for one, other in combinations(SPLITS, 2):
+    for one, other in combinations(places, 2):
         # The smaller split asks, the larger answers.
         asking, answering = sorted((places[one], places[other]), key=len)
         for ask, answer, similarity in _nearest(hashes, asking, answering):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medloom.data.splits.given import SPLITS
+from medloom.data.splits.given import HELD_OUT, SPLITS
 from medloom.data.stored import StoredPixels
 from medloom.targets import IGNORED
 from medloom.wording import counted
@@ -63,7 +63,9 @@ def _no_foreground(store: StoredPixels, masks: int) -> str:
 def _missing(present: Bits, splits: npt.NDArray[np.object_], names: Sequence[str]) -> Iterator[str]:
     """Yield a sentence for each class but the background, which may well be nowhere."""
     for name, here in list(zip(names, present.T, strict=True))[1:]:
-        lacking = [split for split in SPLITS if (splits == split).any() and not here[splits == split].any()]
+        lacking = [
+            split for split in (*SPLITS, HELD_OUT) if (splits == split).any() and not here[splits == split].any()
+        ]
         if not here.any():
             yield (
                 f"The class {name!r} is in none of {counted(len(here), 'mask')}: it is neither learned nor measured. "

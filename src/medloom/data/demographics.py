@@ -12,7 +12,7 @@ import pandas as pd
 
 from medloom.data.catalogue import meta_of
 from medloom.data.metadata import as_number, is_blank
-from medloom.data.splits.given import SPLITS
+from medloom.data.splits.given import parts_in
 
 __all__ = ["demographics"]
 
@@ -45,7 +45,7 @@ def demographics(catalogue: pd.DataFrame, *, known: bool = True) -> list[dict[st
     """
     meta = meta_of(catalogue)
     columns = dict.fromkeys(name for row in meta for name in row)
-    patients = {split: _images_of(catalogue, split) for split in SPLITS}
+    patients = {split: _images_of(catalogue, split) for split in parts_in(catalogue["split"])}
     found = [_column(name, meta, patients) for name in columns]
     return found if known else [{**one, "over": "images"} for one in found]
 

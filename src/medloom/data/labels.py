@@ -14,7 +14,7 @@ import pandas as pd
 from medloom.data.catalogue import labels_of
 from medloom.data.describe.pictures import Stack, class_gallery, write_augmentation
 from medloom.data.metadata import as_number, is_blank
-from medloom.data.splits.given import SPLITS
+from medloom.data.splits.given import parts_in
 from medloom.data.splits.warnings import few_patients
 from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import LabelRule, ReportPictures, Truth
@@ -169,7 +169,7 @@ class Labels(Truth):
         splits, patients = catalogue["split"].to_numpy(), catalogue["patient_id"].to_numpy()
         one = "patient" if "known" not in catalogue or catalogue["known"].any() else "image"
         warnings = []
-        for split in SPLITS:
+        for split in parts_in(catalogue["split"]):
             here = splits == split
             if not here.any():
                 warnings.append(f"No sample is in {split}.")

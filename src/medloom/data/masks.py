@@ -12,7 +12,7 @@ from medloom.data.coverage import coverage_warnings
 from medloom.data.describe.contrast import contrast_facts
 from medloom.data.describe.pictures import Stack, animation, gallery, write_augmentation
 from medloom.data.layouts.image_mask import ClassOfFile
-from medloom.data.splits.given import SPLITS
+from medloom.data.splits.given import parts_in
 from medloom.data.stored import StoredPixels, evenly
 from medloom.data.truth import ReportPictures, Truth
 from medloom.files import sha256_bytes, write_bytes
@@ -70,7 +70,7 @@ class Masks(Truth):
         warnings = []
         found = catalogue["foreground_px"] > 0
         whole = float(found.mean())
-        for split in SPLITS:
+        for split in parts_in(catalogue["split"]):
             share = float(found[catalogue["split"] == split].mean())
             if share == 0 < whole:
                 warnings.append(f"No sample in {split} has foreground: its metrics on foreground do not exist.")

@@ -54,7 +54,7 @@ __all__ = ["Prepared", "prepare", "prepare_undivided", "rule_facts"]
 
 Progress = Callable[[int, int], None]
 
-_WHILE_DIVIDING = ("given_split", "published", "stratum", "kept", "kept_split", "known")
+_WHILE_DIVIDING = ("given_split", "published", "stratum", "kept", "kept_out", "kept_split", "known")
 """Columns that the catalogue has only until its samples are divided."""
 
 

@@ -10,3 +10,4 @@ from .parts import Part as Part
 from .parts import part_of as part_of
 from .text import metric_rows as metric_rows
 from .text import point_lines as point_lines
+from .together import measure_together as measure_together

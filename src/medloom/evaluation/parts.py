@@ -14,6 +14,7 @@ __all__ = [
     "NOT_VALIDATED",
     "ON_VALIDATION",
     "Part",
+    "ensemble_note",
     "evaluation_folder",
     "measured",
     "part_of",
@@ -37,6 +38,11 @@ ENSEMBLE_NOT_MEASURED = (
 )
 """What is said beside metrics of cross-validation."""
 
+
+ENSEMBLE_MEASURED = (
+    "The ensemble that is packaged was measured on {cases}, which none of its members saw, at the operating point that "
+    "it is packaged with."
+)
 
 NOT_VALIDATED = (
     "Not validated elsewhere: every image that it was measured on is of the source that it learned from. Models that "
@@ -65,6 +71,15 @@ def read_summary(run_dir: Path, part: Part = "test") -> dict[str, Any]:
 def part_of(summary: Mapping[str, Any]) -> Part:
     """Return what the metrics of a summary are of."""
     return "validation" if summary.get("part") == "validation" else "test"
+
+
+def ensemble_note(summary: Mapping[str, Any]) -> str:
+    """Say on what the ensemble of folds was measured, if it was; empty for a summary without folds."""
+    if "folds" not in summary:
+        return ""
+    if not summary.get("held_out"):
+        return ENSEMBLE_NOT_MEASURED
+    return ENSEMBLE_MEASURED.format(cases=summary["held_out"]["cases_text"])
 
 
 def measured(summary: Mapping[str, Any]) -> dict[str, Any]:

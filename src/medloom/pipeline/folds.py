@@ -1,7 +1,8 @@
 """Cross-validation: a run directory for each fold, metrics over all of them, and their ensemble as one bundle.
 
 Every patient is tested once, by a network that never saw that patient. The thresholds of each fold come from its own
-validation patients. What is packaged is the mean of the folds' networks; no patient is left to measure it on, so the
+validation patients. What is packaged is the mean of the folds' networks. It is measured on what was held out of all
+folds (``split.hold_out``, or the published test part); where nothing was, no patient is left to measure it on, so the
 bundle carries the out-of-fold metrics and says so.
 """
 
@@ -9,18 +10,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from medloom import evaluation, models, training
+from medloom import data, evaluation, models, training
+from medloom.data.splits.given import HELD_OUT
 from medloom.evaluation.appearance import APPEARANCE
+from medloom.evaluation.parts import evaluation_folder
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
+from medloom.inference import Predictor
 from medloom.locks import sole
 from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
 from medloom.pipeline.measuring import openings_of
 from medloom.pipeline.metadata import read_encoding
-from medloom.pipeline.places import find_images, remember_images
+from medloom.pipeline.places import find_images, in_use, remember_images
 from medloom.pipeline.runs import Run
 from medloom.pipeline.stages.evaluate import evaluate
 from medloom.pipeline.stages.package import package_network
@@ -28,6 +32,10 @@ from medloom.pipeline.stages.train import train
 from medloom.recipe import Recipe
 from medloom.reports.openings import TEST_OPENINGS
 from medloom.training import TrainResult
+from medloom.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured", "measure_fold"]
 
@@ -109,9 +117,41 @@ def finish_folds(
         whole.recipe.predicts().activation,
         [0 if table is None else len(table.names) for table in tables],
     )
-    export(whole, network, tables, events=events)
+    predictor = export(whole, network, tables, events=events)
+    summary |= _held_out(whole, folds, network, predictor, events)
     package_network(whole, network, tables, summary, events=events)
     return summary
+
+
+def _held_out(
+    whole: Run, folds: list[Run], network: models.Ensemble, predictor: Predictor, events: Events
+) -> dict[str, Any]:
+    """Measure the ensemble on what was held out of all folds, and add it to the summary."""
+    where, catalogue = find_images(whole, None, events=events), data.read_catalogue(whole.folder / "catalogue.csv")
+    with in_use(where), data.open_source(where) as source:
+        found = evaluation.measure_together(
+            whole.recipe,
+            [fold.folder for fold in folds],
+            catalogue,
+            source,
+            predictor,
+            whole.folder,
+            measured_with={"runtime": whole.recipe.package.runtime},
+            heatmap=network.heatmap,
+            progress=events.progress("evaluate"),
+        )
+    if not found:
+        return {}
+    cases = _cases(catalogue[catalogue["split"] == HELD_OUT], found["interval"]["over"])
+    held_out = {"held_out": {**found["test"], "cases_text": cases}}
+    path = evaluation_folder(whole.folder) / "summary.json"
+    write_json(path, {**read_json(path), **held_out})
+    return held_out
+
+
+def _cases(rows: pd.DataFrame, over: str) -> str:
+    images = counted(len(rows), "image")
+    return images if over != "patients" else f"{images} of {counted(rows['patient_id'].nunique(), 'patient')}"
 
 
 def _of_fold(recipe: Recipe, number: int | None) -> Recipe:

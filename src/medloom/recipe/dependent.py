@@ -204,6 +204,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "split.validation": (_DRAWN,),
     "split.test": (_SHARES, _DRAWN),
     "split.lists": (_DRAWN,),
+    "split.hold_out": (Filled("split.folds"),),
     "split.published": (_PUBLISHED, _DRAWN),
     "split.by": (_DRAWN,),
     "split.keep": (_DRAWN,),

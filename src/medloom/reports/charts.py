@@ -32,7 +32,7 @@ __all__ = [
 PALETTE = ("#2f6fb3", "#d9822b", "#3a9b6d", "#b5485d", "#7b61a8", "#6b7785")
 """Colours in order; told apart by people with the common colour-vision deficiencies."""
 
-SPLIT_COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2]}
+SPLIT_COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2], "held-out": PALETTE[3]}
 """The colour of each split, the same in every chart."""
 
 INK = "#3c4450"

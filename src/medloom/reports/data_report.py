@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,15 +114,15 @@ def _patients_chart(patients: list[dict[str, Any]], marked: str) -> str:
             bar.set(facecolor=SPLIT_COLOURS[patient["split"]], alpha=alpha)
     axis.tick_params(axis="x", labelrotation=90 if len(patients) > _UPRIGHT_LABELS else 0, labelsize=8)
     axis.margins(x=0.01)
-    _split_legend(axis)
+    _split_legend(axis, {patient["split"] for patient in patients})
     return figure_uri(figure)
 
 
-def _split_legend(axis: Axes) -> None:
+def _split_legend(axis: Axes, there: Set[str]) -> None:
     legend = axis.get_legend()
     if legend is not None:
         legend.remove()
-    handles = [axis.bar(0, 0, color=colour, label=split) for split, colour in SPLIT_COLOURS.items()]
+    handles = [axis.bar(0, 0, color=colour, label=split) for split, colour in SPLIT_COLOURS.items() if split in there]
     axis.legend(handles=handles, frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
 
 

@@ -92,6 +92,11 @@ def fold_table(summary: Facts, point_text: Callable[[Mapping[str, Any]], str]) -
         ]
         for fold, said, point in zip(folds, learned, points, strict=True)
     ]
+    if summary.get("held_out"):
+        together = summary["held_out"]["metrics"]
+        cells = (with_interval(together.get(name, {}), summary["meanings"][name]["unit"]) for name in known)
+        point = [point_text(summary.get("operating_point", {}))] if any(points) else []
+        rows.append(["Together", *([summary["held_out"]["cases_text"]] if any(learned) else ()), *cells, *point])
     head = ["Fold", *(["Learned from"] if any(learned) else ())]
     head += [summary["meanings"][name]["label"] for name in known]
     return {"head": [*head, "From probability"] if any(points) else head, "rows": rows}

@@ -14,11 +14,11 @@ import yaml
 
 from medloom import __version__
 from medloom.evaluation.parts import (
-    ENSEMBLE_NOT_MEASURED,
     HELD_BACK,
     NOT_VALIDATED,
     ON_VALIDATION,
     Part,
+    ensemble_note,
     evaluation_folder,
     part_of,
     read_summary,
@@ -220,8 +220,8 @@ def _warnings(
         )
     if part_of(summary) == "validation":
         warnings.append(ON_VALIDATION if openings else f"{HELD_BACK} `medloom evaluate` opens the test set.")
-    if "folds" in summary:
-        warnings.append(ENSEMBLE_NOT_MEASURED)
+    if note := ensemble_note(summary):
+        warnings.append(note)
     if training and not training.get("finished", True):
         warnings.append(f"Training was stopped after {counted(training['epochs'], 'epoch')} and can be continued.")
     if summary:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from medloom.data.describe.intensities import blank_facts, channel_facts, extremes
-from medloom.data.splits.given import SPLITS
+from medloom.data.splits.given import HELD_OUT, SPLITS, parts_in
 from medloom.data.stored import StoredPixels
 from medloom.data.truth import Preview, ReportPictures, Truth
 from medloom.files import write_json
@@ -71,7 +71,7 @@ def describe(
 
 def _splits(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
-    for split in SPLITS:
+    for split in parts_in(catalogue["split"]):
         part = catalogue[catalogue["split"] == split]
         count = int((part["foreground_px"] > 0).sum())
         rows.append(
@@ -90,7 +90,7 @@ def _splits(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
 def _patients(catalogue: pd.DataFrame) -> list[dict[str, Any]]:
     """Samples of each patient, and those with foreground, in the order of the splits."""
     counted = catalogue.assign(foreground=catalogue["foreground_px"] > 0)
-    rank = {split: place for place, split in enumerate(SPLITS)}
+    rank = {split: place for place, split in enumerate((*SPLITS, HELD_OUT))}
     table = counted.groupby(["split", "patient_id"], sort=True)["foreground"].agg(["size", "sum"]).reset_index()
     table = table.sort_values("split", key=lambda column: column.map(rank), kind="stable")
     return [

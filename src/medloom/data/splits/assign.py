@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from medloom.data.splits.balance import balanced_parts
-from medloom.data.splits.given import SPLITS, check_given_split
+from medloom.data.splits.given import HELD_OUT, SPLITS, check_given_split
 from medloom.data.splits.rule import SplitRule
 from medloom.errors import DataError
 
-__all__ = ["SPLITS", "divide", "split_patients"]
+__all__ = ["SPLITS", "divide", "split_folds", "split_patients"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -35,11 +35,12 @@ def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
             background). A column ``stratum`` (any label), if present, is balanced instead of foreground or none;
             ``given_split`` is used, and needed, when ``rule.given``. A column ``kept``, if present, is the number of
             the part or fold in which a sample's patient stays; -1 for others. With folds, ``kept_split`` says the same
-            of training and validation in this fold.
+            of training and validation in this fold, and ``kept_out`` whether it stays held out.
         rule: How to divide.
 
     Returns:
-        A copy with ``split`` (train, validation, test) and ``fold`` (from 0; -1 where there are no folds).
+        A copy with ``split`` (train, validation, test, and held-out beside folds) and ``fold`` (from 0; -1 where there
+        are none).
 
     Raises:
         DataError: If there are fewer patients than parts, or the given split is incomplete, unknown or divides a
@@ -54,11 +55,40 @@ def split_patients(frame: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
     result = frame.copy()
     if rule.given:
         return _given(result)
+    if rule.folds is not None:
+        return split_folds(result, rule, _held_out(result, rule))
     parts = divide(result, rule, np.array(rule.shares))
-    result["fold"] = parts if rule.folds is not None else -1
-    result["split"] = np.array(SPLITS)[parts] if rule.folds is None else _split_of_fold(frame, parts, rule)
-    result["split"] = result["split"].astype(str)
-    return result
+    return result.assign(split=np.array(SPLITS)[parts].astype(str), fold=-1)
+
+
+def split_folds(frame: pd.DataFrame, rule: SplitRule, held_out: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Divide samples into folds, and the others into training and validation of one of them.
+
+    Args:
+        frame: As for ``split_patients``.
+        rule: How to divide.
+        held_out: Which samples (N,) no fold sees.
+
+    Returns:
+        A copy with ``split`` (train, validation, test, held-out) and ``fold``, -1 for what is held out.
+
+    Raises:
+        DataError: If there are fewer patients than folds.
+    """
+    inside = frame[~held_out]
+    parts = divide(inside, rule, np.array(rule.shares))
+    split, fold = np.full(len(frame), HELD_OUT, dtype=object), np.full(len(frame), -1, dtype=np.int64)
+    split[~held_out], fold[~held_out] = _split_of_fold(inside, parts, rule), parts
+    return frame.assign(split=split.astype(str), fold=fold)
+
+
+def _held_out(frame: pd.DataFrame, rule: SplitRule) -> npt.NDArray[np.bool_]:
+    """Draw by patient what no fold sees, first of all and the same in every fold."""
+    if not rule.hold_out:
+        return np.zeros(len(frame), np.bool_)
+    known = frame.drop(columns="kept", errors="ignore").rename(columns={"kept_out": "kept"})
+    drawn: npt.NDArray[np.bool_] = divide(known, rule, np.array([1 - rule.hold_out, rule.hold_out])) == 1
+    return drawn
 
 
 def _given(frame: pd.DataFrame) -> pd.DataFrame:

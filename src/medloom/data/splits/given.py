@@ -10,9 +10,19 @@ import pandas as pd
 
 from medloom.errors import DataError
 
-__all__ = ["SPLITS", "check_given_split", "read_given_split"]
+__all__ = ["HELD_OUT", "SPLITS", "check_given_split", "parts_in", "read_given_split"]
 
 SPLITS = ("train", "validation", "test")
+
+HELD_OUT = "held-out"
+"""The part of a run with folds that no fold sees: on it the ensemble of the folds is measured."""
+
+
+def parts_in(splits: pd.Series) -> list[str]:
+    """Return the parts that there are to speak of: the three, and what is held out beside folds if anything is."""
+    return [*SPLITS, *([HELD_OUT] if (splits == HELD_OUT).any() else [])]
+
+
 """The three parts, in order."""
 
 

@@ -20,6 +20,7 @@ class SplitRule:
         validation: Share of samples for validation, 0..1; of all samples with folds too, in place of the other shares.
         test: Share of samples for the final metrics, 0..1.
         folds: Number of folds, at least 2; None for one split.
+        hold_out: With folds: share of samples that no fold sees, 0..1.
         fold: Which fold is the test set, from 0. None: the first.
         published: What a split that the files come in is worth: ``respect``, ``repair`` or ``ignore``.
         given: Whether each sample carries its part in ``given_split``, read from a file.
@@ -32,6 +33,7 @@ class SplitRule:
     validation: float = 0.15
     test: float = 0.15
     folds: int | None = None
+    hold_out: float = 0.0
     fold: int | None = None
     published: Literal["respect", "repair", "ignore"] = "respect"
     given: bool = False
@@ -47,6 +49,7 @@ class SplitRule:
             validation=section.validation,
             test=section.test,
             folds=section.folds,
+            hold_out=section.hold_out,
             fold=section.fold,
             published=section.published,
             given=section.file is not None,
@@ -64,7 +67,7 @@ class SplitRule:
 
     @property
     def wanted(self) -> tuple[float, float, float]:
-        """Wanted shares of training, validation and test among all samples."""
+        """Wanted shares of training, validation and test among all samples that are not held out."""
         if self.folds is None:
             return self.train, self.validation, self.test
         return 1 - 1 / self.folds - self.validation, self.validation, 1 / self.folds

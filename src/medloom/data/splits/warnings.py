@@ -47,7 +47,7 @@ def share_warnings(catalogue: pd.DataFrame, rule: SplitRule) -> list[str]:
         return []
     wanted = rule.wanted
     counts = catalogue["split"].value_counts().reindex(list(SPLITS), fill_value=0)
-    shares = counts / max(len(catalogue), 1)
+    shares = counts / max(int(counts.sum()), 1)
     if all(abs(share - want) <= _FAR * want for share, want in zip(shares, wanted, strict=True)):
         return []
     parts = ", ".join(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medloom import packaging, training
 from medloom.data import TableEncoding
 from medloom.evaluation.appearance import read_appearance
-from medloom.evaluation.parts import ENSEMBLE_NOT_MEASURED, HELD_BACK, ON_VALIDATION, part_of
+from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, ensemble_note, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.inference.calibration import Calibration
 from medloom.pipeline.graph import GRAPH
@@ -71,7 +71,7 @@ def package_network(
         recipe=run.recipe,
         point=summary["operating_point"],
         tables=tables,
-        metrics={split: summary[split]["metrics"] for split in ("validation", "test") if split in summary},
+        metrics=_metrics(summary),
         measured=_measured(run, summary),
         fingerprint=facts["catalogue_sha256"],
         phantom=facts["phantom"],
@@ -86,6 +86,13 @@ def package_network(
     return path
 
 
+def _metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of what is packaged: of an ensemble that was measured as such, not those of its members."""
+    if summary.get("held_out"):
+        return {"test": summary["held_out"]["metrics"]}
+    return {split: summary[split]["metrics"] for split in ("validation", "test") if split in summary}
+
+
 def _calibration(summary: Mapping[str, Any]) -> Calibration | None:
     """What was fitted; a run that was measured by an earlier version has none."""
     fitted = summary.get("calibration", {}).get("fitted")
@@ -96,7 +103,8 @@ def _measured(run: Run, summary: Mapping[str, Any]) -> dict[str, str]:
     """What the bundle says of how its metrics came about."""
     runtime = summary["measured_with"]["runtime"]
     if "folds" in summary:
-        return {"part": "folds", "runtime": runtime, "note": ENSEMBLE_NOT_MEASURED}
+        part = "test" if summary.get("held_out") else "folds"
+        return {"part": part, "runtime": runtime, "note": ensemble_note(summary)}
     if part_of(summary) == "test":
         return {"part": "test", "runtime": runtime, "note": ""}
     return {"part": "validation", "runtime": runtime, "note": ON_VALIDATION if openings_of(run) else HELD_BACK}

@@ -132,12 +132,15 @@ class SplitConfig(Config):
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
     """Number of folds for cross-validation, in place of `train` and `test`, which are then left out. A fold is the test
     set once."""
+    hold_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """With `folds`: share of samples, drawn by patient, that no fold sees. The ensemble that is packaged is measured on
+    them; without them it is not measured as such. A published test part is held out by itself."""
     fold: Annotated[int, Field(ge=0)] | None = None
     """Which fold is the test set. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
     """What a split that the files come in (`train`, `val`, `test` folders of `folder-classes`, `{split}` in
     `data.image`, or `lists`) is worth. `respect` it, `repair` its validation part by drawing patients from train and
-    none from test, or `ignore` it."""
+    none from test, or `ignore` it. With `folds` the test part is held out, and they divide the rest."""
     lists: dict[Literal["train", "validation", "test"], str] = Field(default={})
     """A split that is published in text files: by part, the path of its list inside the data, or its end. A line names
     an image, with or without folder and extension, or a patient. Lists of train and test alone, as of NIH ChestX-ray14,
