@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,7 @@ def measure_pace(
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch, quiet_lightning(), torch.random.fork_rng():
-        job = replace(plan_job(recipe, catalogue, store, Path(scratch), tables=tables), resume=None)
+        job = plan_job(recipe, catalogue, store, Path(scratch), tables=tables)
         data = build_data(job, store)
         module, clock = build_module(recipe, data, job.precision, compiled=job.compiled), _Clock()
         trainer = build_trainer(job, clock, steps=_STEPS, validation_steps=_VALIDATION_STEPS)
