@@ -23,7 +23,15 @@ BOOLEANS = [
     "preprocess.normalise.nonzero",
     "preprocess.normalise.per_channel",
     "train.compile",
+    "model.freeze_statistics",
+    "model.deep_supervision",
 ]
+
+BESIDE = {
+    "model.freeze_statistics": ["model.args={}", "model.name=smp-unet", "model.weights=efficientnet-lite0"],
+    "model.deep_supervision": ["model.args={}", "model.name=dynunet"],
+}
+"""What a boolean acts beside."""
 
 
 def value_at(recipe: Recipe, key: str) -> object:
@@ -70,13 +78,13 @@ def _boolean_keys(path: str = "") -> list[str]:
 @pytest.mark.parametrize("key", BOOLEANS)
 @pytest.mark.parametrize("word", ["true", "True", "1", "yes", "YES", "'true'", "on"])
 def test_a_boolean_can_be_switched_on(key, word):
-    assert value_at(load_recipe("brain-mri", [f"{key}={word}"]), key) is True
+    assert value_at(load_recipe("brain-mri", [f"{key}={word}", *BESIDE.get(key, ())]), key) is True
 
 
 @pytest.mark.parametrize("key", BOOLEANS)
 @pytest.mark.parametrize("word", ["false", "False", "0", "no", "NO", "'no'", "off"])
 def test_a_boolean_can_be_switched_off(key, word):
-    assert value_at(load_recipe("brain-mri", [f"{key}={word}"]), key) is False
+    assert value_at(load_recipe("brain-mri", [f"{key}={word}", *BESIDE.get(key, ())]), key) is False
 
 
 @pytest.mark.parametrize("key", BOOLEANS)
