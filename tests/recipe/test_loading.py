@@ -402,3 +402,9 @@ def test_imagenet_takes_the_window_of_each_file_unless_the_recipe_says_otherwise
     assert window(normalise={"method": "imagenet"}) == "auto"
     assert window(normalise={"method": "imagenet"}, window=None) is None
     assert window(normalise={"method": "imagenet"}, window=[40, 400]) == (40, 400)
+
+
+def test_a_window_that_is_switched_off_stays_off_when_the_target_is_found_out():
+    text = "{name: x, target: {kind: auto}, preprocess: {normalise: {method: imagenet}, window: null}}"
+    found = resolve_target(parse_recipe(text), Target("binary", ("no", "yes")))
+    assert found.preprocess.window is None

@@ -12,6 +12,8 @@ import numpy as np
 from medloom.data.catalogue import labels_of, meta_of
 from medloom.errors import DataError, RecipeError
 from medloom.recipe.changes import changed, flat
+from medloom.recipe.kinds import DEFAULT
+from medloom.recipe.reference import allowed_at
 from medloom.wording import counted
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ def run_identity(
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to continue a run whose recipe or data have changed.
 
+    A key that the run did not know, because an earlier version began it, may have its default: that does what was
+    done before.
+
     Args:
         saved: The identity in the checkpoint.
         now: The identity of what is asked for.
@@ -63,12 +68,19 @@ def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         DataError: If the catalogue or the pixels differ.
     """
     before, after = saved["settings"], now["settings"]
-    keys = changed(before, after)
+    keys = [key for key in changed(before, after) if not _was_not_known(key, before, after)]
     if keys:
         changes = "".join(f"\n  - {key} was {before.get(key)!r}, is {after.get(key)!r}" for key in keys)
         raise RecipeError(f"this run began with another recipe and cannot go on with this one. {_ADVICE}{changes}")
     if problems := data_changes(saved, now):
         raise DataError(f"the data of this run have changed. {_ADVICE}", problems)
+
+
+def _was_not_known(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    if key in before or key not in after:
+        return False
+    node = allowed_at(tuple(key.split(".")), str(after.get("target.kind", DEFAULT)))
+    return "default" in node and bool(node["default"] == after[key])
 
 
 def data_changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

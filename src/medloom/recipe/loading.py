@@ -143,8 +143,10 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     for group, key in (("loss", "name"), ("train", "monitor")):
         if values.get(group, {}).get(key) == "auto":
             del values[group][key]
-    # A preset fills keys that are left out, so one that the recipe sets to its default must be said again.
-    return _checked({**values, "target": section, "augment": recipe.augment.written()})
+    # What fills keys that are left out would fill one that the recipe sets to its default, so that is said again.
+    preprocess = {**values.get("preprocess", {}), "window": recipe.preprocess.model_dump(mode="json")["window"]}
+    filled = {"augment": recipe.augment.written(), "preprocess": preprocess}
+    return _checked({**values, "target": section, **filled})
 
 
 def _checked(values: Mapping[str, Any], context: Mapping[str, str] | None = None) -> Recipe:
