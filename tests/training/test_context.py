@@ -11,6 +11,7 @@ from medloom.errors import DataError
 from medloom.training import load_best, train
 from medloom.training.batches import DevicePixels, HostPixels
 from medloom.training.masks import MaskTruth
+from medloom.training.pace import measure_pace
 
 
 def with_context(catalogue):
@@ -36,6 +37,7 @@ def test_a_batch_holds_the_channels_of_the_slices_beside_each(store, kind):
 def test_a_network_of_neighbouring_slices_learns_and_is_loaded_again(store, catalogue, make_recipe, tmp_path):
     recipe = make_recipe(epochs=1)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"context": 1})})
+    assert measure_pace(recipe, with_context(catalogue), store).image_s > 0
     result = train(recipe, with_context(catalogue), store, tmp_path)
     assert result.finished
     network = load_best(tmp_path, recipe)

@@ -143,7 +143,7 @@ class _Clock(Callback):
 def _image_s(module: TaskModule, store: PixelStore, job: Job) -> float:
     """As the evaluation runs it: one image at a time in float32 on the processor."""
     network = module.network.cpu().eval()
-    image = torch.zeros(1, store.images.shape[1], *job.recipe.preprocess.input_size)
+    image = torch.zeros(1, job.recipe.data.input_channels, *job.recipe.preprocess.input_size)
     table = torch.zeros(1, job.truth.samples(store).table.shape[1])
     seconds = []
     with torch.inference_mode():
