@@ -21,13 +21,16 @@ def frame():
 def test_ids_stay_strings_and_numbers_numbers(tmp_path):
     write_catalogue(frame(), tmp_path / "catalogue.csv")
     found = read_catalogue(tmp_path / "catalogue.csv")
-    pd.testing.assert_frame_equal(found, frame(), check_dtype=False)
+    pd.testing.assert_frame_equal(found, frame().assign(context=""), check_dtype=False)
     assert found["patient_id"].tolist() == ["007", "007"]
     assert found["foreground_px"].dtype == "int64"
 
 
 def test_only_the_catalogues_columns_are_written(tmp_path):
     write_catalogue(frame().assign(real_name="Smith"), tmp_path / "catalogue.csv")
+    written = [name for name in COLUMNS if name != "context"]
+    assert (tmp_path / "catalogue.csv").read_text().splitlines()[0] == ",".join(written)
+    write_catalogue(frame().assign(context='["001","1e5"]'), tmp_path / "catalogue.csv")
     assert (tmp_path / "catalogue.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
 
 

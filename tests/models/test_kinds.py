@@ -92,7 +92,7 @@ def test_a_network_is_built_again_from_what_a_bundle_says(given, features, shape
     ("given", "error", "says"),
     [
         (spec(Target("masks", ("background", "a")), "unett"), BundleError, "no network 'unett'"),
-        (spec(Target("masks", ("background", "a")), "unet", options={"tune": "all"}), BundleError, "no network"),
+        (spec(Target("masks", ("background", "a")), "unet", options={"dropout": 0.1}), BundleError, "no network"),
         (spec(Target("binary", ("a", "b")), "perceptron", options={"table_width": 0}), BundleError, "no network"),
         (spec(Target("binary", ("a", "b")), "perceptronn"), RecipeError, "perceptron"),
     ],

@@ -78,7 +78,7 @@ def test_what_was_set_aside_is_shown_in_part_and_listed_until_it_is_mended(pictu
 WRONG = {
     "a network": (["model.name=resnet1"], "resnet1"),
     "weights": (["model.name=resnet18", "model.weights=none.safetensors"], "there is no file none.safetensors"),
-    "a pickle": (["model.name=resnet18", "model.weights=a.pt"], "may be a pickle"),
+    "a file of torch": (["model.name=resnet18", "model.weights=a.pt"], "there is no file a.pt"),
     "precision": (["train.precision=fp16"], "fp16 needs a GPU"),
     "a device": (["train.device=cuda"], "train.device: 1 GPU"),
     "the hub": (["model.name=resnet18", "model.weights=imagenet"], "could not be loaded from the hub"),
@@ -114,7 +114,7 @@ def test_what_cannot_be_trained_is_refused_before_an_image_is_read(unread, name,
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["a network", "weights", "a pickle"])
+@pytest.mark.parametrize("name", ["a network", "weights", "a file of torch"])
 def test_preparing_refuses_a_network_that_cannot_be_built(unread, name, capsys):
     settings, said = WRONG[name]
     words = [word for setting in settings for word in ("--set", setting)]
