@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,5 +158,5 @@ def _nothing_said(seen: Seen) -> str:
     return ""
 
 
-def _most(items: Sequence[tuple[str, int]] | Any) -> list[tuple[str, int]]:  # noqa: ANN401 - a view of a Counter
+def _most(items: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     return sorted(items, key=lambda item: -item[1])[:6]
