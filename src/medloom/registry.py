@@ -68,8 +68,9 @@ class Metric:
     column: str = ""
 
 
-def _network(summary: str, builder: str) -> Entry:
-    return Entry(summary, f"medloom.models.networks:{builder}", ("masks",))
+def _network(summary: str, builder: str, deepest: str) -> Entry:
+    """With a pattern of the name of the layer that gives its deepest map, for heat maps."""
+    return Entry(summary, f"medloom.models.networks:{builder}", ("masks",), traits={"deepest": deepest})
 
 
 def _with_encoder(summary: str, name: str, encoder: str = "resnet34") -> Entry:
@@ -77,17 +78,19 @@ def _with_encoder(summary: str, name: str, encoder: str = "resnet34") -> Entry:
     return Entry(f"{summary}, on any encoder", home, ("masks",), traits={"encoder": encoder, "weights": True})
 
 
+_INNERMOST = r"(.+\.)?submodule"
+
 NETWORKS: dict[str, Entry] = {
-    "unet": _network("U-Net with residual units (Kerfoot et al. 2018)", "unet"),
-    "attention-unet": _network("U-Net with attention gates (Oktay et al. 2018)", "attention_unet"),
-    "unetr": _network("Transformer encoder, convolutional decoder (Hatamizadeh et al. 2021)", "unetr"),
-    "swin-unetr": _network("Shifted-window transformer encoder (Hatamizadeh et al. 2022)", "swin_unetr"),
-    "segresnet": _network("Residual encoder-decoder (Myronenko 2018)", "segresnet"),
+    "unet": _network("U-Net with residual units (Kerfoot et al. 2018)", "unet", _INNERMOST),
+    "attention-unet": _network("U-Net with attention gates (Oktay et al. 2018)", "attention_unet", _INNERMOST),
+    "unetr": _network("Transformer encoder, convolutional decoder (Hatamizadeh et al. 2021)", "unetr", "vit"),
+    "swin-unetr": _network("Shifted-window transformer encoder (Hatamizadeh et al. 2022)", "swin_unetr", "swinViT"),
+    "segresnet": _network("Residual encoder-decoder (Myronenko 2018)", "segresnet", r"down_layers\.\d+"),
     "dynunet": Entry(
         "nnU-Net's architecture (Isensee et al. 2021)",
         "medloom.models.networks:dynunet",
         ("masks",),
-        traits={"scales": True},
+        traits={"deepest": "bottleneck", "scales": True},
     ),
     "flexible-unet": Entry(
         "U-Net decoder on an EfficientNet encoder (Tan and Le 2019)",

@@ -8,11 +8,13 @@ from medloom.data import open_source
 from medloom.errors import DataError
 from medloom.evaluation import evaluate, point_lines
 from medloom.evaluation.masks import Case, GridChoice, summarise
+from medloom.evaluation.masks.cases import evaluate_cases
 from medloom.evaluation.masks.family import notes_of
-from medloom.evaluation.masks.gallery import BOTH, TRUTH, draw_case
+from medloom.evaluation.masks.gallery import BOTH, TRUTH, Drawn, asked_class, draw_case, make_gallery
 from medloom.files import read_json, write_bytes
 from medloom.imaging import decode, encode_png
 from medloom.inference import MaskPoint
+from medloom.targets import IGNORED
 
 
 @pytest.fixture
@@ -86,6 +88,59 @@ def test_the_gallery_shows_outlines_on_the_image_and_names_nobody(run, tmp_path)
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.suffix in (".json", ".csv"))
     assert b"s1.npy" not in written
     assert str(tmp_path).encode() not in written
+
+
+def test_the_gallery_shows_where_the_network_looked_below_the_outlines(run, data, tmp_path):
+    folder, _ = data
+    for name in [f"s{index}" for index in range(16, 24)]:  # the test images, and their masks, twice as large
+        np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy").repeat(2, axis=0).repeat(2, axis=1))
+        mask = decode((folder / f"{name}_mask.png").read_bytes()).pixels[..., 0]
+        write_bytes(folder / f"{name}_mask.png", encode_png(mask.repeat(2, axis=0).repeat(2, axis=1)))
+    asked = []
+
+    def heatmap(image, table, output):
+        asked.append((image.shape, table, output))
+        heat = np.zeros(image.shape[2:], np.float32)
+        heat[24:30, 2:8] = 1
+        return heat
+
+    run(heatmap=heatmap)
+    written = tmp_path / "run/evaluation"
+    gallery = read_json(written / "gallery.json")
+    items = {item["sample_id"]: item for group in gallery["groups"] for item in group["items"]}
+    assert asked == [((1, 2, 32, 32), None, 0)] * len(items)
+    assert "Seg-Grad-CAM" in gallery["heatmaps"]
+    for item in items.values():
+        plain, heat = (decode((written / item[key]).read_bytes()).pixels.astype(int) for key in ("file", "heatmap"))
+        inside, outside = (slice(25 * 16, 29 * 16), slice(3 * 16, 7 * 16)), (slice(0, 22 * 16), slice(10 * 16, None))
+        np.testing.assert_allclose(heat[inside], 0.4 * plain[inside] + 0.6 * np.array([255, 40, 0]), atol=2)
+        assert abs(heat - plain)[outside].max() <= 1
+        assert not item["caption"].endswith("lesion")
+        lines = (plain == TRUTH).all(axis=-1)
+        assert (heat[lines] == TRUTH).all()
+
+
+def test_a_network_without_a_feature_map_has_a_gallery_of_outlines_alone(run, tmp_path):
+    run(heatmap=lambda *given: None)
+    gallery = read_json(tmp_path / "run/evaluation/gallery.json")
+    assert not any("heatmap" in item for group in gallery["groups"] for item in group["items"])
+
+
+def test_of_several_classes_the_heat_map_is_of_the_one_with_the_most_wrong_pixels():
+    truth, predicted = np.zeros((2, 16, 16), np.uint8)
+    truth[:8], truth[12:, :3] = 1, 2
+    predicted[:7] = 1
+    case = Case("S", "P", "test", truth, predicted, np.zeros((4, 16, 16), np.float32))
+    assert asked_class(case, 4) == 1
+    truth[6] = IGNORED
+    truth[7] = 0
+    assert asked_class(case, 4) == 2
+    assert asked_class(Case("S", "P", "test", predicted, predicted, case.probabilities), 4) == 1
+    drawn = {"S": Drawn(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8), 2, "oedema")}
+    table = evaluate_cases([case], ("background", "core", "oedema", "rim"))
+    item = make_gallery({"worst": ["S"]}, drawn, table, "", "test").groups[0].items[0]
+    assert item.caption.endswith("; heat map of oedema")
+    assert item.variant == 2
 
 
 def test_the_gallery_outlines_each_class():

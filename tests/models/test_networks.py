@@ -1,6 +1,5 @@
 import re
 
-import numpy as np
 import pytest
 import torch
 
@@ -70,10 +69,9 @@ def test_a_size_that_does_not_fit_names_one_that_does(name):
     build_mask_network(name, 1, 1, (height + 2 * step, width), SMALL[name])
 
 
-def test_a_network_for_masks_is_trained_as_one_and_has_no_heat_map():
+def test_a_network_for_masks_is_trained_as_one():
     network = build_mask_network("unet", 1, 1, (32, 32), {"channels": [4, 8]})
     network.set_epoch(3)
     (group,) = network.parameter_groups(0.1)
     assert [id(p) for p in group["params"]] == [id(p) for p in network.parameters()]
     assert all(p.requires_grad for p in network.parameters())
-    assert network.heatmap(np.zeros((1, 1, 32, 32), np.float32), None, 0) is None

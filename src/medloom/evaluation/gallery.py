@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from medloom.files import read_json, write_bytes, write_json
 from medloom.imaging import encode_png
 
-__all__ = ["Gallery", "Group", "Item", "gather_gallery", "write_gallery"]
+__all__ = ["Gallery", "Group", "Item", "gather_gallery", "heated", "write_gallery"]
 
 Picture = NDArray[np.uint8]
 _FILE = "gallery.json"
+_HEAT = np.array([255, 40, 0], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,19 @@ class Gallery:
     note: str
     heatmaps: str = ""
     legend: Sequence[tuple[str, str]] = field(default=())
+
+
+def heated(shown: Picture, heat_hw: NDArray[np.floating]) -> Picture:
+    """Return a picture in which what a heat map shows is red.
+
+    Args:
+        shown: (H, W, 3) uint8.
+        heat_hw: (h, w) in 0..1, of the same part of the image.
+    """
+    image = PillowImage.fromarray(heat_hw.astype(np.float32))
+    heat = np.asarray(image.resize((shown.shape[1], shown.shape[0]), PillowImage.Resampling.BILINEAR))[..., None]
+    mixed = shown * (1.0 - 0.6 * heat) + _HEAT * (0.6 * heat)
+    return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def write_gallery(folder: Path, gallery: Gallery) -> None:

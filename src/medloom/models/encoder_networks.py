@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import timm
-from torch import Tensor, nn
+from torch import nn
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
 from medloom.models.encoders import begin_with, encoder_blocks, library_name
 from medloom.models.imagenet import origin_of
+from medloom.models.mask_network import MaskNetwork
 from medloom.models.pretrained import Origin
 from medloom.models.probing import check_size, freeze_idle
 from medloom.models.tuning import TunedNetwork, Tuning
@@ -32,16 +33,18 @@ Size = tuple[int, ...]
 
 _GIVEN = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs")
 """Arguments that the recipe's other keys decide, or that would make it another kind of network."""
+_ENCODER = "encoder"
 _LEVELS = " An encoder whose maps are all of one size, as a vision transformer's, is for smp-dpt"
 _OWN_ERRORS = (ValueError, TypeError, AssertionError, LookupError, RuntimeError, AttributeError)
 
 
-class EncoderNetwork(TunedNetwork):
+class EncoderNetwork(TunedNetwork, MaskNetwork):
     """A network that gives a map of logits for each class, with an encoder whose maps a decoder puts together.
 
     Args:
         name: Of the encoder, for messages.
-        body: Images to logits, with the encoder in its attribute ``encoder``.
+        body: Images to logits, with the encoder in its attribute ``encoder``, which gives maps from the largest to the
+            smallest.
         blocks: The encoder's parameters, block by block from the image on.
         tuning: How the encoder is trained; by default all of it at one rate.
         origin: Where the weights are from that the encoder has begun with; None for fresh ones.
@@ -56,16 +59,10 @@ class EncoderNetwork(TunedNetwork):
         *,
         origin: Origin | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(body, _ENCODER)
         self.name = name
-        self.body = body
         self.origin = origin
-        self.tune_backbone("body.encoder", blocks, tuning or Tuning())
-
-    def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
-        """Return logits ``(N, K, H, W)``; such a network takes no metadata."""
-        logits: Tensor = self.body(images)
-        return logits
+        self.tune_backbone(f"body.{_ENCODER}", blocks, tuning or Tuning())
 
 
 def build_encoder_network(
@@ -124,9 +121,9 @@ def build_encoder_network(
     network = body(size)
     check_size(network, body, f"{name} on {chosen}", in_channels, size)
     if weights != "none":
-        begin_with(network.get_submodule("encoder"), chosen, in_channels, size, weights)
+        begin_with(network.get_submodule(_ENCODER), chosen, in_channels, size, weights)
     freeze_idle(network, in_channels, size)
-    parts = encoder_blocks(network.get_submodule("encoder"), chosen)
+    parts = encoder_blocks(network.get_submodule(_ENCODER), chosen)
     return EncoderNetwork(chosen, network, parts, tuning, origin=origin_of(weights, chosen)).train()
 
 

@@ -6,11 +6,13 @@ Shapes: N images of a batch, C channels, H height, W width, K outputs, F columns
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medloom.models.network import Network
+from medloom.models.network import Floats32, Network
 from medloom.targets import Activation
 
 __all__ = ["ACTIVATIONS", "Ensemble", "Probabilities", "answering"]
@@ -71,6 +73,18 @@ class Ensemble(Network):
         members = zip(self.networks, parts, strict=True)
         answers = [Probabilities(network, self.activation)(images, part) for network, part in members]
         return torch.stack(answers).mean(dim=0)
+
+    def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
+        """Return the mean of the networks' maps, its largest value 1; None where one of them has no such map."""
+        ends = np.cumsum(self.widths)[:-1]
+        parts = [None] * len(self.widths) if table_nf is None else np.split(table_nf, ends, axis=1)
+        members = zip(self.networks, parts, strict=True)
+        maps = [cast("Network", network).heatmap(image_nchw, part, output) for network, part in members]
+        known = [one for one in maps if one is not None]
+        if len(known) < len(maps):
+            return None
+        mean: Floats32 = np.mean(known, axis=0, dtype=np.float32)
+        return mean / max(float(mean.max()), float(np.finfo(np.float32).tiny))
 
 
 def answering(network: nn.Module, activation: Activation) -> nn.Module:

@@ -7,7 +7,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 # isort: split
 from collections.abc import Callable
 from copy import deepcopy
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from monai.visualize.class_activation_maps import GradCAM, ModelWithHooks
@@ -19,9 +19,10 @@ from medloom.models.network import BackboneNetwork
 if TYPE_CHECKING:
     from timm.models import VisionTransformer
 
-__all__ = ["grad_cam"]
+__all__ = ["copied", "grad_cam", "scaled"]
 
 _ToMap = Callable[[Tensor], Tensor]
+N = TypeVar("N", bound=nn.Module)
 
 
 def grad_cam(classifier: BackboneNetwork, images: Tensor, table: Tensor | None, target_index: int) -> Tensor:
@@ -52,12 +53,12 @@ def grad_cam(classifier: BackboneNetwork, images: Tensor, table: Tensor | None, 
         Selvaraju et al., Grad-CAM, ICCV 2017; the code is MONAI's.
     """
     with torch.inference_mode(mode=False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
-        network = _prepared(classifier)
+        network = copied(classifier)
         images = images.detach().float().clone().requires_grad_()  # the layer may be all of the backbone
         rows = None if table is None else table.detach().float().clone()
         name, to_map = _target(network, images, rows)
         hooked = _Hooked(network, name, to_map)
-        cam = GradCAM(hooked, name, postprocessing=_scaled)  # type: ignore[arg-type]  # it takes these too
+        cam = GradCAM(hooked, name, postprocessing=scaled)  # type: ignore[arg-type]  # it takes these too
         maps: Tensor = cam(x=images, class_idx=_checked(target_index, network), table=rows)
     return maps[:, 0].detach()
 
@@ -82,9 +83,9 @@ class _Hooked(ModelWithHooks):
         return hook
 
 
-def _prepared(classifier: BackboneNetwork) -> BackboneNetwork:
-    """Copy the network: hooks, gradients and the like stay out of the original."""
-    network = deepcopy(classifier).eval().requires_grad_(requires_grad=True)
+def copied(original: N) -> N:
+    """Copy a network to be asked for gradients: hooks, gradients and the like stay out of the original."""
+    network = deepcopy(original).eval().requires_grad_(requires_grad=True)
     for module in network.modules():
         if getattr(module, "inplace", False):  # the output of a layer with a hook must not be written over
             cast("nn.ReLU", module).inplace = False
@@ -144,7 +145,7 @@ def _checked(target_index: int, network: BackboneNetwork) -> int:
     return target_index
 
 
-def _scaled(maps: Tensor) -> Tensor:
-    """Bring each map's largest value to 1; a map of zeros stays."""
+def scaled(maps: Tensor) -> Tensor:
+    """Bring the largest value of each map ``(N, 1, H, W)`` to 1; a map of zeros stays."""
     largest = maps.amax(dim=(1, 2, 3), keepdim=True)
     return torch.where(largest > 0, maps / largest.clamp_min(torch.finfo(maps.dtype).tiny), 0.0)

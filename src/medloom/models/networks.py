@@ -25,6 +25,8 @@ from medloom.models.calling import check_arguments
 from medloom.models.encoder_networks import EncoderNetwork, build_encoder_network
 from medloom.models.encoders import encoder_blocks
 from medloom.models.imagenet import monai_imagenet, origin_of
+from medloom.models.mask_heatmaps import deepest_layer
+from medloom.models.mask_network import MaskNetwork
 from medloom.models.network import Network
 from medloom.models.pretrained import load_weights
 from medloom.models.probing import check_size, freeze_idle
@@ -33,7 +35,6 @@ from medloom.models.weights import fit_weights
 from medloom.registry import NETWORKS, check_name, load
 
 __all__ = [
-    "MaskNetwork",
     "ScalesNetwork",
     "attention_unet",
     "build_mask_network",
@@ -54,28 +55,12 @@ _CLASSIFIER = ("_fc.", "fc.")
 _GIVEN = ("in_channels", "out_channels", "spatial_dims")
 
 
-class MaskNetwork(Network):
-    """A network that gives a map of logits for each class.
-
-    Args:
-        body: Images to logits.
-    """
-
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
-        """Return logits ``(N, K, H, W)``; such a network takes no metadata."""
-        logits: Tensor = self.body(images)
-        return logits
-
-
 class ScalesNetwork(MaskNetwork):
     """A network that in training gives logits at several scales, ``(N, S, K, H, W)``, the finest first.
 
     Args:
         body: MONAI's ``DynUNet`` with deep supervision.
+        deepest: As for ``MaskNetwork``.
     """
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
@@ -156,7 +141,8 @@ def build_mask_network(
         freeze_idle(network, in_channels, size)
         parts = encoder_blocks(network.get_submodule("encoder"), backbone)
         return EncoderNetwork(backbone, network, parts, tuning, origin=origin_of(weights, backbone))
-    return ScalesNetwork(network) if deep_supervision else MaskNetwork(network)
+    kind = ScalesNetwork if deep_supervision else MaskNetwork
+    return kind(network, deepest_layer(network, NETWORKS[name].traits))
 
 
 def unet(in_channels: int, outputs: int, size: Size, /, **given: Any) -> nn.Module:  # noqa: ANN401 - MONAI's own

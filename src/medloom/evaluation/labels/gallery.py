@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from medloom.evaluation.family import Heatmap
-from medloom.evaluation.gallery import Item
+from medloom.evaluation.gallery import Item, heated
 from medloom.evaluation.reading import Sample
 from medloom.imaging.display import to_grey
 
@@ -24,7 +24,6 @@ SHOWN = 8
 
 _SIDE_PX = 320
 _COLOURS = 3
-_HEAT = np.array([255, 40, 0], np.float32)
 
 
 def mistakes(
@@ -67,8 +66,8 @@ def draw_items(chosen: pd.DataFrame, samples: Iterable[Sample], heatmap: Heatmap
         shown = _shown(prepared.own_input)
         heat = heatmap(prepared.network_input[None], prepared.table_nf, int(case["output"])) if heatmap else None
         name, caption = str(case["sample_id"]), f"{case['sample_id']}: {case['caption']}"
-        heated = None if heat is None else _heated(shown, heat)
-        items.append(Item(name, caption, (-float(case["by"]),), shown, heated, int(case["output"])))
+        drawn = None if heat is None else heated(shown, heat)
+        items.append(Item(name, caption, (-float(case["by"]),), shown, drawn, int(case["output"])))
     return items
 
 
@@ -81,13 +80,6 @@ def _shown(network_input_chw: Floats32) -> Picture:
     planes = network_input_chw if len(network_input_chw) == _COLOURS else network_input_chw[:1]
     grey = np.stack([to_grey(plane) for plane in planes], axis=-1)
     return _fit(np.broadcast_to(grey, (*grey.shape[:2], _COLOURS)).astype(np.uint8))
-
-
-def _heated(shown: Picture, heat_hw: NDArray[np.floating]) -> Picture:
-    image = PillowImage.fromarray(heat_hw.astype(np.float32))
-    heat = np.asarray(image.resize((shown.shape[1], shown.shape[0]), PillowImage.Resampling.BILINEAR))[..., None]
-    mixed = shown * (1.0 - 0.6 * heat) + _HEAT * (0.6 * heat)
-    return np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def _fit(picture: Picture) -> Picture:

@@ -20,7 +20,7 @@ from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery
 from medloom.evaluation.masks.calibrated import fit_pixels, gaps
 from medloom.evaluation.masks.cases import Case, evaluate_cases
-from medloom.evaluation.masks.gallery import choose_cases, draw_case, make_gallery
+from medloom.evaluation.masks.gallery import Drawn, asked_class, choose_cases, draw_case, make_gallery
 from medloom.evaluation.masks.per_class import PASSES, choose_per_class
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
 from medloom.evaluation.masks.summary import HEADLINES, METRICS, patient_table, point_dice, summarise
@@ -28,7 +28,7 @@ from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Answer, Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.text import sentence_case
-from medloom.inference import MaskPoint, MaskPrediction, Predictor, point_from_plain
+from medloom.inference import MaskPoint, MaskPrediction, Predictor, Prepared, point_from_plain
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.recipe.kinds.masks import MasksEvaluate
 from medloom.targets import Target
@@ -94,7 +94,7 @@ class Masks:
         return self._measured(pairs, served.at(point_from_plain(choice.point, self.target)))
 
     def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
-        """Return None: the mask itself says where."""
+        """Return None: a mask is asked about where it is, so its heat says little of the middle and the edges."""
         return None
 
     def _chosen(self, read: Callable[[], Iterable[_OnGrid]], evaluate: MasksEvaluate) -> GridChoice:
@@ -148,8 +148,23 @@ class Masks:
         drawn = {}
         for answer, truth in _with_truth(masks, reading, chosen):
             case = _case(answer, truth, replace(reading.predictor, calibration=None))
-            drawn[case.sample_id] = draw_case(case, answer.prepared.pixels, channel)
+            drawn[case.sample_id] = self._drawn(case, answer.prepared, channel, heatmap, reading.predictor)
         return make_gallery(groups, drawn, cases, channels[channel] if len(channels) > 1 else "", part)
+
+    def _drawn(
+        self, case: Case, prepared: Prepared, channel: int, heatmap: Heatmap | None, predictor: Predictor
+    ) -> Drawn:
+        """The pictures of a case."""
+        picture = draw_case(case, prepared.pixels, channel)
+        asked = asked_class(case, len(self.target.names))
+        # A network with a single output says foreground; of several the first is the background's.
+        output = asked if self.target.outputs > 1 else 0
+        heat = heatmap(prepared.network_input[None], None, output) if heatmap else None
+        if heat is None:
+            return Drawn(picture)
+        restored = prepared.restored(heat[None], predictor.preprocess)[0]
+        name = self.target.names[asked] if len(self.target.foreground) > 1 else ""
+        return Drawn(picture, draw_case(case, prepared.pixels, channel, restored), asked, name)
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the middle threshold and the middle smallest region of the folds."""

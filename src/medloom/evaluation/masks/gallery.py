@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.evaluation.gallery import Gallery, Group, Item
+from medloom.evaluation.gallery import Gallery, Group, Item, heated
 from medloom.evaluation.masks.cases import Case
 from medloom.evaluation.parts import Part
 from medloom.evaluation.text import number, sentence_case
 from medloom.imaging.display import levels_inside, to_grey
 from medloom.metrics import outline
 
-__all__ = ["BOTH", "PREDICTED", "SHOWN", "TRUTH", "choose_cases", "draw_case", "make_gallery"]
+__all__ = ["BOTH", "PREDICTED", "SHOWN", "TRUTH", "Drawn", "asked_class", "choose_cases", "draw_case", "make_gallery"]
 
 Picture = NDArray[np.uint8]
 Sums = Mapping[str, float]
@@ -43,6 +44,30 @@ TITLES = {
     "best": "Three best images with foreground",
 }
 """The groups of the gallery."""
+
+
+_LOOKS = (
+    "The heat map (Seg-Grad-CAM) shows, coarsely, what spoke for the pixels that the network by itself takes for the "
+    "class, or, where it takes none, for the class anywhere; it does not say that the network was right to look there."
+)
+_WHICH = " The class is that with the most wrong pixels."
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The pictures of a case.
+
+    Args:
+        picture: The outlines on the image.
+        heatmap: The same over where the network looked; None where it has no such map.
+        asked: Number of the class that the heat map is of.
+        name: Its name where there are several; else empty.
+    """
+
+    picture: Picture
+    heatmap: Picture | None = None
+    asked: int = 0
+    name: str = ""
 
 
 def _worst_first(sums: Sums) -> tuple[float, ...]:
@@ -83,13 +108,32 @@ def choose_cases(table: pd.DataFrame) -> dict[str, list[str]]:
     }
 
 
-def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.uint8]:
+def asked_class(case: Case, classes: int) -> int:
+    """Return the number of the foreground class with the most wrong pixels; of equal ones that with the most true ones.
+
+    Args:
+        case: Truth and prediction.
+        classes: How many classes there are, the background among them.
+    """
+    known = case.known()
+
+    def by(index: int) -> tuple[int, int]:
+        truth = known.truth == index
+        return int(np.count_nonzero(truth != (known.predicted == index))), int(np.count_nonzero(truth))
+
+    return max(range(1, classes), key=by)
+
+
+def draw_case(
+    case: Case, pixels_hwc: NDArray[Any], channel: int, heat_hw: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
     """Draw the true and the predicted outline on one channel of the image.
 
     Args:
         case: Truth and prediction; each class is outlined, ignored parts are not.
         pixels_hwc: The image as decoded.
         channel: The channel to show.
+        heat_hw: Where the network looked, 0..1, to be shown below the outlines; None for the image alone.
 
     Returns:
         (H * f, W * f, 3) uint8, enlarged by a whole factor f.
@@ -98,6 +142,7 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
     factor = max(1, _SIDE_PX // max(case.truth.shape))
     plane = pixels_hwc[..., channel]
     picture = np.repeat(_enlarge(to_grey(plane, levels_inside(plane)), factor)[..., None], 3, axis=2)
+    picture = picture if heat_hw is None else heated(picture, heat_hw)
     true, guess = (_lines(_enlarge(mask, factor), factor) for mask in (case.truth, case.predicted))
     for where, colour in ((true, TRUTH), (guess, PREDICTED), (true & guess, BOTH)):
         picture[where] = colour
@@ -105,13 +150,13 @@ def draw_case(case: Case, pixels_hwc: NDArray[Any], channel: int) -> NDArray[np.
 
 
 def make_gallery(
-    groups: dict[str, list[str]], drawn: dict[str, Picture], table: pd.DataFrame, channel: str, part: Part
+    groups: dict[str, list[str]], drawn: Mapping[str, Drawn], table: pd.DataFrame, channel: str, part: Part
 ) -> Gallery:
     """Return the chosen cases with their captions.
 
     Args:
         groups: Sample ids by group, as from ``choose_cases``.
-        drawn: The picture of each sample.
+        drawn: The pictures of each sample.
         table: Rows of ``cases.csv`` that hold what was measured on them.
         channel: Name of the channel that the pictures show; empty where there is only one.
         part: What the cases are of.
@@ -125,11 +170,17 @@ def make_gallery(
     for name, samples in groups.items():
         order = ORDERS[name]
         items = [
-            Item(sample, _caption(sample, sums[sample], dice.get(sample, {})), order(sums[sample]), drawn[sample])
+            _item(drawn[sample], sample, _caption(sample, sums[sample], dice.get(sample, {})), order(sums[sample]))
             for sample in samples
         ]
         made.append(Group(name, TITLES[name], SHOWN, items))
-    return Gallery(made, note, legend=LEGEND)
+    several = any(one.name for one in drawn.values())
+    return Gallery(made, note, _LOOKS + _WHICH if several else _LOOKS, legend=LEGEND)
+
+
+def _item(drawn: Drawn, sample: str, caption: str, order: tuple[float, ...]) -> Item:
+    asked = f"; heat map of {drawn.name}" if drawn.name and drawn.heatmap is not None else ""
+    return Item(sample, f"{caption}{asked}", order, drawn.picture, drawn.heatmap, drawn.asked)
 
 
 def _caption(sample: str, sums: Sums, classes: dict[str, float]) -> str:
