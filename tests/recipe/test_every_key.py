@@ -373,6 +373,7 @@ ELSEWHERE = {
     "evaluate.batch_size": "evaluation/test_pages.py",
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",
+    "package.serve": "pipeline/test_soup.py",
 }
 """Keys whose effect takes a run, or another test watches."""
 

@@ -135,6 +135,11 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         {"evaluate.threshold": 0.5},
         [{"evaluate.threshold": 0.5, "evaluate.min_region_px": 0}],
     ),
+    "package.serve": (
+        "soup",
+        {"split.folds": 5},
+        [{}, {"split.folds": 5, "split.fold": 1}, {"split.folds": 5, "model.metadata": "fused"}],
+    ),
     "evaluate.rule": ("cost", {}, [{"evaluate.threshold": 0.5}]),
     "evaluate.min_sensitivity": (
         0.5,

@@ -30,6 +30,7 @@ from .sources import Source as Source
 from .sources import open_source as open_source
 from .splits import SPLITS as SPLITS
 from .splits import SplitRule as SplitRule
+from .splits import choosing_half as choosing_half
 from .splits import split_patients as split_patients
 from .store import PixelStore as PixelStore
 from .store import StoreWriter as StoreWriter

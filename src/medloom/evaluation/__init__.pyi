@@ -4,10 +4,13 @@ from .driver import evaluate as evaluate
 from .elsewhere.compare import beside_rows as beside_rows
 from .family import Choice as Choice
 from .family import Family as Family
+from .instead import compare as compare
+from .instead import is_as_good as is_as_good
+from .instead import said as said
 from .kinds import KINDS as KINDS
 from .metrics import Metric as Metric
 from .parts import Part as Part
 from .parts import part_of as part_of
 from .text import metric_rows as metric_rows
 from .text import point_lines as point_lines
-from .together import measure_together as measure_together
+from .together import Together as Together

@@ -43,6 +43,13 @@ ENSEMBLE_MEASURED = (
     "The ensemble that is packaged was measured on {cases}, which none of its members saw, at the operating point that "
     "it is packaged with."
 )
+"""What is said where patients were held out of all folds."""
+
+INSTEAD_MEASURED = (
+    "What is packaged was measured on {cases}, which neither it nor the networks of the folds saw, at the operating "
+    "point that it is packaged with. {text}"
+)
+"""The same, where one network was to be packaged in the place of the ensemble."""
 
 NOT_VALIDATED = (
     "Not validated elsewhere: every image that it was measured on is of the source that it learned from. Models that "
@@ -74,12 +81,15 @@ def part_of(summary: Mapping[str, Any]) -> Part:
 
 
 def ensemble_note(summary: Mapping[str, Any]) -> str:
-    """Say on what the ensemble of folds was measured, if it was; empty for a summary without folds."""
+    """Say on what the ensemble of folds, or what is in its place, was measured; empty for a summary without folds."""
     if "folds" not in summary:
         return ""
     if not summary.get("held_out"):
         return ENSEMBLE_NOT_MEASURED
-    return ENSEMBLE_MEASURED.format(cases=summary["held_out"]["cases_text"])
+    cases, served = summary["held_out"]["cases_text"], summary.get("served")
+    if served:
+        return INSTEAD_MEASURED.format(cases=cases, text=served["text"])
+    return ENSEMBLE_MEASURED.format(cases=cases)
 
 
 def measured(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from medloom.evaluation.parts import NOT_VALIDATED
-from medloom.packaging.manifest import Manifest, Validation
+from medloom.packaging.manifest import InsteadOfEnsemble, Manifest, Validation
 from medloom.targets import KINDS
 from medloom.wording import counted, metric_text, one_line
 
@@ -32,6 +32,7 @@ def card_text(manifest: Manifest) -> str:
         "## Measured at home",
         _measured(manifest),
         _table(manifest.internal_metrics()),
+        _instead(manifest.instead_of_ensemble),
         "## Measured elsewhere",
         *([_elsewhere(one) for one in manifest.validations] or [NOT_VALIDATED]),
         "## Learned from",
@@ -47,6 +48,16 @@ def _measured(manifest: Manifest) -> str:
         return "On whom is not written in the bundle."
     note = f" {manifest.measured.note}" if manifest.measured.note else ""
     return f"On {_PARTS[manifest.measured.part]} of the source that it learned from, with 95 % intervals.{note}"
+
+
+def _instead(found: InsteadOfEnsemble | None) -> str:
+    if found is None:
+        return ""
+    how = {"soup": "the mean of their weights", "distilled": "trained on their probabilities"}[found.what]
+    return (
+        f"It stands for an ensemble of {found.members} networks ({how}). Its metrics minus the ensemble's, on the same "
+        f"{one_line(found.cases)}, whom none of them saw:\n\n{_table(found.difference)}"
+    )
 
 
 def _elsewhere(one: Validation) -> str:

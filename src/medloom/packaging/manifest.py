@@ -185,6 +185,24 @@ class Validation(_Entry):
     medloom: str
 
 
+class InsteadOfEnsemble(_Entry):
+    """One network in the place of several, and what that cost on patients whom none of them saw.
+
+    Args:
+        what: ``soup``, the mean of their weights, or ``distilled``, trained on their probabilities.
+        members: How many networks the ensemble has.
+        cases: On whom both were measured, in words.
+        ensemble: The headlines of the ensemble.
+        difference: The network's minus the ensemble's, on the same cases, with paired intervals.
+    """
+
+    what: Literal["soup", "distilled"]
+    members: Annotated[int, Field(ge=2)]
+    cases: Annotated[str, Field(min_length=1, max_length=200)]
+    ensemble: dict[str, Any]
+    difference: dict[str, Any]
+
+
 class Golden(_Entry):
     """An example that ``verify`` replays: files of the bundle, and how far the answer may be off.
 
@@ -216,6 +234,7 @@ class Manifest(_Entry):
     steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
     measured: Measured | None = None
+    instead_of_ensemble: InsteadOfEnsemble | None = None
     layout: dict[str, Any] | None = None
     validations: tuple[Validation, ...] = ()
     training_data: TrainingData

@@ -60,6 +60,7 @@ def write_bundle(
     counts: Mapping[str, Any] | None = None,
     appearance: Appearance | None = None,
     begun_with: Mapping[str, Any] | None = None,
+    instead_of_ensemble: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``model.tar.gz`` atomically; the same inputs give the same bytes.
 
@@ -79,6 +80,8 @@ def write_bundle(
         counts: Patients and samples of each split.
         appearance: How the training images look; None where it is not known.
         begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
+        instead_of_ensemble: What it lost against the networks that it stands for, as ``InsteadOfEnsemble`` of the
+            manifest; None for any other.
 
     Returns:
         ``path``.
@@ -95,6 +98,7 @@ def write_bundle(
         point=dict(point) if isinstance(point, Mapping) else point.plain(),
         metrics=dict(metrics),
         measured=measured,
+        instead_of_ensemble=instead_of_ensemble,
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
         plane=plane,

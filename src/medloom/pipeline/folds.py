@@ -1,41 +1,34 @@
 """Cross-validation: a run directory for each fold, metrics over all of them, and their ensemble as one bundle.
 
 Every patient is tested once, by a network that never saw that patient. The thresholds of each fold come from its own
-validation patients. What is packaged is the mean of the folds' networks. It is measured on what was held out of all
-folds (``split.hold_out``, or the published test part); where nothing was, no patient is left to measure it on, so the
-bundle carries the out-of-fold metrics and says so.
+validation patients. What is packaged is the mean of the folds' networks, or one network in its place (``served``). It
+is measured on what was held out of all folds (``split.hold_out``, or the published test part); where nothing was, no
+patient is left to measure it on, so the bundle carries the out-of-fold metrics and says so.
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from medloom import data, evaluation, models, training
-from medloom.data.splits.given import HELD_OUT
+from medloom import evaluation
 from medloom.evaluation.appearance import APPEARANCE
 from medloom.evaluation.parts import evaluation_folder
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
-from medloom.inference import Predictor
 from medloom.locks import sole
-from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
 from medloom.pipeline.measuring import openings_of
-from medloom.pipeline.metadata import read_encoding
-from medloom.pipeline.places import find_images, in_use, remember_images
+from medloom.pipeline.places import find_images, remember_images
 from medloom.pipeline.runs import Run
+from medloom.pipeline.served import serve
 from medloom.pipeline.stages.evaluate import evaluate
 from medloom.pipeline.stages.package import package_network
 from medloom.pipeline.stages.train import train
 from medloom.recipe import Recipe
 from medloom.reports.openings import TEST_OPENINGS
 from medloom.training import TrainResult
-from medloom.wording import counted
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured", "measure_fold"]
 
@@ -90,7 +83,7 @@ def measure_fold(fold: Run, *, events: Events | None = None) -> TrainResult:
 def finish_folds(
     run: Run, folds: list[Run], *, images: str | Path | None = None, events: Events | None = None
 ) -> dict[str, Any]:
-    """Take the metrics over all folds, and export and package their ensemble.
+    """Take the metrics over all folds, and export and package their ensemble, or one network in its place.
 
     Args:
         run: The run of the whole.
@@ -103,60 +96,33 @@ def finish_folds(
     """
     events = events or Events()
     check_trained(run)
-    events.emit(Noted(f"metrics over all {len(folds)} folds, and their ensemble as one bundle"))
+    events.emit(Noted(f"metrics over all {len(folds)} folds, and one bundle of their networks"))
     folds = [Run.open(fold.folder) for fold in folds]
-    whole = Run(run.folder, _of_fold(folds[0].recipe, None)).save()
+    whole = Run(run.folder, _of_whole(run, folds[0])).save()
     counts = [fold.facts("prepare.json", "prepare")["counts"]["train"] for fold in folds]
     learned = [{key: one[key] for key in ("patients", "samples")} for one in counts]
     summary = evaluation.combine(whole.recipe, [fold.folder for fold in folds], whole.folder, learned_from=learned)
     _gather_facts(whole, folds)
     remember_images(whole, find_images(folds[0], images, events=events))
-    tables = [read_encoding(fold) for fold in folds]
-    network = models.Ensemble(
-        [training.load_best(fold.folder, fold.recipe) for fold in folds],
-        whole.recipe.predicts().activation,
-        [0 if table is None else len(table.names) for table in tables],
-    )
-    predictor = export(whole, network, tables, events=events)
-    summary |= _held_out(whole, folds, network, predictor, events)
-    package_network(whole, network, tables, summary, events=events)
+    served = serve(whole, folds, events=events)
+    summary |= served.summary
+    path = evaluation_folder(whole.folder) / "summary.json"
+    write_json(path, {**read_json(path), **served.summary})
+    package_network(served.run, served.network, served.tables, summary, events=events)
     return summary
 
 
-def _held_out(
-    whole: Run, folds: list[Run], network: models.Ensemble, predictor: Predictor, events: Events
-) -> dict[str, Any]:
-    """Measure the ensemble on what was held out of all folds, and add it to the summary."""
-    where, catalogue = find_images(whole, None, events=events), data.read_catalogue(whole.folder / "catalogue.csv")
-    with in_use(where), data.open_source(where) as source:
-        found = evaluation.measure_together(
-            whole.recipe,
-            [fold.folder for fold in folds],
-            catalogue,
-            source,
-            predictor,
-            whole.folder,
-            measured_with={"runtime": whole.recipe.package.runtime},
-            heatmap=network.heatmap,
-            progress=events.progress("evaluate"),
-        )
-    if not found:
-        return {}
-    cases = _cases(catalogue[catalogue["split"] == HELD_OUT], found["interval"]["over"])
-    held_out = {"held_out": {**found["test"], "cases_text": cases}}
-    path = evaluation_folder(whole.folder) / "summary.json"
-    write_json(path, {**read_json(path), **held_out})
-    return held_out
-
-
-def _cases(rows: pd.DataFrame, over: str) -> str:
-    images = counted(len(rows), "image")
-    return images if over != "patients" else f"{images} of {counted(rows['patient_id'].nunique(), 'patient')}"
-
-
-def _of_fold(recipe: Recipe, number: int | None) -> Recipe:
+def _of_fold(recipe: Recipe, number: int) -> Recipe:
+    """The recipe of a fold, which packages nothing but itself."""
     split = recipe.split.model_copy(update={"fold": number})
-    return recipe.model_copy(update={"split": split})
+    package = recipe.package.model_copy(update={"serve": "ensemble"})
+    return recipe.model_copy(update={"split": split, "package": package})
+
+
+def _of_whole(run: Run, fold: Run) -> Recipe:
+    """The recipe of the whole, with what the folds have found out of their target and how they were trained."""
+    split = fold.recipe.split.model_copy(update={"fold": None})
+    return fold.recipe.model_copy(update={"split": split, "package": run.recipe.package})
 
 
 def _gather_facts(whole: Run, folds: list[Run]) -> None:

@@ -21,6 +21,7 @@ from medloom.pipeline.names import RUNS
 from medloom.pipeline.preflight import check_recipe
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
+from medloom.pipeline.served import check_can_serve
 from medloom.pipeline.stages.evaluate import evaluate
 from medloom.pipeline.stages.package import package
 from medloom.pipeline.stages.prepare import prepare
@@ -181,7 +182,7 @@ class _Work:
         """Every fold, then what they say together."""
         left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
         if not left:  # whether the images are still those that the folds were trained on
-            self.prepared(folds[0])
+            check_can_serve(run, self.prepared(folds[0]))
         alone = len(left) == 1 or self.jobs == 1 or self.ends_s is not None  # the pace is that of one at a time
         slots = [] if alone else plan_slots(run.recipe, len(left), self.jobs)
         stopped = self.side_by_side(run, folds, left, slots) if len(slots) > 1 else self.in_turn(run, folds, left)
@@ -195,6 +196,7 @@ class _Work:
         for number in left:
             self.events.emit(Noted(f"fold {number + 1} of {len(folds)}"))
             prepared = self.prepared(folds[number])
+            check_can_serve(run, prepared)
             run.save()
             if number == left[0]:
                 prepared = self.foreseen(prepared, runs=len(left))
@@ -212,6 +214,7 @@ class _Work:
             name = fold_name(number, len(folds))
             self.events.emit(Noted(name))
             runs[name] = self.prepared(folds[number])
+            check_can_serve(run, runs[name])
         run.save()
         return run_side_by_side(runs, slots, events=self.events)
 

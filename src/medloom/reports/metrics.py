@@ -10,11 +10,22 @@ from medloom.evaluation.text import number, quantity
 from medloom.reports.facts import Facts
 from medloom.wording import counted, metric_text
 
-__all__ = ["fold_table", "interval_text", "mean_range", "metric_table", "tiles", "value_text", "with_interval"]
+__all__ = [
+    "fold_table",
+    "interval_text",
+    "mean_range",
+    "metric_table",
+    "served_tables",
+    "tiles",
+    "value_text",
+    "with_interval",
+]
 
 _LENGTHS = ("px", "mm")
 _VALUE = "value"  # the unit of what is predicted
 _NO_BREAK = "\u00a0"
+_ONE_NETWORK = {"soup": "Soup", "distilled": "Distilled"}
+"""What one network in the place of an ensemble is called in a table."""
 
 
 def tiles(summary: Facts) -> list[dict[str, str]]:
@@ -71,11 +82,14 @@ def metric_table(summary: Facts, baselines: Sequence[str] = ()) -> list[dict[str
 
 
 def fold_table(summary: Facts, point_text: Callable[[Mapping[str, Any]], str]) -> Facts:
-    """Return the headlines of each fold with its operating point, ``head`` and ``rows``; nothing without folds.
+    """Return the headlines of each fold with its operating point; nothing without folds.
 
     Args:
         summary: As in ``summary.json``.
         point_text: Says an operating point in a few words.
+
+    Returns:
+        ``head``, ``rows``, and ``packaged``: what the last row is called, if it is of what is packaged.
     """
     folds = summary.get("folds", ())
     if not folds:
@@ -96,10 +110,41 @@ def fold_table(summary: Facts, point_text: Callable[[Mapping[str, Any]], str]) -
         together = summary["held_out"]["metrics"]
         cells = (with_interval(together.get(name, {}), summary["meanings"][name]["unit"]) for name in known)
         point = [point_text(summary.get("operating_point", {}))] if any(points) else []
-        rows.append(["Together", *([summary["held_out"]["cases_text"]] if any(learned) else ()), *cells, *point])
+        last = _ONE_NETWORK.get(summary.get("served", {}).get("what"), "Together")
+        rows.append([last, *([summary["held_out"]["cases_text"]] if any(learned) else ()), *cells, *point])
     head = ["Fold", *(["Learned from"] if any(learned) else ())]
     head += [summary["meanings"][name]["label"] for name in known]
-    return {"head": [*head, "From probability"] if any(points) else head, "rows": rows}
+    packaged = rows[-1][0] if summary.get("held_out") else ""
+    return {"head": [*head, "From probability"] if any(points) else head, "rows": rows, "packaged": packaged}
+
+
+def served_tables(summary: Facts) -> list[Facts]:
+    """Return what one network has beside the ensemble in whose place it was to be packaged, as tables.
+
+    Args:
+        summary: As in ``summary.json``.
+
+    Returns:
+        ``title``, ``head`` and ``rows`` of each: where there were cases that chose, of these, and of those that judge;
+        nothing for a run that was to package the ensemble.
+    """
+    served = summary.get("served", {})
+    titles = {"choosing": "Cases that chose, and judge nothing", "judging": "Cases that chose nothing"}
+    return [
+        {
+            "title": f"{title}: {served[part]['cases_text']}",
+            "head": ["Metric", "Ensemble", _ONE_NETWORK[served["asked"]], "Difference"],
+            "rows": [_served_row(name, served[part]) for name in served[part]["headlines"]],
+        }
+        for part, title in titles.items()
+        if served.get(part)
+    ]
+
+
+def _served_row(name: str, found: Facts) -> list[str]:
+    unit = found["meanings"][name]["unit"]
+    texts = [with_interval(found[side][name], unit) for side in ("ensemble", "other", "difference")]
+    return [found["meanings"][name]["label"], *texts]
 
 
 def _learned_text(counts: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, patient_source, read_facts, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
+from medloom.reports.metrics import served_tables
 from medloom.reports.openings import openings_sentence
 from medloom.reports.parts import part_table
 from medloom.reports.run_charts import curves
@@ -185,6 +186,7 @@ def _write(path: Path, section: Section, evaluation: Path, summary: Facts, **com
         part=part_of(summary),
         section=section,
         gallery=gallery_context(evaluation),
+        served=served_tables(summary),
         **section.measured(evaluation, summary),
         **common,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medloom.data.splits.assign import SPLITS, split_patients
 from medloom.data.splits.given import read_given_split
+from medloom.data.splits.halves import choosing_half
 from medloom.data.splits.kept import UNKNOWN, Before, kept_parts
 from medloom.data.splits.lists import as_listed
 from medloom.data.splits.published import split_as_published
@@ -16,6 +17,7 @@ __all__ = [
     "Before",
     "SplitRule",
     "as_listed",
+    "choosing_half",
     "kept_parts",
     "read_given_split",
     "split_as_published",

@@ -80,6 +80,7 @@ def package_network(
         counts=trained_counts(run),
         appearance=read_appearance(run.folder),
         begun_with=run.facts("training.json", "train").get("weights"),
+        instead_of_ensemble=_instead(summary.get("served")),
     )
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))
@@ -91,6 +92,15 @@ def _metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
     if summary.get("held_out"):
         return {"test": summary["held_out"]["metrics"]}
     return {split: summary[split]["metrics"] for split in ("validation", "test") if split in summary}
+
+
+def _instead(served: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What one network lost against the ensemble in whose place it is; None for an ensemble and for any other."""
+    if served is None or served["what"] == "ensemble":
+        return None
+    judging = served["judging"]
+    kept = {key: judging[key] for key in ("ensemble", "difference")}
+    return {"what": served["what"], "members": served["members"], "cases": judging["cases_text"], **kept}
 
 
 def _calibration(summary: Mapping[str, Any]) -> Calibration | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -29,3 +29,8 @@ class PackageConfig(Config):
 
     runtime: Annotated[str, Named(RUNTIMES)] = "onnx"
     """Runtime that serves by default, and with which the metrics are taken."""
+    serve: Literal["ensemble", "soup"] = "ensemble"
+    """With `split.folds`: what is packaged of their networks. `ensemble`: all of them, and the mean of their answers.
+    `soup`: one network with the mean of their weights, where it is as good as the ensemble, on one half of the patients
+    who were held out of all folds (`split.hold_out`, or the published test part); the other half judges what is
+    packaged. Where it is not, the ensemble is packaged, and the report says so."""
