@@ -22,6 +22,7 @@ from medloom.training import load_best, precision, train
 from medloom.training.averaging import Averaging, average_weight
 from medloom.training.checkpoint import BEST, LAST, PREVIOUS, newest_checkpoint
 from medloom.training.mask_scores import MaskScores
+from medloom.training.module import total_norm
 from medloom.training.precision import choose_compiling, choose_device, choose_precision, multiplies_bf16
 from medloom.training.throttle import Throttle
 from medloom.training.tree import read_tree
@@ -353,6 +354,21 @@ def test_the_average_is_the_one_torch_makes_with_the_same_weights(decay):
         torch.testing.assert_close(value, of.state_dict()[name], rtol=1e-5, atol=1e-6)
     if decay is None:
         torch.testing.assert_close(ours.average[0].weight.detach(), torch.stack(taken).mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_norm_of_the_gradients_is_torchs_to_the_last_bit():
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(shape, generator=generator) for shape in ((3,), (16, 3, 3, 3), (64, 32), (1,))]
+    assert torch.equal(total_norm(gradients), torch.nn.utils.get_total_norm(gradients))
+
+
+def test_counters_are_taken_over_into_the_average_as_they_are():
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    averaging = Averaging(network, decay=0.9)
+    for _ in range(3):
+        network(torch.ones(2, 1, 4, 4))
+        averaging.after_step(network, 0, ends_epoch=False)
+    assert int(averaging.average[1].num_batches_tracked) == 3
 
 
 def test_an_average_goes_on_from_its_saved_state_to_the_same_bits():

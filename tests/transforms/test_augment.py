@@ -68,6 +68,19 @@ def test_the_grid_is_the_one_torch_makes():
     torch.testing.assert_close(affine_grid(theta, 24, 17), expected, rtol=0, atol=1e-6)
 
 
+def test_a_batch_is_changed_to_the_same_bits_in_whatever_parts_it_is_worked_on(batch):
+    step = Augment(rotate_p=1, crop_p=1, crop_min_scale=0.5, flip_p=0.5, noise_p=0.5)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)  # an image for each thread at a time
+            found.append(augment(batch, step))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(image, found[0][0]) and torch.equal(mask, found[0][1]) for image, mask in found)
+
+
 def test_image_and_mask_move_together(batch):
     changed, moved = augment(batch, Augment(rotate_p=1, crop_p=1, crop_min_scale=0.5, flip_p=0.5))
     inside = changed[:, 0][moved == 1].mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from itertools import chain
 
@@ -59,7 +60,7 @@ class Averaging(nn.Module):
         self.register_buffer("averaged", torch.zeros((), dtype=torch.int64))
         self._count = 0
         self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
-        self._counters: list[tuple[Tensor, Tensor]] = []
+        self._counters: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def after_step(self, network: Network, epoch: int, *, ends_epoch: bool) -> None:
         """Take the weights into the average, if it is time.
@@ -80,8 +81,8 @@ class Averaging(nn.Module):
         averages, weights = self._pairs or self._pair(network)
         with torch.no_grad():
             torch._foreach_lerp_(averages, weights, average_weight(self._count, self.decay))
-            for counter, source in self._counters:
-                counter.copy_(source)
+            if self._counters[0]:
+                torch._foreach_copy_(*self._counters)
             self.averaged.add_(1)
         self._count += 1
 
@@ -90,10 +91,14 @@ class Averaging(nn.Module):
         mine, theirs = _tensors(self.average), _tensors(network)
         both = list(zip(mine, theirs, strict=True))
         self._count = int(self.averaged)
-        self._counters = [pair for pair in both if not pair[0].is_floating_point()]
-        floats = [pair for pair in both if pair[0].is_floating_point()]
-        self._pairs = [average for average, _ in floats], [weight for _, weight in floats]
+        self._counters = _apart(pair for pair in both if not pair[0].is_floating_point())
+        self._pairs = _apart(pair for pair in both if pair[0].is_floating_point())
         return self._pairs
+
+
+def _apart(pairs: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    kept = list(pairs)
+    return [average for average, _ in kept], [weight for _, weight in kept]
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

@@ -98,8 +98,9 @@ class HostPixels:
     """
 
     def __init__(self, samples: Samples, device: torch.device) -> None:
-        self._seen = (samples.images, samples.offset, samples.scale)
-        self._own = (samples.truth, samples.table)
+        # As plain arrays: taking rows of a memory map makes another one for each batch, which takes as long again.
+        self._seen = tuple(np.asarray(array) for array in (samples.images, samples.offset, samples.scale))
+        self._own = tuple(np.asarray(array) for array in (samples.truth, samples.table))
         self._context = samples.context
         self._device = device
         self.ahead = device.type == "cuda"

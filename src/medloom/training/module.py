@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from medloom.models.network import Network
@@ -28,7 +28,7 @@ from medloom.training.seeds import seed_device, step_generator, step_seed
 from medloom.training.tasks import Task
 from medloom.transforms.augment import Augment, AugmentParameters
 
-__all__ = ["NonFiniteStep", "TaskModule"]
+__all__ = ["NonFiniteStep", "TaskModule", "total_norm"]
 
 
 class NonFiniteStep(Exception):
@@ -108,6 +108,13 @@ class TaskModule(LightningModule):
         if compiled:
             network.compile()
 
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - as torch has it
+        """Set an attribute; Lightning notes the name of every hook that it calls, some forty times a step."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)  # torch would look whether it is a weight or a module
+        else:
+            super().__setattr__(name, value)
+
     @property
     def best_network(self) -> Network:
         """The network that is validated and saved: the average of the weights, or the weights themselves."""
@@ -160,11 +167,13 @@ class TaskModule(LightningModule):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip the gradients and stop before the weights change if anything is not finite."""
-        norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
+        norm = total_norm([weight.grad for weight in self._weights if weight.grad is not None])
         suspect = self._step_loss if self.precision == "fp16" else self._step_loss + norm
-        if bool(sum_over_ranks((~torch.isfinite(suspect)).int()) > 0):
+        broken = sum_over_ranks((~torch.isfinite(suspect)).float())
+        wrong, size = torch.stack([broken, norm]).tolist()  # the device is waited for once
+        if wrong > 0:
             raise NonFiniteStep(self.step, self._rows)
-        if self.clip is not None and norm > self.clip:
+        if self.clip is not None and size > self.clip:
             clip_grads_with_norm_(self._weights, self.clip, norm)
 
     def optimizer_step(
@@ -220,4 +229,12 @@ class TaskModule(LightningModule):
         size = (batch.images.shape[2], batch.images.shape[3])
         generator = step_generator(self.seed, self.step)
         params = self.augment.sample(len(batch.rows), batch.images.shape[1], size, generator)
+        if self.trainer.world_size == 1:
+            return params
         return params.select(torch.from_numpy(batch.picks), self.global_rank)
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """As torch's ``gettotal_norm``, without asking of each whether it is of the device and dtype that all are of."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm

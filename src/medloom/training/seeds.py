@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -48,6 +50,7 @@ def _draw(group: NDArray[np.int64], count: int, generator: np.random.Generator) 
     return np.concatenate(rounds)[:count]
 
 
+@lru_cache(maxsize=8)  # a step asks for its own several times
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
     """Return the seed of one step, in 0..2**63-1, for the network's own randomness such as dropout."""
     return int(np.random.SeedSequence([_STEP, seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)

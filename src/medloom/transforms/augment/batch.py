@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medloom.recipe.sections.augment import AugmentConfig, ClassesAugmentConfig
-from medloom.transforms.augment.geometry import Elastic, affine_grid, cut, turned
+from medloom.transforms.augment.geometry import AffineGrids, Elastic, cut, turned
 from medloom.transforms.augment.levels import LevelStep, change_levels, steps_of
 from medloom.transforms.augment.mixing import Mixing
 from medloom.transforms.augment.parameters import AugmentParameters, draw_hits, symmetric
@@ -175,9 +175,9 @@ class Augment:
         theta = params.theta.to(device)
         grey = _are_grey(images) if self.in_colour and images.shape[1] == _COLOURS else None
         factor, shift = _linear(params, offset, scale, grey)
-        changed = torch.empty((*images.shape[:2], *size), device=device)
+        changed, grids = torch.empty((*images.shape[:2], *size), device=device), AffineGrids(theta, *size)
         for piece in _pieces(images):
-            grid = affine_grid(theta[piece], *size)
+            grid = grids[piece]
             if params.elastic is not None:
                 self.elastic.move(grid, theta[piece], params.elastic[piece])
             warped = F.grid_sample(images[piece].float(), grid, "bilinear", "zeros", align_corners=False)
