@@ -44,6 +44,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "prepare": ("brain-mri-small", "--run", "./runs/alone", "--data", "images", *SETTINGS),
     "train": ("runs/alone",),
     "evaluate": ("runs/alone",),
+    "compare": ("tiny", "alone"),
     "package": ("runs/alone",),
     "report": ("runs/alone",),
     "verify": (BUNDLE,),

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "prepare": "Check the images, split by patient, store the pixels.",
     "train": "Train the network; goes on where it was stopped.",
     "evaluate": "Measure the best weights, or the results of others.",
+    "compare": "Compare finished runs on the same patients.",
     "package": "Write the bundle: weights, ONNX, preprocessing, metrics.",
     "report": "Write the data report and the run report (HTML).",
     "verify": "Check a bundle and replay its golden example.",

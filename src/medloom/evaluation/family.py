@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 
 from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.gallery import Gallery
+from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Reading
 from medloom.recipe import Recipe
 from medloom.targets import Target
 
-__all__ = ["Choice", "Facts", "Family", "Heatmap"]
+__all__ = ["Choice", "Facts", "Family", "Heatmap", "Measure"]
 
 Facts = dict[str, Any]
 """Plain JSON types by name."""
+
+Measure = Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
+"""From weights (B, N), how often each case counts, to metrics of shape (B,) by name."""
 
 Heatmap = Callable[[NDArray[np.float32], NDArray[np.float32] | None, int], NDArray[Any] | None]
 """From ``(1, C, h, w)``, encoded metadata ``(1, F)`` or None and an output's number to ``(h, w)`` in 0..1, or None."""
@@ -59,6 +63,43 @@ class Family(Protocol):
     @property
     def target(self) -> Target:
         """What is predicted."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What metrics there are, and what they mean."""
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """The metrics that a report begins with."""
+
+    @property
+    def case_columns(self) -> Sequence[str]:
+        """Columns of the per-case table that say which case a row is."""
+
+    @property
+    def truth_columns(self) -> Sequence[str]:
+        """Columns of the per-case table that hold the truth, whatever was predicted."""
+
+    def statistics(self, cases: pd.DataFrame) -> Measure:
+        """Return the metrics of a per-case table as statistics, by which two models are compared.
+
+        Args:
+            cases: Rows of the per-case table, of one split.
+        """
+
+    def withheld(self, cases: pd.DataFrame) -> Mapping[str, str]:
+        """Return the metrics that have too few cases to be shown, and why.
+
+        Args:
+            cases: Rows of the per-case table, of one split.
+        """
+
+    def ranked(self, cases: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+        """Return the truth (N,) and the score (N,) of the only yes-or-no question of every case; None without one.
+
+        Args:
+            cases: Rows of the per-case table, of one split.
+        """
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
         """Calibrate and choose the operating point on the validation rows, and measure every row with both.

@@ -31,6 +31,7 @@ from medloom.metrics.classification import (
     specificity,
 )
 from medloom.metrics.overlap import dice_from_counts, iou_from_counts
+from medloom.metrics.paired import AreaDifference, bootstrap_p, compare_areas, holm
 from medloom.metrics.ranking import FEWEST_CASES, average_precision, roc_auc
 from medloom.metrics.regions import RegionCount, count_regions
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
@@ -40,6 +41,7 @@ from medloom.metrics.weights import weighted_mean
 
 __all__ = [
     "FEWEST_CASES",
+    "AreaDifference",
     "Estimate",
     "RegionCount",
     "Resampled",
@@ -48,10 +50,12 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap_interval",
     "bootstrap_mean",
+    "bootstrap_p",
     "bootstrap_ratio",
     "brier_score",
     "calibration_bins",
     "chance_calibration_error",
+    "compare_areas",
     "confusion_matrix",
     "count_regions",
     "counts_at",
@@ -62,6 +66,7 @@ __all__ = [
     "fit_sigmoid",
     "fit_softmax",
     "hausdorff95",
+    "holm",
     "iou_from_counts",
     "log_loss",
     "matthews",

@@ -1,6 +1,8 @@
 from .caching import Cached as Cached
 from .caching import cached as cached
 from .caching import prune as prune
+from .comparing import Comparison as Comparison
+from .comparing import compare_runs as compare_runs
 from .elsewhere import Elsewhere as Elsewhere
 from .elsewhere import validate_elsewhere as validate_elsewhere
 from .finished import finished_result as finished_result

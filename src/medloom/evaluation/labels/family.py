@@ -22,6 +22,7 @@ from medloom.evaluation.labels.gallery import SHOWN, draw_items, worst_first
 from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import METRICS, Sampler
 from medloom.evaluation.labels.summary import summarise
+from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Reading, counted_by
 from medloom.evaluation.summary import summary_of
@@ -119,6 +120,27 @@ class Labels(Measured, ABC):
         return f"{sentence_case(part)} cases, the worst first."
 
     # What the driver asks for
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Those of labels."""
+        return METRICS
+
+    @property
+    def case_columns(self) -> Sequence[str]:
+        """A row is an image."""
+        return ("sample_id",)
+
+    def withheld(self, cases: pd.DataFrame) -> Mapping[str, str]:
+        """Return those for which a class has too few cases."""
+        return self.basis(cases).lacks
+
+    def ranked(self, cases: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+        """Return the only question; None where there are several, or none."""
+        questions = self.questions(cases)
+        if len(questions) != 1 or questions[0].places is not None:
+            return None
+        return questions[0].truth, questions[0].score
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
         """Score every row once, calibrate and choose the thresholds on validation, and decide."""

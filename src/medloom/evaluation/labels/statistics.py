@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from medloom import metrics
+from medloom.evaluation.family import Measure
 from medloom.evaluation.labels.curves import bin_edges
 from medloom.evaluation.labels.questions import Question
 
 __all__ = ["Measure", "calibration_measure", "decision_metrics", "mean_of", "question_measure", "value_measure"]
 
 Floats64 = NDArray[np.float64]
-Measure = Callable[[Floats64], dict[str, Floats64]]
-"""From weights (B, N) to metrics of shape (B,) by name."""
 
 
 def question_measure(question: Question) -> Measure:

@@ -15,7 +15,7 @@ from medloom.data import image_files, preferred_channel, read_mask
 from medloom.data.masks import MASKS
 from medloom.errors import DataError
 from medloom.evaluation.calibrate import Fitted
-from medloom.evaluation.family import Choice, Facts, Heatmap
+from medloom.evaluation.family import Choice, Facts, Heatmap, Measure
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery
 from medloom.evaluation.masks.calibrated import fit_pixels, gaps
@@ -24,7 +24,9 @@ from medloom.evaluation.masks.gallery import Drawn, asked_class, choose_cases, d
 from medloom.evaluation.masks.paired import paired_differences
 from medloom.evaluation.masks.per_class import PASSES, choose_per_class
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
+from medloom.evaluation.masks.statistics import mask_statistics
 from medloom.evaluation.masks.summary import HEADLINES, METRICS, patient_table, point_dice, summarise
+from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
 from medloom.evaluation.reading import Answer, Reading, counted_by
 from medloom.evaluation.summary import summary_of
@@ -52,6 +54,40 @@ class Masks:
     """
 
     target: Target
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Those of masks."""
+        return METRICS
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """The metrics that a report begins with."""
+        return HEADLINES
+
+    @property
+    def case_columns(self) -> Sequence[str]:
+        """A row is a class of an image."""
+        return ("sample_id", "class")
+
+    @property
+    def truth_columns(self) -> Sequence[str]:
+        """How many pixels and regions there truly are."""
+        return ("pixels", "truth_px", "regions")
+
+    def statistics(self, cases: pd.DataFrame) -> Measure:
+        """Return all metrics but distances; see ``medloom.evaluation.family``."""
+        return mask_statistics(cases)
+
+    def withheld(self, cases: pd.DataFrame) -> Mapping[str, str]:
+        """Return none: each says of how many cases it is."""
+        return {}
+
+    def ranked(self, cases: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+        """Return whether an image holds foreground, and the largest probability; None of several classes."""
+        if cases["class"].nunique() != 1:
+            return None
+        return (cases["truth_px"] > 0).to_numpy(), cases["probability"].to_numpy(float)
 
     def measure(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame) -> tuple[pd.DataFrame, Choice]:
         """Calibrate and choose the point on the network's grid, then measure in the geometry of each image.
