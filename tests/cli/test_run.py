@@ -33,7 +33,9 @@ LABELS = [
     "data.phantom.slices=[2, 3]",
 ]
 SETTINGS = {
+    "brain-mri-pretrained": [],
     "chest-xray": [*LABELS, "data.phantom.patients=24"],
+    "chest-xray-pretrained": ["preprocess.crop=[24, 24]", *LABELS[2:], "data.phantom.patients=24"],
     "dicom-csv": ["model.name=perceptron", "preprocess.crop=[24, 24]"],
     "melanoma": [*LABELS, "data.phantom.patients=16", "data.phantom.prevalence=0.4"],
 }
@@ -98,7 +100,13 @@ def finished():
 @pytest.fixture
 def run(phantoms, pairs, dicoms, place, finished, capsys):
     """Run a recipe on small images, once, and return what it said as JSON."""
-    given = {"image-mask": pairs, "dicom-csv": dicoms, "chest-xray": None, "melanoma": None}
+    given = {
+        "image-mask": pairs,
+        "dicom-csv": dicoms,
+        "chest-xray": None,
+        "chest-xray-pretrained": None,
+        "melanoma": None,
+    }
 
     def start(recipe):
         if recipe not in finished:
