@@ -85,3 +85,26 @@ def test_masks_of_another_model_give_dice_and_a_report(folder, capsys):
 def test_options_that_do_not_go_together_are_refused(folder, capsys, arguments):
     assert main(arguments.split()) == 2
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        ("a.tar.gz --data images --threshold 0.9", "--threshold: of no effect on a bundle"),
+        ("a.tar.gz --data images --part validation --kind binary", "--part, --kind: of no effect on a bundle"),
+        ("some-run --threshold 0.9", "--threshold: of no effect on a run"),
+        ("some-run -o out --group sex --resamples 9", "--output, --group, --resamples: of no effect on a run"),
+        ("--labels true --predictions said -o out --threshold 0.9", "--threshold: of no effect on masks"),
+        (
+            "--labels labels.csv --predictions scores.csv -o out --set evaluate.views=2 --patient-pattern p(.)",
+            "--set, --patient-pattern: of no effect on scores",
+        ),
+    ],
+)
+def test_an_option_that_would_be_of_no_effect_is_refused_and_not_passed_over(folder, capsys, words, idle):
+    (folder / "a.tar.gz").write_bytes(b"")
+    for name in ("true", "said", "images"):
+        (folder / name).mkdir()
+    assert main(["evaluate", *words.split()]) == 2
+    assert idle in capsys.readouterr().err
+    assert not (folder / "out").exists()

@@ -93,3 +93,17 @@ def test_init_refuses_settings_for_a_built_in_recipe(folder, capsys):
 def test_init_says_what_it_did_not_find(folder, capsys):
     assert main(["init", "brain-mir"]) == 2
     assert "there is no recipe, folder or zip 'brain-mir', did you mean 'brain-mri'?" in capsys.readouterr().err
+
+
+def test_init_takes_keys_that_stand_in_no_section(folder, capsys):
+    images(folder / "polyps", [f"{part}/{n}.png" for part in ("images", "masks") for n in range(4)])
+    assert main(["init", "polyps", "-o", "mine.yaml", "--set", "description=Polyps, by hand"]) == 0
+    assert load_recipe("mine.yaml").description == "Polyps, by hand"
+
+
+@pytest.mark.parametrize("setting", ["trian.epochs=5", "sedd=3"])
+def test_init_says_which_key_there_is_not(folder, capsys, setting):
+    images(folder / "polyps", [f"{part}/{n}.png" for part in ("images", "masks") for n in range(4)])
+    assert main(["init", "polyps", "--set", setting]) == 2
+    assert setting.partition("=")[0].partition(".")[0] in capsys.readouterr().err
+    assert not (folder / "polyps.yaml").exists()

@@ -223,3 +223,12 @@ def test_one_page_of_each_file_has_nothing_beside_it():
     data = {"layout": "image-mask", "image": "{patient}.nii", "mask": "{patient}_m.nii", "page": 3, "context": 1}
     with pytest.raises(RecipeError, match="context: page=3 takes one slice of each file"):
         recipe_of({"data": data})
+
+
+@pytest.mark.parametrize("step", [0.0035, 0.012, 0.3, 5.0, 1200.0])
+def test_slices_are_beside_each_other_however_close_they_lie(step):
+    jitter = np.array([0.0, 0.02, -0.01, 0.01, 0.0, -0.02, 0.01])
+    spots = [Spot((), step * (place + jitter[place]), "position") for place in (0, 1, 2, 3, 4, 6)]
+    found = surroundings(spots, 1)
+    assert found.index.tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 4], [5, 5, 5]]
+    assert found.missing.tolist() == [False, False, False, False, True, True]

@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from medloom.data import preparation, prepare
 from medloom.data.alignment import Alignment, read_mask
 from medloom.data.checks import ClassMap
 from medloom.data.layouts.dicom_seg import DicomSegmentations
@@ -15,6 +16,8 @@ from medloom.data.page_reader import PageReader
 from medloom.data.pages import with_pages
 from medloom.data.sources import open_source
 from medloom.errors import DataError
+from medloom.recipe import parse_recipe
+from medloom.transforms import Preprocess
 from support.dicoms import write_dicom
 from support.segmentations import item, make_labels, write_seg
 
@@ -326,3 +329,40 @@ def test_each_frame_of_a_file_has_its_slice(tmp_path, order):
         image = reader.image(entry.images[0], entry.page)
         mask = read_mask(Alignment(reader), entry.masks, CLASSES, entry.page, image)
         np.testing.assert_array_equal(mask, classes(labels[int(image.pixels[0, 0, 0]) - 1]))
+
+
+def test_segments_that_no_class_is_called_as_are_warned_of_whatever_the_layout(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "describe", lambda *a, **k: {})
+    labels, images = make_labels(shape=SHAPE), tmp_path / "images"
+    place = int(np.flatnonzero(labels.any((1, 2)))[0])
+    for patient, name in enumerate(["lesion", "lesion", "Lesion", "GTV-1"]):
+        uid = f"1.2.7.{patient}"
+        write_series(images, f"p{patient}", uid, places=[place])
+        segments = [item(SegmentNumber=number, SegmentLabel=name) for number in (1, 2, 5)]
+        write_segmentation(
+            images / f"p{patient}",
+            "seg",
+            labels,
+            SegmentSequence=segments,
+            ReferencedSeriesSequence=references(uid, [place]),
+        )
+    patterns = f"image: '{{patient}}/{place}.dcm', mask: '{{patient}}/seg.dcm'"
+    recipe = parse_recipe(
+        "{name: x, target: {mask_values: {background: 0, lesion: 1}}, preprocess: {size: [32, 32]},"
+        f" data: {{{patterns}}}, split: {{stratify: false}}}}"
+    )
+    with open_source(images) as source:
+        made = prepare(
+            recipe, source, tmp_path / "run", tmp_path / "cache", workers=1, preprocess=Preprocess.of(recipe.preprocess)
+        )
+    (said,) = [text for text in made.facts["warnings"] if "segments" in text]
+    assert said.startswith("The segmentations of 1 of 4 samples have segments that no class")
+    assert "GTV" not in str(made.facts)
+    assert sorted(made.catalogue["foreground_px"] > 0) == [False, True, True, True]
+
+
+def test_a_segment_that_is_nowhere_described_is_refused(tmp_path):
+    write_series(tmp_path)
+    write_segmentation(tmp_path, "seg", make_labels(shape=SHAPE), SegmentSequence=[item(SegmentNumber=1)])
+    ((kind, _, detail),) = problems(tmp_path, {"background": 0, "segment-1": 1})
+    assert (kind, "segment 2 is nowhere described" in detail) == ("unreadable", True)

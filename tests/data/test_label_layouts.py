@@ -524,3 +524,26 @@ def test_class_maps_go_the_way_of_masks_and_need_an_array():
     assert (item.images, item.mask, item.labels) == (("x/1.png",), "y/1.npy", None)
     with pytest.raises(RecipeError, match=r"must end in \.npy"):
         Arrays("x/{sample}.png", "y/{sample}.png")
+
+
+def stray(rows, files, **options):
+    table = ("image,level\n" + "".join(f"{row}\n" for row in rows)).encode()
+    found = CsvLabels(**options).find(["t.csv", *files], lambda name: table if name == "t.csv" else b"")
+    return {item.sample: item.labels[0] for item in found.items}, [problem.kind for problem in found.problems]
+
+
+def test_a_row_is_never_about_the_file_of_its_name_in_another_folder():
+    # 1.png of a is not there; that of b is somebody else's
+    assert stray(["a/1.png,0", "b/2.png,1", "c/2.png,1"], ["b/1.png", "b/2.png", "c/2.png"]) == (
+        {"b/2.png": 1.0, "c/2.png": 1.0},
+        ["missing_image"],
+    )
+    rows = ["a/1.png,0", "b/1.png,1", "b/2.png,0", "c/2.png,1"]
+    kept, problems = stray(rows, ["b/1.png", "b/2.png", "c/2.png"])
+    assert kept == {"b/1.png": 1.0, "b/2.png": 0.0, "c/2.png": 1.0}
+    assert problems == ["missing_image"]
+
+
+def test_folders_that_none_of_the_files_lies_in_say_nothing():
+    assert stray(["old/1.png,0", "old/2.png,1"], ["new/1.png", "new/2.png"])[0] == {"new/1.png": 0.0, "new/2.png": 1.0}
+    assert stray(["old/1.png,0", "old/x/2.png,1"], ["1.png", "x/2.png"])[0] == {"1.png": 0.0, "x/2.png": 1.0}

@@ -113,3 +113,13 @@ def test_masks_as_image_programs_write_them_with_white_as_zero():
     image = decode(stream.getvalue())
     assert "white-is-zero inverted" in image.notes
     np.testing.assert_array_equal(mask_classes(image, ClassMap(BINARY)), LEVELS == 0)
+
+
+def test_colours_of_a_picture_in_float_are_read_and_its_transparency_is_refused():
+    classes = ClassMap({"no": 0, "red": 1}, colours={"no": (0, 0, 0), "red": (1, 0, 0)})
+    pixels = np.zeros((2, 2, 4), np.float32)
+    pixels[0, 0, 0], pixels[..., 3] = 1, 1
+    assert mask_classes(Image(pixels, "tiff"), classes).tolist() == [[1, 0], [0, 0]]
+    pixels[1, 1, 3] = 0.5
+    with pytest.raises(UnfitError, match="transparent"):
+        mask_classes(Image(pixels, "tiff"), classes)

@@ -118,6 +118,7 @@ def test_the_image_of_another_patient_is_never_taken_for_one_that_is_not_there()
     ("pattern", "path", "patient"),
     [
         (r"(patient\d+)/", "train/patient7/study1/view.jpg", "patient7"),
+        (r"(patient\d+)\/", "train/patient7/study1/view.jpg", "patient7"),
         (r"(p\d+)_", "p1_set/p2_view.jpg", "p2"),
         (r"([^/]+)_", "p1_set/p2_view.jpg", "p2"),
         (r"^([^/]+)/", "p1/p2_view.jpg", "p1"),

@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
 from medloom.evaluation.elsewhere.compare import beside, difference, findings
+from medloom.evaluation.elsewhere.heat import _right as right
 from medloom.evaluation.elsewhere.heat import shares_of_heat
 from medloom.evaluation.elsewhere.recalibration import recalibration_facts
 from medloom.inference.calibration import logit_of
@@ -67,3 +68,11 @@ def test_heat_is_divided_between_the_middle_and_the_edges_of_images_of_any_size(
     assert shares_of_heat(corner) == pytest.approx((0.0, 1.0))
     for shape in ((7, 7), (8, 13), (224, 224)):
         assert shares_of_heat(np.ones(shape)) == pytest.approx((0.25, 0.36))
+
+
+def test_whether_an_answer_was_right_is_known_of_labels_of_any_name():
+    table = pd.DataFrame(
+        {"truth_decision_support": [1, 1, np.nan], "decision_decision_support": [1, 0, 1], "truth_x": [0, 0, 0],
+         "decision_x": [0, 0, 1]}
+    )  # fmt: skip
+    assert right(table).tolist() == [True, False, False]

@@ -6,10 +6,11 @@ import pytest
 
 import medloom
 from medloom import pipeline
-from medloom.errors import RecipeError, UserError
+from medloom.errors import NonFiniteLossError, RecipeError, UserError
 from medloom.events import Noted
 from medloom.files import read_json
 from medloom.pipeline.forecast import Forecast, fit_budget, read_budget
+from medloom.pipeline.starting import loaded_recipe
 from medloom.recipe import load_recipe
 
 FORECAST = Forecast(epochs=30, epoch_s=10.0, start_s=5.0, rest_s=20.0, memory_bytes=10**9, device="cpu")
@@ -104,3 +105,24 @@ def test_a_network_that_takes_metadata_has_a_forecast(tmp_path, monkeypatch):
     found = pipeline.forecast(pipeline.Run.open(run.folder))
     assert found is not None
     assert found.epoch_s > 0
+
+
+@pytest.mark.parametrize("text", ["30ms", "3 months", "2 moons", "1 sol"])
+def test_a_word_that_only_begins_as_a_unit_is_none(text):
+    with pytest.raises(UserError, match="--budget: expected a time such as"):
+        read_budget(text)
+
+
+def test_a_budget_that_nothing_would_keep_to_is_refused(start):
+    with pytest.raises(UserError, match=r"--budget: how fast several processes .* set train.devices=1"):
+        start(budget_s=600, settings=["train.devices=2"])
+
+
+def test_what_goes_wrong_in_the_steps_of_the_forecast_is_said_as_in_the_training(start):
+    with pytest.raises(NonFiniteLossError, match=r"step \d"):
+        start(settings=["train.optimizer.lr=1e38"])
+
+
+def test_a_preset_of_folds_names_the_keys_of_the_split_that_it_would_replace():
+    with pytest.raises(RecipeError, match=r"--preset best .* the recipe has split.train and split.test"):
+        loaded_recipe("brain-mri", ["split.train=0.8", "split.validation=0.1", "split.test=0.1"], "best")

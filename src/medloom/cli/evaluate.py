@@ -102,10 +102,21 @@ _Part = Annotated[
     ),
 ]
 _RESAMPLES = 1000
+
+_RESULTS = frozenset({"labels", "predictions", "output", "classes", "resamples"})
+_USED = {
+    "a bundle": frozenset({"run", "data", "output", "recipe", "overrides", "name", "record", "resamples"}),
+    "a run": frozenset({"run", "runs", "overrides", "data", "part"}),
+    "masks": _RESULTS | {"patient_pattern"},
+    "scores": _RESULTS | {"id_column", "target", "score", "patient", "group", "kind", "threshold"},
+}
+"""What is measured, and the options that say something of it; every other one is refused."""
+
 _Resamples = Annotated[int, typer.Option("--resamples", min=0, help="Resamples for the 95 % intervals.")]
 
 
 def command(
+    context: typer.Context,
     run: _Run = None,
     overrides: SetOption = None,
     data: ImagesOption = None,
@@ -138,12 +149,14 @@ def command(
     they belong together by name. Volumes are compared where their voxels lie in the patient, each as one case.
     """
     if is_bundle(run) and labels is None and predictions is None:
+        _refuse_idle(context, "a bundle")
         settings = [*(overrides or ()), *([] if resamples == _RESAMPLES else [f"evaluate.bootstrap={resamples}"])]
         evaluate_bundle(str(run), data, output, recipe, settings, name, record, as_json=as_json)
         return
     if recipe is not None or name or record is not None:
         raise UserError("--recipe, --name and --record are for a bundle: medloom evaluate BUNDLE --data OTHER")
     if labels is None and predictions is None:
+        _refuse_idle(context, "a run")
         _evaluate_run(run, runs, overrides, data, part, as_json=as_json)
         return
     if part != "test" or run is not None or data is not None or labels is None or predictions is None or output is None:
@@ -156,7 +169,9 @@ def command(
     from medloom.data.layouts.base import is_image
 
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    if labels.is_file() and labels.suffix.lower() != ".zip" and not is_image(labels.name):
+    is_table = labels.is_file() and labels.suffix.lower() != ".zip" and not is_image(labels.name)
+    _refuse_idle(context, "scores" if is_table else "masks")
+    if is_table:
         from medloom.evaluation.external import ScoreOptions, evaluate_scores
 
         options = ScoreOptions(
@@ -168,6 +183,19 @@ def command(
         with pipeline.problems_listed(output):
             summary = _masks(labels, predictions, output, names, patient_pattern, resamples)
     _finish(summary, output, as_json=as_json)
+
+
+def _refuse_idle(context: typer.Context, what: str) -> None:
+    """Refuse options that would be without effect: whoever set a threshold must not get metrics at another one."""
+    given = (option for option in context.command.params if _is_typed(context, str(option.name)))
+    idle = [option.opts[0] for option in given if option.name not in _USED[what] | {"as_json"}]
+    if idle:
+        raise UserError(f"{', '.join(idle)}: of no effect on {what}; leave out what does nothing")
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _evaluate_run(

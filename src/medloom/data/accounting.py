@@ -12,6 +12,7 @@ from medloom.data.alignment import is_unplaced
 from medloom.data.building import Sample
 from medloom.data.layouts import Listing
 from medloom.data.pseudonyms import Entry
+from medloom.data.segments import LEFT_OUT
 from medloom.data.splits.given import parts_in
 from medloom.data.truth import Truth
 from medloom.targets import Target
@@ -115,9 +116,21 @@ def _unplaced(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
+def _left_out(samples: Sequence[Sample]) -> list[str]:
+    """Say in how many masks there are segments that no class is called as: what is meant by them may be a class."""
+    count = sum(LEFT_OUT in sample.mask_notes for sample in samples)
+    if not count:
+        return []
+    return [
+        f"The segmentations of {count:,} of {counted(len(samples), 'sample')} have segments that no class of "
+        "target.mask_values is called as, by label or property type: they are background. If they are a class, name it "
+        "so."
+    ]
+
+
 def concerns(entries: Sequence[Entry], samples: Sequence[Sample], given: Mapping[str, str]) -> list[str]:
     """Return what a user should know and what sets nothing aside."""
-    found = [*_ignored_masks(samples), *_inverted_masks(samples), *_unplaced(samples)]
+    found = [*_ignored_masks(samples), *_inverted_masks(samples), *_unplaced(samples), *_left_out(samples)]
     dtypes = Counter(sample.dtype for sample in samples if sample.dtype)
     if len(dtypes) > 1:
         counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.most_common())

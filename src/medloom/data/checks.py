@@ -257,14 +257,19 @@ def _without_alpha(pixels: NDArray[Any]) -> NDArray[Any]:
     """The colours of a picture without transparent pixels."""
     if pixels.shape[2] not in _WITH_ALPHA:
         return pixels
-    if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
+    if (pixels[..., -1] != _opaque(pixels)).any():
         raise UnfitError("values", "mask is transparent in places; save it without transparency")
     return pixels[..., :-1]
 
 
+def _opaque(alpha: NDArray[Any]) -> int:
+    """What an opaque pixel has."""
+    return 1 if alpha.dtype.kind == "f" else int(np.iinfo(alpha.dtype).max)
+
+
 def _check_alpha(alpha: NDArray[Any], plane: NDArray[Any]) -> None:
     """Refuse a transparency that says more than the values do: pixels of one value, of which only some are opaque."""
-    clear = alpha != (1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max)
+    clear = alpha != _opaque(alpha)
     if clear.any() and (np.ptp(plane[clear]) or (plane[~clear] == plane[clear][0]).any()):
         raise UnfitError(
             "values", f"mask is transparent in {int(clear.sum())} pixels that its values do not tell from the others; "

@@ -38,7 +38,7 @@ By = Literal["position", "page", "name"]
 Rows = NDArray[np.int64]
 
 _NUMBER = re.compile(r"(\d{1,15})")
-_SAME_PLACE_MM = 1e-3
+_SAME_PLACE_MM, _LEAST_STEP = 1e-3, 0.01
 _MOST_GAPS = 0.5
 """Share of the steps from one number to the next that may miss one; with more they are no numbers of slices."""
 
@@ -121,12 +121,16 @@ def _slots(spots: Sequence[Spot], rows: Rows) -> tuple[Rows, NDArray[np.int64]]:
     if len(steps) and steps.min() <= _SAME_PLACE_MM:
         what = {"position": "at one place in the patient", "page": "one page", "name": "of one number"}[spots[0].by]
         raise OrderError(f"two slices of one stack are {what}; expected each slice once in a stack")
-    usual = 1.0
-    if spots[0].by == "position" and len(steps):
-        found, counts = np.unique(steps.round(2), return_counts=True)
-        usual = max(float(found[counts.argmax()]), _SAME_PLACE_MM)
+    usual = _usual(steps) if spots[0].by == "position" and len(steps) else 1.0
     apart = np.maximum(np.rint(steps / usual), 1).astype(np.int64)
     return rows[order], np.concatenate([np.zeros(1, np.int64), np.cumsum(apart)])
+
+
+def _usual(steps: NDArray[np.float64]) -> float:
+    """The most common of several distances; those within a hundredth of the middle one are the same."""
+    middle = float(np.median(steps))
+    found, counts = np.unique((steps / middle).round(2), return_counts=True)
+    return max(float(found[counts.argmax()]), _LEAST_STEP) * middle
 
 
 def _beside(rows: Rows, slots: NDArray[np.int64], reach: int) -> tuple[Rows, NDArray[np.bool_]]:

@@ -11,7 +11,10 @@ from medloom.imaging import Image, Volume
 from medloom.imaging.dicom_seg import Segmentation
 from medloom.imaging.geometry import TOLERANCE, Grid, find_match, found_at
 
-__all__ = ["as_volume", "lost_slices", "mask_on"]
+__all__ = ["LEFT_OUT", "as_volume", "lost_slices", "mask_on"]
+
+LEFT_OUT = "segments of other names than those of the classes are left out"
+"""A note of a mask."""
 
 _BESIDE = "no frame of the segmentation lies on the image, so it holds nothing of it"
 
@@ -32,7 +35,7 @@ def mask_on(found: Segmentation, onto: Image, plane: Grid) -> Image | None:
     match = find_match(plane, found.grid)
     if match is None and not _is_beside(plane, found.grid):
         return None
-    notes = () if match is not None else (_BESIDE,)
+    notes = (*(() if match is not None else (_BESIDE,)), *_left_out(found))
     values = np.zeros(onto.size, np.uint16) if match is None else match.cut(found.values)
     return Image(values[..., np.newaxis], "dicom", onto.spacing_mm, notes, affine=onto.affine, slices=onto.slices)
 
@@ -40,7 +43,8 @@ def mask_on(found: Segmentation, onto: Image, plane: Grid) -> Image | None:
 def as_volume(found: Segmentation) -> Volume:
     """Return a segmentation as a volume, to be resampled."""
     depth_mm, height_mm, width_mm = found.grid.spacing_mm[::-1]
-    return Volume(found.values, (depth_mm, height_mm, width_mm), found.grid.affine, "dicom", (), (height_mm, width_mm))
+    spacing_mm, plane_mm = (depth_mm, height_mm, width_mm), (height_mm, width_mm)
+    return Volume(found.values, spacing_mm, found.grid.affine, "dicom", _left_out(found), plane_mm)
 
 
 def lost_slices(found: Segmentation, planes: Sequence[Grid]) -> int:
@@ -56,6 +60,10 @@ def lost_slices(found: Segmentation, planes: Sequence[Grid]) -> int:
         if match is not None and match.slice is not None:
             held.discard(match.slice)
     return len(held)
+
+
+def _left_out(found: Segmentation) -> tuple[str, ...]:
+    return (LEFT_OUT,) if found.left_out else ()
 
 
 def _is_beside(plane: Grid, grid: Grid) -> bool:

@@ -54,10 +54,12 @@ class Segmentation:
         values: (D, H, W) uint16: the number of the segment of each voxel, or the value of its name; 0 where there is
             none.
         grid: Where they lie in the patient.
+        left_out: How many segments the file describes that are called by none of the names; 0 where none were given.
     """
 
     values: Values
     grid: Grid
+    left_out: int = 0
 
 
 def read_segmentation(
@@ -86,8 +88,12 @@ def read_segmentation(
         if opened.file.data_set.text("SOPClassUID") not in SEGMENTATIONS:
             return None
         kind = _kind(opened)
-        values = None if named is None else values_by_name(segments_of(opened.file.data_set), named)
-        return _put_together(opened, kind, values)
+        if named is None:
+            return _put_together(opened, kind, None)
+        described = segments_of(opened.file.data_set)
+        values = values_by_name(described, named)
+        told = {number: values.get(number, 0) for number in described}
+        return replace(_put_together(opened, kind, told), left_out=len(told.keys() - values.keys()))
 
 
 def is_segmentation(data: bytes, *, budget: Budget = SEGMENTATION_BUDGET) -> bool:
@@ -122,7 +128,7 @@ def _put_together(opened: OpenImage, kind: str, told: Mapping[int, int] | None) 
     values = np.zeros((depth, rows, columns), np.uint16)
     for frame, number in enumerate(numbers):
         segment = _segment(opened, frame, kind)
-        if told is None or not segment or told.get(segment):
+        if told is None or not segment or _told(segment, told):
             found = _valued(decode_frame(opened, frame).pixels[..., 0], segment, told)
             _add(values[number], found, united=told is not None)
     return Segmentation(values, grid)
@@ -136,6 +142,13 @@ def _segment(opened: OpenImage, frame: int, kind: str) -> int:
     return number.integer("ReferencedSegmentNumber")
 
 
+def _told(segment: int, told: Mapping[int, int]) -> int:
+    """The value of a segment, 0 for one that is left out; one that the file does not describe may be anything."""
+    if segment not in told:
+        raise DecodeError("corrupt", f"segment {segment} is nowhere described", field="SegmentNumber")
+    return told[segment]
+
+
 def _valued(pixels: NDArray[Any], segment: int, told: Mapping[int, int] | None) -> Values:
     """The values of a frame of one segment, or of a map of several; 0 where none is told."""
     if segment:
@@ -143,6 +156,8 @@ def _valued(pixels: NDArray[Any], segment: int, told: Mapping[int, int] | None) 
     if told is None:
         return pixels.astype(np.uint16)
     found = np.zeros(pixels.shape, np.uint16)
+    for number in np.unique(pixels[pixels != 0]).tolist():
+        _told(number, told)
     for number, value in told.items():
         found[pixels == number] = value
     return found

@@ -32,7 +32,8 @@ _EXPORT_S, _READ_S = 4.0, 0.004
 
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
-_DURATION = re.compile(rf"(?:{_NUMBER}\s*h[a-z]*)?\s*(?:{_NUMBER}\s*m[a-z]*)?\s*(?:{_NUMBER}\s*s[a-z]*)?")
+_UNITS = ("h|hrs?|hours?", "m|mins?|minutes?", "s|secs?|seconds?")
+_DURATION = re.compile(r"\s*".join(rf"(?:{_NUMBER}\s*(?:{unit}))?" for unit in _UNITS))
 
 
 @dataclass(frozen=True)

@@ -145,15 +145,25 @@ def run_stages(
             "--hold-back-test: with split.folds every patient is tested by one of the folds, so there is no test set "
             "to hold back; leave out one of the two"
         )
-    if ends_s is not None and (jobs or 1) > 1:
-        raise UserError(
-            "--budget: with --jobs it is not foreseen how long several folds take; leave out one of the two"
-        )
+    _check_budget(run, jobs, ends_s)
     work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events, ends_s)
     result = work.in_folds(run, folds) if folds else work.one_split(run)
     if result.stopped is None and not hold_back_test:
         remember_finished(run, images)
     return result
+
+
+def _check_budget(run: Run, jobs: int | None, ends_s: float | None) -> None:
+    """Refuse a budget that nothing would keep to."""
+    if ends_s is not None and (jobs or 1) > 1:
+        raise UserError(
+            "--budget: with --jobs it is not foreseen how long several folds take; leave out one of the two"
+        )
+    if ends_s is not None and run.recipe.train.devices > 1:
+        raise UserError(
+            "--budget: how fast several processes train together is not measured, so it is not known what fits; set "
+            "train.devices=1, or leave --budget out and set train.epochs"
+        )
 
 
 @dataclass

@@ -73,7 +73,20 @@ def _scaled(sides: Sequence[int], factor: float, step: int) -> list[int]:
     return [max(step, step * round(side * factor / step)) for side in sides]
 
 
+def _in_folds(recipe: Recipe) -> list[str]:
+    """Folds in the place of a split; one that the recipe names is not replaced without a word."""
+    split, plain = recipe.split, type(recipe.split)()
+    named = ["split.file"] if split.file is not None else []
+    named += [f"split.{key}" for key in ("train", "test") if getattr(split, key) != getattr(plain, key)]
+    if named:
+        raise RecipeError(
+            f"--preset best divides the patients into {_FOLDS} folds, and the recipe has {' and '.join(named)}, which "
+            "are for one split; leave them out, or take --preset good"
+        )
+    return [f"split.folds={_FOLDS}"]
+
+
 def _best(recipe: Recipe) -> list[str]:
-    folds = [] if recipe.split.folds else [f"split.folds={_FOLDS}"]
+    folds = [] if recipe.split.folds else _in_folds(recipe)
     views = max(_VIEWS, recipe.evaluate.views)
     return [*folds, f"train.epochs={round(recipe.train.epochs * _MORE_EPOCHS)}", f"evaluate.views={views}"]

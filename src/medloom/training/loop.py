@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from medloom.data.metadata import TableEncoding
     from medloom.data.store import PixelStore
 
-__all__ = ["load_best", "peak_rss_bytes", "plan_job", "train"]
+__all__ = ["guarded", "load_best", "peak_rss_bytes", "plan_job", "train"]
 
 _ONE_VALUE = "Expected more than 1 value per channel"
 """What torch says of a batch whose statistics would be those of one number."""
@@ -174,14 +175,28 @@ def _is_finished(ledger: Ledger, recipe: Recipe) -> bool:
 
 def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener) -> None:
     """Fit, and turn what went wrong into errors that a user can act on."""
-    try:
+    with contextlib.suppress(Interrupted), guarded(job, store):
         if job.devices > 1:
             fit_in_processes(job, store.path, ledger, listener)
         else:
             with StopRequest() as stop:
                 fit(job, store, ledger, stop, listener)
-    except Interrupted:
-        return
+
+
+@contextlib.contextmanager
+def guarded(job: Job, store: PixelStore) -> Iterator[None]:
+    """Turn what goes wrong in training steps into errors that a user can act on.
+
+    Args:
+        job: What is trained.
+        store: Its pixels.
+
+    Raises:
+        NonFiniteLossError: If a loss or gradient is NaN or infinite.
+        RecipeError: If the network cannot take the statistics that it normalises by.
+    """
+    try:
+        yield
     except NonFiniteStep as found:
         newest = newest_checkpoint(job.run_dir)
         kept = None if newest is None else newest[0].relative_to(job.run_dir).as_posix()

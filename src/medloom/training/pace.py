@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from medloom.training.allocator import keep_freed_memory
 from medloom.training.fit import Job, build_data, build_module, build_trainer
-from medloom.training.loop import peak_rss_bytes, plan_job
+from medloom.training.loop import guarded, peak_rss_bytes, plan_job
 from medloom.training.module import TaskModule
 from medloom.training.quiet import quiet_lightning
 
@@ -76,6 +76,7 @@ def measure_pace(
     Raises:
         RecipeError: If the recipe cannot be trained here.
         DataError: If the samples do not suffice.
+        NonFiniteLossError: If a loss or gradient is NaN or infinite, as it would be in the training.
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch, quiet_lightning(), torch.random.fork_rng():
@@ -83,7 +84,8 @@ def measure_pace(
         data = build_data(job, store)
         module, clock = build_module(recipe, data, job.precision, compiled=job.compiled), _Clock()
         trainer = build_trainer(job, clock, steps=_STEPS, validation_steps=_VALIDATION_STEPS)
-        trainer.fit(module, datamodule=data)
+        with guarded(job, store):
+            trainer.fit(module, datamodule=data)
         image_s = _image_s(module, store, job)
     batches = -(-len(job.validation_rows) // data.validation_batch_size)
     return Pace(

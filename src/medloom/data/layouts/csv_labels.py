@@ -26,6 +26,7 @@ from medloom.wording import counted
 __all__ = ["Columns", "CsvLabels", "build"]
 
 _NO_IMAGES = (".csv", ".tsv", ".txt", ".md", ".json", ".xml", ".html", ".pdf", ".xlsx", ".yaml", ".yml", ".zip")
+_STRAY = "its folder has no such file; one of this name lies in another folder, and is not taken for it"
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,10 @@ class CsvLabels:
             else:
                 hint = files.padded(value)
                 problems.append(Problem("missing_image", where, f"no file is called {value!r}{hint}"))
-        return matches, problems
+        cells = [row.cells[self._image] for row in table.rows]
+        strays = _strays([(match.row.cells[self._image], match.path) for match in matches], cells)
+        problems += [Problem("missing_image", table.where(matches[at].row.line), _STRAY) for at in sorted(strays)]
+        return [match for at, match in enumerate(matches) if at not in strays], problems
 
     def _items(self, table: Table, matches: Sequence[_Match], meaning: Meaning) -> tuple[list[Labelled], list[Problem]]:
         items, problems = [], []
@@ -287,6 +291,26 @@ class _Files:
         elsewhere = counted(others, "image is in a folder", "images are in folders")
         note = f"{elsewhere} of which the label file names none: left out"
         return problems, (note,) if others else ()
+
+
+def _strays(named: Sequence[tuple[str, str]], cells: Sequence[str]) -> set[int]:
+    """Which rows got a file of their name that lies in another folder, as their own file is not there.
+
+    Folders count where the table has one name in several of them and some file lies in the folder that is said. Else
+    the table may have been written for other folders, and names tell the images apart.
+    """
+    different = {_as_path(cell) for cell in cells}
+    if len({path.rpartition("/")[2] for path in different}) == len(different):
+        return set()
+    folders = [(_as_path(cell).split("/")[:-1], clean(path).split("/")[:-1]) for cell, path in named]
+    if not any(said and there and _ends_alike(said, there) for said, there in folders):
+        return set()
+    return {at for at, (said, there) in enumerate(folders) if not _ends_alike(said, there)}
+
+
+def _ends_alike(said: Sequence[str], there: Sequence[str]) -> bool:
+    shared = min(len(said), len(there))
+    return not shared or said[-shared:] == there[-shared:]
 
 
 def _as_path(cell: str) -> str:

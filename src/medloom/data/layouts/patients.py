@@ -12,8 +12,8 @@ HINT = "Name what says it in data.labels.patient or data.labels.patient_pattern.
 """What a recipe for labels does about images whose patient is not known."""
 
 _WHOLE = re.compile(r"(\d+)\.0+")
-_SET = re.compile(r"\\.|\[[^\]]*\]")
-"""What of a pattern is an escaped character or a set of characters."""
+_SET = re.compile(r"\\[^/]|\[[^\]]*\]")
+"""What of a pattern is an escaped character, but for a slash, or a set of characters."""
 
 
 class PatientPattern:

@@ -13,6 +13,7 @@ from medloom.errors import DataError
 __all__ = ["HELD_OUT", "SPLITS", "check_given_split", "parts_in", "read_given_split"]
 
 SPLITS = ("train", "validation", "test")
+"""The three parts, in order."""
 
 HELD_OUT = "held-out"
 """The part of a run with folds that no fold sees: on it the ensemble of the folds is measured."""
@@ -21,9 +22,6 @@ HELD_OUT = "held-out"
 def parts_in(splits: pd.Series) -> list[str]:
     """Return the parts that there are to speak of: the three, and what is held out beside folds if anything is."""
     return [*SPLITS, *([HELD_OUT] if (splits == HELD_OUT).any() else [])]
-
-
-"""The three parts, in order."""
 
 
 def read_given_split(path: Path) -> dict[str, str]:

@@ -25,9 +25,17 @@ def written(found: Survey) -> str:
     Returns:
         Text that `medloom run` takes as a recipe. It names no file and no patient.
     """
-    lines = [*_header(found), f"name: {found.name}", f"description: {yaml_text(_description(found))}"]
-    findings = sorted(found.findings, key=lambda finding: _SECTIONS.index(finding.key.split(".")[0]))
+    lines = [*_header(found), f"name: {found.name}"]
+    if all(finding.key != "description" for finding in found.findings):
+        lines.append(f"description: {yaml_text(_description(found))}")
+    findings = sorted(found.findings, key=lambda finding: _place(finding.key))
     return "\n".join([*lines, *_group(findings, 0)]) + "\n"
+
+
+def _place(key: str) -> int:
+    """Where a key stands: one of no section first, as whoever reads the recipe says whether there is such a key."""
+    section, dot, _ = key.partition(".")
+    return (_SECTIONS.index(section) if section in _SECTIONS else len(_SECTIONS)) if dot else -1
 
 
 def _description(found: Survey) -> str:

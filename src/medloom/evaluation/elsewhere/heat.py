@@ -86,6 +86,6 @@ def _right(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether every known truth of a case was decided; all of them where nothing is decided."""
     right = np.full(len(table), True)
     for decision in (str(name) for name in table.columns if str(name).startswith("decision")):
-        truth = table[decision.replace("decision", "truth")]
+        truth = table[decision.replace("decision", "truth", 1)]
         right &= (truth.isna() | (truth == table[decision])).to_numpy()
     return right
