@@ -374,6 +374,7 @@ ELSEWHERE = {
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",
     "package.serve": "pipeline/test_soup.py",
+    **{f"distil.{key}": "pipeline/test_distilled.py" for key in ("model", "epochs", "temperature")},
 }
 """Keys whose effect takes a run, or another test watches."""
 

@@ -135,6 +135,10 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         {"evaluate.threshold": 0.5},
         [{"evaluate.threshold": 0.5, "evaluate.min_region_px": 0}],
     ),
+    **{
+        f"distil.{key}": (value, {"split.folds": 5, "package.serve": "distilled"}, [{}, {"split.folds": 5}])
+        for key, value in (("model", {"args": {}}), ("epochs", 7), ("temperature", 4.0))
+    },
     "package.serve": (
         "soup",
         {"split.folds": 5},

@@ -39,6 +39,16 @@ class ModelKind(Protocol):
         """
         ...
 
+    def build_soft_loss(self, recipe: Recipe, truth: NDArray[Any] | None, temperature: float) -> nn.Module:
+        """Build the loss against answers of another network.
+
+        Args:
+            recipe: The recipe.
+            truth: As for ``build_loss``.
+            temperature: What logits of both are divided by; of no use for numbers.
+        """
+        ...
+
     def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
         """Let the network answer in the unit of the truth, where that has one; ``truth`` as for ``build_loss``."""
         ...

@@ -16,6 +16,7 @@ from medloom.errors import BundleError
 from medloom.models.classifier import Classifier, build_classifier
 from medloom.models.image_losses import BinaryLoss, ClassesLoss, LabelsLoss, build_label_loss
 from medloom.models.network import Network
+from medloom.models.soft_losses import SoftLoss
 from medloom.models.sources import is_remote
 from medloom.models.spec import Spec
 from medloom.models.tuning import Tuning
@@ -65,6 +66,10 @@ class LabelModels:
         target = recipe.predicts()
         return build_label_loss(recipe.loss.name, target.kind, self.facts(target, truth), recipe.loss.args)
 
+    def build_soft_loss(self, recipe: Recipe, truth: Truth | None, temperature: float) -> nn.Module:
+        """Build the loss against the probabilities of another network."""
+        return SoftLoss(recipe.predicts().activation, temperature=temperature)
+
     def standardise(self, network: Network, truth: Truth | None) -> None:
         """Leave the network as it is: logits have no unit."""
 
@@ -79,6 +84,10 @@ class LabelModels:
 
 class NumberModels(LabelModels):
     """As ``LabelModels``, for numbers with a unit."""
+
+    def build_soft_loss(self, recipe: Recipe, truth: Truth | None, temperature: float) -> nn.Module:
+        """Build the loss against the numbers of another network, in the unit of each."""
+        return SoftLoss("identity", deviations=None if truth is None else _deviations(truth))
 
     def standardise(self, network: Network, truth: Truth | None) -> None:
         """Let the network answer in the unit of the numbers, so that training need not find their size."""

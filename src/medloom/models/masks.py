@@ -13,6 +13,7 @@ from medloom.errors import BundleError
 from medloom.models.losses import EveryScale, build_mask_loss
 from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
+from medloom.models.soft_losses import SoftLoss
 from medloom.models.sources import is_remote
 from medloom.models.spec import Spec
 from medloom.models.tuning import Tuning
@@ -44,6 +45,10 @@ class MaskModels:
         outputs = masks.predicts().outputs
         loss = build_mask_loss(masks.loss.name, outputs, masks.loss.args, ignores=bool(masks.target.ignores))
         return EveryScale(loss) if masks.model.deep_supervision else loss
+
+    def build_soft_loss(self, recipe: Recipe, truth: NDArray[Any] | None, temperature: float) -> nn.Module:
+        """Build the loss against the probabilities of another network, pixel by pixel and of the whole foreground."""
+        return SoftLoss(recipe.predicts().activation, temperature=temperature, overlap=True)
 
     def standardise(self, network: Network, truth: NDArray[Any] | None) -> None:
         """Leave the network as it is."""

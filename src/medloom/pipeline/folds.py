@@ -18,8 +18,10 @@ from medloom.evaluation.parts import evaluation_folder
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
 from medloom.locks import sole
+from medloom.pipeline.distilled import distil
 from medloom.pipeline.identity import check_trained
 from medloom.pipeline.measuring import openings_of
+from medloom.pipeline.names import DISTILLED
 from medloom.pipeline.places import find_images, remember_images
 from medloom.pipeline.runs import Run
 from medloom.pipeline.served import serve
@@ -30,7 +32,7 @@ from medloom.recipe import Recipe
 from medloom.reports.openings import TEST_OPENINGS
 from medloom.training import TrainResult
 
-__all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured", "measure_fold"]
+__all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured", "measure_fold", "teach_one"]
 
 _MEASURED = "evaluation/measured.json"
 """The recipe that a fold was measured with."""
@@ -80,6 +82,23 @@ def measure_fold(fold: Run, *, events: Events | None = None) -> TrainResult:
     return trained
 
 
+def teach_one(
+    run: Run, folds: list[Run], *, images: str | Path | None = None, events: Events | None = None
+) -> TrainResult | None:
+    """Train the one network that is to stand for the folds' ensemble; None where the recipe does not ask for one.
+
+    Args:
+        run: The run of the whole.
+        folds: Their runs, each trained and measured.
+        images: Folder or zip with the images; by default where they are known to be.
+        events: Told what happens; who listens may ask the training for an end.
+    """
+    if run.recipe.package.serve != DISTILLED:
+        return None
+    folds = [Run.open(fold.folder) for fold in folds]
+    return distil(Run(run.folder, _of_whole(run, folds[0])), folds, images=images, events=events)
+
+
 def finish_folds(
     run: Run, folds: list[Run], *, images: str | Path | None = None, events: Events | None = None
 ) -> dict[str, Any]:
@@ -108,7 +127,7 @@ def finish_folds(
     summary |= served.summary
     path = evaluation_folder(whole.folder) / "summary.json"
     write_json(path, {**read_json(path), **served.summary})
-    package_network(served.run, served.network, served.tables, summary, events=events)
+    package_network(served.run, served.network, served.tables, summary, trained=served.trained, events=events)
     return summary
 
 
@@ -116,13 +135,14 @@ def _of_fold(recipe: Recipe, number: int) -> Recipe:
     """The recipe of a fold, which packages nothing but itself."""
     split = recipe.split.model_copy(update={"fold": number})
     package = recipe.package.model_copy(update={"serve": "ensemble"})
-    return recipe.model_copy(update={"split": split, "package": package})
+    return recipe.model_copy(update={"split": split, "package": package, "distil": type(recipe.distil)()})
 
 
 def _of_whole(run: Run, fold: Run) -> Recipe:
     """The recipe of the whole, with what the folds have found out of their target and how they were trained."""
     split = fold.recipe.split.model_copy(update={"fold": None})
-    return fold.recipe.model_copy(update={"split": split, "package": run.recipe.package})
+    distil = type(fold.recipe.distil).model_validate(run.recipe.distil.model_dump(exclude_defaults=True))
+    return fold.recipe.model_copy(update={"split": split, "package": run.recipe.package, "distil": distil})
 
 
 def _gather_facts(whole: Run, folds: list[Run]) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from medloom.errors import UserError
 
-__all__ = ["FOUND", "OF_A_RUN", "RUNS", "run_folder"]
+__all__ = ["DISTILLED", "FOUND", "OF_A_RUN", "RUNS", "run_folder"]
 
 RUNS = Path("runs")
 """Where runs are kept unless someone says otherwise."""
 
 FOUND = "found.yaml"
 """The recipe that was worked out from the images, with what speaks for each line."""
+
+DISTILLED = "distilled"
+"""The training, inside a run of folds, of one network that stands for their ensemble."""
 
 OF_A_RUN = (
     "*.html",
@@ -22,6 +25,7 @@ OF_A_RUN = (
     "catalogue.csv",
     "checkpoints",
     "data_report",
+    DISTILLED,
     "evaluation",
     "finished.json",
     "fold-*",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from medloom.data.splits.given import HELD_OUT
 from medloom.errors import RecipeError
 from medloom.events import Events, Noted
 from medloom.inference import Predictor
-from medloom.models.network import Network, parameter_count
+from medloom.models.network import Network
 from medloom.pipeline.graph import export
 from medloom.pipeline.metadata import read_encoding
+from medloom.pipeline.names import DISTILLED
 from medloom.pipeline.places import find_images, find_store, in_use
 from medloom.pipeline.runs import Run
 from medloom.wording import counted
@@ -53,12 +55,14 @@ class Served:
         network: The network, or the ensemble of several.
         tables: How metadata become numbers for each of them.
         summary: What the summary of the whole says of it beside the metrics over all folds.
+        trained: Where its training is, if that is not that of the folds.
     """
 
     run: Run
     network: Network
     tables: Sequence[TableEncoding | None]
     summary: dict[str, Any]
+    trained: Path | None = None
 
     def export(self, events: Events) -> Predictor:
         """Write its graph into the run directory, and load it as the bundle will be loaded."""
@@ -111,7 +115,8 @@ def serve(whole: Run, folds: Sequence[Run], *, events: Events) -> Served:
         if whole.recipe.package.serve == "ensemble":
             predictor = ensemble.export(events)
             return _written(together, ensemble, together.measure(predictor), predictor)
-        return _soup_or_ensemble(together, ensemble, folds, events)
+        instead = {"soup": _soup_or_ensemble, "distilled": _distilled}[whole.recipe.package.serve]
+        return instead(together, ensemble, folds, events)
 
 
 @contextmanager
@@ -142,6 +147,27 @@ def _soup_or_ensemble(together: Together, ensemble: Served, folds: Sequence[Run]
     if not good:
         return _written(together, ensemble, of_ensemble[~chooses], predictor, facts)
     return _written(together, soup, of_soup[~chooses], soup.export(events), facts)
+
+
+def _distilled(together: Together, ensemble: Served, folds: Sequence[Run], events: Events) -> Served:
+    """The one network that learned the answers of all; nothing is chosen, so all that was held out judges."""
+    student = Run.open(ensemble.run.folder / DISTILLED)
+    recipe = ensemble.run.recipe.model_copy(update={"model": student.recipe.model})
+    network = training.load_best(student.folder, student.recipe)
+    one = Served(Run(ensemble.run.folder, recipe), network, [None], {}, student.folder)
+    of_ensemble = together.measure(ensemble.export(events))
+    predictor = one.export(events)
+    table = together.measure(predictor)
+    judging = evaluation.compare(together, of_ensemble, table)
+    mine, theirs = (sum(one.numel() for one in of.network.parameters()) for of in (one, ensemble))
+    text = (
+        f"One network is packaged that learned the answers of the ensemble of the {len(folds)} folds' networks "
+        f"(distilled); it has {mine:,} of their {theirs:,} parameters. On {judging['cases_text']}: "
+        f"{evaluation.said(judging)}."
+    )
+    events.emit(Noted(text))
+    facts = {"asked": "distilled", "what": "distilled", "members": len(folds), "text": text, "judging": judging}
+    return _written(together, one, table, predictor, facts)
 
 
 def _choosing(together: Together) -> NDArray[np.bool_]:
@@ -186,5 +212,5 @@ def _written(
     )
     said: dict[str, Any] = {"held_out": {**summary["test"], "cases_text": together.cases_text(table)}}
     if facts is not None:
-        said["served"] = {**facts, "parameters": parameter_count(served.network)}
-    return Served(served.run, served.network, served.tables, said)
+        said["served"] = facts
+    return replace(served, summary=said)

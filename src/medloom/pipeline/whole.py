@@ -13,11 +13,12 @@ from medloom.errors import UserError
 from medloom.evaluation.parts import Part
 from medloom.events import Events, Listener, Noted
 from medloom.jobs import Job, uri_of
+from medloom.pipeline.distilled import check_student
 from medloom.pipeline.finished import finished_result, remember_finished
 from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots, run_side_by_side
-from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold
+from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold, teach_one
 from medloom.pipeline.forecast import fit_budget, forecast
-from medloom.pipeline.names import RUNS
+from medloom.pipeline.names import DISTILLED, RUNS
 from medloom.pipeline.preflight import check_recipe
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
@@ -139,6 +140,7 @@ def run_stages(
     """
     events = events or Events()
     check_recipe(run, trains=True, events=events)
+    check_student(run.recipe)
     folds = fold_runs(run)
     if folds and hold_back_test:
         raise UserError(
@@ -146,7 +148,8 @@ def run_stages(
             "to hold back; leave out one of the two"
         )
     _check_budget(run, jobs, ends_s)
-    work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events, ends_s)
+    distils = run.recipe.package.serve == DISTILLED
+    work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events, ends_s, distils)
     result = work.in_folds(run, folds) if folds else work.one_split(run)
     if result.stopped is None and not hold_back_test:
         remember_finished(run, images)
@@ -164,6 +167,11 @@ def _check_budget(run: Run, jobs: int | None, ends_s: float | None) -> None:
             "--budget: how fast several processes train together is not measured, so it is not known what fits; set "
             "train.devices=1, or leave --budget out and set train.epochs"
         )
+    if ends_s is not None and run.recipe.package.serve == DISTILLED:
+        raise UserError(
+            "--budget: with package.serve=distilled it is not foreseen how long the one network learns; leave out one "
+            "of the two"
+        )
 
 
 @dataclass
@@ -176,6 +184,7 @@ class _Work:
     part: Part
     events: Events
     ends_s: float | None = None
+    distils: bool = False
     set_aside: list[str] = field(default_factory=list)
 
     def one_split(self, run: Run) -> RunResult:
@@ -198,6 +207,9 @@ class _Work:
         stopped = self.side_by_side(run, folds, left, slots) if len(slots) > 1 else self.in_turn(run, folds, left)
         if stopped is not None:
             return self.stopped(run, stopped)
+        taught = teach_one(run, folds, images=self.images, events=self.events)
+        if taught is not None and not taught.finished:
+            return self.stopped(run, reason_of(taught))
         summary = finish_folds(run, folds, images=self.images, events=self.events)
         return self.reported(Run.open(run.folder), summary)
 
@@ -237,6 +249,10 @@ class _Work:
     def foreseen(self, run: Run, runs: int = 1) -> Run:
         """Say how long the training of a run will take, and fit it into the time that is left."""
         found = forecast(run, images=self.images, runs=runs, events=self.events)
+        if self.distils:
+            self.events.emit(
+                Noted("the forecast is without the training of the one network that learns from the folds")
+            )
         if self.ends_s is None or found is None:
             return run
         epochs = fit_budget(run.recipe.train.epochs, found, self.ends_s - time.monotonic())

@@ -12,6 +12,7 @@ MAY_CHANGE = (
     "data.path",
     "evaluate.",
     "package.",
+    "distil.",
     "train.epochs",
     "train.device",
     "train.checkpoint_minutes",

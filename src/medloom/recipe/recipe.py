@@ -15,7 +15,7 @@ from medloom.recipe.dependent import idle_keys
 from medloom.recipe.sections.augment import AugmentConfig
 from medloom.recipe.sections.base import Config
 from medloom.recipe.sections.data import DataConfig, SplitConfig
-from medloom.recipe.sections.evaluation import EvaluateConfig, PackageConfig
+from medloom.recipe.sections.evaluation import DistilConfig, EvaluateConfig, PackageConfig
 from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
@@ -46,6 +46,7 @@ class Recipe(Config):
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig = PackageConfig()
+    distil: DistilConfig = DistilConfig()
 
     @model_validator(mode="before")
     @classmethod

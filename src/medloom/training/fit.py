@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from medloom.events import Listener, Noted, Warned
 from medloom.models import kinds as models
 from medloom.models.network import Network
+from medloom.models.soft_losses import DistilledLoss
 from medloom.recipe import Recipe
 from medloom.recipe.sections.training import TrainConfig
 from medloom.registry import METRICS
@@ -29,6 +30,7 @@ from medloom.training.batch_norm import share_statistics
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import TreeCheckpointIO
 from medloom.training.data import StoreData
+from medloom.training.distillation import DistilledTask, Teachers
 from medloom.training.keeper import Keeper
 from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
@@ -65,6 +67,7 @@ class Job:
         resume: The checkpoint to go on from, or None.
         truth: What is learned, apart from the pixels.
         context: ``(N, 2k + 1)`` rows of the store that are seen with each; None for each by itself.
+        teachers: Networks whose answers are learned in the place of the truth; None for the truth.
     """
 
     recipe: Recipe
@@ -78,6 +81,7 @@ class Job:
     resume: Path | None
     truth: Truth
     context: NDArray[np.int64] | None = None
+    teachers: Teachers | None = None
 
     @property
     def devices(self) -> int:
@@ -105,7 +109,14 @@ def build_data(job: Job, store: PixelStore) -> StoreData:
     return data
 
 
-def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compiled: bool = False) -> TaskModule:
+def build_module(
+    recipe: Recipe,
+    data: StoreData,
+    precision: Precision,
+    *,
+    compiled: bool = False,
+    teachers: Teachers | None = None,
+) -> TaskModule:
     """Build what is trained, with fresh weights that follow from the recipe's seed.
 
     Args:
@@ -113,16 +124,21 @@ def build_module(recipe: Recipe, data: StoreData, precision: Precision, *, compi
         data: Its samples say how many channels and columns there are, and how often each class.
         precision: Of the network's arithmetic.
         compiled: Whether the network is compiled.
+        teachers: Networks whose answers are learned in the place of the truth.
     """
     kind, model, config = KINDS[recipe.target.kind], models.KINDS[recipe.target.kind], recipe.train
     torch.manual_seed(config.seed)
     network = model.build_network(recipe, data.samples.channels, data.samples.table.shape[1])
     truth = kind.fitted_truth(data.samples, data.train_rows)
     model.standardise(network, truth)
+    task, loss = kind.task(recipe, len(data.validation_rows)), model.build_loss(recipe, truth)
+    if teachers is not None:
+        task = DistilledTask(task, teachers.ensemble())
+        loss = DistilledLoss(model.build_soft_loss(recipe, truth, teachers.temperature), loss)
     module = TaskModule(
         network,
-        model.build_loss(recipe, truth),
-        kind.task(recipe, len(data.validation_rows)),
+        loss,
+        task,
         kind.augment(recipe),
         make_optimizer=_optimizer(config, precision),
         schedule=_schedule(config, data.steps_per_epoch),
@@ -187,7 +203,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     keep_freed_memory()
     data = build_data(job, store)
     with quiet_lightning(), torch.random.fork_rng():
-        module = build_module(job.recipe, data, job.precision, compiled=job.compiled)
+        module = build_module(job.recipe, data, job.precision, compiled=job.compiled, teachers=job.teachers)
         if module.network.origin is not None:
             listener(Noted(f"the network {module.network.origin.text()}"))
         if job.devices > 1 and _is_over_batches(module.loss):

@@ -96,6 +96,10 @@ class LabelTask:
         """Return logits ``(N, K)`` of the middle of the images."""
         return network(normalise(batch.images, batch.offset, batch.scale, self.crop), batch.table)
 
+    def unknown(self, truth: Tensor) -> Tensor:
+        """Return which labels are not known, ``(N, T)``, or ``(N, K)`` of shares."""
+        return truth.isnan()
+
     def begin(self, device: torch.device) -> LabelScores:
         """Begin the table of answers."""
         self._scores = self._begin(device)

@@ -7,6 +7,7 @@ import math
 import resource
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,10 @@ from medloom.data.identity import check_identity, run_identity
 from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
 from medloom.events import Events, Listener
 from medloom.files import write_json
-from medloom.models.kinds import build_network
-from medloom.models.network import Network
 from medloom.recipe import Recipe
 from medloom.signals import StopRequest
-from medloom.training.checkpoint import BEST, clean_up, newest_checkpoint
+from medloom.training.checkpoint import clean_up, newest_checkpoint
+from medloom.training.distillation import Teachers
 from medloom.training.fit import Job, fit
 from medloom.training.keeper import Interrupted
 from medloom.training.kinds import KINDS
@@ -31,7 +31,6 @@ from medloom.training.precision import choose_compiling, choose_device, choose_p
 from medloom.training.processes import fit_in_processes
 from medloom.training.result import TrainResult
 from medloom.training.throttle import Throttle
-from medloom.training.tree import DamagedTreeError, read_tree
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from medloom.data.metadata import TableEncoding
     from medloom.data.store import PixelStore
 
-__all__ = ["guarded", "load_best", "peak_rss_bytes", "plan_job", "train"]
+__all__ = ["guarded", "peak_rss_bytes", "plan_job", "train"]
 
 _ONE_VALUE = "Expected more than 1 value per channel"
 """What torch says of a batch whose statistics would be those of one number."""
@@ -52,6 +51,7 @@ def train(
     run_dir: Path,
     *,
     tables: TableEncoding | None = None,
+    teachers: Teachers | None = None,
     events: Events | None = None,
 ) -> TrainResult:
     """Train a network, or go on where this run directory stands.
@@ -72,6 +72,8 @@ def train(
         store: The pixels.
         run_dir: Where ``checkpoints/``, ``metrics.jsonl``, ``training.json`` and ``progress/`` go.
         tables: How the catalogue's metadata become numbers; None where the network takes none.
+        teachers: Networks whose answers are learned in the place of the truth, by which the best epoch is picked all
+            the same; the same ones in every call.
         events: Who is told of every epoch, and of batches a few times a second.
 
     Returns:
@@ -92,39 +94,11 @@ def train(
         ledger = Ledger.from_state(saved["ledger"])
     clean_up(run_dir, resume)
     job = plan_job(recipe, catalogue, store, run_dir, tables=tables, identity=identity, resume=resume)
+    job = replace(job, teachers=teachers)
     if not _is_finished(ledger, recipe):
         ledger.stop_reason = None
         _fit_guarded(job, store, ledger, Throttle(events or Events()))
     return _conclude(job)
-
-
-def load_best(run_dir: Path, recipe: Recipe) -> Network:
-    """Load the weights of the best epoch.
-
-    Args:
-        run_dir: The run directory of a training.
-        recipe: Its recipe.
-
-    Returns:
-        The network in evaluation mode, on the CPU.
-
-    Raises:
-        TrainingError: If there is no best epoch yet, or its file is damaged.
-        RecipeError: If the weights do not fit the recipe's network.
-    """
-    path = run_dir / BEST
-    try:
-        best = read_tree(path)
-    except FileNotFoundError:
-        raise TrainingError(f"{path} is not there; train first") from None
-    except DamagedTreeError as error:
-        raise TrainingError(f"{error}. Train again to make a new one.") from error
-    network = build_network(recipe, best["in_channels"], best["table_features"], trained=True)
-    try:
-        network.load_state_dict(best["network"])
-    except RuntimeError as error:
-        raise RecipeError(f"model: the weights in {path} are of another network: {error}") from error
-    return network.eval()
 
 
 def plan_job(

@@ -16,7 +16,7 @@ from torch import Tensor
 from medloom.errors import DataError
 from medloom.models.network import Network
 from medloom.recipe import MasksRecipe, Recipe
-from medloom.targets import foreground_of
+from medloom.targets import IGNORED, foreground_of
 from medloom.training.batches import Batch, Rows
 from medloom.training.mask_scores import MaskScores
 from medloom.training.pictures import choose_samples, draw_panels
@@ -81,6 +81,10 @@ class MaskTask:
     def answer(self, network: Forward, batch: Batch) -> Tensor:
         """Return logits ``(N, K, H, W)``."""
         return network(normalise(batch.images, batch.offset, batch.scale))
+
+    def unknown(self, truth: Tensor) -> Tensor:
+        """Return where pixels are ignored, ``(N, 1, H, W)``."""
+        return truth[:, None] == IGNORED
 
     def begin(self, device: torch.device) -> MaskScores:
         """Begin the sums."""

@@ -16,8 +16,8 @@ from medloom.models.network import Network
 from medloom.models.soup import average_weights, renewable_norms
 from medloom.recipe import Recipe
 from medloom.training.batches import Batch, Rows, place_samples
+from medloom.training.best import load_best
 from medloom.training.kinds import KINDS
-from medloom.training.loop import load_best
 from medloom.training.precision import choose_device
 
 if TYPE_CHECKING:

@@ -71,6 +71,10 @@ class Task(Protocol):
         """Return logits of the batch as validation sees it."""
         ...
 
+    def unknown(self, truth: Tensor) -> Tensor:
+        """Return where the truth that ``learn`` gave is not known, as bits that go with the logits ``(N, K, ...)``."""
+        ...
+
     def begin(self, device: torch.device) -> Scores:
         """Begin the metrics of a validation pass."""
         ...

@@ -49,6 +49,7 @@ def package_network(
     tables: Sequence[TableEncoding | None],
     summary: Mapping[str, Any],
     *,
+    trained: Path | None = None,
     events: Events | None = None,
 ) -> Path:
     """Write the bundle of a network whose graph is in the run directory and that was measured.
@@ -58,6 +59,7 @@ def package_network(
         network: The network, or the ensemble of several.
         tables: How metadata become numbers for each of them; None for one that takes none.
         summary: What was measured, as in ``summary.json``.
+        trained: Where its training is, if that is not in the run directory itself.
         events: Told when it is made.
     """
     events = events or Events()
@@ -79,7 +81,7 @@ def package_network(
         calibration=_calibration(summary),
         counts=trained_counts(run),
         appearance=read_appearance(run.folder),
-        begun_with=run.facts("training.json", "train").get("weights"),
+        begun_with=Run(trained or run.folder, run.recipe).facts("training.json", "train").get("weights"),
         instead_of_ensemble=_instead(summary.get("served")),
     )
     events.emit(FileMade(path))

@@ -10,17 +10,24 @@ from medloom.pipeline.identity import begin_training, check_trained, is_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_store
 from medloom.pipeline.runs import Run, refuse_every_fold
-from medloom.training import TrainResult
+from medloom.training import Teachers, TrainResult
 
 __all__ = ["reason_of", "train"]
 
 
-def train(run: Run, *, images: str | Path | None = None, events: Events | None = None) -> TrainResult:
+def train(
+    run: Run,
+    *,
+    images: str | Path | None = None,
+    teachers: Teachers | None = None,
+    events: Events | None = None,
+) -> TrainResult:
     """Train, or go on where the run was stopped; write ``checkpoints/``, ``metrics.jsonl``, ``training.json``.
 
     Args:
         run: The run.
         images: Folder or zip with the images, for a pixel store that is not on this machine.
+        teachers: Networks whose answers are learned in the place of the truth.
         events: Told of batches and epochs; who listens may ask for an end.
 
     Returns:
@@ -42,7 +49,9 @@ def train(run: Run, *, images: str | Path | None = None, events: Events | None =
     if not trained:
         begin_training(run)
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
-    result = training.train(run.recipe, catalogue, store, run.folder, tables=read_encoding(run), events=events)
+    result = training.train(
+        run.recipe, catalogue, store, run.folder, tables=read_encoding(run), teachers=teachers, events=events
+    )
     if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
         begin_training(run)
     if result.finished:

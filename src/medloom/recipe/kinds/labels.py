@@ -11,7 +11,7 @@ from medloom.recipe.recipe import Recipe
 from medloom.recipe.sections.augment import ClassesAugmentConfig
 from medloom.recipe.sections.base import Config, Named, Positive, Probability, Side, one_group
 from medloom.recipe.sections.data import DataConfig, MetadataConfig
-from medloom.recipe.sections.evaluation import EvaluateConfig
+from medloom.recipe.sections.evaluation import ClassesDistilConfig, EvaluateConfig
 from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, TrainConfig, TunedModelConfig, unfrozen_in_one_process
@@ -390,6 +390,7 @@ class ClassesRecipe(LabelsRecipe):
     augment: ClassesAugmentConfig = ClassesAugmentConfig()
     loss: _ClassesLoss = _ClassesLoss()
     train: _ClassesTrain = _ClassesTrain()
+    distil: ClassesDistilConfig = ClassesDistilConfig()
 
 
 class BinaryRecipe(ClassesRecipe):
@@ -431,3 +432,4 @@ class AutoRecipe(LabelsRecipe):
     loss: _AutoLoss = _AutoLoss()
     train: _AutoTrain = _AutoTrain()
     evaluate: ClassesEvaluate = ClassesEvaluate()
+    distil: ClassesDistilConfig = ClassesDistilConfig()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from medloom.recipe.sections.base import Config, Named
 from medloom.registry import RUNTIMES
 
-__all__ = ["EvaluateConfig", "PackageConfig"]
+__all__ = ["ClassesDistilConfig", "DistilConfig", "EvaluateConfig", "PackageConfig"]
 
 
 class EvaluateConfig(Config):
@@ -29,8 +29,28 @@ class PackageConfig(Config):
 
     runtime: Annotated[str, Named(RUNTIMES)] = "onnx"
     """Runtime that serves by default, and with which the metrics are taken."""
-    serve: Literal["ensemble", "soup"] = "ensemble"
+    serve: Literal["ensemble", "soup", "distilled"] = "ensemble"
     """With `split.folds`: what is packaged of their networks. `ensemble`: all of them, and the mean of their answers.
     `soup`: one network with the mean of their weights, where it is as good as the ensemble, on one half of the patients
     who were held out of all folds (`split.hold_out`, or the published test part); the other half judges what is
-    packaged. Where it is not, the ensemble is packaged, and the report says so."""
+    packaged. Where it is not, the ensemble is packaged, and the report says so. `distilled`: one network that learns
+    the answers of the ensemble to the images of all folds; all who were held out tell what it loses."""
+
+
+class DistilConfig(Config):
+    """`package.serve: distilled` only: the one network that learns the answers of the folds' ensemble."""
+
+    model: dict[str, JsonValue] = Field(default={})
+    """Keys of `model` that are others for it, such as `args: {channels: [8, 16, 32]}`. With `name`, such as
+    `{name: basic-unet}`, it is another network, for which the keys of `model` do not count. Empty: that of the
+    folds."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Passes over its training images; empty: `train.epochs`. Answers of a teacher are learned for long with gain."""
+
+
+class ClassesDistilConfig(DistilConfig):
+    """`package.serve: distilled` only: the one network that learns the answers of the folds' ensemble."""
+
+    temperature: Annotated[float, Field(ge=1, le=20)] = 2.0
+    """What the logits of both are divided by before they are compared: the larger, the more the small probabilities of
+    the ensemble count; 1 compares the probabilities themselves."""
