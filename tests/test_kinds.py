@@ -43,6 +43,7 @@ TABLES = {
     "recipe": "medloom.recipe.kinds",
     "reports": "medloom.reports.sections",
     "training": "medloom.training.kinds",
+    "tuning": "medloom.tuning.kinds",
 }
 
 

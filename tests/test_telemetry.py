@@ -28,6 +28,7 @@ SETTINGS = (
     *("--set", "train.epochs=1", "--set", "preprocess.size=[32,32]", "--set", "model.args={channels: [4, 8]}"),
     *("--set", "evaluate.bootstrap=5", "--set", "train.compile=false"),
 )
+SEARCHED = ("--set", "tune.preset=auto", "--set", "tune.space={train.batch_size: {choices: [8]}}")
 BUNDLE = "runs/tiny/model.tar.gz"
 
 # In this order: each has what it needs from those before it.
@@ -43,6 +44,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "run": (*RUN, *SETTINGS),
     "prepare": ("brain-mri-small", "--run", "./runs/alone", "--data", "images", *SETTINGS),
     "train": ("runs/alone",),
+    "tune": ("brain-mri-small", "--data", "images", "--trials", "1", *SETTINGS, *SEARCHED),
     "evaluate": ("runs/alone",),
     "compare": ("tiny", "alone"),
     "package": ("runs/alone",),

@@ -23,6 +23,7 @@ __all__ = [
     "METRICS",
     "NETWORKS",
     "RUNTIMES",
+    "SPACES",
     "WEIGHTS",
     "Entry",
     "Metric",
@@ -195,6 +196,27 @@ RUNTIMES: dict[str, Entry] = {
         traits={"needs_weights": True, "extra": "train", "module": "torch"},
     ),
 }
+
+
+def _space(summary: str, attribute: str, *kinds: str) -> Entry:
+    return Entry(summary, f"medloom.tuning.spaces:{attribute}", kinds)
+
+
+SPACES: dict[str, Entry] = {
+    "auto": Entry("the default of what is predicted, where the recipe has no space of its own"),
+    "brain-mri": _space(
+        "Of a study of U-Nets on brain MRI: network, filters, dropout, rate, batch", "BRAIN_MRI", "masks"
+    ),
+    "chest-xray": _space("Of a study of networks on chest radiographs: rate and batch", "CHEST_XRAY", *LABELS),
+    "masks": _space(
+        "For masks: rate, decay, batch, average of the weights, share of images with foreground", "MASKS", "masks"
+    ),
+    "labels": _space(
+        "For classes and labels: rate, decay, batch, dropout, average of the weights", "CLASSES", *_CLASSES
+    ),
+    "numbers": _space("For numbers: rate, decay, batch, dropout, average of the weights", "NUMBERS", "regression"),
+}
+"""What a study may search."""
 
 
 def _layout(summary: str, module: str, *kinds: str) -> Entry:

@@ -41,6 +41,9 @@ from medloom.training.loop import plan_job
 from medloom.training.samples import Samples
 from medloom.transforms import Preprocess
 from medloom.transforms.augment.mixing import mix_images
+from medloom.tuning.plan import Study
+from medloom.tuning.samplers import build_pruner, build_sampler
+from medloom.tuning.worker import cost_of
 from support.recipe_keys import CASES, exists, fields, text
 
 TESTS = Path(__file__).parents[1]
@@ -301,6 +304,18 @@ def tolerated(recipe: Recipe) -> object:
     return check_quarantine(["one"], 1, 10, recipe.data.policy, recipe.data.quarantine_limit)  # type: ignore[list-item]
 
 
+def searched(recipe: Recipe) -> object:
+    """What a study searches, who chooses the first settings and those after them, and who gives trials up."""
+    study = Study(Path("study"), known(recipe))
+    config, numbers = study.recipe.tune, []
+    for number in (0, 4):
+        sampler = build_sampler(config, number)
+        numbers.append((type(sampler).__name__, getattr(sampler, "_n_startup_trials", None), sampler._rng.rng.random()))
+    pruner = build_pruner(config, 20)
+    grid = study.space.grid(config.grid_points) if config.sampler == "grid" else None
+    return study.space.parameters, numbers, type(pruner).__name__, grid, cost_of(study, {"seconds": 1, "parameters": 2})
+
+
 def series(recipe: Recipe) -> object:
     """The files of a folder without DICOM series."""
     return of_series(["a.png"], lambda name: b"", recipe.data.series)
@@ -360,6 +375,8 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (decided, tuple(f"evaluate.{key}" for key in ("threshold", "rule", "min_sensitivity", "cost_ratio"))),
     (decided, ("evaluate.min_region_px", "evaluate.max_false_positive_rate")),
     (bundled, ("name", "evaluate.views", "package.runtime")),
+    (searched, tuple(f"tune.{key}" for key in ("preset", "space", "sampler", "startup_trials", "grid_points", "cost"))),
+    (searched, ("tune.pruner", "tune.seed")),
 )
 OBSERVER_OF = {key: observer for observer, keys in OBSERVERS for key in keys}
 
@@ -447,6 +464,10 @@ VALUES: dict[str, tuple[object, dict[str, object]]] = {
     "evaluate.threshold": (0.123, {}),
     "evaluate.min_region_px": (7, {}),
     "package.runtime": ("torch", {}),
+    "tune.preset": ("chest-xray", {}),
+    "tune.space": ({"train.epochs": {"integer": [2, 9]}}, {}),
+    "tune.sampler": ("random", {}),
+    "tune.seed": (3, {}),
 }
 """Another value than the default, and settings with which it has an effect, of the keys that depend on no other."""
 
@@ -456,6 +477,7 @@ BY_KIND: dict[tuple[str, str], tuple[object, dict[str, object]]] = {
     ("masks", "data.channels"): (["grey"], {"data.layout": "image-mask", **CHANNELS}),
     ("masks", "data.missing_channel"): ("zeros", {"data.layout": "image-mask", **CHANNELS}),
     ("masks", "loss.name"): ("dice", {}),
+    ("masks", "tune.preset"): ("brain-mri", {}),
     ("masks", "model.weights"): ("absent.safetensors", {"model.name": "smp-unet"}),
     **{
         ("masks", f"model.{key}"): (value, {"model.name": "smp-unet", "model.encoder": "test_resnet", **settings})

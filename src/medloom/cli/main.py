@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "run": "Prepare, train, evaluate, package and report in one go.",
     "prepare": "Check the images, split by patient, store the pixels.",
     "train": "Train the network; goes on where it was stopped.",
+    "tune": "Search the settings of a recipe; goes on where it was stopped.",
     "evaluate": "Measure the best weights, or the results of others.",
     "compare": "Compare finished runs on the same patients.",
     "package": "Write the bundle: weights, ONNX, preprocessing, metrics.",
@@ -47,7 +48,7 @@ COMMANDS: dict[str, str] = {
 }
 """Every command with its one-line help; ``data get`` lives in ``medloom.cli.data_get`` and so on."""
 
-_HIDDEN = {"fold": "Train and measure one prepared fold."}
+_HIDDEN = {"fold": "Train and measure one prepared fold.", "trials": "Do trials of a study."}
 """Commands that are started as jobs and not listed."""
 
 _GROUPS = {

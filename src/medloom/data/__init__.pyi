@@ -15,6 +15,7 @@ from .checks import ClassMap as ClassMap
 from .kaggle import fetch_kaggle as fetch_kaggle
 from .kaggle import kaggle_credentials as kaggle_credentials
 from .kaggle import store_kaggle_credentials as store_kaggle_credentials
+from .kinds import strata_of as strata_of
 from .metadata import TableEncoding as TableEncoding
 from .page_reader import PageReader as PageReader
 from .phantom import PHANTOM_FILE as PHANTOM_FILE
@@ -32,6 +33,7 @@ from .splits import SPLITS as SPLITS
 from .splits import SplitRule as SplitRule
 from .splits import choosing_half as choosing_half
 from .splits import split_patients as split_patients
+from .splits import validation_folds as validation_folds
 from .store import PixelStore as PixelStore
 from .store import StoreWriter as StoreWriter
 from .truth import Preview as Preview

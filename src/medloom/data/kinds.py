@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from medloom.data import labels, masks
 from medloom.data.truth import Truth
 from medloom.recipe import Recipe
 
-__all__ = ["KINDS", "truth_of"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["KINDS", "strata_of", "truth_of"]
 
 KINDS: dict[str, Truth] = {
     "masks": masks.MASKS,
@@ -20,3 +25,8 @@ KINDS: dict[str, Truth] = {
 def truth_of(recipe: Recipe) -> Truth:
     """Return what a recipe's kind of answer means for the data, also before ``prepare`` has found out which it is."""
     return KINDS.get(recipe.target.kind, labels.LABELS)
+
+
+def strata_of(catalogue: pd.DataFrame, kind: str) -> list[str] | None:
+    """Return what each sample of a catalogue is balanced by when it is divided; None: whether it has foreground."""
+    return KINDS[kind].strata(catalogue)

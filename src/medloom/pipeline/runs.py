@@ -12,7 +12,7 @@ import yaml
 from medloom.errors import DataError, RecipeError, UserError
 from medloom.files import read_json, write_text
 from medloom.pipeline.names import RUNS
-from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
+from medloom.recipe import Recipe, TuneConfig, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
 __all__ = ["Run", "bundle_of", "find_run", "open_run", "refuse_every_fold"]
@@ -91,6 +91,8 @@ class Run:
         """Return the recipe in plain types as it is kept: without ``data.path``, which differs between machines."""
         plain = self.recipe.plain()
         plain["data"]["path"] = None
+        if self.recipe.tune == TuneConfig():  # what a study searches is no concern of a run's
+            del plain["tune"]
         return plain
 
     @property

@@ -8,7 +8,10 @@ from .loading import load_recipe as load_recipe
 from .loading import parse_recipe as parse_recipe
 from .loading import parse_settings as parse_settings
 from .loading import resolve_target as resolve_target
+from .loading import with_values as with_values
 from .recipe import Recipe as Recipe
 from .sections.data import MetadataConfig as MetadataConfig
 from .sections.data import PhantomConfig as PhantomConfig
 from .sections.data import SplitConfig as SplitConfig
+from .sections.tune import Parameter as Parameter
+from .sections.tune import TuneConfig as TuneConfig

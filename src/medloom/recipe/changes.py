@@ -13,6 +13,7 @@ MAY_CHANGE = (
     "evaluate.",
     "package.",
     "distil.",
+    "tune.",
     "train.epochs",
     "train.device",
     "train.checkpoint_minutes",

@@ -19,7 +19,7 @@ from medloom.recipe.reference import allowed_at, describe
 from medloom.targets import Target
 from medloom.wording import nearest
 
-__all__ = ["kind_of", "load_recipe", "parse_recipe", "parse_settings", "resolve_target"]
+__all__ = ["kind_of", "load_recipe", "parse_recipe", "parse_settings", "resolve_target", "with_values"]
 
 _MAX_RECIPE_BYTES = 256 * 1024
 _MAX_TOKENS = 20_000
@@ -131,8 +131,8 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     Raises:
         RecipeError: If a key that the recipe sets does not exist for this kind, or a value does not fit it.
     """
-    values = recipe.model_dump(mode="json", exclude_defaults=True)
-    section = {**values.get("target", {}), "kind": target.kind}
+    values = _written(recipe)
+    section = {**values["target"], "kind": target.kind}
     field = KINDS[target.kind].model_fields["target"].annotation
     if target.names == tuple(section.get("columns", ())):
         section.pop("classes", None)  # the columns are the names
@@ -143,10 +143,38 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     for group, key in (("loss", "name"), ("train", "monitor")):
         if values.get(group, {}).get(key) == "auto":
             del values[group][key]
-    # What fills keys that are left out would fill one that the recipe sets to its default, so that is said again.
+    return _checked({**values, "target": section})
+
+
+def with_values(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with other values.
+
+    Args:
+        recipe: The recipe.
+        changes: Values by dotted key, such as ``model.args.dropout``; each takes the place of all that stood there.
+
+    Raises:
+        RecipeError: If a key or a value is wrong, or would do nothing.
+
+    Example:
+        >>> with_values(load_recipe("brain-mri"), {"train.optimizer.lr": 0.25}).train.optimizer.lr
+        0.25
+    """
+    values = _written(recipe)
+    for key in sorted(changes, key=lambda key: key.count(".")):  # what is inside comes after what it is inside of
+        _put(values, key.split("."), changes[key], key)
+    return _checked(values)
+
+
+def _written(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says: its values apart from defaults.
+
+    What fills keys that are left out would fill one that the recipe sets to its default, so that is said again.
+    """
+    values = recipe.model_dump(mode="json", exclude_defaults=True)
     preprocess = {**values.get("preprocess", {}), "window": recipe.preprocess.model_dump(mode="json")["window"]}
-    filled = {"augment": recipe.augment.written(), "preprocess": preprocess}
-    return _checked({**values, "target": section, **filled})
+    target = {**values.get("target", {}), "kind": recipe.target.kind}
+    return {**values, "target": target, "augment": recipe.augment.written(), "preprocess": preprocess}
 
 
 def _checked(values: Mapping[str, Any], context: Mapping[str, str] | None = None) -> Recipe:
@@ -224,15 +252,19 @@ def _one_line(error: Exception) -> str:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, text = _key_and_text(override)
-    *path, last = key.split(".")
-    value = _value_of(override, text, (*path, last), kind_of(values))
+    place = key.split(".")
+    _put(values, place, _value_of(override, text, tuple(place), kind_of(values)), f"--set {override!r}")
+
+
+def _put(values: dict[str, Any], place: Sequence[str], value: object, said: str) -> None:
+    *path, last = place
     node = values
     for part in path:
         if node.get(part) is None:  # missing, or a group whose keys are all commented out
             node[part] = {}
         node = node[part]
         if not isinstance(node, dict):
-            raise RecipeError(f"--set {override!r}: {part} is a value, not a group of keys")
+            raise RecipeError(f"{said}: {part} is a value, not a group of keys")
     node[last] = value
 
 

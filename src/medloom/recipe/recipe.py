@@ -19,6 +19,7 @@ from medloom.recipe.sections.evaluation import DistilConfig, EvaluateConfig, Pac
 from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
+from medloom.recipe.sections.tune import TuneConfig
 from medloom.targets import Target
 
 __all__ = ["OF_A_RUN", "Recipe"]
@@ -47,6 +48,7 @@ class Recipe(Config):
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig = PackageConfig()
     distil: DistilConfig = DistilConfig()
+    tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="before")
     @classmethod

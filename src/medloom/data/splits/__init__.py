@@ -9,6 +9,7 @@ from medloom.data.splits.kept import UNKNOWN, Before, kept_parts
 from medloom.data.splits.lists import as_listed
 from medloom.data.splits.published import split_as_published
 from medloom.data.splits.rule import SplitRule
+from medloom.data.splits.validation import validation_folds
 from medloom.data.splits.warnings import split_warnings
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "split_as_published",
     "split_patients",
     "split_warnings",
+    "validation_folds",
 ]

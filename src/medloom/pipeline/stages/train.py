@@ -20,6 +20,7 @@ def train(
     *,
     images: str | Path | None = None,
     teachers: Teachers | None = None,
+    hold_back_test: bool = False,
     events: Events | None = None,
 ) -> TrainResult:
     """Train, or go on where the run was stopped; write ``checkpoints/``, ``metrics.jsonl``, ``training.json``.
@@ -28,6 +29,8 @@ def train(
         run: The run.
         images: Folder or zip with the images, for a pixel store that is not on this machine.
         teachers: Networks whose answers are learned in the place of the truth.
+        hold_back_test: Read nothing of the test samples; else the cheap models beside the network say something of
+            them, too.
         events: Told of batches and epochs; who listens may ask for an end.
 
     Returns:
@@ -55,7 +58,8 @@ def train(
     if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
         begin_training(run)
     if result.finished:
-        evaluation.write_baselines(run.recipe, catalogue, store, run.folder)
+        seen = catalogue[catalogue["split"] != "test"] if hold_back_test else catalogue
+        evaluation.write_baselines(run.recipe, seen, store, run.folder)
     events.emit(StageEnded("train", run.folder))
     return result
 

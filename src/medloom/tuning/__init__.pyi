@@ -1,0 +1,9 @@
+from .plan import STUDIES as STUDIES
+from .plan import Study as Study
+from .plan import study_folder as study_folder
+from .space import Space as Space
+from .study import StudyResult as StudyResult
+from .study import begun_study as begun_study
+from .study import tune as tune
+from .worker import Limits as Limits
+from .worker import work as work

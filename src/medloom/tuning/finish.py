@@ -1,0 +1,81 @@
+"""What becomes of the best trial: a run with its operating point, its metrics on validation, its pages, its bundle."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from medloom import pipeline
+from medloom.errors import TrainingError
+from medloom.events import Events
+from medloom.files import TemporaryFolder, read_json, write_json
+from medloom.tuning.keeping import best_trial
+from medloom.tuning.plan import Study
+from medloom.tuning.shared import data_folder, trial_run
+from medloom.tuning.storage import HELD, opened
+
+__all__ = ["BEST", "package_best"]
+
+BEST = "best"
+"""The run of the best trial."""
+
+_OF = "of_trial.json"
+
+
+def package_best(study: Study, images: Path, *, events: Events) -> pipeline.Run:
+    """Make the run of the best trial whole: measured on validation, packaged and reported. The test set stays closed.
+
+    Where settings were scored by folds, it is trained once more by the recipe's own split.
+
+    Args:
+        study: The study.
+        images: Folder or zip with the images.
+        events: Told what happens.
+
+    Raises:
+        TrainingError: If no trial came to its end.
+    """
+    best = best_trial(study, opened(study))
+    if best is None:
+        raise TrainingError(f"{study.folder}: no trial came to its end; more of them: --trials, or look at the space")
+    folder = study.folder / BEST
+    if _is_of(folder, best.number) and pipeline.Run.open(folder).bundle.is_file():
+        return pipeline.Run.open(folder)
+    run = _begun(study, folder, best.number, images, events)
+    trained = pipeline.train(run, images=images, hold_back_test=True, events=events)
+    if not trained.finished:
+        raise TrainingError("the training of the best settings was asked to stop; the same command goes on")
+    pipeline.evaluate(run, part="validation", images=images, events=events)
+    pipeline.package(run, events=events)
+    pipeline.report(run, events=events)
+    return run
+
+
+def _is_of(folder: Path, number: int) -> bool:
+    return (folder / _OF).is_file() and bool(read_json(folder / _OF) == {"trial": number})
+
+
+def _begun(study: Study, folder: Path, number: int, images: Path, events: Events) -> pipeline.Run:
+    """The run of the best trial: its own files; where it has none with weights, new ones."""
+    if _is_of(folder, number):
+        return pipeline.Run.open(folder)
+    recipe = pipeline.Run.open(_settings(study, number)).recipe
+    beside = TemporaryFolder(".medloom-best-", study.folder)
+    try:
+        if study.folds is None:
+            shutil.copytree(study.trial(number), beside.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(HELD))
+        else:
+            trial_run(study, recipe, beside.path, None, images, events)
+        shutil.copytree(data_folder(study, recipe) / "data_report", beside.path / "data_report", dirs_exist_ok=True)
+        write_json(beside.path / _OF, {"trial": number})
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(beside.path, folder)
+    finally:
+        beside.remove()
+    return pipeline.Run.open(folder)
+
+
+def _settings(study: Study, number: int) -> Path:
+    """Where the recipe of a trial is."""
+    folder = study.trial(number)
+    return folder if study.folds is None else folder / "fold-0"

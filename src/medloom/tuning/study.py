@@ -1,0 +1,173 @@
+"""A study from a recipe to the bundle of its best trial."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medloom import pipeline
+from medloom.errors import RecipeError
+from medloom.events import Events, Listener
+from medloom.extras import require
+from medloom.pipeline.places import in_use
+from medloom.recipe import Recipe
+from medloom.tuning.finish import package_best
+from medloom.tuning.jobs import work_side_by_side
+from medloom.tuning.plan import PREPARED, STUDIES, Study, study_folder
+from medloom.tuning.shared import prepare_study
+from medloom.tuning.storage import lay_down, opened
+from medloom.tuning.worker import Limits, work
+
+__all__ = ["StudyResult", "begun_study", "tune"]
+
+_MOST_NETWORKS = 24
+"""So many networks of a space are built before it is searched."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Args:
+        folder: Its directory.
+        facts: As in ``tuning.json``; empty if it was stopped before.
+        bundle: The bundle of the best trial; None if there is none.
+        stopped: Why it was stopped before its end; the same call goes on.
+    """
+
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    bundle: Path | None = None
+    stopped: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"study": str(self.folder), "bundle": None if self.bundle is None else str(self.bundle), **self.facts}
+
+
+def tune(
+    recipe: str | Path | Recipe,
+    *,
+    trials: int = 20,
+    timeout_s: float | None = None,
+    jobs: int | None = None,
+    study: str | Path | None = None,
+    folds: int | None = None,
+    data: str | Path | None = None,
+    settings: Sequence[str] = (),
+    studies: Path = STUDIES,
+    workers: int | None = None,
+    on_event: Listener | Sequence[Listener] = (),
+) -> StudyResult:
+    """Search the settings of a recipe and package the best model.
+
+    The score of a trial is the metric of its best epoch on the validation patients, never of its last. The test
+    patients are not looked at. Stopped at any moment, also by SIGKILL, the same call goes on.
+
+    Args:
+        recipe: Name of a built-in recipe, path of a YAML file, or a recipe; its section ``tune`` says what is searched.
+        trials: How many come to an end, those of earlier calls included.
+        timeout_s: No trial begins after so many seconds.
+        jobs: So many trials at a time, each in a process of its own, which may be killed for want of memory without
+            harm to the study; None: one after another in this process.
+        study: Name of the study, or a path with a slash; the recipe's name by default.
+        folds: Score each setting by so many folds of the training and validation patients.
+        data: Folder or zip with the images.
+        settings: Values of the recipe to override.
+        studies: Folder that holds the studies.
+        workers: Processes that read images; one a core by default.
+        on_event: Who is told what happens.
+
+    Returns:
+        The study directory, what was found, and the bundle.
+
+    Raises:
+        UserError: If what came in was wrong, such as a space that holds values which make no recipe.
+        MedloomError: If the work failed.
+
+    Example:
+        >>> from medloom.tuning import tune
+        >>> tune("chest-xray", trials=20).facts["best"]["values"]  # doctest: +SKIP
+        {'train.optimizer.lr': 0.0011, 'train.batch_size': 32}
+    """
+    events = Events([on_event] if callable(on_event) else list(on_event))
+    limits = Limits(trials, None if timeout_s is None else time.time() + timeout_s)
+    loaded = pipeline.loaded_recipe(recipe, settings, events=events)
+    folder = study_folder(study or loaded.name, studies)
+    with begun_study(loaded, folder, images=data, folds=folds, workers=workers, events=events) as (begun, images):
+        if jobs is None:
+            stopped = work(begun, images, limits, events=events)
+        else:
+            stopped = work_side_by_side(begun, images, limits, jobs, events=events)
+        return StudyResult(folder, stopped=stopped) if stopped else finished_study(begun, images, events=events)
+
+
+@contextmanager
+def begun_study(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    images: str | Path | None = None,
+    folds: int | None = None,
+    fast: bool = False,
+    workers: int | None = None,
+    events: Events,
+) -> Iterator[tuple[Study, Path]]:
+    """Begin a study, or take up the one that is there, as the only command that does; prepare what its trials share.
+
+    Args:
+        recipe: The recipe.
+        folder: The study directory.
+        images: Folder or zip with the images.
+        folds: Folds by which each setting is scored.
+        fast: Whether it only shows that everything works.
+        workers: Processes that read images.
+        events: Told what happens.
+
+    Yields:
+        The study and the place of its images.
+
+    Raises:
+        UserError: If the space, the recipe or the images are wrong, or another command is at work there.
+    """
+    require("optuna", "tune")
+    _refuse_folds(recipe)
+    study = Study.begun(folder, recipe, folds=folds, fast=fast)
+    _checked(study, events)
+    with pipeline.writing(folder, "tune"):
+        where = pipeline.resolve_images(recipe, images, events=events)
+        with in_use(where):
+            study.save()
+            prepare_study(study, where, workers=workers, events=events)
+            known = study.resolved()
+            lay_down(known, opened(known))
+            yield known, where
+
+
+def finished_study(study: Study, images: Path, *, events: Events) -> StudyResult:
+    """Package the best trial of a study."""
+    best = package_best(study, images, events=events)
+    return StudyResult(study.folder, {}, best.bundle)
+
+
+def _checked(study: Study, events: Events) -> None:
+    """Try the space before the first image is read, and build each of its networks once."""
+    if study.recipe.target.kind == "auto":
+        return
+    built: dict[str, Recipe] = {}
+    for recipe in study.space.check():
+        built.setdefault(recipe.model.model_dump_json(), recipe)
+    for recipe in list(built.values())[:_MOST_NETWORKS]:
+        pipeline.check_recipe(pipeline.Run(study.folder / PREPARED, recipe), trains=True, events=events)
+
+
+def _refuse_folds(recipe: Recipe) -> None:
+    if recipe.split.folds is not None:
+        raise RecipeError(
+            "split.folds: a study has one split, whose test patients it leaves alone; leave folds out and score each "
+            "setting by cross-validation of the others: --folds 5"
+        )
