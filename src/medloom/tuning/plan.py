@@ -17,6 +17,7 @@ from medloom.pipeline.runs import Run
 from medloom.recipe import Recipe, load_recipe
 from medloom.recipe.changes import changed
 from medloom.registry import METRICS
+from medloom.tuning.kinds import KINDS
 from medloom.tuning.space import Space
 
 __all__ = ["PREPARED", "STUDIES", "Study", "study_folder"]
@@ -112,6 +113,11 @@ class Study:
         found = Run.open(self.folder / PREPARED).recipe
         recipe = found.model_copy(update={"tune": self.recipe.tune})
         return replace(self, recipe=recipe)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what is predicted, or will be when the data are prepared."""
+        return KINDS.get(self.recipe.target.kind) is not None
 
     @cached_property
     def space(self) -> Space:

@@ -74,9 +74,9 @@ class Space:
         """
         name = recipe.tune.preset
         if name == "auto" and not recipe.tune.space:
-            if recipe.target.kind not in KINDS:
-                raise RecipeError("tune.space: what is predicted is found while preparing, so the space has to be said")
-            name = KINDS[recipe.target.kind]
+            name = KINDS.get(recipe.target.kind, "")
+        if not name:
+            raise RecipeError("tune.space: what is predicted is found while preparing, so the space has to be said")
         ready = load(SPACES[name]) if SPACES[name].home else {}
         parameters = {**ready, **recipe.tune.space}
         for key in parameters:

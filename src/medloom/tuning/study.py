@@ -156,7 +156,7 @@ def finished_study(study: Study, images: Path, *, events: Events) -> StudyResult
 
 def _checked(study: Study, events: Events) -> None:
     """Try the space before the first image is read, and build each of its networks once."""
-    if study.recipe.target.kind == "auto":
+    if not study.is_known:
         return
     built: dict[str, Recipe] = {}
     for recipe in study.space.check():
