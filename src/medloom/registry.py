@@ -74,9 +74,9 @@ def _network(summary: str, builder: str, deepest: str) -> Entry:
     return Entry(summary, f"medloom.models.networks:{builder}", ("masks",), traits={"deepest": deepest})
 
 
-def _with_encoder(summary: str, name: str, encoder: str = "resnet34") -> Entry:
+def _with_encoder(summary: str, name: str, encoder: str = "resnet34", **traits: bool) -> Entry:
     home = f"segmentation_models_pytorch:{name}"
-    return Entry(f"{summary}, on any encoder", home, ("masks",), traits={"encoder": encoder, "weights": True})
+    return Entry(f"{summary}, on any encoder", home, ("masks",), traits={"encoder": encoder, "weights": True, **traits})
 
 
 _INNERMOST = r"(.+\.)?submodule"
@@ -100,7 +100,9 @@ NETWORKS: dict[str, Entry] = {
         traits={"weights": True},
     ),
     "smp-unet": _with_encoder("U-Net (Ronneberger et al. 2015)", "Unet"),
-    "smp-unet++": _with_encoder("U-Net++, with nested paths between the levels (Zhou et al. 2018)", "UnetPlusPlus"),
+    "smp-unet++": _with_encoder(
+        "U-Net++, with nested paths between the levels (Zhou et al. 2018)", "UnetPlusPlus", scales=True
+    ),
     "smp-manet": _with_encoder("MA-Net, a U-Net with attention over places and channels (Fan et al. 2020)", "MAnet"),
     "smp-linknet": _with_encoder(
         "LinkNet, which adds what the encoder saw (Chaurasia and Culurciello 2017)", "Linknet"
@@ -163,7 +165,11 @@ LOSSES: dict[str, Entry] = {
         "medloom.models.boundary:boundary",
         ("masks",),
     ),
-    "compound": _mask_loss("A weighted sum: args.terms is a list of {name, weight, args}", "compound"),
+    "compound": _mask_loss(
+        "A weighted sum: args.terms is a list of {name, weight, per_epoch, until, args}, whose weights may change by "
+        "per_epoch until a value",
+        "compound",
+    ),
     "cross-entropy": Entry(
         "Cross-entropy over classes; binary for two classes or several labels",
         "medloom.models.image_losses:cross_entropy",

@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional
 
 from medloom.errors import RecipeError
-from medloom.models.kinds import KINDS
-from medloom.models.losses import EveryScale, KnownPixels, build_mask_loss
+from medloom.models.kinds import KINDS, check_network
+from medloom.models.losses import EveryScale, KnownPixels, build_mask_loss, sums_in
 from medloom.recipe import parse_recipe
 from medloom.registry import LOSSES, load, names_for
 from medloom.targets import IGNORED
@@ -77,6 +77,12 @@ def test_half_precision_logits_give_the_float32_loss(example):
         ("compound", {"terms": ["dice"]}, "terms.0: expected a group with name"),
         ("compound", {"terms": [{"name": "dice"}, {"name": "dice", "wait": 1}]}, "did you mean 'weight'"),
         ("compound", {"terms": [{"name": "dice", "weight": 0}]}, "terms.0.weight: expected a number above 0"),
+        ("compound", {"terms": [{"name": "dice", "weight": -1, "per_epoch": 1}]}, "weight: expected a number above 0"),
+        ("compound", {"terms": [{"name": "dice", "per_epoch": "1"}]}, "terms.0.per_epoch: expected a number; got '1'"),
+        ("compound", {"terms": [{"name": "dice", "per_epoch": True}]}, "terms.0.per_epoch: expected a number"),
+        ("compound", {"terms": [{"name": "dice", "until": 2}]}, "terms.0.until: it acts only with per_epoch"),
+        ("compound", {"terms": [{"name": "dice", "per_epoch": 0.1, "until": 1}]}, "until: expected a number above 1"),
+        ("compound", {"terms": [{"name": "dice", "per_epoch": -0.1, "until": 1}]}, "until: .* from 0 to below 1"),
         ("compound", {"terms": [{"name": "dice", "args": {"bach": True}}]}, "did you mean 'batch'"),
         ("compound", {"terms": [{"name": "dice"}], "batch": True}, "no argument of loss 'compound'"),
     ],
@@ -200,6 +206,40 @@ def test_terms_count_by_their_weight_and_keep_their_own_arguments():
     torch.testing.assert_close(value, sum(alone))
     by_image = [by_hand("dice", logits[i : i + 1], target[i : i + 1], target[i : i + 1] != IGNORED) for i in (1, 2)]
     assert alone[0].item() == pytest.approx(0.25 * sum(by_image) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("ignores", [False, True])
+def test_weights_rise_and_fall_from_epoch_to_epoch_as_the_authors_of_the_boundary_loss_do(ignores):
+    logits, target, _ = with_ignored(1)
+    target = target if ignores else target.clamp(max=1)
+    region, distance = (build_mask_loss(name, 1, ignores=ignores)(logits, target) for name in ("dice", "boundary"))
+    increase = [{"name": "dice"}, {"name": "boundary", "weight": 0.01, "per_epoch": 0.01}]
+    rebalance = [
+        {"name": "dice", "weight": 0.99, "per_epoch": -0.01, "until": 0.01},
+        {"name": "boundary", "weight": 0.01, "per_epoch": 0.01, "until": 0.99},
+    ]
+    away = [{"name": "dice", "per_epoch": -0.25}, {"name": "boundary", "weight": 0, "per_epoch": 0.5, "until": 1}]
+    for epoch in (0, 1, 7, 98, 250):
+        alpha = 0.01 * (epoch + 1)
+        for terms, expected in (
+            (increase, region + alpha * distance),
+            (rebalance, (1 - min(alpha, 0.99)) * region + min(alpha, 0.99) * distance),
+            (away, max(1 - epoch / 4, 0) * region + min(epoch / 2, 1) * distance),
+        ):
+            loss = EveryScale(build_mask_loss("compound", 1, {"terms": terms}, ignores=ignores))
+            (one,) = sums_in(loss)
+            assert one.changes
+            one.set_epoch(epoch)
+            torch.testing.assert_close(loss(logits, target), expected)
+
+
+def test_a_loss_that_changes_does_not_pick_the_best_epoch():
+    text = "name: x\nloss: {name: compound, args: {terms: [{name: dice-ce}, {name: boundary, weight: 0.01%s}]}}"
+    recipe = parse_recipe(text % ", per_epoch: 0.01", ["train.monitor=loss"])
+    with pytest.raises(RecipeError, match=r"train\.monitor: a loss whose weights change"):
+        check_network(recipe)
+    check_network(parse_recipe(text % "", ["train.monitor=loss"]))
+    check_network(parse_recipe(text % ", per_epoch: 0.01"))
 
 
 def test_a_right_answer_of_focal_tversky_has_a_finite_gradient():

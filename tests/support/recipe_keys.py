@@ -114,7 +114,11 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
             {"model.encoder": "resnet18"},
         ],  # masks alone have the latter, and here a plain U-Net
     ),
-    "model.deep_supervision": (True, {"model.name": "dynunet"}, [{}, {"model.name": "segresnet"}]),
+    "model.deep_supervision": (
+        True,
+        {"model.name": "dynunet"},
+        [{}, {"model.name": "segresnet"}, {"model.name": "smp-unet"}],
+    ),
     "model.tune": ("head", LABELS_ALONE, [*UNTUNED]),
     "model.blocks": (2, {"model.tune": "blocks", **LABELS_ALONE}, [{}]),
     "model.backbone_rate": (0.5, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}]),

@@ -22,10 +22,11 @@ __all__ = ["BoundaryLoss", "boundary", "signed_distances"]
 class BoundaryLoss(nn.Module):
     """Mean over pixels of the foreground's probability times the signed distance to its true outline.
 
-    It is for use beside another loss, with a small weight such as 0.01: alone it is content with an empty answer, and
-    it is negative where an answer is right. Distances are in pixels of what the network sees and exact; SciPy takes
-    them on the processor, for each batch anew. A class that is not in an image adds nothing there. A pixel that is
-    ignored is no foreground when distances are taken, and adds nothing itself.
+    It is for use beside another loss, with a small weight such as 0.01 that may rise from epoch to epoch (``per_epoch``
+    of ``compound``): alone it is content with an empty answer, and it is negative where an answer is right. Distances
+    are in pixels of what the network sees and exact; SciPy takes them on the processor, for each batch anew. A class
+    that is not in an image adds nothing there. A pixel that is ignored is no foreground when distances are taken, and
+    adds nothing itself.
 
     Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019.
 

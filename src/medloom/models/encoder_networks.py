@@ -15,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from medloom.errors import RecipeError
 from medloom.models.calling import check_arguments
 from medloom.models.encoders import begin_with, encoder_blocks, library_name
 from medloom.models.imagenet import origin_of
 from medloom.models.mask_network import MaskNetwork
+from medloom.models.nested import NestedHeads
 from medloom.models.pretrained import Origin
 from medloom.models.probing import check_size, freeze_idle
 from medloom.models.tuning import TunedNetwork, Tuning
@@ -48,6 +49,7 @@ class EncoderNetwork(TunedNetwork, MaskNetwork):
         blocks: The encoder's parameters, block by block from the image on.
         tuning: How the encoder is trained; by default all of it at one rate.
         origin: Where the weights are from that the encoder has begun with; None for fresh ones.
+        nested: Gives the answers of shallower networks within the body, in training; None for its own alone.
     """
 
     def __init__(
@@ -58,11 +60,21 @@ class EncoderNetwork(TunedNetwork, MaskNetwork):
         tuning: Tuning | None = None,
         *,
         origin: Origin | None = None,
+        nested: NestedHeads | None = None,
     ) -> None:
         super().__init__(body, _ENCODER)
         self.name = name
+        self.nested = nested
         self.origin = origin
         self.tune_backbone(f"body.{_ENCODER}", blocks, tuning or Tuning())
+
+    def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
+        """Return logits ``(N, K, H, W)``; in training with nested networks ``(N, S, K, H, W)``, its own first."""
+        logits = super().forward(images, table)
+        if self.nested is None or not self.training:
+            return logits
+        answers: Tensor = self.nested(logits)
+        return answers
 
 
 def build_encoder_network(
@@ -75,6 +87,7 @@ def build_encoder_network(
     weights: str = "none",
     args: Mapping[str, Any] | None = None,
     tuning: Tuning | None = None,
+    deep_supervision: bool = False,
 ) -> EncoderNetwork:
     """Build a network on an encoder; nothing is fetched unless ``weights`` asks for it.
 
@@ -88,6 +101,7 @@ def build_encoder_network(
         weights: What the encoder begins with: ``none``, ``imagenet``, or what ``pretrained.load_weights`` takes.
         args: Arguments that replace the network's defaults.
         tuning: How the encoder is trained; by default all of it at one rate.
+        deep_supervision: Of ``smp-unet++``: give the answers of its nested networks too in training.
 
     Returns:
         The network in training mode.
@@ -123,8 +137,10 @@ def build_encoder_network(
     if weights != "none":
         begin_with(network.get_submodule(_ENCODER), chosen, in_channels, size, weights)
     freeze_idle(network, in_channels, size)
+    nested = NestedHeads(network.get_submodule("decoder"), outputs) if deep_supervision else None
     parts = encoder_blocks(network.get_submodule(_ENCODER), chosen)
-    return EncoderNetwork(chosen, network, parts, tuning, origin=origin_of(weights, chosen)).train()
+    origin = origin_of(weights, chosen)
+    return EncoderNetwork(chosen, network, parts, tuning, origin=origin, nested=nested).train()
 
 
 def _for_size(encoder: str, name: str, size: Size) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import medloom.models.operators  # noqa: F401 - before anything that imports tor
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,12 +29,14 @@ __all__ = [
     "EveryScale",
     "KnownPixels",
     "MaskLoss",
+    "Weight",
     "build_mask_loss",
     "compound",
     "dice",
     "dice_ce",
     "dice_focal",
     "focal_tversky",
+    "sums_in",
     "tversky",
 ]
 
@@ -109,6 +112,32 @@ class KnownPixels(nn.Module):
         return value
 
 
+@dataclass(frozen=True)
+class Weight:
+    """The weight of a term of a sum, which may rise or fall from epoch to epoch.
+
+    Args:
+        first: In epoch 0.
+        per_epoch: How much is added in each further epoch.
+        until: Where it stops; None: a rising weight never, a falling one at 0.
+
+    Example:
+        >>> [round(Weight(0.01, 0.01, 0.03).at(epoch), 2) for epoch in range(5)]
+        [0.01, 0.02, 0.03, 0.03, 0.03]
+    """
+
+    first: float
+    per_epoch: float = 0.0
+    until: float | None = None
+
+    def at(self, epoch: int) -> float:
+        """Return the weight in an epoch, counted from 0."""
+        value = self.first + self.per_epoch * epoch
+        if self.per_epoch < 0:
+            return max(value, self.until or 0.0)
+        return value if self.until is None else min(value, self.until)
+
+
 class CompoundLoss(nn.Module):
     """A weighted sum of losses.
 
@@ -116,15 +145,25 @@ class CompoundLoss(nn.Module):
         terms: Weight and loss of each.
     """
 
-    def __init__(self, terms: Sequence[tuple[float, nn.Module]]) -> None:
+    def __init__(self, terms: Sequence[tuple[Weight, nn.Module]]) -> None:
         super().__init__()
-        self.weights = [weight for weight, _ in terms]
+        self.terms = [weight for weight, _ in terms]
         self.losses = nn.ModuleList(loss for _, loss in terms)
+        self.set_epoch(0)
+
+    @property
+    def changes(self) -> bool:
+        """Whether a weight is not the same in all epochs."""
+        return any(weight.per_epoch for weight in self.terms)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the weights of an epoch, counted from 0; they depend on nothing else, so a resumed run has the same."""
+        self.weights = [weight.at(epoch) for weight in self.terms]
 
     def over_known(self) -> nn.Module:
         """Return the same sum, of losses over the pixels whose class is known."""
         known: list[nn.Module] = [loss.over_known() for loss in self.losses]  # type: ignore[operator]
-        return CompoundLoss(list(zip(self.weights, known, strict=True)))
+        return CompoundLoss(list(zip(self.terms, known, strict=True)))
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the sum; shapes as for ``MaskLoss``."""
@@ -133,7 +172,7 @@ class CompoundLoss(nn.Module):
 
 
 class EveryScale(nn.Module):
-    """The loss of the answers at all scales, each counting half as much as the finer one; the weights sum to 1.
+    """The loss of all answers of a network, each counting half as much as the one before; the weights sum to 1.
 
     Args:
         loss: Takes logits ``(N, K, H, W)`` and class indices ``(N, H, W)``.
@@ -147,7 +186,7 @@ class EveryScale(nn.Module):
         """Return the loss.
 
         Args:
-            logits: ``(N, S, K, H, W)``, the finest scale first, or ``(N, K, H, W)`` outside of training.
+            logits: ``(N, S, K, H, W)``, the network's own answer first, or ``(N, K, H, W)`` outside of training.
             target: ``(N, H, W)`` integer class indices.
         """
         if logits.dim() == target.dim() + 1:
@@ -156,6 +195,11 @@ class EveryScale(nn.Module):
         weights = [0.5**scale for scale in range(logits.shape[1])]
         values = [weight * self.loss(one, target) for weight, one in zip(weights, logits.unbind(1), strict=True)]
         return torch.stack(values).sum() / sum(weights)
+
+
+def sums_in(loss: nn.Module) -> list[CompoundLoss]:
+    """Return the weighted sums that a loss is made of, also those within others."""
+    return [part for part in loss.modules() if isinstance(part, CompoundLoss)]
 
 
 class _FocalTversky(nn.Module):
@@ -238,7 +282,9 @@ def compound(outputs: int, /, *, terms: object = None, **given: Any) -> Compound
 
     Args:
         outputs: K of the logits.
-        terms: A list of ``{name, weight, args}``; the weight is 1 and the arguments are the defaults if left out.
+        terms: A list of ``{name, weight, per_epoch, until, args}``; the weight is 1, in every epoch, and the arguments
+            are the defaults if left out. ``per_epoch`` is added to the weight in each epoch but the first, ``until`` is
+            where it stops.
         given: Refused: each term has arguments of its own.
 
     Raises:
@@ -253,18 +299,39 @@ def compound(outputs: int, /, *, terms: object = None, **given: Any) -> Compound
     return CompoundLoss([_term(outputs, number, one) for number, one in enumerate(terms)])
 
 
-def _term(outputs: int, number: int, given: object) -> tuple[float, nn.Module]:
+def _term(outputs: int, number: int, given: object) -> tuple[Weight, nn.Module]:
     """Weight and loss of one term."""
     place = f"loss.args.terms.{number}"
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise RecipeError(f"{place}: expected a group with name, weight and args; got {given!r}")
-    check_arguments(place, "term", given, ["name", "weight", "args"])
-    weight, args = given.get("weight", 1.0), given.get("args", {})
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise RecipeError(f"{place}.weight: expected a number above 0; got {weight!r}")
+    check_arguments(place, "term", given, ["name", "weight", "per_epoch", "until", "args"])
+    weight, args = _weight(place, given), given.get("args", {})
     if not isinstance(args, dict):
         raise RecipeError(f"{place}.args: expected a group of keys; got {args!r}")
-    return float(weight), build_mask_loss(given["name"], outputs, args)
+    return weight, build_mask_loss(given["name"], outputs, args)
+
+
+def _weight(place: str, given: Mapping[str, object]) -> Weight:
+    """The weight of a term."""
+    first = _number(f"{place}.weight", given.get("weight", 1.0))
+    step = _number(f"{place}.per_epoch", given.get("per_epoch", 0.0))
+    if first < 0 or (first == 0 and step <= 0):
+        raise RecipeError(f"{place}.weight: expected a number above 0, or 0 with per_epoch above 0; got {first:g}")
+    if given.get("until") is None:
+        return Weight(first, step)
+    until = _number(f"{place}.until", given["until"])
+    if step == 0:
+        raise RecipeError(f"{place}.until: it acts only with per_epoch, which is what the weight changes by")
+    if (until <= first) if step > 0 else not 0 <= until < first:
+        ways = f"above {first:g}, for a weight that rises" if step > 0 else f"from 0 to below {first:g}, as it falls"
+        raise RecipeError(f"{place}.until: expected a number {ways}; got {until:g}")
+    return Weight(first, step, until)
+
+
+def _number(place: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RecipeError(f"{place}: expected a number; got {value!r}")
+    return float(value)
 
 
 def _make(

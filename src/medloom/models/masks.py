@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
-from medloom.errors import BundleError
-from medloom.models.losses import EveryScale, build_mask_loss
+from medloom.errors import BundleError, RecipeError
+from medloom.models.losses import EveryScale, build_mask_loss, sums_in
 from medloom.models.network import Network
 from medloom.models.networks import build_mask_network
 from medloom.models.soft_losses import SoftLoss
@@ -44,6 +44,11 @@ class MaskModels:
         masks = MasksRecipe.of(recipe)
         outputs = masks.predicts().outputs
         loss = build_mask_loss(masks.loss.name, outputs, masks.loss.args, ignores=bool(masks.target.ignores))
+        if masks.train.monitor == "loss" and any(one.changes for one in sums_in(loss)):
+            raise RecipeError(
+                "train.monitor: a loss whose weights change (loss.args.terms, per_epoch) cannot be compared between "
+                "epochs, so it cannot pick the best; take dice_balanced"
+            )
         return EveryScale(loss) if masks.model.deep_supervision else loss
 
     def build_soft_loss(self, recipe: Recipe, truth: NDArray[Any] | None, temperature: float) -> nn.Module:

@@ -99,7 +99,7 @@ def build_mask_network(
         encoder: For a network on an encoder, and ``weights`` too: see ``encoder_networks.build_encoder_network``.
         weights: What the encoder begins with.
         tuning: How the encoder is trained.
-        deep_supervision: Give logits at several scales in training, for ``medloom.models.losses.EveryScale``.
+        deep_supervision: Give several answers in training, for ``medloom.models.losses.EveryScale``.
 
     Returns:
         The network in training mode.
@@ -115,14 +115,21 @@ def build_mask_network(
         torch.Size([1, 1, 64, 64])
     """
     check_name("network", name, NETWORKS, RecipeError)
-    if "encoder" in NETWORKS[name].traits:
-        return build_encoder_network(
-            name, in_channels, outputs, size, encoder=encoder, weights=weights, args=args, tuning=tuning
-        )
-
-    scales = {"deep_supervision": True} if deep_supervision else {}
     if "deep_supervision" in (args or {}):
         raise RecipeError("model.args.deep_supervision: the loss has to know of it too; set model.deep_supervision")
+    if "encoder" in NETWORKS[name].traits:
+        return build_encoder_network(
+            name,
+            in_channels,
+            outputs,
+            size,
+            encoder=encoder,
+            weights=weights,
+            args=args,
+            tuning=tuning,
+            deep_supervision=deep_supervision,
+        )
+    scales = {"deep_supervision": True} if deep_supervision else {}
 
     def body(size: Size) -> nn.Module:
         try:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
+from medloom.models.losses import sums_in
 from medloom.models.network import Network
 from medloom.training.averaging import Averaging
 from medloom.training.batch_norm import Part
@@ -100,6 +101,7 @@ class TaskModule(LightningModule):
         self.step = 0
         self.part = Part()
         self.metrics: dict[str, float] = {}
+        self._sums = sums_in(loss)
         self._make_optimizer = make_optimizer
         self._scores = task.begin(torch.device("cpu"))
         self._train_sums = torch.zeros(2, dtype=torch.float64)
@@ -145,6 +147,7 @@ class TaskModule(LightningModule):
         epoch = self.trainer.current_epoch
         self.step = epoch * self.steps_per_epoch + batch_idx
         self.network.set_epoch(epoch)
+        self._weigh(epoch)
         self.part.here, self.part.owned, self.part.whole = len(batch.picks), batch.owned, len(batch.rows)
         seed_device(self.device, step_seed(self.seed, self.step, self.global_rank))
         self.schedule.before_step(self.trainer.optimizers[0], self.step)
@@ -189,7 +192,8 @@ class TaskModule(LightningModule):
             self.averaging.after_step(self.network, epoch, ends_epoch=batch_idx + 1 == self.steps_per_epoch)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the sums of a validation pass."""
+        """Begin the sums of a validation pass, whose loss is weighed as that of its epoch's training."""
+        self._weigh(self.trainer.current_epoch)
         self._scores = self.task.begin(self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -223,6 +227,11 @@ class TaskModule(LightningModule):
         sums: Tensor = checkpoint["module"]["train_sums"]
         self._train_sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
         self.schedule.restore(checkpoint["module"]["schedule"])
+
+    def _weigh(self, epoch: int) -> None:
+        """Take the weights that the terms of the loss have in an epoch."""
+        for one in self._sums:
+            one.set_epoch(epoch)
 
     def _drawn(self, batch: Batch) -> AugmentParameters:
         """Draw for the whole batch, so that it does not matter how many processes share it."""

@@ -131,15 +131,18 @@ class MasksModel(TunedModelConfig):
     `biomedclip`, `radimagenet-resnet50`, `efficientnet-lite0`), `hf-hub:organisation/name@COMMIT`, or a path of a
     `.safetensors`, `.pth` or `.bin` file. What the folder `MEDLOOM_WEIGHTS` has is not fetched."""
     deep_supervision: Bool = False
-    """`dynunet` only: in training, also take the loss of the answers at coarser scales, brought to full size; each
-    scale counts half as much as the finer one. The network answers as without."""
+    """`dynunet` and `smp-unet++` only: in training, also take the loss of the answers at coarser scales (`dynunet`) or
+    of the shallower networks nested in it (`smp-unet++`), brought to full size; each counts half as much as the one
+    before. The network answers as without."""
 
 
 class MasksLoss(LossConfig):
     """The training loss; always computed in float32."""
 
     name: Annotated[str, Named(LOSSES, _KIND)] = "dice-ce"
-    """The loss."""
+    """The loss. `compound` with `args: {terms: [{name: dice-ce}, {name: boundary, weight: 0.01, per_epoch: 0.01}]}`
+    adds the boundary loss with a weight that rises from epoch to epoch, as its authors do; a term may stop at a value
+    (`until`) or fall (`per_epoch` below 0, to 0 unless `until` says otherwise)."""
 
 
 class MasksTrain(TrainConfig):
