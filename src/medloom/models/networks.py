@@ -129,11 +129,26 @@ def build_mask_network(
             tuning=tuning,
             deep_supervision=deep_supervision,
         )
-    scales = {"deep_supervision": True} if deep_supervision else {}
+    return _of_monai(name, in_channels, outputs, size, args or {}, weights, tuning, deep_supervision=deep_supervision)
+
+
+def _of_monai(
+    name: str,
+    in_channels: int,
+    outputs: int,
+    size: Size,
+    args: Mapping[str, Any],
+    weights: str,
+    tuning: Tuning | None,
+    *,
+    deep_supervision: bool,
+) -> Network:
+    """Build one of MONAI's; see ``build_mask_network``."""
+    given = {**({"deep_supervision": True} if deep_supervision else {}), **args}
 
     def body(size: Size) -> nn.Module:
         try:
-            network: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **{**scales, **(args or {})})
+            network: nn.Module = load(NETWORKS[name])(in_channels, outputs, size, **given)
         except (ValueError, TypeError, AssertionError, LookupError) as error:
             raise RecipeError(f"model.args: the network {name!r} cannot be built: {error}") from error
         return network
@@ -142,7 +157,7 @@ def build_mask_network(
     _use_spatial_dropout(network)
     check_size(network, body, name, in_channels, size)
     if "weights" in NETWORKS[name].traits:
-        backbone = str((args or {}).get("backbone", _BACKBONE))
+        backbone = str(args.get("backbone", _BACKBONE))
         if weights != "none":
             _begin_flexible(network.get_submodule("encoder"), backbone, in_channels, weights)
         freeze_idle(network, in_channels, size)
