@@ -78,9 +78,10 @@ def test_paired_differences_of_labels_pair_cases_by_their_name():
         family.paired(tables[0], tables[1][:-1], 100)
 
 
-def found(dice, alarms=(0.0, -0.1, 0.1), unit="share", whole=0.8):
+def found(dice, alarms=(0.0, -0.1, 0.1), unit="share", whole=0.8, patients=12):
     names = {"dice": dice, "alarms": alarms}
-    differences = {name: dict(zip(("value", "low", "high"), one, strict=True)) for name, one in names.items()}
+    keys = ("value", "low", "high", "patients")
+    differences = {name: dict(zip(keys, (*one, patients), strict=True)) for name, one in names.items()}
     return {
         "headlines": list(names),
         "meanings": {"dice": {**DICE, "unit": unit}, "alarms": ALARMS},
@@ -99,6 +100,8 @@ def found(dice, alarms=(0.0, -0.1, 0.1), unit="share", whole=0.8):
         (found((0.0, 0.0, 0.0), (None, None, None)), True),  # no case without foreground
         (found((None, None, None)), False),
         (found((0.0, None, None)), False),  # one patient has no interval
+        (found((0.0, 0.0, 0.0), patients=4), False),
+        (found((0.0, 0.0, 0.0), whole=0.0), False),  # both find nothing
         (found((-3.0, -8.0, 2.0), unit="value", whole=1000.0), True),
         (found((-3.0, -8.0, 2.0), unit="value", whole=10.0), False),
     ],

@@ -101,6 +101,7 @@ def test_its_loss_against_the_ensemble_on_all_held_out_patients_is_in_every_plac
     page = (result.folder / "report.html").read_text()
     assert "One network in the place of the ensemble" in page
     assert "<td>Distilled</td>" in page
+    assert page.count(">Distilled</th>") == 2  # beside the ensemble, and how it was trained
 
 
 def test_it_learns_from_all_folds_and_from_nobody_who_was_held_out(result):
@@ -169,9 +170,9 @@ def test_masks_are_packaged_as_one_network_too(place, serve):
         "split.folds=2",
         "split.hold_out=0.4",
         f"package.serve={serve}",
-        "data.phantom.patients=8",
+        "data.phantom.patients=28",
         "data.phantom.size=48",
-        "data.phantom.slices=[4, 6]",
+        "data.phantom.slices=[4, 4]",
         "preprocess.size=[48, 48]",
         "model.args={channels: [4, 8], num_res_units: 1}",
         "train.epochs=2",
@@ -190,3 +191,32 @@ def test_masks_are_packaged_as_one_network_too(place, serve):
     source = pipeline.find_images(Run.open(made.folder))
     image = source / rows.loc[rows["split"] == HELD_OUT, "image"].iloc[0]
     assert medloom.load(made.bundle).predict(image).mask.shape == (48, 48)
+
+
+@pytest.mark.slow
+def test_a_distilled_network_takes_metadata_as_numbers_of_its_own(place):
+    settings = [
+        "split.folds=2",
+        "split.hold_out=0.3",
+        "package.serve=distilled",
+        "data.phantom.patients=14",
+        "data.phantom.size=32",
+        "data.phantom.slices=[3, 4]",
+        "data.phantom.prevalence=0.4",
+        "preprocess.size=[32, 32]",
+        "preprocess.crop=null",
+        "model.name=perceptron",
+        "train.epochs=2",
+        "train.device=cpu",
+        "evaluate.bootstrap=20",
+    ]
+    made = medloom.run(load_recipe("melanoma", settings), run=place / "metadata", workers=1)
+    with read_bundle(made.bundle) as bundle:
+        manifest = bundle.manifest
+    own = read_json(made.folder / "distilled/table.json")
+    assert list(manifest.tables) == [own]
+    assert own != read_json(made.folder / "fold-0/table.json")
+    rows = read_catalogue(made.folder / "catalogue.csv")
+    image = pipeline.find_images(Run.open(made.folder)) / rows["image"].iloc[0]
+    answers = [medloom.load(made.bundle).predict(image, metadata=one).scores for one in ({}, {"age_approx": 85})]
+    assert answers[0] != answers[1]

@@ -64,6 +64,7 @@ def made(recipe, pictures, folder, *, good: bool) -> Made:
         return make_soup(recipe, places, catalogue, store)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(served, "_FEWEST_PATIENTS", {})  # there are not enough pictures to choose in earnest
         patch.setattr(served.evaluation, "is_as_good", lambda found: good)
         patch.setattr(served.training, "make_soup", watched)
         result = medloom.run(asked(recipe), data=pictures, run=folder, workers=1, again=True)
@@ -176,7 +177,9 @@ def test_nothing_of_the_held_out_patients_reaches_the_soup(taken, monkeypatch):
 
 def test_without_held_out_patients_nothing_can_choose_and_nothing_is_trained(pictures, make_recipe, place):
     recipe = make_recipe({"kind": "binary", "classes": ["0", "1"]}, split={"folds": 2})
-    with pytest.raises(RecipeError, match=r"package\.serve=soup: 0 patients are held out .* add split\.hold_out"):
+    with pytest.raises(
+        RecipeError, match=r"package\.serve=soup: 0 patients are held out .*, and 10 are needed: .* set split\.hold_out"
+    ):
         medloom.run(asked(recipe), data=pictures, run=place / "no-judges", workers=1)
     assert not list((place / "no-judges").glob("fold-*/checkpoints"))
 

@@ -408,3 +408,10 @@ def test_a_window_that_is_switched_off_stays_off_when_the_target_is_found_out():
     text = "{name: x, target: {kind: auto}, preprocess: {normalise: {method: imagenet}, window: null}}"
     found = resolve_target(parse_recipe(text), Target("binary", ("no", "yes")))
     assert found.preprocess.window is None
+
+
+def test_a_soup_of_networks_that_take_metadata_is_refused_with_what_is_possible():
+    settings = ["split.folds=5", "split.hold_out=0.2", "package.serve=soup"]
+    with pytest.raises(RecipeError, match=r"package\.serve: expected ensemble or distilled where metadata go in"):
+        load_recipe("melanoma", settings)
+    assert load_recipe("melanoma", [*settings[:2], "package.serve=distilled"]).package.serve == "distilled"

@@ -150,7 +150,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "package.serve": (
         "soup",
         {"split.folds": 5},
-        [{}, {"split.folds": 5, "split.fold": 1}, {"split.folds": 5, "model.metadata": "fused"}],
+        [{}, {"split.folds": 5, "split.fold": 1}],
     ),
     "evaluate.rule": ("cost", {}, [{"evaluate.threshold": 0.5}]),
     "evaluate.min_sensitivity": (

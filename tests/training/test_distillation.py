@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from medloom.data.metadata import TableEncoding
 from medloom.data.store import PixelStore
 from medloom.events import BatchEnded, Events, Stop
 from medloom.targets import IGNORED
@@ -13,6 +14,7 @@ from medloom.training import Teachers, load_best, train
 from medloom.training.batches import Batch
 from medloom.training.distillation import DistilledTask
 from medloom.training.kinds import KINDS
+from medloom.transforms.augment.mixing import mix_rows
 
 KIND = "binary"
 
@@ -106,6 +108,37 @@ def test_pixels_that_are_neither_trained_nor_validated_on_change_nothing(
         train(recipe, catalogue, store, tmp_path / name, teachers=teachers)
         states.append(load_best(tmp_path / name, recipe).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_each_teacher_is_given_metadata_as_its_own_numbers_also_of_mixed_images(labelled, make_label_recipe, tmp_path):
+    plain = make_label_recipe(KIND, model={"metadata": "fused"}, epochs=1).plain()
+    mixed = type(make_label_recipe(KIND)).model_validate(plain | {"augment": {"mixup": {"p": 1.0}}})
+    catalogue = labelled.catalogue(KIND)
+    tables = [TableEncoding.fit(labelled.meta[:first], numeric=("near", "far")) for first in (9, 30)]
+    for number, table in enumerate(tables):
+        train(mixed, catalogue, labelled.store, tmp_path / f"{number}", tables=table)
+    teachers = Teachers(mixed, [tmp_path / "0", tmp_path / "1"], tables=tables).encoded(catalogue, labelled.store)
+    kind, seen = KINDS[KIND], []
+
+    def network(images, table):
+        seen.append((images, table))
+        return torch.zeros(len(images), 1)
+
+    rows = np.array([5, 17, 40, 41])
+    samples = kind.read_truth(catalogue, labelled.tables).samples(labelled.store)
+    parts = (samples.images, samples.truth, samples.table, samples.offset, samples.scale)
+    batch = Batch(*(torch.from_numpy(np.array(part[rows])) for part in parts), rows, np.arange(4), 4)
+    params = kind.augment(mixed).sample(4, 2, (32, 32), torch.Generator().manual_seed(0))
+    task = DistilledTask(kind.task(mixed, 1), teachers.ensemble(), teachers.metadata)
+    _, asked = task.learn(network, kind.augment(mixed), batch, params)
+    (images, own), members = seen[0], [load_best(run, mixed) for run in teachers.runs]
+    numbers = [torch.from_numpy(table.encode([labelled.meta[row] for row in rows])) for table in tables]
+    with torch.no_grad():
+        answers = [
+            member(images, mix_rows(one, params.mixing)).sigmoid() for member, one in zip(members, numbers, strict=True)
+        ]
+    torch.testing.assert_close(asked, torch.stack(answers).mean(0))
+    torch.testing.assert_close(own, mix_rows(torch.from_numpy(labelled.metadata[rows]), params.mixing))
 
 
 @pytest.mark.slow

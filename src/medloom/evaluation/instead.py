@@ -2,7 +2,7 @@
 
 As good is what is shown to be: of the first headline the whole interval of the paired difference must lie within the
 margin, and of every other one the difference itself. With few patients to choose by an interval is wide, and the
-ensemble stays.
+ensemble stays; so it does where it finds nothing itself, since two networks that find nothing are alike in that.
 
 Source: the margin is that of a non-inferiority comparison, as in Piaggio et al., CONSORT extension, JAMA 2012
 """
@@ -18,10 +18,13 @@ from medloom.evaluation.family import Facts
 from medloom.evaluation.together import Together
 from medloom.wording import metric_text
 
-__all__ = ["MARGIN", "compare", "is_as_good", "said"]
+__all__ = ["FEWEST_PATIENTS", "MARGIN", "compare", "is_as_good", "said"]
 
 MARGIN = 0.01
 """Largest loss of a headline that still counts as none; of numbers with a unit, as a share of the ensemble's."""
+
+FEWEST_PATIENTS = 5
+"""Of whom the first headline takes notice: resamples of fewer say little of how uncertain a difference is."""
 
 
 def compare(together: Together, ensemble: pd.DataFrame, other: pd.DataFrame) -> Facts:
@@ -59,15 +62,22 @@ def is_as_good(found: Facts, margin: float = MARGIN) -> bool:
     Example:
         >>> dice = {"unit": "share", "better": "higher"}
         >>> found = {"headlines": ["dice"], "meanings": {"dice": dice}, "ensemble": {"dice": {"value": 0.8}}}
-        >>> is_as_good(found | {"difference": {"dice": {"value": 0.0, "low": -0.004, "high": 0.01}}})
+        >>> apart = {"value": 0.0, "low": -0.004, "high": 0.01, "patients": 9}
+        >>> is_as_good(found | {"difference": {"dice": apart}})
         True
-        >>> is_as_good(found | {"difference": {"dice": {"value": 0.0, "low": -0.04, "high": 0.05}}})
+        >>> is_as_good(found | {"difference": {"dice": apart | {"low": -0.04}}})
         False
     """
     first, *others = (_losses(name, found) for name in found["headlines"])
-    if first is None:
+    if first is None or not _tells(found["headlines"][0], found):
         return False
     return first[1] <= margin and all(loss is None or loss[0] <= margin for loss in others)
+
+
+def _tells(name: str, found: Mapping[str, Any]) -> bool:
+    """Whether a difference of a headline says anything: of few patients, or where the ensemble finds nothing, none."""
+    nothing = found["meanings"][name]["better"] == "higher" and found["ensemble"][name]["value"] == 0
+    return not nothing and found["difference"][name]["patients"] >= FEWEST_PATIENTS
 
 
 def _losses(name: str, found: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -21,6 +21,7 @@ from medloom.errors import RecipeError
 from medloom.events import Events, Noted
 from medloom.files import read_json, sha256_file, write_json
 from medloom.pipeline.measuring import BEST_WEIGHTS
+from medloom.pipeline.metadata import read_encoding, write_encoding
 from medloom.pipeline.names import DISTILLED
 from medloom.pipeline.places import find_images, remember_images
 from medloom.pipeline.runs import Run
@@ -106,10 +107,11 @@ def distil(
     if _is_another(student.folder / _TAUGHT_BY, taught_by):
         events.emit(Noted("its training begins anew: the networks of the folds, or what it is to be, have changed"))
         shutil.rmtree(student.folder)
-    _take_samples(student, folds[0])
     write_json(student.folder / _TAUGHT_BY, taught_by)
+    _take_samples(student, folds[0])
     remember_images(student.save(), find_images(folds[0], images, events=events))
-    teachers = Teachers(folds[0].recipe, [fold.folder for fold in folds], temperature)
+    tables = [read_encoding(fold) for fold in folds]
+    teachers = Teachers(folds[0].recipe, [fold.folder for fold in folds], temperature, tables)
     return train(student, images=images, teachers=teachers, events=events)
 
 
@@ -129,6 +131,7 @@ def _take_samples(student: Run, first: Run) -> None:
     stays = catalogue["split"].isin(["validation", HELD_OUT])
     divided = catalogue.assign(split=catalogue["split"].where(stays, "train"))
     data.write_catalogue(divided, student.folder / "catalogue.csv")
+    write_encoding(student, divided)
     sha256 = sha256_file(student.folder / "catalogue.csv")
     facts = first.facts("prepare.json", "prepare")
     write_json(student.folder / "prepare.json", {**facts, "catalogue_sha256": sha256})

@@ -154,8 +154,14 @@ def _gather_facts(whole: Run, folds: list[Run]) -> None:
     if (folds[0].folder / APPEARANCE).is_file():
         shutil.copyfile(folds[0].folder / APPEARANCE, whole.folder / APPEARANCE)
     write_json(whole.folder / TEST_OPENINGS, {"folds": [openings_of(fold) for fold in folds]})
-    training_facts = [fold.facts("training.json", "train") for fold in folds]
-    write_json(
-        whole.folder / "training.json",
-        {**training_facts[0], "seconds": sum(one["seconds"] for one in training_facts), "folds": training_facts},
-    )
+    trained = [fold.facts("training.json", "train") for fold in folds]
+    seconds, student = sum(one["seconds"] for one in trained), _student_facts(whole)
+    facts = {**trained[0], "seconds": seconds + student.get("seconds", 0.0), "folds": trained}
+    write_json(whole.folder / "training.json", {**facts, "distilled": student} if student else facts)
+
+
+def _student_facts(whole: Run) -> dict[str, Any]:
+    """How the one network was trained that is packaged; nothing where the folds' networks are."""
+    if whole.recipe.package.serve != DISTILLED:
+        return {}
+    return Run(whole.folder / DISTILLED, whole.recipe).facts("training.json", "run")

@@ -20,6 +20,7 @@ from medloom.data import SplitRule, TableEncoding
 from medloom.data.kinds import truth_of
 from medloom.data.splits.given import HELD_OUT
 from medloom.errors import RecipeError
+from medloom.evaluation.instead import FEWEST_PATIENTS
 from medloom.events import Events, Noted
 from medloom.inference import Predictor
 from medloom.models.network import Network
@@ -42,8 +43,8 @@ _BASINS = (
     "Networks that begin with fresh weights mostly end in basins of their own, and the mean of their weights lies in "
     "none of them; those that begin with the same pretrained weights often share one."
 )
-_FEWEST_PATIENTS = {"soup": 2}
-"""Of the patients held out: one at least chooses, and one judges."""
+_FEWEST_PATIENTS = {"soup": 2 * FEWEST_PATIENTS}
+"""Of the patients held out: half of them choose, and as many judge."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def check_can_serve(whole: Run, fold: Run) -> None:
         raise RecipeError(
             f"package.serve={asked}: {counted(patients, 'patient')} {'is' if patients == 1 else 'are'} held out of all "
             f"folds, and {least} {'is' if least == 1 else 'are'} needed: every other patient taught one of the "
-            "networks, so nothing could tell what one network loses against all; add split.hold_out=0.2"
+            "networks, so nothing could tell what one network loses against all; set split.hold_out, such as 0.2"
         )
 
 
@@ -154,7 +155,7 @@ def _distilled(together: Together, ensemble: Served, folds: Sequence[Run], event
     student = Run.open(ensemble.run.folder / DISTILLED)
     recipe = ensemble.run.recipe.model_copy(update={"model": student.recipe.model})
     network = training.load_best(student.folder, student.recipe)
-    one = Served(Run(ensemble.run.folder, recipe), network, [None], {}, student.folder)
+    one = Served(Run(ensemble.run.folder, recipe), network, [read_encoding(student)], {}, student.folder)
     of_ensemble = together.measure(ensemble.export(events))
     predictor = one.export(events)
     table = together.measure(predictor)

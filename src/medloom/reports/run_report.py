@@ -239,12 +239,14 @@ def _evaluation_warnings(summary: Facts, section: Section) -> list[str]:
 
 
 def _training_table(training: Facts) -> Facts:
-    """How the training went; of folds, how that of each did."""
+    """How the training went; of folds, how that of each did, and of the one network that learned from them."""
     if not training:
         return {}
-    folds = [_training_rows(one) for one in training.get("folds", [training])]
+    further = {"Distilled": training["distilled"]} if "distilled" in training else {}
+    folds = [_training_rows(one) for one in (*training.get("folds", [training]), *further.values())]
     rows = [[name, *(fold[name] for fold in folds)] for name in folds[0]]
-    head = [f"Fold {number}" for number in range(1, len(folds) + 1)] if "folds" in training else [""]
+    numbers = range(1, len(folds) - len(further) + 1)
+    head = [*(f"Fold {number}" for number in numbers), *further] if "folds" in training else [""]
     return {"head": ["Training", *head], "rows": rows}
 
 

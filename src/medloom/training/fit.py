@@ -133,7 +133,7 @@ def build_module(
     model.standardise(network, truth)
     task, loss = kind.task(recipe, len(data.validation_rows)), model.build_loss(recipe, truth)
     if teachers is not None:
-        task = DistilledTask(task, teachers.ensemble())
+        task = DistilledTask(task, teachers.ensemble(), teachers.metadata)
         loss = DistilledLoss(model.build_soft_loss(recipe, truth, teachers.temperature), loss)
     module = TaskModule(
         network,

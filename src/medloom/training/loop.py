@@ -94,7 +94,7 @@ def train(
         ledger = Ledger.from_state(saved["ledger"])
     clean_up(run_dir, resume)
     job = plan_job(recipe, catalogue, store, run_dir, tables=tables, identity=identity, resume=resume)
-    job = replace(job, teachers=teachers)
+    job = replace(job, teachers=None if teachers is None else teachers.encoded(catalogue, store))
     if not _is_finished(ledger, recipe):
         ledger.stop_reason = None
         _fit_guarded(job, store, ledger, Throttle(events or Events()))

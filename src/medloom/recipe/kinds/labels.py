@@ -383,6 +383,15 @@ class LabelsRecipe(Recipe):
         unfrozen_in_one_process(self.model, self.train)
         return self
 
+    @model_validator(mode="after")
+    def _weights_have_a_mean(self) -> Self:
+        if self.package.serve == "soup" and self.model.metadata != "none":
+            raise ValueError(
+                "package.serve: expected ensemble or distilled where metadata go in: each fold turns them into numbers "
+                "by its own patients, so the mean of the weights fits none of them"
+            )
+        return self
+
 
 class ClassesRecipe(LabelsRecipe):
     """Everything about a run that predicts classes or labels."""
