@@ -89,12 +89,13 @@ def look_at(path: str, settings: Sequence[str]) -> tuple[Survey, str]:
         DataError: If the files can be read in no way that is known.
     """
     from medloom.data.survey import Undecided, find_device, survey, written
+    from medloom.models.here import weights_here
     from medloom.recipe import parse_recipe, parse_settings
 
-    said, device = list(settings), find_device()
+    said, device, weights = list(settings), find_device(), weights_here()
     while True:
         try:
-            found = survey(path, parse_settings(said), device)
+            found = survey(path, parse_settings(said), device, weights)
         except Undecided as undecided:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise

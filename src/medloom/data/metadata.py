@@ -19,6 +19,7 @@ __all__ = ["TableEncoding", "as_number", "is_blank"]
 
 BLANKS = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
 """Words that stand for nothing, in lower case."""
+_LONGEST_BLANK = max(map(len, BLANKS))
 
 _MARGIN = 0.05
 """How far beyond the training rows, in shares of their range, a number may lie before it is said to be foreign."""
@@ -31,7 +32,8 @@ _FORM: Final = "NFC"
 
 def is_blank(text: str) -> bool:
     """Whether a cell holds nothing: empty, or one of the words that programs write for it, such as ``NaN``."""
-    return text.strip().lower() in BLANKS
+    word = text.strip()
+    return len(word) <= _LONGEST_BLANK and word.lower() in BLANKS
 
 
 @lru_cache(maxsize=4096)

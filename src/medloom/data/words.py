@@ -34,7 +34,7 @@ class LabelError(ValueError):
 
 def clean(text: str) -> str:
     """Return a word without surrounding blanks, its accents in one form (Unicode NFC)."""
-    return unicodedata.normalize("NFC", text).strip()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
 def plain(word: str) -> str:

@@ -20,6 +20,7 @@ FORMATS: dict[str, Format] = {name: registry.load(entry) for name, entry in regi
 
 CONTENT_TYPES: dict[str, str] = {kind: name for name, item in FORMATS.items() for kind in item.content_types}
 FORMATS_BY_SUFFIX: dict[str, str] = {suffix: name for name, item in FORMATS.items() for suffix in item.suffixes}
+_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
 
 _SIGNATURES = tuple((name, offset, magic) for name, item in FORMATS.items() for offset, magic in item.magics)
 _UNDECLARED = frozenset({"", "application/octet-stream"})
@@ -88,5 +89,8 @@ def strip_suffix(name: str, more: tuple[str, ...] = ()) -> str:
         >>> strip_suffix("a/scan.nii.gz"), strip_suffix("1.2.840.1"), strip_suffix(".png")
         ('a/scan', '1.2.840.1', '.png')
     """
-    suffix = max((end for end in (*FORMATS_BY_SUFFIX, *more) if name.lower().endswith(end)), key=len, default="")
+    lower = name.lower()
+    if not lower.endswith(_SUFFIXES + more):  # one call in place of one for each suffix
+        return name
+    suffix = max((end for end in _SUFFIXES + more if lower.endswith(end)), key=len)
     return name[: len(name) - len(suffix)] or name

@@ -16,8 +16,9 @@ from torch.utils.model_zoo import load_url as _load_url  # type: ignore[attr-def
 
 from medloom.errors import RecipeError
 from medloom.files import sha256_file
+from medloom.models.disks import mirrored
 from medloom.models.pretrained import Origin, find_weights
-from medloom.models.sources import HubName, fetched, from_hub, mirrored
+from medloom.models.sources import HubName, fetched, from_hub
 from medloom.models.weights import State, read_weights
 
 __all__ = ["mirrored_imagenet", "monai_imagenet", "origin_of", "smp_imagenet"]

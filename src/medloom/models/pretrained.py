@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medloom.errors import RecipeError
 from medloom.files import sha256_file
 from medloom.models.answers import proven
+from medloom.models.disks import published_here
 from medloom.models.published import Published
-from medloom.models.sources import HUB, HubName, from_hub, from_package, mirrored
+from medloom.models.sources import HUB, HubName, from_hub
 from medloom.models.weights import State, read_weights
 from medloom.registry import WEIGHTS, load
 
@@ -138,10 +139,8 @@ def load_weights(weights: str, name: str) -> State:
 
 
 def _published_file(weights: str, published: Published) -> Path:
-    repository = (published.repository or weights).split("/")
-    file = mirrored(*repository, published.file)
-    if file is None and published.package is not None:
-        file = from_package(*published.package)
+    here = published_here(weights, published)
+    file = None if here is None else here.file
     if file is None and published.repository and (published.revision or published.sha256):
         file = from_hub(HubName(published.repository, published.revision, (published.file,)), weights)
     if file is None:

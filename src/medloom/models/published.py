@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from medloom.models.weights import State
+if TYPE_CHECKING:  # what is known of weights is asked for where torch is not wanted
+    from medloom.models.weights import State
 
 __all__ = ["BIOMEDCLIP", "EFFICIENTNET_LITE0", "RADIMAGENET_RESNET50", "RAD_DINO", "Published"]
 

@@ -1,29 +1,23 @@
-"""Where files of weights are: a mirror on this machine's disks first, then a package, then a hub.
-
-``MEDLOOM_WEIGHTS`` names the mirror, for places that have no internet: ``ORGANISATION/NAME/FILE`` as on Hugging Face.
-"""
+"""Where files of weights are: on this machine's disks first (``disks``), then on a hub."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import hf_hub_download
 
 from medloom.errors import RecipeError
+from medloom.models.disks import MIRROR, mirrored
 from medloom.registry import WEIGHTS
 
-__all__ = ["HUB", "MIRROR", "HubName", "fetched", "from_hub", "from_package", "is_remote", "mirrored"]
+__all__ = ["HUB", "HubName", "fetched", "from_hub", "is_remote"]
 
 T = TypeVar("T")
 
-MIRROR = "MEDLOOM_WEIGHTS"
-"""The environment variable that names the mirror."""
 HUB = "hf-hub:"
 """How a name on Hugging Face begins."""
 
@@ -72,20 +66,6 @@ class HubName:
 def is_remote(weights: str) -> bool:
     """Whether a recipe names weights that may have to be fetched."""
     return weights == "imagenet" or weights.startswith(HUB) or weights in WEIGHTS
-
-
-def mirrored(*parts: str) -> Path | None:
-    """Return a file of the mirror; None if there is no mirror or it has no such file."""
-    root = os.environ.get(MIRROR)
-    file = Path(root).expanduser().joinpath(*parts) if root else None
-    return file if file is not None and file.is_file() else None
-
-
-def from_package(module: str, inside: str) -> Path | None:
-    """Return a file that a package of Python brings; None if it is not installed."""
-    spec = find_spec(module)
-    file = None if spec is None or spec.origin is None else Path(spec.origin).parent / inside
-    return file if file is not None and file.is_file() else None
 
 
 def from_hub(place: HubName, name: str) -> Path:

@@ -10,6 +10,7 @@ from medloom.errors import TrainingError
 from medloom.events import Events, Listener, Noted, Warned
 from medloom.files import write_text
 from medloom.inference import Predictor
+from medloom.models.here import weights_here
 from medloom.packaging import load
 from medloom.pipeline.names import FOUND, RUNS
 from medloom.pipeline.whole import run as run_recipe
@@ -63,7 +64,7 @@ def fit(
     """
     listeners = [on_event] if callable(on_event) else list(on_event)
     events = Events(listeners)
-    found = survey(path, parse_settings(list(settings)), find_device())
+    found = survey(path, parse_settings(list(settings)), find_device(), weights_here())
     events.emit(Noted(f"{found.reading}: {found.samples:,} images"))
     for text in found.warnings:
         events.emit(Warned(text))

@@ -25,6 +25,7 @@ PART_OF = {word: part for part, words in _PARTS.items() for word in words}
 """The published part that a folder's name in lower case stands for."""
 
 _DIGITS = re.compile(r"(\d{1,4000})")  # int takes no more than 4300
+_SUFFIXES = tuple(FORMATS_BY_SUFFIX)
 _DICOM_INDEX = "DICOMDIR"
 
 
@@ -135,12 +136,12 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """
     parts = _DIGITS.split(text)
     # Not isdigit, which also takes "²" and "①", of which int makes no number.
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)
+    return tuple([(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part])
 
 
 def is_image(name: str) -> bool:
     """Whether a file's suffix is one of an image format that can be read."""
-    return name.lower().endswith(tuple(FORMATS_BY_SUFFIX))
+    return name.lower().endswith(_SUFFIXES)
 
 
 def list_images(names: Iterable[str], read: Read) -> list[str]:

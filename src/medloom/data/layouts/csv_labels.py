@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 from medloom.data.kinds import truth_of
@@ -148,8 +149,8 @@ class CsvLabels:
             }
         )
 
-    def _words(self, row: Row) -> list[str]:
-        return [row.cells[target] for target in self._rule.columns]
+    def _words(self, row: Row) -> tuple[str, ...]:
+        return tuple(row.cells[target] for target in self._rule.columns)
 
     def _matched(self, table: Table, files: _Files) -> tuple[list[_Match], list[Problem]]:
         matches, problems = [], []
@@ -174,11 +175,12 @@ class CsvLabels:
         items, problems = [], []
         column = self._patient
         same = without_fractions(row.cells[column] for row in table.rows) if column else {}
+        numbers = cache(meaning.numbers)  # a few different labels say all of most tables
         for match in matches:
             where, cells = table.where(match.row.line), match.row.cells
             flaw = self._flaw(cells)
             try:
-                labels = meaning.numbers(self._words(match.row))
+                labels = numbers(self._words(match.row))
             except LabelError as error:
                 problems.append(Problem("label", where, str(error) + (f"; {flaw[1]}" if flaw else "")))
                 continue
@@ -187,7 +189,7 @@ class CsvLabels:
                 continue
             patient = cells[self._patient] if self._patient else self._pattern(match.path)
             meta = {column: cells[column] for column in self._meta}
-            known = self._patient is not None or self._pattern.finds(match.path)
+            known = self._patient is not None or patient != match.path
             patient = same.get(patient, patient)
             item = Item(patient, match.path, (match.path,), "", labels, meta, known=known)
             items.append(Labelled(match.row.line, item))
@@ -201,7 +203,7 @@ class CsvLabels:
         single, problems = [], []
         for same in rows.values():
             first, *others = same
-            if len({self._content(match.row) for match in same}) == 1:
+            if not others or len({self._content(match.row) for match in same}) == 1:
                 single.append(first)
                 detail = f"about the same image as line {first.row.line}, with the same label"
                 problems += [_double(table, match, detail) for match in others]
@@ -247,33 +249,33 @@ class _Files:
     def __init__(self, names: Iterable[str], cells: Iterable[str]) -> None:
         self._above = _common_folders(cells)
         self._images = [name for name in names if not name.lower().endswith(_NO_IMAGES)]
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, _Namesakes] = defaultdict(_Namesakes)
+        self._by_stem: dict[str, _Namesakes] = defaultdict(_Namesakes)
         self._taken: set[str] = set()
         for path in self._images:
             name = clean(path).rpartition("/")[2]
-            self._by_name[name].append(path)
-            self._by_stem[strip_suffix(name)].append(path)
-        self._by_number = {_digits(stem): stem for stem in self._by_stem if _digits(stem)}
+            self._by_name[name].paths.append(path)
+            self._by_stem[strip_suffix(name)].paths.append(path)
 
     def named(self, value: str) -> list[str]:
         """Return the files that a cell may mean: with its extension if one has it, in its folder if one is there."""
         folder, _, name = _as_path(value).rpartition("/")
-        found = self._by_name.get(name) or self._by_stem.get(name) or self._by_stem.get(strip_suffix(name)) or []
-        inside = self._inside(found, folder)
-        chosen = inside if folder and inside else found
+        found = self._by_name.get(name) or self._by_stem.get(name) or self._by_stem.get(strip_suffix(name))
+        if found is None or not name:
+            return []
+        chosen = (self._inside(found, folder) if folder else []) or found.paths
         self._taken.update(chosen)
-        return chosen if name else []
+        return chosen
 
-    def _inside(self, found: Sequence[str], folder: str) -> list[str]:
+    def _inside(self, found: _Namesakes, folder: str) -> list[str]:
         """Which files lie in a folder, named from as far above as any of them are."""
         parts = folder.split("/")
-        for above in range(self._above + 1):
-            end = "/" + "/".join(parts[above:])
-            inside = [path for path in found if f"/{clean(path)}".rpartition("/")[0].endswith(end)]
-            if inside:
-                return inside
-        return []
+        ends = ("/".join(parts[above:]) for above in range(self._above + 1))
+        return next((inside for end in ends if (inside := found.by_folder.get(end))), [])
+
+    @cached_property
+    def _by_number(self) -> dict[str, str]:
+        return {number: stem for stem in self._by_stem if (number := _digits(stem))}
 
     def padded(self, value: str) -> str:
         """Say so where a number misses its leading zeros, which spreadsheets take away."""
@@ -311,6 +313,23 @@ def _strays(named: Sequence[tuple[str, str]], cells: Sequence[str]) -> set[int]:
 def _ends_alike(said: Sequence[str], there: Sequence[str]) -> bool:
     shared = min(len(said), len(there))
     return not shared or said[-shared:] == there[-shared:]
+
+
+class _Namesakes:
+    """Files of one name, such as the ``view1_frontal.jpg`` of every study."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        """By every end of their folders, so that no row has to look through all of them."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in self.paths:
+            folders = clean(path).split("/")[:-1]
+            for place in range(len(folders)):
+                found["/".join(folders[place:])].append(path)
+        return found
 
 
 def _as_path(cell: str) -> str:

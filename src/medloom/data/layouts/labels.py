@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from medloom.data.kinds import KINDS
 from medloom.data.labels import Labels
 from medloom.data.layouts.base import Item, Listing, Problem
@@ -107,16 +105,18 @@ def understand(rows: Sequence[Sequence[str]], rule: LabelRule) -> Meaning:
     """
     if rule.kind in KINDS:
         _check_columns(rule)
-    counts = Counter(word for row in rows for word in row if not _says_nothing(word, rule))
+    columns = [Counter(column) for column in zip(*rows, strict=True)]
+    every = sum(columns, Counter[str]())
+    counts = Counter({word: count for word, count in every.items() if not _says_nothing(word, rule)})
     if not counts:
         raise DataError("no sample has a label; look at target.columns")
-    _check_blanks(rows, rule)
+    _check_blanks(columns, rule)
     kind = rule.kind if rule.kind in KINDS else found_kind(counts, rule)
     labels = Labels.of(KINDS[kind])
     if len(rule.columns) == 1 and labels.in_words and not all(as_number(word) is not None for word in counts):
-        return _in_words(rows, counts, kind, rule)
+        return _in_words(every, counts, kind, rule)
     target = Target(kind, labels.names(counts, rule))
-    notes = (*labels.notes(counts, target.names), *_unknown_notes(rows, rule, labels.uncertain(rule)))
+    notes = (*labels.notes(counts, target.names), *_unknown_notes(every, rule, labels.uncertain(rule)))
     return Meaning(target, rule.columns, notes, rule)
 
 
@@ -136,10 +136,10 @@ def _check_columns(rule: LabelRule) -> None:
         raise RecipeError(f"target.kind: {rule.kind} takes one column; target.columns has {len(rule.columns)}")
 
 
-def _in_words(rows: Sequence[Sequence[str]], counts: Counter[str], kind: str, rule: LabelRule) -> Meaning:
+def _in_words(every: Counter[str], counts: Counter[str], kind: str, rule: LabelRule) -> Meaning:
     """Return the meaning of several labels in the words of one column."""
     joined = Joined.of(counts, rule)
-    notes = (joined.note, *_unknown_notes(rows, rule, None))
+    notes = (joined.note, *_unknown_notes(every, rule, None))
     return Meaning(Target(kind, joined.names), rule.columns, notes, replace(rule, columns=joined.names), joined)
 
 
@@ -148,26 +148,27 @@ def _says_nothing(word: str, rule: LabelRule) -> bool:
     return is_blank(word) or (rule.uncertain is not None and is_minus_one(word))
 
 
-def _check_blanks(rows: Sequence[Sequence[str]], rule: LabelRule) -> None:
+def _check_blanks(columns: Sequence[Counter[str]], rule: LabelRule) -> None:
     """Stop where many labels are blank, which is no slip, and at columns without any label."""
-    blank = np.array([[is_blank(word) for word in row] for row in rows])
-    empty = [name for name, column in zip(rule.columns, blank.T, strict=True) if column.all()]
+    empty = [name for name, column in zip(rule.columns, columns, strict=True) if all(map(is_blank, column))]
     if empty:
         raise DataError(f"no sample has a label in {', '.join(empty)}; take it out of target.columns")
-    if rule.blank == "error" and blank.sum() > max(_FEW_BLANKS, _FEW_SHARE * blank.size):
+    size = sum(column.total() for column in columns)
+    blank = sum(count for column in columns for word, count in column.items() if is_blank(word))
+    if rule.blank == "error" and blank > max(_FEW_BLANKS, _FEW_SHARE * size):
         negative = "" if len(rule.columns) == 1 else ", target.blank=negative if it means that the label is not there"
         raise DataError(
-            f"{int(blank.sum()):,} of {counted(blank.size, 'label')} are blank. Say what a blank means: "
+            f"{blank:,} of {counted(size, 'label')} are blank. Say what a blank means: "
             f"target.blank=mask if it is unknown and should count neither in training nor in the metrics{negative}"
         )
 
 
-def _unknown_notes(rows: Sequence[Sequence[str]], rule: LabelRule, uncertain: str | None) -> Iterator[str]:
+def _unknown_notes(every: Counter[str], rule: LabelRule, uncertain: str | None) -> Iterator[str]:
     """Say how many labels are blank or -1, and what they were taken for."""
     for what, said, key, meaning in (
         (is_blank, "blank", "blank", rule.blank),
         (is_minus_one, "-1, uncertain,", "uncertain", uncertain),
     ):
-        count = sum(what(word) for row in rows for word in row)
+        count = sum(number for word, number in every.items() if what(word))
         if count and meaning in _MEANT:
             yield f"{counted(count, 'label is', 'labels are')} {said} and {_MEANT[meaning]} (target.{key}={meaning})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 __all__ = ["HINT", "PatientPattern", "alike", "without_fractions"]
 
@@ -41,8 +40,9 @@ class PatientPattern:
 
     def __call__(self, path: str) -> str:
         """Return the patient; the whole path where the pattern is not found, which is a patient of its own."""
-        searched = path if self._in_path else PurePosixPath(path).name
-        found = self._expression.search(searched) if self._expression else None
+        if self._expression is None:
+            return path
+        found = self._expression.search(path if self._in_path else path.rpartition("/")[2])
         return (found.group(1) if found else "") or path
 
     def finds(self, path: str) -> bool:

@@ -62,13 +62,15 @@ def joined_rows(found: Sequence[Labelled], table: Table, target: Target, *, unit
             problems += _contradictions(same, table)
         else:
             items.append(whole)
-            united += len({_known(one) for one in same}) > 1
+            united += len(same) > 1 and len({_known(one) for one in same}) > 1
     return _Joined(items, problems, tuple(_notes(found, items, united)))
 
 
 def _whole(same: Sequence[Labelled], target: Target, *, unite: bool) -> Item | None:
     """The one sample of rows that agree; None if they contradict each other."""
     first = same[0].item
+    if len(same) == 1:
+        return first
     if any(one.item.patient != first.patient or one.item.meta != first.meta for one in same):
         return None
     if len({_known(one) for one in same}) == 1:

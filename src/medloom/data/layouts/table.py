@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from medloom.data.layouts.base import Problem, Read
 from medloom.data.words import clean
@@ -77,6 +79,11 @@ class Table:
             )
 
 
+_STILL_HELD: WeakValueDictionary[tuple[str, bytes], Table] = WeakValueDictionary()
+"""Tables that someone holds, by name and content: a survey tries several readings of one, which takes seconds to parse.
+"""
+
+
 def find_table(names: Sequence[str], wanted: str | None) -> str:
     """Return the path of the label file.
 
@@ -119,8 +126,17 @@ def read_table(name: str, read: Read) -> Table:
         DataError: If it is no such CSV: another encoding, no header, a column twice.
     """
     short = name.rpartition("/")[2]
+    data = read(name)
+    key = (short, hashlib.sha256(data).digest())
+    table = _STILL_HELD.get(key)
+    if table is None:
+        table = _STILL_HELD[key] = _parsed(short, data)
+    return table
+
+
+def _parsed(short: str, data: bytes) -> Table:
     try:
-        text = read(name).decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{short} is not in UTF-8; save it as CSV UTF-8") from error
     if "\0" in text:
@@ -163,7 +179,7 @@ def numbered_records(text: str, *, delimiter: str = ",", strict: bool = False) -
     reader = csv.reader(io.StringIO(records, newline=""), delimiter=delimiter, strict=strict)
     begins = 1
     for cells in reader:
-        if any(cell.strip() for cell in cells):
+        if any(map(str.strip, cells)):
             yield begins, cells
         begins = reader.line_num + 1 + bool(declared)
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from medloom.data.survey.choice import Undecided
 from medloom.data.survey.device import Device, find_device
 from medloom.data.survey.findings import Finding
+from medloom.data.survey.weights import Weights
 from medloom.data.survey.whole import Survey, survey
 from medloom.data.survey.written import written
 
-__all__ = ["Device", "Finding", "Survey", "Undecided", "find_device", "survey", "written"]
+__all__ = ["Device", "Finding", "Survey", "Undecided", "Weights", "find_device", "survey", "written"]

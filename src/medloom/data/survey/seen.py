@@ -71,6 +71,11 @@ class Seen:
         return tuple(map(File.of, self.images))
 
     @cached_property
+    def called(self) -> frozenset[str]:
+        """What the images are called, with and without suffix."""
+        return frozenset(name for file in self.files for name in (file.stem, file.stem + file.suffix))
+
+    @cached_property
     def pairing(self) -> Pairing:
         """Which images are masks of which."""
         return pairing(self.files)

@@ -246,11 +246,10 @@ def find_label_tables(seen: Seen) -> list[LabelTable]:
     """Return the tables of which a column names images; one that cannot be read as a table is none."""
     if not seen.tables or not seen.images:
         return []
-    names = {name for file in seen.files for name in (file.stem, file.stem + file.suffix)}
     found = []
     for path in seen.tables:
         table = _read(path, seen)
-        image = _image_column(table, names) if table is not None else None
+        image = _image_column(table, seen.called) if table is not None else None
         if table is not None and image is not None:
             found.append(LabelTable(path, table, image))
     return found

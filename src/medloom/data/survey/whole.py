@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from medloom.data.survey.names import slug
 from medloom.data.survey.seen import Seen
 from medloom.data.survey.settings import settings_of
 from medloom.data.survey.trial import Trial, Void, tried
+from medloom.data.survey.weights import Weights
 from medloom.errors import DataError
 from medloom.wording import counted
 
@@ -65,7 +68,12 @@ class Survey:
         }
 
 
-def survey(path: str | Path, settings: Mapping[str, Any] | None = None, device: Device | None = None) -> Survey:
+def survey(
+    path: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    device: Device | None = None,
+    weights: tuple[Weights, ...] = (),
+) -> Survey:
     """Look at a folder or zip and work out a recipe.
 
     Files are listed and grouped by their names; only a small, evenly spaced sample is looked into. Nothing that is
@@ -75,6 +83,7 @@ def survey(path: str | Path, settings: Mapping[str, Any] | None = None, device: 
         path: Folder or zip.
         settings: Values by dotted key that the user gave; they decide between readings and are not looked for.
         device: What there is to train on.
+        weights: What networks may begin with; ``medloom.models.here`` finds those that are on this machine.
 
     Returns:
         The findings.
@@ -87,11 +96,25 @@ def survey(path: str | Path, settings: Mapping[str, Any] | None = None, device: 
         >>> survey("chest_xray.zip").samples  # doctest: +SKIP
         5856
     """
-    with open_source(path) as source:
-        return _survey(source, slug(Path(path).resolve().name), dict(settings or {}), device or Device())
+    with open_source(path) as source, _without_collector():
+        return _survey(source, slug(Path(path).resolve().name), dict(settings or {}), device or Device(), weights)
 
 
-def _survey(source: Source, name: str, settings: dict[str, Any], device: Device) -> Survey:
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Leave cycles for later: what is made of 100,000 names lives to the end, and looking through it takes as long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _survey(
+    source: Source, name: str, settings: dict[str, Any], device: Device, weights: tuple[Weights, ...] = ()
+) -> Survey:
     seen = Seen.of(source)
     if not seen.names:
         raise DataError("there are no files in it; expected images")
@@ -104,7 +127,7 @@ def _survey(source: Source, name: str, settings: dict[str, Any], device: Device)
     if "data.layout" not in settings:
         _refuse_weaker(trials, voids)
     taken = chosen(trials)
-    found = settings_of(taken, seen, device, settings)
+    found = settings_of(taken, seen, device, settings, weights)
     told = tuple(Finding(key, value, "as you said") for key, value in settings.items() if key != "name")
     findings = (*taken.reading.findings, *found.findings)
     findings = (*(finding for finding in findings if finding.key not in settings), *told)

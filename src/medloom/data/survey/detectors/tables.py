@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from medloom.data.layouts.label_kind import found_kind
-from medloom.data.metadata import as_number, is_blank
+from medloom.data.metadata import as_number
 from medloom.data.survey.detectors.classes import NEGATIVE
 from medloom.data.survey.findings import Finding, Reading, Strength
 from medloom.data.survey.names import listed, words
@@ -124,7 +124,7 @@ def _several(table: LabelTable, columns: Sequence[str]) -> Iterator[_Label]:
     single = all(sum(row.cells[column] in ("1", "1.0") for column in columns) == 1 for row in table.table.rows)
     note = "every row has exactly one 1: one class of several; here each is predicted by itself" if single else ""
     kind = Finding("target.kind", "multi-label", said, check=note)
-    blank = sum(is_blank(row.cells[column]) for row in table.table.rows for column in columns)
+    blank = sum(table.rows - table.counts[column].total() for column in columns)
     share = blank / (table.rows * len(columns))
     if share <= _FEW_BLANKS:
         yield _Label(tuple(columns), (kind,), said)
@@ -236,12 +236,11 @@ def _part_findings(table: LabelTable) -> Iterator[Finding]:
 
 def _list_findings(seen: Seen) -> Iterator[Finding]:
     """Lists of train and test in text files, whose first lines name images."""
-    names = {name for file in seen.files for name in (file.stem, file.stem + file.suffix)}
     found: dict[str, str] = {}
-    for path in seen.names:
+    for path in [name for name in seen.names if name.lower().endswith(".txt")]:
         said = words(path.rpartition("/")[2])
         part = next((_LISTS[word] for word in said if word in _LISTS), None)
-        if path.lower().endswith(".txt") and part and part not in found and _lists_images(seen, path, names):
+        if part and part not in found and _lists_images(seen, path):
             found[part] = path.rpartition("/")[2]
     if {"train", "test"} <= set(found):
         yield Finding(
@@ -249,9 +248,9 @@ def _list_findings(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _lists_images(seen: Seen, path: str, names: set[str]) -> bool:
+def _lists_images(seen: Seen, path: str) -> bool:
     lines = seen.head(path).decode("utf-8", "replace").splitlines()[:_FIRST_LINES]
-    return bool(lines) and all(line.strip().rpartition("/")[2] in names for line in lines if line.strip())
+    return bool(lines) and all(line.strip().rpartition("/")[2] in seen.called for line in lines if line.strip())
 
 
 def _metadata_findings(table: LabelTable, columns: Sequence[str]) -> Iterator[Finding]:

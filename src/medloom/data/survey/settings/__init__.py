@@ -14,6 +14,7 @@ from medloom.data.survey.settings.images import Pixels, image_findings
 from medloom.data.survey.settings.known import Known
 from medloom.data.survey.settings.patients import patient_notes, patient_warnings
 from medloom.data.survey.trial import Trial
+from medloom.data.survey.weights import Weights
 from medloom.errors import DataError
 
 __all__ = ["KINDS", "Settings", "settings_of"]
@@ -43,7 +44,9 @@ class Settings:
     notes: tuple[str, ...]
 
 
-def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str, Any]) -> Settings:
+def settings_of(
+    trial: Trial, seen: Seen, device: Device, settings: Mapping[str, Any], weights: tuple[Weights, ...] = ()
+) -> Settings:
     """Return every key of the recipe beside those of the reading.
 
     Args:
@@ -51,6 +54,7 @@ def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str,
         seen: The files.
         device: What there is to train on.
         settings: Values by dotted key that the user gave.
+        weights: What networks may begin with.
 
     Raises:
         DataError: If none of the images that were looked into decodes.
@@ -60,7 +64,7 @@ def settings_of(trial: Trial, seen: Seen, device: Device, settings: Mapping[str,
     if not pixels.looks:
         reason = next((look.refused for look in looks), "there are none")
         raise DataError(f"none of the {len(looks)} images that were looked into can be read: {reason}")
-    known = Known(trial, seen, device, pixels, settings)
+    known = Known(trial, seen, device, pixels, settings, weights)
     found = [*image_findings(known), *KINDS[trial.target.kind](known)]
     told = set(trial.reading.values)
     warnings = [*patient_warnings(known)]

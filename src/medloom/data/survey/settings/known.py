@@ -10,6 +10,7 @@ from medloom.data.survey.device import Device
 from medloom.data.survey.seen import Seen
 from medloom.data.survey.settings.pixels import Pixels
 from medloom.data.survey.trial import Trial
+from medloom.data.survey.weights import Weights
 
 __all__ = ["Known"]
 
@@ -24,6 +25,7 @@ class Known:
         device: What there is to train on.
         pixels: What was seen in the images.
         settings: Values by dotted key that the user gave.
+        weights: What networks may begin with, without a network to fetch it by.
     """
 
     trial: Trial
@@ -31,6 +33,7 @@ class Known:
     device: Device
     pixels: Pixels
     settings: Mapping[str, Any]
+    weights: tuple[Weights, ...] = ()
 
     @property
     def truth_is_mask(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from medloom.data.survey.findings import Finding
 from medloom.data.survey.settings.known import Known
+from medloom.data.survey.settings.network import label_network
 from medloom.data.survey.settings.split import split_findings
 from medloom.data.survey.settings.training import training
 
@@ -18,7 +19,7 @@ _UNEVEN = 1.5
 def class_findings(known: Known) -> Iterator[Finding]:
     """Yield the keys for one class of several."""
     yield from split_findings(known)
-    yield from _network()
+    yield from label_network(known).findings
     counts = Counter(item.labels for item in known.trial.listing.items)
     most, least = max(counts.values()), min(counts.values())
     if most > _UNEVEN * least:
@@ -33,21 +34,12 @@ def class_findings(known: Known) -> Iterator[Finding]:
 def several_findings(known: Known) -> Iterator[Finding]:
     """Yield the keys for any of several labels."""
     yield from split_findings(known)
-    yield from _network()
+    yield from label_network(known).findings
     yield from training(known, rate=0.0005, gpu_epochs=20)
 
 
 def number_findings(known: Known) -> Iterator[Finding]:
     """Yield the keys for numbers."""
     yield from split_findings(known)
-    yield from _network()
+    yield from label_network(known).findings
     yield from training(known, rate=0.0005, gpu_epochs=20)
-
-
-def _network() -> Iterator[Finding]:
-    yield Finding(
-        "model.name",
-        "resnet18",
-        "small and well understood",
-        instead="efficientnet_b0, densenet121 or another of timm; model.weights=imagenet where the hub can be reached",
-    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from medloom.data.survey.findings import Finding
 from medloom.data.survey.settings.known import Known
+from medloom.data.survey.settings.network import mask_network
 from medloom.data.survey.settings.split import split_findings
 from medloom.data.survey.settings.training import training
 
@@ -29,18 +30,16 @@ def findings(known: Known) -> Iterator[Finding]:
         )
     full = sum(look.foreground for look in looks)
     yield from split_findings(known)
-    yield Finding("model.name", "unet", "a U-Net with residual units; `medloom recipes` and docs/recipe.md name others")
-    channels = [32, 64, 128, 256, 512] if known.device.has_gpu else [16, 32, 64, 128, 256]
-    yield Finding(
-        "model.args",
-        {"channels": channels, "num_res_units": 2, "norm": "BATCH"},
-        f"{known.device.text}; batch normalisation, so that the network sees how much there is of something",
-    )
+    network = mask_network(known)
+    yield from network.findings
     yield Finding("loss.name", "dice-ce", "Dice finds small lesions, cross-entropy keeps empty images empty")
     yield Finding("loss.args", {"batch": True}, "over the whole batch, so that empty images count")
     if full < _HALF * len(looks):
         yield Finding("train.positive_share", _HALF, f"{full} of {len(looks)} masks looked into have any foreground")
-    yield from training(known, rate=0.005, gpu_epochs=60)
+    if network.pretrained:
+        yield from training(known, rate=0.001, gpu_epochs=20)
+    else:
+        yield from training(known, rate=0.005, gpu_epochs=60)
     yield Finding("train.monitor", "dice_balanced", "images with a lesion and empty ones count alike")
 
 
