@@ -39,6 +39,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     ),
     "data.context": (1, {}, [{"model.metadata": "only"}]),
     "data.labels.file": ("table.csv", {}, [{"data.layout": "array"}]),
+    "data.labels.files": ({"train": "a.csv", "test": "b.csv"}, {}, [{"data.layout": "array"}]),
     "data.labels.image": ("file", {}, [{"data.layout": "array"}]),
     "data.labels.patient": ("person", {}, [{"data.layout": "array"}]),
     "data.labels.patient_pattern": (r"(p\d)_", {}, [{"data.layout": "array"}, {"data.labels.patient": "person"}]),

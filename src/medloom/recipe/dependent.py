@@ -158,7 +158,8 @@ _TRAINED = Unless("model.tune", ("head",))
 _DRAWN = Only("split.file", (None,))
 _SHARES = Only("split.folds", (None,))
 _PUBLISHED = Either(
-    Only("data.layout", ("folder-classes",)), Either(Filled("split.lists"), Holding("data.image", "{split}"))
+    Either(Only("data.layout", ("folder-classes",)), Filled("data.labels.files")),
+    Either(Filled("split.lists"), Holding("data.image", "{split}")),
 )
 _COLOURED = Either(Only("preprocess.colour", ("rgb",)), Only("data.channels", (("red", "green", "blue"),)))
 _NOT_GREY = Unless("preprocess.colour", ("grey",))
@@ -193,6 +194,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "data.patient_pattern": (Only("data.layout", ("dataset-json",)),),
     "data.array": (Only("data.layout", ("array",)),),
     "data.labels.file": (_TABLE,),
+    "data.labels.files": (_TABLE,),
     "data.labels.image": (_TABLE,),
     "data.labels.patient": (_TABLE,),
     "data.labels.repeated": (_TABLE,),

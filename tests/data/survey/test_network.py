@@ -80,7 +80,7 @@ def test_images_that_are_too_small_for_an_encoder_begin_from_scratch(tmp_path, k
 def test_what_the_user_says_of_weights_decides(folder):
     recipe, text = look(folder, model__weights="none")
     assert recipe.model.name in ("unet", "resnet18")
-    assert "found in" not in text
+    assert "weights: found" not in text
 
 
 @pytest.mark.parametrize(

@@ -259,3 +259,40 @@ def test_a_table_that_names_no_image_is_no_label_file(tmp_path):
     write(tmp_path, files | {"notes.csv": b"who,what\nme,this\nyou,that\n"})
     _, recipe = found_in(tmp_path)
     assert recipe.data.layout == "folder-classes"
+
+
+def parts(folder, tables):
+    """Tables of published parts, and an image for each row."""
+    files = {f"{name.split('.')[0]}/{row.split(',')[0]}.png": grey() for name, rows in tables.items() for row in rows}
+    lines = {name: "\n".join(["image,patient,label", *rows]).encode() for name, rows in tables.items()}
+    return write(folder, files | lines)
+
+
+def rows_of(begin, count, label="{}"):
+    return [f"i{n},p{n // 2},{label.format('yes' if n % 2 else 'no')}" for n in range(begin, begin + count)]
+
+
+def test_tables_that_are_called_as_published_parts_are_read_as_one_and_say_the_part(tmp_path):
+    parts(tmp_path, {"train.csv": rows_of(0, 20), "test.csv": rows_of(20, 6)})
+    found, recipe = found_in(tmp_path)
+    assert recipe.data.labels.files == {"train": "train.csv", "test": "test.csv"}
+    assert (found.samples, found.patients) == (26, 13)
+    assert recipe.split.published == "respect"
+    assert {item.published for item in items_of(recipe, tmp_path)} == {"train", "test"}
+
+
+def test_one_of_them_alone_is_read_where_the_user_says_so(tmp_path):
+    parts(tmp_path, {"train.csv": rows_of(0, 20), "test.csv": rows_of(20, 6)})
+    found, recipe = found_in(tmp_path, data__labels__file="train.csv")
+    assert (recipe.data.labels.file, recipe.data.labels.files, found.samples) == ("train.csv", {}, 20)
+
+
+@pytest.mark.parametrize("label", [" ", "?"])
+def test_a_part_whose_labels_are_kept_back_is_no_test_part(tmp_path, label):
+    rows = rows_of(20, 6, label) if label == " " else [row.rpartition(",")[0] for row in rows_of(20, 6)]
+    parts(tmp_path, {"train.csv": rows_of(0, 20), "test.csv": rows})
+    if label == "?":
+        (tmp_path / "test.csv").write_text("\n".join(["image,patient", *rows]))
+    found, recipe = found_in(tmp_path)
+    assert (recipe.data.labels.file, found.samples) == ("train.csv", 20)
+    assert any("6 images are in folders of which the label file names none" in note for note in found.notes)

@@ -62,23 +62,25 @@ OBSERVATIONS = (
 
 
 def write_chexpert(root: Path) -> Facts:
-    """train.csv and valid.csv, whose Path begins with the name of the set; blank, 0, 1 and -1."""
+    """train.csv and valid.csv, whose Path begins with the name of the set; blank, 0, 1 and -1, in valid.csv 0 and 1."""
     truth: dict[str, tuple[float, ...]] = {}
+    parts = {"train": 0, "test": 0}
     header = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS]
+    meaning = {"1.0": 1.0, "0.0": 0.0, "": math.nan, "-1.0": math.nan}
     for part, patients in (("train", range(1, 13)), ("valid", range(64541, 64544))):
         rows = []
+        said = ("1.0", "", "0.0", "-1.0", "") if part == "train" else ("1.0", "0.0", "0.0")
         for patient in patients:
             for study in range(1, 2 + patient % 2):
                 path = f"{part}/patient{patient:05d}/study{study}/view1_frontal.jpg"
                 save(root / path, grey(10 * patient + study))
-                words = [("1.0", "", "0.0", "-1.0", "")[(patient + study + place) % 5] for place in range(14)]
+                words = [said[(patient + study + place) % len(said)] for place in range(14)]
                 rows.append((f"CheXpert-v1.0-small/{path}", "Female", 50 + patient % 9, "Frontal", "AP", *words))
-                meaning = {"1.0": 1.0, "0.0": 0.0, "": math.nan, "-1.0": math.nan}
-                if part == "train":
-                    truth[path] = tuple(meaning[word] for word in words)
+                truth[path] = tuple(meaning[word] for word in words)
+        parts["train" if part == "train" else "test"] += len(rows)
         text = pd.DataFrame(rows, columns=header).to_csv(index=False)
         (root / f"{part}.csv").write_text(text)
-    return Facts("multi-label", OBSERVATIONS, 1, len(truth), 12, truth=truth)
+    return Facts("multi-label", OBSERVATIONS, 1, len(truth), 15, parts=parts, truth=truth)
 
 
 CHEXPERT = Publisher(
@@ -88,7 +90,11 @@ CHEXPERT = Publisher(
         "target": {"kind": "multi-label", "columns": list(OBSERVATIONS), "blank": "mask"},
         "data": {
             "layout": "csv",
-            "labels": {"file": "train.csv", "image": "Path", "patient_pattern": r"(patient\d+)/"},
+            "labels": {
+                "files": {"train": "train.csv", "test": "valid.csv"},
+                "image": "Path",
+                "patient_pattern": r"(patient\d+)/",
+            },
         },
     },
 )

@@ -15,6 +15,7 @@ from typing import Any
 from medloom.data.kinds import truth_of
 from medloom.data.layouts.base import Item, Listing, Problem, Read, list_images, natural_key
 from medloom.data.layouts.labels import ANY_LABELS, LabelError, LabelRule, Meaning, clean, understand
+from medloom.data.layouts.part_tables import Part, joined_tables
 from medloom.data.layouts.patients import HINT, PatientPattern, without_fractions
 from medloom.data.layouts.repeated import Labelled, joined_rows
 from medloom.data.layouts.table import Row, Table, find_table, read_table
@@ -67,6 +68,7 @@ class CsvLabels:
         rule: Which columns hold the labels, and what they are.
         columns: What the others are.
         file: Path of the label file, or its end; None: the only CSV or TSV.
+        files: In place of ``file``: that of each published part.
         patient_pattern: Where no column holds the patient: regular expression with one group that finds it in a file's
             name; None: every image is a patient of its own.
         repeated: What several rows about one image mean: ``refuse``, ``agree`` or ``any``, as the recipe's
@@ -85,8 +87,10 @@ class CsvLabels:
         file: str | None = None,
         patient_pattern: str | None = None,
         repeated: str = "refuse",
+        files: Mapping[Part, str] | None = None,
     ) -> None:
         self._file, self._given, self._repeated = file, columns, repeated
+        self._parts = dict(files or {})
         self._pattern = PatientPattern(patient_pattern)
         self._rule = replace(rule, columns=tuple(map(clean, rule.columns)))
         self._image, self._patient = clean(columns.image), clean(columns.patient) if columns.patient else None
@@ -109,12 +113,10 @@ class CsvLabels:
             DataError: If there is no CSV or more than one, if it cannot be read, or if its labels mean nothing.
             RecipeError: If the recipe's kind of labels cannot be with its targets.
         """
-        file = find_table(names, self._file)
-        table = read_table(file, read)
-        self._check_columns(table)
+        table, tables = self._table(names, read)
         if not table.rows:
             raise DataError(f"{table.name} has no row that can be used", [str(problem) for problem in table.problems])
-        files = _Files((name for name in names if name != file), [row.cells[self._image] for row in table.rows])
+        files = _Files((name for name in names if name not in tables), [row.cells[self._image] for row in table.rows])
         matches, problems = self._matched(table, files)
         single, doubles = self._without_doubles(table, matches) if self._repeated == "refuse" else (matches, [])
         meaning = understand([self._words(row) for row in table.rows], self._rule)
@@ -136,6 +138,15 @@ class CsvLabels:
     def rules(self) -> dict[str, Any]:
         """Return what decides which pixels belong to a sample."""
         return {"layout": "csv", "version": 1}
+
+    def _table(self, names: Sequence[str], read: Read) -> tuple[Table, set[str]]:
+        """The table, or one of all parts, and the files that it is in."""
+        found = {part: find_table(names, end, f"data.labels.files.{part}") for part, end in self._parts.items()}
+        paths = list(found.values()) or [find_table(names, self._file)]
+        tables = [read_table(path, read) for path in paths]
+        for table in tables:
+            self._check_columns(table)
+        return (joined_tables(dict(zip(found, tables, strict=True))) if found else tables[0]), set(paths)
 
     def _check_columns(self, table: Table) -> None:
         given = self._given
@@ -191,7 +202,8 @@ class CsvLabels:
             meta = {column: cells[column] for column in self._meta}
             known = self._patient is not None or patient != match.path
             patient = same.get(patient, patient)
-            item = Item(patient, match.path, (match.path,), "", labels, meta, known=known)
+            part = table.part(match.row.line)
+            item = Item(patient, match.path, (match.path,), "", labels, meta, published=part, known=known)
             items.append(Labelled(match.row.line, item))
         return items, problems
 
@@ -203,20 +215,20 @@ class CsvLabels:
         single, problems = [], []
         for same in rows.values():
             first, *others = same
-            if not others or len({self._content(match.row) for match in same}) == 1:
+            if not others or len({self._content(match.row, table) for match in same}) == 1:
                 single.append(first)
                 detail = f"about the same image as line {first.row.line}, with the same label"
                 problems += [_double(table, match, detail) for match in others]
             else:
-                lines = ", ".join(str(match.row.line) for match in same)
-                detail = f"lines {lines} are about one image and differ in its label, patient or metadata"
+                lines = table.lines([match.row.line for match in same])
+                detail = f"{lines} are about one image and differ in its {table.says}"
                 problems += [_double(table, match, detail) for match in same]
         return single, problems
 
-    def _content(self, row: Row) -> tuple[str, ...]:
+    def _content(self, row: Row, table: Table) -> tuple[str, ...]:
         """What of a row is used."""
         used = (*self._rule.columns, *((self._patient,) if self._patient else ()), *self._meta)
-        return tuple(row.cells[column] for column in used)
+        return (table.part(row.line), *(row.cells[column] for column in used))
 
     def _flaw(self, cells: Mapping[str, str]) -> tuple[str, str] | None:
         """What is wrong with a row beside its label."""
@@ -234,7 +246,7 @@ def build(recipe: Recipe) -> CsvLabels:
     meta = labels.metadata
     columns = Columns(labels.image, labels.patient, meta.numeric, meta.categorical, labels.groups)
     rule = truth_of(recipe).label_rule(recipe) or ANY_LABELS
-    return CsvLabels(rule, columns, labels.file, labels.patient_pattern, labels.repeated)
+    return CsvLabels(rule, columns, labels.file, labels.patient_pattern, labels.repeated, labels.files)
 
 
 class _Files:

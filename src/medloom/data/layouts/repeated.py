@@ -71,7 +71,8 @@ def _whole(same: Sequence[Labelled], target: Target, *, unite: bool) -> Item | N
     first = same[0].item
     if len(same) == 1:
         return first
-    if any(one.item.patient != first.patient or one.item.meta != first.meta for one in same):
+    said = (first.patient, first.meta, first.published)
+    if any((one.item.patient, one.item.meta, one.item.published) != said for one in same):
         return None
     if len({_known(one) for one in same}) == 1:
         return first
@@ -86,10 +87,9 @@ def _known(row: Labelled) -> tuple[str, ...]:
 
 
 def _contradictions(same: Sequence[Labelled], table: Table) -> Iterator[Problem]:
-    lines = [str(one.line) for one in same]
-    more = f" and {len(lines) - _SHOWN_LINES} more" if len(lines) > _SHOWN_LINES else ""
-    shown = ", ".join(lines[:_SHOWN_LINES]) + more
-    detail = f"lines {shown} are about one image and differ in its label, patient or metadata"
+    more = f" and {len(same) - _SHOWN_LINES} more" if len(same) > _SHOWN_LINES else ""
+    shown = table.lines([one.line for one in same[:_SHOWN_LINES]]) + more
+    detail = f"{shown} are about one image and differ in its {table.says}"
     for one in same:
         yield Problem("duplicate", table.where(one.line), detail)
 

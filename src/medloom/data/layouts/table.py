@@ -58,6 +58,19 @@ class Table:
         """Name a line for a message."""
         return f"{self.name} line {line}"
 
+    def lines(self, lines: Sequence[int]) -> str:
+        """Name several lines for a message."""
+        return f"lines {', '.join(map(str, lines))}"
+
+    @property
+    def says(self) -> str:
+        """What a row says of its image, for a message."""
+        return "label, patient or metadata"
+
+    def part(self, line: int) -> str:
+        """Return the published part that a row is of; empty where the table says none."""
+        return ""
+
     def need(self, wanted: dict[str, Sequence[str]]) -> None:
         """Refuse a table without the columns that the recipe names.
 
@@ -84,12 +97,13 @@ _STILL_HELD: WeakValueDictionary[tuple[str, bytes], Table] = WeakValueDictionary
 """
 
 
-def find_table(names: Sequence[str], wanted: str | None) -> str:
+def find_table(names: Sequence[str], wanted: str | None, key: str = "data.labels.file") -> str:
     """Return the path of the label file.
 
     Args:
         names: All files.
         wanted: The recipe's ``labels.file``: a path, or its end; None: the only CSV or TSV.
+        key: The recipe's key that says so, for messages.
 
     Raises:
         DataError: If it is not there, or there are several.
@@ -102,10 +116,10 @@ def find_table(names: Sequence[str], wanted: str | None) -> str:
     if len(found) == 1:
         return found[0]
     if wanted is not None and not found:
-        raise DataError(f"data.labels.file: there is no {wanted} in the data{nearest(wanted, tables)}", tables[:20])
+        raise DataError(f"{key}: there is no {wanted} in the data{nearest(wanted, tables)}", tables[:20])
     if not found:
         raise DataError("there is no CSV with labels in the data; the layout csv needs one")
-    raise DataError(f"there are {len(found)} files that may hold the labels; name one in data.labels.file", found[:20])
+    raise DataError(f"there are {len(found)} files that may hold the labels; name one in {key}", found[:20])
 
 
 def read_table(name: str, read: Read) -> Table:

@@ -53,6 +53,8 @@ class Reading:
         accepts: Kinds of problems, such as ``missing_mask``, that are as they should be in this family.
         whole: Whether the layout has to read whole images, and masks are no pictures that can be looked into.
         refused: Why these files cannot be read although they are of this family; empty if they can.
+        unless: A key of the recipe by which a user says that something else is meant.
+        asked: A key that a user has to say for this reading, which nobody else would mean.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Reading:
     accepts: frozenset[str] = field(default=frozenset())
     whole: bool = False
     refused: str = ""
+    unless: str = ""
+    asked: str = ""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -71,6 +75,8 @@ class Reading:
 
     def contradicts(self, settings: Mapping[str, Any]) -> bool:
         """Return whether the user said otherwise."""
+        if self.unless in settings or (self.asked and self.asked not in settings):
+            return True
         return any(key in settings and settings[key] != value for key, value in self.values.items() if value != "auto")
 
 

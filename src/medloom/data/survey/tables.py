@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from medloom.data.checks import FILE_ERRORS
+from medloom.data.layouts.base import PART_OF
+from medloom.data.layouts.part_tables import Part, joined_tables
 from medloom.data.layouts.table import Table, read_table
 from medloom.data.metadata import as_number, is_blank
-from medloom.data.survey.names import is_part, spread, words
+from medloom.data.survey.names import is_part, spread, with_split, words
 from medloom.imaging import strip_suffix
 
 if TYPE_CHECKING:
     from medloom.data.survey.seen import Seen
 
-__all__ = ["LabelTable", "find_label_tables", "folder_rows"]
+__all__ = ["LabelTable", "find_label_tables", "folder_rows", "with_parts_joined"]
+
+_PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 _MOST_COLUMNS = 300
 """Wider tables hold pixels or features."""
@@ -98,11 +102,20 @@ class LabelTable:
         path: Where it is.
         table: What it holds.
         image: The column that names images.
+        files: By published part the table of each, where this is all of them as one.
+        of_part: Whether it is one of several that are read as one, and alone only where a user says so.
     """
 
     path: str
     table: Table
     image: str
+    files: Mapping[Part, str] = field(default_factory=dict)
+    of_part: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its file is called, without folders."""
+        return self.path.rpartition("/")[2]
 
     @cached_property
     def counts(self) -> dict[str, Counter[str]]:
@@ -252,7 +265,45 @@ def find_label_tables(seen: Seen) -> list[LabelTable]:
         image = _image_column(table, seen.called) if table is not None else None
         if table is not None and image is not None:
             found.append(LabelTable(path, table, image))
-    return found
+    return with_parts_joined(found)
+
+
+def with_parts_joined(tables: Sequence[LabelTable]) -> list[LabelTable]:
+    """Return the tables, before them one for those that are called as published parts are and say the same.
+
+    Such as CheXpert's ``train.csv`` and ``valid.csv``. A table without the labels, as of a part whose answers are
+    kept back, says something else.
+    """
+    groups: dict[tuple[str, str], dict[Part, LabelTable]] = defaultdict(dict)
+    twice = set()
+    for table in tables:
+        part = _part_of(table.path)
+        group = (with_split(table.path.rpartition(".")[0]), table.image)
+        if part is not None:
+            twice |= {group} if part in groups[group] else set()
+            groups[group][part] = table
+    whole, members = [], set()
+    for group, parts in groups.items():
+        if group not in twice and "train" in parts and len(parts) > 1 and _alike(list(parts.values())):
+            ordered = {part: parts[part] for part in _PARTS if part in parts}
+            joined = joined_tables({part: table.table for part, table in ordered.items()})
+            files = {part: table.path for part, table in ordered.items()}
+            whole.append(LabelTable(parts["train"].path, joined, parts["train"].image, files))
+            members |= {table.path for table in parts.values()}
+    return [*whole, *(replace(table, of_part=table.path in members) for table in tables)]
+
+
+def _part_of(path: str) -> Part | None:
+    """The published part that one word of a path stands for."""
+    found = {PART_OF[word] for word in words(path.rpartition(".")[0]) if word in PART_OF}
+    return next((part for part in _PARTS if {part} == found), None)
+
+
+def _alike(tables: Sequence[LabelTable]) -> bool:
+    """Whether tables say the same of their images: the columns that may be labels are in all, and hold something."""
+    told = [{column for column, counts in table.counts.items() if counts} for table in tables]
+    differing = set.union(*told) - set.intersection(*told)
+    return all(_IS_OTHER & set(words(column)) for column in differing)
 
 
 def folder_rows(seen: Seen) -> int:

@@ -225,6 +225,10 @@ class LabelFileConfig(Config):
 
     file: str | None = None
     """`csv` only: path of the label file inside the data; empty: the only CSV there."""
+    files: dict[Literal["train", "validation", "test"], str] = Field(default={})
+    """`csv` only, in place of `file`: a label file for each published part, by part its path or the end of it:
+    `{train: train.csv, test: valid.csv}`. They have the same columns, and an image is of the part in whose file its row
+    stands; see `split.published`."""
     image: str = "image"
     """`csv` only: column with the image's name, with or without folder and extension."""
     patient: str | None = None
@@ -240,6 +244,12 @@ class LabelFileConfig(Config):
     metadata: MetadataConfig = MetadataConfig()
     groups: tuple[str, ...] = ()
     """Columns by which the metrics are also reported, such as sex or site."""
+
+    @model_validator(mode="after")
+    def _one_or_several_files(self) -> Self:
+        if self.file is not None and self.files:
+            raise ValueError("files: file names one label file and files one for each part; leave one of them out")
+        return self
 
 
 class LabelsData(DataConfig):
@@ -377,6 +387,12 @@ class LabelsRecipe(Recipe):
     data: LabelsData = LabelsData()
     preprocess: LabelsPreprocess = LabelsPreprocess()
     model: LabelsModel = LabelsModel()
+
+    @model_validator(mode="after")
+    def _parts_are_said_once(self) -> Self:
+        if self.data.labels.files and self.split.lists:
+            raise ValueError("split.lists and data.labels.files both say who is in which part; leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _unfreezes_in_one_process(self) -> Self:

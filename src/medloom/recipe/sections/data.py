@@ -139,8 +139,9 @@ class SplitConfig(Config):
     """Which fold is the test set. Empty: every fold, and their ensemble."""
     published: Literal["respect", "repair", "ignore"] = "respect"
     """What a split that the files come in (`train`, `val`, `test` folders of `folder-classes`, `{split}` in
-    `data.image`, or `lists`) is worth. `respect` it, `repair` its validation part by drawing patients from train and
-    none from test, or `ignore` it. With `folds` the test part is held out, and they divide the rest."""
+    `data.image`, `data.labels.files`, or `lists`) is worth. `respect` it, `repair` its validation part by drawing
+    patients from train and none from test, or `ignore` it. With `folds` the test part is held out, and they divide the
+    rest."""
     lists: dict[Literal["train", "validation", "test"], str] = Field(default={})
     """A split that is published in text files: by part, the path of its list inside the data, or its end. A line names
     an image, with or without folder and extension, or a patient. Lists of train and test alone, as of NIH ChestX-ray14,

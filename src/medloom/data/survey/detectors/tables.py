@@ -104,8 +104,10 @@ def table_reading(
             *_repeated_findings(table, columns),
             *(_patient_findings(table) if patient is None else patient),
             *_metadata_findings(table, columns),
-            *(_list_findings(seen) if table.parts is None else _part_findings(table)),
+            *_published_findings(seen, table),
         ),
+        unless="data.labels.file" if table.files else "",
+        asked="data.labels.file" if table.of_part else "",
     )
 
 
@@ -176,11 +178,26 @@ def _shown(counts: dict[str, int]) -> str:
 
 
 def _file_findings(seen: Seen, table: LabelTable) -> Iterator[Finding]:
-    name = table.path.rpartition("/")[2]
-    alone = sum(path.rpartition("/")[2] == name for path in seen.names) == 1
+    there = f"{counted(len(seen.tables), 'table')} there"
     yield Finding("data.layout", "csv", f"a table of {counted(table.rows, 'row')} names images")
-    yield Finding("data.labels.file", name if alone else table.path, f"{counted(len(seen.tables), 'table')} there")
+    if table.files:
+        files = {part: _shortest(seen, path) for part, path in table.files.items()}
+        yield Finding("data.labels.files", files, f"{there}; these are called as published parts are, and say the same")
+    else:
+        yield Finding("data.labels.file", _shortest(seen, table.path), there)
     yield Finding("data.labels.image", table.image, "its cells are names of files")
+
+
+def _shortest(seen: Seen, path: str) -> str:
+    """The name of a table where no other is called so; else its path."""
+    name = path.rpartition("/")[2]
+    return name if sum(other.rpartition("/")[2] == name for other in seen.tables) == 1 else path
+
+
+def _published_findings(seen: Seen, table: LabelTable) -> Iterator[Finding]:
+    """What says in which published part an image is, beside tables of the parts."""
+    if not table.files:
+        yield from _list_findings(seen) if table.parts is None else _part_findings(table)
 
 
 def _patient_findings(table: LabelTable) -> Iterator[Finding]:
