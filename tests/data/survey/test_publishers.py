@@ -18,8 +18,9 @@ from support.publishers import PUBLISHERS
 ASKED = {
     "covid-qu-ex": "data.mask={split}/{folder}/infection masks/{sample}.png",
     "chexpert": "target.blank=mask",
+    "idrid": "data.mask=2. All Segmentation Groundtruths/{folder}. {split} Set/3. Hard Exudates/{sample}_EX.tif",
 }
-"""Sets that can be read in two ways, with the setting that says which is meant by the recipe by hand."""
+"""Sets that can be read in several ways, with the setting that says which is meant by the recipe by hand."""
 
 UNSAID = {"lgg-mri", "plain-masks", "kvasir-seg"}
 """Sets whose files do not say what the foreground of a mask is called."""
@@ -38,7 +39,7 @@ def look(root, name):
         survey(root)
     settings = [option.settings for option in undecided.value.options]
     assert (ASKED[name],) in settings
-    assert len(settings) == 2
+    assert len(settings) == (4 if name == "idrid" else 2)
     key, _, value = ASKED[name].partition("=")
     return survey(root, {key: value})
 

@@ -287,6 +287,14 @@ def test_one_of_them_alone_is_read_where_the_user_says_so(tmp_path):
     assert (recipe.data.labels.file, recipe.data.labels.files, found.samples) == ("train.csv", {}, 20)
 
 
+def test_the_user_may_say_which_part_each_of_them_is(tmp_path):
+    parts(tmp_path, {"train.csv": rows_of(0, 20), "test.csv": rows_of(20, 6)})
+    said = {"train": "train.csv", "validation": "test.csv"}
+    found, recipe = found_in(tmp_path, data__labels__files=said)
+    assert (recipe.data.labels.files, found.samples) == (said, 26)
+    assert recipe.split.published == "ignore"
+
+
 @pytest.mark.parametrize("label", [" ", "?"])
 def test_a_part_whose_labels_are_kept_back_is_no_test_part(tmp_path, label):
     rows = rows_of(20, 6, label) if label == " " else [row.rpartition(",")[0] for row in rows_of(20, 6)]

@@ -10,6 +10,10 @@ from typing import Any
 __all__ = ["Finding", "Reading", "Strength", "nested"]
 
 
+_FREE = frozenset({"data.labels.files"})
+"""Keys of which a user may say something else of the same files."""
+
+
 class Strength(IntEnum):
     """What a reading rests on; a stronger one leaves weaker ones behind."""
 
@@ -77,7 +81,8 @@ class Reading:
         """Return whether the user said otherwise."""
         if self.unless in settings or (self.asked and self.asked not in settings):
             return True
-        return any(key in settings and settings[key] != value for key, value in self.values.items() if value != "auto")
+        told = {key: value for key, value in self.values.items() if value != "auto" and key not in _FREE}
+        return any(key in settings and settings[key] != value for key, value in told.items())
 
 
 def nested(findings: Iterable[Finding]) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medloom.data.checks import FILE_ERRORS, UnfitError, explain, value_plane
 from medloom.errors import DecodeError
 from medloom.imaging import FILE_BUDGET, decode, inspect, read_volume
 from medloom.imaging.inspection import inspect_data
 
-__all__ = ["ImageLook", "MaskLook", "look_at_image", "look_at_mask"]
+__all__ = ["ImageLook", "MaskLook", "foreground", "look_at_image", "look_at_mask"]
 
 _MOST_VALUES = 64
 """More different values are no classes."""
@@ -115,6 +116,16 @@ def look_at_mask(data: bytes) -> MaskLook:
         return MaskLook(smeared=True, foreground=True, format=header.format)
     found = tuple(map(float, values))
     return MaskLook(found, foreground=len(found) > 1 or found != (0.0,), format=header.format)
+
+
+def foreground(data: bytes) -> NDArray[np.bool_] | None:
+    """Return where a mask is not 0; None for one that cannot be read as a mask."""
+    try:
+        volume = read_volume(data, budget=FILE_BUDGET)
+        values = value_plane(decode(data, budget=FILE_BUDGET)) if volume is None else volume.voxels
+    except FILE_ERRORS:
+        return None
+    return np.asarray(values != 0)
 
 
 def _drifting(data: bytes) -> MaskLook:

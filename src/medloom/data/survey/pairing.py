@@ -105,21 +105,29 @@ class Pairing:
         likely = [name for name in ranked if counts[name] >= counts[ranked[0]] / 2]
         return [[pair for pair in found if pair.beside == name] for name in likely]
 
+    def images_of(self, kind: MaskKind, mask: File, depth: int, stem: str) -> Iterator[tuple[File, str]]:
+        """Yield the images of a name where those of a mask lie, each with the folder beside that of the masks.
+
+        Args:
+            kind: What the masks are called.
+            mask: The mask.
+            depth: How many folders stand above the one for masks.
+            stem: What the image is called.
+        """
+        above, below = mask.folders[:depth], mask.folders[depth + 1 :]
+        if kind.folder:
+            yield from self._by_sibling.get((above, below, stem), ())
+        for image in self._by_place.get((above + below, stem), ()):
+            yield image, ""
+
     def _pairs(self, kind: MaskKind, beginning: str, ending: str) -> Iterator[Pair]:
         if not kind.folder and not any(kind.bare(mask.stem) for mask, _ in self.kinds[kind]):
             yield from self._alone(kind)
             return
         for mask, depth in self.kinds[kind]:
             stem = beginning + kind.bare(mask.stem) + ending
-            if not kind.folder:
-                for image in self._by_place.get((mask.folders, stem), ()):
-                    yield Pair(image, mask, depth, "", beginning, ending)
-                continue
-            above, below = mask.folders[:depth], mask.folders[depth + 1 :]
-            for image, beside in self._by_sibling.get((above, below, stem), ()):
+            for image, beside in self.images_of(kind, mask, depth, stem):
                 yield Pair(image, mask, depth, beside, beginning, ending)
-            for image in self._by_place.get((above + below, stem), ()):
-                yield Pair(image, mask, depth, "", beginning, ending)
 
     def _alone(self, kind: MaskKind) -> Iterator[Pair]:
         """Masks that are called ``segmentation`` and no more, with the one image that nearly every such folder has."""

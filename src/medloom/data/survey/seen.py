@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self, TypeVar
 
+import numpy as np
+
 from medloom.data.checks import FILE_ERRORS
 from medloom.data.layouts import is_image
 from medloom.data.layouts.base import list_images
 from medloom.data.sources import Source
 from medloom.data.survey.files import File
-from medloom.data.survey.looks import ImageLook, MaskLook, look_at_image, look_at_mask
+from medloom.data.survey.looks import ImageLook, MaskLook, foreground, look_at_image, look_at_mask
 from medloom.data.survey.names import spread
 from medloom.data.survey.pairing import Pairing, pairing
 from medloom.data.survey.tables import LabelTable, find_label_tables
@@ -117,6 +119,22 @@ class Seen:
     def mask_looks(self, names: Sequence[str]) -> list[MaskLook]:
         """Look into some of the masks, evenly spaced."""
         return self._sampled(names, _MASKS, self._masks, look_at_mask)
+
+    def overlap(self, groups: Sequence[Sequence[str]]) -> tuple[int, int]:
+        """Return of how many images masks overlap, and of how many they were looked into.
+
+        Args:
+            groups: The masks of each image.
+        """
+        overlapping, looked, size = 0, 0, 0
+        for names in spread(groups, _IMAGES):
+            planes = [foreground(self._bytes(name)) for name in names] if size <= _BIG else []
+            found = [plane for plane in planes if plane is not None]
+            size += sum(plane.nbytes for plane in found)
+            if found and len({plane.shape for plane in found}) == 1:
+                looked += 1
+                overlapping += bool((np.sum(found, axis=0, dtype=np.uint8) > 1).any())
+        return overlapping, looked
 
     def with_patient_id(self, names: Sequence[str]) -> tuple[int, int]:
         """Return how many of the DICOM files that are looked into say whose they are, and how many were looked into."""

@@ -302,8 +302,8 @@ def _part_of(path: str) -> Part | None:
 def _alike(tables: Sequence[LabelTable]) -> bool:
     """Whether tables say the same of their images: the columns that may be labels are in all, and hold something."""
     told = [{column for column, counts in table.counts.items() if counts} for table in tables]
-    differing = set.union(*told) - set.intersection(*told)
-    return all(_IS_OTHER & set(words(column)) for column in differing)
+    shared = told[0].intersection(*told)
+    return all(_IS_OTHER & set(words(column)) for columns in told for column in columns - shared)
 
 
 def folder_rows(seen: Seen) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from medloom.data.survey.detectors import (
+    apart,
     chexpert,
     classes,
     described,
@@ -38,6 +39,7 @@ DETECTORS: dict[str, Callable[[Seen], Iterable[Reading]]] = {
     "segmentations": segmentations.detect,
     "sequences": sequences.detect,
     "pairs": pairs.detect,
+    "apart": apart.detect,
     "tables": tables.detect,
     "classes": classes.detect,
 }

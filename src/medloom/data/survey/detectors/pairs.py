@@ -18,12 +18,12 @@ from medloom.data.survey.patterns import Patterns, patterns_of
 from medloom.data.survey.seen import Seen
 from medloom.wording import counted
 
-__all__ = ["detect", "pattern_reading"]
+__all__ = ["NO_CLASS", "detect", "pattern_reading"]
 
 _FEWEST = 2
 _MASKS = Finding("target.kind", "masks", "")
 _MOST_CLASSES = 20
-_NO_CLASS = frozenset({"all", "binary", "ground", "png", "st", "test", "tr", "train", "training", "ts", "val"})
+NO_CLASS = frozenset({"all", "binary", "ground", "png", "st", "test", "tr", "train", "training", "ts", "val"})
 
 
 def detect(seen: Seen) -> Iterator[Reading]:
@@ -102,7 +102,7 @@ def _may_be_classes(pairs: Sequence[Pair]) -> str:
 
 def _called(kind: MaskKind) -> str:
     """What the foreground is, where the name of the masks says more than that they are masks."""
-    said = [word for word in words(kind.folder) if word.isalpha() and not says_mask(word) and word not in _NO_CLASS]
+    said = [word for word in words(kind.folder) if word.isalpha() and not says_mask(word) and word not in NO_CLASS]
     return said[0] if len(said) == 1 and len(words(kind.folder)) == 2 else ""
 
 

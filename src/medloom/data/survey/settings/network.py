@@ -46,7 +46,8 @@ def mask_network(known: Known) -> Network:
             instead="unet, from scratch; `medloom recipes` and docs/recipe.md name others",
         )
         encoder = Finding("model.encoder", found.architecture, f"the network that {found.name} are weights of")
-        return Network((name, encoder, _begins(known, found)), pretrained=True)
+        begins = _begins(known, found, "none, which begins from scratch and takes a larger rate and more epochs")
+        return Network((name, encoder, begins), pretrained=True)
     if _said(known):
         return Network(tuple(_own_for_masks(known)), _begins_with_weights(known))
     return Network(tuple(_unet(known, _absent(known))), pretrained=False)
@@ -62,7 +63,7 @@ def label_network(known: Known) -> Network:
             f"small; the network that {found.name} are weights of",
             instead="resnet18, densenet121 or another of timm",
         )
-        return Network((name, _begins(known, found)), pretrained=True)
+        return Network((name, _begins(known, found, "none, which begins from scratch")), pretrained=True)
     why = "" if _said(known) else f"; {_absent(known)}"
     name = Finding(
         "model.name",
@@ -83,9 +84,8 @@ def _weights(known: Known) -> Weights | None:
     return here if known.pixels.side >= _SMALLEST else None
 
 
-def _begins(known: Known, found: Weights) -> Finding:
+def _begins(known: Known, found: Weights, instead: str) -> Finding:
     others = "; ".join(f"{one.name} for {one.architecture}, {one.text}" for one in known.weights if one != found)
-    instead = "none, which begins from scratch and takes a larger learning rate and more epochs"
     return Finding(
         "model.weights", found.name, f"weights: {found.text}; elsewhere: {others or 'none'}", instead=instead
     )
@@ -126,8 +126,7 @@ def _unet(known: Known, why: str) -> Iterator[Finding]:
     yield Finding(
         "model.name",
         "unet",
-        f"a U-Net with residual units, {why}",
-        instead="`medloom recipes` and docs/recipe.md name others",
+        f"a U-Net with residual units, {why}; `medloom recipes` and docs/recipe.md name others",
     )
     channels = [32, 64, 128, 256, 512] if known.device.has_gpu else [16, 32, 64, 128, 256]
     yield Finding(
