@@ -217,7 +217,8 @@ class CsvLabels:
             first, *others = same
             if not others or len({self._content(match.row, table) for match in same}) == 1:
                 single.append(first)
-                detail = f"about the same image as line {first.row.line}, with the same label"
+                line = table.where(first.row.line).removeprefix(f"{table.name} ")
+                detail = f"about the same image as {line}, with the same label"
                 problems += [_double(table, match, detail) for match in others]
             else:
                 lines = table.lines([match.row.line for match in same])

@@ -104,8 +104,8 @@ def _most(found: Pairing, kind: MaskKind, masks: Sequence[tuple[File, int]]) -> 
     for mask, depth in masks:
         for shape, part in _parts(found, kind, mask, depth):
             shapes[shape].append(part)
-    shape = max(shapes, key=lambda one: len(shapes[one]), default=None)
-    return shape, shapes[shape] if shape is not None else []
+    likely = max(shapes, key=lambda one: len(shapes[one]), default=None)
+    return (None, []) if likely is None else (likely, shapes[likely])
 
 
 def _parts(found: Pairing, kind: MaskKind, mask: File, depth: int) -> Iterator[tuple[_Shape, _Part]]:
