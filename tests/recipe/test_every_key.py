@@ -384,6 +384,7 @@ ELSEWHERE = {
     "description": "recipe/test_reference.py",
     "target.kind": "test_kinds.py",
     "data.kaggle": "data/test_kaggle.py",
+    "data.labels.files": "data/test_part_tables.py",
     "split.keep": "pipeline/test_no_leak.py",
     "train.clip": "training/test_train.py",
     "train.checkpoint_minutes": "training/test_resume.py",
