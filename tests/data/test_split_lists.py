@@ -49,8 +49,11 @@ def test_images_in_no_list_or_in_two_are_problems_and_idle_lines_are_counted():
 
 def test_a_name_that_two_patients_share_is_refused():
     items = tuple(Item(who, f"{who}-view", (f"{who}/view.png",), "") for who in ("p1", "p2"))
-    with pytest.raises(DataError, match=r"2 images of several patients are called 'view.png'"):
+    with pytest.raises(DataError, match=r"2 images of several patients are called alike") as caught:
         listed({"train": "train.txt"}, items, train="view.png\n")
+    # A survey writes the summary of what does not hold into recipes; what is listed is for the user alone.
+    assert "view" not in caught.value.summary
+    assert caught.value.problems == ("view.png",)
 
 
 def test_a_list_that_is_not_there_is_named_with_those_that_are():

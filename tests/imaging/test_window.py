@@ -5,6 +5,7 @@ import pytest
 
 from medloom.imaging import Image, apply_window, decode, read_series
 from medloom.imaging.canonical import along, slice_of
+from medloom.imaging.types import DisplayTable, Volume
 from support.tiffs import tiff
 
 
@@ -72,3 +73,22 @@ def test_slices_of_a_series_know_what_their_files_said(write_dicom):
         np.testing.assert_array_equal(apply_window(cut, "auto").pixels, apply_window(page, "auto").pixels)
     across = slice_of(along(volume, "coronal")[0], 0)
     assert (across.window, across.value_range) == (None, (-1000, 3 * 4095 - 1000))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_shows_the_slices_of_a_volume_shows_those_of_another_plane_where_it_is_one(apart):
+    tables = [DisplayTable(0.0, np.float32([0, 0.5, 1])) for _ in range(3)]
+    windows = [(40.0, 400.0)] * 3
+    if apart:
+        tables[1], windows[2] = DisplayTable(0.0, np.float32([0, 0.2, 1])), (40.0, 80.0)
+    volume = Volume(
+        np.zeros((3, 4, 5), np.int16), (1.0, 1.0, 1.0), np.diag([-1.0, -1.0, 1.0, 1.0]), "dicom", ("known",),
+        windows=tuple(windows), tables=tuple(tables),
+    )  # fmt: skip
+    cut, _ = along(volume, "coronal")
+    first = slice_of(cut, 0)
+    assert first.window == (None if apart else (40.0, 400.0))
+    assert (first.table is None) == apart
+    assert first.notes[0] == "known"
+    assert len(first.notes) == 1 + apart
+    assert along(volume, "axial")[0].notes == ("known",)

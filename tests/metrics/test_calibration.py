@@ -1,8 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from medloom.metrics import calibration_bins, expected_calibration_error, reliability
+from medloom.metrics import calibration_bins, chance_calibration_error, expected_calibration_error, reliability
 
 
 def scores(n=400, seed=0):
@@ -61,3 +63,17 @@ def test_true_probabilities_are_calibrated_and_sure_mistakes_are_not():
     assert expected_calibration_error(truth, score, calibration_bins(score))[0] == 0.0
     assert expected_calibration_error([0, 0], [1.0, 1.0], calibration_bins([1.0]))[0] == 1.0
     assert np.isnan(expected_calibration_error([], [], calibration_bins([])))
+
+
+def test_the_error_by_chance_of_many_cases_takes_little_memory_and_is_that_of_every_draw_at_once():
+    _, score = scores(3000)
+    truth = np.random.default_rng(0).random((45, len(score))) < score
+    edges = calibration_bins(score, 10)
+    by_hand = np.mean([expected_calibration_error(one, score, edges)[0] for one in truth])
+    assert chance_calibration_error(score, draws=45) == pytest.approx(by_hand, rel=1e-9)
+    many = np.tile(score, 20)
+    tracemalloc.start()
+    chance_calibration_error(many, draws=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * many.nbytes / 2

@@ -18,6 +18,8 @@ from medloom.imaging import decode
 from medloom.inference import MaskPoint
 from medloom.inference.calibration import Calibration, Curve
 from medloom.packaging import read_bundle
+from medloom.packaging.writer import layout_of
+from medloom.recipe import load_recipe
 from support.bundles import (
     spatial_graph,
     spatial_label_graph,
@@ -401,3 +403,12 @@ def test_the_page_names_every_key_of_the_manifest_and_of_its_steps(folder):
     answer = manifest["steps"]["answer"].keys() - {"mean", "foreground", "decision", "class", "erased", "restored"}
     names = {*manifest, *manifest["steps"]["normalise"], *answer}
     assert [name for name in names if not re.search(rf"\b{name}\b", page)] == []
+
+
+@pytest.mark.parametrize(("series", "kept"), [("1", "1"), ("1.2.840.113619.2.55", None)])
+def test_no_identifier_of_a_series_gets_into_a_bundle(series, kept):
+    recipe = load_recipe("dicom-csv", [f"data.series='{series}'"])
+    assert recipe.data.series == series
+    layout = layout_of(recipe)
+    assert layout["data"]["series"] == kept
+    assert "1.2.840" not in str(layout)

@@ -20,7 +20,7 @@ from medloom.errors import InputError
 from medloom.imaging.geometry import axis_codes
 from medloom.imaging.grids import known_grid
 from medloom.imaging.nifti_header import NO_SPACING
-from medloom.imaging.types import Image, Volume
+from medloom.imaging.types import DisplayTable, Image, Volume
 
 __all__ = [
     "AS_STORED",
@@ -46,6 +46,7 @@ _WORLD = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
 _ACROSS: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 """By the axis of the patient that crosses it."""
 
+_SHOWN_APART = "its slices are to be shown differently, which says nothing of slices along another plane"
 _TOWARDS = frozenset("LPI")
 """Where columns and rows go; columns are the earlier of the two."""
 
@@ -180,13 +181,21 @@ def along(volume: Volume, orientation: Orientation | None) -> tuple[Volume, int]
     held, slices_anew = volume.value_range, volume.voxels.shape[2 - axis]
     spacing = tuple(volume.spacing_mm[2 - one] for one in reversed(order))
     slices, rows, columns = spacing
+    windows = volume.windows[:1] if len(set(volume.windows)) == 1 else ()
+    tables = volume.tables[:1] if len(set(map(_content, volume.tables))) == 1 else ()
+    lost = (volume.windows and not windows) or (volume.tables and not tables)
     anew = replace(
         volume, voxels=np.moveaxis(volume.voxels, 2 - axis, 0), affine=affine, spacing_mm=(slices, rows, columns),
         plane_spacing_mm=(rows, columns) if volume.plane_spacing_mm and NO_SPACING not in volume.notes else None,
-        windows=volume.windows[:1] * slices_anew if len(set(volume.windows)) == 1 else (), tables=(),
+        windows=windows * slices_anew, tables=tables * slices_anew,
         value_ranges=() if held is None else (held,) * slices_anew,
+        notes=(*volume.notes, _SHOWN_APART) if lost else volume.notes,
     )  # fmt: skip
     return anew, 2 - axis
+
+
+def _content(table: DisplayTable | None) -> tuple[float, bytes] | None:
+    return None if table is None else (table.first, table.entries.tobytes())
 
 
 def slice_of(volume: Volume, number: int) -> Image:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medloom.errors import DecodeError
-from medloom.imaging.dicom_elements import TAGS, DataSet
+from medloom.imaging.dicom_elements import DataSet
 from medloom.imaging.dicom_lut import read_lut
+from medloom.imaging.dicom_tags import TAGS
 from medloom.imaging.types import DisplayTable
 
 __all__ = ["FrameGroups", "table_of", "window_of"]

@@ -14,7 +14,8 @@ from typing import Literal
 import imagecodecs
 
 from medloom.errors import DecodeError
-from medloom.imaging.dicom_elements import PIXELS, TAGS, DataSet, Reader, Span
+from medloom.imaging.dicom_elements import DataSet, Reader, Span
+from medloom.imaging.dicom_tags import PIXELS, TAGS
 
 __all__ = ["MAGICS", "SYNTAXES", "DicomFile", "Syntax", "open_file", "open_head", "transfer_syntaxes"]
 

@@ -20,8 +20,9 @@ import numpy as np
 import simplejpeg
 
 from medloom.errors import DecodeError
-from medloom.imaging.dicom_elements import TAGS, DataSet, Span
+from medloom.imaging.dicom_elements import DataSet, Span
 from medloom.imaging.dicom_file import DicomFile
+from medloom.imaging.dicom_tags import TAGS
 from medloom.imaging.types import Pixels
 
 __all__ = ["PixelModule", "check_length", "read_frame", "read_pixel_module"]

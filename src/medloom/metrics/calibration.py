@@ -14,6 +14,9 @@ __all__ = ["calibration_bins", "chance_calibration_error", "expected_calibration
 Array = NDArray[Any]
 Floats64 = NDArray[np.float64]
 
+_AT_A_TIME = 20
+"""Made-up truths at a time."""
+
 
 def calibration_bins(score: ArrayLike, bins: int = 10, kind: Literal["width", "mass"] = "width") -> Floats64:
     """Return the edges of bins over scores; a bin holds its upper edge, the first also its lower one.
@@ -102,6 +105,8 @@ def chance_calibration_error(score: ArrayLike, bins: int = 10, draws: int = 500,
     """
     scores = np.asarray(score, float)
     group = np.searchsorted(calibration_bins(scores, bins)[1:-1], scores, side="left")
-    inside = np.eye(bins)[group]
-    truth = np.random.default_rng(seed).random((draws, len(scores))) < scores
-    return float((np.abs((scores - truth) @ inside).sum(axis=1) / len(scores)).mean())
+    inside, rng, errors = np.eye(bins)[group], np.random.default_rng(seed), list[Floats64]()
+    for first in range(0, draws, _AT_A_TIME):  # 500 draws of 100,000 cases would take a gigabyte
+        truth = rng.random((min(_AT_A_TIME, draws - first), len(scores))) < scores
+        errors.append(np.abs((scores - truth) @ inside).sum(axis=1) / len(scores))
+    return float(np.concatenate(errors).mean())

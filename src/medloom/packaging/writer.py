@@ -168,10 +168,10 @@ def layout_of(recipe: Recipe) -> dict[str, Any]:
         recipe: What the model was made from.
     """
     plain = recipe.plain()
-    return {
-        "target": plain["target"],
-        "data": {key: value for key, value in plain["data"].items() if key not in _PLACES},
-    }
+    data = {key: value for key, value in plain["data"].items() if key not in _PLACES}
+    if not str(data["series"] or "").isdecimal():  # a UID is of one series of one person, and there is none elsewhere
+        data["series"] = None
+    return {"target": plain["target"], "data": data}
 
 
 def model_entry(recipe: Recipe, table_features: Sequence[int]) -> dict[str, Any]:

@@ -93,9 +93,7 @@ def _parts(
 def _meant(places: set[int], items: Sequence[Item], line: str) -> set[int]:
     """Refuse a line that may mean images of several people."""
     if len(places) > 1 and len({items[place].patient for place in places}) > 1:
-        raise DataError(
-            f"split.lists: {len(places)} images of several patients are called {line!r}; give their folders"
-        )
+        raise DataError(f"split.lists: {len(places)} images of several patients are called alike; give folders", [line])
     return places
 
 
