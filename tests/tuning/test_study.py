@@ -49,6 +49,9 @@ def test_the_bundle_is_of_the_best_trial(pictures, recipe_of, place):
     assert run.facts("training.json", "train")["best_metric"] == best.value
     assert load(result.bundle).target.names == ("0", "1")
     assert openings_of(run) == []
+    summary = pipeline.evaluate(run)  # opens the test set, and the cheap models beside the network say something of it
+    assert len(openings_of(run)) == 1
+    assert summary["test"]["baselines"]["perceptron"]["auc"]["value"] is not None
 
 
 def test_a_study_that_goes_on_does_what_one_does_that_was_never_stopped(trials_of):
@@ -90,6 +93,12 @@ def test_a_study_refuses_to_go_on_with_what_makes_its_scores_others(trials_of, r
     with pytest.raises(RecipeError, match=r"split\.folds: a study has one split"):
         trials_of(recipe_of(split={"folds": 5, "train": 0.7, "validation": 0.15, "test": 0.15}))
     trials_of(recipe_of(evaluate={"bootstrap": 6}), count=1)
+
+
+def test_a_network_that_cannot_be_built_is_found_before_anything_is_made(trials_of, recipe_of, place):
+    with pytest.raises(RecipeError, match=r"model\.args: perceptron takes none"):
+        trials_of(recipe_of({"model.args": {"choices": [{"width": 2}]}}))
+    assert not (place / "studies").exists()
 
 
 @pytest.mark.parametrize("folds", [None, 2])

@@ -1,3 +1,4 @@
+from .baselines import read_baselines as read_baselines
 from .baselines import write_baselines as write_baselines
 from .driver import combine as combine
 from .driver import evaluate as evaluate

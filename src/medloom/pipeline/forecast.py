@@ -147,11 +147,12 @@ def fit_budget(recipe_epochs: int, found: Forecast, left_s: float) -> int:
     return epochs
 
 
-def read_budget(text: str) -> float:
+def read_budget(text: str, option: str = "--budget") -> float:
     """Return the seconds of a time for all the work.
 
     Args:
         text: A number and its unit, also several: ``90s``, ``30m``, ``2h``, ``1h30m``.
+        option: Where it was said.
 
     Raises:
         UserError: If it is none, or nothing.
@@ -164,7 +165,7 @@ def read_budget(text: str) -> float:
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:
-        raise UserError(f"--budget: expected a time such as 90s, 30m, 2h or 1h30m; got {text!r}")
+        raise UserError(f"{option}: expected a time such as 90s, 30m, 2h or 1h30m; got {text!r}")
     return total
 
 

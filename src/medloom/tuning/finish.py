@@ -9,12 +9,12 @@ from medloom import pipeline
 from medloom.errors import TrainingError
 from medloom.events import Events
 from medloom.files import TemporaryFolder, read_json, write_json
-from medloom.tuning.keeping import best_trial
+from medloom.recipe import Recipe
 from medloom.tuning.plan import Study
 from medloom.tuning.shared import data_folder, trial_run
-from medloom.tuning.storage import HELD, opened
+from medloom.tuning.storage import HELD
 
-__all__ = ["BEST", "package_best"]
+__all__ = ["BEST", "package_best", "settings_of"]
 
 BEST = "best"
 """The run of the best trial."""
@@ -22,33 +22,37 @@ BEST = "best"
 _OF = "of_trial.json"
 
 
-def package_best(study: Study, images: Path, *, events: Events) -> pipeline.Run:
+def package_best(study: Study, number: int, images: Path, *, events: Events) -> pipeline.Run:
     """Make the run of the best trial whole: measured on validation, packaged and reported. The test set stays closed.
 
     Where settings were scored by folds, it is trained once more by the recipe's own split.
 
     Args:
         study: The study.
+        number: Of the trial.
         images: Folder or zip with the images.
         events: Told what happens.
 
     Raises:
-        TrainingError: If no trial came to its end.
+        TrainingError: If its training was asked to stop.
     """
-    best = best_trial(study, opened(study))
-    if best is None:
-        raise TrainingError(f"{study.folder}: no trial came to its end; more of them: --trials, or look at the space")
     folder = study.folder / BEST
-    if _is_of(folder, best.number) and pipeline.Run.open(folder).bundle.is_file():
+    if _is_of(folder, number) and pipeline.Run.open(folder).bundle.is_file():
         return pipeline.Run.open(folder)
-    run = _begun(study, folder, best.number, images, events)
-    trained = pipeline.train(run, images=images, hold_back_test=True, events=events)
+    run = _begun(study, folder, number, images, events)
+    trained = pipeline.train(run, images=images, baselines="validation", events=events)
     if not trained.finished:
         raise TrainingError("the training of the best settings was asked to stop; the same command goes on")
     pipeline.evaluate(run, part="validation", images=images, events=events)
     pipeline.package(run, events=events)
     pipeline.report(run, events=events)
     return run
+
+
+def settings_of(study: Study, number: int) -> Recipe:
+    """Return the recipe of a trial."""
+    folder = study.trial(number)
+    return pipeline.Run.open(folder if study.folds is None else folder / "fold-0").recipe
 
 
 def _is_of(folder: Path, number: int) -> bool:
@@ -59,7 +63,7 @@ def _begun(study: Study, folder: Path, number: int, images: Path, events: Events
     """The run of the best trial: its own files; where it has none with weights, new ones."""
     if _is_of(folder, number):
         return pipeline.Run.open(folder)
-    recipe = pipeline.Run.open(_settings(study, number)).recipe
+    recipe = settings_of(study, number)
     beside = TemporaryFolder(".medloom-best-", study.folder)
     try:
         if study.folds is None:
@@ -73,9 +77,3 @@ def _begun(study: Study, folder: Path, number: int, images: Path, events: Events
     finally:
         beside.remove()
     return pipeline.Run.open(folder)
-
-
-def _settings(study: Study, number: int) -> Path:
-    """Where the recipe of a trial is."""
-    folder = study.trial(number)
-    return folder if study.folds is None else folder / "fold-0"

@@ -31,6 +31,7 @@ _NOT_SEARCHED = {
     "split": "scores on other patients cannot be compared",
     "evaluate": "it has no part in the score of an epoch",
     "package": "it has no part in the score of an epoch",
+    "distil": "it has no part in the score of an epoch",
     "tune": "it says how the study goes",
     "train.monitor": "it is the score",
     "train.seed": "the best of several seeds is luck; --confirm measures what the seed does",

@@ -28,12 +28,19 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 __all__ = [
+    "AGAIN",
+    "CAUSE",
+    "CONTINUES",
     "HELD",
+    "LOST",
     "beating",
     "counted_trials",
+    "find_lost",
+    "lay_down",
     "lose",
     "next_trial",
     "opened",
+    "quiet",
     "suggested",
 ]
 
@@ -61,7 +68,7 @@ def opened(study: Study) -> optuna.Study:
     library = require("optuna", "tune")
     library.logging.set_verbosity(library.logging.ERROR)
     study.folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with quiet():
         storage = library.storages.RDBStorage(
             f"sqlite:///{(study.folder / DATABASE).absolute()}",
             engine_kwargs={"connect_args": {"timeout": _WAIT_S}},
@@ -90,7 +97,7 @@ def lay_down(study: Study, storage: optuna.Study) -> None:
     else:
         own = study.space.own()
         settings = [] if own is None else [own]
-    with _quiet():
+    with quiet():
         for values in settings:
             storage.enqueue_trial(_labelled(values))
 
@@ -98,7 +105,7 @@ def lay_down(study: Study, storage: optuna.Study) -> None:
 def next_trial(study: Study, storage: optuna.Study) -> Trial:
     """Return a new trial: one that was laid down, else one whose settings will be chosen. Hold the study's lock."""
     storage.sampler = build_sampler(study.recipe.tune, len(storage.get_trials(deepcopy=False)))
-    with _quiet():
+    with quiet():
         trial = storage.ask()
     trial.set_user_attr("host", socket.gethostname())
     trial.set_user_attr("process", os.getpid())
@@ -118,13 +125,13 @@ def suggested(study: Study, trial: Trial) -> Values:
         labels = labels_of(parameter)
         return labels[trial.suggest_categorical(key, list(labels))]
 
-    with _quiet():
+    with quiet():
         return study.space.chosen(choose)
 
 
 def find_lost(study: Study, storage: optuna.Study) -> None:
     """Mark the trials whose process is gone, and lay their settings down again. Hold the study's lock."""
-    with _quiet():
+    with quiet():
         require("optuna", "tune").storages.fail_stale_trials(storage)  # of other machines
     for trial in storage.get_trials(deepcopy=False):
         if trial.state.name == "RUNNING" and _is_gone(study, trial):
@@ -148,7 +155,7 @@ def lose(storage: optuna.Study, number: int, *, asked: bool = False) -> None:
         storage._storage.set_trial_user_attr(trial._trial_id, name, value)
     storage.tell(number, state=_state("FAIL"))
     if LOST in known:
-        with _quiet():
+        with quiet():
             storage.enqueue_trial(trial.params, user_attrs={CONTINUES: number, AGAIN: again - asked})
 
 
@@ -199,7 +206,7 @@ def _state(name: str) -> Any:  # noqa: ANN401 - Optuna's enumeration
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Optuna's warnings, of what is experimental in it and of heartbeats that are not its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

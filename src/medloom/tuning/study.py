@@ -10,19 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from medloom import pipeline
-from medloom.errors import RecipeError
-from medloom.events import Events, Listener
+from medloom.errors import RecipeError, TrainingError
+from medloom.events import Events, FileMade, Listener
 from medloom.extras import require
 from medloom.pipeline.places import in_use
 from medloom.recipe import Recipe
+from medloom.reports import write_tuning_report
+from medloom.tuning.confirm import confirm as confirm_best
+from medloom.tuning.facts import FACTS, write_facts
 from medloom.tuning.finish import package_best
 from medloom.tuning.jobs import work_side_by_side
+from medloom.tuning.keeping import best_trial
 from medloom.tuning.plan import PREPARED, STUDIES, Study, study_folder
 from medloom.tuning.shared import prepare_study
 from medloom.tuning.storage import lay_down, opened
 from medloom.tuning.worker import Limits, work
 
 __all__ = ["StudyResult", "begun_study", "tune"]
+
+_FAST = ("train.epochs=2",)
+"""Beside the preset ``quick``."""
 
 _MOST_NETWORKS = 24
 """So many networks of a space are built before it is searched."""
@@ -57,6 +64,8 @@ def tune(
     jobs: int | None = None,
     study: str | Path | None = None,
     folds: int | None = None,
+    confirm: int = 0,
+    fast: bool = False,
     data: str | Path | None = None,
     settings: Sequence[str] = (),
     studies: Path = STUDIES,
@@ -76,6 +85,8 @@ def tune(
             harm to the study; None: one after another in this process.
         study: Name of the study, or a path with a slash; the recipe's name by default.
         folds: Score each setting by so many folds of the training and validation patients.
+        confirm: Train the best settings once more with so many other seeds, which shows how much of its score is luck.
+        fast: Only to see that everything works: small images and two epochs.
         data: Folder or zip with the images.
         settings: Values of the recipe to override.
         studies: Folder that holds the studies.
@@ -96,14 +107,18 @@ def tune(
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
     limits = Limits(trials, None if timeout_s is None else time.time() + timeout_s)
-    loaded = pipeline.loaded_recipe(recipe, settings, events=events)
+    loaded = _loaded(recipe, settings, fast, events)
     folder = study_folder(study or loaded.name, studies)
-    with begun_study(loaded, folder, images=data, folds=folds, workers=workers, events=events) as (begun, images):
+    with begun_study(
+        loaded, folder, images=data, folds=folds, fast=fast, workers=workers, events=events
+    ) as (begun, images):  # fmt: skip
         if jobs is None:
             stopped = work(begun, images, limits, events=events)
         else:
             stopped = work_side_by_side(begun, images, limits, jobs, events=events)
-        return StudyResult(folder, stopped=stopped) if stopped else finished_study(begun, images, events=events)
+        if stopped:
+            return StudyResult(folder, stopped=stopped)
+        return finished_study(begun, images, seeds=confirm, events=events)
 
 
 @contextmanager
@@ -148,10 +163,37 @@ def begun_study(
             yield known, where
 
 
-def finished_study(study: Study, images: Path, *, events: Events) -> StudyResult:
-    """Package the best trial of a study."""
-    best = package_best(study, images, events=events)
-    return StudyResult(study.folder, {}, best.bundle)
+def finished_study(study: Study, images: Path, *, seeds: int = 0, events: Events) -> StudyResult:
+    """Package the best trial of a study, train its settings with other seeds, and write the facts and the report.
+
+    Args:
+        study: The study.
+        images: Folder or zip with the images.
+        seeds: With how many other seeds.
+        events: Told of everything.
+
+    Raises:
+        TrainingError: If no trial came to its end.
+    """
+    storage = opened(study)
+    best = best_trial(study, storage)
+    run = None if best is None else package_best(study, best.number, images, events=events)
+    stopped = None if best is None else confirm_best(study, best.number, images, seeds, events=events)
+    facts = write_facts(study, storage)
+    page = write_tuning_report(study.folder)
+    for path in (study.folder / FACTS, page):
+        events.emit(FileMade(path))
+    if run is None:
+        raise TrainingError(
+            f"{study.folder}: no trial came to its end, see {page}; look at the space, or take more trials"
+        )
+    return StudyResult(study.folder, facts, run.bundle, stopped)
+
+
+def _loaded(recipe: str | Path | Recipe, settings: Sequence[str], fast: bool, events: Events) -> Recipe:
+    if not fast:
+        return pipeline.loaded_recipe(recipe, settings, events=events)
+    return pipeline.loaded_recipe(recipe, [*_FAST, *settings], "quick", events=events)
 
 
 def _checked(study: Study, events: Events) -> None:

@@ -67,7 +67,7 @@ def run_trial(
         place = folder if fold is None else folder / f"fold-{fold}"
         run = trial_run(study, recipe, place, fold, images, events or Events())
         watch.begin_fold(place)
-        result = pipeline.train(run, images=images, hold_back_test=True, events=Events([watch, *listeners]))
+        result = pipeline.train(run, images=images, baselines="none", events=Events([watch, *listeners]))
         facts = read_json(place / "training.json")
         if not result.finished:
             return Outcome("pruned" if watch.pruned else "stopped", watch.score, _facts(watch, [facts]))

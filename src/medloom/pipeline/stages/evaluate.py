@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medloom import data, evaluation, training
 from medloom.evaluation.parts import Part, evaluation_folder
@@ -12,8 +12,11 @@ from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
 from medloom.pipeline.measuring import measured_with, note_opening
 from medloom.pipeline.metadata import read_encoding
-from medloom.pipeline.places import find_images, in_use
+from medloom.pipeline.places import find_images, find_store, in_use
 from medloom.pipeline.runs import Run, refuse_every_fold
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["evaluate"]
 
@@ -50,6 +53,7 @@ def evaluate(
     predictor = export(run, network, [read_encoding(run)], images=where, events=events)
     if part == "test":
         note_opening(run)
+        _complete_baselines(run, catalogue, images, events)
     with in_use(where), data.open_source(where) as source:
         summary = evaluation.evaluate(
             run.recipe,
@@ -66,6 +70,14 @@ def evaluate(
     events.emit(FileMade(evaluation_folder(run.folder, part) / "summary.json"))
     events.emit(StageEnded("evaluate", run.folder))
     return summary
+
+
+def _complete_baselines(run: Run, catalogue: pd.DataFrame, images: str | Path | None, events: Events) -> None:
+    """Let the cheap models say something of the test samples, too, where the training had left these alone."""
+    known = evaluation.read_baselines(run.folder)
+    tested = catalogue.loc[catalogue["split"] == "test", "sample_id"]
+    if known is not None and not tested.isin(known["sample_id"]).all():
+        evaluation.write_baselines(run.recipe, catalogue, find_store(run, images, events=events), run.folder)
 
 
 def _over(run: Run) -> str:

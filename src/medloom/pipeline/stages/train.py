@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from medloom import data, evaluation, training
 from medloom.events import Events, StageBegun, StageEnded
@@ -12,6 +13,9 @@ from medloom.pipeline.places import find_store
 from medloom.pipeline.runs import Run, refuse_every_fold
 from medloom.training import Teachers, TrainResult
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["reason_of", "train"]
 
 
@@ -20,7 +24,7 @@ def train(
     *,
     images: str | Path | None = None,
     teachers: Teachers | None = None,
-    hold_back_test: bool = False,
+    baselines: Literal["test", "validation", "none"] = "test",
     events: Events | None = None,
 ) -> TrainResult:
     """Train, or go on where the run was stopped; write ``checkpoints/``, ``metrics.jsonl``, ``training.json``.
@@ -29,8 +33,8 @@ def train(
         run: The run.
         images: Folder or zip with the images, for a pixel store that is not on this machine.
         teachers: Networks whose answers are learned in the place of the truth.
-        hold_back_test: Read nothing of the test samples; else the cheap models beside the network say something of
-            them, too.
+        baselines: What the cheap models beside the network say something of: validation and ``test``; ``validation``
+            alone, so that no test sample is read; or ``none``.
         events: Told of batches and epochs; who listens may ask for an end.
 
     Returns:
@@ -58,10 +62,15 @@ def train(
     if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
         begin_training(run)
     if result.finished:
-        seen = catalogue[catalogue["split"] != "test"] if hold_back_test else catalogue
-        evaluation.write_baselines(run.recipe, seen, store, run.folder)
+        _write_baselines(run, catalogue, store, baselines)
     events.emit(StageEnded("train", run.folder))
     return result
+
+
+def _write_baselines(run: Run, catalogue: pd.DataFrame, store: data.PixelStore, of: str) -> None:
+    if of != "none":
+        seen = catalogue if of == "test" else catalogue[catalogue["split"] != "test"]
+        evaluation.write_baselines(run.recipe, seen, store, run.folder)
 
 
 def reason_of(result: TrainResult) -> str:
