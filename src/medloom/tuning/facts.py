@@ -79,11 +79,11 @@ def _trial(study: Study, trial: FrozenTrial) -> dict[str, Any]:
     facts, values = trial.user_attrs.get("facts", {}), trial.user_attrs.get("values", {})
     lost = bool(trial.user_attrs.get(LOST))
     duration = trial.duration
-    scores = trial.values or (None,)
+    scores = list(trial.values or ()) if trial.state.name == "COMPLETE" else []
     return {
         "number": trial.number,
         "state": "taken up again" if lost else _STATES[trial.state.name],
-        "score": scores[0] if trial.state.name == "COMPLETE" else None,
+        "score": scores[0] if scores else None,
         "cost": scores[1] if len(scores) > 1 else None,
         "values": values,
         "shown": {key: _shown(value) for key, value in values.items()},
