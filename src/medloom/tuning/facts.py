@@ -72,7 +72,8 @@ def _prepared(study: Study) -> Mapping[str, Any]:
 
 def _parameter(key: str, parameter: Parameter) -> dict[str, Any]:
     choices = None if parameter.choices is None else [yaml_text(value) for value in parameter.choices]
-    return {"key": key, "log": parameter.log_uniform is not None, "ends": parameter.ends, "choices": choices}
+    ends = None if parameter.ends is None else list(parameter.ends)
+    return {"key": key, "log": parameter.log_uniform is not None, "ends": ends, "choices": choices}
 
 
 def _trial(study: Study, trial: FrozenTrial) -> dict[str, Any]:
