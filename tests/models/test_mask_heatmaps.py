@@ -70,6 +70,17 @@ class Summed(nn.Module):
         return (self.network(x) * self.pixels[:, None]).sum((2, 3))
 
 
+class Opposite(nn.Module):
+    """A network with the opposite logits."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.body = network.body
+
+    def forward(self, x):
+        return -self.body(x)
+
+
 @pytest.mark.parametrize("name", ["unet", "attention-unet", "segresnet", "dynunet"])
 def test_a_map_is_monais_grad_cam_of_the_summed_logits_of_the_region(name):
     network = built(name)
@@ -115,11 +126,15 @@ def test_the_tokens_of_a_transformer_lie_as_their_patches_do():
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_has_maps_from_0_to_1_in_the_images_size(name):
     size = (128, 192) if name == "smp-pan" else SIZE
-    network, image = built(name, size=size), images(1, size).numpy()
-    maps = [network.heatmap(image, None, index) for index in range(3)]
-    assert all(one.shape == size and one.dtype == np.float32 and one.min() >= 0 for one in maps)
-    assert {float(one.max()) for one in maps} <= {0.0, 1.0}
-    assert max(one.max() for one in maps) == 1
+    network, image, pixels = built(name, size=size), images(1, size), region(1, size)
+    shown = network.heatmap(image.numpy(), None, 1)
+    assert shown.shape == size
+    assert shown.dtype == np.float32
+    # What speaks against a class speaks for it in the network with the opposite answers.
+    maps = [seg_grad_cam(one, layer_of(network), image, 1, pixels) for one in (network, Opposite(network))]
+    assert {float(one.max()) for one in [*maps, torch.from_numpy(shown)]} <= {0.0, 1.0}
+    assert max(float(one.max()) for one in maps) == 1
+    assert min(float(one.min()) for one in maps) >= 0
 
 
 def test_without_a_region_the_pixels_are_asked_about_that_the_network_takes_for_the_class():
