@@ -11,8 +11,8 @@ from medloom.imaging.checks import check_header
 from medloom.imaging.dicom_display import FrameGroups
 from medloom.imaging.dicom_elements import DataSet
 from medloom.imaging.dicom_file import DicomFile, open_file
-from medloom.imaging.dicom_frames import PixelModule, check_length, read_pixel_module
 from medloom.imaging.dicom_lut import Lut, read_modality_lut, read_palette
+from medloom.imaging.dicom_module import PixelModule, check_length, read_pixel_module
 from medloom.imaging.dicom_tags import TAGS
 from medloom.imaging.types import Budget, Header
 

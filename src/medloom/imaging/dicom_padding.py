@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.imaging.dicom_elements import DataSet
-from medloom.imaging.dicom_frames import PixelModule
+from medloom.imaging.dicom_module import PixelModule
 from medloom.imaging.types import Pixels
 
 __all__ = ["Padding", "find_padding", "is_lossy", "without_padding"]

@@ -18,9 +18,10 @@ import numpy as np
 
 from medloom.errors import DecodeError
 from medloom.imaging.dicom_display import FrameGroups, table_of, window_of
-from medloom.imaging.dicom_frames import PixelModule, read_frame
+from medloom.imaging.dicom_frames import read_frame
 from medloom.imaging.dicom_image import OpenImage
 from medloom.imaging.dicom_lut import Lut, apply_lut
+from medloom.imaging.dicom_module import PixelModule
 from medloom.imaging.dicom_padding import find_padding, is_lossy, without_padding
 from medloom.imaging.places import directions_of
 from medloom.imaging.types import DisplayTable, Image, Pixels
