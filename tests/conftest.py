@@ -40,3 +40,13 @@ def modules_after():
         return set(done.stdout.rpartition("MODULES ")[2].split())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory):
+    """An MLflow store with its tables and nothing in them, to be copied: making the tables takes seconds."""
+    from medloom.tracking.mlflow import MlflowTracker
+
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    _ = MlflowTracker(f"sqlite:///{path}", "unused").client
+    return path

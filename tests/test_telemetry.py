@@ -49,6 +49,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "compare": ("tiny", "alone"),
     "package": ("runs/alone",),
     "report": ("runs/alone",),
+    "track": ("runs/alone",),
+    "ui": (),
     "verify": (BUNDLE,),
     "predict": (BUNDLE, "images", "-o", "out", "--skip", "*_mask*"),
     "serve": (BUNDLE, "--port", "0"),
@@ -59,8 +61,9 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cache prune": ("--yes",),
 }
 
-CODES = {"data get": 2, "inspect": 3}
-"""Exit codes other than 0: that recipe has no data set to get, and the folder holds a note that is no image."""
+CODES = {"data get": 2, "inspect": 3, "ui": 2}
+"""Exit codes other than 0: that recipe has no data set to get, the folder holds a note that is no image, and the pages
+of MLflow are not installed."""
 
 _SERVED_S = 12
 """ONNX Runtime reported nine seconds after its session was made."""

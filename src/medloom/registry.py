@@ -24,6 +24,7 @@ __all__ = [
     "NETWORKS",
     "RUNTIMES",
     "SPACES",
+    "TRACKERS",
     "WEIGHTS",
     "Entry",
     "Metric",
@@ -202,6 +203,25 @@ RUNTIMES: dict[str, Entry] = {
         traits={"needs_weights": True, "extra": "train", "module": "torch"},
     ),
 }
+
+TRACKERS: dict[str, Entry] = {
+    "mlflow": Entry(
+        "MLflow: a SQLite file beside the runs, or a server",
+        "medloom.tracking.mlflow:MlflowTracker",
+        traits={"extra": "track", "module": "mlflow"},
+    ),
+    "wandb": Entry(
+        "Weights & Biases: offline and without an account, or online",
+        "medloom.tracking.wandb:WandbTracker",
+        traits={"extra": "wandb", "module": "wandb"},
+    ),
+    "tensorboard": Entry(
+        "TensorBoard: event files beside the runs",
+        "medloom.tracking.tensorboard:TensorboardTracker",
+        traits={"extra": "tensorboard", "module": "tensorboard"},
+    ),
+}
+"""Where runs are tracked."""
 
 
 def _space(summary: str, attribute: str, *kinds: str) -> Entry:

@@ -32,6 +32,7 @@ from medloom.packaging.writer import _manifest
 from medloom.pipeline.places import resolve_images
 from medloom.recipe import Recipe, parse_recipe, resolve_target
 from medloom.recipe.kinds import KINDS
+from medloom.registry import TRACKERS, load
 from medloom.targets import Target
 from medloom.training.data import StoreData
 from medloom.training.fit import _averaging, _optimizer, _schedule
@@ -321,6 +322,11 @@ def series(recipe: Recipe) -> object:
     return of_series(["a.png"], lambda name: b"", recipe.data.series)
 
 
+def followed(recipe: Recipe) -> object:
+    """The trackers of a run."""
+    return [repr(vars(load(TRACKERS[name]).of(recipe.tracking, Path("run")))) for name in recipe.tracking.trackers]
+
+
 SMALL = {"preprocess.size": [32, 32], "preprocess.normalise.method": "zscore"}
 TIMM = {**SMALL, "model.name": "test_resnet", "data.channels": ["a"]}
 """Settings that make networks small."""
@@ -377,6 +383,8 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (bundled, ("name", "evaluate.views", "package.runtime")),
     (searched, tuple(f"tune.{key}" for key in ("preset", "space", "sampler", "startup_trials", "grid_points", "cost"))),
     (searched, ("tune.pruner", "tune.seed")),
+    (followed, ("tracking.trackers", "tracking.mlflow.uri", "tracking.mlflow.experiment")),
+    (followed, ("tracking.wandb.project", "tracking.wandb.mode")),
 )
 OBSERVER_OF = {key: observer for observer, keys in OBSERVERS for key in keys}
 
@@ -388,6 +396,7 @@ ELSEWHERE = {
     "split.keep": "pipeline/test_no_leak.py",
     "train.clip": "training/test_train.py",
     "train.checkpoint_minutes": "training/test_resume.py",
+    "tracking.pictures": "tracking/test_reading.py",
     "evaluate.batch_size": "evaluation/test_pages.py",
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",
@@ -469,6 +478,7 @@ VALUES: dict[str, tuple[object, dict[str, object]]] = {
     "tune.space": ({"train.epochs": {"integer": [2, 9]}}, {}),
     "tune.sampler": ("random", {}),
     "tune.seed": (3, {}),
+    "tracking.trackers": (["mlflow"], {}),
 }
 """Another value than the default, and settings with which it has an effect, of the keys that depend on no other."""
 

@@ -139,6 +139,20 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "tune.grid_points": (3, {"tune.sampler": "grid"}, [{}]),
     "tune.cost": ("parameters", {"tune.sampler": "nsga2"}, [{}]),
     "tune.pruner": ("hyperband", {}, [{"tune.sampler": "nsga2"}]),
+    "tracking.pictures": (False, {"tracking.trackers": ["mlflow"]}, [{}]),
+    **{
+        f"tracking.{tracker}.{key}": (
+            value,
+            {"tracking.trackers": [tracker]},
+            [{}, {"tracking.trackers": ["tensorboard"]}],
+        )
+        for tracker, key, value in (
+            ("mlflow", "uri", "sqlite:///other.db"),
+            ("mlflow", "experiment", "other"),
+            ("wandb", "project", "other"),
+            ("wandb", "mode", "online"),
+        )
+    },
     "evaluate.max_false_positive_rate": (
         0.5,
         {"evaluate.threshold": 0.5},

@@ -208,7 +208,8 @@ def _evaluate_run(
         raise UserError("expected the name of a run, or --labels and --predictions; see medloom evaluate --help")
     with pipeline.opened_run(run, runs, overrides or (), command="evaluate") as opened, Display() as display:
         require("torch", "train")
-        summary = pipeline.evaluate(opened, part=part, images=data, events=Events([display]))
+        with pipeline.tracked(opened, Events([display])) as events:
+            summary = pipeline.evaluate(opened, part=part, images=data, events=events)
     if sentence := openings_sentence(opened.folder):
         say(sentence)
     following = "report" if part == "validation" else "package"

@@ -31,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "report": "Write the data report and the run report (HTML).",
     "verify": "Check a bundle and replay its golden example.",
     "predict": "Segment or classify files, folders and zips with a bundle.",
+    "track": "Send trackers what they lack of a run.",
+    "ui": "Open MLflow's pages on the tracked runs.",
     "serve": "Answer HTTP requests with a bundle.",
     "inspect": "Say what images are, and what would be refused and why.",
     "deidentify": "Remove who the patient is from DICOM files.",

@@ -30,7 +30,8 @@ def command(
         events = Events([display])
         pipeline.check_recipe(opened, trains=True, events=events)
         pipeline.forecast(opened, images=data, events=events)
-        trained = pipeline.train(opened, images=data, events=events)
+        with pipeline.tracked(opened, events) as told:
+            trained = pipeline.train(opened, images=data, events=told)
     if not trained.finished:
         say(STOPPED)
         return

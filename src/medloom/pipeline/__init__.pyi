@@ -44,6 +44,9 @@ from .stages.train import train as train
 from .starting import loaded_recipe as loaded_recipe
 from .starting import opened_run as opened_run
 from .starting import started_run as started_run
+from .tracked import TrackingError as TrackingError
+from .tracked import track as track
+from .tracked import tracked as tracked
 from .whole import planned_jobs as planned_jobs
 from .whole import run as run
 from .whole import run_stages as run_stages

@@ -102,7 +102,7 @@ def _recipe_hash(run: Run) -> str:
     A file of weights is only the beginning of a training that is over. The order of keys counts: the first class of a
     mask is the background.
     """
-    plain = Run.planned(run.recipe, run.folder).plain()
+    plain = Run.planned(run.recipe, run.folder).plain_result()
     split = run.recipe.split.file
     return sha256_bytes(json.dumps([plain, split and sha256_file(Path(split))]).encode())
 

@@ -54,12 +54,12 @@ def fold_runs(run: Run) -> list[Run]:
 def is_measured(fold: Run) -> bool:
     """Return whether a fold was measured with the recipe that it has now, so that nothing of it is left to do."""
     path = fold.folder / _MEASURED
-    return path.is_file() and bool(read_json(path) == fold.plain())
+    return path.is_file() and bool(read_json(path) == fold.plain_result())
 
 
 def mark_measured(fold: Run) -> None:
     """Remember that a fold was measured with its recipe."""
-    write_json(fold.folder / _MEASURED, fold.plain())
+    write_json(fold.folder / _MEASURED, fold.plain_result())
 
 
 def measure_fold(fold: Run, *, events: Events | None = None) -> TrainResult:

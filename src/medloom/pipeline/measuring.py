@@ -73,7 +73,7 @@ def measured_with(run: Run) -> dict[str, Any]:
 
 def note_opening(run: Run) -> None:
     """Write down that the test set is opened, before it is: by which weights, which recipe and which settings."""
-    recipe = sha256_bytes(json.dumps(run.plain(), sort_keys=True).encode())
+    recipe = sha256_bytes(json.dumps(run.plain_result(), sort_keys=True).encode())
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     write_json(
         run.folder / TEST_OPENINGS,

@@ -40,8 +40,10 @@ OF_A_RUN = (
     "progress",
     "recipe.yaml",
     "run.json",
+    "system.jsonl",
     "table.json",
     "test_openings.json",
+    "tracking.json",
     "trained_on.csv",
     "training.json",
 )

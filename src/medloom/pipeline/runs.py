@@ -95,6 +95,10 @@ class Run:
             del plain["tune"]
         return plain
 
+    def plain_result(self) -> dict[str, Any]:
+        """Return of ``plain`` what a result may depend on: everything but who is told of it."""
+        return {key: value for key, value in self.plain().items() if key != "tracking"}
+
     @property
     def bundle(self) -> Path:
         """Where the bundle is."""

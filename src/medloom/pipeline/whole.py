@@ -29,6 +29,7 @@ from medloom.pipeline.stages.prepare import prepare
 from medloom.pipeline.stages.report import report
 from medloom.pipeline.stages.train import reason_of, train
 from medloom.pipeline.starting import started_run
+from medloom.pipeline.tracked import tracked
 from medloom.recipe import Recipe
 
 __all__ = ["planned_jobs", "run", "run_stages"]
@@ -149,8 +150,9 @@ def run_stages(
         )
     _check_budget(run, jobs, ends_s)
     distils = run.recipe.package.serve == DISTILLED
-    work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", events, ends_s, distils)
-    result = work.in_folds(run, folds) if folds else work.one_split(run)
+    with tracked(run, events) as told:
+        work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", told, ends_s, distils)
+        result = work.in_folds(run, folds) if folds else work.one_split(run)
     if result.stopped is None and not hold_back_test:
         remember_finished(run, images)
     return result

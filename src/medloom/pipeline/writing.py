@@ -31,6 +31,9 @@ _ASIDE = f"{OURS}before-"
 _OF_TRAINING = ("checkpoints", "metrics.jsonl", "progress")
 """What a training keeps good by itself, and never takes back."""
 
+_TOLD = ("tracking.json", "system.jsonl")
+"""What trackers were told, which cannot be taken back."""
+
 
 @contextlib.contextmanager
 def writing(folder: Path, command: str) -> Iterator[None]:
@@ -130,7 +133,11 @@ def _undone_on_failure(folder: Path) -> Iterator[None]:
 def _names(folder: Path) -> list[Path]:
     """Every file of a run, apart from what is there for a while, or a training keeps good by itself."""
     files = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    return [name for name in files if not any(part in _OF_TRAINING or part.startswith(OURS) for part in name.parts)]
+    return [
+        name
+        for name in files
+        if not any(part in (*_OF_TRAINING, *_TOLD) or part.startswith(OURS) for part in name.parts)
+    ]
 
 
 def _training_state(folder: Path) -> dict[Path, tuple[int, int]]:

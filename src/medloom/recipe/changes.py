@@ -14,6 +14,7 @@ MAY_CHANGE = (
     "package.",
     "distil.",
     "tune.",
+    "tracking.",
     "train.epochs",
     "train.device",
     "train.checkpoint_minutes",

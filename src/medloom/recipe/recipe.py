@@ -18,6 +18,7 @@ from medloom.recipe.sections.data import DataConfig, SplitConfig
 from medloom.recipe.sections.evaluation import DistilConfig, EvaluateConfig, PackageConfig
 from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
+from medloom.recipe.sections.tracking import TrackingConfig
 from medloom.recipe.sections.training import LossConfig, ModelConfig, TrainConfig
 from medloom.recipe.sections.tune import TuneConfig
 from medloom.targets import Target
@@ -49,6 +50,7 @@ class Recipe(Config):
     package: PackageConfig = PackageConfig()
     distil: DistilConfig = DistilConfig()
     tune: TuneConfig = TuneConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="before")
     @classmethod

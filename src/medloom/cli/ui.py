@@ -1,0 +1,62 @@
+"""``medloom ui``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medloom.cli.options import RUNS, RunsOption
+from medloom.cli.output import say
+from medloom.errors import UserError
+
+__all__ = ["command"]
+
+_PAGES = "flask"
+"""What the full MLflow brings and the one that only tracks does not."""
+
+
+def command(
+    runs: RunsOption = RUNS,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 5000,
+) -> None:
+    """Open MLflow's pages on the runs that are tracked beside them, for this machine alone.
+
+    For runs that a server tracks, open the server's address.
+    """
+    from medloom.tracking.mlflow import store_beside
+
+    store, files = store_beside(runs)
+    _check(runs)
+    say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C stops)")
+    program = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", store]
+    program += ["--default-artifact-root", str(files), "--host", "127.0.0.1", "--port", str(port)]
+    raise typer.Exit(subprocess.run(program, check=False).returncode)  # noqa: S603 - arguments of our own, no shell
+
+
+def _check(runs: Path) -> None:
+    """Raise if the pages cannot be opened, saying what to type."""
+    if find_spec("mlflow") is None or find_spec(_PAGES) is None:
+        version = _installed_version()
+        raise UserError(
+            "MLflow's pages need the full mlflow, which is not installed; install it with: "
+            f"pip install 'mlflow{version}'"
+        )
+    if not (runs / "mlflow.db").is_file():
+        raise UserError(
+            f"no run in {runs} was tracked yet: `medloom run RECIPE --set tracking=[mlflow]`, or `medloom track RUN`"
+        )
+
+
+def _installed_version() -> str:
+    """The version that fits the client that is installed."""
+    from importlib import metadata
+
+    try:
+        return f"=={metadata.version('mlflow-skinny')}"
+    except metadata.PackageNotFoundError:
+        return ""
