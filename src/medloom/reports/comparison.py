@@ -165,6 +165,7 @@ def _forest(facts: Facts) -> str:
             _interval(axis, at, facts["differences"][run].get(name))
         axis.set_yticks(range(len(runs)), runs, fontsize=8)
         axis.set_ylim(len(runs) - 0.5, -0.5)
+        axis.locator_params(axis="x", nbins=5)
         better = facts["meanings"][name]["better"]
         describe_axes(
             axis, f"difference from {facts['against']} ({better} is better)", "", facts["meanings"][name]["label"]
