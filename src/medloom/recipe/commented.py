@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from medloom.recipe.library import builtin_text
-from medloom.recipe.loading import kind_of
+from medloom.recipe.loading import kind_of, load_recipe
 from medloom.recipe.reference import describe, tree, yaml_text
 
 __all__ = ["commented"]
@@ -37,20 +37,21 @@ def commented(name: str) -> str:
     """
     text = builtin_text(name)
     header = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    values = yaml.safe_load(text)
-    return "\n".join([*header, _HOW, *_group(tree(kind_of(values)), values, "")]) + "\n"
+    values, meant = yaml.safe_load(text), load_recipe(name).plain()
+    return "\n".join([*header, _HOW, *_group(tree(kind_of(values)), values, meant, "")]) + "\n"
 
 
-def _group(node: Mapping[str, Any], values: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _group(node: Mapping[str, Any], values: Mapping[str, Any], meant: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """Lines of a group; what the recipe leaves out is shown as it is meant, which a preset may have set."""
     for key, child in node["properties"].items():
         if "properties" in child:
             yield ""
             yield from _comment(child.get("description", ""), indent)
             yield f"{indent}{key}:"
-            yield from _group(child, values.get(key) or {}, f"{indent}  ")
+            yield from _group(child, values.get(key) or {}, meant.get(key) or {}, f"{indent}  ")
         else:
             yield from _comment(_explanation(child), indent)
-            yield _assignment(key, child, values, indent)
+            yield _assignment(key, values, meant.get(key, child.get("default")), indent)
 
 
 def _comment(text: str, indent: str) -> list[str]:
@@ -63,6 +64,5 @@ def _explanation(node: Mapping[str, Any]) -> str:
     return " ".join([node.get("description", ""), *([] if allowed == "text" else [f"({allowed})"])])
 
 
-def _assignment(key: str, node: Mapping[str, Any], values: Mapping[str, Any], indent: str) -> str:
-    value = values.get(key, node.get("default"))
-    return f"{indent}{'' if key in values else '# '}{key}: {yaml_text(value)}"
+def _assignment(key: str, values: Mapping[str, Any], meant: Any, indent: str) -> str:  # noqa: ANN401 - any YAML
+    return f"{indent}{'' if key in values else '# '}{key}: {yaml_text(values.get(key, meant))}"
