@@ -22,6 +22,7 @@ BOOLEANS = [
     "split.stratify",
     "preprocess.normalise.nonzero",
     "preprocess.normalise.per_channel",
+    "tracking.pictures",
     "train.compile",
     "model.freeze_statistics",
     "model.deep_supervision",
