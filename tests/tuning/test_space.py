@@ -99,6 +99,15 @@ def test_the_recipe_of_a_trial_differs_from_the_recipe_in_what_is_searched_alone
     assert made == recipe.model_copy(update={"augment": recipe.augment.model_copy(update={"rotate": rotate})})
 
 
+def test_a_choice_of_several_keys_stays_what_it_is_when_one_inside_it_is_searched_too():
+    space = Space.of(load_recipe("brain-mri"))
+    choices = [dict(choice) for choice in space.parameters["model.args"].choices]
+    assert all(list(choice) == ["channels"] for choice in choices)
+    tried = space.check()
+    assert {recipe.model.args["dropout"] for recipe in tried} >= {0.0, 0.5}
+    assert list(space.parameters["model.args"].choices) == choices
+
+
 def test_the_grid_of_a_range_has_its_ends_and_its_steps(recipe_of):
     space = {"train.optimizer.lr": {"log_uniform": [1e-4, 1e-2]}, "train.epochs": {"integer": [2, 8], "step": 3}}
     found = Space.of(recipe_of(space)).grid(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def with_values(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """
     values = _written(recipe)
     for key in sorted(changes, key=lambda key: key.count(".")):  # what is inside comes after what it is inside of
-        _put(values, key.split("."), changes[key], key)
+        _put(values, key.split("."), deepcopy(changes[key]), key)  # what is put inside it is no concern of the caller's
     return _checked(values)
 
 
