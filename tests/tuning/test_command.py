@@ -21,14 +21,14 @@ PROGRAM = (sys.executable, "-m", "medloom.cli.main")
 @pytest.fixture
 def command(recipe_of, pictures, place):
     """A command that does a study in two processes; its recipe is long enough to be killed in the middle."""
-    plain = recipe_of({"train.optimizer.lr": {"log_uniform": [1e-4, 1e-1]}}, train={"epochs": 15}).plain()
+    plain = recipe_of({"train.optimizer.lr": {"log_uniform": [1e-4, 1e-1]}}, train={"epochs": 400}).plain()
     (place / "mine.yaml").write_text(yaml.safe_dump(plain))
     return ["tune", "mine.yaml", "--data", str(pictures), "--trials", "4", "--jobs", "2", "--study", "mine"]
 
 
 @pytest.mark.slow
 def test_a_study_that_is_killed_twice_goes_on_and_loses_only_the_trials_that_were_under_way(command, place, capsys):
-    for ends_with in ("epoch 3/15", "epoch 15/15"):
+    for ends_with in ("epoch 30/400", "epoch 390/400"):
         process = subprocess.Popen([*PROGRAM, *command], stderr=subprocess.PIPE, text=True)
         next(line for line in process.stderr if ends_with in line)
         os.kill(process.pid, signal.SIGKILL)
