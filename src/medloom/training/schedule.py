@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -34,7 +34,17 @@ def build_optimizer(
         fused: One kernel for all parameters, which is faster.
     """
     own = {"momentum": momentum, "nesterov": momentum > 0} if name == "sgd" else {}
-    return _METHODS[name](parameters, lr=lr, weight_decay=weight_decay, fused=fused or None, **own)
+    optimizer = _METHODS[name](parameters, lr=lr, weight_decay=weight_decay, fused=fused or None, **own)
+    optimizer.register_load_state_dict_post_hook(_lie_as_their_weights)
+    return optimizer
+
+
+def _lie_as_their_weights(optimizer: Optimizer) -> None:
+    """Bring what a checkpoint held into the order of the weights in memory, which a fused step takes for granted."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 _METHODS: dict[str, Callable[..., Optimizer]] = {

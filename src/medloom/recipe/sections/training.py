@@ -136,6 +136,10 @@ class TrainConfig(Config):
     compile: Switch = "auto"
     """Compile the network with `torch.compile`. `auto` does on a CPU where there is a C++ compiler and the run is long
     enough to win back the minute that compiling takes."""
+    channels_last: Switch = "auto"
+    """Keep what a network knows of a pixel together in memory, channel beside channel, as convolutions work fastest;
+    results differ by rounding alone. `auto` does for a network that normalises by batches alone, others being slower,
+    and is not compiled."""
     monitor: str
     """Validation metric that picks the best epoch."""
     checkpoint_minutes: Positive | None = 10.0
