@@ -96,7 +96,7 @@ def choose_channels_last(wanted: bool | Literal["auto"], network: nn.Module, *, 
     """Return whether the network's weights and feature maps lie in memory channel beside channel.
 
     On a CPU a step of networks with batch normalisation alone was 1.04 to 1.27 times as fast in that order, of others
-    0.92 to 1.07 times. For GPUs PyTorch's documentation advises it. A compiler chooses the order by itself.
+    0.92 to 1.09 times. For GPUs PyTorch's documentation advises it. A compiler chooses the order by itself.
 
     Args:
         wanted: The recipe's ``train.channels_last``.
