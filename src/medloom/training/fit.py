@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim import Optimizer
 
 from medloom.events import Listener, Noted, Warned
@@ -132,7 +133,8 @@ def build_module(
     truth = kind.fitted_truth(data.samples, data.train_rows)
     model.standardise(network, truth)
     if choose_channels_last(config.channels_last, network, compiled=compiled):
-        network.to(memory_format=torch.channels_last)  # what goes in follows: a convolution takes its weight's order
+        # what goes in follows: a convolution takes its weight's order
+        convert_conv2d_weight_memory_format(network, torch.channels_last)
     task, loss = kind.task(recipe, len(data.validation_rows)), model.build_loss(recipe, truth)
     if teachers is not None:
         task = DistilledTask(task, teachers.ensemble(), teachers.metadata)
