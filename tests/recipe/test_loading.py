@@ -32,6 +32,7 @@ BOOLEANS = [
 BESIDE = {
     "model.freeze_statistics": ["model.args={}", "model.name=smp-unet", "model.weights=efficientnet-lite0"],
     "model.deep_supervision": ["model.args={}", "model.name=dynunet"],
+    "tracking.pictures": ["tracking.trackers=[mlflow]"],
 }
 """What a boolean acts beside."""
 
