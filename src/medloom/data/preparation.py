@@ -27,7 +27,7 @@ from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.patients import Patients, patients_of
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
-from medloom.data.series import of_series
+from medloom.data.series import Chosen, of_series
 from medloom.data.sources import Source, unread_files
 from medloom.data.spacing import spacing_facts, spacing_warnings
 from medloom.data.splits import (
@@ -126,9 +126,7 @@ def prepare(
     """
     begun_s = time.perf_counter()
     _check_channels(recipe)
-    names = source.names()
-    expect_workers(workers, len(names))
-    chosen = of_series(names, source.read, recipe.data.series)
+    chosen = _chosen(recipe, source, workers)
     layout = build_layout(recipe)
     listed, whose = patients_of(_found(layout, recipe, chosen.names, source), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
@@ -165,6 +163,13 @@ def prepare(
     return Prepared(catalogue, store, target, facts, problems)
 
 
+def _chosen(recipe: Recipe, source: Source, workers: int) -> Chosen:
+    """The files that count; processes that are to read them begin to start."""
+    names = source.names()
+    expect_workers(workers, len(names))
+    return of_series(names, source.read, recipe.data.series)
+
+
 def prepare_undivided(
     recipe: Recipe,
     source: Source,
@@ -191,9 +196,7 @@ def prepare_undivided(
         DataError: Naming every file that does not fit, if the recipe's policy does not let them pass.
     """
     _check_channels(recipe)
-    names = source.names()
-    expect_workers(workers, len(names))
-    chosen = of_series(names, source.read, recipe.data.series)
+    chosen = _chosen(recipe, source, workers)
     layout = build_layout(recipe)
     listed, whose = patients_of(layout.find(chosen.names, source.read), source)
     listing, cut = with_pages(listed, recipe.data.page, source, cache_dir, recipe.data.plane)
