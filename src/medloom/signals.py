@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -50,9 +50,10 @@ def announced(tell: Callable[[str], object]) -> Iterator[None]:
 
 
 def announce(text: str) -> None:
-    """Say what is waited for."""
+    """Say what is waited for; whoever would have read it may be gone, and the end is asked for all the same."""
     for tell in _heard:
-        tell(text)
+        with suppress(OSError):
+            tell(text)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -142,3 +142,12 @@ def test_what_is_free_is_said_for_a_library_that_names_no_file(monkeypatch, caps
     monkeypatch.setattr("medloom.cli.recipes.command", command)
     assert main(["recipes"]) == 74
     assert f"{shutil.disk_usage(Path.cwd()).free // 10**9}" in capsys.readouterr().err
+
+
+def test_whoever_is_told_of_a_stop_may_be_gone():
+    def gone(text):
+        raise BrokenPipeError
+
+    with announced(gone), StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == "SIGTERM"
