@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medloom.evaluation import is_as_good
+from medloom.evaluation.comparison import paired_headlines
 from medloom.evaluation.kinds import KINDS
 from medloom.evaluation.masks.cases import Case, evaluate_cases
 from medloom.evaluation.masks.summary import summarise
@@ -33,7 +34,7 @@ def cases(seed: int, shift: float) -> pd.DataFrame:
 def test_paired_differences_of_masks_are_those_of_the_summaries_on_every_resample():
     ours, theirs = cases(0, 0.2), cases(1, 0.0)
     family = KINDS["masks"](Target("masks", ("background", "lesion")))
-    found = family.paired(ours.sample(frac=1, random_state=0), theirs, 400)
+    found = paired_headlines(family, ours.sample(frac=1, random_state=0), theirs, 400)
     left, right = (summarise(table, 0)["metrics"] for table in (ours, theirs))
     assert set(found) == {
         "dice_foreground", "false_positive_rate", "patient_dice_foreground", "region_sensitivity",
@@ -69,23 +70,22 @@ def test_paired_differences_of_labels_pair_cases_by_their_name():
     ]
     tables = [table.assign(decision=(table["score"] >= 0.5).astype(int)) for table in tables]
     family = KINDS["binary"](Target("binary", ("no", "yes")))
-    found = family.paired(tables[0].sample(frac=1, random_state=1), tables[1], 100)
+    found = paired_headlines(family, tables[0].sample(frac=1, random_state=1), tables[1], 100)
     areas = [roc_auc_score(truth, table["score"]) for table in tables]
     assert found["roc_auc"]["value"] == pytest.approx(areas[0] - areas[1])
-    same = family.paired(tables[0], tables[0].sample(frac=1, random_state=1), 100)["roc_auc"]
+    same = paired_headlines(family, tables[0], tables[0].sample(frac=1, random_state=1), 100)["roc_auc"]
     assert (same["value"], same["low"], same["high"]) == (0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="same cases"):
-        family.paired(tables[0], tables[1][:-1], 100)
+        paired_headlines(family, tables[0], tables[1][:-1], 100)
 
 
 def found(dice, alarms=(0.0, -0.1, 0.1), unit="share", whole=0.8, patients=12):
     names = {"dice": dice, "alarms": alarms}
-    keys = ("value", "low", "high", "patients")
-    differences = {name: dict(zip(keys, (*one, patients), strict=True)) for name, one in names.items()}
+    differences = {name: dict(zip(("value", "low", "high"), one, strict=True)) for name, one in names.items()}
     return {
         "headlines": list(names),
         "meanings": {"dice": {**DICE, "unit": unit}, "alarms": ALARMS},
-        "ensemble": {"dice": {"value": whole}, "alarms": {"value": 0.1}},
+        "ensemble": {"dice": {"value": whole, "patients": patients, "n": 20}, "alarms": {"value": 0.1}},
         "difference": differences,
     }
 
@@ -101,6 +101,7 @@ def found(dice, alarms=(0.0, -0.1, 0.1), unit="share", whole=0.8, patients=12):
         (found((None, None, None)), False),
         (found((0.0, None, None)), False),  # one patient has no interval
         (found((0.0, 0.0, 0.0), patients=4), False),
+        (found((0.0, 0.0, 0.0), patients=None), True),  # not known whose the twenty images are
         (found((0.0, 0.0, 0.0), whole=0.0), False),  # both find nothing
         (found((-3.0, -8.0, 2.0), unit="value", whole=1000.0), True),
         (found((-3.0, -8.0, 2.0), unit="value", whole=10.0), False),

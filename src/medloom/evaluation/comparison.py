@@ -17,7 +17,7 @@ from medloom.evaluation.metrics import interval_facts, meanings
 from medloom.metrics import Resampled, bootstrap_p, compare_areas, holm, resample
 from medloom.wording import counted, few
 
-__all__ = ["RESAMPLES", "compare_cases"]
+__all__ = ["RESAMPLES", "compare_cases", "paired_headlines"]
 
 RESAMPLES = 10_000
 """Resamples by default: with ten models and four metrics a corrected p-value can still come below 0.05."""
@@ -52,7 +52,7 @@ def compare_cases(
     """
     shared, left_out = _shared(family, cases)
     patients = shared[against]["patient_id"].astype(str).to_numpy()
-    drawn = {name: resample(patients, family.statistics(table), resamples, _SEED) for name, table in shared.items()}
+    drawn = {name: _drawn(family, table, resamples) for name, table in shared.items()}
     withheld = {name: why for table in shared.values() for name, why in family.withheld(table).items()}
     kept = [name for name in family.metrics if _is_shown(name, withheld, over)]
     differences = {
@@ -76,6 +76,29 @@ def compare_cases(
         "headlines": headlines,
         "meanings": meanings({name: family.metrics[name] for name in kept}),
     }
+
+
+def paired_headlines(family: Family, ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int) -> Facts:
+    """Return by how much the headlines of one network exceed those of another on the same cases.
+
+    Args:
+        family: How the kind of answer is measured.
+        ours: The per-case table of one, of one split.
+        theirs: That of the other one.
+        resamples: Resamples of the patients, the same for both, for the 95 % intervals.
+
+    Returns:
+        ``value``, ``low``, ``high``, ``n`` and ``patients`` by headline.
+
+    Raises:
+        ValueError: If the cases are not the same.
+    """
+    keys = list(family.case_columns)
+    ours, theirs = (table.sort_values(keys).reset_index(drop=True) for table in (ours, theirs))
+    if not ours[keys].equals(theirs[keys]):
+        raise ValueError("expected two tables of the same cases")
+    found = _drawn(family, ours, resamples).minus(_drawn(family, theirs, resamples))
+    return {name: found.estimate(name, len(ours)).plain() for name in family.headlines if name in found.point}
 
 
 def _is_shown(name: str, withheld: Mapping[str, str], over: str) -> bool:
@@ -122,18 +145,19 @@ def _check_truth(family: Family, shared: Mapping[str, pd.DataFrame]) -> None:
         raise DataError("the models were not measured against the same truth", few(problems))
 
 
+def _drawn(family: Family, cases: pd.DataFrame, resamples: int) -> Resampled:
+    """The metrics on all cases and on resamples of the patients, the same for every model of the same cases."""
+    weights = cases["weight"].to_numpy(float) if "weight" in cases else None
+    return resample(cases["patient_id"].astype(str).to_numpy(), family.statistics(cases), resamples, _SEED, weights)
+
+
 def _differences(ours: Resampled, theirs: Resampled, names: list[str], cases: int) -> Facts:
     """Each metric of ours minus that of theirs, on all cases and on the same resamples."""
-    both = [name for name in names if name in ours.point and name in theirs.point]
-    found = Resampled(
-        {name: ours.point[name] - theirs.point[name] for name in both},
-        {name: ours.draws[name] - theirs.draws[name] for name in both},
-        ours.patients,
-    )
+    found = ours.minus(theirs)
     return {
         name: {**found.estimate(name, cases).plain(), "p": bootstrap_p(found.draws[name])}
-        for name in both
-        if not np.isnan(found.point[name])
+        for name in names
+        if name in found.point and not np.isnan(found.point[name])
     }
 
 

@@ -157,21 +157,6 @@ class Family(Protocol):
             What ``summary.json`` holds.
         """
 
-    def paired(self, ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int) -> Facts:
-        """Return by how much the headlines of one network exceed those of another on the same cases.
-
-        Args:
-            ours: The per-case table of one, of one split.
-            theirs: That of the other one.
-            resamples: Resamples of the patients, the same for both, for the 95 % intervals.
-
-        Returns:
-            ``value``, ``low``, ``high``, ``n`` and ``patients`` by headline.
-
-        Raises:
-            ValueError: If the cases are not the same.
-        """
-
     def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
         """Return further tables to be written, by file name."""
 

@@ -61,8 +61,9 @@ def is_as_good(found: Facts, margin: float = MARGIN) -> bool:
 
     Example:
         >>> dice = {"unit": "share", "better": "higher"}
-        >>> found = {"headlines": ["dice"], "meanings": {"dice": dice}, "ensemble": {"dice": {"value": 0.8}}}
-        >>> apart = {"value": 0.0, "low": -0.004, "high": 0.01, "patients": 9}
+        >>> ensemble = {"dice": {"value": 0.8, "patients": 9, "n": 30}}
+        >>> found = {"headlines": ["dice"], "meanings": {"dice": dice}, "ensemble": ensemble}
+        >>> apart = {"value": 0.0, "low": -0.004, "high": 0.01}
         >>> is_as_good(found | {"difference": {"dice": apart}})
         True
         >>> is_as_good(found | {"difference": {"dice": apart | {"low": -0.04}}})
@@ -76,8 +77,10 @@ def is_as_good(found: Facts, margin: float = MARGIN) -> bool:
 
 def _tells(name: str, found: Mapping[str, Any]) -> bool:
     """Whether a difference of a headline says anything: of few patients, or where the ensemble finds nothing, none."""
-    nothing = found["meanings"][name]["better"] == "higher" and found["ensemble"][name]["value"] == 0
-    return not nothing and found["difference"][name]["patients"] >= FEWEST_PATIENTS
+    whole = found["ensemble"][name]
+    nothing = found["meanings"][name]["better"] == "higher" and whole["value"] == 0
+    drawn = whole["n"] if whole["patients"] is None else whole["patients"]  # images, where patients are not known
+    return not nothing and bool(drawn >= FEWEST_PATIENTS)
 
 
 def _losses(name: str, found: Mapping[str, Any]) -> tuple[float, float] | None:

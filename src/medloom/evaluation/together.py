@@ -12,6 +12,7 @@ import pandas as pd
 
 from medloom.data import Source
 from medloom.data.splits.given import HELD_OUT
+from medloom.evaluation.comparison import paired_headlines
 from medloom.evaluation.driver import write_measured
 from medloom.evaluation.family import Choice, Facts, Family, Heatmap
 from medloom.evaluation.gallery import write_gallery
@@ -77,7 +78,7 @@ class Together:
 
     def paired(self, ours: pd.DataFrame, theirs: pd.DataFrame) -> Facts:
         """Return by how much the headlines of one per-case table exceed those of another of the same cases."""
-        return self.family.paired(ours, theirs, self.recipe.evaluate.bootstrap)
+        return paired_headlines(self.family, ours, theirs, self.recipe.evaluate.bootstrap)
 
     def cases_text(self, table: pd.DataFrame) -> str:
         """Say how many images there are in a per-case table, and of how many patients where they are known."""

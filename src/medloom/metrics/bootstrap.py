@@ -88,6 +88,20 @@ class Resampled:
             draws = np.maximum(draws - np.nanmedian(draws) + point, 0.0)
         return _estimate(point, draws, n, self.patients)
 
+    def minus(self, other: Resampled) -> Resampled:
+        """Return by how much the statistics of one model exceed those of another on the same cases and resamples.
+
+        Args:
+            other: What is taken away, resampled with the same patients, number and seed; statistics that only one of
+                them has are left out.
+        """
+        both = [name for name in self.point if name in other.point]
+        return Resampled(
+            {name: self.point[name] - other.point[name] for name in both},
+            {name: self.draws[name] - other.draws[name] for name in both},
+            self.patients,
+        )
+
     def band(self, name: str) -> tuple[Floats64, Floats64]:
         """Return the 2.5th and the 97.5th percentile of every entry of a statistic, NaN where there is none."""
         shape = self.point[name].shape

@@ -20,7 +20,7 @@ from medloom.evaluation.gallery import Gallery, Group
 from medloom.evaluation.labels.beside import baseline_names, of
 from medloom.evaluation.labels.gallery import SHOWN, draw_items, worst_first
 from medloom.evaluation.labels.measured import Measured
-from medloom.evaluation.labels.sampling import METRICS, Sampler
+from medloom.evaluation.labels.sampling import METRICS
 from medloom.evaluation.labels.summary import summarise
 from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
@@ -171,14 +171,6 @@ class Labels(Measured, ABC):
         """Take every metric from the per-case table; see ``medloom.evaluation.family``."""
         measure = partial(summarise, labels=self, resamples=resamples)
         return summary_of(self.target, choice, table, measure, METRICS, self.headlines, resamples, over, part)
-
-    def paired(self, ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int) -> Facts:
-        """Return by how much our headlines exceed theirs; see ``medloom.evaluation.family``."""
-        ours, theirs = (table.sort_values("sample_id").reset_index(drop=True) for table in (ours, theirs))
-        if not ours["sample_id"].equals(theirs["sample_id"]):
-            raise ValueError("expected two tables of the same cases")
-        sampler = Sampler(ours, resamples)
-        return sampler.differences(self.statistics(ours), self.statistics(theirs), self.headlines)
 
     def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
         """Return nothing: there is no further table."""

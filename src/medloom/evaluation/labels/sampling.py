@@ -12,7 +12,7 @@ from medloom.evaluation.family import Facts
 from medloom.evaluation.labels.curves import curve_facts, curves, reliability_facts
 from medloom.evaluation.labels.enough import Basis, basis_of_question
 from medloom.evaluation.labels.questions import Question
-from medloom.evaluation.labels.statistics import Floats64, Measure, question_measure
+from medloom.evaluation.labels.statistics import Measure, question_measure
 from medloom.evaluation.metrics import Metric
 from medloom.metrics import Resampled, confusion_matrix, resample
 
@@ -119,13 +119,8 @@ class Sampler:
 
     def differences(self, ours: Measure, theirs: Measure, names: Iterable[str]) -> Facts:
         """Return by how much metrics of ours exceed those of theirs, with intervals over the same draws."""
-
-        def measure(weights: Floats64) -> dict[str, Floats64]:
-            left, right = ours(weights), theirs(weights)
-            return {name: left[name] - right[name] for name in names if name in left and name in right}
-
-        found = self.draw(measure)
-        return {name: found.estimate(name, len(self._patients)).plain() for name in found.point}
+        found = self.draw(ours).minus(self.draw(theirs))
+        return {name: found.estimate(name, len(self._patients)).plain() for name in names if name in found.point}
 
 
 def compared(metrics: Facts, answer: str = "") -> Facts:

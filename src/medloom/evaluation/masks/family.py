@@ -21,7 +21,6 @@ from medloom.evaluation.gallery import Gallery
 from medloom.evaluation.masks.calibrated import fit_pixels, gaps
 from medloom.evaluation.masks.cases import Case, evaluate_cases
 from medloom.evaluation.masks.gallery import Drawn, asked_class, choose_cases, draw_case, make_gallery
-from medloom.evaluation.masks.paired import paired_differences
 from medloom.evaluation.masks.per_class import PASSES, choose_per_class
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
 from medloom.evaluation.masks.statistics import mask_statistics
@@ -160,10 +159,6 @@ class Masks:
             over,
             part,
         )
-
-    def paired(self, ours: pd.DataFrame, theirs: pd.DataFrame, resamples: int) -> Facts:
-        """Return by how much our headlines exceed theirs; see ``medloom.evaluation.family``."""
-        return paired_differences(ours, theirs, resamples)
 
     def tables(self, table: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
         """Return the table of the patients."""
