@@ -37,6 +37,7 @@ def test_two_runs_are_compared_on_their_test_patients(runs, tmp_path):
         assert facts["models"]["quick"]["metrics"][name]["value"] == pytest.approx(test["metrics"][name]["value"])
     assert facts["recipes"] == {"train.optimizer.lr": {"slow": 0.00001, "quick": 0.01}}
     assert list(facts["differences"]) == ["quick"]
+    assert facts["phantom"] is False
 
 
 def test_the_page_shows_both_and_says_what_it_is_to_choose_by_the_test_set(runs, tmp_path):

@@ -100,6 +100,7 @@ def compare_runs(
     facts = {
         "part": part,
         "target": reference.summary["target"],
+        "phantom": any(_is_phantom(one) for one in measured),
         "notes": _notes(measured, part, compared, family),
         **compared,
         "recipes": _recipes(measured),
@@ -164,10 +165,14 @@ def _notes(measured: Sequence[_Measured], part: Part, compared: Facts, family: F
     if withheld := compared["withheld"]:
         labels = [family.metrics[name].label for name in withheld if name in family.metrics]
         notes.append(f"Too few cases to compare {', '.join(labels)}.")
-    phantoms = [one.name for one in measured if one.run.facts("prepare.json", "prepare")["phantom"]]
+    phantoms = [one.name for one in measured if _is_phantom(one)]
     if phantoms:
         notes.append(f"Made of phantom images: {', '.join(phantoms)}.")
     return notes
+
+
+def _is_phantom(one: _Measured) -> bool:
+    return bool(one.run.facts("prepare.json", "prepare")["phantom"])
 
 
 def _recipes(measured: Sequence[_Measured]) -> dict[str, dict[str, Any]]:

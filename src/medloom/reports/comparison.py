@@ -38,7 +38,7 @@ def write_comparison_report(folder: Path) -> Path:
     page = render(
         "comparison.html",
         version=__version__,
-        phantom=any(note.startswith("Made of phantom") for note in facts["notes"]),
+        phantom=facts["phantom"],
         against=facts["against"],
         part=facts["part"],
         counts=facts["counts"],
