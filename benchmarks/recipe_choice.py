@@ -41,6 +41,7 @@ USUAL = [
     "evaluate.min_region_px=0",
     "evaluate.views=1",
 ]
+FOCAL_TVERSKY = ["loss.name=focal-tversky", "loss.args={batch: true}"]
 LITE0 = [
     "model.name=smp-unet",
     "model.encoder=tf_efficientnet_lite0",
@@ -73,7 +74,8 @@ VARIANTS: dict[str, list[str]] = {
     "lite0 context": [*LITE0, "data.context=1"],
     "lite0 augment": [*LITE0, "augment.preset=mri"],
     "lite0 tversky": [*LITE0, *TVERSKY],
-    "lite0 focal tversky": [*LITE0, "loss.name=focal-tversky", "loss.args={batch: true}"],
+    "lite0 focal tversky": [*LITE0, *FOCAL_TVERSKY],
+    "lite0 augment focal tversky": [*LITE0, "augment.preset=mri", *FOCAL_TVERSKY],
     "lite0 backbone rate": [*LITE0, "model.backbone_rate=0.3"],
     "lite0 layer decay": [*LITE0, "model.layer_decay=0.75"],
     "lite0 statistics": [*LITE0, "model.freeze_statistics=true"],

@@ -27,6 +27,12 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
     assert "..." not in shown.replace("[ARGS]...", "")
 
 
+def test_it_is_a_module_of_python_too():
+    done = subprocess.run([sys.executable, "-m", "medloom", "recpes"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Did you mean 'recipes'" in done.stderr
+
+
 def test_commands_that_are_only_started_as_jobs_are_not_listed(capsys):
     assert main(["--help"]) == 0
     assert "\n  fold " not in capsys.readouterr().out

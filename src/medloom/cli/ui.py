@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -34,8 +35,10 @@ def command(
     _check(runs)
     say(f"MLflow on http://127.0.0.1:{port} (Ctrl-C stops)")
     program = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", store]
-    program += ["--default-artifact-root", str(files), "--host", "127.0.0.1", "--port", str(port)]
-    raise typer.Exit(subprocess.run(program, check=False).returncode)  # noqa: S603 - arguments of our own, no shell
+    program += ["--default-artifact-root", str(files), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # it would start seven more processes for jobs, of which a person who looks at runs has none
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    raise typer.Exit(subprocess.run(program, check=False, env=environment).returncode)  # noqa: S603 - no shell
 
 
 def _check(runs: Path) -> None:
