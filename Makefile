@@ -5,6 +5,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SET_UP := .venv/.set-up
 SET_UP_DEV := .venv/.set-up-dev
 
+# A process for each core, at most four; a file's tests stay together, for they share what they train.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+
 # Small enough for two cores in a few minutes; the images are phantoms.
 DEMO := brain-mri-small --run demo --set data.path=null --set data.kaggle=null \
 	--set data.phantom.patients=12 --set data.phantom.size=96 --set 'data.phantom.slices=[20,28]' \
@@ -19,10 +22,10 @@ demo: $(SET_UP) ## From nothing to a measured, packaged model, on phantom images
 	$(BIN)/medloom run $(DEMO)
 
 test: $(SET_UP_DEV) ## Run the quick tests
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(SET_UP_DEV) ## Run the tests that take longer
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 check: $(SET_UP_DEV) ## Check format, style, types and the import contract
 	$(BIN)/ruff format --check

@@ -84,6 +84,7 @@ VARIANTS: dict[str, list[str]] = {
     "lite0 192": [*LITE0, "preprocess.size=[192,192]"],
     "lite0 fpn": [*LITE0, "model.name=smp-fpn"],
     "lite0 unet++": [*LITE0, "model.name=smp-unet++"],
+    "lite0 unet++ augment": [*LITE0, "model.name=smp-unet++", "augment.preset=mri"],
 }
 SHOWN = ("dice_foreground", "false_positive_rate", "patient_dice_foreground")
 
