@@ -23,6 +23,7 @@ BENCHMARKS = {
     "augmentation": "Augmentation beside MONAI, TorchIO and albumentations",
     "throughput": "Training against one batch in memory",
     "monai_baseline": "The same work the usual way",
+    "tracking": "What tracking adds to a training",
     "memory": "Peak memory of training",
     "inference": "Runtimes beside each other",
 }
