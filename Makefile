@@ -13,10 +13,12 @@ DEMO := brain-mri-small --run demo --set data.path=null --set data.kaggle=null \
 	--set data.phantom.patients=12 --set data.phantom.size=96 --set 'data.phantom.slices=[20,28]' \
 	--set 'preprocess.size=[96,96]' --set train.epochs=20
 
-.PHONY: help demo test test-slow check format bench docs clean
+.PHONY: help setup demo test test-slow check format bench docs clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(SET_UP_DEV) ## Set up .venv with everything that work on Medloom needs
 
 demo: $(SET_UP) ## From nothing to a measured, packaged model, on phantom images
 	$(BIN)/medloom run $(DEMO)

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from medloom.data import describe as room
 from medloom.data.describe.contrast import contrast_facts
+from medloom.data.describe.foreground import foreground_facts, foreground_table
+from medloom.data.describe.outliers import robust_z
 from medloom.data.kinds import KINDS
 from medloom.data.phantom import PhantomPlan, phantom_patient
 from medloom.targets import Target
@@ -83,13 +86,119 @@ def test_the_order_of_the_store_does_not_matter(data: tuple[pd.DataFrame, Store]
 def test_grey_levels_are_those_of_numpy(data: tuple[pd.DataFrame, Store], tmp_path: Path, dtype: type) -> None:
     catalogue, store = data
     store.images = store.images.astype(dtype)
+    train = (catalogue["split"] == "train").to_numpy()
     for channel, facts in enumerate(describe(catalogue, store, tmp_path, channels=CHANNELS)["channels"]):
-        pixels = store.images[:, channel].astype(np.float64)
+        pixels = store.images[train, channel].astype(np.float64)
+        assert facts["images"] == train.sum()
         assert (facts["min"], facts["max"]) == (pixels.min(), pixels.max())
         assert facts["mean"] == pytest.approx(pixels.mean())
         assert facts["std"] == pytest.approx(pixels.std())
         assert facts["zero_share"] == pytest.approx((pixels == 0).mean())
         assert facts["counts"] == np.histogram(pixels[pixels != 0], facts["edges"])[0].tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_every_image_has_its_statistics_in_a_table(data: tuple[pd.DataFrame, Store], tmp_path: Path, dtype) -> None:
+    catalogue, store = data
+    order = np.random.default_rng(0).permutation(len(catalogue))  # rows of a store are in the order of the files
+    shuffled = Store(
+        (store.images[order] * 200.0).astype(dtype), store.masks[order], catalogue["sample_id"][order].tolist()
+    )
+    describe(catalogue, shuffled, tmp_path, channels=CHANNELS)
+    table = pd.read_csv(tmp_path / "data_report/images.csv")
+    assert table[["sample_id", "channel"]].drop_duplicates().shape[0] == len(catalogue) * len(CHANNELS) == len(table)
+    pixels = shuffled.images[shuffled.rows(table["sample_id"].tolist()), [CHANNELS.index(c) for c in table["channel"]]]
+    flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+    expected = {"min": flat.min(1), "max": flat.max(1), "mean": flat.mean(1), "std": flat.std(1)}
+    for name, values in {**expected, "zero_share": (flat == 0).mean(1)}.items():
+        np.testing.assert_allclose(table[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_what_is_usual_comes_from_training_images_alone(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    before = describe(catalogue, store, tmp_path / "a", channels=CHANNELS)
+    store.images[(catalogue["split"] != "train").to_numpy()] = 255
+    after = describe(catalogue, store, tmp_path / "b", channels=CHANNELS)
+    assert [after[key] == before[key] for key in ("channels", "distributions", "groups")] == [True] * 3
+    assert [one["split"] for one in after["other_parts"]] == ["validation", "test"]
+    assert {channel["min"] for one in after["other_parts"] for channel in one["channels"]} == {255}
+    assert before["foreground"]["classes"][0]["counts"] == after["foreground"]["classes"][0]["counts"]
+
+
+def test_an_image_unlike_the_others_is_named_with_what_is_unusual(
+    data: tuple[pd.DataFrame, Store], tmp_path: Path
+) -> None:
+    catalogue, store = data
+    store.images[5, 1] = 255  # of a training patient
+    store.images[-3, 2] = 255 - store.images[-3, 2]  # of a test patient
+    facts = describe(catalogue, store, tmp_path, channels=CHANNELS)["outliers"]
+    found = {row["sample_id"]: row for row in facts["listed"]}
+    assert found["P001-005"]["channel"] == "FLAIR"
+    assert found[catalogue["sample_id"].iloc[-3]]["split"] == "test"
+    assert all(abs(row["z"]) >= facts["limit"] for row in facts["listed"])
+    assert sum(facts["count"].values()) == len(pd.read_csv(tmp_path / "data_report/outliers.csv")) >= 2
+
+
+def test_the_robust_score_is_that_of_scipy():
+    values = np.random.default_rng(0).gamma(2.0, size=(50, 3))
+    expected = (values - np.median(values, axis=0)) / stats.median_abs_deviation(values, scale="normal")
+    np.testing.assert_allclose(robust_z(values, values), expected, rtol=1e-4)
+    constant = np.zeros((9, 1))
+    assert robust_z(np.array([[4.0]]), constant) == [[0.0]]  # nothing to measure a difference by
+
+
+def test_images_that_are_all_alike_have_no_outliers(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    store.images[:] = store.images[4]
+    assert describe(catalogue, store, tmp_path, channels=CHANNELS)["outliers"]["listed"] == []
+
+
+def test_groups_of_the_metadata_have_their_own_distributions(data: tuple[pd.DataFrame, Store], tmp_path: Path) -> None:
+    catalogue, store = data
+    sites = np.where(np.arange(len(catalogue)) % 2, "north", "south")
+    store.images[sites == "north"] //= 4
+    words = [json.dumps({"site": site, "age": f"{30 + k}", "note": f"n{k}"}) for k, site in enumerate(sites)]
+    found = describe(catalogue.assign(meta=words), store, tmp_path, channels=CHANNELS)["groups"]
+    assert [(one["column"], [group["value"] for group in one["groups"]]) for one in found] == [
+        ("site", ["north", "south"])
+    ]
+    train = (catalogue["split"] == "train").to_numpy()
+    for group in found[0]["groups"]:
+        here = train & (sites == group["value"])
+        means = store.images[here, 0].reshape(here.sum(), -1).mean(1)
+        assert group["images"] == here.sum() == sum(group["channels"][0]["counts"])
+        assert group["channels"][0]["quantiles"] == pytest.approx(np.quantile(means, [0.05, 0.25, 0.5, 0.75, 0.95]))
+    (north, south) = (group["channels"][0] for group in found[0]["groups"])
+    assert north["edges"] == south["edges"]
+
+
+def test_the_share_of_each_class_is_that_of_its_masks(data: tuple[pd.DataFrame, Store]) -> None:
+    catalogue, store = data
+    positive = store.masks.any(axis=(1, 2))
+    store.masks[positive, 0, :8] = 2
+    store.masks[positive, 63, :32] = 255  # counts nowhere
+    table = foreground_table(catalogue, store, ("background", "lesion", "edge"))
+    assert table["class"].unique().tolist() == ["any foreground", "lesion", "edge"]
+    edges = table[table["class"] == "edge"]
+    assert edges["sample_id"].tolist() == catalogue["sample_id"][positive].tolist()
+    np.testing.assert_allclose(edges["share"], 8 / (64 * 64 - 32))
+    facts = foreground_facts(table, catalogue)
+    of_train = table[(table["class"] == "lesion") & (table["split"] == "train")]["share"]
+    lesion = facts["classes"][1]
+    assert lesion["parts"]["train"]["quantiles"] == pytest.approx(np.quantile(of_train, [0.05, 0.25, 0.5, 0.75, 0.95]))
+    assert sum(lesion["counts"]) == lesion["parts"]["train"]["images"] == len(of_train)
+
+
+def test_a_mask_much_larger_than_the_others_is_named(data: tuple[pd.DataFrame, Store]) -> None:
+    _, store = data
+    rows = pd.DataFrame({"sample_id": [f"s{k:02}" for k in range(31)], "split": "train", "foreground_px": 1})
+    store = Store(store.images, np.zeros((31, 64, 64), np.uint8), rows["sample_id"].tolist())
+    for k in range(31):
+        store.masks[k, 0, : 20 + k % 5] = 1
+    store.masks[7] = 1
+    found = foreground_facts(foreground_table(rows, store, ("background", "lesion")), rows)["outliers"]
+    assert [row["sample_id"] for row in found["listed"]] == ["s07"]
+    assert found["listed"][0]["share"] == 1.0
 
 
 def test_blank_images_missing_channels_and_raised_backgrounds_are_named(

@@ -32,6 +32,7 @@ from medloom.packaging.writer import _manifest
 from medloom.pipeline.places import resolve_images
 from medloom.recipe import Recipe, parse_recipe, resolve_target
 from medloom.recipe.kinds import KINDS
+from medloom.recipe.sections.data import OriginConfig
 from medloom.registry import TRACKERS, load
 from medloom.targets import Target
 from medloom.training.data import StoreData
@@ -381,6 +382,7 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (decided, tuple(f"evaluate.{key}" for key in ("threshold", "rule", "min_sensitivity", "cost_ratio"))),
     (decided, ("evaluate.min_region_px", "evaluate.max_false_positive_rate")),
     (bundled, ("name", "evaluate.views", "package.runtime")),
+    (bundled, tuple(f"data.origin.{key}" for key in OriginConfig.model_fields)),
     (searched, tuple(f"tune.{key}" for key in ("preset", "space", "sampler", "startup_trials", "grid_points", "cost"))),
     (searched, ("tune.pruner", "tune.seed")),
     (followed, ("tracking.trackers", "tracking.mlflow.uri", "tracking.mlflow.experiment")),
@@ -423,6 +425,7 @@ VALUES: dict[str, tuple[object, dict[str, object]]] = {
     "data.plane": ("coronal", {}),
     "data.align": ("resample", {}),
     "data.series": ("1", {}),
+    **{f"data.origin.{key}": (2 if key == "readers" else "somebody", {}) for key in OriginConfig.model_fields},
     "data.policy": ("quarantine", {}),
     "data.phantom.kind": ("melanoma", {}),
     "data.phantom.patients": (5, {}),

@@ -208,6 +208,60 @@ def test_labels_have_a_table_of_their_classes_and_no_column_of_foreground(run_di
     assert "oreground" not in text
 
 
+def measured() -> dict:
+    """What is new in the facts: distributions, groups, other parts and outliers, and the size of the foreground."""
+    histogram = {"edges": [0.0, 1.0, 2.0], "counts": [3, 1]}
+    channels = [{"name": "FLAIR", **dict.fromkeys(("min", "max", "mean", "std", "zero_share"), histogram)}]
+    group = {"images": 4, "channels": [{"name": "FLAIR", "quantiles": [1.0, 2.0, 3.0, 4.0, 5.5], **histogram}]}
+    row = {"sample_id": "P009-003", "split": "test", "median": 20.0, "z": 12.5}
+    unlike = {"rule": "far off", "limit": 5.0}
+    part = {"name": "FLAIR", "images": 7, "min": 1.0, "max": 9.0, "mean": 3.25, "std": 1.5, "zero_share": 0.5}
+    quantiles = {"images": 4, "quantiles": [0.01, 0.02, 0.03, 0.04, 0.125]}
+    return {
+        "other_parts": [{"split": "validation", "channels": [part]}],
+        "distributions": channels,
+        "groups": [{"column": "site", "groups": [{"value": "north <i>", **group}, {"value": "south", **group}]}],
+        "outliers": {
+            **unlike, "count": {"test": 14},
+            "listed": [{**row, "channel": "FLAIR", "statistic": "mean", "value": 77.0}],
+        },
+        "foreground": {
+            "classes": [{"name": "lesion", "parts": {"train": quantiles, "test": {"images": 0, "quantiles": None}},
+                         "edges": [0.001, 0.01, 0.1], "counts": [1, 3]}],
+            "outliers": {**unlike, "count": 1, "listed": [{**row, "class": "lesion", "share": 0.5, "median": 0.03}]},
+        },
+    }  # fmt: skip
+
+
+def test_every_training_image_is_described_apart_from_the_other_parts(run_dir: Path) -> None:
+    single = facts(("FLAIR",)) | measured()
+    single["contrast"] |= {"channel": None, "named": None, "scores": []}
+    (run_dir / "data_report/facts.json").write_text(json.dumps(single))
+    page = write_data_report(run_dir).read_text()
+    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    assert ["FLAIR", "0", "255", "20", "31.5", "25.0 %", "30"] in rows
+    assert ["validation: FLAIR", "1", "9", "3.25", "1.5", "50.0 %", "7"] in rows
+    assert ["north &lt;i&gt;", "4", "1", "2", "3", "4", "5.5"] in rows
+    assert ["P009-003", "test", "FLAIR", "mean", "77", "20", "+12.5"] in rows
+    assert ["Lesion", "train", "4", "1.0 %", "2.0 %", "3.0 %", "4.0 %", "12.5 %"] in rows
+    assert ["P009-003", "test", "lesion", "50.0 %", "3.0 %", "+12.5"] in rows
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "Every pixel of 30 training images" in text
+    assert "14 images in test." in text
+    assert "And 13 more in data_report/outliers.csv" in text
+    assert len(addresses(page).found) == 10  # distributions, a group and the foreground beside those of before
+
+
+def test_where_labels_come_from_is_shown_or_said_to_be_unknown(run_dir: Path, page: str) -> None:
+    assert "Not stated." in page
+    said = prepared() | {"origin": {"readers": 3, "software": "<b>"}}
+    (run_dir / "prepare.json").write_text(json.dumps(said))
+    shown = write_data_report(run_dir).read_text()
+    assert "Not stated." not in shown
+    assert "<td>Readers of each image</td><td>3</td>" in shown
+    assert "<td>Software</td><td>&lt;b&gt;</td>" in shown
+
+
 def test_a_data_uri_knows_the_image_by_its_first_bytes(tmp_path: Path) -> None:
     Image.new("L", (2, 2)).save(tmp_path / "picture.png")
     uri = data_uri(tmp_path / "picture.png")

@@ -28,7 +28,7 @@ def test_parameters_are_the_resolved_recipe(folder):
     assert params["preprocess.size"] == "[32, 32]"
     assert params["target.mask_values.class1"] == "1"
     assert params["train.early_stopping.patience"] == "null"
-    assert not any(key.startswith(("tracking", "data.path", "description")) for key in params)
+    assert not any(key.startswith(("tracking", "data.path", "data.origin", "description")) for key in params)
 
 
 def test_metrics_of_each_epoch_stand_at_its_number_and_time(folder):

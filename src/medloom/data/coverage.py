@@ -13,7 +13,7 @@ from medloom.data.stored import StoredPixels
 from medloom.targets import IGNORED
 from medloom.wording import counted
 
-__all__ = ["coverage_warnings"]
+__all__ = ["class_pixels", "coverage_warnings"]
 
 _MOST = 0.5
 """Foreground on more than this share of an image, in more than this share of the images, is rarely meant."""
@@ -30,7 +30,7 @@ def coverage_warnings(catalogue: pd.DataFrame, store: StoredPixels, names: Seque
         store: The masks of these samples; classes are looked for at its size, which the network learns from.
         names: Names of the classes, the background first.
     """
-    counts, ignored = _counts(catalogue, store, len(names))
+    counts, ignored = class_pixels(catalogue, store, len(names))
     present = counts > 0
     if not present[:, 1:].any():
         return [_no_foreground(store, len(present))]
@@ -38,10 +38,15 @@ def coverage_warnings(catalogue: pd.DataFrame, store: StoredPixels, names: Seque
     return [*_missing(present, catalogue["split"].to_numpy(), names), *_mostly_foreground(catalogue, known)]
 
 
-def _counts(catalogue: pd.DataFrame, store: StoredPixels, classes: int) -> tuple[Counts, Counts]:
+def class_pixels(catalogue: pd.DataFrame, store: StoredPixels, classes: int) -> tuple[Counts, Counts]:
     """Return how many pixels of each mask are of each class, ``(N, K)``, and how many are ignored, ``(N,)``.
 
     Masks without foreground, which most may be, are not read again: they are counted as if nothing were in them.
+
+    Args:
+        catalogue: With ``sample_id`` and ``foreground_px``.
+        store: The masks of these samples.
+        classes: K, the background's among them.
     """
     rows = store.rows(catalogue["sample_id"].tolist())
     counts, ignored = np.zeros((len(rows), classes), np.int64), np.zeros(len(rows), np.int64)

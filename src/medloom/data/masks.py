@@ -10,7 +10,9 @@ import pandas as pd
 from medloom.data.checks import ClassMap
 from medloom.data.coverage import coverage_warnings
 from medloom.data.describe.contrast import contrast_facts
+from medloom.data.describe.foreground import foreground_facts, foreground_table
 from medloom.data.describe.pictures import Stack, animation, gallery, write_augmentation
+from medloom.data.describe.tables import write_table
 from medloom.data.layouts.image_mask import ClassOfFile
 from medloom.data.splits.given import parts_in
 from medloom.data.stored import StoredPixels, evenly
@@ -24,6 +26,7 @@ __all__ = ["MASKS", "Masks"]
 _SHARE_TOLERANCE = 0.05
 """A part's share of samples with foreground may differ from the whole by this much before the report mentions it."""
 
+_FOREGROUND = "foreground.csv"
 _GALLERY_IMAGES = 24
 _ANIMATION_IMAGES = 120
 
@@ -88,8 +91,10 @@ class Masks(Truth):
         return coverage_warnings(catalogue, store, target.names)
 
     def pictures(self, shown: ReportPictures) -> dict[str, Any]:
-        """Draw one patient, on the channel that shows the foreground best, and the augmentation of one image."""
+        """Draw one patient, on the channel that shows the foreground best, and measure the foreground of every mask."""
         catalogue, store, folder = shown.catalogue, shown.store, shown.folder
+        table = foreground_table(catalogue, store, shown.target.names)
+        write_table(folder / _FOREGROUND, table)
         rows = catalogue.loc[catalogue["foreground_px"] > 0, "row"].to_numpy()
         contrast = contrast_facts(store, rows, shown.channels)
         channel = contrast["channel"] or 0
@@ -110,7 +115,7 @@ class Masks(Truth):
             "images": len(images),
             "largest_foreground": str(images["sample_id"].iloc[largest]),
         }
-        return {"contrast": contrast, "pictures": pictures}
+        return {"contrast": contrast, "pictures": pictures, "foreground": foreground_facts(table, catalogue)}
 
 
 def _typical_patient(catalogue: pd.DataFrame) -> str:

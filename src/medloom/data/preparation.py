@@ -146,6 +146,7 @@ def prepare(
         **division(divided.catalogue, target, truth),
         **_people(divided.catalogue, whose, recipe),
         **accounting(listing, samples, divided.dropped),
+        "origin": recipe.data.origin.plain(),
         "orientation": {**oriented, "spacing_mm": spacing_facts(samples)},
         **divided.context,
         "audit": _audit(divided.catalogue, store, recipe),

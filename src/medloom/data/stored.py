@@ -31,7 +31,9 @@ class StoredPixels(Protocol):
 def blocks(images: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[Any]]:
     """Yield images of ``rows`` a few at a time, so that a set larger than the memory can be read."""
     for start in range(0, len(rows), _BLOCK):
-        yield np.asarray(images[rows[start : start + _BLOCK]])
+        some = rows[start : start + _BLOCK]
+        follow = bool((np.diff(some) == 1).all())
+        yield np.asarray(images[some[0] : some[-1] + 1] if follow else images[some])  # a slice copies nothing
 
 
 def evenly(count: int, most: int) -> npt.NDArray[np.int64]:

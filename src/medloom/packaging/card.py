@@ -37,6 +37,8 @@ def card_text(manifest: Manifest) -> str:
         *([_elsewhere(one) for one in manifest.validations] or [NOT_VALIDATED]),
         "## Learned from",
         _learned(manifest.training_data.counts),
+        "## Where its labels come from",
+        _origin(manifest),
         "## Probabilities",
         _calibrated(manifest),
     ]
@@ -83,6 +85,12 @@ def _learned(counts: Mapping[str, Any]) -> str:
 def _part(part: str, found: Mapping[str, Any]) -> str:
     sizes: Iterable[tuple[str, Any]] = ((name, found.get(name)) for name in ("patients", "samples"))
     return f"{part}: {', '.join(f'{size:,} {name}' for name, size in sizes if isinstance(size, int))}"
+
+
+def _origin(manifest: Manifest) -> str:
+    if manifest.origin is None:
+        return "Who gave them, from what and how far readers agree is not stated."
+    return "\n".join(f"- {title}: {text}" for title, text in manifest.origin.rows())
 
 
 def _calibrated(manifest: Manifest) -> str:

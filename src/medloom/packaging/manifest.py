@@ -27,7 +27,7 @@ from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.packaging.contract import different, steps
-from medloom.recipe.sections.data import MOST_CONTEXT
+from medloom.recipe.sections.data import MOST_CONTEXT, OriginConfig
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
@@ -238,6 +238,7 @@ class Manifest(_Entry):
     layout: dict[str, Any] | None = None
     validations: tuple[Validation, ...] = ()
     training_data: TrainingData
+    origin: OriginConfig | None = None
     runtime: str
     versions: dict[str, str]
     golden: Golden

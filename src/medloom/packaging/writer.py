@@ -35,8 +35,8 @@ _ENTRY_POINT = "code/inference.py"
 _SHAPING = {"deep_supervision", "dropout", "encoder", "metadata", "table_width"}
 """Keys of the recipe's ``model`` that decide a network's shape beside its name and arguments, where it has them."""
 
-_PLACES = ("path", "kaggle", "phantom")
-"""Keys of the recipe's ``data`` that say where images are, not how they are arranged."""
+_PLACES = ("path", "kaggle", "phantom", "origin")
+"""Keys of the recipe's ``data`` that say where images and labels are from, not how they are arranged."""
 
 _RECORDED = ("torch", "monai", "lightning", "onnx", "onnxruntime", "numpy")
 
@@ -155,6 +155,7 @@ def _manifest(
             "golden": golden_entry(target).model_dump(),
             "files": {},
             "layout": layout_of(recipe),
+            "origin": recipe.data.origin.plain() or None,
             "point": dict(point),
             **facts,
         }

@@ -10,6 +10,7 @@ __all__ = ["MAY_CHANGE", "changed", "flat"]
 MAY_CHANGE = (
     "description",
     "data.path",
+    "data.origin.",
     "evaluate.",
     "package.",
     "distil.",

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from medloom import __version__
 from medloom.evaluation.text import number, sentence_case
 from medloom.files import read_json, write_text
-from medloom.reports.charts import PALETTE, SPLIT_COLOURS, figure_uri, lines, new_figure, stacked_bars
+from medloom.recipe.sections.data import OriginConfig
+from medloom.reports.charts import SPLIT_COLOURS, figure_uri, new_figure, stacked_bars
 from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, orientation_sentence, patient_source, set_aside_sentence
-from medloom.reports.html import data_uri, percent, render
+from medloom.reports.grey_levels import grey_levels
+from medloom.reports.html import data_uri, render
 from medloom.reports.sections import KINDS
 
 if TYPE_CHECKING:
@@ -46,15 +48,15 @@ def write_data_report(run_dir: Path) -> Path:
         set_aside=set_aside_sentence(prepared),
         orientation=orientation_sentence(prepared.get("orientation")),
         facts=facts,
+        grey=grey_levels(facts),
         pictures=_pictures(run_dir / "data_report"),
         charts={
             "patients": _patients_chart(facts["patients"], shown["marked"]),
-            "histograms": _histogram_chart(facts["channels"]),
         },
         tables={
             "demographics": demographic_table(prepared.get("demographics", ())),
             "patients": _patient_table(facts["patients"], shown["marked"]),
-            "channels": _channel_table(facts["channels"]),
+            "origin": [list(row) for row in OriginConfig.model_validate(prepared.get("origin", {})).rows()],
             "decoding": _decoding_table(prepared.get("decoding", {})),
         },
     )
@@ -81,14 +83,6 @@ def _patient_table(patients: list[dict[str, Any]], marked: str) -> Facts:
         for row in patients
     ]
     return {"head": ["Patient", "Split", "Samples", *([sentence_case(marked)] if marked else ())], "rows": rows}
-
-
-def _channel_table(channels: list[dict[str, Any]]) -> Facts:
-    rows = [
-        [row["name"], *(f"{row[key]:,.4g}" for key in ("min", "max", "mean", "std")), percent(row["zero_share"])]
-        for row in channels
-    ]
-    return {"head": ["Channel", "Min", "Max", "Mean", "Deviation", "Zero pixels"], "rows": rows}
 
 
 def _decoding_table(decoding: Mapping[str, list[dict[str, Any]]]) -> Facts:
@@ -124,17 +118,3 @@ def _split_legend(axis: Axes, there: Set[str]) -> None:
         legend.remove()
     handles = [axis.bar(0, 0, color=colour, label=split) for split, colour in SPLIT_COLOURS.items() if split in there]
     axis.legend(handles=handles, frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-
-
-def _histogram_chart(channels: list[dict[str, Any]]) -> str:
-    """Share of the pixels above zero in each bin; a logarithmic axis shows the bright end."""
-    figure, axes = new_figure(9, 2.6, columns=len(channels))
-    for axis, channel, colour in zip(axes, channels, PALETTE * len(channels), strict=False):
-        total = max(sum(channel["counts"]), 1)
-        centres = [(low + high) / 2 for low, high in zip(channel["edges"], channel["edges"][1:], strict=False)]
-        shares = [100 * count / total if count else float("nan") for count in channel["counts"]]
-        lines(axis, centres, {channel["name"]: shares}, xlabel="grey level", title=channel["name"])
-        axis.lines[0].set_color(colour)
-        axis.set_yscale("log")
-    axes[0].set_ylabel("pixels above 0, %", fontsize=9)
-    return figure_uri(figure)

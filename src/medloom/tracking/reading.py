@@ -35,7 +35,7 @@ _PAGES = ("data_report.html", "report.html", "validation_report.html")
 _FACTS = ("evaluation/summary.json", "evaluation/validation/summary.json", "training.json", "forecast.json")
 _PICTURES = "progress/epoch_*.png"
 
-_NOT_SENT = ("data.path", "tracking.", "description")
+_NOT_SENT = ("data.path", "data.origin.", "tracking.", "description")
 _LONGEST = 5_000
 _NAME = re.compile(r"[^/\w.\- :]")
 _ABSOLUTE = re.compile(r"(?:file://|~|[A-Za-z]:[\\/]|[\\/])")

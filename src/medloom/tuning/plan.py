@@ -34,6 +34,7 @@ _FACTS = "study.json"
 _MAY_CHANGE = (
     "description",
     "data.path",
+    "data.origin.",
     "evaluate.",
     "package.",
     "train.device",

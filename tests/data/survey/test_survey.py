@@ -304,3 +304,15 @@ def test_a_part_whose_labels_are_kept_back_is_no_test_part(tmp_path, label):
     found, recipe = found_in(tmp_path)
     assert (recipe.data.labels.file, found.samples) == ("train.csv", 20)
     assert any("6 images are in folders of which the label file names none" in note for note in found.notes)
+
+
+def test_where_labels_come_from_is_left_to_be_filled_in(phantoms):
+    text = written(survey(phantoms("brain-mri", patients=4, size=32, slices="[4,4]"), {}))
+    before = parse_recipe(text)
+    lines = text.splitlines()
+    begin = lines.index("  # origin:")
+    filled = [line.replace("# ", "", 1) for line in lines[begin : begin + 3]]
+    filled[1] += " two radiologists"
+    after = parse_recipe("\n".join([*lines[:begin], *filled, *lines[begin + 3 :]]))
+    assert before.data.origin.plain() == {}
+    assert after.data.origin.plain() == {"labelled_by": "two radiologists"}

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from medloom.data.stored import blocks, evenly
+from medloom.data.describe.statistics import ImageStatistics
+from medloom.data.stored import blocks
 
-__all__ = ["blank_facts", "channel_facts", "extremes"]
+__all__ = ["blank_facts", "channel_facts", "pooled_facts"]
 
 BLANK_RULE = "the brightest pixel is below a fifth of what it is in the patient's median image, or all are equal"
 """When an image counts as blank."""
 
 _BLANK_LEVEL = 0.2
-_SAMPLED = 256
 _BINS = 64
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def extremes(images: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Return the lowest and the highest pixel of each image and channel, both (len(rows), C)."""
-    # One flat axis is reduced many times faster than two.
-    flat = (block.reshape(*block.shape[:2], -1) for block in blocks(images, rows))
-    pairs = [(block.min(axis=2), block.max(axis=2)) for block in flat]
-    lowest = np.concatenate([low for low, _ in pairs]).astype(np.float64)
-    highest = np.concatenate([high for _, high in pairs]).astype(np.float64)
-    return lowest, highest
+def pooled_facts(found: ImageStatistics, channels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return ``min``, ``max``, ``mean``, ``std`` and ``zero_share`` of all pixels of some images, for each channel.
+
+    Args:
+        found: What was measured of these images, which all have the same number of pixels.
+        channels: Name of each channel.
+    """
+    low, high, mean, std = found["min"].min(0), found["max"].max(0), found["mean"].mean(0), found["std"]
+    spread = np.sqrt((std**2).mean(0) + ((found["mean"] - mean) ** 2).mean(0))
+    columns = {"min": low, "max": high, "mean": mean, "std": spread, "zero_share": found["zero_share"].mean(0)}
+    return [
+        {"name": name, "images": len(found.values), **{key: float(value[place]) for key, value in columns.items()}}
+        for place, name in enumerate(channels)
+    ]
 
 
 def channel_facts(
-    images: npt.NDArray[Any],
-    rows: npt.NDArray[np.int64],
-    channels: Sequence[str],
-    lowest: FloatArray,
-    highest: FloatArray,
+    images: npt.NDArray[Any], rows: npt.NDArray[np.int64], channels: Sequence[str], found: ImageStatistics
 ) -> list[dict[str, Any]]:
-    """Return ``min``, ``max``, ``mean``, ``std`` and a histogram for each channel.
+    """Return ``pooled_facts`` of some images with a histogram for each channel: ``edges`` and ``counts``.
 
     The histogram leaves out pixels of the background (zero), whose share is ``zero_share``.
 
@@ -48,57 +50,44 @@ def channel_facts(
         images: (N, C, h, w).
         rows: Which images.
         channels: Name of each channel.
-        lowest: From ``extremes``.
-        highest: From ``extremes``.
+        found: What was measured of these rows, with their ``levels`` where pixels are whole numbers.
     """
-    sampled = rows[evenly(len(rows), _SAMPLED)]
-    facts = []
-    for channel, name in enumerate(channels):
-        low, high = float(lowest[:, channel].min()), float(highest[:, channel].max())
-        planes = (block[:, channel] for block in blocks(images, sampled))
-        facts.append({"name": name, "min": low, "max": high, "images": len(sampled), **_moments(planes, low, high)})
-    return facts
+    facts = pooled_facts(found, channels)
+    spans = [(one["min"], one["max"] if one["max"] > one["min"] else one["min"] + 1) for one in facts]
+    if found.levels is None:
+        counts = _histograms(images, rows, spans)
+    else:
+        bright = found.levels.copy()
+        bright[:, 0] = 0
+        levels = np.arange(bright.shape[1])
+        counts = [np.histogram(levels, _BINS, span, weights=row)[0] for row, span in zip(bright, spans, strict=True)]
+    return [
+        {**one, "edges": np.linspace(*span, _BINS + 1).tolist(), "counts": row.astype(np.int64).tolist()}
+        for one, span, row in zip(facts, spans, counts, strict=True)
+    ]
 
 
-def _moments(planes: Iterable[npt.NDArray[Any]], low: float, high: float) -> dict[str, Any]:
-    """Mean, deviation, share of zeros and histogram of one channel."""
-    span = (low, high if high > low else low + 1)
-    counts, total, square, pixels, zeros = np.zeros(_BINS, np.int64), 0.0, 0.0, 0, 0
-    for plane in planes:
-        levels, weights = _levels(plane)
-        bright = levels != 0
-        counts += np.histogram(levels[bright], _BINS, span, weights=weights[bright])[0].astype(np.int64)
-        total, square = total + float(levels @ weights), square + float(levels**2 @ weights)
-        pixels, zeros = pixels + plane.size, zeros + int(weights[~bright].sum())
-    mean = total / pixels
-    return {
-        "mean": mean,
-        "std": float(np.sqrt(max(square / pixels - mean**2, 0.0))),
-        "zero_share": zeros / pixels,
-        "edges": np.linspace(*span, _BINS + 1).tolist(),
-        "counts": counts.tolist(),
-    }
+def _histograms(
+    images: npt.NDArray[Any], rows: npt.NDArray[np.int64], spans: Sequence[tuple[float, float]]
+) -> list[FloatArray]:
+    """The histogram of each channel without zeros, of pixels that are no whole numbers: a second pass."""
+    counts = [np.zeros(_BINS) for _ in spans]
+    for block in blocks(images, np.sort(rows)):
+        for channel, span in enumerate(spans):
+            plane = block[:, channel].ravel()
+            counts[channel] += np.histogram(plane[plane != 0], _BINS, span)[0]
+    return counts
 
 
-def _levels(plane: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
-    """Grey levels and how many pixels have each; integers are counted first, which is far faster."""
-    if plane.dtype in (np.uint8, np.uint16):
-        weights = np.bincount(plane.ravel()).astype(np.float64)
-        return np.arange(len(weights), dtype=np.float64), weights
-    return plane.ravel().astype(np.float64), np.ones(plane.size)
-
-
-def blank_facts(
-    catalogue: pd.DataFrame, channels: Sequence[str], lowest: FloatArray, highest: FloatArray
-) -> dict[str, Any]:
+def blank_facts(catalogue: pd.DataFrame, channels: Sequence[str], found: ImageStatistics) -> dict[str, Any]:
     """Name blank images, channels that are blank in an image that is not, and minima above zero.
 
     Args:
-        catalogue: In the order of ``lowest``: ``sample_id``, ``patient_id``, ``split``, ``foreground_px``.
+        catalogue: In the order of ``found``: ``sample_id``, ``patient_id``, ``split``, ``foreground_px``.
         channels: Name of each channel.
-        lowest: From ``extremes``.
-        highest: From ``extremes``.
+        found: What was measured of these images.
     """
+    lowest, highest = found["min"], found["max"]
     usual = pd.DataFrame(highest).groupby(catalogue["patient_id"].to_numpy()).transform("median").to_numpy()
     dark = (highest < _BLANK_LEVEL * usual) | (highest == lowest)
     blank = dark.all(axis=1)

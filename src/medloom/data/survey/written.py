@@ -8,11 +8,16 @@ from collections.abc import Iterator, Sequence
 from medloom.data.survey.findings import Finding
 from medloom.data.survey.whole import Survey
 from medloom.recipe.reference import yaml_text
+from medloom.recipe.sections.data import OriginConfig
 from medloom.wording import counted
 
 __all__ = ["written"]
 
 _WIDTH = 110
+_ORIGIN = (
+    "Who drew the masks or gave the labels, from what, and how far readers agree. No file says it; what you fill in "
+    "goes into the data report and the model card, and changes no result."
+)
 _SECTIONS = ("target", "data", "split", "preprocess", "augment", "model", "loss", "train", "evaluate", "package")
 
 
@@ -71,6 +76,15 @@ def _group(findings: Sequence[Finding], depth: int) -> Iterator[str]:
             yield f"{indent}{parts[depth]}:"
             inside = [other for other in findings if other.key.split(".")[depth : depth + 1] == [parts[depth]]]
             yield from _group([other for other in inside if other.key.count(".") > depth], depth + 1)
+            yield from _unknown(parts[: depth + 1])
+
+
+def _unknown(section: Sequence[str]) -> Iterator[str]:
+    """Lines to fill in at the end of a section, of what no file says."""
+    if list(section) == ["data"]:
+        yield from _comment(_ORIGIN, "  ")
+        yield "  # origin:"
+        yield from (f"  #   {key}:" for key in OriginConfig.model_fields)
 
 
 def _line(finding: Finding, key: str, indent: str) -> Iterator[str]:

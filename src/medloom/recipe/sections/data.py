@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from medloom.recipe.sections.base import Bool, Config, Probability, Seed, low_first
 
-__all__ = ["MOST_CONTEXT", "DataConfig", "MetadataConfig", "PhantomConfig", "SplitConfig"]
+__all__ = ["MOST_CONTEXT", "DataConfig", "MetadataConfig", "OriginConfig", "PhantomConfig", "SplitConfig"]
 
 _FEWEST_SLICES = 4
 
@@ -47,6 +47,66 @@ class MetadataConfig(Config):
     """Columns of numbers; blanks become the training patients' mean and set an indicator."""
     categorical: tuple[str, ...] = ()
     """Columns of words; blanks and words that training never saw are categories of their own."""
+
+
+def _spoken(value: object) -> object:
+    """Take a text as one line; characters that would be orders to a terminal are refused."""
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.split())
+    if not line.isprintable():
+        raise ValueError("expected text without control characters")
+    return line
+
+
+Said = Annotated[Annotated[str, Field(min_length=1, max_length=2000)] | None, BeforeValidator(_spoken)]
+"""A text that somebody wrote, or nothing."""
+
+_TITLES = {
+    "labelled_by": "Drawn or labelled by",
+    "readers": "Readers of each image",
+    "checked_by": "Checked by",
+    "when": "When",
+    "labelled_from": "Drawn or read from",
+    "software": "Software",
+    "protocol": "Protocol",
+    "reference_standard": "Reference standard",
+    "agreement": "Agreement",
+}
+"""How reports and cards call the keys of `data.origin`."""
+
+
+class OriginConfig(Config):
+    """Where the labels or masks come from, for whoever judges the model: it goes into the data report, the bundle and
+    the model card, and changes no result. Name roles, not persons."""
+
+    labelled_by: Said = None
+    """Who drew the masks or gave the labels, and with what experience: `two radiologists, 5 and 12 years`."""
+    readers: Annotated[int, Field(ge=1)] | None = None
+    """How many readers looked at each image, independently of each other."""
+    checked_by: Said = None
+    """Who checked or corrected what was drawn, and how disagreement was settled."""
+    when: Said = None
+    """When it was done: `2019 to 2021`."""
+    labelled_from: Said = None
+    """What it was drawn or read from, where that is more, or something else, than the images here: `radiology reports,
+    by a language model`, `all sequences of the examination`."""
+    software: Said = None
+    """With which program, and which version of it."""
+    protocol: Said = None
+    """By which written protocol: its title, or an address."""
+    reference_standard: Said = None
+    """What counts as the truth: `histopathology of the resection`, `consensus of the readers`."""
+    agreement: Said = None
+    """How far readers agree, between them and with themselves: `Dice 0.84 ± 0.02 between two readers`."""
+
+    def plain(self) -> dict[str, str | int]:
+        """Return what is stated, as plain JSON types; empty where nothing is."""
+        return self.model_dump(exclude_none=True)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what is stated for reading: a title and its text each."""
+        return [(title, str(self.plain()[key])) for key, title in _TITLES.items() if key in self.plain()]
 
 
 class DataConfig(Config):
@@ -95,6 +155,8 @@ class DataConfig(Config):
     """Largest share of samples that `quarantine` may set aside."""
     phantom: PhantomConfig = PhantomConfig()
     """The images that are made when there are none."""
+    origin: OriginConfig = OriginConfig()
+    """Where the labels or masks come from: who gave them, from what, how far they agree."""
 
     @property
     def input_channels(self) -> int:

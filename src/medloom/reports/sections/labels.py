@@ -242,6 +242,7 @@ def _prepared(prepared: Facts, facts: Facts) -> Facts:
         "shares": "",
         "marked": "",
         "contrast": {},
+        "foreground": {},
         "one_patient": {},
     }
 

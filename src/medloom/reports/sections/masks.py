@@ -12,6 +12,7 @@ from medloom.reports.calibration import calibration_table
 from medloom.reports.charts import SPLIT_COLOURS, bars, figure_uri, new_figure
 from medloom.reports.confusion import confusion_chart
 from medloom.reports.facts import Facts, few_patients_warning, patient_source, read_facts, read_rows
+from medloom.reports.foreground import foreground_size
 from medloom.reports.html import percent
 from medloom.reports.metrics import fold_table, metric_table, tiles, value_text, with_interval
 from medloom.reports.parts import patients_cell
@@ -160,6 +161,7 @@ def _prepared(prepared: Facts, facts: Facts) -> Facts:
         "shares": _shares_chart(splits),
         "marked": "with foreground",
         "contrast": _contrast(facts),
+        "foreground": foreground_size(facts),
         "one_patient": _one_patient(prepared, facts),
     }
 
