@@ -146,7 +146,6 @@ def prepare(
         **division(divided.catalogue, target, truth),
         **_people(divided.catalogue, whose, recipe),
         **accounting(listing, samples, divided.dropped),
-        "origin": recipe.data.origin.plain(),
         "orientation": {**oriented, "spacing_mm": spacing_facts(samples)},
         **divided.context,
         "audit": _audit(divided.catalogue, store, recipe),
@@ -247,8 +246,9 @@ def _describe(
 
 
 def _people(catalogue: pd.DataFrame, whose: Patients, recipe: Recipe) -> dict[str, Any]:
-    """Who the patients are, what says so, and by which rule they were divided."""
+    """Who the patients are, what says so, by which rule they were divided, and who said what they have."""
     return {
+        "origin": recipe.data.origin.plain(),
         "patient_source": whose.facts(catalogue, by_sample=recipe.split.by == "sample"),
         "split": rule_facts(recipe),
         "demographics": demographics(catalogue, known=bool(catalogue["known"].all())),
