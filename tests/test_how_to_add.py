@@ -36,6 +36,7 @@ FOLLOWED = {
     "A runtime": "below",
     "A tracker": "tests/contracts/test_trackers.py",
     "A kind of answer": "tests/test_new_kind.py",
+    "A part of a report": "tests/e2e/test_pages.py, in a real browser",
     "A back end": "tests/backends",
     "A command": "below",
     "A dependency": "tests/test_house.py: every dependency is pinned",

@@ -75,7 +75,7 @@ def test_the_gallery_shows_outlines_on_the_image_and_names_nobody(run, tmp_path)
     folder = tmp_path / "run/evaluation"
     gallery = json.loads((folder / "gallery.json").read_text())
     assert "channel FLAIR" in gallery["note"]
-    assert dict(gallery["legend"])["true"] == "#50dc64"
+    assert dict(gallery["legend"])["true"] == "#56b4e9"
     assert [group["name"] for group in gallery["groups"]] == ["worst", "worst_foreground", "best"]
     items = [item for group in gallery["groups"] for item in group["items"]]
     assert 6 <= len(items) <= 9
@@ -84,7 +84,7 @@ def test_the_gallery_shows_outlines_on_the_image_and_names_nobody(run, tmp_path)
     assert items[0]["caption"].startswith(f"{items[0]['sample_id']}: Dice ")
     picture = decode((folder / items[0]["file"]).read_bytes()).pixels
     assert picture.shape == (512, 512, 3)
-    assert (picture == (80, 220, 100)).all(axis=-1).any()
+    assert (picture == (86, 180, 233)).all(axis=-1).any()
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.suffix in (".json", ".csv"))
     assert b"s1.npy" not in written
     assert str(tmp_path).encode() not in written
@@ -149,9 +149,9 @@ def test_the_gallery_outlines_each_class():
     predicted[8:56, 8:56] = 1
     case = Case("S", "P", "test", truth, predicted, np.zeros((3, 64, 64), np.float32))
     picture = draw_case(case, np.zeros((64, 64, 1), np.uint8), 0)
-    green, yellow = ((picture == colour).all(axis=-1) for colour in (TRUTH, BOTH))
+    blue, yellow = ((picture == colour).all(axis=-1) for colour in (TRUTH, BOTH))
     assert yellow[8 * 8, 8 * 8 : 8 * 56].all()
-    assert green[8 * 24, 8 * 24 : 8 * 40].all()
+    assert blue[8 * 24, 8 * 24 : 8 * 40].all()
 
 
 def test_notes_say_what_the_operating_point_cost():

@@ -112,11 +112,13 @@ class Addresses(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.links: set[str] = set()
         self.tags: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        self.found += [value or "" for name, value in attrs if name in ("src", "srcset", "data", "action")]
+        self.links |= {value or "" for name, value in attrs if name == "href"}
 
 
 def addresses(page: str) -> Addresses:
@@ -127,7 +129,8 @@ def addresses(page: str) -> Addresses:
 
 def test_the_page_holds_everything_and_asks_for_nothing(page: str) -> None:
     parsed = addresses(page)
-    assert len(parsed.found) == 7
+    assert len(parsed.found) == 9
+    assert parsed.links == {"prepare.json", "data_report/facts.json"}
     assert all(address.startswith("data:image/") for address in parsed.found)
     assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
     styles = "".join(re.findall(r"<style>(.*?)</style>", page, re.S))

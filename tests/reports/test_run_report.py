@@ -13,6 +13,7 @@ from medloom.imaging import encode_png
 from medloom.recipe import MasksRecipe
 from medloom.reports import write_run_report
 from medloom.targets import Target
+from support.figures import Figures
 
 TARGET = Target("masks", ("background", "vessel"))
 
@@ -70,6 +71,7 @@ def write_pictures(run_dir):
     picture = encode_png(np.zeros((8, 8, 3), np.uint8))
     item = {"file": "gallery/P001-003.png", "sample_id": "P001-003", "order": [0.25, -111.0]}
     item["caption"] = "P001-003: Dice 0.250, true 120 px, predicted 9 px"
+    item["scale"] = {"width_px": 8, "mm_per_px": 3.0}
     write_bytes(run_dir / "evaluation" / item["file"], picture)
     groups = [
         {"name": "worst", "title": "Three worst images", "most": 3, "items": [item]},
@@ -81,6 +83,7 @@ def write_pictures(run_dir):
     for epoch in epochs:
         write_bytes(run_dir / "progress" / epoch["file"], picture)
     facts = {"monitor": "dice_balanced", "samples": ["P002-004"], "epochs": epochs}
+    facts |= {"legend": [["true", "#010203"]], "scale": {"width_px": 8, "mm_per_px": None}}
     write_json(run_dir / "progress" / "progress.json", facts)
 
 
@@ -115,6 +118,7 @@ def run_dir(tmp_path_factory):
     write_prepared(folder)
     write_training(folder)
     write_evaluation(folder / "evaluation", cases("test", 5))
+    write_text(folder / "evaluation" / "cases.csv", cases("test", 5).to_csv(index=False))
     write_pictures(folder)
     return folder
 
@@ -124,7 +128,15 @@ def test_the_headlines_come_first_with_interval_and_number(page, run_dir, visibl
     text = visible(page)
     headline = f"{metric['value']:.3f} {metric['low']:.3f} to {metric['high']:.3f} n = {metric['n']}"
     assert headline in text
-    titles = ["What it says", "Operating point", "Split", "Test patients", "Error gallery", "Training", "Recipe"]
+    titles = [
+        "Metric and what it says",
+        "Operating point",
+        "Split",
+        "Test patients",
+        "Error gallery",
+        "Training",
+        "Recipe",
+    ]
     positions = [page.index(f">{title}<") for title in titles]
     assert positions == sorted(positions)
     assert page.index(f"{metric['value']:.3f}") < positions[0]
@@ -142,14 +154,43 @@ def test_every_metric_says_what_it_means(page, visible):
 
 
 def test_the_page_needs_no_other_file(page):
-    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert not re.findall(r"""src=["'](?!data:)""", page)
     assert "://" not in page
+
+
+def test_every_figure_names_the_file_that_it_comes_from(page, run_dir):
+    named = set(re.findall(r'href="([^"]*)"', page))
+    assert {"evaluation/summary.json", "evaluation/cases.csv", "evaluation/operating_point.json"} <= named
+    assert {"metrics.jsonl", "training.json", "prepare.json", "evaluation/gallery.json"} <= named
+    assert [name for name in named if not (run_dir / name).is_file()] == []
+
+
+def test_every_number_comes_from_a_file_of_the_run(page, run_dir):
+    assert Figures(run_dir).strangers(page) == []
+    summary = json.loads((run_dir / "evaluation/summary.json").read_text())
+    value = f"{summary['test']['metrics']['dice_foreground']['value']:.3f}"
+    assert Figures(run_dir).strangers(page.replace(value, "0.98765")) == ["0.98765"]
+
+
+def test_a_page_says_first_in_plain_words_what_was_found_and_what_speaks_against_it(page, run_dir, visible):
+    metric = json.loads((run_dir / "evaluation/summary.json").read_text())["test"]["metrics"]["dice_foreground"]
+    top, text = page.index("In plain words"), visible(page)
+    assert top < page.index("Before you rely on it") < page.index("Metric and what it says")
+    assert f"overlap with a Dice of {metric['value']:.3f} (" in text
+    for caveat in ("Only 5 test patients", "were chosen on 4 validation patients", "Not validated elsewhere"):
+        assert page.index(caveat) < page.index("Metric and what it says")
+
+
+def test_pictures_have_a_bar_that_says_how_large_they_are(page):
+    assert 'style="width:20.83%"><span>5 mm</span>' in page  # of 8 pixels, 3 mm each
+    assert 'style="width:25.00%"><span>2 px</span>' in page
 
 
 def test_pictures_carry_pseudonym_and_dice(page):
     assert "P001-003: Dice 0.250, true 120 px, predicted 9 px" in page
     assert "Epoch 15: dice_balanced 0.750" in page
     assert "background:#50dc64" in page
+    assert "background:#010203" in page
     assert "No picture" not in page
 
 

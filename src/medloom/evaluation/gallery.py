@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,24 @@ from PIL import Image as PillowImage
 from medloom.files import read_json, write_bytes, write_json
 from medloom.imaging import encode_png
 
-__all__ = ["Gallery", "Group", "Item", "gather_gallery", "heated", "write_gallery"]
+__all__ = ["Gallery", "Group", "Item", "Scale", "gather_gallery", "heated", "write_gallery"]
 
 Picture = NDArray[np.uint8]
 _FILE = "gallery.json"
 _HEAT = np.array([255, 40, 0], np.float32)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large what a picture shows is, for a bar on it.
+
+    Args:
+        width_px: Width of what is shown in pixels of the image.
+        mm_per_px: Width of such a pixel in mm; None where it is not known.
+    """
+
+    width_px: int
+    mm_per_px: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +45,7 @@ class Item:
         picture: (H, W, 3) uint8.
         heatmap: Where the network looked, of the same shape; None without.
         variant: Tells the heat maps of one sample apart.
+        scale: How large what is shown is; None for no bar.
     """
 
     sample_id: str
@@ -40,6 +54,7 @@ class Item:
     picture: Picture
     heatmap: Picture | None = None
     variant: int = 0
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +147,8 @@ def _write_item(folder: Path, item: Item) -> dict[str, Any]:
     facts: dict[str, Any] = {"file": _write(folder, f"gallery/{item.sample_id}.png", item.picture)}
     if item.heatmap is not None:
         facts["heatmap"] = _write(folder, f"gallery/{item.sample_id}_heat_{item.variant}.png", item.heatmap)
+    if item.scale is not None:
+        facts["scale"] = asdict(item.scale)
     return {**facts, "sample_id": item.sample_id, "caption": item.caption, "order": list(item.order)}
 
 

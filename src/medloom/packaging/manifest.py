@@ -35,6 +35,7 @@ from medloom.wording import one_line
 __all__ = [
     "FORMAT",
     "GOLDEN_FOLDER",
+    "About",
     "Golden",
     "InputContract",
     "Manifest",
@@ -203,6 +204,33 @@ class InsteadOfEnsemble(_Entry):
     difference: dict[str, Any]
 
 
+class About(_Entry):
+    """What the model card says beside the rest of the manifest; no part of the answer, and nothing of one patient.
+
+    Args:
+        description: Of the recipe.
+        intended_use: For what it is meant, as its makers say; empty where they do not.
+        out_of_scope: What it must not be used for, as they say.
+        licence: Of the weights that were learned.
+        contact: Whom to ask.
+        source: Where the images came from, in words.
+        demographics: A line for each column of metadata: ``column``, ``over``, ``known``, ``text``.
+        groups: As in the summary: ``column``, ``value``, ``images``, ``patients`` and ``metrics``; of groups that are
+            too small there are none.
+        limits: What a reader must know before relying on it, the gravest first.
+    """
+
+    description: str = ""
+    intended_use: str = ""
+    out_of_scope: str = ""
+    licence: str = ""
+    contact: str = ""
+    source: str = ""
+    demographics: tuple[dict[str, Any], ...] = ()
+    groups: tuple[dict[str, Any], ...] = ()
+    limits: tuple[str, ...] = ()
+
+
 class Golden(_Entry):
     """An example that ``verify`` replays: files of the bundle, and how far the answer may be off.
 
@@ -237,6 +265,7 @@ class Manifest(_Entry):
     instead_of_ensemble: InsteadOfEnsemble | None = None
     layout: dict[str, Any] | None = None
     validations: tuple[Validation, ...] = ()
+    about: About | None = None
     training_data: TrainingData
     origin: OriginConfig | None = None
     runtime: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from medloom.files import sha256_bytes
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, MANIFEST, Bundle, checksum_line
-from medloom.packaging.card import CARD, card_text
+from medloom.packaging.card import card_files
 from medloom.packaging.manifest import Validation
 
 __all__ = ["write_validated"]
@@ -25,9 +25,10 @@ def write_validated(bundle: Bundle, path: Path, validation: Validation) -> Path:
         ``path``.
     """
     manifest = bundle.manifest.model_copy(update={"validations": (*bundle.manifest.validations, validation)})
-    card = card_text(manifest).encode()
-    manifest = manifest.model_copy(update={"files": {**manifest.files, CARD: sha256_bytes(card)}})
+    cards = card_files(manifest)
+    sums = {name: sha256_bytes(content) for name, content in cards.items()}
+    manifest = manifest.model_copy(update={"files": {**manifest.files, **sums}})
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
-    kept = {name: bundle.folder / name for name in manifest.files if name != CARD}
-    pack(path, {**kept, CARD: card, MANIFEST: data, CHECKSUM: checksum_line(data)})
+    kept = {name: bundle.folder / name for name in manifest.files if name not in cards}
+    pack(path, {**kept, **cards, MANIFEST: data, CHECKSUM: checksum_line(data)})
     return path

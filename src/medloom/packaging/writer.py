@@ -22,7 +22,7 @@ from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, GRAPH, MANIFEST, WEIGHTS, build_predictor, checksum_line
-from medloom.packaging.card import CARD, card_text
+from medloom.packaging.card import card_files
 from medloom.packaging.contract import steps
 from medloom.packaging.golden import golden_entry, make_golden
 from medloom.packaging.manifest import FORMAT, Manifest
@@ -61,6 +61,7 @@ def write_bundle(
     appearance: Appearance | None = None,
     begun_with: Mapping[str, Any] | None = None,
     instead_of_ensemble: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``model.tar.gz`` atomically; the same inputs give the same bytes.
 
@@ -82,6 +83,8 @@ def write_bundle(
         begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
         instead_of_ensemble: What it lost against the networks that it stands for, as ``InsteadOfEnsemble`` of the
             manifest; None for any other.
+        about: What the model card says beside all this, as ``About`` of the manifest; what is in the recipe of it is
+            taken from there.
 
     Returns:
         ``path``.
@@ -99,6 +102,7 @@ def write_bundle(
         metrics=dict(metrics),
         measured=measured,
         instead_of_ensemble=instead_of_ensemble,
+        about=about,
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
         plane=plane,
@@ -109,7 +113,7 @@ def write_bundle(
         GRAPH: graph,
         WEIGHTS: weights_bytes(weights),
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
-        CARD: card_text(manifest).encode(),
+        **card_files(manifest),
         **make_golden(build_predictor(manifest, OnnxRuntime(graph))),
     }
     manifest = manifest.model_copy(update={"files": {name: sha256_bytes(content) for name, content in files.items()}})
@@ -125,6 +129,7 @@ def _manifest(
     plane: str | None,
     point: Mapping[str, Any],
     begun_with: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None,
     **facts: Any,  # noqa: ANN401 - fields of Manifest, checked by pydantic
 ) -> Manifest:
     """Make the manifest without its list of files."""
@@ -157,6 +162,7 @@ def _manifest(
             "layout": layout_of(recipe),
             "origin": recipe.data.origin.plain() or None,
             "point": dict(point),
+            "about": {**recipe.package.card.model_dump(), "description": recipe.description, **(about or {})},
             **facts,
         }
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from medloom.extras import require
+from medloom.palette import INK, PALETTE
 from medloom.reports.html import data_uri
 
 if TYPE_CHECKING:
@@ -24,24 +25,21 @@ __all__ = [
     "lines",
     "new_figure",
     "new_panels",
+    "panel_uris",
     "stacked_bars",
     "style",
     "with_gaps",
 ]
 
-PALETTE = ("#2f6fb3", "#d9822b", "#3a9b6d", "#b5485d", "#7b61a8", "#6b7785")
-"""Colours in order; told apart by people with the common colour-vision deficiencies."""
-
 SPLIT_COLOURS = {"train": PALETTE[0], "validation": PALETTE[1], "test": PALETTE[2], "held-out": PALETTE[3]}
 """The colour of each split, the same in every chart."""
-
-INK = "#3c4450"
-"""Colour of everything written."""
 
 GUIDE: dict[str, Any] = {"color": PALETTE[5], "linestyle": "--", "linewidth": 1}
 """How a line is drawn that is no result but something to compare with."""
 
 _DPI = 144
+_EDGE = 0.04
+"""Inches around a chart that is cut out."""
 _SVG_SETTINGS = {"svg.hashsalt": "medloom", "svg.fonttype": "none"}
 
 
@@ -110,15 +108,32 @@ def figure_uri(figure: Figure, *, format: Literal["svg", "png"] = "svg") -> str:
     Returns:
         The URI; the same figure gives the same bytes.
     """
-    matplotlib = require("matplotlib", "train")
     # Naming the canvas keeps ``savefig`` from asking pyplot for one.
     canvas = {"svg": "matplotlib.backends.backend_svg", "png": "matplotlib.backends.backend_agg"}[format]
     require(canvas, "train").FigureCanvas(figure)
-    metadata = {"Date": None} if format == "svg" else {"Software": None}
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(_SVG_SETTINGS):
-        figure.savefig(buffer, format=format, dpi=_DPI, transparent=True, metadata=metadata)
-    return data_uri(buffer.getvalue())
+    return _saved(figure, format)
+
+
+def panel_uris(figure: Figure) -> list[str]:
+    """Return each chart of a figure as a picture of its own, so that they stand below each other on a phone.
+
+    Args:
+        figure: Of several charts, each with its own labels; it needs no canvas.
+
+    Returns:
+        A data URI for each chart that is visible; the same figure gives the same bytes.
+    """
+    require("matplotlib.backends.backend_svg", "train").FigureCanvas(figure)
+    figure.draw_without_rendering()  # lays out all of them together
+    figure.set_layout_engine("none")
+    shown, found = [axis for axis in figure.axes if axis.get_visible()], []
+    for axis in shown:
+        for one in shown:
+            one.set_visible(one is axis)
+        if (box := axis.get_tightbbox()) is not None:
+            inches = box.transformed(figure.dpi_scale_trans.inverted()).padded(_EDGE)
+            found.append(_saved(figure, "svg", bbox_inches=inches))
+    return found
 
 
 def lines(
@@ -203,6 +218,14 @@ def describe_axes(axis: Axes, xlabel: str = "", ylabel: str = "", title: str = "
 def with_gaps(values: Iterable[float | None]) -> list[float]:
     """Return values for drawing; NaN, which leaves a gap, where there is none."""
     return [float("nan") if value is None else float(value) for value in values]
+
+
+def _saved(figure: Figure, format: Literal["svg", "png"], **further: Any) -> str:  # noqa: ANN401 - Matplotlib's own
+    metadata = {"Date": None} if format == "svg" else {"Software": None}
+    buffer = io.BytesIO()
+    with require("matplotlib", "train").rc_context(_SVG_SETTINGS):
+        figure.savefig(buffer, format=format, dpi=_DPI, transparent=True, metadata=metadata, **further)
+    return data_uri(buffer.getvalue())
 
 
 def _legend(axis: Axes, series: Mapping[str, Sequence[float]]) -> None:

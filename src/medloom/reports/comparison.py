@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from medloom import __version__
 from medloom.files import read_json, write_text
-from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels
+from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels, panel_uris
 from medloom.reports.facts import Facts
 from medloom.reports.html import render
 from medloom.reports.metrics import value_text, with_interval
+from medloom.reports.plain import plain_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +44,7 @@ def write_comparison_report(folder: Path) -> Path:
         part=facts["part"],
         counts=facts["counts"],
         interval=facts["interval"],
-        notes=facts["notes"],
-        verdicts=_verdicts(facts),
+        plain=plain_words(_verdicts(facts), facts["notes"]),
         headlines={"head": ["Run", *_labels(facts)], "rows": _headline_rows(facts)},
         differences=_difference_rows(facts),
         areas=_area_rows(facts),
@@ -152,11 +152,11 @@ def _all_rows(facts: Facts) -> list[list[str]]:
     ]
 
 
-def _forest(facts: Facts) -> str:
+def _forest(facts: Facts) -> list[str]:
     """The differences of the headlines with their intervals, a panel for each metric."""
     shown = [name for name in facts["headlines"] if any(name in one for one in facts["differences"].values())]
     if not shown:
-        return ""
+        return []
     runs = list(facts["differences"])
     figure, axes = new_panels(len(shown), 9.0, 1.1 + 0.32 * len(runs))
     for axis, name in zip(axes, shown, strict=True):
@@ -170,7 +170,7 @@ def _forest(facts: Facts) -> str:
         describe_axes(
             axis, f"difference from {facts['against']} ({better} is better)", "", facts["meanings"][name]["label"]
         )
-    return figure_uri(figure)
+    return panel_uris(figure)
 
 
 def _interval(axis: Axes, at: int, found: Facts | None) -> None:

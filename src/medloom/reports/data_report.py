@@ -15,12 +15,21 @@ from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, orientation_sentence, patient_source, set_aside_sentence
 from medloom.reports.grey_levels import grey_levels
 from medloom.reports.html import data_uri, render
+from medloom.reports.plain import plain_words
 from medloom.reports.sections import KINDS
+from medloom.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["write_data_report"]
+
+_USES = {
+    "train": "to learn from",
+    "validation": "to choose the epoch and the operating point by",
+    "test": "to measure on, once",
+}
+"""What each part is for."""
 
 _LABELLED_PATIENTS = 40
 _UPRIGHT_LABELS = 16
@@ -46,6 +55,7 @@ def write_data_report(run_dir: Path) -> Path:
         prepared=prepared,
         whose=patient_source(prepared),
         set_aside=set_aside_sentence(prepared),
+        plain=_plain(prepared),
         orientation=orientation_sentence(prepared.get("orientation")),
         facts=facts,
         grey=grey_levels(facts),
@@ -63,6 +73,17 @@ def write_data_report(run_dir: Path) -> Path:
     path = run_dir / "data_report.html"
     write_text(path, page)
     return path
+
+
+def _plain(prepared: Facts) -> Facts:
+    """What was found, and what speaks against relying on it."""
+    counts, whose = prepared.get("counts", {}), patient_source(prepared)
+    of = f" of {counted(whose['patients'], 'patient')}" if whose["status"] != "unknown" else ""
+    says = [f"{counted(prepared['used'], 'sample')}{of} can be used."] if "used" in prepared else []
+    parts = [f"{number(one['samples'])} {use}" for part, use in _USES.items() if (one := counts.get(part))]
+    says += [f"{', '.join(parts)}."] if parts else []
+    aside = set_aside_sentence(prepared)
+    return plain_words(says, [*([aside] if aside else []), *prepared["warnings"]])
 
 
 def _pictures(folder: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from medloom.files import read_json
 from medloom.wording import counted
 
 __all__ = [
+    "FEW_PATIENTS",
     "Facts",
     "few_patients_warning",
     "orientation_sentence",
@@ -23,7 +24,9 @@ __all__ = [
 Facts = dict[str, Any]
 """Plain JSON types by name."""
 
-_FEW_PATIENTS = 10
+FEW_PATIENTS = 10
+"""Below so many patients a metric says little of others."""
+
 _REASONS = {
     "ambiguous": "could be more than one file",
     "channels": "other channels than the recipe's",
@@ -60,7 +63,7 @@ def read_rows(path: Path, part: Part) -> list[dict[str, str]]:
 
 def few_patients_warning(patients: int | None, part: Part) -> list[str]:
     """Return what a reader must know of metrics on few patients; nothing where there are enough."""
-    if patients is None or patients >= _FEW_PATIENTS:  # that they are not known is said elsewhere
+    if patients is None or patients >= FEW_PATIENTS:  # that they are not known is said elsewhere
         return []
     if patients == 1:
         return [f"Only 1 {part} patient: there are no intervals, and the metrics say little about other patients."]

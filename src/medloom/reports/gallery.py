@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medloom.reports.facts import Facts, read_facts
 from medloom.reports.html import data_uri
+from medloom.reports.scale import scale_bar
 
 __all__ = ["gallery_context"]
 
@@ -33,4 +34,5 @@ def _picture(folder: Path, item: Facts) -> Facts:
         "uri": data_uri(folder / item["file"]),
         "heatmap": data_uri(folder / heatmap) if heatmap else "",
         "caption": item["caption"],
+        "scale": scale_bar(item.get("scale")),
     }

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from medloom.evaluation.text import number, quantity
-from medloom.reports.charts import PALETTE, describe_axes, figure_uri, lines, new_figure
+from medloom.reports.charts import PALETTE, describe_axes, figure_uri, lines, new_figure, new_panels, panel_uris
 from medloom.reports.facts import Facts
 from medloom.reports.html import percent
 from medloom.wording import counted
@@ -78,9 +78,9 @@ def _channel_table(parts: Mapping[str, Sequence[Facts]]) -> Facts:
     return {"head": ["Channel", "Min", "Max", "Mean", "Deviation", "Zero pixels", "Images"], "rows": rows}
 
 
-def _histogram_chart(channels: Sequence[Facts]) -> str:
+def _histogram_chart(channels: Sequence[Facts]) -> list[str]:
     """Share of the pixels above zero in each bin; a logarithmic axis shows the bright end."""
-    figure, axes = new_figure(9, 2.6, columns=len(channels))
+    figure, axes = new_panels(len(channels), 9, 2.6, columns=min(3, len(channels)))
     for axis, channel, colour in zip(axes, channels, PALETTE * len(channels), strict=False):
         total = max(sum(channel["counts"]), 1)
         centres = [(low + high) / 2 for low, high in pairwise(channel["edges"])]
@@ -88,8 +88,8 @@ def _histogram_chart(channels: Sequence[Facts]) -> str:
         lines(axis, centres, {channel["name"]: shares}, xlabel="grey level", title=channel["name"])
         axis.lines[0].set_color(colour)
         axis.set_yscale("log")
-    axes[0].set_ylabel("pixels above 0, %", fontsize=9)
-    return figure_uri(figure)
+        axis.set_ylabel("pixels above 0, %", fontsize=9)
+    return panel_uris(figure)
 
 
 def _distribution_chart(channels: Sequence[Facts]) -> str:

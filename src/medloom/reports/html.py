@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medloom.evaluation.text import number
 from medloom.extras import require
+from medloom.pages import head
 from medloom.wording import counted
 
 if TYPE_CHECKING:
@@ -83,4 +85,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, megabytes=megabytes, counted=counted)
+    environment.globals["head"] = lambda title: require("markupsafe", "train").Markup(head(unescape(title)))
     return environment

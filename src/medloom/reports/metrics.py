@@ -11,6 +11,7 @@ from medloom.reports.facts import Facts
 from medloom.wording import counted, metric_text
 
 __all__ = [
+    "NO_BREAK",
     "fold_table",
     "interval_text",
     "mean_range",
@@ -23,7 +24,9 @@ __all__ = [
 
 _LENGTHS = ("px", "mm")
 _VALUE = "value"  # the unit of what is predicted
-_NO_BREAK = "\u00a0"
+NO_BREAK = "\u00a0"
+"""A space at which no line ends."""
+
 _ONE_NETWORK = {"soup": "Soup", "distilled": "Distilled"}
 """What one network in the place of an ensemble is called in a table."""
 
@@ -181,7 +184,7 @@ def with_interval(metric: Mapping[str, Any], unit: str = "share") -> str:
     interval, value = interval_text(metric, unit), value_text(metric.get("value"), unit)
     if metric.get("value") is None and metric.get("note"):
         return interval
-    return value if interval == "–" else f"{value} ({interval.replace(' ', _NO_BREAK)})"
+    return value if interval == "–" else f"{value} ({interval.replace(' ', NO_BREAK)})"
 
 
 def _said_of(metric: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from medloom.extras import require
 from medloom.reports.charts import (
     GUIDE,
-    figure_uri,
     lines,
     new_panels,
+    panel_uris,
     with_gaps,
 )
 
@@ -22,10 +22,11 @@ _MEASURED = {
     "Areas on validation": {"auc": "ROC AUC", "average_precision": "average precision"},
     "Decisions on validation": {"f1": "F1", "accuracy": "accuracy"},
 }
+_UNITS = {"Loss": "loss", "Learning rate": "learning rate"}
 _NO_METRICS = ("epoch", "step", "train_loss", "val_loss", "loss", "lr", "seconds", "images_per_s")
 
 
-def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
+def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> list[str]:
     """Draw loss, metrics on validation and learning rate over the epochs, the best epoch marked.
 
     Args:
@@ -33,7 +34,7 @@ def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
         best_epoch: Where the mark goes, or None.
 
     Returns:
-        A data URI.
+        A data URI for each chart.
     """
     panels = _panels(epochs)
     figure, axes = new_panels(len(panels), 9.0, 2.7)
@@ -48,9 +49,9 @@ def curves(epochs: Sequence[Mapping[str, Any]], best_epoch: int | None) -> str:
             axis.axvline(best_epoch, **GUIDE)
         if title not in ("Loss", "Learning rate"):
             axis.set_ylim(-0.03, 1.03)
-    for axis in axes[-2:]:
         axis.set_xlabel("Epoch", fontsize=9)
-    return figure_uri(figure)
+        axis.set_ylabel(_UNITS.get(title, "metric, 0 to 1"), fontsize=9)
+    return panel_uris(figure)
 
 
 def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:

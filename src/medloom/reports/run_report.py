@@ -15,7 +15,6 @@ import yaml
 from medloom import __version__
 from medloom.evaluation.parts import (
     HELD_BACK,
-    NOT_VALIDATED,
     ON_VALIDATION,
     Part,
     ensemble_note,
@@ -32,16 +31,21 @@ from medloom.reports.html import data_uri, megabytes, render
 from medloom.reports.metrics import served_tables
 from medloom.reports.openings import openings_sentence
 from medloom.reports.parts import part_table
+from medloom.reports.plain import few_chosen, not_validated, plain_words
 from medloom.reports.run_charts import curves
+from medloom.reports.scale import scale_bar
 from medloom.reports.sections import KINDS, Section
 from medloom.wording import counted
 
-__all__ = ["write_evaluation_report", "write_measured_page", "write_run_report"]
+__all__ = ["caveats", "write_evaluation_report", "write_measured_page", "write_run_report"]
 
 Rows = list[dict[str, Any]]
 
 _SPLITS = ("train", "validation", "test")
 _SHOWN_EPOCHS = 6
+_FORMER_LEGEND = [["true", "#50dc64"], ["predicted", "#f03c3c"]]
+"""Of runs that do not say how their pictures were drawn."""
+
 _WHOSE: dict[Part, tuple[str, str]] = {
     "test": ("test patient that training never saw", "test patients that training never saw"),
     "validation": ("validation patient", "validation patients"),
@@ -78,7 +82,7 @@ def write_run_report(
         description=recipe.get("description", "").rstrip("."),
         whose=_whose(prepared, summary, part),
         phantom=bool(prepared["phantom"]),
-        warnings=_warnings(prepared, training, summary, section, changed, openings),
+        warnings=[*_warnings(prepared, training, summary, section, changed, openings), *not_validated(summary)],
         openings=openings,
         interval=summary.get("interval"),
         several_parts="folds" not in summary and part == "test",  # each fold has a validation part of its own
@@ -91,9 +95,20 @@ def write_run_report(
         progress=_progress(run_dir / "progress"),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(read_facts(run_dir / "run.json")),
-        validated=NOT_VALIDATED if summary else "",
         elsewhere={},
     )
+
+
+def caveats(prepared: Facts, summary: Facts) -> list[str]:
+    """Return what a reader must know before relying on what was measured, the gravest first.
+
+    Args:
+        prepared: As in ``prepare.json``.
+        summary: As in ``summary.json``.
+    """
+    section = KINDS[prepared["target"]["kind"]]
+    said = [*_evaluation_warnings(summary, section), *few_chosen(summary), *prepared.get("warnings", ())]
+    return list(dict.fromkeys(said))
 
 
 def write_evaluation_report(folder: Path) -> Path:
@@ -166,7 +181,6 @@ def write_measured_page(
         progress={"epochs": []},
         recipe="",
         environment=[],
-        validated="",
         elsewhere=elsewhere or {},
     )
 
@@ -178,12 +192,17 @@ def _whose(prepared: Facts, summary: Facts, part: Part) -> tuple[str, ...]:
     return _WHOSE[part] if patient_source(prepared)["apart"] else (f"{part} patient", f"{part} patients")
 
 
-def _write(path: Path, section: Section, evaluation: Path, summary: Facts, **common: object) -> Path:
+def _write(
+    path: Path, section: Section, evaluation: Path, summary: Facts, *, warnings: Sequence[str], **common: object
+) -> Path:
     """Fill the template with what was measured and with what every page shows."""
+    at = evaluation.relative_to(path.parent).as_posix()
     page = render(
         "run_report.html",
         version=__version__,
         part=part_of(summary),
+        plain=plain_words(section.words(summary), [*warnings, *few_chosen(summary)]),
+        at="" if at == "." else f"{at}/",
         section=section,
         gallery=gallery_context(evaluation),
         served=served_tables(summary),
@@ -271,6 +290,8 @@ def _progress(folder: Path) -> Facts:
     last = len(epochs) - 1
     shown = sorted({round(index * last / (_SHOWN_EPOCHS - 1)) for index in range(_SHOWN_EPOCHS)}) if epochs else []
     return {
+        "legend": facts.get("legend", _FORMER_LEGEND),
+        "scale": scale_bar(facts.get("scale")),
         "samples": facts.get("samples", []),
         "all": len(epochs),
         "epochs": [

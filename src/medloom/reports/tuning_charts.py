@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medloom.extras import require
-from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels
+from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels, panel_uris
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def importances(facts: Facts) -> str:
     return figure_uri(figure)
 
 
-def slices(facts: Facts) -> str:
+def slices(facts: Facts) -> list[str]:
     """Draw the score over the values of each key."""
     figure, axes = new_panels(len(facts["parameters"]), 9.0, 2.7)
     for axis, parameter in zip(axes, facts["parameters"], strict=True):
@@ -64,7 +64,7 @@ def slices(facts: Facts) -> str:
         axis.scatter(x, [one["score"] for one in points], c=numbers, cmap=_MAP, s=20, zorder=3)
         _scale(axis, parameter, "x")
         describe_axes(axis, parameter["key"], facts["monitor"])
-    return figure_uri(figure)
+    return panel_uris(figure)
 
 
 def contour(facts: Facts) -> str | None:

@@ -10,6 +10,7 @@ from medloom import __version__
 from medloom.files import read_json, write_text
 from medloom.reports import tuning_charts as charts
 from medloom.reports.html import render
+from medloom.reports.plain import plain_words
 from medloom.wording import counted
 
 __all__ = ["write_tuning_report"]
@@ -35,8 +36,7 @@ def write_tuning_report(folder: Path) -> Path:
         facts=facts,
         phantom=facts["phantom"],
         tiles=_tiles(facts),
-        warnings=_warnings(facts),
-        luck=_luck(facts),
+        plain=plain_words([*_best_sentence(facts), _luck(facts)], _warnings(facts)),
         pictures=_pictures(facts),
         states=_states(facts),
         trials=_rows(facts),
@@ -45,6 +45,14 @@ def write_tuning_report(folder: Path) -> Path:
     path = folder / "tuning_report.html"
     write_text(path, page)
     return path
+
+
+def _best_sentence(facts: Facts) -> list[str]:
+    best, own = facts["best"], facts["own"]
+    if best is None:
+        return []
+    beside = f"; the recipe as it is scored {own['score']:.4f}" if own else ""
+    return [f"The best of {counted(len(facts['trials']), 'trial')} scored {best['score']:.4f}{beside}."]
 
 
 def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
@@ -65,7 +73,7 @@ def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def _warnings(facts: Facts) -> list[str]:
-    found = []
+    found = ["The settings were chosen on these patients: only the test patients can say how good they are."]
     if facts["fast"]:
         found.append(
             "A fast study: small images and two epochs, to see that everything works. Its settings mean nothing."
@@ -103,11 +111,11 @@ def _luck(facts: Facts) -> str:
     )
 
 
-def _pictures(facts: Facts) -> list[dict[str, str]]:
+def _pictures(facts: Facts) -> list[dict[str, Any]]:
     """Title, image and what it shows, of what there is enough of."""
     if not any(one["score"] is not None for one in facts["trials"]):
         return []
-    found = [
+    found: list[tuple[str, str | list[str], str]] = [
         (
             "History",
             charts.history(facts),
@@ -126,7 +134,10 @@ def _pictures(facts: Facts) -> list[dict[str, str]]:
             ("Two keys together", together, "The two that matter most; between the points the colour is a guess.")
         )
     found.append(("All keys", charts.parallel(facts), "Each line is a trial; the lighter, the larger its score."))
-    return [{"title": title, "uri": uri, "note": note} for title, uri, note in found]
+    places = {"What matters": "importances", "Score against cost": "trials, front"}
+    return [
+        {"title": title, "uri": uri, "note": note, "place": places.get(title, "trials")} for title, uri, note in found
+    ]
 
 
 def _states(facts: Facts) -> list[list[str]]:

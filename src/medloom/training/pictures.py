@@ -13,14 +13,11 @@ from medloom.files import write_bytes, write_json
 from medloom.imaging import encode_png
 from medloom.imaging.display import to_grey
 from medloom.metrics import outline
+from medloom.palette import PREDICTED, TRUTH, hexadecimal
 
 __all__ = ["choose_samples", "draw_panels", "write_picture"]
 
 Mask = NDArray[np.bool_]
-Colour = tuple[int, int, int]
-
-_TRUTH: Colour = (80, 220, 100)
-_PREDICTED: Colour = (240, 60, 60)
 
 
 def choose_samples(foreground_px: NDArray[np.int64], count: int = 4) -> NDArray[np.int64]:
@@ -41,7 +38,7 @@ def choose_samples(foreground_px: NDArray[np.int64], count: int = 4) -> NDArray[
 
 
 def draw_panels(planes: NDArray[Any], truth: Mask, predicted: Mask) -> NDArray[np.uint8]:
-    """Draw images side by side with the true outline in green and the predicted one in red.
+    """Draw images side by side with the true and the predicted outline in the colours of ``palette``.
 
     Args:
         planes: ``(N, H, W)``, any dtype and range.
@@ -54,13 +51,15 @@ def draw_panels(planes: NDArray[Any], truth: Mask, predicted: Mask) -> NDArray[n
     panels = []
     for plane, true_mask, predicted_mask in zip(planes, truth, predicted, strict=True):
         panel = np.repeat(to_grey(plane)[..., None], 3, axis=2)
-        panel[outline(true_mask)] = _TRUTH
-        panel[outline(predicted_mask)] = _PREDICTED
+        panel[outline(true_mask)] = TRUTH
+        panel[outline(predicted_mask)] = PREDICTED
         panels.append(panel)
     return np.concatenate(panels, axis=1)
 
 
 def write_picture(folder: Path, name: str, picture: NDArray[np.uint8], facts: Mapping[str, object]) -> None:
-    """Write a picture and, after it, ``progress.json`` that lists it."""
+    """Write a picture and, after it, ``progress.json`` that lists it and says what is drawn and how wide it is."""
     write_bytes(folder / name, encode_png(picture))
-    write_json(folder / "progress.json", facts)
+    legend = [["true", hexadecimal(TRUTH)], ["predicted", hexadecimal(PREDICTED)]]
+    scale = {"width_px": picture.shape[1], "mm_per_px": None}
+    write_json(folder / "progress.json", {**facts, "legend": legend, "scale": scale})

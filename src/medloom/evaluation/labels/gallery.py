@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from medloom.evaluation.family import Heatmap
-from medloom.evaluation.gallery import Item, heated
+from medloom.evaluation.gallery import Item, Scale, heated
 from medloom.evaluation.reading import Sample
 from medloom.imaging.display import to_grey
 
@@ -67,7 +67,8 @@ def draw_items(chosen: pd.DataFrame, samples: Iterable[Sample], heatmap: Heatmap
         heat = heatmap(prepared.network_input[None], prepared.table_nf, int(case["output"])) if heatmap else None
         name, caption = str(case["sample_id"]), f"{case['sample_id']}: {case['caption']}"
         drawn = None if heat is None else heated(shown, heat)
-        items.append(Item(name, caption, (-float(case["by"]),), shown, drawn, int(case["output"])))
+        scale = Scale(prepared.own_input.shape[2])
+        items.append(Item(name, caption, (-float(case["by"]),), shown, drawn, int(case["output"]), scale))
     return items
 
 

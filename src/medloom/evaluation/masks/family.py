@@ -17,7 +17,7 @@ from medloom.errors import DataError
 from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.family import Choice, Facts, Heatmap, Measure
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
-from medloom.evaluation.gallery import Gallery
+from medloom.evaluation.gallery import Gallery, Scale
 from medloom.evaluation.masks.calibrated import fit_pixels, gaps
 from medloom.evaluation.masks.cases import Case, evaluate_cases
 from medloom.evaluation.masks.gallery import Drawn, asked_class, choose_cases, draw_case, make_gallery
@@ -192,15 +192,16 @@ class Masks:
     ) -> Drawn:
         """The pictures of a case."""
         picture = draw_case(case, prepared.pixels, channel)
+        scale = Scale(prepared.pixels.shape[1], prepared.spacing_mm[1] if prepared.spacing_mm else None)
         asked = asked_class(case, len(self.target.names))
         # A network with a single output says foreground; of several the first is the background's.
         output = asked if self.target.outputs > 1 else 0
         heat = heatmap(prepared.network_input[None], None, output) if heatmap else None
         if heat is None:
-            return Drawn(picture)
+            return Drawn(picture, scale=scale)
         restored = prepared.restored(heat[None], predictor.preprocess)[0]
         name = self.target.names[asked] if len(self.target.foreground) > 1 else ""
-        return Drawn(picture, draw_case(case, prepared.pixels, channel, restored), asked, name)
+        return Drawn(picture, draw_case(case, prepared.pixels, channel, restored), asked, name, scale)
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the middle threshold and the middle smallest region of the folds."""

@@ -10,30 +10,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medloom.evaluation.gallery import Gallery, Group, Item, heated
+from medloom.evaluation.gallery import Gallery, Group, Item, Scale, heated
 from medloom.evaluation.masks.cases import Case
 from medloom.evaluation.parts import Part
 from medloom.evaluation.text import number, sentence_case
 from medloom.imaging.display import levels_inside, to_grey
 from medloom.metrics import outline
+from medloom.palette import BOTH, PREDICTED, TRUTH, hexadecimal
 
 __all__ = ["BOTH", "PREDICTED", "SHOWN", "TRUTH", "Drawn", "asked_class", "choose_cases", "draw_case", "make_gallery"]
 
 Picture = NDArray[np.uint8]
 Sums = Mapping[str, float]
 
-TRUTH = (80, 220, 100)
-"""Colour of the true outline."""
-PREDICTED = (240, 60, 60)
-"""Colour of the predicted outline."""
-BOTH = (255, 225, 60)
-"""Colour where the two outlines coincide."""
-
 SHOWN = 3  # cases in each group
 _SIDE_PX = 512  # small images are enlarged to about this, so that an outline hides little of them
 
 LEGEND = tuple(
-    (name, f"#{bytes(colour).hex()}")
+    (name, hexadecimal(colour))
     for name, colour in (("true", TRUTH), ("predicted", PREDICTED), ("both at the same pixel", BOTH))
 )
 """What the outlines mean."""
@@ -62,12 +56,14 @@ class Drawn:
         heatmap: The same over where the network looked; None where it has no such map.
         asked: Number of the class that the heat map is of.
         name: Its name where there are several; else empty.
+        scale: How large the image is.
     """
 
     picture: Picture
     heatmap: Picture | None = None
     asked: int = 0
     name: str = ""
+    scale: Scale | None = None
 
 
 def _worst_first(sums: Sums) -> tuple[float, ...]:
@@ -180,7 +176,7 @@ def make_gallery(
 
 def _item(drawn: Drawn, sample: str, caption: str, order: tuple[float, ...]) -> Item:
     asked = f"; heat map of {drawn.name}" if drawn.name and drawn.heatmap is not None else ""
-    return Item(sample, f"{caption}{asked}", order, drawn.picture, drawn.heatmap, drawn.asked)
+    return Item(sample, f"{caption}{asked}", order, drawn.picture, drawn.heatmap, drawn.asked, drawn.scale)
 
 
 def _caption(sample: str, sums: Sums, classes: dict[str, float]) -> str:

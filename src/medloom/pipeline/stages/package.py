@@ -12,6 +12,7 @@ from medloom.evaluation.appearance import read_appearance
 from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, ensemble_note, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.inference.calibration import Calibration
+from medloom.pipeline.about import about_of
 from medloom.pipeline.graph import GRAPH
 from medloom.pipeline.identity import check_trained, trained_counts
 from medloom.pipeline.measuring import current_summary, openings_of
@@ -83,6 +84,7 @@ def package_network(
         appearance=read_appearance(run.folder),
         begun_with=Run(trained or run.folder, run.recipe).facts("training.json", "train").get("weights"),
         instead_of_ensemble=_instead(summary.get("served")),
+        about=about_of(run, facts, summary),
     )
     events.emit(FileMade(path))
     events.emit(StageEnded("package", run.folder))

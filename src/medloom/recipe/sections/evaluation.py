@@ -24,6 +24,19 @@ class EvaluateConfig(Config):
     """Resamples of the patients for the 95 % intervals."""
 
 
+class CardConfig(Config):
+    """What only the makers of a model know and its card says. It changes no answer."""
+
+    intended_use: str = ""
+    """For what, for whom and by whom the model is meant."""
+    out_of_scope: str = ""
+    """What it must not be used for, beside what every card says."""
+    licence: str = ""
+    """Licence of the weights that were learned, such as `CC-BY-4.0`."""
+    contact: str = ""
+    """Whom to ask: an institution and an address."""
+
+
 class PackageConfig(Config):
     """What goes into the bundle."""
 
@@ -35,6 +48,8 @@ class PackageConfig(Config):
     who were held out of all folds (`split.hold_out`, or the published test part); the other half judges what is
     packaged. Where it is not, the ensemble is packaged, and the report says so. `distilled`: one network that learns
     the answers of the ensemble to the images of all folds; all who were held out tell what it loses."""
+    card: CardConfig = CardConfig()
+    """Further lines of the model card."""
 
 
 class DistilConfig(Config):

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from medloom.evaluation.text import number
 from medloom.extras import require
-from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels, with_gaps
+from medloom.reports.charts import (
+    GUIDE,
+    INK,
+    PALETTE,
+    describe_axes,
+    figure_uri,
+    new_figure,
+    new_panels,
+    panel_uris,
+    with_gaps,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +29,7 @@ Facts = Mapping[str, Any]
 _DRAWN_MARKS = 2000
 
 
-def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, float] | None) -> str:
+def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, float] | None) -> list[str]:
     """Draw the ROC curve and precision over recall with their bands.
 
     Args:
@@ -28,7 +38,7 @@ def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, f
         point: Sensitivity, specificity and precision at the operating point, or None.
 
     Returns:
-        A data URI.
+        A data URI for each of both.
     """
     figure, (left, right) = new_figure(9.0, 4.2, columns=2)
     roc, ranked = curves["roc"], curves["precision_recall"]
@@ -45,7 +55,7 @@ def ranking_chart(curves: Facts, prevalence: float, point: tuple[float, float, f
         left.scatter([1 - point[1]], [point[0]], label="operating point", **mark)
         right.scatter([point[0]], [point[2]], label="operating point", **mark)
         left.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=INK)
-    return figure_uri(figure)
+    return panel_uris(figure)
 
 
 def calibration_chart(
@@ -55,7 +65,7 @@ def calibration_chart(
     ece: float | None,
     *,
     observed: str = "Share that was positive",
-) -> str:
+) -> list[str]:
     """Draw the reliability diagram, and where there is one the threshold against sensitivity and specificity.
 
     Args:
@@ -66,7 +76,7 @@ def calibration_chart(
         observed: What the share of a bin counts.
 
     Returns:
-        A data URI.
+        A data URI for each chart.
     """
     drawn = bool(curves) and threshold is not None
     figure, axes = new_figure(9.0 if drawn else 4.6, 4.2, columns=2 if drawn else 1)
@@ -79,7 +89,7 @@ def calibration_chart(
     left.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)
     if drawn:
         _thresholds(axes[1], curves["thresholds"], threshold)
-    return figure_uri(figure)
+    return panel_uris(figure)
 
 
 def value_chart(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
@@ -112,7 +122,7 @@ def _thresholds(axis: Axes, facts: Facts, threshold: float | None) -> None:
         axis.plot([*before, *facts["threshold"], *after], y, color=colour, linewidth=1.6, label=name)
     if threshold is not None:
         axis.axvline(threshold, label=f"operating point {threshold:.3g}", **{**GUIDE, "color": PALETTE[1]})
-    _unit_square(axis, "Threshold", "", "Sensitivity and specificity")
+    _unit_square(axis, "Threshold", "Share of cases", "Sensitivity and specificity")
     axis.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)
 
 

@@ -16,6 +16,7 @@ from medloom.reports.metrics import fold_table, metric_table, tiles, with_interv
 from medloom.reports.parts import part_table
 from medloom.reports.sections.label_charts import calibration_chart, ranking_chart, value_chart
 from medloom.reports.sections.section import Section
+from medloom.reports.sections.words import label_words
 from medloom.wording import counted
 
 __all__ = ["LABELS"]
@@ -247,5 +248,5 @@ def _prepared(prepared: Facts, facts: Facts) -> Facts:
     }
 
 
-LABELS = Section(_measured, _warnings, _prepared, template="labels.html")
+LABELS = Section(_measured, label_words, _warnings, _prepared, template="labels.html")
 """What the reports say of labels of whole images."""

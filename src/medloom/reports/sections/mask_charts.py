@@ -14,6 +14,7 @@ from medloom.reports.charts import (
     figure_uri,
     lines,
     new_figure,
+    panel_uris,
     with_gaps,
 )
 
@@ -22,14 +23,14 @@ __all__ = ["patient_chart", "point_chart"]
 _NAMED_PATIENTS, _UPRIGHT_LETTERS = 40, 60
 
 
-def point_chart(search: Mapping[str, Any]) -> str:
+def point_chart(search: Mapping[str, Any]) -> list[str]:
     """Draw Dice and false positive rate over the threshold, and against each other over all points.
 
     Args:
         search: As in ``operating_point.json``.
 
     Returns:
-        A data URI.
+        A data URI for each of both.
     """
     figure, (left, right) = new_figure(9.0, 3.2, columns=2)
     dice, rates = ([with_gaps(row) for row in search[name]] for name in ("dice_foreground", "false_positive_rate"))
@@ -54,7 +55,8 @@ def point_chart(search: Mapping[str, Any]) -> str:
     right.scatter([rates[row][column]], [dice[row][column]], s=70, color=PALETTE[1], zorder=3, label="chosen")
     describe_axes(right, "False positive rate on empty images", "Dice with foreground", "Every point that was tried")
     right.legend(frameon=False, fontsize=9)
-    return figure_uri(figure)
+    left.set_ylabel("share, 0 to 1", fontsize=9)
+    return panel_uris(figure)
 
 
 def patient_chart(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> str:
@@ -73,7 +75,7 @@ def patient_chart(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> st
     dice = [float(row["dice"]) for row in rows]
     axis.scatter(range(len(rows)), dice, s=sizes, color=SPLIT_COLOURS["test"], alpha=0.8)
     axis.set_ylim(-0.06, 1.06)
-    axis.set_ylabel("Dice of the volume", fontsize=9)
+    describe_axes(axis, "Patient", "Dice of all images together, 0 to 1")
     labels = names if len(rows) <= _NAMED_PATIENTS else []
     room = sum(map(len, labels)) <= _UPRIGHT_LETTERS
     axis.set_xticks(range(len(labels)), labels, rotation=0 if room else 90)

@@ -18,6 +18,7 @@ from medloom.reports.metrics import fold_table, metric_table, tiles, value_text,
 from medloom.reports.parts import patients_cell
 from medloom.reports.sections.mask_charts import patient_chart, point_chart
 from medloom.reports.sections.section import Section
+from medloom.reports.sections.words import mask_words
 from medloom.wording import counted
 
 __all__ = ["MASKS"]
@@ -242,6 +243,7 @@ def _one_patient(prepared: Facts, facts: Facts) -> Facts:
 
 MASKS = Section(
     _measured,
+    mask_words,
     _warnings,
     _prepared,
     template="masks.html",

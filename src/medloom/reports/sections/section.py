@@ -18,6 +18,7 @@ class Section:
     Args:
         measured: From the ``evaluation`` folder and its summary (empty if nothing was measured) to what the templates
             show: at least ``measured``, ``counts`` and ``counted_as``.
+        words: From a summary to what was measured, in sentences for people who do not know the metrics.
         warnings: From a summary to what a reader must know before believing a metric.
         prepared: From ``prepare.json`` and the facts of the data report to what that report shows.
         template: The template of what was measured.
@@ -26,6 +27,7 @@ class Section:
     """
 
     measured: Callable[[Path, Facts], Facts]
+    words: Callable[[Facts], list[str]]
     warnings: Callable[[Facts], list[str]]
     prepared: Callable[[Facts, Facts], Facts]
     template: str
