@@ -83,7 +83,7 @@ def test_verify_replays_the_golden_example_from_the_archive_and_from_its_folder(
         assert report.name == "tiny"
         assert report.max_difference < 1e-6
         assert report.differing_px == 0
-        assert report.files == 7
+        assert report.files == 8
 
 
 def test_the_golden_example_has_foreground_and_background(folder):
