@@ -65,7 +65,7 @@ def measure(name: str, device: Device, options: argparse.Namespace) -> None:
     """Measure one recipe and print."""
     recipe, clock = _recipe(name, device), CLOCKS[options.clock]
     precision = choose_precision("auto", device)
-    batch = recipe.train.batch_size
+    batch = recipe.train.images_per_step
     with tempfile.TemporaryDirectory() as scratch:
         store = noise_store(Path(scratch), recipe, batch * (options.steps + _WARM_UP) + 1)
         pairs = paired_steps_s(recipe, store, device, precision, Path(scratch) / "run", clock)
@@ -89,7 +89,7 @@ class LimitStep:
         settings = recipe.train.optimizer.model_dump()
         self._optimizer = build_optimizer(self._module.network.parameters(), **settings, fused=True)
         self._device, self._dtype = job.device, AUTOCAST.get(job.precision)
-        batch = recipe.train.batch_size
+        batch = recipe.train.images_per_step
         self._images = torch.randn(batch, store.images.shape[1], *recipe.preprocess.input_size, device=job.device)
         self._truth = torch.from_numpy(np.array(data.samples.truth[:batch])).to(job.device)
         self._table = torch.from_numpy(np.array(data.samples.table[:batch])).to(job.device)

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from medloom.wording import few
+from medloom.wording import few, one_line
 
 __all__ = [
     "BundleError",
@@ -35,6 +35,7 @@ __all__ = [
     "InputError",
     "MedloomError",
     "MissingExtraError",
+    "NoMemoryError",
     "NonFiniteLossError",
     "RecipeError",
     "TrainingError",
@@ -66,6 +67,27 @@ class MedloomError(Exception):
 
 class TrainingError(MedloomError):
     """Training had to stop; the last good checkpoint is still there."""
+
+
+class NoMemoryError(TrainingError):
+    """Memory ran out, and fewer images at a time were of no help.
+
+    Args:
+        images: How many went through the network at a time; None where that is not known.
+        of: ``training``, ``validation`` or what else was done.
+        said: What the library said.
+        advice: What is there to do beside closing other programs.
+    """
+
+    def __init__(self, images: int | None, of: str, said: str = "", advice: str | None = None) -> None:
+        self.images = images
+        tried = "" if images is None else f" with {images:,} image{'s' * (images != 1)} at a time"
+        what = advice or (
+            "take a smaller preprocess.size, train.batch_size or network, or train.micro_batch, which lets fewer "
+            "images through the network at a time; the same command goes on from the last checkpoint"
+        )
+        quoted = f" ({one_line(said)})" if said else ""
+        super().__init__(f"out of memory in {of}{tried}{quoted}; close other programs, or {what}")
 
 
 class NonFiniteLossError(TrainingError):

@@ -138,7 +138,10 @@ def test_folds_whose_command_is_killed_stop_by_themselves(disturbed):
 def test_a_killed_fold_is_named_and_the_others_are_finished(disturbed):
     ended = disturbed["fold killed"]
     assert ended.code == 1
-    assert ended.said.rstrip().endswith("error: fold 1/3 was killed by signal 9; the same command does what is left")
+    (error,) = [line for line in ended.said.splitlines() if line.startswith("error: ")]
+    assert error.startswith("error: fold 1/3 was killed by signal 9 (SIGKILL), most likely by the system for want of")
+    assert "train.micro_batch" in error
+    assert error.endswith("or fewer folds at a time (--jobs); the same command does what is left")
     assert ended.measured == [False, True, True]
     assert "Traceback" not in ended.said
 

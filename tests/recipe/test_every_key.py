@@ -398,6 +398,7 @@ ELSEWHERE = {
     "data.labels.files": "data/test_part_tables.py",
     "split.keep": "pipeline/test_no_leak.py",
     "train.clip": "training/test_train.py",
+    "train.micro_batch": "training/test_micro.py",
     "train.checkpoint_minutes": "training/test_resume.py",
     "tracking.pictures": "tracking/test_reading.py",
     "train.channels_last": "training/test_channels_last.py",

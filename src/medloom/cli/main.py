@@ -16,6 +16,7 @@ from medloom.cli.output import ExitCode, fail, say
 from medloom.errors import MedloomError
 from medloom.files import cache_dir, is_disk_full
 from medloom.jobs import ENDS_WITH_PARENT
+from medloom.memory import is_out_of_memory
 from medloom.signals import Terminated, announced, termination_raised
 
 __all__ = ["COMMANDS", "main"]
@@ -106,7 +107,7 @@ def _run(arguments: Sequence[str]) -> int:
     except (MedloomError, OSError) as error:
         return fail(error)
     except Exception as error:
-        if not is_disk_full(error):
+        if not is_disk_full(error) and not is_out_of_memory(error):
             raise
         return fail(error)
     return 0

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from medloom.errors import MedloomError, UserError
 from medloom.files import cache_dir, is_disk_full
+from medloom.memory import ADVICE, is_out_of_memory
+from medloom.wording import one_line
 
 __all__ = ["ExitCode", "confirmed", "fail", "print_result", "say", "table", "warn"]
 
@@ -56,10 +58,18 @@ def fail(error: BaseException) -> ExitCode:
     """
     if os.environ.get("MEDLOOM_TRACEBACK") == "1":
         traceback.print_exception(error)
-    say(f"{_coloured('error:', '31')} {error}{_room(error)}")
+    say(f"{_coloured('error:', '31')} {_no_memory(error) or error}{_room(error)}")
     if isinstance(error, MedloomError):
         return ExitCode(error.exit_code)
     return ExitCode.DISK_FULL if is_disk_full(error) else ExitCode.FAILED
+
+
+def _no_memory(error: BaseException) -> str:
+    """Say what to do where a library says only that memory ran out, or nothing."""
+    if isinstance(error, MedloomError) or not is_out_of_memory(error):
+        return ""
+    said = one_line(str(error))
+    return f"out of memory{f' ({said})' if said else ''}; close other programs, or {ADVICE}"
 
 
 def _room(error: BaseException) -> str:

@@ -29,6 +29,7 @@ def command(
         require("torch", "train")
         events = Events([display])
         pipeline.check_recipe(opened, trains=True, events=events)
+        opened = pipeline.sized(opened, images=data, events=events)
         pipeline.forecast(opened, images=data, events=events)
         with pipeline.tracked(opened, events) as told:
             trained = pipeline.train(opened, images=data, events=told)

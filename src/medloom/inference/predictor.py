@@ -28,6 +28,7 @@ from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
 from medloom.inference.given import as_image, read_file, read_path
+from medloom.inference.in_memory import run_in_memory
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
 from medloom.inference.runtimes import Runtime
@@ -396,7 +397,7 @@ class Predictor(Generic[P, V]):
         height, width = batch_nchw.shape[2:]
         for number in range(self.views):
             one = view(number, height, width)
-            answer = self.runtime.run(one.apply(batch_nchw), table_nf)
+            answer = run_in_memory(self.runtime.run, one.apply(batch_nchw), table_nf)
             expected = self._answers.shape(batch_nchw.shape, self.target.outputs)
             if answer.shape != expected:
                 raise BundleError(f"the model answers with the shape {answer.shape}; expected {expected}")

@@ -15,7 +15,9 @@ from .folds import is_measured as is_measured
 from .folds import mark_measured as mark_measured
 from .folds import measure_fold as measure_fold
 from .forecast import Forecast as Forecast
+from .forecast import check_room as check_room
 from .forecast import forecast as forecast
+from .forecast import foresee as foresee
 from .forecast import read_budget as read_budget
 from .inventory import Deleted as Deleted
 from .inventory import RunFacts as RunFacts
@@ -36,6 +38,7 @@ from .runs import Run as Run
 from .runs import bundle_of as bundle_of
 from .runs import find_run as find_run
 from .runs import open_run as open_run
+from .sizing import sized as sized
 from .stages.evaluate import evaluate as evaluate
 from .stages.package import package as package
 from .stages.prepare import prepare as prepare

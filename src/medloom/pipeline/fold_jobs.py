@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 
 from medloom.backends import Ending, LocalBackend, Slot, run_jobs, share_out
 from medloom.errors import MedloomError, TrainingError, UserError
 from medloom.events import Events, Noted, Stop
 from medloom.jobs import Job, Resources, uri_of
+from medloom.memory import killed_text
 from medloom.pipeline.folds import is_measured
 from medloom.pipeline.runs import Run
 from medloom.recipe import Recipe
@@ -101,8 +103,9 @@ def _share(slot: Slot) -> str:
 def _failure(names: Sequence[str], ending: Ending) -> MedloomError:
     """The error for folds that failed; a user's if a wrong input is what it was."""
     ends = [
-        f"{names[place]} was killed by signal {-code}" if code < 0 else f"{names[place]} failed, see above"
+        killed_text(names[place], code) if code < 0 else f"{names[place]} failed, see above"
         for place, code in ending.failed.items()
     ]
-    text = f"{', '.join(ends)}; the same command does what is left"
+    fewer = ", or fewer folds at a time (--jobs)" if -signal.SIGKILL in ending.failed.values() else ""
+    text = f"{', '.join(ends)}{fewer}; the same command does what is left"
     return UserError(text) if _WRONG_INPUT in ending.failed.values() else TrainingError(text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloom import data
-from medloom.errors import RecipeError, UserError
+from medloom.errors import DiskFullError, RecipeError, UserError
 from medloom.events import Events, Noted
 from medloom.files import write_json
 from medloom.pipeline.identity import is_trained
@@ -20,7 +21,7 @@ from medloom.wording import counted, duration_text, size_text
 if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
-__all__ = ["Forecast", "fit_budget", "forecast", "read_budget"]
+__all__ = ["Forecast", "check_room", "fit_budget", "forecast", "foresee", "read_budget"]
 
 _FILE = "forecast.json"
 _FEWEST_EPOCHS = 3
@@ -30,6 +31,12 @@ _MARGIN = 0.85
 _EXPORT_S, _READ_S = 4.0, 0.004
 """Seconds to export and package, and least to read an image: its pixels may have come from the cache in ``prepare``."""
 
+_COPIES = (3, 5)
+"""Of the state of a training: the last checkpoint, the one before and one that is being written; of the weights: the
+best, the graph, both in the bundle, and one in the making."""
+
+_PAGES_BYTES = 10_000_000
+"""Reports and tables."""
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _UNITS = ("h|hrs?|hours?", "m|mins?|minutes?", "s|secs?|seconds?")
@@ -45,9 +52,13 @@ class Forecast:
         epoch_s: Seconds of each, with its validation.
         start_s: Seconds before the first step is done.
         rest_s: Seconds to measure and package.
-        memory_bytes: Largest memory, of the process or of the GPU.
+        memory_bytes: Largest memory of the process.
         device: ``cpu`` or ``cuda``.
         runs: So many of them one after the other: folds.
+        gpu_bytes: Largest memory of the GPU.
+        store_bytes: The pixel store, which is on the disk already.
+        disk_bytes: What checkpoints, weights and the bundle of a run will take at most.
+        micro_batch: Images that go through the network at a time, where memory is too short for all of a step.
     """
 
     epochs: int
@@ -57,6 +68,10 @@ class Forecast:
     memory_bytes: int
     device: str
     runs: int = 1
+    gpu_bytes: int = 0
+    store_bytes: int = 0
+    disk_bytes: int = 0
+    micro_batch: int | None = None
 
     @property
     def train_s(self) -> float:
@@ -75,18 +90,27 @@ class Forecast:
     def text(self) -> str:
         """Return it as a sentence."""
         times = "" if self.runs == 1 else f"{self.runs} times "
-        memory = size_text(self.memory_bytes)
-        where = f"{memory} of the GPU's memory" if self.device == "cuda" else f"{memory} of memory"
         return (
             f"forecast: about {duration_text(self.total_s)} ({times}{counted(self.epochs, 'epoch')} of "
-            f"{duration_text(self.epoch_s)}, then {duration_text(self.rest_s)} to measure and package), {where}"
+            f"{duration_text(self.epoch_s)}, then {duration_text(self.rest_s)} to measure and package), {self.room()}"
         )
+
+    def room(self) -> str:
+        """Return in words what it takes of memory and disk."""
+        parts = [f"{size_text(self.memory_bytes)} of memory"]
+        parts += [f"{size_text(self.gpu_bytes)} of the GPU's"] if self.gpu_bytes else []
+        if self.disk_bytes:
+            more = f" beside the pixel store of {size_text(self.store_bytes)}" if self.store_bytes else ""
+            parts.append(f"{size_text(self.runs * self.disk_bytes)} of disk{more}")
+        if self.micro_batch is not None:
+            parts.append(f"memory is short, so {counted(self.micro_batch, 'image')} at a time")
+        return ", ".join(parts)
 
 
 def forecast(
     run: Run, *, images: str | Path | None = None, runs: int = 1, events: Events | None = None
 ) -> Forecast | None:
-    """Take a few steps of the training, and say how long all of it will take.
+    """Take a few steps of the training, and say how long all of it will take and what of memory and disk.
 
     Args:
         run: A prepared run.
@@ -101,7 +125,22 @@ def forecast(
     Raises:
         RecipeError: If the recipe cannot be trained here.
         DataError: If the samples do not suffice.
+        NoMemoryError: If memory runs out with a single image.
+        DiskFullError: If the disk has no room for it.
     """
+    found = foresee(run, images=images, runs=runs, events=events)
+    if found is None:
+        return None
+    write_json(run.folder / _FILE, found.plain())
+    (events or Events()).emit(Noted(found.text()))
+    check_room(run.folder, runs * found.disk_bytes)
+    return found
+
+
+def foresee(
+    run: Run, *, images: str | Path | None = None, runs: int = 1, events: Events | None = None
+) -> Forecast | None:
+    """Return the forecast as ``forecast`` does, without saying or writing it."""
     from medloom.training.pace import measure_pace  # brings torch
 
     if run.recipe.train.devices > 1 or is_trained(run.folder):
@@ -110,7 +149,7 @@ def forecast(
     store: PixelStore = find_store(run, images, events=events or Events())
     pace = measure_pace(run.recipe, catalogue, store, tables=read_encoding(run))
     measured = int(catalogue["split"].isin(["validation", "test"]).sum())
-    found = Forecast(
+    return Forecast(
         epochs=run.recipe.train.epochs,
         epoch_s=pace.epoch_s,
         start_s=pace.start_s,
@@ -118,10 +157,27 @@ def forecast(
         memory_bytes=pace.memory_bytes,
         device=pace.device,
         runs=runs,
+        gpu_bytes=pace.gpu_bytes,
+        store_bytes=store.nbytes,
+        disk_bytes=_COPIES[0] * pace.state_bytes + _COPIES[1] * pace.network_bytes + _PAGES_BYTES,
+        micro_batch=pace.micro_batch,
     )
-    write_json(run.folder / _FILE, found.plain())
-    (events or Events()).emit(Noted(found.text()))
-    return found
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise if a disk has no room for what is going to be written.
+
+    Args:
+        folder: Where.
+        needed: Bytes.
+
+    Raises:
+        DiskFullError: With what is needed and what is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        reason = "there is no room for the checkpoints, the weights and the bundle that the training is to make"
+        raise DiskFullError(str(folder), needed, free, reason)
 
 
 def fit_budget(recipe_epochs: int, found: Forecast, left_s: float) -> int:

@@ -22,6 +22,7 @@ OF_A_RUN = (
     "*.html",
     "appearance.json",
     "baselines.csv",
+    "batch_size.json",
     "catalogue.csv",
     "checkpoints",
     "data_report",

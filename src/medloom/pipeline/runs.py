@@ -53,7 +53,7 @@ class Run:
         known = folder / "recipe.yaml"
         if known.exists() and _has_begun(folder):
             before = parse_recipe(known.read_text("utf-8"))
-            recipe = _with_target_of(recipe, before)
+            recipe = _with_batch_size_of(_with_target_of(recipe, before), before)
             _refuse_changes(before, recipe, folder)
         return cls(folder, recipe)
 
@@ -85,6 +85,11 @@ class Run:
     def with_epochs(self, epochs: int) -> Run:
         """Return the run with another number of epochs; nothing is written."""
         train = self.recipe.train.model_copy(update={"epochs": epochs})
+        return Run(self.folder, self.recipe.model_copy(update={"train": train}))
+
+    def with_batch_size(self, images: int) -> Run:
+        """Return the run with another number of images in a step; nothing is written."""
+        train = self.recipe.train.model_copy(update={"batch_size": images})
         return Run(self.folder, self.recipe.model_copy(update={"train": train}))
 
     def plain(self) -> dict[str, Any]:
@@ -189,6 +194,14 @@ def _with_target_of(recipe: Recipe, known: Recipe) -> Recipe:
     found = known.plain()["target"]
     given = {key: value for key, value in recipe.plain()["target"].items() if value not in _OPEN}
     return resolve_target(recipe, target) if given.items() <= found.items() else recipe
+
+
+def _with_batch_size_of(recipe: Recipe, known: Recipe) -> Recipe:
+    """Take over how many images a step has, where the recipe leaves that open."""
+    if recipe.train.batch_size != "auto":
+        return recipe
+    train = recipe.train.model_copy(update={"batch_size": known.train.batch_size})
+    return recipe.model_copy(update={"train": train})
 
 
 def _refuse_changes(before: Recipe, after: Recipe, folder: Path) -> None:

@@ -23,6 +23,7 @@ from medloom.pipeline.preflight import check_recipe
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
 from medloom.pipeline.served import check_can_serve
+from medloom.pipeline.sizing import sized, sized_alike
 from medloom.pipeline.stages.evaluate import evaluate
 from medloom.pipeline.stages.package import package
 from medloom.pipeline.stages.prepare import prepare
@@ -191,7 +192,7 @@ class _Work:
 
     def one_split(self, run: Run) -> RunResult:
         """All stages of one split."""
-        run = self.foreseen(self.prepared(run))
+        run = self.foreseen(sized(self.prepared(run), images=self.images, events=self.events))
         trained = train(run, images=self.images, events=self.events)
         if not trained.finished:
             return self.stopped(run, reason_of(trained))
@@ -201,6 +202,7 @@ class _Work:
 
     def in_folds(self, run: Run, folds: list[Run]) -> RunResult:
         """Every fold, then what they say together."""
+        folds = sized_alike(folds)
         left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
         if not left:  # whether the images are still those that the folds were trained on
             check_can_serve(run, self.prepared(folds[0]))
@@ -223,9 +225,10 @@ class _Work:
             check_can_serve(run, prepared)
             run.save()
             if number == left[0]:
+                prepared = sized(prepared, images=self.images, events=self.events)
                 prepared = self.foreseen(prepared, runs=len(left))
-                epochs = prepared.recipe.train.epochs
-                folds = [fold.with_epochs(epochs) for fold in folds]
+                chosen = prepared.recipe.train
+                folds = [fold.with_epochs(chosen.epochs).with_batch_size(chosen.images_per_step) for fold in folds]
             trained = measure_fold(prepared, events=self.events)
             if not trained.finished:
                 return reason_of(trained)
@@ -239,6 +242,10 @@ class _Work:
             self.events.emit(Noted(name))
             runs[name] = self.prepared(folds[number])
             check_can_serve(run, runs[name])
+        first, *others = runs
+        runs[first] = sized(runs[first], images=self.images, trainings=len(slots), events=self.events)
+        size = runs[first].recipe.train.images_per_step
+        runs |= {name: runs[name].with_batch_size(size).save() for name in others}
         run.save()
         return run_side_by_side(runs, slots, events=self.events)
 

@@ -17,6 +17,7 @@ MAY_CHANGE = (
     "tune.",
     "tracking.",
     "train.epochs",
+    "train.micro_batch",
     "train.device",
     "train.checkpoint_minutes",
 )

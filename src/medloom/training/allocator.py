@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import platform
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_LARGE, _MAPPED = 2**20, 65536
 
 
 def keep_freed_memory() -> bool:
@@ -25,3 +26,16 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def return_freed_memory() -> None:
+    """Undo ``keep_freed_memory`` for what is allocated from now on, and give back what is free: memory is short.
+
+    Feature maps are then mapped one by one, which is slower, and leave no gaps in a heap that nothing else can use.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    for key, value in ((_M_MMAP_THRESHOLD, _LARGE), (_M_MMAP_MAX, _MAPPED), (_M_TRIM_THRESHOLD, _LARGE)):
+        library.mallopt(key, value)
+    library.malloc_trim(0)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medloom.data.context import gathered
+from medloom.memory import is_out_of_memory
 from medloom.training.samples import Samples
 
-__all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "Shard", "place_samples"]
+__all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "PlacedPixels", "Shard", "place_samples"]
 
 Rows = NDArray[np.int64]
 Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -81,8 +82,9 @@ class Batch:
 class Pixels(Protocol):
     """Where the pixels are."""
 
-    ahead: bool
-    """Whether the next batch is worth loading while the device computes."""
+    @property
+    def ahead(self) -> bool:
+        """Whether the next batch is worth loading while the device computes."""
 
     def take(self, rows: Rows) -> Parts:
         """Return images, truth, table, offset and scale of some rows, on the device."""
@@ -113,7 +115,14 @@ class HostPixels:
 
     def _send(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self._device, non_blocking=True) if self.ahead else tensor
+        if not self.ahead:
+            return tensor
+        try:
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return tensor.to(self._device)  # no more memory can be pinned
 
 
 class DevicePixels:
@@ -153,16 +162,57 @@ def _upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     return whole
 
 
-def place_samples(samples: Samples, device: torch.device) -> Pixels:
+class PlacedPixels:
+    """Pixels on a GPU as long as its memory suffices, else in the memory-mapped files.
+
+    The system keeps files in memory that are read again and again, as far as there is room, and reads them from the
+    disk where there is none, so a store of any size can be learned from.
+
+    Args:
+        samples: The arrays.
+        device: Where the network runs.
+    """
+
+    def __init__(self, samples: Samples, device: torch.device) -> None:
+        self._samples, self._device = samples, device
+        self._place: Pixels = _placed(samples, device)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the next batch is worth loading while the device computes."""
+        return self._place.ahead
+
+    def take(self, rows: Rows) -> Parts:
+        """Return images, truth, table, offset and scale of some rows, on the device."""
+        return self._place.take(rows)
+
+    def release(self) -> bool:
+        """Read the pixels from the files from now on; return whether they were on the device."""
+        if isinstance(self._place, HostPixels):
+            return False
+        self._place = HostPixels(self._samples, self._device)
+        return True
+
+
+def _placed(samples: Samples, device: torch.device) -> Pixels:
+    if device.type == "cuda" and samples.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+        try:
+            return DevicePixels(samples, device)
+        except RuntimeError as error:  # others use the device, too
+            if not is_out_of_memory(error):
+                raise
+        torch.cuda.empty_cache()
+    return HostPixels(samples, device)
+
+
+def place_samples(samples: Samples, device: torch.device) -> PlacedPixels:
     """Put the pixels onto a GPU when they fit into half of its free memory, else read them from the files.
 
     Args:
         samples: The arrays.
         device: Where the network runs.
     """
-    if device.type == "cuda" and samples.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
-        return DevicePixels(samples, device)
-    return HostPixels(samples, device)
+    return PlacedPixels(samples, device)
 
 
 class Loader:

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
-from medloom.training.batches import Batch, Loader, Pixels, Rows, Shard, place_samples
+from medloom.training.batches import Batch, Loader, PlacedPixels, Rows, Shard, place_samples
 from medloom.training.samples import Samples
 from medloom.training.seeds import epoch_order
 
@@ -53,7 +53,7 @@ class StoreData(LightningDataModule):
         self.seed = seed
         self.positive_share = positive_share
         self._positive: NDArray[np.bool_] = samples.positive[train_rows]
-        self._pixels: Pixels | None = None
+        self._pixels: PlacedPixels | None = None
         self._check()
 
     @property
@@ -65,6 +65,10 @@ class StoreData(LightningDataModule):
         """Put the pixels where the device reads them best."""
         if self._pixels is None:
             self._pixels = place_samples(self.samples, self._device)
+
+    def release(self) -> bool:
+        """Give the memory back that pixels take of a GPU; return whether they took any."""
+        return self._pixels is not None and self._pixels.release()
 
     def train_dataloader(self) -> Loader:
         """Return the training batches, from wherever the run stands in its epoch."""

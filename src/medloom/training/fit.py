@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim import Optimizer
 
+from medloom.errors import RecipeError
 from medloom.events import Listener, Noted, Warned
+from medloom.memory import kept_within_memory
 from medloom.models import kinds as models
 from medloom.models.network import Network
 from medloom.models.soft_losses import DistilledLoss
@@ -35,6 +38,7 @@ from medloom.training.distillation import DistilledTask, Teachers
 from medloom.training.keeper import Keeper
 from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
+from medloom.training.micro import MicroBatches, normalises_by_batches
 from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision, choose_channels_last
 from medloom.training.quiet import quiet_lightning
@@ -44,7 +48,7 @@ from medloom.training.tasks import Truth
 if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
-__all__ = ["Job", "build_data", "build_module", "build_trainer", "fit"]
+__all__ = ["Job", "build_data", "build_module", "build_trainer", "fit", "within_memory"]
 
 _OVER_BATCHES = (
     "train.devices: the loss {name} is over the batch as a whole, and each of the {devices} processes takes it over "
@@ -101,7 +105,7 @@ def build_data(job: Job, store: PixelStore) -> StoreData:
         replace(job.truth.samples(store), context=job.context),
         job.train_rows,
         job.validation_rows,
-        batch_size=config.batch_size,
+        batch_size=config.images_per_step,
         validation_batch_size=config.validation_batch_size,
         seed=config.seed,
         positive_share=kind.positive_share(job.recipe),
@@ -148,15 +152,24 @@ def build_module(
         schedule=_schedule(config, data.steps_per_epoch),
         averaging=_averaging(config, network),
         steps_per_epoch=data.steps_per_epoch,
-        batch_size=config.batch_size,
+        batch_size=config.images_per_step,
         seed=config.seed,
         clip=config.clip,
         precision=precision,
         compiled=compiled,
+        micro=_micro_batches(config, network),
     )
-    if config.devices > 1:
-        share_statistics(network, module.part)
+    if config.devices > 1 and share_statistics(network, module.part) and config.micro_batch is not None:
+        raise RecipeError(
+            "train.micro_batch: expected empty with several train.devices and a network that normalises by batches, "
+            "which takes its statistics over all of them together"
+        )
     return module
+
+
+def _micro_batches(config: TrainConfig, network: Network) -> MicroBatches:
+    each = -(-config.images_per_step // config.devices)
+    return MicroBatches(network, each, config.micro_batch, retries=config.devices == 1)
 
 
 def _optimizer(config: TrainConfig, precision: Precision) -> Callable[[Network], Optimizer]:
@@ -206,10 +219,15 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     config = job.recipe.train
     keep_freed_memory()
     data = build_data(job, store)
-    with quiet_lightning(), torch.random.fork_rng():
+    with quiet_lightning(), torch.random.fork_rng(), within_memory(job):
         module = build_module(job.recipe, data, job.precision, compiled=job.compiled, teachers=job.teachers)
         if module.network.origin is not None:
             listener(Noted(f"the network {module.network.origin.text()}"))
+        module.micro.tell = lambda text: listener(Warned(text))
+        module.micro.release = data.release
+        if config.micro_batch is not None and module.micro.piece < module.micro.batch_size:
+            said = normalises_by_batches(module.network)
+            listener((Warned if said else Noted)(module.micro.text()))
         if job.devices > 1 and _is_over_batches(module.loss):
             listener(Warned(_OVER_BATCHES.format(name=job.recipe.loss.name, devices=job.devices)))
         keeper = Keeper(
@@ -226,6 +244,11 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
         )
         trainer = build_trainer(job, keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
+
+
+def within_memory(job: Job) -> AbstractContextManager[None]:
+    """Let a training on a CPU be told when memory runs out, before the system kills it; a GPU tells by itself."""
+    return kept_within_memory(job.devices) if job.device == "cpu" else nullcontext()
 
 
 def _is_over_batches(loss: nn.Module) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import resource
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +13,10 @@ import torch
 
 from medloom.data.context import rows_beside
 from medloom.data.identity import check_identity, run_identity
-from medloom.errors import NonFiniteLossError, RecipeError, TrainingError
+from medloom.errors import NoMemoryError, NonFiniteLossError, RecipeError, TrainingError
 from medloom.events import Events, Listener
 from medloom.files import write_json
+from medloom.memory import is_out_of_memory, peak_rss_bytes
 from medloom.recipe import Recipe
 from medloom.signals import StopRequest
 from medloom.training.checkpoint import clean_up, newest_checkpoint
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from medloom.data.metadata import TableEncoding
     from medloom.data.store import PixelStore
 
-__all__ = ["guarded", "peak_rss_bytes", "plan_job", "train"]
+__all__ = ["guarded", "plan_job", "train"]
 
 _ONE_VALUE = "Expected more than 1 value per channel"
 """What torch says of a batch whose statistics would be those of one number."""
@@ -168,6 +167,7 @@ def guarded(job: Job, store: PixelStore) -> Iterator[None]:
     Raises:
         NonFiniteLossError: If a loss or gradient is NaN or infinite.
         RecipeError: If the network cannot take the statistics that it normalises by.
+        NoMemoryError: If memory runs out.
     """
     try:
         yield
@@ -176,6 +176,10 @@ def guarded(job: Job, store: PixelStore) -> Iterator[None]:
         kept = None if newest is None else newest[0].relative_to(job.run_dir).as_posix()
         samples = [store.sample_ids[row] for row in found.rows]
         raise NonFiniteLossError(found.step, samples, kept) from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise NoMemoryError(None, "training", str(error)) from error
     except ValueError as error:
         if _ONE_VALUE not in str(error):
             raise
@@ -202,7 +206,8 @@ def _conclude(job: Job) -> TrainResult:
         stop_reason=ledger.stop_reason,
     )
     network = {"parameters": saved["parameters"], "weights": saved.get("weights")}  # an earlier version said no more
-    write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), **network})
+    found = {key: newest[1]["module"].get(key) for key in ("micro_batch", "validation_micro_batch")}
+    write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), **network, **found})
     return result
 
 
@@ -223,6 +228,7 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
         "devices": job.devices,
         "precision": job.precision,
         "compiled": job.compiled,
+        "batch_size": job.recipe.train.images_per_step,
         "train_samples": len(job.train_rows),
         "validation_samples": len(job.validation_rows),
         "seconds": round(sum(float(line["seconds"] or 0.0) for line in ledger.lines), 3),
@@ -233,13 +239,3 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
 
 def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else "cpu"
-
-
-def peak_rss_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # what getrusage tells on Linux includes the process that this one was forked from
-        lines = [line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM:")]
-        return int(lines[0].split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

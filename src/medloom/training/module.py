@@ -6,7 +6,7 @@ Shapes: N images of a batch, C channels, K outputs of the network, H height, W w
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from medloom.models.network import Network
 from medloom.training.averaging import Averaging
 from medloom.training.batch_norm import Part
 from medloom.training.batches import Batch, Rows
+from medloom.training.micro import MicroBatches
 from medloom.training.precision import Precision
 from medloom.training.ranks import sum_over_ranks
 from medloom.training.schedule import Schedule
@@ -67,6 +68,7 @@ class TaskModule(LightningModule):
         precision: With fp16, infinite gradients are left to the loss scaler, which skips the step.
         compiled: Compile the network for whole batches. The last of an epoch, if it is smaller, goes through the
             network as it is, and so does the validation: compiling for another size would take as long again.
+        micro: How many images go through the network at a time; None for all of a batch.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class TaskModule(LightningModule):
         clip: float | None = None,
         precision: Precision = "32",
         compiled: bool = False,
+        micro: MicroBatches | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -100,6 +103,7 @@ class TaskModule(LightningModule):
         self.precision = precision
         self.step = 0
         self.part = Part()
+        self.micro = micro or MicroBatches(network, batch_size)
         self.metrics: dict[str, float] = {}
         self._sums = sums_in(loss)
         self._make_optimizer = make_optimizer
@@ -154,15 +158,11 @@ class TaskModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of an augmented batch."""
-        whole = len(batch.rows) == self.batch_size
-        network = self.network if whole else self.network.forward
+        network = self.micro.of(self.network.forward, self.network)
         logits, truth = self.task.learn(network, self.augment, batch, self._drawn(batch))
         loss: Tensor = self.loss(logits, truth)
         self._rows = batch.rows
         self._step_loss = loss.detach()
-        self._train_sums = self._train_sums.to(self.device)
-        self._train_sums[0] += self._step_loss.double() * batch.owned
-        self._train_sums[1] += batch.owned
         share = batch.owned * self.trainer.world_size / len(batch.rows)
         return loss if share == 1.0 else loss * share
 
@@ -186,8 +186,13 @@ class TaskModule(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step, then take the new weights into the average."""
+        """Step, in fewer images at a time where memory is short, then take the new weights into the average."""
+        if optimizer_closure is not None:
+            optimizer_closure = partial(self.micro.tried, optimizer_closure, partial(self._begin_again, optimizer))
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self._train_sums = self._train_sums.to(self.device)
+        self._train_sums[0] += self._step_loss.double() * self.part.owned
+        self._train_sums[1] += self.part.owned
         if self.averaging is not None:
             self.averaging.after_step(self.network, epoch, ends_epoch=batch_idx + 1 == self.steps_per_epoch)
 
@@ -198,7 +203,8 @@ class TaskModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch, normalised and not augmented, to the metrics."""
-        logits = self.task.answer(self.best_network.forward, batch).float()
+        network = self.micro.of_validation(self.best_network.forward)
+        logits = self.task.answer(network, batch).float()
         self.task.score(self.loss(logits, batch.truth), logits, batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -220,6 +226,8 @@ class TaskModule(LightningModule):
         checkpoint["module"] = {
             "train_sums": sum_over_ranks(self._train_sums),
             "schedule": self.schedule.state(),
+            "micro_batch": self.micro.size,
+            "validation_micro_batch": self.micro.validation_size,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -227,6 +235,12 @@ class TaskModule(LightningModule):
         sums: Tensor = checkpoint["module"]["train_sums"]
         self._train_sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
         self.schedule.restore(checkpoint["module"]["schedule"])
+        self.micro.take_up(checkpoint["module"])
+
+    def _begin_again(self, optimizer: Optimizer | LightningOptimizer) -> None:
+        """Forget the gradients of a step that was not finished, and set its random numbers anew."""
+        optimizer.zero_grad()
+        seed_device(self.device, step_seed(self.seed, self.step, self.global_rank))
 
     def _weigh(self, epoch: int) -> None:
         """Take the weights that the terms of the loss have in an epoch."""

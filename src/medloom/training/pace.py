@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from medloom.memory import peak_rss_bytes
 from medloom.training.allocator import keep_freed_memory
-from medloom.training.fit import Job, build_data, build_module, build_trainer
-from medloom.training.loop import guarded, peak_rss_bytes, plan_job
+from medloom.training.fit import Job, build_data, build_module, build_trainer, within_memory
+from medloom.training.loop import guarded, plan_job
 from medloom.training.module import TaskModule
 from medloom.training.quiet import quiet_lightning
 
@@ -42,7 +44,11 @@ class Pace:
         validation_s: Seconds of the validation of an epoch.
         start_s: Seconds until the first step is done, such as for compiling.
         image_s: Seconds in which the network answers for one image in float32.
-        memory_bytes: Largest memory: of the process, or of the GPU where one trains.
+        memory_bytes: Largest memory of the process so far, these steps included.
+        gpu_bytes: Largest memory of the GPU in them; 0 on a CPU.
+        state_bytes: What a checkpoint holds: weights, their average, what the optimiser keeps.
+        network_bytes: The weights alone.
+        micro_batch: Images that went through the network at a time, where memory was too short for all of a step.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -52,6 +58,10 @@ class Pace:
     start_s: float
     image_s: float
     memory_bytes: int
+    gpu_bytes: int
+    state_bytes: int
+    network_bytes: int
+    micro_batch: int | None
     device: str
 
     @property
@@ -77,6 +87,7 @@ def measure_pace(
         RecipeError: If the recipe cannot be trained here.
         DataError: If the samples do not suffice.
         NonFiniteLossError: If a loss or gradient is NaN or infinite, as it would be in the training.
+        NoMemoryError: If memory runs out with a single image.
     """
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as scratch, quiet_lightning(), torch.random.fork_rng():
@@ -84,8 +95,9 @@ def measure_pace(
         data = build_data(job, store)
         module, clock = build_module(recipe, data, job.precision, compiled=job.compiled), _Clock()
         trainer = build_trainer(job, clock, steps=_STEPS, validation_steps=_VALIDATION_STEPS)
-        with guarded(job, store):
+        with within_memory(job), guarded(job, store):
             trainer.fit(module, datamodule=data)
+        state = _tensors_bytes([module.state_dict(), *(one.state_dict()["state"] for one in trainer.optimizers)])
         image_s = _image_s(module, store, job)
     batches = -(-len(job.validation_rows) // data.validation_batch_size)
     return Pace(
@@ -94,7 +106,11 @@ def measure_pace(
         validation_s=clock.validation_step_s * batches,
         start_s=clock.start_s,
         image_s=image_s,
-        memory_bytes=_memory_bytes(job),
+        memory_bytes=peak_rss_bytes(),
+        gpu_bytes=int(torch.cuda.max_memory_reserved()) if job.device == "cuda" else 0,
+        state_bytes=state,
+        network_bytes=_tensors_bytes(module.network.state_dict()),
+        micro_batch=module.micro.size,
         device=job.device,
     )
 
@@ -156,5 +172,9 @@ def _image_s(module: TaskModule, store: PixelStore, job: Job) -> float:
     return min(seconds)
 
 
-def _memory_bytes(job: Job) -> int:
-    return int(torch.cuda.max_memory_reserved()) if job.device == "cuda" else peak_rss_bytes()
+def _tensors_bytes(tree: object) -> int:
+    """Bytes of every tensor in nested lists and dictionaries."""
+    if isinstance(tree, torch.Tensor):
+        return tree.numel() * tree.element_size()
+    inner = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list) else ()
+    return sum(_tensors_bytes(one) for one in inner)

@@ -23,6 +23,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 from medloom.data.store import PixelStore
 from medloom.errors import MedloomError, TrainingError, UserError
 from medloom.events import Event, Listener, Stop
+from medloom.memory import killed_text
 from medloom.signals import StopRequest
 from medloom.training.fit import Job, fit
 from medloom.training.keeper import Interrupted
@@ -100,6 +101,9 @@ def _follow(context: ProcessContext, line: _Line, listener: Listener) -> None:
             _hand_on(line, listener)
     except ProcessException as error:
         _hand_on(line, listener)
+        code = getattr(error, "exit_code", 0)
+        if code < 0:
+            raise TrainingError(f"{killed_text('a training process', code)}, or fewer train.devices") from error
         raise TrainingError(f"a training process failed: {error}") from error
     _hand_on(line, listener)
 

@@ -84,7 +84,7 @@ def renew_statistics(
         norm.train()
     network.to(device)
     with torch.no_grad():
-        for chosen in _batches(rows, recipe.train.batch_size, recipe.train.seed):
+        for chosen in _batches(rows, recipe.train.images_per_step, recipe.train.seed):
             task.answer(network.forward, Batch(*pixels.take(chosen), chosen, np.arange(len(chosen)), len(chosen)))
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum

@@ -9,6 +9,7 @@ from medloom.backends import Ending, LocalBackend, Slot, run_jobs
 from medloom.errors import TrainingError, UserError
 from medloom.events import Events, Noted, Stop
 from medloom.jobs import Job, Resources, uri_of
+from medloom.memory import killed_text
 from medloom.pipeline import plan_slots
 from medloom.tuning.plan import Study
 from medloom.tuning.storage import counted_trials, opened
@@ -66,7 +67,7 @@ def work_side_by_side(study: Study, images: Path, limits: Limits, jobs: int, *, 
             raise UserError(text) if _WRONG_INPUT in codes else TrainingError(text)
         if len(counted_trials(opened(study))) >= limits.trials:
             return None
-        events.emit(Noted("a process was killed, most likely for want of memory; another takes its place"))
+        events.emit(Noted(f"{killed_text('a process', min(codes))}; another takes its place"))
 
 
 def _once(

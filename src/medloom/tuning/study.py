@@ -19,6 +19,7 @@ from medloom.reports import write_tuning_report
 from medloom.tuning.confirm import confirm as confirm_best
 from medloom.tuning.facts import FACTS, write_facts
 from medloom.tuning.finish import package_best
+from medloom.tuning.foreseen import foresee
 from medloom.tuning.jobs import work_side_by_side
 from medloom.tuning.keeping import best_trial
 from medloom.tuning.plan import PREPARED, STUDIES, Study, study_folder
@@ -112,6 +113,7 @@ def tune(
     with begun_study(
         loaded, folder, images=data, folds=folds, fast=fast, workers=workers, events=events
     ) as (begun, images):  # fmt: skip
+        foresee(begun, images, limits, jobs, events=events)
         if jobs is None:
             stopped = work(begun, images, limits, events=events)
         else:
@@ -159,6 +161,9 @@ def begun_study(
             study.save()
             prepare_study(study, where, workers=workers, events=events)
             known = study.resolved()
+            if "train.batch_size" not in known.space.parameters:  # else each trial finds out for itself, if it must
+                pipeline.sized(pipeline.Run(folder / PREPARED, known.recipe), images=where, events=events)
+                known = study.resolved()
             lay_down(known, opened(known))
             yield known, where
 

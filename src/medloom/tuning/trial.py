@@ -66,6 +66,7 @@ def run_trial(
     for fold in folds:
         place = folder if fold is None else folder / f"fold-{fold}"
         run = trial_run(study, recipe, place, fold, images, events or Events())
+        run = pipeline.sized(run, images=images, events=events)
         watch.begin_fold(place)
         result = pipeline.train(run, images=images, baselines="none", events=Events([watch, *listeners]))
         facts = read_json(place / "training.json")

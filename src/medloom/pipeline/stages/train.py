@@ -11,6 +11,7 @@ from medloom.pipeline.identity import begin_training, check_trained, is_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_store
 from medloom.pipeline.runs import Run, refuse_every_fold
+from medloom.pipeline.sizing import sized
 from medloom.training import Teachers, TrainResult
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def train(
     events = events or Events()
     refuse_every_fold(run.recipe)
     events.emit(StageBegun("train", run.folder))
+    run = sized(run, images=images, events=events)
     trained = is_trained(run.folder)
     if trained:
         check_trained(run, needed=False)

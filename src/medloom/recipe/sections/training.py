@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from medloom.recipe.sections.base import Bool, Config, Positive, Probability, Seed, Switch, as_word
 
@@ -106,8 +106,15 @@ class TrainConfig(Config):
 
     epochs: Annotated[int, Field(ge=1)] = 50
     """Passes over the training images. A finished run can be given more."""
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    """Images in a step, shared by the devices."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 16
+    """Images in a step, shared by the devices. `auto` measures steps of 2, 4, 8 and so on up to 128 images before the
+    training and takes the most that find room in three quarters of the memory, of the GPU or else of the machine, and
+    leave at least 8 steps in an epoch; the run's recipe then says how many. The learning rate stays what it is."""
+    micro_batch: Annotated[int, Field(ge=1)] | None = None
+    """At most so many images go through the network at a time, on each device, for when memory is short; a step stays
+    that of the whole batch up to rounding, whatever the loss is, and takes about a third longer. Dropout draws other
+    numbers, and batch normalisation takes its statistics over these images. Empty: all images of a batch; where memory
+    runs out, half as many, and so on."""
     validation_batch_size: Annotated[int, Field(ge=1)] | None = None
     """Images in a batch of validation; empty: `batch_size`."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -146,6 +153,24 @@ class TrainConfig(Config):
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
     seed: Seed = 0
     """Seed of the weights, the order and the augmentation."""
+
+    @model_validator(mode="after")
+    def _sized_in_one_process(self) -> Self:
+        """How many images fit is measured in one process."""
+        if self.batch_size == "auto" and self.devices > 1:
+            raise ValueError("batch_size: expected a number with several train.devices")
+        return self
+
+    @property
+    def images_per_step(self) -> int:
+        """The number that ``batch_size`` is.
+
+        Raises:
+            ValueError: If it is still ``auto``, which is an error of the program: stages that train decide it first.
+        """
+        if self.batch_size == "auto":
+            raise ValueError("train.batch_size is still auto where a number is needed")
+        return self.batch_size
 
 
 def unfrozen_in_one_process(model: TunedModelConfig, train: TrainConfig) -> None:
