@@ -10,6 +10,7 @@ that raises is said once and not asked again; it never harms the work.
     ├── StageBegun, StageEnded       a stage of a run
     ├── Progressed                   so many of so many done, inside a stage
     ├── BatchEnded, EpochEnded       inside the training; an epoch has its metrics and whether it is the best so far
+    ├── RuleFired                    a rule that watches the training has found something
     ├── FileMade                     a file or folder of the run is complete
     ├── Noted                        something to say, no more
     └── Warned                       something that a reader of the results must know
@@ -30,6 +31,7 @@ __all__ = [
     "Listener",
     "Noted",
     "Progressed",
+    "RuleFired",
     "StageBegun",
     "StageEnded",
     "Stop",
@@ -119,6 +121,39 @@ class EpochEnded(Event):
     best: bool = False
     patience: int | None = None
     patience_left: int | None = None
+
+
+@dataclass(frozen=True)
+class RuleFired(Event):
+    """A rule that watches a training has found something, for the first time in it.
+
+    Args:
+        rule: Its name in ``medloom.registry.RULES``, or that of a user's own rule.
+        text: What is wrong, in plain words, without a full stop.
+        advice: What to try.
+        epoch: Since which epoch, from 1.
+        step: Since which step of the training, from 1.
+        layer: In which layer of the network; None for none in particular.
+        ends: Whether the training is asked to end for it.
+    """
+
+    rule: str
+    text: str
+    advice: str
+    epoch: int
+    step: int
+    layer: str | None = None
+    ends: bool = False
+
+    def sentence(self) -> str:
+        """Return all of it for people.
+
+        Example:
+            >>> RuleFired("plateau", "nothing got better", "stop earlier", 3, 90).sentence()
+            'since epoch 3: nothing got better (plateau). Try: stop earlier'
+        """
+        advice = f". Try: {self.advice}" if self.advice else ""
+        return f"since epoch {self.epoch}: {self.text} ({self.rule}){advice}"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ __all__ = [
     "LOSSES",
     "METRICS",
     "NETWORKS",
+    "RULES",
     "RUNTIMES",
     "SPACES",
     "TRACKERS",
@@ -222,6 +223,46 @@ TRACKERS: dict[str, Entry] = {
     ),
 }
 """Where runs are tracked."""
+
+
+def _rule(summary: str, home: str, at: str, *kinds: str, ends: bool = True) -> Entry:
+    """With the moments at which it looks, and whether it may end a training, where rules are let do that."""
+    return Entry(summary, f"medloom.training.diagnosis.{home}", kinds, {"at": at.split(), "ends": ends})
+
+
+RULES: dict[str, Entry] = {
+    "non-finite": _rule("Numbers that are NaN or infinite", "values:NonFinite", "step epoch"),
+    "poor-initialisation": _rule(
+        "Signals that fade or blow up with depth, or layers of equal weights, before anything is learned",
+        "values:PoorInitialisation",
+        "step",
+        ends=False,
+    ),
+    "exploding-gradients": _rule("Gradients that have grown and stay large", "gradients:ExplodingGradients", "step"),
+    "vanishing-gradients": _rule("Gradients next to nothing", "gradients:VanishingGradients", "step"),
+    "dead-units": _rule("Units that give 0 for every image", "units:DeadUnits", "step"),
+    "saturated-units": _rule("Units that stay at a bound of their activation", "units:SaturatedUnits", "step"),
+    "frozen-weights": _rule("Weights that are trained and do not move", "rates:FrozenWeights", "step"),
+    "learning-rate-low": _rule("Steps too small to get anywhere", "rates:LearningRateLow", "epoch"),
+    "learning-rate-high": _rule("A training loss that rises or jumps", "rates:LearningRateHigh", "epoch"),
+    "loss-not-decreasing": _rule("A training loss that does not fall", "learning:LossNotDecreasing", "epoch"),
+    "plateau": _rule("Nothing got better for long, at a rate that is not small", "learning:Plateau", "epoch"),
+    "overfitting": _rule("Validation gets worse while training gets better", "learning:Overfitting", "epoch"),
+    "overtraining": _rule("The best epoch is long ago", "learning:Overtraining", "epoch"),
+    "unstable-validation": _rule(
+        "The monitored metric jumps from epoch to epoch", "learning:UnstableValidation", "epoch", ends=False
+    ),
+    "one-answer": _rule("The same answer for everyone, such as the frequent class", "deciding:OneAnswer", "epoch"),
+    "wrong-labels": _rule(
+        "Labels of validation samples that may be wrong (Northcutt et al. 2021)",
+        "deciding:WrongLabels",
+        "epoch",
+        "masks",
+        *_CLASSES,
+        ends=False,
+    ),
+}
+"""What is looked for while a network learns."""
 
 
 def _space(summary: str, attribute: str, *kinds: str) -> Entry:

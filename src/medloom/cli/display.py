@@ -18,6 +18,7 @@ from medloom.events import (
     FileMade,
     Noted,
     Progressed,
+    RuleFired,
     StageBegun,
     StageEnded,
     Warned,
@@ -85,6 +86,9 @@ class Display:
     def _warned(self, event: Warned) -> None:
         warn(event.text)
 
+    def _rule_fired(self, event: RuleFired) -> None:
+        warn(event.sentence())
+
     def _set_aside(self, event: SetAside) -> None:
         warn(f"set aside: {event.text}")
 
@@ -96,6 +100,7 @@ class Display:
         StageEnded: _stage_changed,
         Noted: _noted,
         Warned: _warned,
+        RuleFired: _rule_fired,
         SetAside: _set_aside,
     }
 
@@ -113,6 +118,8 @@ class Collected:
             self.files.append(str(event.path))
         elif isinstance(event, Warned):
             self.warnings.append(event.text)
+        elif isinstance(event, RuleFired):
+            self.warnings.append(event.sentence())
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types: files made, in order, and warnings."""

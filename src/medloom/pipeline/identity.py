@@ -28,7 +28,7 @@ _IDENTITY = "identity.json"
 _SAMPLES = "trained_on.csv"
 _COLUMNS = ("sample_id", "patient_id", "frame", "sha256", "labels", "split", "fold")
 _OF_NETWORK = (
-    *("evaluation", "training.json", "baselines.csv", "model.onnx", "model.tar.gz", "report.html"),
+    *("evaluation", "training.json", "diagnosis.json", "baselines.csv", "model.onnx", "model.tar.gz", "report.html"),
     *("tracking.json", "system.jsonl"),
 )
 """What says something about a network that is not there any more when training begins anew."""

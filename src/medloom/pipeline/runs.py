@@ -101,8 +101,8 @@ class Run:
         return plain
 
     def plain_result(self) -> dict[str, Any]:
-        """Return of ``plain`` what a result may depend on: everything but who is told of it."""
-        return {key: value for key, value in self.plain().items() if key != "tracking"}
+        """Return of ``plain`` what a result may depend on: everything but who watches it and who is told of it."""
+        return {key: value for key, value in self.plain().items() if key not in ("diagnose", "tracking")}
 
     @property
     def bundle(self) -> Path:

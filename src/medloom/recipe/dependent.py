@@ -155,6 +155,7 @@ _ENCODER = Unless("model.name", tuple(name for name, entry in NETWORKS.items() i
 _SCALES = Only("model.name", tuple(name for name, entry in NETWORKS.items() if "scales" in entry.traits))
 _BLOCKS = Unless("model.name", ("perceptron",))
 _TRAINED = Unless("model.tune", ("head",))
+_WATCHED = Unless("diagnose.rules", ("none",))
 _DRAWN = Only("split.file", (None,))
 _SHARES = Only("split.folds", (None,))
 _PUBLISHED = Either(
@@ -237,6 +238,8 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "train.early_stopping.min_delta": (Unless("train.early_stopping.patience", (None,)),),
     "train.swa_start": (Only("train.averaging", ("swa",)),),
     "train.ema_decay": (Only("train.averaging", ("ema",)),),
+    "diagnose.every": (_WATCHED,),
+    "diagnose.action": (_WATCHED,),
     "tune.startup_trials": (Only("tune.sampler", ("tpe", "gp")),),
     "tune.grid_points": (Only("tune.sampler", ("grid",)),),
     "tune.cost": (Only("tune.sampler", ("nsga2",)),),

@@ -15,6 +15,7 @@ from medloom.recipe.dependent import idle_keys
 from medloom.recipe.sections.augment import AugmentConfig
 from medloom.recipe.sections.base import Config
 from medloom.recipe.sections.data import DataConfig, SplitConfig
+from medloom.recipe.sections.diagnose import DiagnoseConfig
 from medloom.recipe.sections.evaluation import DistilConfig, EvaluateConfig, PackageConfig
 from medloom.recipe.sections.images import PreprocessConfig
 from medloom.recipe.sections.target import TargetSection
@@ -46,6 +47,7 @@ class Recipe(Config):
     model: ModelConfig
     loss: LossConfig
     train: TrainConfig
+    diagnose: DiagnoseConfig = DiagnoseConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     package: PackageConfig = PackageConfig()
     distil: DistilConfig = DistilConfig()

@@ -34,6 +34,7 @@ from medloom.training.batch_norm import share_statistics
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import TreeCheckpointIO
 from medloom.training.data import StoreData
+from medloom.training.diagnosis.watch import build_diagnosis
 from medloom.training.distillation import DistilledTask, Teachers
 from medloom.training.keeper import Keeper
 from medloom.training.kinds import KINDS
@@ -230,6 +231,9 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
             listener((Warned if said else Noted)(module.micro.text()))
         if job.devices > 1 and _is_over_batches(module.loss):
             listener(Warned(_OVER_BATCHES.format(name=job.recipe.loss.name, devices=job.devices)))
+        diagnosis = build_diagnosis(
+            job.recipe, job.run_dir, module, data, store.sample_ids, stop, listener, compiled=job.compiled
+        )
         keeper = Keeper(
             job.run_dir,
             job.identity,
@@ -240,9 +244,10 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
             stop,
             listener,
             epochs=config.epochs,
+            diagnosis=diagnosis,
             checkpoint_minutes=config.checkpoint_minutes,
         )
-        trainer = build_trainer(job, keeper)
+        trainer = build_trainer(job, *([] if diagnosis is None else [diagnosis]), keeper)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
 
 
@@ -257,13 +262,13 @@ def _is_over_batches(loss: nn.Module) -> bool:
 
 
 def build_trainer(
-    job: Job, callback: Callback, *, steps: int | None = None, validation_steps: int | None = None
+    job: Job, *callbacks: Callback, steps: int | None = None, validation_steps: int | None = None
 ) -> Trainer:
     """Return Lightning's trainer with everything off that Medloom does itself.
 
     Args:
         job: What to do.
-        callback: Told of what happens.
+        callbacks: Told of what happens, in this order.
         steps: Ends after so many training steps; None for the whole training.
         validation_steps: Ends a validation after so many; None for all.
     """
@@ -275,7 +280,7 @@ def build_trainer(
         max_epochs=job.recipe.train.epochs if steps is None else 1,
         limit_train_batches=steps,
         limit_val_batches=validation_steps,
-        callbacks=[callback],
+        callbacks=list(callbacks),
         plugins=[TreeCheckpointIO()],
         default_root_dir=job.run_dir,
         benchmark=True,

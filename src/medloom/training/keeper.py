@@ -19,6 +19,7 @@ from medloom.signals import StopRequest
 from medloom.training.batches import Rows
 from medloom.training.checkpoint import BEST, LAST, write_checkpoint
 from medloom.training.data import StoreData
+from medloom.training.diagnosis.watch import Diagnosis
 from medloom.training.ledger import Ledger, Line
 from medloom.training.module import TaskModule
 from medloom.training.pictures import write_picture
@@ -53,6 +54,7 @@ class Keeper(Callback):
         stop: Whether someone asked the run to stop.
         listener: Who is told of batches and epochs, and may ask the run to stop.
         epochs: Epochs of the run.
+        diagnosis: What watches the training; None where nobody does.
         checkpoint_minutes: Also write a checkpoint inside an epoch after so many; None: only between epochs.
     """
 
@@ -68,8 +70,10 @@ class Keeper(Callback):
         listener: Listener,
         *,
         epochs: int,
+        diagnosis: Diagnosis | None = None,
         checkpoint_minutes: float | None = None,
     ) -> None:
+        self.diagnosis = diagnosis
         self.run_dir = run_dir
         self.identity = identity
         self.ledger = ledger
@@ -129,6 +133,8 @@ class Keeper(Callback):
         self.module.finish_epoch(self.ledger.value(line))
         if trainer.is_global_zero:
             self._write_epoch(line, best=best)
+            if self.diagnosis is not None:
+                self.diagnosis.end_epoch(line)
         self._save(trainer)
         self._tell(self._epoch_ended(line, best=best))
         if self.ledger.stops_early:

@@ -16,13 +16,17 @@ from torch import Tensor
 from medloom.metrics.classification import accuracy, confusion_matrix, f1_score
 from medloom.metrics.ranking import average_precision, roc_auc
 from medloom.metrics.weights import divide
+from medloom.training.answers import Answers
 
-__all__ = ["LabelMetrics", "LabelScores", "no_metrics", "rank_classes", "rank_each"]
+__all__ = ["LabelAnswers", "LabelMetrics", "LabelScores", "no_metrics", "rank_classes", "rank_each"]
 
 Floats64 = NDArray[np.float64]
 
 LabelMetrics = Callable[[Floats64, Floats64], dict[str, float]]
 """From logits ``(N, K)`` and labels ``(N, T)`` to metrics; NaN where the samples do not have what one takes."""
+
+LabelAnswers = Callable[[Floats64, Floats64], Answers]
+"""From the same to what was answered."""
 
 
 class LabelScores:
@@ -36,12 +40,21 @@ class LabelScores:
         width: T of the labels.
         measure: What is measured beside the loss.
         device: Where the table lives.
+        answer: What logits and truth say; None where nobody asks for single samples.
     """
 
-    def __init__(self, count: int, outputs: int, width: int, measure: LabelMetrics, device: torch.device) -> None:
+    def __init__(
+        self,
+        count: int,
+        outputs: int,
+        width: int,
+        measure: LabelMetrics,
+        device: torch.device,
+        answer: LabelAnswers | None = None,
+    ) -> None:
         self.outputs = outputs
         self.sums = torch.zeros((count, outputs + width + 1), dtype=torch.float64, device=device)
-        self._measure = measure
+        self._measure, self._answer = measure, answer
         self._seen = 0
 
     def add(self, loss: Tensor, logits: Tensor, truth: Tensor, picks: NDArray[np.int64], whole: int) -> None:
@@ -66,10 +79,19 @@ class LabelScores:
     def metrics(self) -> dict[str, float]:
         """Return every metric; NaN where the samples do not have what it takes, such as a second class."""
         table = self.sums[: self._seen].cpu().numpy()
-        logits, truth = table[:, : self.outputs], table[:, self.outputs : -1]
+        logits, truth = self._split(table)
         # A batch's loss is the mean over its known labels, so it weighs as much as there are of them.
         known = np.count_nonzero(~np.isnan(truth), axis=1)
         return {"val_loss": float(divide(table[:, -1] @ known, known.sum())), **self._measure(logits, truth)}
+
+    def answers(self) -> Answers | None:
+        """Return what was answered beside the truth; None before the first validation, or where nobody asks."""
+        if self._answer is None or self._seen == 0:
+            return None
+        return self._answer(*self._split(self.sums[: self._seen].cpu().numpy()))
+
+    def _split(self, table: Floats64) -> tuple[Floats64, Floats64]:
+        return table[:, : self.outputs], table[:, self.outputs : -1]
 
 
 def rank_each(logits: Floats64, truth: Floats64) -> dict[str, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.nn import functional
 from medloom.data.catalogue import labels_of, meta_of
 from medloom.errors import DataError
 from medloom.recipe import LabelsRecipe, Recipe
+from medloom.training.answers import Answers, class_answers, label_answers, number_answers, yes_answers
 from medloom.training.batches import Batch, Rows
 from medloom.training.label_scores import LabelMetrics, LabelScores, no_metrics, rank_classes, rank_each
 from medloom.training.preview import View, image_views
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "BINARY", "MULTI_CLASS", "MULTI_LABEL", "REGRESSION", "LabelTask", "LabelTraining", "LabelTruth"]
 
 Floats32 = NDArray[np.float32]
+Floats64 = NDArray[np.float64]
 Shares = Callable[[Tensor, int], Tensor]
 """From labels ``(N, T)`` and the number of outputs K to numbers of which a mean of two has a meaning."""
 
@@ -136,10 +139,12 @@ class LabelTraining:
 
     Args:
         measure: What is measured in validation beside the loss.
+        answer: From the names of the target, logits and labels to what was answered.
         shares: How labels are written where images, and with them their labels, are mixed.
     """
 
     measure: LabelMetrics = no_metrics
+    answer: Callable[[tuple[str, ...], Floats64, Floats64], Answers] = number_answers
     shares: Shares = as_they_are
 
     def read_truth(self, catalogue: pd.DataFrame, tables: TableEncoding | None) -> LabelTruth:
@@ -157,9 +162,10 @@ class LabelTraining:
     def task(self, recipe: Recipe, validation: int) -> LabelTask:
         """Return what is done with a batch."""
         target, measure = recipe.predicts(), self.measure
+        answer = partial(self.answer, target.names)
 
         def begin(device: torch.device) -> LabelScores:
-            return LabelScores(validation, target.outputs, target.truth_width, measure, device)
+            return LabelScores(validation, target.outputs, target.truth_width, measure, device, answer)
 
         return LabelTask(begin, LabelsRecipe.of(recipe).preprocess.crop, self.shares)
 
@@ -188,9 +194,9 @@ def _several(column: NDArray[Any]) -> bool:
     return len(np.unique(column[~np.isnan(column)])) > 1
 
 
-BINARY = LabelTraining(rank_each)
-MULTI_CLASS = LabelTraining(rank_classes, of_each_class)
-MULTI_LABEL = LabelTraining(rank_each)
+BINARY = LabelTraining(rank_each, yes_answers)
+MULTI_CLASS = LabelTraining(rank_classes, class_answers, of_each_class)
+MULTI_LABEL = LabelTraining(rank_each, label_answers)
 REGRESSION = LabelTraining()
 AUTO = LabelTraining()
 """For labels that are not known yet: images can be shown as training may see them."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medloom.targets import IGNORED
+from medloom.training.answers import Answers, presence_answers
 
 __all__ = ["MaskScores", "sample_scores"]
+
+_SUMS = 6
 
 
 def sample_scores(logits: Tensor, masks: Tensor) -> Tensor:
@@ -50,22 +55,53 @@ def _foreground(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return (logits.argmax(1, keepdim=True) == classes) & known, masks[:, None] == classes
 
 
+def _sureness(logits: Tensor, masks: Tensor) -> Tensor:
+    """The largest probability of foreground of a pixel that counts, ``(N,)``."""
+    odds = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1:].logsumexp(1) - logits[:, 0]
+    return odds.masked_fill(masks == IGNORED, -torch.inf).amax((1, 2)).sigmoid()
+
+
 class MaskScores:
-    """Sums over the samples of a validation pass.
+    """Sums over the samples of a validation pass, and of each whether it holds foreground and how sure that is.
 
     Args:
         device: Where the sums live; nothing waits for the device until ``metrics``.
+        count: Validation samples; 0 where nobody asks for single ones.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(6, dtype=torch.float64, device=device)
+    def __init__(self, device: torch.device, count: int = 0) -> None:
+        self.sums = torch.zeros(_SUMS + 2 * count, dtype=torch.float64, device=device)
+        self._seen = 0
 
-    def add(self, loss: Tensor, logits: Tensor, masks: Tensor) -> None:
-        """Add a batch: its mean loss, logits ``(N, K, H, W)`` and masks ``(N, H, W)``."""
+    def add(
+        self, loss: Tensor, logits: Tensor, masks: Tensor, picks: NDArray[np.int64] | None = None, whole: int = 0
+    ) -> None:
+        """Add this process's part of a batch.
+
+        Args:
+            loss: Its mean loss.
+            logits: ``(N, K, H, W)``.
+            masks: ``(N, H, W)``.
+            picks: Positions in the batch, ``(N,)``; None where nobody asks for single samples.
+            whole: Samples of the batch, over all processes.
+        """
         dice_present, dice_all, true, found = sample_scores(logits, masks).T
         count = len(masks)
         parts = [loss.double() * count, dice_present, dice_all, found * (1 - true), true, torch.ones_like(true)]
-        self.sums += torch.stack([part.sum() for part in parts])
+        self.sums[:_SUMS] += torch.stack([part.sum() for part in parts])
+        if picks is not None:
+            rows = torch.from_numpy(self._seen + picks).to(self.sums.device)
+            self.sums[_SUMS:].view(-1, 2)[rows] = torch.stack([_sureness(logits, masks).double(), true], dim=1)
+        self._seen += whole
+
+    def skip(self, whole: int) -> None:
+        """Pass over a batch that other processes add."""
+        self._seen += whole
+
+    def answers(self) -> Answers | None:
+        """Return whether samples hold foreground, as answered and in truth; None where nobody asks for single ones."""
+        table = self.sums[_SUMS:].view(-1, 2)[: self._seen].cpu().numpy()
+        return presence_answers(table[:, 0], table[:, 1]) if len(table) else None
 
     def metrics(self) -> dict[str, float]:
         """Return every metric; NaN where there is nothing to take it over.
@@ -73,7 +109,7 @@ class MaskScores:
         ``dice_balanced`` is the mean of ``dice_foreground`` and 1 - ``false_positive_rate``, or the one of them that
         exists.
         """
-        loss, dice_present, dice_all, false_positives, positives, samples = self.sums.tolist()
+        loss, dice_present, dice_all, false_positives, positives, samples = self.sums[:_SUMS].tolist()
         dice = _ratio(dice_present, positives)
         false_positive_rate = _ratio(false_positives, samples - positives)
         balanced = [value for value in (dice, 1.0 - false_positive_rate) if not math.isnan(value)]

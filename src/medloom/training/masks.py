@@ -64,11 +64,16 @@ class MaskPictures:
 
 
 class MaskTask:
-    """See ``medloom.training.tasks.Task``."""
+    """See ``medloom.training.tasks.Task``.
+
+    Args:
+        validation: Validation samples.
+    """
 
     pictures: Pictures | None = MaskPictures()
 
-    def __init__(self) -> None:
+    def __init__(self, validation: int) -> None:
+        self._validation = validation
         self._scores = MaskScores(torch.device("cpu"))
 
     def learn(
@@ -88,13 +93,15 @@ class MaskTask:
 
     def begin(self, device: torch.device) -> MaskScores:
         """Begin the sums."""
-        self._scores = MaskScores(device)
+        self._scores = MaskScores(device, self._validation)
         return self._scores
 
     def score(self, loss: Tensor, logits: Tensor, batch: Batch) -> None:
         """Add a batch to the sums."""
         if batch.owned > 0:
-            self._scores.add(loss, logits, batch.truth)
+            self._scores.add(loss, logits, batch.truth, batch.picks, len(batch.rows))
+        else:
+            self._scores.skip(len(batch.rows))
 
 
 class MaskTraining:
@@ -113,7 +120,7 @@ class MaskTraining:
 
     def task(self, recipe: Recipe, validation: int) -> MaskTask:
         """Return what is done with a batch."""
-        return MaskTask()
+        return MaskTask(validation)
 
     def augment(self, recipe: Recipe) -> Augment:
         """Return the random changes."""

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from medloom.models.losses import sums_in
 from medloom.models.network import Network
+from medloom.training.answers import Answers
 from medloom.training.averaging import Averaging
 from medloom.training.batch_norm import Part
 from medloom.training.batches import Batch, Rows
@@ -130,6 +131,15 @@ class TaskModule(LightningModule):
     def learning_rate(self) -> float:
         """The learning rate of the latest step; of the head, where parts have rates of their own."""
         return max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
+
+    @property
+    def last_loss(self) -> Tensor:
+        """Loss of the latest step, on the device."""
+        return self._step_loss
+
+    def answers(self) -> Answers | None:
+        """Return what was answered in the latest validation, over all processes; None where that was not kept."""
+        return self._scores.answers()
 
     @cached_property
     def _weights(self) -> list[nn.Parameter]:

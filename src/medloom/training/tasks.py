@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medloom.models.network import Network
 from medloom.recipe import Recipe
+from medloom.training.answers import Answers
 from medloom.training.batches import Batch, Rows
 from medloom.training.preview import View
 from medloom.training.samples import Samples
@@ -39,6 +40,10 @@ class Scores(Protocol):
 
     def metrics(self) -> dict[str, float]:
         """Return every metric; NaN where there is nothing to take it over."""
+        ...
+
+    def answers(self) -> Answers | None:
+        """Return what was answered for each sample, beside its truth; None where that was not kept."""
         ...
 
 
