@@ -36,6 +36,7 @@ from medloom.recipe.sections.data import OriginConfig
 from medloom.registry import TRACKERS, load
 from medloom.targets import Target
 from medloom.training.data import StoreData
+from medloom.training.diagnosis.rules import rules_of
 from medloom.training.fit import _averaging, _optimizer, _schedule
 from medloom.training.kinds import KINDS as TRAININGS
 from medloom.training.ledger import Ledger
@@ -328,6 +329,11 @@ def followed(recipe: Recipe) -> object:
     return [repr(vars(load(TRACKERS[name]).of(recipe.tracking, Path("run")))) for name in recipe.tracking.trackers]
 
 
+def watched(recipe: Recipe) -> object:
+    """What is looked for while a network learns, and how often."""
+    return [rule.name for rule in rules_of(recipe)], recipe.diagnose.stride(4000)
+
+
 SMALL = {"preprocess.size": [32, 32], "preprocess.normalise.method": "zscore"}
 TIMM = {**SMALL, "model.name": "test_resnet", "data.channels": ["a"]}
 """Settings that make networks small."""
@@ -386,6 +392,7 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (bundled, tuple(f"package.card.{key}" for key in ("intended_use", "out_of_scope", "licence", "contact"))),
     (searched, tuple(f"tune.{key}" for key in ("preset", "space", "sampler", "startup_trials", "grid_points", "cost"))),
     (searched, ("tune.pruner", "tune.seed")),
+    (watched, ("diagnose.rules", "diagnose.every")),
     (followed, ("tracking.trackers", "tracking.mlflow.uri", "tracking.mlflow.experiment")),
     (followed, ("tracking.wandb.project", "tracking.wandb.mode")),
 )
@@ -401,6 +408,7 @@ ELSEWHERE = {
     "train.micro_batch": "training/test_micro.py",
     "train.checkpoint_minutes": "training/test_resume.py",
     "tracking.pictures": "tracking/test_reading.py",
+    "diagnose.action": "training/test_diagnosis_run.py",
     "train.channels_last": "training/test_channels_last.py",
     "evaluate.batch_size": "evaluation/test_pages.py",
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
@@ -485,6 +493,7 @@ VALUES: dict[str, tuple[object, dict[str, object]]] = {
     "tune.space": ({"train.epochs": {"integer": [2, 9]}}, {}),
     "tune.sampler": ("random", {}),
     "tune.seed": (3, {}),
+    "diagnose.rules": (["plateau"], {}),
     "tracking.trackers": (["mlflow"], {}),
 }
 """Another value than the default, and settings with which it has an effect, of the keys that depend on no other."""

@@ -135,6 +135,8 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "train.early_stopping.min_delta": (0.25, {"train.early_stopping.patience": 3}, [{}]),
     "train.swa_start": (0.5, {"train.averaging": "swa"}, [{}]),
     "train.ema_decay": (0.5, {"train.averaging": "ema"}, [{}]),
+    "diagnose.every": (7, {"diagnose.rules": "all"}, [{"diagnose.rules": "none"}]),
+    "diagnose.action": ("stop", {"diagnose.rules": ["plateau"]}, [{"diagnose.rules": "none"}]),
     "tune.startup_trials": (3, {"tune.sampler": "gp"}, [{"tune.sampler": "grid"}, {"tune.sampler": "nsga2"}]),
     "tune.grid_points": (3, {"tune.sampler": "grid"}, [{}]),
     "tune.cost": ("parameters", {"tune.sampler": "nsga2"}, [{}]),

@@ -16,8 +16,8 @@ ACTIVATION = Activation(mean=0.4, spread=0.7, dead=0.05, saturated=0.0, units=32
 def sample(number=1, *, loss=0.6, lr=1e-3, layers=None, activations=None) -> Sample:
     """The ``number``-th sampled step, of every 20th."""
     step = 20 * (number - 1) + 1
-    layers = {name: LAYER for name in ("one", "two", "three", "head")} | (layers or {})
-    activations = {name: ACTIVATION for name in ("act1", "act2")} | (activations or {})
+    layers = dict.fromkeys(("one", "two", "three", "head"), LAYER) | (layers or {})
+    activations = dict.fromkeys(("act1", "act2"), ACTIVATION) | (activations or {})
     return Sample(step, (step - 1) // 20 + 1, loss, lr, layers, activations)
 
 
@@ -51,7 +51,17 @@ def varied(*answered, true=0.5, mean=0.5, samples=40) -> list[Variety]:
 
 
 def of_epochs(
-    train, val=None, metric=None, *, setup=SETUP, lr=1e-3, pieces=None, variety=None, suspects=(), steps=None
+    train,
+    val=None,
+    metric=None,
+    *,
+    setup=SETUP,
+    lr=1e-3,
+    pieces=None,
+    variety=None,
+    suspects=(),
+    others=0.1,
+    steps=None,
 ) -> History:
     """Epochs by their losses and the monitored metric, after some sampled steps."""
     history = replace(steps or of_steps(6), setup=setup, epochs=[])
@@ -60,7 +70,7 @@ def of_epochs(
     for n, loss in enumerate(train):
         line = {"epoch": n + 1, "train_loss": loss, "val_loss": val[n], setup.monitor: metric[n], "lr": rates[n]}
         own = pieces[n] if pieces else [loss * (1.02 - 0.005 * place) for place in range(8)]
-        history.end_epoch(Epoch(n + 1, 20 * (n + 1), line, own, variety or varied(0.5), suspects))
+        history.end_epoch(Epoch(n + 1, 20 * (n + 1), line, own, variety or varied(0.5), suspects, others))
     return history
 
 

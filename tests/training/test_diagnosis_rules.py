@@ -21,6 +21,7 @@ from support.seen import (
     varied,
 )
 
+WORSE = [*falling(5), 0.5, 0.56, 0.6, 0.66, 0.7]
 FLAT = [0.69, 0.7, 0.69, 0.695, 0.69, 0.7]
 RISING = [0.4 * 0.9**n for n in range(6)] + [0.24, 0.26, 0.29, 0.32, 0.36, 0.4]
 DECIDED = {"train": falling(6), "metric": [0.5] * 6}
@@ -42,7 +43,7 @@ PROVOKED = {
     "a layer of dead units": ("dead-units", of_steps(**activation("act1", dead=0.95))),
     "most units of all layers": (
         "dead-units",
-        of_steps(activations={**activation("act1", dead=0.8)["activations"], **activation("act2", dead=0.7)["activations"]}),
+        of_steps(activations=activation("act1", dead=0.8)["activations"] | activation("act2", dead=0.7)["activations"]),
     ),
     "saturated units": ("saturated-units", of_steps(**activation("act1", saturated=0.95))),
     "weights that stand still": ("frozen-weights", of_steps(**layers(update=1e-9))),
@@ -56,8 +57,8 @@ PROVOKED = {
     ),
     "a loss that stays": ("loss-not-decreasing", of_epochs(FLAT, pieces=[[loss] * 8 for loss in FLAT])),
     "a plateau": ("plateau", of_epochs(falling(14) + [0.17] * 12, metric=falling(14, 0.6, 1.02) + [0.75] * 12)),
-    "overfitting": ("overfitting", of_epochs(falling(10), falling(5) + [0.5, 0.56, 0.6, 0.66, 0.7], [0.7] * 10)),
-    "overfitting by loss": ("overfitting", of_epochs(falling(10), val := falling(5) + [0.5, 0.56, 0.6, 0.66, 0.7], val, setup=LOSS)),
+    "overfitting": ("overfitting", of_epochs(falling(10), WORSE, [0.7] * 10)),
+    "overfitting by loss": ("overfitting", of_epochs(falling(10), WORSE, WORSE, setup=LOSS)),
     "a best epoch long ago": ("overtraining", of_epochs(falling(20), metric=[0.5, 0.7, 0.9, 0.8] + [0.75] * 16)),
     "a metric that jumps": ("unstable-validation", of_epochs(falling(12), metric=[0.5, 0.8] * 6)),
     "a loss of validation that jumps": (
@@ -89,7 +90,7 @@ HEALTHY = {
     "a plateau at the end of a cosine": of_epochs(falling(14) + [0.17] * 12, lr=[1e-3] * 14 + [5e-5] * 12),
     "a plateau at a perfect metric": of_epochs(falling(14) + [0.17] * 12, metric=[0.8] * 13 + [0.995] * 13),
     "a loss of validation that rises while the metric gets better": of_epochs(
-        falling(10), falling(5) + [0.5, 0.56, 0.6, 0.66, 0.7], [0.6 + 0.03 * n for n in range(10)]
+        falling(10), WORSE, [0.6 + 0.03 * n for n in range(10)]
     ),
     "a loss of validation that stays": of_epochs(falling(20), [0.5] * 20),
     "a metric that trembles": of_epochs(falling(16), metric=[0.8, 0.84] * 8),
@@ -100,9 +101,9 @@ HEALTHY = {
     "a sample answered otherwise": of_epochs(falling(5), metric=[0.95] * 5, suspects=suspects(1)),
     "samples answered otherwise, not surely": of_epochs(falling(5), metric=[0.95] * 5, suspects=suspects(4, 0.2)),
     "many answered otherwise": of_epochs(falling(5), metric=[0.95] * 5, suspects=suspects(20)),
-    "a poor network that is sure": of_epochs(falling(5), metric=[0.7] * 5, suspects=suspects(3)),
+    "a poor network that is sure": of_epochs(falling(5), metric=[0.7] * 5, suspects=suspects(3), others=0.5),
     "a network that knows its images by heart": of_epochs(
-        falling(5), [5 * loss for loss in falling(5)], [0.9] * 5, suspects=suspects(3)
+        falling(5, factor=0.3), metric=[0.9] * 5, suspects=suspects(3), others=0.1
     ),
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from medloom.training.answers import Variety
 from medloom.training.diagnosis.records import Epoch, History
 from medloom.training.diagnosis.rule import Sign, since_epoch
+from medloom.training.diagnosis.suspects import SURE
 
 __all__ = ["OneAnswer", "WrongLabels"]
 
@@ -63,39 +64,36 @@ def _answer(variety: Sequence[Variety]) -> str:
 class WrongLabels:
     """Validation samples that the network is sure to be of another class than their label says.
 
-    What is looked at are means over the latest epochs, and only where the network is good at the others and does not
-    know its training images by heart, for then it is sure of everything.
+    What is looked at are means over the latest epochs, and only where the network is about as good at the other
+    samples as at its training images: one that knows those by heart is sure of everything.
 
     Args:
         probability: Largest probability of the label.
         fewest: So many such samples at least.
         share: So large a share of the samples at most; more are the network's fault.
         epochs: How many epochs must have been.
-        by_heart: Largest factor by which the loss on validation is above that of training.
+        others: Largest cross-entropy of the other samples.
+        by_heart: Largest factor by which that is above the training loss.
     """
 
-    probability: float = 0.05
+    probability: float = SURE
     fewest: int = 2
     share: float = 0.15
     epochs: int = 3
+    others: float = 0.3
     by_heart: float = 4.0
 
     def look(self, history: History) -> Sign | None:
         """See whether there are such samples."""
         last = history.epochs[-1]
-        val, train = last.value("val_loss"), last.value("train_loss")
         sure = [one for one in last.suspects if one.probability <= self.probability]
         count = max((one.samples for one in last.variety), default=0)
         if len(history.epochs) < self.epochs or not self.fewest <= len(sure) <= self.share * count:
             return None
-        if val is None or train is None or val > self.by_heart * train or self._is_no_better_than_others(history):
+        train, others = last.value("train_loss"), last.others
+        if train is None or others is None or others > min(self.others, self.by_heart * max(train, 0.01)):
             return None
         text = (
             f"{len(sure)} of {count} validation samples may be labelled wrongly: the network is sure of another class"
         )
         return since_epoch(text, "look at the samples that the run report lists, the first ones first", last)
-
-    def _is_no_better_than_others(self, history: History) -> bool:
-        """Whether the network is poor, so that what it is sure of says little."""
-        auc = history.epochs[-1].value("auc")
-        return auc is not None and auc < 0.8

@@ -175,8 +175,8 @@ class UnstableValidation:
 
     Args:
         epochs: How many of the latest epochs are looked at.
-        jump: Median change from one to the next: of a metric in 0..1 as it is, of a loss as a share of its median, or of
-            a third of its first value where that is more, for a loss of next to nothing may tremble.
+        jump: Median change from one to the next: of a metric in 0..1 as it is; of a loss as a share of its median, or
+            of a third of its first value where that is more, for a loss of next to nothing may tremble.
         turns: Share of the changes that go the other way than the one before.
     """
 

@@ -106,6 +106,7 @@ class Epoch:
         losses: Mean training loss of up to eight equal pieces of the epoch, in order.
         variety: How much the answers in validation differ.
         suspects: Validation samples whose label may be wrong, the most suspicious first.
+        others: Mean cross-entropy of those that are not answered surely otherwise; None for numbers.
     """
 
     epoch: int
@@ -114,6 +115,7 @@ class Epoch:
     losses: Sequence[float] = ()
     variety: Sequence[Variety] = ()
     suspects: Sequence[Suspect] = ()
+    others: float | None = None
 
     def value(self, name: str) -> float | None:
         """Return a value of the line."""

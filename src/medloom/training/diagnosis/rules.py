@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medloom.errors import RecipeError
 from medloom.recipe import Recipe
 from medloom.registry import RULES, Entry, load
 from medloom.training.diagnosis.rule import Rule
@@ -31,9 +32,16 @@ class Watched:
 
 
 def rules_of(recipe: Recipe) -> list[Watched]:
-    """Return the rules that a recipe asks for, of those that are for what it predicts, in the order of the table."""
-    chosen = recipe.diagnose.chosen()
-    return [_watched(name, RULES[name]) for name in chosen if _is_for(RULES[name], recipe.target.kind)]
+    """Return the rules that a recipe asks for, in the order of the table; of ``all`` those for what it predicts.
+
+    Raises:
+        RecipeError: If it names one that is not for what it predicts.
+    """
+    chosen, kind = recipe.diagnose.chosen(), recipe.target.kind
+    fitting = [name for name in chosen if _is_for(RULES[name], kind)]
+    if recipe.diagnose.rules != "all" and (others := [name for name in chosen if name not in fitting]):
+        raise RecipeError(f"diagnose.rules: {', '.join(others)} has nothing to look at with target.kind {kind}")
+    return [_watched(name, RULES[name]) for name in fitting]
 
 
 def _is_for(entry: Entry, kind: str) -> bool:

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from medloom.training.answers import Answers
 
-__all__ = ["Suspect", "confident_disagreements", "find_suspects"]
+__all__ = ["SURE", "Suspect", "confident_disagreements", "find_suspects", "loss_of_others"]
 
 Floats64 = NDArray[np.float64]
+
+SURE = 0.05
+"""Up to this probability of its label a sample is answered surely otherwise."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,20 @@ def find_suspects(answers: Answers) -> list[Suspect]:
         pair, names = np.stack([1 - yes, yes], axis=1), (f"no {name}", name)
         found += _suspects(pair, np.nan_to_num(truth).astype(np.int64), ~np.isnan(truth), names)
     return sorted(found, key=lambda one: one.probability - one.confidence)
+
+
+def loss_of_others(answers: Answers) -> float | None:
+    """Return the mean cross-entropy over the labels that are not answered surely otherwise; None if there are none.
+
+    Args:
+        answers: As in ``find_suspects``.
+    """
+    if answers.probabilities is None:
+        return None
+    yes, no = answers.truth == 1, (answers.truth == 0) & (not answers.exclusive)
+    given = np.concatenate([answers.probabilities[yes], 1 - answers.probabilities[no]])
+    others = given[given > SURE]
+    return float(-np.log(others).mean()) if len(others) else None
 
 
 def _suspects(

@@ -31,7 +31,7 @@ from medloom.training.diagnosis.records import Epoch, History, Sample, Setup
 from medloom.training.diagnosis.rule import Sign
 from medloom.training.diagnosis.rules import Watched, rules_of
 from medloom.training.diagnosis.sampler import Sampler, Statistics
-from medloom.training.diagnosis.suspects import Suspect, find_suspects
+from medloom.training.diagnosis.suspects import Suspect, find_suspects, loss_of_others
 from medloom.training.diagnosis.values import non_finite_step
 from medloom.training.ledger import Line
 from medloom.training.module import NonFiniteStep, TaskModule
@@ -160,15 +160,19 @@ class Diagnosis(Callback):
         Args:
             line: Its line of ``metrics.jsonl``.
         """
-        answers = self.module.answers()
-        suspects = tuple(self._suspects(answers)) if answers is not None else ()
-        variety = tuple(answers.variety()) if answers is not None else ()
+        answers = self._averaged(self.module.answers())
         number = int(line["epoch"] or 0)
-        pieces = tuple(_means(self._fetched_losses()))
-        self.history.epochs = [replace(epoch, suspects=()) for epoch in self.history.epochs]  # one list is enough
-        self.history.end_epoch(
-            Epoch(number, number * self.module.steps_per_epoch, dict(line, seconds=None), pieces, variety, suspects)
+        epoch = Epoch(
+            number,
+            number * self.module.steps_per_epoch,
+            {**line, "seconds": None},
+            tuple(_means(self._fetched_losses())),
+            () if answers is None else tuple(answers.variety()),
+            () if answers is None else tuple(find_suspects(answers)[:_MOST_SUSPECTS]),
+            None if answers is None else loss_of_others(answers),
         )
+        self.history.epochs = [replace(one, suspects=()) for one in self.history.epochs]  # one list is enough
+        self.history.end_epoch(epoch)
         self._losses = []
         self._ask()
         self._write()
@@ -217,14 +221,13 @@ class Diagnosis(Callback):
             self._new_losses = []
         return self._losses
 
-    def _suspects(self, answers: Answers) -> list[Suspect]:
-        """By the mean of the probabilities over the latest epochs."""
-        if answers.probabilities is None:
-            return []
+    def _averaged(self, answers: Answers | None) -> Answers | None:
+        """The answers of the latest validation, with the mean of the probabilities over the latest epochs."""
+        if answers is None or answers.probabilities is None:
+            return answers
         latest = torch.from_numpy(answers.probabilities.astype(np.float32))
         self._probabilities = [*self._probabilities, latest][-_AVERAGED:]
-        mean = torch.stack(self._probabilities).double().mean(0).numpy()
-        return find_suspects(replace(answers, probabilities=mean))[:_MOST_SUSPECTS]
+        return replace(answers, probabilities=torch.stack(self._probabilities).double().mean(0).numpy())
 
     def _ask(self) -> None:
         """Let each rule that looks at such a moment look."""
