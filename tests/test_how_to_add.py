@@ -29,6 +29,7 @@ FOLLOWED = {
     "A built-in recipe": "below",
     "A network": "below",
     "A step of augmentation": "tests/transforms/test_augment_levels.py",
+    "A rule that watches a training": "tests/training/test_diagnosis_rules.py: every rule is provoked",
     "A loss": "below",
     "A layout": "below",
     "A family of folders that `medloom init` knows": "tests/data/survey/test_publishers.py",

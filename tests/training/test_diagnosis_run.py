@@ -85,9 +85,9 @@ def test_labels_that_were_swapped_in_validation_are_listed_first(watch, labelled
     labels = labelled.truth("binary").copy()
     rows = {part: np.flatnonzero(labelled.catalogue()["split"] == part) for part in ("train", "validation")}
     swapped = rows["validation"][[2, 9]]
-    for row in (*swapped, *rows["train"][[1, 12, 20, 33]]):
+    for row in (*swapped, rows["train"][12]):
         labels[row] = 1 - labels[row]
-    _, heard, facts = watch(labels=labels, epochs=6)
+    _, heard, facts = watch(labels=labels, epochs=6, optimizer={"lr": 0.003})
     first = [one["sample_id"] for one in facts["suspects"][:2]]
     assert sorted(first) == sorted(labelled.store.sample_ids[row] for row in swapped)
     assert "wrong-labels" in {event.rule for event in heard}

@@ -18,7 +18,7 @@ __all__ = ["SURE", "Suspect", "confident_disagreements", "find_suspects", "loss_
 
 Floats64 = NDArray[np.float64]
 
-SURE = 0.05
+SURE = 0.1
 """Up to this probability of its label a sample is answered surely otherwise."""
 
 
