@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from medloom.errors import DiskFullError
 from medloom.events import Listener, RuleFired, Stop, Warned
 from medloom.files import write_json
 from medloom.recipe import Recipe
@@ -120,7 +121,7 @@ class Diagnosis(Callback):
         self._losses: list[float] = []
         self._new_losses: list[Tensor] = []
         self._probabilities: list[Tensor] = []
-        self._samples = False
+        self._samples = self._warned = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file as it was when the checkpoint was."""
@@ -300,7 +301,12 @@ class Diagnosis(Callback):
             "edges": {"gradients": GRADIENTS.edges, "outputs": OUTPUTS.edges},
             "samples": self.kept.entries,
         }
-        write_json(self.run_dir / DIAGNOSIS, _finite(facts))
+        try:
+            write_json(self.run_dir / DIAGNOSIS, _finite(facts))
+        except (OSError, DiskFullError) as error:  # what was seen is in the checkpoints as well
+            if not self._warned:
+                self._warned = True
+                self._hear(Warned(f"{DIAGNOSIS} could not be written: {type(error).__name__}"))
 
 
 def _setup(recipe: Recipe, module: TaskModule) -> Setup:
