@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from medloom.data.alignment import is_unplaced
-from medloom.data.building import Sample
 from medloom.data.layouts import Listing
 from medloom.data.pseudonyms import Entry
+from medloom.data.sample import Sample
 from medloom.data.segments import LEFT_OUT
 from medloom.data.splits.given import parts_in
 from medloom.data.truth import Truth
