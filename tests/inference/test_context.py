@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image as PillowImage
 
-from medloom.errors import InputError
+from medloom.errors import DecodeError, InputError
 from medloom.inference.inputs import open_images
 from medloom.inference.writers import predict_files
 
@@ -138,6 +138,36 @@ def test_files_in_folders_are_predicted_with_those_beside_them(predictor, forms,
             np.testing.assert_array_equal(np.asarray(mask) > 0, ABOVE[DEPTH - 1 - number])
     for name in ("a", "pages"):
         np.testing.assert_array_equal(nibabel.load(masks / f"{name}.nii.gz").dataobj, ABOVE.T)
+
+
+def test_files_of_several_patients_in_one_folder_are_not_taken_for_a_stack_without_a_word(predictor, tmp_path):
+    for name, plane in zip(("P1_7", "P2_7", "P3_7"), VOXELS, strict=False):
+        (tmp_path / f"{name}.png").write_bytes(_png(plane))
+    with open_images([tmp_path], ["*_mask.*"]) as images:
+        predict_files(predictor, images, tmp_path / "out")
+    assert all("may be of other patients" in row["warnings"] for row in _rows(tmp_path / "out").values())
+
+
+def test_slices_of_stacks_with_numbers_of_their_own_are_not_doubted(predictor, tmp_path):
+    for patient in (1, 2):
+        for number, plane in enumerate(VOXELS):
+            (tmp_path / f"P{patient}_{number}.png").write_bytes(_png(plane))
+    with open_images([tmp_path], ["*_mask.*"]) as images:
+        predict_files(predictor, images, tmp_path / "out")
+    rows = _rows(tmp_path / "out")
+    assert len(rows) == 2 * DEPTH
+    assert not any("other patients" in row["warnings"] for row in rows.values())
+
+
+def test_slices_from_files_may_be_as_large_as_other_images_from_files(make_predictor, tmp_path):
+    predictor = make_predictor(channels=("grey",), size=(17, 12), context=1)
+    paths = [tmp_path / "0.npy", tmp_path / "1.npy"]
+    for path in paths:
+        np.save(path, np.zeros((1850, 1850)))  # 27 MB, and a server takes 25 MiB
+    assert [found.mask.shape for found in predictor.predict_slices(paths)] == [(1850, 1850)] * 2
+    with pytest.raises(DecodeError) as refused:
+        predictor.predict_slices([path.read_bytes() for path in paths])
+    assert refused.value.code == "too_large"
 
 
 def test_a_slice_beside_a_bad_file_says_so(predictor, forms, tmp_path):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from medloom.data.accounting import accounting, concerns, division
 from medloom.data.audit import audit_leakage
-from medloom.data.building import Sample, build_store
+from medloom.data.building import build_store
 from medloom.data.catalogue import join_files, join_labels, join_meta, write_catalogue
 from medloom.data.checks import check_quarantine
 from medloom.data.conflicts import label_conflicts
@@ -27,6 +27,7 @@ from medloom.data.pages import spoken_pages, with_pages
 from medloom.data.patients import Patients, patients_of
 from medloom.data.phantom import PHANTOM_FILE
 from medloom.data.pseudonyms import Entry, with_pseudonyms
+from medloom.data.sample import Sample
 from medloom.data.series import Chosen, of_series
 from medloom.data.sources import Source, unread_files
 from medloom.data.spacing import spacing_facts, spacing_warnings
@@ -208,13 +209,15 @@ def prepare_undivided(
     whole = _Division(frame.assign(split="test", fold=-1), 0, [])
     found = _beside(whole, entries, source, recipe, cut, plane)
     divided, target = found.catalogue, listing.target or recipe.predicts()
+    said = [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings]
+    said += [*concerns(entries, samples, {}), *_geometry(recipe, samples), *found.warnings]
     facts = {
         "phantom": PHANTOM_FILE in chosen.names,
         "target": target.plain(),
         **division(divided, target, KINDS[target.kind]),
         **_people(divided, whose, recipe),
         **accounting(listing, samples, 0),
-        "warnings": [*chosen.notes, *listing.notes, *unread_files(chosen.names), *whose.warnings, *found.warnings],
+        "warnings": [*said, *_stored_warnings(recipe, divided, store, target)],
     }
     catalogue = divided.drop(columns=list(_WHILE_DIVIDING), errors="ignore")
     return Prepared(catalogue, store, target, facts, problems)

@@ -221,7 +221,7 @@ class Predictor(Generic[P, V]):
         Example:
             >>> predictor.predict_slices(sorted(folder.glob("*.png")))  # doctest: +SKIP
         """
-        return cast("list[P]", predict_slices(self, slices, metadata))
+        return cast("list[P]", predict_slices(self, slices, metadata, files=self._file_budget))
 
     @overload
     def predict_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,12 @@ from medloom.inference.stacks import Surrounded
 __all__ = ["with_siblings"]
 
 _Named = tuple[tuple[str, ...], str]
+
+_LAST = re.compile(r"[^A-Za-z0-9](\d+)$")
+_DOUBTFUL = (
+    "the slices beside it were found by a number that is not the last one in their names, so they may be of other "
+    "patients"
+)
 
 
 def with_siblings(predictor: Predictor, images: Sequence[Entry], metadata: Sequence[Metadata]) -> list[Entry]:
@@ -49,6 +56,8 @@ def with_siblings(predictor: Predictor, images: Sequence[Entry], metadata: Seque
             [spots[one] for one in members],
             [metadata[one] for one in members],
         )
+        if spots[members[0]].by == "name" and _end_alike([images[one] for one in members]):  # type: ignore[union-attr]
+            seen = partial(_doubted, seen)
         for place, number in enumerate(members):
             entry = images[number]
             found[number] = replace(entry, beside=partial(seen, place)) if isinstance(entry, ImageFile) else entry
@@ -68,6 +77,17 @@ def _stack(
         return Surrounded(prepare, surroundings([spot for spot in spots if spot], predictor.context))
     except OrderError as error:
         return partial(_refuse, str(error))
+
+
+def _end_alike(images: Sequence[Entry]) -> bool:
+    """Whether names end with one and the same number, as of slice 7 of several patients: P1_7, P2_7."""
+    ends = {found[1] if (found := _LAST.search(PurePosixPath(image.stem).name)) else None for image in images}
+    return len(ends) == 1 and None not in ends
+
+
+def _doubted(seen: Callable[[int], Prepared], number: int) -> Prepared:
+    found = seen(number)
+    return replace(found, warnings=(*found.warnings, _DOUBTFUL))
 
 
 def _refuse(reason: str, number: int) -> Prepared:

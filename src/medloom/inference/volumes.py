@@ -200,18 +200,28 @@ def is_numbered(path: str | Path) -> bool:
         return not has_dicom(source)
 
 
-def predict_slices(predictor: Predictor, slices: Sequence[Input], metadata: Metadata | None = None) -> list[Prediction]:
-    """Predict the slices of one stack; see ``Predictor.predict_slices``."""
-    images = [_image_of(predictor, one) for one in slices]
+def predict_slices(
+    predictor: Predictor, slices: Sequence[Input], metadata: Metadata | None = None, *, files: Budget
+) -> list[Prediction]:
+    """Predict the slices of one stack; see ``Predictor.predict_slices``.
+
+    Args:
+        predictor: The model.
+        slices: One image each.
+        metadata: Values by column.
+        files: Limits for a file on this machine; bytes keep to those of the predictor.
+    """
+    images = [_image_of(predictor, one, files) for one in slices]
     seen = _stack(predictor, images, _as_given(len(images)), metadata)
     return [predictor.answer([seen(number)])[0] for number in range(len(images))]
 
 
-def _image_of(predictor: Predictor, given: Input) -> Image:
+def _image_of(predictor: Predictor, given: Input, files: Budget) -> Image:
+    budget = predictor.budget
     if isinstance(given, (str, Path)):
-        given = read_file(given)
+        given, budget = read_file(given), files
     if isinstance(given, bytes):
-        given = predictor.decoder(given, budget=predictor.budget, at_least=predictor.at_least)
+        given = predictor.decoder(given, budget=budget, at_least=predictor.at_least)
     return as_image(given)
 
 

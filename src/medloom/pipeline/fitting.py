@@ -15,6 +15,7 @@ from medloom.packaging import load
 from medloom.pipeline.names import FOUND, RUNS
 from medloom.pipeline.whole import run as run_recipe
 from medloom.recipe import parse_recipe, parse_settings
+from medloom.recipe.settings import Settings, setting_texts
 
 __all__ = ["fit"]
 
@@ -23,7 +24,7 @@ def fit(
     path: str | Path,
     *,
     run: str | Path | None = None,
-    settings: Sequence[str] = (),
+    settings: Settings = (),
     preset: str = "good",
     budget_s: float | None = None,
     on_event: Listener | Sequence[Listener] = (),
@@ -38,8 +39,8 @@ def fit(
     Args:
         path: Folder or zip with images and what is known of them: masks beside them, folders of classes, a table.
         run: Name of the run, or a path with a slash; by default the folder's name.
-        settings: Values of the recipe to set, such as ``train.epochs=5``; they also decide between readings of the
-            files.
+        settings: Values of the recipe to set: texts such as ``train.epochs=5``, or ``{"train.epochs": 5}``; they also
+            decide between readings of the files.
         preset: How much work goes into it: ``quick``, ``good`` or ``best``.
         budget_s: Seconds for all of it.
         on_event: Who is told what happens.
@@ -62,16 +63,17 @@ def fit(
         >>> predictor.predict("images/p1_3.png").probability  # doctest: +SKIP
         0.93
     """
+    texts = setting_texts(settings)
     listeners = [on_event] if callable(on_event) else list(on_event)
     events = Events(listeners)
-    found = survey(path, parse_settings(list(settings)), find_device(), weights_here())
+    found = survey(path, parse_settings(texts), find_device(), weights_here())
     events.emit(Noted(f"{found.reading}: {found.samples:,} images"))
     for text in found.warnings:
         events.emit(Warned(text))
     text = written(found)
     result = run_recipe(
         parse_recipe(text), data=path, run=run, on_event=listeners, runs=runs, workers=workers,
-        preset=preset, budget_s=budget_s, settings=settings,
+        preset=preset, budget_s=budget_s, settings=texts,
     )  # fmt: skip
     write_text(result.folder / FOUND, text)
     if result.bundle is None:

@@ -16,6 +16,7 @@ from medloom.pipeline.problems import PROBLEMS, problems_listed
 from medloom.pipeline.runs import Run, open_run
 from medloom.pipeline.writing import OURS, writing
 from medloom.recipe import Recipe, load_recipe, parse_recipe
+from medloom.recipe.loading import written_values
 from medloom.recipe.presets import check_preset, preset_settings
 
 __all__ = ["loaded_recipe", "opened_run", "started_run"]
@@ -106,7 +107,7 @@ def loaded_recipe(
 
 def _with(recipe: str | Path | Recipe, settings: Sequence[str], events: Events) -> Recipe:
     if isinstance(recipe, Recipe):
-        return parse_recipe(yaml.safe_dump(recipe.plain(), sort_keys=False), settings) if settings else recipe
+        return parse_recipe(yaml.safe_dump(written_values(recipe), sort_keys=False), settings) if settings else recipe
     return load_recipe(recipe, settings, noted=lambda text: events.emit(Noted(text)))
 
 

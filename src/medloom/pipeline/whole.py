@@ -32,6 +32,7 @@ from medloom.pipeline.stages.train import reason_of, train
 from medloom.pipeline.starting import started_run
 from medloom.pipeline.tracked import tracked
 from medloom.recipe import Recipe
+from medloom.recipe.settings import Settings, setting_texts
 
 __all__ = ["planned_jobs", "run", "run_stages"]
 
@@ -41,7 +42,7 @@ def run(
     *,
     data: str | Path | None = None,
     run: str | Path | None = None,
-    settings: Sequence[str] = (),
+    settings: Settings = (),
     on_event: Listener | Sequence[Listener] = (),
     runs: Path = RUNS,
     workers: int | None = None,
@@ -61,7 +62,7 @@ def run(
         recipe: Name of a built-in recipe, path of a YAML file, or a recipe.
         data: Folder or zip with the images; what the recipe says by default.
         run: Name of the run, or a path with a slash; the recipe's name by default.
-        settings: Values of the recipe to override, such as ``train.epochs=5``.
+        settings: Values of the recipe to override: texts such as ``train.epochs=5``, or ``{"train.epochs": 5}``.
         on_event: Who is told what happens; a listener that returns a ``Stop`` ends the training.
         runs: Folder that holds the runs.
         workers: Processes that read images; one a core by default.
@@ -81,15 +82,15 @@ def run(
 
     Example:
         >>> import medloom
-        >>> result = medloom.run("brain-mri-small", settings=["train.epochs=2"])  # doctest: +SKIP
+        >>> result = medloom.run("brain-mri-small", settings={"train.epochs": 2})  # doctest: +SKIP
         >>> result.summary["test"]["metrics"]["dice_foreground"]["value"]  # doctest: +SKIP
         0.81
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
     begun_s = time.monotonic()
     with started_run(
-        recipe, run, runs=runs, settings=settings, preset=preset, in_budget=budget_s is not None, images=data,
-        events=events,
+        recipe, run, runs=runs, settings=setting_texts(settings), preset=preset, in_budget=budget_s is not None,
+        images=data, events=events,
     ) as (started, images):  # fmt: skip
         done = None if again or hold_back_test else finished_result(started, images, events=events)
         return done or run_stages(

@@ -20,7 +20,15 @@ from medloom.recipe.reference import allowed_at, describe
 from medloom.targets import Target
 from medloom.wording import nearest
 
-__all__ = ["kind_of", "load_recipe", "parse_recipe", "parse_settings", "resolve_target", "with_values"]
+__all__ = [
+    "kind_of",
+    "load_recipe",
+    "parse_recipe",
+    "parse_settings",
+    "resolve_target",
+    "with_values",
+    "written_values",
+]
 
 _MAX_RECIPE_BYTES = 256 * 1024
 _MAX_TOKENS = 20_000
@@ -132,7 +140,7 @@ def resolve_target(recipe: Recipe, target: Target) -> Recipe:
     Raises:
         RecipeError: If a key that the recipe sets does not exist for this kind, or a value does not fit it.
     """
-    values = _written(recipe)
+    values = written_values(recipe)
     section = {**values["target"], "kind": target.kind}
     field = KINDS[target.kind].model_fields["target"].annotation
     if target.names == tuple(section.get("columns", ())):
@@ -161,21 +169,26 @@ def with_values(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         >>> with_values(load_recipe("brain-mri"), {"train.optimizer.lr": 0.25}).train.optimizer.lr
         0.25
     """
-    values = _written(recipe)
+    values = written_values(recipe)
     for key in sorted(changes, key=lambda key: key.count(".")):  # what is inside comes after what it is inside of
         _put(values, key.split("."), deepcopy(changes[key]), key)  # what is put inside it is no concern of the caller's
     return _checked(values)
 
 
-def _written(recipe: Recipe) -> dict[str, Any]:
+def written_values(recipe: Recipe) -> dict[str, Any]:
     """What a recipe says: its values apart from defaults.
 
     What fills keys that are left out would fill one that the recipe sets to its default, so that is said again.
     """
-    values = recipe.model_dump(mode="json", exclude_defaults=True)
-    preprocess = {**values.get("preprocess", {}), "window": recipe.preprocess.model_dump(mode="json")["window"]}
+    values, preprocess = recipe.model_dump(mode="json", exclude_defaults=True), recipe.preprocess
+    window = preprocess.model_dump(mode="json", include={"window"} & preprocess.model_fields_set)
     target = {**values.get("target", {}), "kind": recipe.target.kind}
-    return {**values, "target": target, "augment": recipe.augment.written(), "preprocess": preprocess}
+    return {
+        **values,
+        "target": target,
+        "augment": recipe.augment.written(),
+        "preprocess": {**values.get("preprocess", {}), **window},
+    }
 
 
 def _checked(values: Mapping[str, Any], context: Mapping[str, str] | None = None) -> Recipe:

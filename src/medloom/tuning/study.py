@@ -15,6 +15,7 @@ from medloom.events import Events, FileMade, Listener
 from medloom.extras import require
 from medloom.pipeline.places import in_use
 from medloom.recipe import Recipe
+from medloom.recipe.settings import Settings, setting_texts
 from medloom.reports import write_tuning_report
 from medloom.tuning.confirm import confirm as confirm_best
 from medloom.tuning.facts import FACTS, write_facts
@@ -68,7 +69,7 @@ def tune(
     confirm: int = 0,
     fast: bool = False,
     data: str | Path | None = None,
-    settings: Sequence[str] = (),
+    settings: Settings = (),
     studies: Path = STUDIES,
     workers: int | None = None,
     on_event: Listener | Sequence[Listener] = (),
@@ -89,7 +90,7 @@ def tune(
         confirm: Train the best settings once more with so many other seeds, which shows how much of its score is luck.
         fast: Only to see that everything works: small images and two epochs.
         data: Folder or zip with the images.
-        settings: Values of the recipe to override.
+        settings: Values of the recipe to override: texts such as ``train.epochs=5``, or ``{"train.epochs": 5}``.
         studies: Folder that holds the studies.
         workers: Processes that read images; one a core by default.
         on_event: Who is told what happens.
@@ -108,7 +109,7 @@ def tune(
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
     limits = Limits(trials, None if timeout_s is None else time.time() + timeout_s)
-    loaded = _loaded(recipe, settings, fast, events)
+    loaded = _loaded(recipe, setting_texts(settings), fast, events)
     folder = study_folder(study or loaded.name, studies)
     with begun_study(
         loaded, folder, images=data, folds=folds, fast=fast, workers=workers, events=events
