@@ -19,7 +19,8 @@ from medloom.errors import InputError, UserError
 __all__ = ["LocalServer"]
 
 _PROGRAM = (sys.executable, "-P", "-m", "medloom.cli.main", "serve", "--port", "0")
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+_HOST = "127.0.0.1"
+_ADDRESS = re.compile(rf"http://{re.escape(_HOST)}:\d+")
 _ANSWER_S = 60.0
 _END_S = 30.0
 

@@ -8,7 +8,7 @@ import pytest
 from medloom.data import PhantomPlan, make_phantom, open_source
 from medloom.data.layouts import build_layout
 from medloom.data.survey import Device, Undecided, survey, written
-from medloom.errors import DataError
+from medloom.errors import DataError, RecipeError
 from medloom.imaging import encode_png
 from medloom.recipe import load_recipe, parse_recipe
 
@@ -316,3 +316,9 @@ def test_where_labels_come_from_is_left_to_be_filled_in(phantoms):
     after = parse_recipe("\n".join([*lines[:begin], *filled, *lines[begin + 3 :]]))
     assert before.data.origin.plain() == {}
     assert after.data.origin.plain() == {"labelled_by": "two radiologists"}
+
+
+def test_a_setting_of_a_whole_group_is_refused_with_a_key_in_it(phantoms):
+    folder = phantoms("brain-mri", patients=4, size=32, slices="[4,4]")
+    with pytest.raises(RecipeError, match=r"^--set train: it is a group of keys; set one of them, such as train\.\w+"):
+        written(survey(folder, {"train": 5}))

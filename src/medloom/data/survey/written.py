@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from medloom.data.survey.findings import Finding
 from medloom.data.survey.whole import Survey
+from medloom.errors import RecipeError
 from medloom.recipe.reference import yaml_text
 from medloom.recipe.sections.data import OriginConfig
 from medloom.wording import counted
@@ -29,7 +30,15 @@ def written(found: Survey) -> str:
 
     Returns:
         Text that `medloom run` takes as a recipe. It names no file and no patient.
+
+    Raises:
+        RecipeError: If a setting names a group of keys in the place of one of them.
     """
+    keys = [finding.key for finding in found.findings]
+    for key in keys:
+        inside = next((other for other in keys if other.startswith(f"{key}.")), None)
+        if inside is not None:
+            raise RecipeError(f"--set {key}: it is a group of keys; set one of them, such as {inside}")
     lines = [*_header(found), f"name: {found.name}"]
     if all(finding.key != "description" for finding in found.findings):
         lines.append(f"description: {yaml_text(_description(found))}")
