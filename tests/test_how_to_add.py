@@ -38,6 +38,7 @@ FOLLOWED = {
     "A tracker": "tests/contracts/test_trackers.py",
     "A kind of answer": "tests/test_new_kind.py",
     "A part of a report": "tests/e2e/test_pages.py, in a real browser",
+    "A method of explanation": "tests/explanation/test_methods.py",
     "A back end": "tests/backends",
     "A command": "below",
     "A dependency": "tests/test_house.py: every dependency is pinned",

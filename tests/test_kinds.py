@@ -37,6 +37,7 @@ CLASSES = {
 TABLES = {
     "data": "medloom.data.kinds",
     "evaluation": "medloom.evaluation.kinds",
+    "explanation": "medloom.explanation.kinds",
     "inference answers": "medloom.inference.answers",
     "inference writers": "medloom.inference.writers",
     "models": "medloom.models.kinds",

@@ -53,6 +53,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "ui": (),
     "verify": (BUNDLE,),
     "predict": (BUNDLE, "images", "-o", "out", "--skip", "*_mask*"),
+    "explain": (BUNDLE, "images", "-o", "why", "--skip", "*_mask*", "--method", "occlusion"),
     "serve": (BUNDLE, "--port", "0"),
     "runs list": (),
     "runs show": ("tiny",),

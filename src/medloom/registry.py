@@ -17,6 +17,7 @@ from medloom.wording import nearest
 
 __all__ = [
     "BACKBONES",
+    "EXPLANATIONS",
     "FORMATS",
     "LAYOUTS",
     "LOSSES",
@@ -26,6 +27,7 @@ __all__ = [
     "RUNTIMES",
     "SPACES",
     "TRACKERS",
+    "UNCERTAINTIES",
     "WEIGHTS",
     "Entry",
     "Metric",
@@ -321,6 +323,32 @@ FORMATS: dict[str, Entry] = {
     "nifti": _format("NIfTI-1 and NIfTI-2, also compressed with gzip", "nifti"),
 }
 """Image formats, in the order in which their signatures are looked for."""
+
+
+UNCERTAINTIES: dict[str, Entry] = {
+    "entropy": Entry("entropy over the classes: all that is uncertain", kinds=("masks",)),
+    "mutual-information": Entry("how far the answers of views and members of an ensemble differ", kinds=("masks",)),
+    "variance": Entry("the same as the variance of their foreground probabilities", kinds=("masks",)),
+}
+"""How uncertain each pixel of a mask is: `medloom predict --uncertainty`."""
+
+EXPLANATIONS: dict[str, Entry] = {
+    "gradcam": Entry(
+        "Grad-CAM, of masks Seg-Grad-CAM: what of the deepest feature map speaks for a class; coarse and quick",
+        "medloom.explanation.methods:gradcam",
+        traits={"gradients": True},
+    ),
+    "occlusion": Entry(
+        "occlusion: how much less a class is likely when a square of the image is hidden; asks for answers alone",
+        "medloom.explanation.methods:occlusion",
+    ),
+    "integrated-gradients": Entry(
+        "integrated gradients (Captum): what each pixel adds, from the image's mean to the image; fine and noisy",
+        "medloom.explanation.methods:integrated_gradients",
+        traits={"gradients": True, "extra": "explain", "module": "captum"},
+    ),
+}
+"""How an answer is explained: `medloom explain --method`."""
 
 
 def names_for(table: Mapping[str, Entry] | Mapping[str, Metric], kind: str | None = None) -> tuple[str, ...]:

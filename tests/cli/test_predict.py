@@ -5,6 +5,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.cli.main import main
+from medloom.imaging import decode, encode_png
 from support.bundles import write_tiny_bundle
 
 
@@ -64,3 +65,21 @@ def test_predicting_imports_no_torch(bundle_path, images, tmp_path, modules_afte
     command = ["predict", str(bundle_path), str(images), "-o", str(tmp_path / "out")]
     loaded = modules_after(f"from medloom.cli.main import main\nassert main({command!r}) == 0")
     assert loaded.isdisjoint({"torch", "lightning", "monai"})
+
+
+def test_uncertainty_lies_beside_the_masks(tmp_path, capsys):
+    bundle = write_tiny_bundle(tmp_path / "model.tar.gz")
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    pixels[10:20, 10:20, 2] = 120
+    (tmp_path / "slice.png").write_bytes(encode_png(pixels))
+    call = ["predict", str(bundle), str(tmp_path / "slice.png"), "-o", str(tmp_path / "out")]
+    assert main([*call, "--uncertainty", "variance"]) == 0
+    assert main([*call, "--uncertainty"]) == 0
+    found = decode((tmp_path / "out/uncertainty/slice.png").read_bytes()).pixels[..., 0]
+    assert found.shape == (40, 50)
+    assert found.dtype == np.uint8
+    assert found.max() > 100
+    header, row = (tmp_path / "out/predictions.csv").read_text().splitlines()
+    assert row.split(",")[header.split(",").index("uncertainty")] == "uncertainty/slice.png"
+    assert main([*call, "--uncertainty=doubt"]) == 2
+    assert "there is no uncertainty 'doubt'" in capsys.readouterr().err

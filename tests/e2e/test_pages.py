@@ -32,6 +32,7 @@ PAGES = {
     "comparison": "compared/comparison.html",
     "tuning": "studies/chest-xray/tuning_report.html",
     "external validation": "elsewhere/report.html",
+    "explanations": "runs/labels/explanation/explanation.html",
     "model card, masks": "unpacked/masks/MODEL_CARD.html",
     "model card, labels": "unpacked/labels/MODEL_CARD.html",
 }
@@ -60,6 +61,8 @@ def pages(place):
     )
     do("data", "phantom", "images", "--recipe", "chest-xray", "--patients", "12", "--size", "48")
     do("evaluate", "runs/labels/model.tar.gz", "--data", "images", "-o", "elsewhere", "--resamples", "50")
+    do("explain", "labels", "--images", "3")
+    do("report", "labels")
     for name in ("masks", "labels"):
         with read_bundle(place / "runs" / name / "model.tar.gz") as bundle:
             shutil.copytree(bundle.folder, place / "unpacked" / name)

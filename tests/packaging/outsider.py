@@ -266,6 +266,7 @@ def labels(manifest, seen, height, width):
     for _, found in seen:
         total = total + found
     p = calibrated(manifest, total / np.float32(len(seen)))
+    expects = quality(manifest, lambda: sure_of_labels(manifest, [float(one) for one in p]))
     kind, names = manifest["target"]["kind"], manifest["target"]["names"]
     thresholds, digits = manifest["point"].get("thresholds"), manifest["steps"]["answer"]["digits"]
     scores = [1.0 - float(p[0]), float(p[0])] if kind == "binary" else [float(one) for one in p]
@@ -276,7 +277,7 @@ def labels(manifest, seen, height, width):
         decision = [name for name, score, least in zip(names, scores, thresholds, strict=True) if score >= least]
     else:
         decision = names[int(scores[1] >= thresholds[0]) if kind == "binary" else int(np.argmax(scores))]
-    return {"probabilities": p}, {"probabilities": by_name, "decision": decision}
+    return {"probabilities": p}, {"probabilities": by_name, "decision": decision, **expects}
 
 
 def masks(manifest, seen, height, width):
@@ -288,13 +289,59 @@ def masks(manifest, seen, height, width):
     p = calibrated(manifest, (total / times).astype(np.float32))
     rule, point = manifest["steps"]["answer"], manifest["point"]
     kept = erase(p, point, rule)
+    sure = quality(manifest, lambda: sure_of_mask(p, decided(kept, point)[0]))
     restored, kept = (restore(one, height, width, manifest["preprocess"]) for one in (p, kept))
     mask, classes = decided(kept, point)
     mask = np.where(mask, classes, 0)
     values = np.array(manifest["target"]["values"])
     largest = round(float(foreground(restored).max()), rule["digits"])
-    says = {"height": height, "width": width, "area_px": int(np.count_nonzero(mask)), "probability": largest}
+    says = {"height": height, "width": width, "area_px": int(np.count_nonzero(mask)), "probability": largest, **sure}
     return {"probabilities": restored, "mask": mask.astype(np.uint8), "written": values[mask.astype(int)]}, says
+
+
+def quality(manifest, certainty):
+    """Step 12: how good the answer is to be expected."""
+    how = manifest["quality"]
+    if how is None:
+        return {}
+    total = how["shift"]
+    for weight, number in zip(how["weights"], certainty(), strict=True):
+        total += weight * number
+    expected = round(1 / (1 + math.exp(-min(max(total, -how["farthest"]), how["farthest"]))), 6)
+    return {"quality": {how["measure"]: expected, "review": expected < how["review_below"]}}
+
+
+def sure_of_mask(p, mask):
+    """Step 12: size, empty, overlap, missed, doubt."""
+    f = foreground(p).astype(np.float64)
+    found, expected = int(mask.sum()), float(f.sum())
+    q = f[(f > 0) & (f < 1)]
+    entropy = -float((q * np.log2(q) + (1 - q) * np.log2(1 - q)).sum())
+    overlap = 2 * float(f[mask].sum()) / (found + expected) if found else 0.0
+    missed = float(f[~mask].max()) if found < f.size else 0.0
+    size = math.log1p(found) / math.log1p(f.size)
+    return size, float(found == 0), overlap, missed, math.log1p(entropy / (found + expected + 1))
+
+
+def sure_of_labels(manifest, p):
+    """Step 12: the numbers of each kind of label."""
+    kind, thresholds = manifest["target"]["kind"], manifest["point"]["thresholds"]
+    smallest, rest, farthest = 2.0**-126, 2.0**-25, 20.0
+
+    def odds(value):
+        value = float(np.float32(value))
+        return float(np.log(max(value, smallest)) - np.log(max(1 - value, rest)))
+
+    if kind == "multi-class":
+        first, second = sorted(p, reverse=True)[:2]
+        margin = min(math.log(max(first, smallest)) - math.log(max(second, smallest)), farthest)
+        return margin, -sum(q * math.log2(q) for q in p if q > 0) / math.log2(len(p))
+    apart = [min(abs(odds(q) - odds(least)), farthest) for q, least in zip(p, thresholds, strict=True)]
+    if kind == "binary":
+        positive = float(p[0] >= thresholds[0])
+        return apart[0], positive, apart[0] * positive
+    bits = [-sum(q * math.log2(q) for q in (one, 1 - one) if q > 0) for one in p]
+    return min(apart), sum(bits) / len(bits)
 
 
 def brought_back(one, maps):

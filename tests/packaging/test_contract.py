@@ -16,7 +16,9 @@ import medloom
 from medloom.errors import BundleError
 from medloom.imaging import decode
 from medloom.inference import MaskPoint
+from medloom.inference.answers.certainty import OF_CLASSES, OF_LABELS, OF_MASKS, OF_TWO
 from medloom.inference.calibration import Calibration, Curve
+from medloom.inference.quality import Quality
 from medloom.packaging import read_bundle
 from medloom.packaging.writer import layout_of
 from medloom.recipe import load_recipe
@@ -62,6 +64,7 @@ class Case:
     number: int | None = None
     rows: tuple[Any, ...] = ()
     calibration: Calibration | None = None
+    quality: Quality | None = None
 
 
 def _noise(shape, dtype=np.uint8, high=255, seed=0):
@@ -82,6 +85,12 @@ def _with(base, normalise=None, **preprocess):
 
 def _affine(scale, shift, method="platt"):
     return Calibration(method, scale, tuple(map(float, shift)))
+
+
+def _expects(names, below):
+    """A quality in which each number counts, with others' signs."""
+    weights = tuple(0.3 * (-1) ** place * (place + 1) for place in range(len(names)))
+    return Quality("dice" if names == OF_MASKS else "correct", names, weights, 0.25, below, 0.1)
 
 
 _CURVE = Curve((0.1, 0.35, 0.5, 0.8), (0.02, 0.02, 0.6, 0.95))
@@ -124,6 +133,11 @@ MASKS = {
         _noise((50, 37, 3)),
         recipe={**RGB, "classes": 3},
         calibration=_affine((0.6, 1.7, 1.1), (0.0, 0.4, -0.2), "temperature"),
+        quality=_expects(OF_MASKS, 0.999),
+    ),
+    "how good a mask is": Case(_noise((45, 61, 3)), recipe={**RGB, "views": 2}, quality=_expects(OF_MASKS, 0.1)),
+    "how good an empty mask is": Case(
+        _noise((40, 40, 3)), recipe=RGB, point=MaskPoint(0.5, 2000), quality=_expects(OF_MASKS, 0.9)
     ),
     "the middle of five slices": Case(
         [_noise((41, 50), seed=one) for one in range(5)],
@@ -177,6 +191,19 @@ LABELS = {
         recipe={"kind": "multi-label", **ABC, **RGB, "views": 2},
         thresholds=(0.2, 0.4, 0.9),
         calibration=Calibration("isotonic", curves=(_CURVE, Curve(), _CURVE)),
+    ),
+    "how likely one of two classes is right": Case(
+        _noise((45, 61)), recipe={"kind": "binary"}, thresholds=(0.4,), quality=_expects(OF_TWO, 0.99)
+    ),
+    "how likely one of several classes is right": Case(
+        _noise((40, 40, 3)), recipe={"kind": "multi-class", **ABC, **RGB}, quality=_expects(OF_CLASSES, 0.2)
+    ),
+    "how likely several labels are right": Case(
+        _noise((40, 40, 3)),
+        recipe={"kind": "multi-label", **ABC, **RGB, "views": 2},
+        thresholds=(0.2, 0.4, 0.9),
+        quality=_expects(OF_LABELS, 0.99),
+        calibration=_affine((1.3, 1.0, 0.8), (-0.5, 0.1, 0.2)),
     ),
     "metadata": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": 65, "sex": "male"}),
     "metadata in words": Case(_noise((40, 40)), recipe=PEOPLE, metadata={"age": " 6.5e1 ", "sex": " female "}),
@@ -232,14 +259,21 @@ def _write_labels(case, path):
     rows = {"rows": case.rows} if case.rows else {}
     recipe = tiny_label_recipe(**case.recipe)
     return write_tiny_label_bundle(
-        path, recipe, thresholds=case.thresholds, graph=spatial_label_graph, calibration=case.calibration, **rows
+        path,
+        recipe,
+        thresholds=case.thresholds,
+        graph=spatial_label_graph,
+        calibration=case.calibration,
+        quality=case.quality,
+        **rows,
     )
 
 
 def _write_masks(case, path):
     recipe = tiny_recipe(**case.recipe)
     graph = spatial_graph(recipe.data.input_channels, recipe.predicts().outputs)
-    return write_tiny_bundle(path, recipe, graph=graph, point=case.point, calibration=case.calibration)
+    more = {"point": case.point, "calibration": case.calibration, "quality": case.quality}
+    return write_tiny_bundle(path, recipe, graph=graph, **more)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +320,7 @@ def test_an_outsider_gets_the_golden_answer(name, answers):
 
 def test_the_cases_are_worth_comparing(answers):
     """Masks are neither empty nor full, and views and the erasing of small regions change what comes out."""
-    for name in MASKS.keys() - {"nothing there", "all alike"}:
+    for name in MASKS.keys() - {"nothing there", "all alike", "how good an empty mask is"}:
         outside, folder = np.load(answers[name] / "image.npz"), answers[name]
         assert 0.02 < (outside["mask"] > 0).mean() < 0.98, name
         predictor = medloom.load(folder / "model.tar.gz")
@@ -320,6 +354,32 @@ def test_a_calibration_is_worth_comparing(name, answers):
     assert predictor.calibration == case.calibration
     own = replace(predictor, calibration=None).predict(folder / f"image{case.suffix}")
     assert np.abs(own.probabilities - np.load(folder / "image.npz")["probabilities"]).max() > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quality])
+def test_a_quality_is_worth_comparing(name, answers):
+    """The outsider says it, it is that of the bundle, and every number of the certainty counts in it."""
+    says = json.loads(str(np.load(answers[name] / "image.npz")["says"]))["quality"]
+    predictor = medloom.load(answers[name] / "model.tar.gz", threads=THREADS)
+    assert predictor.quality == CASES[name].quality
+    assert says["review"] == (says[predictor.quality.measure] < predictor.quality.review_below)
+    assert 0.0 < says[predictor.quality.measure] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"measure": "correct"}, "expects correct from size"),
+        ({"names": ["a"], "weights": [1.0]}, "expects dice from a"),
+        ({"weights": [1.0]}, "1 weights of a quality for 5"),
+        ({"review_below": 1.5}, "between 0 and 1"),
+        ({"farthest": 3}, "of this version"),
+    ],
+)
+def test_a_quality_that_does_not_fit_the_model_is_refused(folder, rewrite, change, message):
+    rewrite(lambda m: m.update(quality={**_expects(OF_MASKS, 0.5).plain(), **change}))
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
 
 
 def test_thresholds_of_classes_are_worth_comparing(answers):

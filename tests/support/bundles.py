@@ -13,6 +13,7 @@ from medloom.data.metadata import TableEncoding
 from medloom.extras import require
 from medloom.inference import LabelPoint, MaskPoint, default_point
 from medloom.inference.calibration import Calibration
+from medloom.inference.quality import Quality
 from medloom.packaging.writer import write_bundle
 from medloom.recipe import LabelsRecipe, MasksRecipe, Recipe
 from medloom.recipe.kinds import KINDS
@@ -166,6 +167,7 @@ def write_tiny_bundle(
     graph: Any = None,
     point: MaskPoint = _POINT,
     calibration: Calibration | None = None,
+    quality: Quality | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a bundle around ``tiny_graph``.
@@ -177,6 +179,7 @@ def write_tiny_bundle(
         graph: Another model to put into it.
         point: The operating point.
         calibration: What corrects the probabilities.
+        quality: What says how good an answer is to be expected.
         metrics: What was measured; something by default.
     """
     recipe = recipe or tiny_recipe()
@@ -188,6 +191,7 @@ def write_tiny_bundle(
         recipe=recipe,
         point=point,
         calibration=calibration,
+        quality=quality,
         metrics=metrics or {"dice": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,
@@ -264,6 +268,7 @@ def write_tiny_label_bundle(
     graph: Callable[[Target, int, int], Any] = tiny_label_graph,
     rows: Sequence[Sequence[Mapping[str, str]]] = (_ROWS,),
     calibration: Calibration | None = None,
+    quality: Quality | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a bundle around ``tiny_label_graph``.
@@ -276,6 +281,7 @@ def write_tiny_label_bundle(
         graph: What makes the model, out of the target, the channels and the columns of all members' metadata.
         rows: Training rows with metadata, of each member.
         calibration: What corrects the probabilities.
+        quality: What says how good an answer is to be expected.
         metrics: What was measured; something by default.
     """
     recipe = recipe or tiny_label_recipe()
@@ -290,6 +296,7 @@ def write_tiny_label_bundle(
         point=LabelPoint(tuple(thresholds)) if thresholds else default_point(target),
         tables=tables,
         calibration=calibration,
+        quality=quality,
         metrics=metrics or {"auc": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 10}},
         fingerprint="0" * 64,
         phantom=phantom,

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write the data report and the run report (HTML).",
     "verify": "Check a bundle and replay its golden example.",
     "predict": "Segment or classify files, folders and zips with a bundle.",
+    "explain": "Show what speaks for answers, and whether that can be trusted.",
     "track": "Send trackers what they lack of a run.",
     "ui": "Open MLflow's pages on the tracked runs.",
     "serve": "Answer HTTP requests with a bundle.",

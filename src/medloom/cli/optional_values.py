@@ -8,7 +8,12 @@ from pathlib import Path
 
 __all__ = ["with_values"]
 
-_OPTIONS = {"predict": {"--series": re.compile(r"[0-9]+(\.[0-9]+)*")}}
+_OPTIONS = {
+    "predict": {
+        "--series": re.compile(r"[0-9]+(\.[0-9]+)*"),
+        "--uncertainty": re.compile(r"entropy|mutual-information|variance"),
+    }
+}
 """By command and option, what a value of it looks like; anything else is the next argument."""
 
 

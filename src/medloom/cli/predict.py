@@ -51,6 +51,14 @@ def command(
         str | None,
         typer.Option("--id", metavar="COLUMN", help="Column of the table with the image's name [default: the first]."),
     ] = None,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option(
+            "--uncertainty",
+            metavar="[entropy|mutual-information|variance]",
+            help="Also write how uncertain each pixel of a mask is; entropy where no measure is named.",
+        ),
+    ] = None,
     runtime: RuntimeOption = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
     providers: ProvidersOption = None,
@@ -62,6 +70,9 @@ def command(
     A bundle for segmentation writes masks/ (PNG in the size of the image), overlays/ and predictions.csv. A NIfTI
     file, an enhanced DICOM file, or with --series a folder of DICOM slices, is a volume: its mask is a NIfTI file of
     the same geometry. Masks hold the values that the recipe's target.mask_values gives the classes.
+
+    --uncertainty also writes uncertainty/: 255 (of a volume 1.0) where the answer is most uncertain. The image and its
+    mirror image are looked at, or all views of the model, by each network of an ensemble.
 
     A bundle with data.context sees each slice with those beside it: they are the pages of a file, or are looked for in
     its folder, by place or number.
@@ -92,7 +103,10 @@ def command(
             raise DataError("there are no images in " + ", ".join(map(str, paths)))
         rows = _metadata(predictor, images, metadata, id_column)
         with progress("predict") as update:
-            results = predict_files(predictor, images, output, metadata=rows, page=page, progress=update)
+            asked = "" if uncertainty is None else uncertainty or "entropy"
+            results = predict_files(
+                predictor, images, output, metadata=rows, page=page, uncertainty=asked, progress=update
+            )
     _report(results, summary(manifest.target, results), output, phantom=manifest.phantom, as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from medloom.evaluation.calibrate import Fitted
 from medloom.evaluation.gallery import Gallery
 from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
+from medloom.evaluation.quality import Rated
 from medloom.evaluation.reading import Reading
 from medloom.recipe import Recipe
 from medloom.targets import Target
@@ -42,6 +43,7 @@ class Choice:
         search: What else was tried, for ``operating_point.json``.
         facts: What else the summary says of the choice.
         calibrated: How the probabilities were corrected before it was chosen.
+        rated: What says how good answers at it are to be expected.
     """
 
     point: Mapping[str, Any]
@@ -51,6 +53,7 @@ class Choice:
     search: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     calibrated: Fitted = field(default_factory=Fitted)
+    rated: Rated = field(default_factory=Rated)
 
     def plain(self) -> Facts:
         """Return what ``operating_point.json`` holds."""

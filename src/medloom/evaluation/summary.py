@@ -47,8 +47,8 @@ def summary_of(
 
     Returns:
         ``part``, ``target``, ``operating_point``, ``point_text``, ``rule``, ``calibration`` (``fitted``, None without
-        one, and its ``text``), ``notes``, ``interval``, ``headlines``, ``meanings``, and ``test`` and ``validation`` as
-        far as they are measured.
+        one, and its ``text``), ``quality`` (likewise), ``notes``, ``interval``, ``headlines``, ``meanings``, and
+        ``test`` and ``validation`` as far as they are measured.
     """
     splits = table["split"].to_numpy()
     parts = [split for split in ("validation", "test") if split == part or (splits == split).any()]
@@ -60,6 +60,7 @@ def summary_of(
         "rule": choice.rule,
         **choice.facts,
         "calibration": choice.calibrated.plain(),
+        "quality": choice.rated.plain(),
         "notes": [*choice.notes, *choice.calibrated.notes],
         "interval": interval_facts(resamples, over),
         "headlines": list(headlines),

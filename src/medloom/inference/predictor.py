@@ -31,6 +31,7 @@ from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.in_memory import run_in_memory
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
+from medloom.inference.quality import Quality
 from medloom.inference.runtimes import Runtime
 from medloom.inference.stacks import alone
 from medloom.inference.views import View, view
@@ -72,6 +73,7 @@ class Predictor(Generic[P, V]):
         context: How many slices on either side the network sees with each; 0 for each image by itself.
         tables: How metadata are encoded, one for each member of the model; empty without metadata.
         calibration: What corrects the network's probabilities; None leaves them as they are.
+        quality: What says how good an answer is to be expected; None where that is not known.
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
         volume_decoder: The same for volumes.
@@ -95,6 +97,7 @@ class Predictor(Generic[P, V]):
     context: int = 0
     tables: tuple[TableEncoding, ...] = ()
     calibration: Calibration | None = None
+    quality: Quality | None = None
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
     volume_decoder: VolumeDecoder = read_whole
@@ -383,7 +386,13 @@ class Predictor(Generic[P, V]):
             prepared: The image it belongs to.
         """
         made = self._answers.finish(answer, prepared, target=self.target, point=self.point, preprocess=self.preprocess)
+        if self.quality is not None:
+            made = made.rated(self.quality.rate(self.certainty(answer)))
         return cast(P, made)  # the target, by which the answers are chosen, says what P is
+
+    def certainty(self, answer: Floats32) -> tuple[float, ...]:
+        """Return how sure what ``run`` gave for one image is, in a few numbers; see ``Answers.certainty``."""
+        return self._answers.certainty(answer, self.point)
 
     def at(self, point: Point) -> Predictor[P, V]:
         """Return the same predictor at another operating point."""

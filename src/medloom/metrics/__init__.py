@@ -30,12 +30,16 @@ from medloom.metrics.classification import (
     sensitivity,
     specificity,
 )
+from medloom.metrics.logistic import fit_logistic
 from medloom.metrics.overlap import dice_from_counts, iou_from_counts
 from medloom.metrics.paired import AreaDifference, bootstrap_p, compare_areas, holm
 from medloom.metrics.ranking import FEWEST_CASES, average_precision, roc_auc
 from medloom.metrics.regions import RegionCount, count_regions
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
+from medloom.metrics.review import caught_by_review, most_caught
 from medloom.metrics.scaling import fit_isotonic, fit_sigmoid, fit_softmax, smoothed
+from medloom.metrics.shapley import shapley_values
+from medloom.metrics.similarity import rank_correlation, structural_similarity
 from medloom.metrics.surface import hausdorff95, outline
 from medloom.metrics.weights import weighted_mean
 
@@ -54,6 +58,7 @@ __all__ = [
     "bootstrap_ratio",
     "brier_score",
     "calibration_bins",
+    "caught_by_review",
     "chance_calibration_error",
     "compare_areas",
     "confusion_matrix",
@@ -63,6 +68,7 @@ __all__ = [
     "expected_calibration_error",
     "f1_score",
     "fit_isotonic",
+    "fit_logistic",
     "fit_sigmoid",
     "fit_softmax",
     "hausdorff95",
@@ -71,17 +77,21 @@ __all__ = [
     "log_loss",
     "matthews",
     "mean_absolute_error",
+    "most_caught",
     "outline",
     "percentile_interval",
     "precision",
     "r_squared",
+    "rank_correlation",
     "reliability",
     "resample",
     "roc_auc",
     "root_mean_squared_error",
     "sensitivity",
+    "shapley_values",
     "smoothed",
     "spearman",
     "specificity",
+    "structural_similarity",
     "weighted_mean",
 ]

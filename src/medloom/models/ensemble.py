@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from medloom.models.network import Floats32, Network
 from medloom.targets import Activation
 
-__all__ = ["ACTIVATIONS", "Ensemble", "Probabilities", "answering"]
+__all__ = ["ACTIVATIONS", "Ensemble", "MeanAndMembers", "Probabilities", "answering"]
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -69,10 +69,14 @@ class Ensemble(Network):
 
     def forward(self, images: Tensor, table: Tensor | None = None) -> Tensor:
         """Return the mean of the answers."""
+        return self.answers(images, table).mean(dim=0)
+
+    def answers(self, images: Tensor, table: Tensor | None = None) -> Tensor:
+        """Return the answer of each network, with one dimension more in front."""
         parts = [None] * len(self.widths) if table is None else torch.split(table, list(self.widths), dim=1)
         members = zip(self.networks, parts, strict=True)
         answers = [Probabilities(network, self.activation)(images, part) for network, part in members]
-        return torch.stack(answers).mean(dim=0)
+        return torch.stack(answers)
 
     def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
         """Return the mean of the networks' maps, its largest value 1; None where one of them has no such map."""
@@ -85,6 +89,23 @@ class Ensemble(Network):
             return None
         mean: Floats32 = np.mean(known, axis=0, dtype=np.float32)
         return mean / max(float(mean.max()), float(np.finfo(np.float32).tiny))
+
+
+class MeanAndMembers(nn.Module):
+    """The mean of several networks' answers, and the answers themselves.
+
+    Args:
+        ensemble: An ``Ensemble``.
+    """
+
+    def __init__(self, ensemble: nn.Module) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+
+    def forward(self, images: Tensor, table: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mean ``(N, K, ...)`` and the answers ``(M, N, K, ...)``."""
+        answers: Tensor = cast("Ensemble", self.ensemble).answers(images, table)
+        return answers.mean(dim=0), answers
 
 
 def answering(network: nn.Module, activation: Activation) -> nn.Module:

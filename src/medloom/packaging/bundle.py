@@ -101,6 +101,7 @@ def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
         context=manifest.input.context,
         tables=manifest.encodings(),
         calibration=manifest.calibration,
+        quality=manifest.quality,
         appearance=manifest.appearance,
     )
 

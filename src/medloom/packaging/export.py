@@ -15,8 +15,10 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from medloom.errors import MedloomError
 from medloom.files import replacing
+from medloom.inference.runtimes.graph import MEMBERS
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.inference.runtimes.torch import TorchRuntime
+from medloom.models.ensemble import MeanAndMembers
 from medloom.models.network import Network
 from medloom.targets import Target
 
@@ -44,6 +46,8 @@ def export_onnx(
 ) -> Path:
     """Write a network as ONNX: any batch size, probabilities as output, all weights inside.
 
+    Of an ensemble the output is the mean of its networks' answers; a second one, ``members``, holds these answers.
+
     The file carries no trace of the source code or the machine that wrote it. It is compared with the
     network on a few images before it is put in place.
 
@@ -67,15 +71,15 @@ def export_onnx(
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     shapes = [(channels, *size), *([(table_features,)] if table_features else [])]
     example = [part.to(device) for part in _random(shapes, 2, seed=0)]
-    batch = torch.export.Dim("batch", min=1)
+    batch, apart = torch.export.Dim("batch", min=1), hasattr(network, "answers")
     with torch.no_grad(), _quiet_exporter():
         program = torch.onnx.export(
-            reference.model,
+            MeanAndMembers(network).eval() if apart else reference.model,
             tuple(example),
             dynamo=True,
             dynamic_shapes=tuple({0: batch} for _ in example),
             input_names=["image", "table"][: len(example)],
-            output_names=["probabilities"],
+            output_names=["probabilities", *([MEMBERS] if apart else [])],
             opset_version=_OPSET,
             verbose=False,
         )

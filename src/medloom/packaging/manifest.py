@@ -25,6 +25,7 @@ from medloom.inference import NetworkSpec, Point, point_from_plain
 from medloom.inference.answers import KINDS
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
+from medloom.inference.quality import Quality
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.packaging.contract import different, steps
 from medloom.recipe.sections.data import MOST_CONTEXT, OriginConfig
@@ -90,8 +91,17 @@ def _plain_calibration(found: Calibration | None) -> dict[str, Any] | None:
     return None if found is None else found.plain()
 
 
+def _quality(plain: Any) -> Quality | None:  # noqa: ANN401 - whatever the JSON holds
+    return None if plain is None else Quality.from_plain(plain)
+
+
+def _plain_quality(found: Quality | None) -> dict[str, Any] | None:
+    return None if found is None else found.plain()
+
+
 CalibrationField = Annotated[Calibration | None, PlainValidator(_calibration), PlainSerializer(_plain_calibration)]
 AppearanceField = Annotated[Appearance | None, PlainValidator(_appearance), PlainSerializer(_plain_appearance)]
+QualityField = Annotated[Quality | None, PlainValidator(_quality), PlainSerializer(_plain_quality)]
 PreprocessField = Annotated[Preprocess, PlainValidator(Preprocess.from_plain), PlainSerializer(Preprocess.plain)]
 
 
@@ -258,6 +268,7 @@ class Manifest(_Entry):
     views: Annotated[int, Field(ge=1, le=_MOST_VIEWS)]
     tables: tuple[dict[str, Any], ...] = ()
     calibration: CalibrationField = None
+    quality: QualityField = None
     appearance: AppearanceField = None
     steps: dict[str, Any] | None = None
     metrics: dict[str, Any]
@@ -281,6 +292,9 @@ class Manifest(_Entry):
             raise ValueError(f"point: {error}") from error
         if self.calibration is not None:
             self.calibration.check_fits(self.target)
+        if self.quality is not None:
+            answers = KINDS[self.target.kind]
+            self.quality.check_fits(answers.expects, answers.certain_by)
         seen = len(self.channels) * (2 * self.input.context + 1)
         if self.model.in_channels != seen or len(self.channels) != len(self.input.channels):
             raise ValueError(f"model.in_channels is {self.model.in_channels} for {seen} channels")

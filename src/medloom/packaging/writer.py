@@ -18,6 +18,7 @@ from medloom.imaging import CONTENT_TYPES
 from medloom.inference import Point, point_from_plain
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
+from medloom.inference.quality import Quality
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
@@ -57,6 +58,7 @@ def write_bundle(
     measured: Mapping[str, Any] | None = None,
     tables: Sequence[TableEncoding | None] = (None,),
     calibration: Calibration | None = None,
+    quality: Quality | None = None,
     counts: Mapping[str, Any] | None = None,
     appearance: Appearance | None = None,
     begun_with: Mapping[str, Any] | None = None,
@@ -78,6 +80,7 @@ def write_bundle(
         measured: How the metrics came about, as ``Measured`` of the manifest; None where it is not known.
         tables: How metadata are encoded, for each member of the model; None for one that takes none.
         calibration: What corrects the graph's probabilities; None leaves them as they are.
+        quality: What says how good an answer is to be expected; None where that is not known.
         counts: Patients and samples of each split.
         appearance: How the training images look; None where it is not known.
         begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
@@ -107,6 +110,7 @@ def write_bundle(
         phantom=phantom,
         plane=plane,
         calibration=None if calibration is None else calibration.plain(),
+        quality=None if quality is None else quality.plain(),
         appearance=None if appearance is None else appearance.plain(),
     )
     files = {

@@ -21,6 +21,7 @@ on another machine. torch is imported by the stages that train and export, when 
         model.onnx          the best weights as a graph that gives probabilities
         evaluation/         cases.csv, summary.json, gallery/; in validation/ the same of validation alone
         test_openings.json  each time that the test set was opened, and by which model
+        explanation/        what speaks for answers to some validation images, where `medloom explain` was asked
         model.tar.gz        the bundle
         data_report.html    report.html
         finished.json       what the run stands on and what it made, as hashes, when all of it is done

@@ -5,6 +5,8 @@ from .comparing import Comparison as Comparison
 from .comparing import compare_runs as compare_runs
 from .elsewhere import Elsewhere as Elsewhere
 from .elsewhere import validate_elsewhere as validate_elsewhere
+from .explaining import explanation_folder as explanation_folder
+from .explaining import validation_images as validation_images
 from .finished import finished_result as finished_result
 from .finished import remember_finished as remember_finished
 from .fold_jobs import fold_job as fold_job

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medloom.errors import UserError
 
-__all__ = ["DISTILLED", "FOUND", "OF_A_RUN", "RUNS", "run_folder"]
+__all__ = ["DISTILLED", "EXPLANATION", "FOUND", "OF_A_RUN", "RUNS", "run_folder"]
 
 RUNS = Path("runs")
 """Where runs are kept unless someone says otherwise."""
@@ -17,6 +17,9 @@ FOUND = "found.yaml"
 
 DISTILLED = "distilled"
 """The training, inside a run of folds, of one network that stands for their ensemble."""
+
+EXPLANATION = "explanation"
+"""Folder with explanations of answers, in a run or beside a bundle."""
 
 OF_A_RUN = (
     "*.html",
@@ -29,6 +32,7 @@ OF_A_RUN = (
     "diagnosis.json",
     DISTILLED,
     "evaluation",
+    EXPLANATION,
     "find_lr.json",
     "finished.json",
     "fold-*",

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from medloom.reports.data_report import write_data_report
+from medloom.reports.explanation import write_explanation_page
 from medloom.reports.run_report import caveats, write_evaluation_report, write_run_report
 from medloom.reports.tuning_report import write_tuning_report
 
-__all__ = ["caveats", "write_data_report", "write_evaluation_report", "write_run_report", "write_tuning_report"]
+__all__ = [
+    "caveats",
+    "write_data_report",
+    "write_evaluation_report",
+    "write_explanation_page",
+    "write_run_report",
+    "write_tuning_report",
+]

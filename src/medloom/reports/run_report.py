@@ -25,6 +25,7 @@ from medloom.evaluation.parts import (
 from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
 from medloom.reports.demographics import demographic_table
+from medloom.reports.explanation import explanation_context
 from medloom.reports.facts import Facts, patient_source, read_facts, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
@@ -32,6 +33,7 @@ from medloom.reports.metrics import served_tables
 from medloom.reports.openings import openings_sentence
 from medloom.reports.parts import part_table
 from medloom.reports.plain import few_chosen, not_validated, plain_words
+from medloom.reports.review import review_table
 from medloom.reports.run_charts import curves
 from medloom.reports.scale import scale_bar
 from medloom.reports.sections import KINDS, Section
@@ -46,6 +48,8 @@ _SHOWN_EPOCHS = 6
 _FORMER_LEGEND = [["true", "#50dc64"], ["predicted", "#f03c3c"]]
 """Of runs that do not say how their pictures were drawn."""
 
+_EXPLAINED = 3
+"""Explained images that are shown."""
 _WHOSE: dict[Part, tuple[str, str]] = {
     "test": ("test patient that training never saw", "test patients that training never saw"),
     "validation": ("validation patient", "validation patients"),
@@ -96,6 +100,7 @@ def write_run_report(
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(read_facts(run_dir / "run.json")),
         elsewhere={},
+        explained=explanation_context(run_dir / "explanation", _EXPLAINED),
     )
 
 
@@ -181,6 +186,7 @@ def write_measured_page(
         progress={"epochs": []},
         recipe="",
         environment=[],
+        explained={},
         elsewhere=elsewhere or {},
     )
 
@@ -206,6 +212,7 @@ def _write(
         section=section,
         gallery=gallery_context(evaluation),
         served=served_tables(summary),
+        review=review_table(summary),
         **section.measured(evaluation, summary),
         **common,
     )

@@ -19,6 +19,7 @@ from medloom.evaluation.elsewhere.shift import shift_facts, shift_findings
 from medloom.evaluation.family import Heatmap
 from medloom.evaluation.gallery import write_gallery
 from medloom.evaluation.kinds import KINDS
+from medloom.evaluation.quality import Rated
 from medloom.evaluation.reading import Progress, Reading
 from medloom.inference import Predictor
 from medloom.recipe import Recipe
@@ -26,6 +27,7 @@ from medloom.recipe import Recipe
 __all__ = ["evaluate_elsewhere"]
 
 _POINT = "the bundle's, chosen on validation patients of its own source"
+_RATED = "as the bundle expects, learned on validation patients of its own source."
 _CALIBRATION = "the bundle's, fitted on validation patients of its own source."
 
 
@@ -67,7 +69,8 @@ def evaluate_elsewhere(
     target = predictor.target
     family = KINDS[target.kind](target)
     calibrated = Fitted(predictor.calibration, text=_CALIBRATION if predictor.calibration else "")
-    choice = replace(family.fixed(predictor.point.plain(), _POINT), calibrated=calibrated)
+    rated = Rated(predictor.quality, _RATED if predictor.quality else "")
+    choice = replace(family.fixed(predictor.point.plain(), _POINT), calibrated=calibrated, rated=rated)
     reading = Reading(recipe, source, replace(predictor, calibration=None), progress, catalogue=catalogue)
     table = family.measure_at(recipe, reading, catalogue, choice)
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over)

@@ -18,16 +18,19 @@ from medloom.evaluation.family import Choice, Facts, Heatmap
 from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery, Group
 from medloom.evaluation.labels.beside import baseline_names, of
+from medloom.evaluation.labels.expected import certainty_of, learned, with_expected
 from medloom.evaluation.labels.gallery import SHOWN, draw_items, worst_first
 from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import METRICS
 from medloom.evaluation.labels.summary import summarise
 from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
+from medloom.evaluation.quality import Rated
 from medloom.evaluation.reading import Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.tables import GROUP_PREFIX, UNCALIBRATED
 from medloom.evaluation.text import sentence_case
+from medloom.inference import point_from_plain
 from medloom.recipe import LabelsRecipe, Recipe
 
 __all__ = ["Labels"]
@@ -150,6 +153,8 @@ class Labels(Measured, ABC):
         scored = self.calibrated(own, fitted)
         choice = replace(self.choose(scored[scored["split"] == "validation"], labels), calibrated=fitted)
         table = self.decide(scored, choice.point["thresholds"])
+        certainty, rated = learned(table, self, point_from_plain(choice.point, self.target))
+        table, choice = with_expected(table, certainty, rated), replace(choice, rated=rated)
         return table if reading.baselines is None else self._beside(table, reading.baselines, labels), choice
 
     def fixed(self, point: Mapping[str, Any], rule: str) -> Choice:
@@ -159,7 +164,9 @@ class Labels(Measured, ABC):
     def measure_at(self, recipe: Recipe, reading: Reading, rows: pd.DataFrame, choice: Choice) -> pd.DataFrame:
         """Score every row and decide; see ``medloom.evaluation.family``."""
         own = self._scored(reading, rows, LabelsRecipe.of(recipe))
-        return self.decide(self.calibrated(own, choice.calibrated), choice.point["thresholds"])
+        table = self.decide(self.calibrated(own, choice.calibrated), choice.point["thresholds"])
+        certainty = certainty_of(table, self, point_from_plain(choice.point, self.target))
+        return with_expected(table, certainty, choice.rated)
 
     def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
         """Return the only output; kinds with several say which."""
@@ -198,7 +205,7 @@ class Labels(Measured, ABC):
         means = [round(sum(values) / len(values), 6) for values in zip(*found, strict=True)]
         notes = notes_of_folds([one["notes"] for one in summaries])
         chosen = self.chosen(means, rule_of_folds(summaries, "their mean"), notes)
-        return replace(chosen, calibrated=Fitted.of_folds(summaries))
+        return replace(chosen, calibrated=Fitted.of_folds(summaries), rated=Rated.of_folds(summaries))
 
     def _beside(self, table: pd.DataFrame, baselines: pd.DataFrame, recipe: LabelsRecipe) -> pd.DataFrame:
         """The table with the scores of the cheap models, and their decisions at points of their own."""

@@ -16,6 +16,7 @@ from medloom.evaluation.labels.enough import Basis
 from medloom.evaluation.labels.questions import Question
 from medloom.evaluation.labels.sampling import Sampler
 from medloom.evaluation.labels.statistics import Floats64, Measure
+from medloom.evaluation.quality import Achieved
 from medloom.targets import Target
 
 __all__ = ["Measured"]
@@ -145,6 +146,14 @@ class Measured(ABC):
     def drawn(self, cases: pd.DataFrame, sampler: Sampler) -> Facts:
         """Return ``reliability`` and ``curves`` of the whole table, where there are any."""
         return {}
+
+    def achieved(self, cases: pd.DataFrame) -> Achieved | None:
+        """Return whether each case was decided rightly, in all labels whose truth is known; None for numbers."""
+        if not self.decision_columns:
+            return None
+        truth, decision = (cases[names].to_numpy(float) for names in (self.truth_columns, self.decision_columns))
+        right = ((truth == decision) | np.isnan(truth)).all(axis=1)
+        return Achieved(right.astype(float), ~right, cases["patient_id"].to_numpy(), "decided wrongly")
 
     def per_target(self, cases: pd.DataFrame, sampler: Sampler) -> Facts:
         """Return the facts of each class or target alone, where there are several."""

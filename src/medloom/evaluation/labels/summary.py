@@ -13,6 +13,7 @@ from medloom.evaluation.family import Facts
 from medloom.evaluation.labels.beside import baseline_facts, baseline_notes
 from medloom.evaluation.labels.calibrated import calibration_facts
 from medloom.evaluation.labels.chance import chance_notes
+from medloom.evaluation.labels.expected import review_of
 from medloom.evaluation.labels.groups import groups
 from medloom.evaluation.labels.measured import Measured
 from medloom.evaluation.labels.sampling import Sampler, compared
@@ -32,7 +33,7 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
 
     Returns:
         ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines``, ``calibration`` (see
-        ``calibration_facts``), ``cautions`` (a sentence for
+        ``calibration_facts``), ``review`` (see ``review_facts``), ``cautions`` (a sentence for
         each headline whose interval includes what chance gets, and for each cheap model that is about as good),
         ``confusion``, ``reliability``, ``curves``, ``per_target`` (each class against the rest, or each target, with
         the same entries), ``groups`` and ``per_patient``; plain JSON types, None where a metric is not defined.
@@ -52,6 +53,7 @@ def summarise(cases: pd.DataFrame, labels: Measured, resamples: int) -> Facts:
         "metrics": metrics,
         "baselines": compared(baseline, labels.constant_answer(constant)) | cheap,
         "calibration": calibration_facts(cases, labels, sampler),
+        "review": review_of(cases, labels, resamples),
         "cautions": [*chance, *baseline_notes(metrics, cheap, labels.headlines[0])],
         "confusion": labels.confusion(cases),
         **{"reliability": {}, "curves": {}, **labels.drawn(cases, sampler)},

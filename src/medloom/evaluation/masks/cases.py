@@ -67,6 +67,7 @@ class Case:
             where there is a mask alone: what it holds then is certain.
         spacing_mm: Distance of neighbours along the axes of ``truth`` in mm, or None.
         further: Further columns of the rows of each foreground class, in their order; empty where there are none.
+        certainty: How sure the prediction is, in a few numbers; empty where that is not asked.
     """
 
     sample_id: str
@@ -77,6 +78,7 @@ class Case:
     probabilities: NDArray[np.float32] | None = None
     spacing_mm: tuple[float, ...] | None = None
     further: Sequence[Mapping[str, float]] = ()
+    certainty: tuple[float, ...] = ()
 
     @property
     def plain(self) -> Mask:

@@ -20,6 +20,7 @@ from medloom.evaluation.folds import notes_of_folds, rule_of_folds
 from medloom.evaluation.gallery import Gallery, Scale
 from medloom.evaluation.masks.calibrated import fit_pixels, gaps
 from medloom.evaluation.masks.cases import Case, evaluate_cases
+from medloom.evaluation.masks.expected import learned, with_expected
 from medloom.evaluation.masks.gallery import Drawn, asked_class, choose_cases, draw_case, make_gallery
 from medloom.evaluation.masks.per_class import PASSES, choose_per_class
 from medloom.evaluation.masks.point import GridChoice, choose_point, rule_in_words
@@ -27,6 +28,7 @@ from medloom.evaluation.masks.statistics import mask_statistics
 from medloom.evaluation.masks.summary import HEADLINES, METRICS, patient_table, point_dice, summarise
 from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
+from medloom.evaluation.quality import Rated
 from medloom.evaluation.reading import Answer, Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.text import sentence_case
@@ -113,9 +115,10 @@ class Masks:
         seen = replace(reading, predictor=calibrated)
         found = self._chosen(lambda: grids(count(_with_truth(masks, seen, searched))), masks.evaluate)
         pairs = (pair for part in parts for pair in count(_with_truth(masks, reading, part)))
-        table = self._measured(pairs, calibrated.at(found.point))
+        table, certainty = self._measured(pairs, calibrated.at(found.point))
         choice = choice_of(found, rule_in_words(masks.evaluate), table, self.target)
-        return table, replace(choice, calibrated=fitted)
+        rated = learned(table, certainty)
+        return with_expected(table, certainty, rated), replace(choice, calibrated=fitted, rated=rated)
 
     def fixed(self, point: Mapping[str, Any], rule: str) -> Choice:
         """Return a point that was chosen elsewhere; see ``medloom.evaluation.family``."""
@@ -127,7 +130,8 @@ class Masks:
         count = counted_by(reading.progress, len(rows))
         served = replace(reading.predictor, calibration=choice.calibrated.calibration)
         pairs = count(_with_truth(MasksRecipe.of(recipe), reading, rows))
-        return self._measured(pairs, served.at(point_from_plain(choice.point, self.target)))
+        table, certainty = self._measured(pairs, served.at(point_from_plain(choice.point, self.target)))
+        return with_expected(table, certainty, choice.rated)
 
     def heat_outputs(self, table: pd.DataFrame) -> NDArray[np.int64] | None:
         """Return None: a mask is asked about where it is, so its heat says little of the middle and the edges."""
@@ -141,8 +145,18 @@ class Masks:
             evaluate = evaluate.model_copy(update={"threshold": ordered})
         return choose_point(read(), evaluate)
 
-    def _measured(self, pairs: Iterable[_True], predictor: Predictor) -> pd.DataFrame:
-        return evaluate_cases((_case(*pair, predictor) for pair in pairs), self.target.names)
+    def _measured(
+        self, pairs: Iterable[_True], predictor: Predictor
+    ) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
+        """The per-case table, and how sure each sample's prediction is."""
+        certainty: dict[str, tuple[float, ...]] = {}
+
+        def noted(case: Case) -> Case:
+            certainty[case.sample_id] = case.certainty
+            return case
+
+        table = evaluate_cases((noted(_case(*pair, predictor)) for pair in pairs), self.target.names)
+        return table, certainty
 
     def summary(
         self, table: pd.DataFrame, choice: Choice, resamples: int, over: str = "patients", part: Part = "test"
@@ -213,6 +227,7 @@ class Masks:
             notes=notes_of_folds([one["notes"] for one in summaries]),
             facts={"within_limit": all(one["within_limit"] for one in summaries)},
             calibrated=Fitted.of_folds(summaries),
+            rated=Rated.of_folds(summaries),
         )
 
 
@@ -318,4 +333,5 @@ def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Cas
         probabilities=prediction.probabilities,
         spacing_mm=answer.prepared.spacing_mm,
         further=further,
+        certainty=predictor.certainty(output),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from medloom.evaluation.masks.calibrated import calibration_facts
 from medloom.evaluation.masks.cases import CONFUSED
+from medloom.evaluation.masks.expected import review_of
 from medloom.evaluation.metrics import Metric
 from medloom.metrics import (
     Estimate,
@@ -119,8 +120,9 @@ def summarise(table: Table, resamples: int) -> dict[str, Any]:
 
     Returns:
         ``counts``, ``metrics`` (name: value, low, high, n, patients), ``baselines`` (the same network at threshold 0.5
-        without a smallest region, no foreground, foreground everywhere), ``calibration``, ``confusion`` of images and
-        of their pixels (rows are the truth) and ``per_target``; plain JSON types, None where a metric is not defined.
+        without a smallest region, no foreground, foreground everywhere), ``calibration``, ``review`` (see
+        ``review_facts``), ``confusion`` of images and of their pixels (rows are the truth) and ``per_target``; plain
+        JSON types, None where a metric is not defined.
     """
     classes = list(dict.fromkeys(table["class"]))
     return {
@@ -128,6 +130,7 @@ def summarise(table: Table, resamples: int) -> dict[str, Any]:
         "metrics": _plain(_metrics(table, resamples)),
         "baselines": _baselines(table, resamples),
         "calibration": calibration_facts(table, resamples),
+        "review": review_of(table, resamples),
         "confusion": _confusion(table),
         "pixel_confusion": _pixel_confusion(table),
         "per_target": {

@@ -32,6 +32,7 @@ __all__ = [
     "Kinded",
     "Point",
     "Prediction",
+    "Rating",
     "VolumeAnswer",
     "check_keys",
     "compare_probabilities",
@@ -76,6 +77,25 @@ class Difference:
 
     probability: float
     mask_px: int = 0
+
+
+@dataclass(frozen=True)
+class Rating:
+    """How good an answer is to be expected; see ``medloom.inference.quality``.
+
+    Args:
+        measure: What is expected: ``dice`` or ``correct``.
+        expected: How much of it, 0 to 1.
+        review: Whether a person is to look at the answer.
+    """
+
+    measure: str
+    expected: float
+    review: bool
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {self.measure: self.expected, "review": self.review}
 
 
 def remarks(notes: Sequence[str], warnings: Sequence[str]) -> dict[str, list[str]]:
@@ -127,6 +147,10 @@ class Prediction(Encodable, Protocol):
         """What turned probabilities into a decision."""
         ...
 
+    def rated(self, rating: Rating) -> Self:
+        """Return it with how good it is to be expected."""
+        ...
+
     def golden(self) -> dict[str, bytes]:
         """Return the files, by name, that a later prediction can be compared with."""
         ...
@@ -164,6 +188,25 @@ class Answers(Protocol):
     @property
     def golden(self) -> tuple[str, ...]:
         """Names of the files that ``Prediction.golden`` gives."""
+        ...
+
+    @property
+    def expects(self) -> str:
+        """What a ``Quality`` expects of an answer: ``dice`` or ``correct``; empty where nothing says how sure it is."""
+        ...
+
+    @property
+    def certain_by(self) -> tuple[str, ...]:
+        """What the numbers of ``certainty`` are called."""
+        ...
+
+    def certainty(self, answer: Floats32, point: Point) -> tuple[float, ...]:
+        """Return how sure an answer is, in a few numbers; see ``medloom.inference.answers.certainty``.
+
+        Args:
+            answer: What the network gave for one image, calibrated: ``(K, h, w)`` or ``(K,)`` float32.
+            point: The operating point.
+        """
         ...
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:

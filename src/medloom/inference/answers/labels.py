@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,20 @@ from medloom.inference.answers.base import (
     Kinded,
     Point,
     Prediction,
+    Rating,
     check_keys,
     compare_probabilities,
     is_share,
     npy_bytes,
     remarks,
+)
+from medloom.inference.answers.certainty import (
+    OF_CLASSES,
+    OF_LABELS,
+    OF_TWO,
+    class_certainty,
+    label_certainty,
+    two_class_certainty,
 )
 from medloom.inference.metadata import MetadataGaps
 from medloom.inference.prepared import Prepared
@@ -88,6 +97,7 @@ class LabelPrediction(Kinded):
         says: Gives the JSON of these labels without what is said of metadata.
         warnings: How the image or its metadata are unlike those of the training, a sentence each.
         notes: What decoding did to the image that a careful reader should know, such as turn it.
+        quality: How likely the decision is to be right; None where the model cannot say.
     """
 
     names: tuple[str, ...]
@@ -100,6 +110,11 @@ class LabelPrediction(Kinded):
     forms: ClassVar[tuple[str, ...]] = (JSON,)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    quality: Rating | None = None
+
+    def rated(self, rating: Rating) -> Self:
+        """Return it with how likely its decision is to be right."""
+        return replace(self, quality=rating)
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -114,7 +129,8 @@ class LabelPrediction(Kinded):
         image or its metadata are unlike those of the training, ``notes`` where decoding did more than read the pixels.
         """
         metadata = {} if self.gaps is None else {"metadata": self.gaps.plain()}
-        return {**self.says(self), **metadata, **remarks(self.notes, self.warnings)}
+        quality = {} if self.quality is None else {"quality": self.quality.plain()}
+        return {**self.says(self), **metadata, **quality, **remarks(self.notes, self.warnings)}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON.
@@ -183,6 +199,8 @@ class LabelAnswers:
         says: See ``LabelPrediction``.
         rule: What ``scores`` and ``decide`` do, in words.
         scores: From what the network gave to a score for each name.
+        certain_by: What the numbers are called that say how sure an answer is; empty where nothing does.
+        sure: From what the network gave, calibrated, and the thresholds to these numbers.
     """
 
     thresholds: Callable[[int], int]
@@ -193,6 +211,22 @@ class LabelAnswers:
     forms: tuple[str, ...] = LabelPrediction.forms
     volume_forms: tuple[str, ...] = LabelVolumePrediction.forms
     golden: tuple[str, ...] = (PROBABILITIES,)
+    certain_by: tuple[str, ...] = ()
+    sure: Callable[[Scores, Scores], tuple[float, ...]] = lambda scores, thresholds: ()
+
+    @property
+    def expects(self) -> str:
+        """How likely the decision is to be right, where there is one."""
+        return "correct" if self.certain_by else ""
+
+    def certainty(self, answer: Floats32, point: Point) -> tuple[float, ...]:
+        """Return how sure an answer is.
+
+        Args:
+            answer: ``(K,)`` float32.
+            point: The operating point.
+        """
+        return self.sure([float(score) for score in answer], LabelPoint.of(point).thresholds)
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
         """Return the same as for training: nothing is drawn on the image."""
@@ -326,14 +360,23 @@ BINARY = LabelAnswers(
     _one_class,
     {"scores": "1 - p[0], p[0]", "decision": "the second class where scores[1] >= thresholds[0]"},
     _both,
+    certain_by=OF_TWO,
+    sure=lambda scores, thresholds: two_class_certainty(scores, thresholds[0]),
 )
 MULTI_CLASS = LabelAnswers(
-    _none, _likeliest, _one_class, {"scores": _AS_GIVEN, "decision": "the largest score, the first of equals"}
+    _none,
+    _likeliest,
+    _one_class,
+    {"scores": _AS_GIVEN, "decision": "the largest score, the first of equals"},
+    certain_by=OF_CLASSES,
+    sure=lambda scores, thresholds: class_certainty(scores),
 )
 MULTI_LABEL = LabelAnswers(
     _each,
     _all_from_threshold,
     _several_labels,
     {"scores": _AS_GIVEN, "decision": "each label k where scores[k] >= thresholds[k]"},
+    certain_by=OF_LABELS,
+    sure=label_certainty,
 )
 REGRESSION = LabelAnswers(_none, _nothing, _numbers, {"scores": _AS_GIVEN, "decision": "none"})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medloom.imaging import Volume
 from medloom.imaging.grids import known_spacing
 from medloom.imaging.nifti import write_nifti
-from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Kinded, Point, remarks
+from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Kinded, Point, Rating, remarks
 from medloom.inference.answers.figures import ClassFigures, figures, in_values, measure
 from medloom.targets import Target
 
@@ -38,6 +38,7 @@ class VolumePrediction(Kinded):
         voxel_ml: Volume of a voxel in millilitres, or None if the file does not say how large its voxels are.
         warnings: How slices are unlike the images of the training, a sentence each.
         notes: What decoding did to the volume that a careful reader should know.
+        ratings: How good the mask of each slice is to be expected; empty where the model cannot say.
     """
 
     target: Target
@@ -51,6 +52,7 @@ class VolumePrediction(Kinded):
     forms: ClassVar[tuple[str, ...]] = (JSON, NIFTI, GZIP)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ratings: tuple[Rating, ...] = ()
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -92,8 +94,21 @@ class VolumePrediction(Kinded):
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
+            **self._quality(),
             **remarks(self.notes, self.warnings),
         }
+
+    @property
+    def review(self) -> tuple[int, ...]:
+        """Slices at which a person is to look, by their number from 0."""
+        return tuple(number for number, one in enumerate(self.ratings) if one.review)
+
+    def _quality(self) -> dict[str, Any]:
+        if not self.ratings:
+            return {}
+        measure = self.ratings[0].measure
+        expected = [one.expected for one in self.ratings]
+        return {"quality": {f"slices_{measure}": expected, "review": bool(self.review), "slices": list(self.review)}}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON, or the mask as NIfTI in the geometry of the volume, with the values of ``value_mask``.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from medloom.inference.answers.base import (
     Kinded,
     Point,
     Prediction,
+    Rating,
     check_keys,
     compare_probabilities,
     golden_file,
@@ -31,6 +32,7 @@ from medloom.inference.answers.base import (
     npy_bytes,
     remarks,
 )
+from medloom.inference.answers.certainty import OF_MASKS, mask_certainty
 from medloom.inference.answers.figures import (
     ClassFigures,
     class_probabilities,
@@ -41,7 +43,14 @@ from medloom.inference.answers.figures import (
 )
 from medloom.inference.answers.mask_volume import VolumePrediction, voxel_ml
 from medloom.inference.pictures import run_lengths
-from medloom.inference.postprocess import CONNECTIVITY, Threshold, erase_small, foreground_probability, to_mask
+from medloom.inference.postprocess import (
+    CONNECTIVITY,
+    Threshold,
+    decided,
+    erase_small,
+    foreground_probability,
+    to_mask,
+)
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
 from medloom.targets import Target
@@ -109,6 +118,7 @@ class MaskPrediction(Kinded):
         pixel_mm2: Area of a pixel, or None if the image does not say how large its pixels are.
         warnings: How the image is unlike those of the training, a sentence each.
         notes: What decoding did to the image that a careful reader should know, such as turn it.
+        quality: How good the mask is to be expected; None where the model cannot say.
     """
 
     target: Target
@@ -119,6 +129,11 @@ class MaskPrediction(Kinded):
     forms: ClassVar[tuple[str, ...]] = (JSON, PNG, NPY)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    quality: Rating | None = None
+
+    def rated(self, rating: Rating) -> Self:
+        """Return it with how good it is to be expected."""
+        return replace(self, quality=rating)
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -164,6 +179,7 @@ class MaskPrediction(Kinded):
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
+            **({} if self.quality is None else {"quality": self.quality.plain()}),
             **remarks(self.notes, self.warnings),
         }
 
@@ -218,6 +234,19 @@ class MaskAnswers:
     forms: tuple[str, ...] = MaskPrediction.forms
     volume_forms: tuple[str, ...] = VolumePrediction.forms
     golden: tuple[str, ...] = (PROBABILITIES, _MASK)
+    expects: str = "dice"
+    certain_by: tuple[str, ...] = OF_MASKS
+
+    def certainty(self, answer: Floats32, point: Point) -> tuple[float, ...]:
+        """Return how sure a mask is; see ``mask_certainty``.
+
+        Args:
+            answer: ``(K, h, w)`` float32 on the network's grid.
+            point: The operating point.
+        """
+        chosen = MaskPoint.of(point)
+        kept = erase_small(answer, chosen.threshold, chosen.min_region_px)
+        return mask_certainty(answer, decided(kept, chosen.threshold)[0])
 
     def at_least(self, preprocess: Preprocess) -> tuple[int, int] | None:
         """Return None: the answer is as large as the image."""
@@ -303,6 +332,7 @@ class MaskAnswers:
         self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point
     ) -> VolumePrediction:
         """Return the mask of the volume; only the answer to one slice at a time is wider than it."""
+        ratings: list[Rating | None] = []
         mask = np.empty(volume.voxels.shape, np.uint8)
         cut = np.moveaxis(mask, axis, 0)
         largest, probabilities = 0.0, np.zeros(len(target.foreground))
@@ -311,6 +341,7 @@ class MaskAnswers:
             cut[number] = prediction.mask
             largest = max(largest, prediction.probability)
             warnings.update(prediction.warnings)
+            ratings.append(prediction.quality)
             probabilities = np.maximum(probabilities, class_probabilities(prediction.probabilities))
         return VolumePrediction(
             target=target,
@@ -323,6 +354,7 @@ class MaskAnswers:
             voxel_ml=voxel_ml(volume),
             warnings=tuple(f"{text}, in {count} of {len(mask)} slices" for text, count in warnings.items()),
             notes=volume.notes,
+            ratings=tuple(one for one in ratings if one is not None),
         )
 
 

@@ -5,7 +5,7 @@ A new runtime is a line in ``RUNTIMES`` of ``medloom.registry`` and a file besid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,16 @@ from medloom.extras import require
 from medloom.registry import RUNTIMES, check_name, load
 from medloom.targets import Target
 
-__all__ = ["Loader", "NetworkSpec", "Runtime", "build_runtime", "check_providers", "check_threads", "needs_weights"]
+__all__ = [
+    "Loader",
+    "NetworkSpec",
+    "Runtime",
+    "build_runtime",
+    "check_providers",
+    "check_threads",
+    "members_of",
+    "needs_weights",
+]
 
 Floats32 = NDArray[np.float32]
 
@@ -74,6 +83,22 @@ def needs_weights(name: str) -> bool:
     """
     check_name("runtime", name, RUNTIMES)
     return bool(RUNTIMES[name].traits.get("needs_weights", False))
+
+
+def members_of(runtime: Runtime, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
+    """Return what each network of an ensemble answers, where the runtime can tell them apart.
+
+    Args:
+        runtime: What runs the model.
+        batch_nchw: As for ``Runtime.run``.
+        table_nf: As for ``Runtime.run``.
+
+    Returns:
+        ``(M, N, K, ...)`` float32, whose mean is what ``run`` gives; M is 1 for a single network.
+    """
+    apart: Callable[..., Floats32 | None] | None = getattr(runtime, "members", None)
+    found = None if apart is None else apart(batch_nchw, table_nf)
+    return runtime.run(batch_nchw, table_nf)[None] if found is None else found
 
 
 class Loader(Protocol):

@@ -9,7 +9,10 @@ from medloom.errors import BundleError
 from medloom.inference.runtimes.bounds import check_bounds
 from medloom.inference.runtimes.protobuf import fields
 
-__all__ = ["available_threads", "read_graph"]
+__all__ = ["MEMBERS", "available_threads", "read_graph"]
+
+MEMBERS = "members"
+"""Output of the graph of an ensemble that holds the answer of each of its networks."""
 
 _MAX_DEPTH = 64
 

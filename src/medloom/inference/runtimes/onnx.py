@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medloom.errors import BundleError, UserError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
-from medloom.inference.runtimes.graph import available_threads, read_graph
+from medloom.inference.runtimes.graph import MEMBERS, available_threads, read_graph
 from medloom.wording import one_line
 
 __all__ = ["OnnxRuntime"]
@@ -55,6 +55,7 @@ class OnnxRuntime:
         if unused := [name for name in wanted if name not in self._session.get_providers()]:  # it would only warn
             raise UserError(f"{', '.join(unused)} cannot be used here: a library, a driver or a device is missing")
         self._inputs: list[str] = [one.name for one in self._session.get_inputs()]
+        self._outputs: list[str] = [one.name for one in self._session.get_outputs()]
         if not {"image"} <= set(self._inputs) <= {"image", "table"} or self._session.get_outputs()[0].type != _FLOATS:
             raise BundleError(f"the model is no graph from image (and table) to {_FLOATS}; package the model again")
 
@@ -83,10 +84,21 @@ class OnnxRuntime:
         Raises:
             BundleError: If ONNX Runtime cannot run the model.
         """
+        return self._output(self._outputs[0], batch_nchw, table_nf)
+
+    def members(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32 | None:
+        """Return what each network of an ensemble answers, ``(M, N, K, ...)``; None where the graph does not say it.
+
+        Raises:
+            BundleError: If ONNX Runtime cannot run the model.
+        """
+        return self._output(MEMBERS, batch_nchw, table_nf) if MEMBERS in self._outputs else None
+
+    def _output(self, name: str, batch_nchw: Floats32, table_nf: Floats32 | None) -> Floats32:
         feeds = {"image": batch_nchw, "table": table_nf}
-        given = {name: np.ascontiguousarray(feeds[name]) for name in self._inputs}
+        given = {one: np.ascontiguousarray(feeds[one]) for one in self._inputs}
         try:
-            answer: Floats32 = self._session.run(None, given)[0]
+            answer: Floats32 = self._session.run([name], given)[0]
         except Exception as error:  # as above
             raise BundleError(f"ONNX Runtime cannot run the model: {one_line(str(error))}") from error
         return answer

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from medloom.errors import BundleError, RecipeError
 from medloom.extras import require
@@ -40,7 +40,7 @@ class TorchRuntime:
     def __init__(self, network: nn.Module, *, activation: Activation, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
-        self._network = network
+        self._network, self._activation = network, activation
         self.model = answering(network, activation)
         self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
 
@@ -85,12 +85,48 @@ class TorchRuntime:
         drawn: Callable[..., Floats32 | None] | None = getattr(self._network, "heatmap", None)
         return drawn(image_nchw, table_nf, output) if drawn else None
 
+    def integrated_gradients(
+        self,
+        image_nchw: Floats32,
+        table_nf: Floats32 | None,
+        output: int,
+        *,
+        against: bool = False,
+        region: NDArray[np.bool_] | None = None,
+    ) -> tuple[Floats32, float]:
+        """Return what each pixel of one image adds to an output; see ``medloom.models.attribution``."""
+        from medloom.models.attribution import integrated_gradients  # brings Captum
+
+        table = None if table_nf is None else torch.from_numpy(table_nf).to(self._device)
+        asked = None if region is None else torch.from_numpy(region).to(self._device)
+        image = torch.from_numpy(np.ascontiguousarray(image_nchw)).to(self._device)
+        found, gap = integrated_gradients(
+            self._network, self._activation, image, table, output=output, against=against, region=asked
+        )
+        map_hw: Floats32 = found.cpu().numpy()
+        return map_hw, gap
+
+    def randomised(self, stages: int = 5, seed: int = 0) -> Iterator[tuple[str, TorchRuntime]]:
+        """Yield the same with more and more layers made random; see ``medloom.models.randomised``."""
+        from medloom.models.randomised import cascade
+
+        for said, network in cascade(self._network, stages, seed):
+            yield said, TorchRuntime(network, activation=self._activation)
+
+    def members(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32 | None:
+        """Return what each network of an ensemble answers, ``(M, N, K, ...)``; None for a single network."""
+        apart = getattr(self._network, "answers", None)
+        return None if apart is None else self._ask(apart, batch_nchw, table_nf)
+
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
+        return self._ask(self.model, batch_nchw, table_nf)
+
+    def _ask(self, what: Callable[..., Tensor], batch_nchw: Floats32, table_nf: Floats32 | None) -> Floats32:
         parts = [batch_nchw] if table_nf is None else [batch_nchw, table_nf]
         with torch.inference_mode():
             given = [torch.from_numpy(np.ascontiguousarray(part)).to(self._device) for part in parts]
-            answer: Floats32 = self.model(*given).cpu().numpy()
+            answer: Floats32 = what(*given).cpu().numpy()
         return answer
 
 

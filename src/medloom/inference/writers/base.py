@@ -84,7 +84,9 @@ Given = Iterable[tuple[Entry, Metadata]]
 class Writer(Protocol):
     """Writes the predictions of one kind of answer."""
 
-    def write(self, predictor: Predictor, given: Given, folder: Path, page: int | None) -> Sequence[FileResult]:
+    def write(
+        self, predictor: Predictor, given: Given, folder: Path, page: int | None, uncertainty: str = ""
+    ) -> Sequence[FileResult]:
         """See ``medloom.inference.writers.predict_files``."""
         ...
 

@@ -73,6 +73,12 @@ class LabelResult:
         """How the image or its metadata are unlike those of the training; empty if there is an error."""
         return () if self.prediction is None else self.prediction.warnings
 
+    @property
+    def rated(self) -> dict[str, Any]:
+        """How likely the decision is to be right, and whether a person is to look; empty where that is not known."""
+        rating = None if self.prediction is None else self.prediction.quality
+        return {} if rating is None else {"expected": rating.expected, "review": "yes" if rating.review else "no"}
+
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types, a prediction with the keys of a server's answer."""
         said = {} if self.prediction is None else self.prediction.plain()
@@ -85,7 +91,8 @@ class LabelWriter:
 
     Its columns are ``file``, ``page``, one for each class, label or target, ``decision`` (labels that are on are joined
     by ``;``), ``notes`` on what decoding did to the image, ``warnings`` where an image or its metadata are unlike those
-    of the training, and ``error``.
+    of the training, ``error``, and where the bundle can say it ``expected``, how likely the decision is to be right,
+    and ``review``, whether a person is to look.
 
     Args:
         score: What a score is called in the names of columns, such as ``probability``.
@@ -93,8 +100,11 @@ class LabelWriter:
 
     score: str
 
-    def write(self, predictor: Predictor, given: Given, folder: Path, page: int | None) -> Sequence[LabelResult]:
+    def write(
+        self, predictor: Predictor, given: Given, folder: Path, page: int | None, uncertainty: str = ""
+    ) -> Sequence[LabelResult]:
         """Predict images one by one, each page of a file that has several unless one was asked for."""
+        del uncertainty  # there are no pixels
         results = [result for image, row in given for result in _predict_file(predictor, image, row, page)]
         self._write(folder / TABLE, predictor.target, results)
         return results
@@ -107,7 +117,7 @@ class LabelWriter:
 
     def _write(self, path: Path, target: Target, results: Sequence[LabelResult]) -> None:
         columns = {name: f"{self.score}_{name}" for name in target.names}
-        rows = (
+        rows = [
             {
                 "file": result.file,
                 "page": result.page,
@@ -116,10 +126,12 @@ class LabelWriter:
                 "notes": "; ".join(result.notes),
                 "warnings": "; ".join(result.warnings),
                 "error": result.error,
+                **result.rated,
             }
             for result in results
-        )
-        write_rows(path, ["file", "page", *columns.values(), "decision", "notes", "warnings", "error"], rows)
+        ]
+        known = ["expected", "review"] if any(result.rated for result in results) else []
+        write_rows(path, ["file", "page", *columns.values(), "decision", "notes", "warnings", "error", *known], rows)
 
 
 def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:

@@ -12,6 +12,7 @@ from medloom.evaluation.appearance import read_appearance
 from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, ensemble_note, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.inference.calibration import Calibration
+from medloom.inference.quality import Quality
 from medloom.pipeline.about import about_of
 from medloom.pipeline.graph import GRAPH
 from medloom.pipeline.identity import check_trained, trained_counts
@@ -80,6 +81,7 @@ def package_network(
         phantom=facts["phantom"],
         plane=facts.get("orientation", {}).get("plane"),
         calibration=_calibration(summary),
+        quality=_quality(summary),
         counts=trained_counts(run),
         appearance=read_appearance(run.folder),
         begun_with=Run(trained or run.folder, run.recipe).facts("training.json", "train").get("weights"),
@@ -111,6 +113,12 @@ def _calibration(summary: Mapping[str, Any]) -> Calibration | None:
     """What was fitted; a run that was measured by an earlier version has none."""
     fitted = summary.get("calibration", {}).get("fitted")
     return None if fitted is None else Calibration.from_plain(fitted)
+
+
+def _quality(summary: Mapping[str, Any]) -> Quality | None:
+    """What was learned of how good an answer is to be expected; a run of an earlier version has nothing."""
+    fitted = summary.get("quality", {}).get("fitted")
+    return None if fitted is None else Quality.from_plain(fitted)
 
 
 def _measured(run: Run, summary: Mapping[str, Any]) -> dict[str, str]:
