@@ -59,13 +59,13 @@ def predict_files(
     writer, rows = KINDS[predictor.target.kind], list(metadata) or [{}] * len(images)
     known = with_siblings(predictor, images, rows) if page is None else images
     if uncertainty:
-        known = names_for(UNCERTAINTIES, predictor.target.kind)
-        if not known:
+        measures = names_for(UNCERTAINTIES, predictor.target.kind)
+        if not measures:
             raise UserError(
                 "an uncertainty of each pixel is there for masks alone; of labels `expected` and `review` in the table "
                 "say how sure an answer is, where the bundle knows"
             )
-        check_name("uncertainty", uncertainty, known)
+        check_name("uncertainty", uncertainty, measures)
     return list(writer.write(predictor, _each(known, rows, progress), folder, page, uncertainty))
 
 
