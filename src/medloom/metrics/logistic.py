@@ -33,7 +33,7 @@ def fit_logistic(features: ArrayLike, target: ArrayLike, *, ridge: float = 1.0) 
     Example:
         >>> weights, shift = fit_logistic([[0.0], [1.0], [2.0], [3.0]], [0.1, 0.3, 0.7, 0.9])
         >>> weights.round(2).tolist(), round(shift, 2)
-        ([0.73], -1.09)
+        ([0.58], -0.86)
 
     Source:
         Papke and Wooldridge, Econometric methods for fractional response variables, J. Appl. Econometrics 11 (1996)
