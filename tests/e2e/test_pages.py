@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from medloom.cli.main import main
+from medloom.files import read_json
 from medloom.packaging import read_bundle
 from support.browser import Browser, executable
 from support.figures import Figures
@@ -29,6 +32,8 @@ PAGES = {
     "masks, data": "runs/masks/data_report.html",
     "labels": "runs/labels/report.html",
     "labels, data": "runs/labels/data_report.html",
+    "checklists, masks": "runs/masks/checklists.html",
+    "checklists, labels": "runs/labels/checklists.html",
     "comparison": "compared/comparison.html",
     "tuning": "studies/chest-xray/tuning_report.html",
     "external validation": "elsewhere/report.html",
@@ -64,6 +69,7 @@ def pages(place):
     do("explain", "labels", "--images", "3")
     do("report", "labels")
     for name in ("masks", "labels"):
+        do("report", name, "--notebook", "--pdf")
         with read_bundle(place / "runs" / name / "model.tar.gz") as bundle:
             shutil.copytree(bundle.folder, place / "unpacked" / name)
     return place
@@ -114,6 +120,37 @@ def test_every_link_of_a_page_leads_to_a_file_beside_it(pages, name):
 def test_every_number_of_a_page_is_in_a_file_beside_it(pages, name):
     page = pages / PAGES[name]
     assert Figures(page.parent).strangers(page.read_text()) == []
+
+
+@pytest.mark.parametrize("name", ["masks", "labels"])
+def test_the_notebook_makes_the_figures_of_the_report_again(pages, name):
+    folder = pages / "runs" / name
+    notebook = nbformat.read(folder / "report.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert sum(output.output_type == "display_data" for output in outputs) >= 6
+    summary = read_json(folder / "evaluation" / "summary.json")
+    assert len(summary["headlines"]) == 4
+    shown = {label: text.replace("\xa0", " ") for label, text in headlines((folder / "report.html").read_text())}
+    for label, text in shown.items():
+        assert f"{label}: {text}" in printed
+    made_again = {"masks": "Mean Dice of each class of an image that holds it", "labels": "ROC AUC"}[name]
+    value = summary["test"]["metrics"][{"masks": "dice_foreground", "labels": "roc_auc"}[name]]["value"]
+    assert f"{made_again}: {value:.3f}\n" in printed  # from the table of cases
+
+
+def headlines(page):
+    """Label and text of each tile of the report."""
+    tile = r'<div class="label">(.*?)</div><div class="value">(.*?)</div>\s*<div class="interval">(.*?)</div>'
+    for label, value, interval in re.findall(tile, page):
+        yield label, value if interval == "–" else f"{value} ({interval})"
+
+
+def test_pages_are_printed_beside_themselves(pages):
+    for name in ("report", "data_report"):
+        assert (pages / "runs" / "masks" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_browser_does_complain_where_there_is_reason_to(browser, tmp_path):

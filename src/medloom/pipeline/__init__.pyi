@@ -45,6 +45,8 @@ from .stages.evaluate import evaluate as evaluate
 from .stages.package import package as package
 from .stages.prepare import prepare as prepare
 from .stages.report import report as report
+from .stages.report import report_notebook as report_notebook
+from .stages.report import report_pdfs as report_pdfs
 from .stages.train import train as train
 from .starting import loaded_recipe as loaded_recipe
 from .starting import opened_run as opened_run

@@ -27,8 +27,10 @@ OF_A_RUN = (
     "baselines.csv",
     "batch_size.json",
     "catalogue.csv",
+    "checklists.csv",
     "checkpoints",
     "data_report",
+    "data_report.pdf",
     "diagnosis.json",
     DISTILLED,
     "evaluation",
@@ -46,6 +48,8 @@ OF_A_RUN = (
     "problems.txt",
     "progress",
     "recipe.yaml",
+    "report.ipynb",
+    "report.pdf",
     "run.json",
     "system.jsonl",
     "table.json",
@@ -53,6 +57,7 @@ OF_A_RUN = (
     "tracking.json",
     "trained_on.csv",
     "training.json",
+    "validation_report.pdf",
 )
 """What Medloom writes into a run directory; anything else there is someone's own."""
 

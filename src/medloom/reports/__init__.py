@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from medloom.reports.checklists import write_checklists
 from medloom.reports.data_report import write_data_report
 from medloom.reports.explanation import write_explanation_page
+from medloom.reports.notebook import NOTEBOOK, write_notebook
+from medloom.reports.printing import print_page
 from medloom.reports.run_report import caveats, write_evaluation_report, write_run_report
 from medloom.reports.tuning_report import write_tuning_report
 
 __all__ = [
+    "NOTEBOOK",
     "caveats",
+    "print_page",
+    "write_checklists",
     "write_data_report",
     "write_evaluation_report",
     "write_explanation_page",
+    "write_notebook",
     "write_run_report",
     "write_tuning_report",
 ]

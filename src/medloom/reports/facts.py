@@ -6,23 +6,30 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from medloom.evaluation.parts import Part
 from medloom.files import read_json
 from medloom.wording import counted
 
 __all__ = [
+    "CHECKLISTS",
     "FEW_PATIENTS",
     "Facts",
     "few_patients_warning",
     "orientation_sentence",
     "patient_source",
     "read_facts",
+    "read_recipe",
     "read_rows",
     "set_aside_sentence",
 ]
 
 Facts = dict[str, Any]
 """Plain JSON types by name."""
+
+CHECKLISTS = ("checklists.csv", "checklists.html")
+"""The table and the page of the checklists, in a run directory."""
 
 FEW_PATIENTS = 10
 """Below so many patients a metric says little of others."""
@@ -116,3 +123,13 @@ def patient_source(prepared: Facts) -> Facts:
     }
     found: Facts = prepared.get("patient_source", nobody)
     return found
+
+
+def read_recipe(path: Path) -> Facts:
+    """Return the recipe without the places of data and weights, which may say whose they are; empty without a file."""
+    recipe: Facts = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
+    recipe.get("data", {}).pop("path", None)
+    recipe.get("split", {}).pop("file", None)
+    if "weights" in recipe.get("model", {}):
+        recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
+    return recipe

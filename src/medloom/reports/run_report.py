@@ -26,7 +26,7 @@ from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
 from medloom.reports.demographics import demographic_table
 from medloom.reports.explanation import explanation_context
-from medloom.reports.facts import Facts, patient_source, read_facts, set_aside_sentence
+from medloom.reports.facts import CHECKLISTS, Facts, patient_source, read_facts, read_recipe, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
 from medloom.reports.metrics import served_tables
@@ -75,7 +75,7 @@ def write_run_report(
     """
     prepared = read_json(run_dir / "prepare.json")
     training, summary = read_facts(run_dir / "training.json"), read_summary(run_dir, part)
-    recipe, epochs = _recipe(run_dir / "recipe.yaml"), _lines(run_dir / "metrics.jsonl")
+    recipe, epochs = read_recipe(run_dir / "recipe.yaml"), _lines(run_dir / "metrics.jsonl")
     section, openings = KINDS[prepared["target"]["kind"]], openings_sentence(run_dir)
     return _write(
         run_dir / page,
@@ -99,6 +99,7 @@ def write_run_report(
         progress=_progress(run_dir / "progress"),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(read_facts(run_dir / "run.json")),
+        checklists=(run_dir / CHECKLISTS[1]).is_file(),
         elsewhere={},
         explained=explanation_context(run_dir / "explanation", _EXPLAINED),
     )
@@ -187,6 +188,7 @@ def write_measured_page(
         recipe="",
         environment=[],
         explained={},
+        checklists=False,
         elsewhere=elsewhere or {},
     )
 
@@ -222,16 +224,6 @@ def _write(
 
 def _lines(path: Path) -> Rows:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-
-
-def _recipe(path: Path) -> Facts:
-    """The recipe without the places of data and weights, which may say whose they are."""
-    recipe: Facts = yaml.safe_load(path.read_text("utf-8")) if path.is_file() else {}
-    recipe.get("data", {}).pop("path", None)
-    recipe.get("split", {}).pop("file", None)
-    if "weights" in recipe.get("model", {}):
-        recipe["model"]["weights"] = Path(recipe["model"]["weights"]).name
-    return recipe
 
 
 def _warnings(

@@ -248,5 +248,5 @@ def _prepared(prepared: Facts, facts: Facts) -> Facts:
     }
 
 
-LABELS = Section(_measured, label_words, _warnings, _prepared, template="labels.html")
+LABELS = Section(_measured, label_words, _warnings, _prepared, template="labels.html", notebook="notebook_labels.txt")
 """What the reports say of labels of whole images."""

@@ -247,6 +247,7 @@ MASKS = Section(
     _warnings,
     _prepared,
     template="masks.html",
+    notebook="notebook_masks.txt",
     cases="masks_cases.html",
     training_note="During training, metrics are taken at threshold 0.5 without a smallest region. Balanced: mean of "
     "the Dice with foreground and the share of empty images left empty.",

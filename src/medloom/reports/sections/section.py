@@ -23,6 +23,7 @@ class Section:
         prepared: From ``prepare.json`` and the facts of the data report to what that report shows.
         template: The template of what was measured.
         cases: The template of the single cases; empty for none.
+        notebook: The template of the cells of the notebook.
         training_note: What is said below the curves of the training.
     """
 
@@ -31,5 +32,6 @@ class Section:
     warnings: Callable[[Facts], list[str]]
     prepared: Callable[[Facts, Facts], Facts]
     template: str
+    notebook: str
     cases: str = ""
     training_note: str = ""
