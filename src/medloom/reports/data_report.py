@@ -16,6 +16,7 @@ from medloom.reports.facts import Facts, orientation_sentence, patient_source, s
 from medloom.reports.grey_levels import grey_levels
 from medloom.reports.html import data_uri, render
 from medloom.reports.plain import plain_words
+from medloom.reports.scale import scale_bar
 from medloom.reports.sections import KINDS
 from medloom.wording import counted
 
@@ -60,6 +61,7 @@ def write_data_report(run_dir: Path) -> Path:
         facts=facts,
         grey=grey_levels(facts),
         pictures=_pictures(run_dir / "data_report"),
+        scales={name: scale_bar(facts.get("scales", {}).get(name)) for name in map(_stem, _PICTURES)},
         charts={
             "patients": _patients_chart(facts["patients"], shown["marked"]),
         },
@@ -90,6 +92,10 @@ def _pictures(folder: Path) -> dict[str, str]:
     """Every picture that is there, as a data URI by its name without the suffix."""
     found = [folder / name for name in _PICTURES if (folder / name).is_file()]
     return {path.stem: data_uri(path) for path in found}
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 def _patient_table(patients: list[dict[str, Any]], marked: str) -> Facts:

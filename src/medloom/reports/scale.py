@@ -19,7 +19,7 @@ def scale_bar(scale: Mapping[str, Any] | None) -> dict[str, str]:
 
     Args:
         scale: ``width_px``, the width of what is shown in pixels, and ``mm_per_px``, that of a pixel, None where it
-            is not known; then the bar counts pixels.
+            is not known; then the bar counts pixels. ``of_px``, where several images are shown, is the width of one.
 
     Returns:
         ``share``, a length of CSS, and ``text``.
@@ -33,7 +33,7 @@ def scale_bar(scale: Mapping[str, Any] | None) -> dict[str, str]:
     if not scale or not scale["width_px"]:
         return {}
     whole = scale["width_px"] * (scale["mm_per_px"] or 1.0)
-    length = _nice(whole * _WANTED)
+    length = _nice(whole * _WANTED * scale.get("of_px", scale["width_px"]) / scale["width_px"])
     unit = "mm" if scale["mm_per_px"] else "px"
     return {"share": f"{100 * length / whole:.2f}%", "text": f"{length:g} {unit}"}
 

@@ -19,7 +19,7 @@ from medloom.imaging import encode_png
 from medloom.imaging.display import grey_levels, to_grey
 from medloom.targets import foreground_of
 
-__all__ = ["Stack", "animation", "augmentation", "class_gallery", "gallery", "write_augmentation"]
+__all__ = ["Stack", "animation", "augmentation", "class_gallery", "gallery", "sheet_scales", "write_augmentation"]
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -105,6 +105,29 @@ def augmentation(views: Sequence[tuple[npt.NDArray[Any], ByteArray | None]], cha
     if stack.masks is not None:
         tiles += stack.tiles(_VIEW, masks=True)
     return encode_png(_grid(tiles, len(views)))
+
+
+def sheet_scales(folder: Path, height: int, width: int) -> dict[str, dict[str, float | None]]:
+    """Return how large what the sheets in a folder show is, for a bar on each, by name without suffix.
+
+    The augmented views are left out: they may be cut out of the image.
+
+    Args:
+        folder: Where the pictures are.
+        height: Of a stored image in pixels.
+        width: The same.
+
+    Returns:
+        ``width_px`` of the whole sheet in stored pixels, ``of_px`` of one image, and ``mm_per_px``, which is None:
+        stored images were resized.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for name, side in (("gallery_plain.png", _THUMB), ("gallery_mask.png", _THUMB), ("animation.webp", _FRAME)):
+        if (path := folder / name).is_file():
+            with Image.open(path) as sheet:
+                enlarged = side / max(height, width)
+                found[path.stem] = {"width_px": sheet.width / enlarged, "of_px": width, "mm_per_px": None}
+    return found
 
 
 def write_augmentation(folder: Path, preview: Preview | None, row: int, channel: int | None) -> None:

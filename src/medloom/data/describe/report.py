@@ -13,6 +13,7 @@ import pandas as pd
 from medloom.data.describe.distributions import distribution_facts, group_facts
 from medloom.data.describe.intensities import blank_facts, channel_facts, pooled_facts
 from medloom.data.describe.outliers import image_outliers, outlier_facts
+from medloom.data.describe.pictures import sheet_scales
 from medloom.data.describe.statistics import STATISTICS, ImageStatistics, measure
 from medloom.data.describe.tables import write_table
 from medloom.data.splits.given import HELD_OUT, SPLITS, parts_in
@@ -79,6 +80,7 @@ def describe(
         "blank": blank_facts(ordered, channels, measured),
         "outliers": outlier_facts(unlike),
         **truth.pictures(ReportPictures(ordered, store, folder, channels, target, preview)),
+        "scales": sheet_scales(folder, *store.images.shape[-2:]),
     }
     write_table(folder / _OUTLIERS, unlike)
     write_table(folder / _IMAGES, _image_table(ordered, channels, measured))
