@@ -77,7 +77,7 @@ def stages(tmp_path, monkeypatch):
         (events or Events()).emit(FileMade(run.folder / "report.html"))
         return [run.folder / "report.html"]
 
-    def forecast(run, *, images=None, runs=1, events=None):
+    def forecast(run, *, images=None, runs=1, whole=True, events=None):
         return None
 
     for stage in (forecast, prepare, train, evaluate, package, report):

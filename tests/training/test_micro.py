@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import re
 import resource
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from medloom import memory
 from medloom.data.store import PixelStore
 from medloom.errors import NoMemoryError, TrainingError, UserError
 from medloom.events import BatchEnded, Events, Warned
+from medloom.extras import find_compiler
 from medloom.models.network import Network
 from medloom.training import train
 from medloom.training.batches import HostPixels, PlacedPixels
@@ -218,31 +218,34 @@ def test_pixels_leave_the_device_before_a_batch_is_divided(store):
     assert not pixels.release()
 
 
-def _train_within(spare, recipe, catalogue, store_path, folder):
-    """Train in this process, which may take so many bytes more than it has."""
+def _train_within(machine, limit, recipe, catalogue, store_path, folder):
+    """Train in this process, on a machine that has so many bytes left, or under a limit of so many more than it has."""
     torch.set_num_threads(1)
-    data = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text()).group(1)) * 1024
-    if spare is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (data + spare, data + spare))
+    if machine is not None:
+        total = memory._status_bytes("VmRSS") + machine
+        memory._of_machine = lambda: max(0, total - memory._status_bytes("VmRSS"))
+    if limit is not None:
+        most = memory._status_bytes("VmData") + limit
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     heard, said = [], ""
     try:
         train(recipe, catalogue, PixelStore.open(store_path), folder, events=Events([heard.append]))
     except NoMemoryError as error:
         said = str(error)
-    warned = [event.text for event in heard if isinstance(event, Warned)]
+    warned = [event.text for event in heard if isinstance(event, Warned) and "memory" in event.text]
     folder.with_suffix(".json").write_text(json.dumps([warned, said]))
 
 
 @pytest.mark.slow
-def test_under_a_limit_of_memory_the_real_steps_are_those_without_one_or_it_is_said_what_to_change(
+def test_where_memory_is_short_the_real_steps_are_those_with_enough_or_it_is_said_what_to_change(
     store, catalogue, make_recipe, tmp_path
 ):
     wide = {"name": "unet", "args": {"channels": [96, 192], "num_res_units": 2, "dropout": 0.0}}
     recipe = made(make_recipe, model=wide, epochs=2, batch_size=22, **SGD)
     context = multiprocessing.get_context("spawn")
     found = {}
-    for name, spare in (("enough", None), ("short", 90 * 2**20), ("none", 12 * 2**20)):
-        arguments = (spare, recipe, catalogue, store.path, tmp_path / name)
+    for name, machine, limit in (("enough", None, None), ("short", 90 * 2**20, None), ("none", None, 12 * 2**20)):
+        arguments = (machine, limit, recipe, catalogue, store.path, tmp_path / name)
         child = context.Process(target=_train_within, args=arguments)
         child.start()
         child.join()
@@ -250,8 +253,8 @@ def test_under_a_limit_of_memory_the_real_steps_are_those_without_one_or_it_is_s
         found[name] = json.loads((tmp_path / f"{name}.json").read_text())
     assert found["enough"] == [[], ""]
     warned, failed = found["short"]
-    assert warned[0].startswith("out of memory in training with 22 images at a time; from now on 11 at a time")
     assert not failed
+    assert warned[0].startswith("out of memory in training with 22 images at a time; from now on 11 at a time")
     assert_alike(tmp_path / "short", tmp_path / "enough", 5e-5)
     assert json.loads((tmp_path / "short" / "training.json").read_text())["micro_batch"] <= 11
     assert "out of memory in training" in found["none"][1]
@@ -284,3 +287,14 @@ def test_a_training_process_that_the_system_killed_is_said_to_be(store, catalogu
 
     with pytest.raises(TrainingError, match=r"a training process was killed by signal 9 \(SIGKILL\), most likely"):
         train(made(make_recipe, devices=2, epochs=50), catalogue, store, tmp_path, events=Events([kill]))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+def test_a_compiled_network_takes_the_same_steps_in_pieces(store, catalogue, make_recipe, tmp_path):
+    if find_compiler() is None:
+        pytest.skip("there is no C++ compiler")
+    for compiled in (True, False):
+        recipe = made(make_recipe, compile=compiled, micro_batch=4, epochs=2, **SGD)
+        train(recipe, catalogue, store, tmp_path / str(compiled))
+    assert_alike(tmp_path / "True", tmp_path / "False", 2e-4)

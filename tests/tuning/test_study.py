@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from medloom import data, pipeline
 from medloom.data.sources import FolderSource
 from medloom.errors import RecipeError
-from medloom.events import EpochEnded, Stop
+from medloom.events import EpochEnded, Noted, Stop
+from medloom.files import read_json
 from medloom.packaging import load
 from medloom.pipeline.measuring import openings_of
 from medloom.pipeline.places import find_store
+from medloom.training import sizing
+from medloom.training.sizing import BatchSize
 from medloom.tuning import Study, tune
 from medloom.tuning.storage import opened
 
@@ -42,7 +46,16 @@ def test_the_score_is_the_best_epochs_and_the_one_model_on_the_disk_is_that_of_t
 
 
 def test_the_bundle_is_of_the_best_trial(pictures, recipe_of, place):
-    result = tune(recipe_of(RATE), trials=2, data=pictures)
+    said = []
+    listener = [lambda event: said.append(event.text) if isinstance(event, Noted) else None]
+    result = tune(recipe_of(RATE), trials=2, data=pictures, on_event=listener)
+    (text,) = [text for text in said if text.startswith("forecast: ")]
+    assert re.fullmatch(
+        r"forecast: about .* for a trial with the recipe's own settings \(2 epochs of .*\), .* for 2 trials if none is "
+        r"given up, [\d.]+ [MG]B of memory, \d+ MB of disk beside the pixel store of \d+ kB",
+        text,
+    )
+    assert read_json(result.folder / "forecast.json")["trials"] == 2
     best = min(known(result.folder), key=lambda trial: trial.value)
     run = pipeline.Run.open(result.folder / "best")
     assert run.recipe.train.optimizer.lr == best.params["train.optimizer.lr"]
@@ -51,8 +64,20 @@ def test_the_bundle_is_of_the_best_trial(pictures, recipe_of, place):
     assert openings_of(run) == []
     summary = pipeline.evaluate(run)  # opens the test set, and the cheap models beside the network say something of it
     assert len(openings_of(run)) == 1
-    said = summary["test"]["baselines"]["perceptron"]["metrics"].values()
-    assert any(metric["value"] is not None for metric in said)
+    measured = summary["test"]["baselines"]["perceptron"]["metrics"].values()
+    assert any(metric["value"] is not None for metric in measured)
+
+
+@pytest.mark.slow
+def test_the_size_of_a_step_that_is_left_open_is_found_once_for_all_trials(pictures, recipe_of, place, monkeypatch):
+    found = [BatchSize(4, [(4, 10**9)], None, "cpu")]
+    monkeypatch.setattr(sizing, "find_batch_size", lambda *args, **more: found.pop())
+    recipe = recipe_of(RATE, train={"batch_size": "auto"})
+    result = tune(recipe, trials=2, data=pictures)
+    runs = [result.folder / "best", *sorted(result.folder.glob("trials/*"))]
+    assert [pipeline.Run.open(folder).recipe.train.batch_size for folder in runs] == [4, 4, 4]
+    assert not found
+    assert len(tune(recipe, trials=3, data=pictures).facts["trials"]) == 3  # it goes on with the same recipe
 
 
 def test_a_study_that_goes_on_does_what_one_does_that_was_never_stopped(trials_of):

@@ -30,7 +30,7 @@ def command(
         events = Events([display])
         pipeline.check_recipe(opened, trains=True, events=events)
         opened = pipeline.sized(opened, images=data, events=events)
-        pipeline.forecast(opened, images=data, events=events)
+        pipeline.forecast(opened, images=data, whole=False, events=events)
         with pipeline.tracked(opened, events) as told:
             trained = pipeline.train(opened, images=data, events=told)
     if not trained.finished:

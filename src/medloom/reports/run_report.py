@@ -276,10 +276,18 @@ def _training_rows(training: Facts) -> dict[str, str]:
         "Best epoch": number(training.get("best_epoch")),
         f"Best {training.get('monitor', 'metric')} on validation": number(training.get("best_metric")),
         "Device and precision": f"{training.get('device', '–')}, {training.get('precision', '–')}",
+        "Images in a step": _step_text(training),
         "Time": "–" if seconds is None else f"{seconds / 60:,.1f} min",
         "Training images a second": number(rate, 1),
         "Peak memory": megabytes(training.get("peak_rss_bytes")),
     }
+
+
+def _step_text(training: Facts) -> str:
+    """How many images a step has, and how many of them went through the network at a time where those are fewer."""
+    images, pieces = training.get("batch_size"), training.get("micro_batch")
+    few = pieces is not None and images is not None and pieces < images
+    return f"{number(images)}, {number(pieces)} at a time" if few else number(images)
 
 
 def _progress(folder: Path) -> Facts:

@@ -177,7 +177,10 @@ class MicroBatches:
 
     def _remember(self) -> None:
         """Note the buffers before a step."""
-        self._before = [buffer.clone() for buffer in self._buffers]
+        if len(self._before) != len(self._buffers):
+            self._before = [buffer.clone() for buffer in self._buffers]
+        else:
+            _copy(self._before, self._buffers)
 
     def _restore(self) -> None:
         _copy(self._buffers, self._before)

@@ -30,6 +30,7 @@ __all__ = ["Pace", "measure_pace"]
 
 _STEPS, _WARM_UP = 10, 2
 _VALIDATION_STEPS = 3
+_MOMENT_S = 0.05
 _LONGEST_S = 8.0
 """After so many seconds of training steps no further one is begun."""
 
@@ -48,6 +49,7 @@ class Pace:
         gpu_bytes: Largest memory of the GPU in them; 0 on a CPU.
         state_bytes: What a checkpoint holds: weights, their average, what the optimiser keeps.
         network_bytes: The weights alone.
+        slowdown: How many times as long as alone a process takes for what it computes, for others compute beside it.
         micro_batch: Images that went through the network at a time, where memory was too short for all of a step.
         device: ``cpu`` or ``cuda``.
     """
@@ -61,6 +63,7 @@ class Pace:
     gpu_bytes: int
     state_bytes: int
     network_bytes: int
+    slowdown: float
     micro_batch: int | None
     device: str
 
@@ -110,6 +113,7 @@ def measure_pace(
         gpu_bytes=int(torch.cuda.max_memory_reserved()) if job.device == "cuda" else 0,
         state_bytes=state,
         network_bytes=_tensors_bytes(module.network.state_dict()),
+        slowdown=_slowdown(),
         micro_batch=module.micro.size,
         device=job.device,
     )
@@ -169,7 +173,15 @@ def _image_s(module: TaskModule, store: PixelStore, job: Job) -> float:
             began = time.perf_counter()
             network.forward(image, table)
             seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return sum(seconds) / len(seconds)  # what a machine does beside it is in it
+
+
+def _slowdown() -> float:
+    """Compute for a moment, and compare the time that passes with the time that this thread gets."""
+    began, got = time.perf_counter(), time.thread_time()
+    while time.thread_time() - got < _MOMENT_S:
+        sum(range(1000))
+    return max(1.0, (time.perf_counter() - began) / _MOMENT_S)
 
 
 def _tensors_bytes(tree: object) -> int:

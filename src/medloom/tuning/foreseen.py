@@ -37,7 +37,8 @@ def foresee(study: Study, images: Path, limits: Limits, jobs: int | None, *, eve
     if left <= 0:
         return
     try:
-        one = pipeline.foresee(pipeline.Run(study.folder / PREPARED, study.recipe), images=images, events=events)
+        run = pipeline.Run(study.folder / PREPARED, study.recipe)
+        one = pipeline.foresee(run, images=images, whole=False, events=events)
     except MedloomError:
         return
     if one is None:
