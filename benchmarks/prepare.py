@@ -9,6 +9,8 @@ decodes each file, the third of one that also keeps the pixels: it writes them, 
 What a second worker process gains is measured in wall time on 2,000 samples or more, the same files under several
 names, for a small set is decoded in one process; the goal is 1.8 times.
 Removing what was made is not counted.
+What the data report takes to measure every image is printed for 10,000 images of three channels of 256×256, in CPU
+time, beside NumPy's minimum, maximum, mean and deviation of each image.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ from functools import partial
 from pathlib import Path
 
 import imagecodecs
+import numpy as np
 import tifffile
 
 from machine import describe
 from medloom.data.building import build_store
+from medloom.data.describe.intensities import channel_facts
+from medloom.data.describe.statistics import measure
 from medloom.data.layouts import build_layout
 from medloom.data.phantom import PhantomPlan, make_phantom
 from medloom.data.pseudonyms import Entry, with_pseudonyms
@@ -38,6 +43,8 @@ from medloom.transforms import Preprocess
 ROUNDS, PATIENTS = 3, 8
 MANY = 2000
 """Samples of a set that is worth several processes."""
+MEASURED = 200
+"""Images that are measured; the time grows with their number."""
 
 
 def decode_all(
@@ -113,6 +120,34 @@ def compare_workers(folder: Path, title: str) -> None:
     )
 
 
+def measure_images() -> None:
+    """Print what it takes to measure every image of a store, by the type of its pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (MEASURED, 3, 256, 256), np.uint8)
+    print(f"\nMeasuring 10,000 images of 3×256×256, from {MEASURED}, CPU time")
+    for kind in (np.uint8, np.uint16, np.float32):
+        images = pixels.astype(kind)
+        taken: dict[str, list[float]] = {"ours": [], "NumPy": []}
+        for _ in range(ROUNDS):
+            for name, work in (("ours", _measured), ("NumPy", _by_numpy)):
+                start = time.process_time()
+                work(images)
+                taken[name].append(time.process_time() - start)
+        ours, plain = (statistics.median(values) * 10_000 / MEASURED for values in taken.values())
+        print(f"  {images.dtype.name:<10}{ours:>6.1f} s, NumPy {plain:.1f} s, ratio {ours / plain:.2f}")
+
+
+def _measured(images: np.ndarray) -> None:
+    """As the data report does, with the histogram of each channel."""
+    rows = np.arange(len(images))
+    channel_facts(images, rows, ("a", "b", "c"), measure(images, rows))
+
+
+def _by_numpy(images: np.ndarray) -> None:
+    for image in images:
+        planes = image.reshape(3, -1)
+        planes.min(axis=1), planes.max(axis=1), planes.mean(axis=1), planes.std(axis=1)
+
+
 def repeated(folder: Path, destination: Path) -> Path:
     """The same files under the names of further patients, until there are many samples."""
     names = [path.relative_to(folder) for path in folder.rglob("*.tif")]
@@ -151,6 +186,7 @@ def main() -> None:
         packed = compressed(folder, Path(scratch) / "lzw")
         compare(packed, "LZW TIFF")
         compare_workers(packed, "LZW TIFF")
+    measure_images()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -112,3 +114,31 @@ def test_the_page_of_environments_names_commands_and_extras_that_exist():
     assert all(extras_of(one) <= PROJECT["optional-dependencies"].keys() for one in installs)
     for title in ("Laptop", "SageMaker notebook instance", "SageMaker Studio", "Colab", "plain server"):
         assert re.search(rf"^## .*{title}", PAGE, re.MULTILINE), title
+
+
+def test_everything_that_the_extras_pull_is_pinned_at_what_is_installed():
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for extra in extras_of(next(line for line in MAKEFILE.splitlines() if "--editable" in line and "dev" in line)):
+        for requirement in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]):
+            _follow(Requirement(requirement), found, seen)
+    different = {name: version for name, version in found.items() if pinned.get(name) != version.partition("+")[0]}
+    assert different.keys() <= {"setuptools"}  # which pip brings for building
+
+
+def _follow(requirement: Requirement, found: dict[str, str], seen: set[str]) -> None:
+    """Everything installed that a requirement pulls."""
+    name = canonicalize_name(requirement.name)
+    known = f"{name}{sorted(requirement.extras)}"
+    if known in seen:
+        return
+    seen.add(known)
+    distribution = metadata.distribution(name)
+    found[name] = distribution.version
+    for text in distribution.requires or ():
+        inside = Requirement(text)
+        wanted = ["", *requirement.extras]
+        if inside.marker is None or any(inside.marker.evaluate({"extra": extra}) for extra in wanted):
+            _follow(inside, found, seen)

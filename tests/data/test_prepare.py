@@ -13,7 +13,7 @@ import tifffile
 from medloom.data import page_reader, preparation
 from medloom.data import workers as workers_file
 from medloom.data.catalogue import read_catalogue
-from medloom.data.preparation import prepare
+from medloom.data.preparation import prepare, prepare_undivided
 from medloom.data.sources import open_source
 from medloom.errors import DataError
 from medloom.files import sha256_bytes
@@ -357,3 +357,14 @@ def test_a_zip_beside_the_images_and_a_zip_alone_are_named(tmp_path, dataset, ma
     with pytest.raises(DataError) as caught:
         run(alone, tmp_path, make_recipe())
     assert said in str(caught.value)
+
+
+def test_a_set_that_is_tested_as_a_whole_is_warned_of_as_one_that_is_divided(dataset, tmp_path, make_recipe):
+    for mask in dataset.rglob("*_mask.tif"):
+        tifffile.imwrite(mask, np.zeros((32, 32), np.uint8))
+    recipe = make_recipe()
+    with open_source(dataset) as source:
+        found = prepare_undivided(
+            recipe, source, tmp_path / "cache", workers=1, preprocess=Preprocess.of(recipe.preprocess)
+        )
+    assert any(text.startswith("No mask has foreground") for text in found.facts["warnings"])

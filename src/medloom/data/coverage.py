@@ -61,7 +61,7 @@ def _no_foreground(store: StoredPixels, masks: int) -> str:
     height, width = store.masks.shape[1:]
     return (
         f"No mask has foreground: {counted(masks, 'mask')}, 0 with a class other than the background at "
-        f"{height}x{width}. There is nothing to learn; look at the masks and at target.mask_values."
+        f"{height}x{width}. There is nothing to learn; look at the masks and at target.mask_values and target.ignore."
     )
 
 

@@ -19,8 +19,8 @@ __all__ = ["LIMIT", "image_outliers", "outlier_facts", "robust_z"]
 LIMIT = 5.0
 """From which robust z-score on an image counts as unlike the others: of normal ones 1 in 1.7 million is."""
 
-_LEAST = 0.02
-"""Share of a channel's range, or of an image, that it must differ by as well."""
+_LEAST, _LEAST_SHARE = 0.02, 0.1
+"""Share of a channel's range that it must differ by as well, and share of the image for the share of zeros."""
 
 _LISTED = 50
 _NORMAL_MAD, _NORMAL_MEAN = 1.4826, 1.2533
@@ -29,7 +29,7 @@ _NORMAL_MAD, _NORMAL_MEAN = 1.4826, 1.2533
 _RULE = (
     "the difference from the median of the training images, divided by 1.4826 times their median absolute deviation "
     "(1.2533 times the mean one where half of them are equal), is {limit:g} or more, and it is at least 2 % of the "
-    "channel's range"
+    "channel's range (10 % of the image for the share of zero pixels)"
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ def image_outliers(
     usual = found.values[train]
     middle = np.median(usual, axis=0)
     span = np.maximum(usual[:, :, 1].max(axis=0) - usual[:, :, 0].min(axis=0), 1e-12)
-    least = _LEAST * np.where(np.array(STATISTICS) == "zero_share", 1.0, span[:, None])
+    least = np.where(np.array(STATISTICS) == "zero_share", _LEAST_SHARE, _LEAST * span[:, None])
     z = np.where(np.abs(found.values - middle) >= least, robust_z(found.values, usual), 0.0).reshape(len(catalogue), -1)
     worst = np.abs(z).argmax(axis=1)
     score = z[np.arange(len(z)), worst]

@@ -106,9 +106,10 @@ def _of_counts(counts: Counts) -> tuple[float, ...]:
 
 def _of_values(planes: npt.NDArray[Any]) -> FloatArray:
     """The statistics of each image, (n, pixels); the mean is taken away before squares are added up."""
-    wide = planes.astype(np.float64)
-    mean = wide.mean(axis=1)
-    low, high, zeros = wide.min(axis=1), wide.max(axis=1), (planes == 0).mean(axis=1)
-    wide -= mean[:, None]
-    std = np.sqrt(np.einsum("np,np->n", wide, wide) / wide.shape[1])
+    pixels = planes.shape[1]
+    low, high = planes.min(axis=1), planes.max(axis=1)
+    zeros = 1 - np.count_nonzero(planes, axis=1) / pixels
+    mean = planes.mean(axis=1, dtype=np.float64)
+    apart = np.subtract(planes, mean[:, None], dtype=np.float64)
+    std = np.sqrt(np.einsum("np,np->n", apart, apart) / pixels)
     return np.stack([low, high, mean, std, zeros], axis=1)
