@@ -20,12 +20,13 @@ from typing_extensions import TypeVar
 from medloom.data.metadata import TableEncoding
 from medloom.data.sources import open_source
 from medloom.data.whole import read_whole
-from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError, UserError
+from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
 from medloom.imaging.canonical import Orientation, turned
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
 from medloom.inference.appearance import Appearance
+from medloom.inference.batches import predict_batch
 from medloom.inference.calibration import Calibration
 from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.in_memory import run_in_memory
@@ -264,31 +265,7 @@ class Predictor(Generic[P, V]):
             >>> for name, found in zip(names, predictor.predict_batch(names)):  # doctest: +SKIP
             ...     print(name, found if isinstance(found, Exception) else found.plain())
         """
-        rows = metadata or [{}] * len(images)
-        if len(rows) != len(images):
-            raise InputError(f"{len(rows)} rows of metadata for {len(images)} images; expected one for each, or none")
-        prepared = [self._prepared(image, row) for image, row in zip(images, rows, strict=True)]
-        errors = [one for one in prepared if isinstance(one, UserError)]
-        if errors and on_error == "raise":
-            raise errors[0]
-        sound = [one for one in prepared if isinstance(one, Prepared)]
-        if on_error == "raise":
-            return self.answer(sound)
-        found = iter(self._answered(sound))
-        return [next(found) if isinstance(one, Prepared) else one for one in prepared]
-
-    def _prepared(self, image: Input, metadata: Metadata) -> Prepared | UserError:
-        try:
-            return self.prepare(image, metadata=metadata)
-        except UserError as error:
-            return error
-
-    def _answered(self, prepared: Sequence[Prepared]) -> Sequence[P | MedloomError]:
-        """Answer; one by one if the answer to one is not finite, so that the others have theirs."""
-        try:
-            return self.answer(prepared)
-        except NotFiniteError as error:
-            return [error] if len(prepared) == 1 else [self._answered([one])[0] for one in prepared]
+        return cast("list[P] | list[P | MedloomError]", predict_batch(self, images, metadata, on_error))
 
     def prepare(
         self,
