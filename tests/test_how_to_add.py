@@ -21,6 +21,8 @@ from medloom.recipe import library, load_recipe, parse_recipe
 from medloom.recipe.reference import allowed_at
 from medloom.recipe.sections.training import TrainConfig
 from medloom.registry import Entry
+from medloom.training.profiling.account import Account
+from medloom.training.profiling.rules import RULES, judge
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +33,7 @@ FOLLOWED = {
     "A step of augmentation": "tests/transforms/test_augment_levels.py",
     "A rule that watches a training": "tests/training/test_diagnosis_rules.py: every rule is provoked",
     "A loss": "below",
+    "A rule on how a training spends its time": "below",
     "A layout": "below",
     "A family of folders that `medloom init` knows": "tests/data/survey/test_publishers.py",
     "An image format": "below",
@@ -68,6 +71,15 @@ def test_a_network_is_a_line_and_a_builder(monkeypatch):
         KINDS["masks"].check(parse_recipe("name: x", ["model.name=tiny", "model.args={widht: 3}"]))
 
 
+def test_a_rule_on_time_is_a_line_and_a_function(monkeypatch):
+    title = "Pictures take much of the time"
+    said = "half of the time", "draw fewer"
+    monkeypatch.setitem(RULES, "pictures", (title, lambda account: ([0.5, None], lambda held: said)))
+    found = judge(Account())[-1]
+    assert (found.rule, found.title, found.samples, found.fired) == ("pictures", title, 2, 1)
+    assert (found.finding, found.advice, found.said) == (*said, True)
+
+
 def test_a_loss_is_a_line_and_a_builder(monkeypatch):
     monkeypatch.setitem(registry.LOSSES, "absolute", Entry("Mean distance", "support.additions:absolute", ("masks",)))
     loss = KINDS["masks"].build_loss(parse_recipe("name: x", ["loss.name=absolute"]), None)
@@ -87,6 +99,8 @@ def test_a_format_is_a_line_and_a_file(tmp_path):
     code = """
 from medloom import registry
 from medloom.registry import Entry
+from medloom.training.profiling.account import Account
+from medloom.training.profiling.rules import RULES, judge
 registry.FORMATS["grey"] = Entry("Bytes of grey", "support.grey:GREY")
 from medloom.imaging import decode, inspect, strip_suffix
 data = b"GREY" + bytes([2]) + bytes(range(4))

@@ -232,6 +232,15 @@ def test_a_run_is_extended_with_more_epochs_and_remembers_it(stages):
     assert stages.calls[1:] == ["train 77", "train 77"]
 
 
+@pytest.mark.parametrize("command", [["run", "brain-mri", "--data", "images"], ["train", "brain-mri"]])
+def test_a_closer_look_at_the_time_is_asked_for_with_an_option(stages, tmp_path, command):
+    recipe = tmp_path / "runs" / "brain-mri" / "recipe.yaml"
+    assert main(["prepare", "brain-mri", "--data", "images"]) == 0
+    assert "profile: light" in recipe.read_text()
+    assert main([*command, "--profile"]) == 0
+    assert "profile: full" in recipe.read_text()
+
+
 def test_a_run_that_is_not_there_names_those_that_are(stages, capsys):
     main(["prepare", "brain-mri", "--data", "images", "--run", "mine"])
     assert main(["train", "yours"]) == 2

@@ -410,6 +410,7 @@ ELSEWHERE = {
     "tracking.pictures": "tracking/test_reading.py",
     "diagnose.action": "training/test_diagnosis_run.py",
     "train.channels_last": "training/test_channels_last.py",
+    "train.profile": "training/test_profiled_training.py",
     "evaluate.batch_size": "evaluation/test_pages.py",
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",

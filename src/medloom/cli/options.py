@@ -18,6 +18,7 @@ __all__ = [
     "JobsOption",
     "JsonOption",
     "PresetOption",
+    "ProfileOption",
     "RecipeOrImagesArgument",
     "RunArgument",
     "RunOption",
@@ -26,6 +27,7 @@ __all__ = [
     "StrictOption",
     "WorkersOption",
     "YesOption",
+    "with_profile",
 ]
 
 RecipeOrImagesArgument = Annotated[
@@ -85,9 +87,22 @@ BudgetOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be asked of the back end as JSON, and do nothing.")
 ]
+ProfileOption = Annotated[
+    bool,
+    typer.Option(
+        "--profile",
+        help="Look at where the time of the training goes closely: operators, a trace for Perfetto, the machine over "
+        "time. Without it there is a light account.",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Refuse images and metadata unlike those of the training, instead of warning."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def with_profile(overrides: list[str] | None, profile: bool) -> list[str]:
+    """Return what ``--set`` said, and what ``--profile`` says for it."""
+    return [*(overrides or ()), *(["train.profile=full"] if profile else [])]

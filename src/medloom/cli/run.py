@@ -20,11 +20,13 @@ from medloom.cli.options import (
     JobsOption,
     JsonOption,
     PresetOption,
+    ProfileOption,
     RecipeOrImagesArgument,
     RunOption,
     RunsOption,
     SetOption,
     WorkersOption,
+    with_profile,
 )
 from medloom.cli.output import print_result, say
 from medloom.cli.texts import STOPPED, closing, say_steps, set_aside_code
@@ -57,6 +59,7 @@ def command(
     ] = False,
     preset: PresetOption = "good",
     budget: BudgetOption = None,
+    profile: ProfileOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,22 +75,22 @@ def command(
     With split.folds several folds train at a time where there are GPUs for them, or with --jobs. A fold that fails
     leaves the others alone, and the same command does only what is left.
     """
-    given = given_recipe(recipe, data, overrides or ())
+    overrides = with_profile(overrides, profile)
+    given = given_recipe(recipe, data, overrides)
     if dry_run:
         flags = ["--hold-back-test"] if hold_back_test else []
         flags += ["--preset", preset] if preset != "good" else []
         flags += ["--budget", budget] if budget else []
-        loaded = pipeline.loaded_recipe(given.recipe, overrides or (), preset)
-        command_line = [word for setting in overrides or () for word in ("--set", setting)]
+        loaded = pipeline.loaded_recipe(given.recipe, overrides, preset)
+        command_line = [word for setting in overrides for word in ("--set", setting)]
         _print_requests(recipe, loaded, given, name, jobs, runs, [*command_line, *flags])
         return
     ends_s = None if budget is None else time.monotonic() + pipeline.read_budget(budget)
     collected = Collected()
     with Display() as display:
         events = Events([display, say_steps, collected])
-        settings = overrides or ()
         with pipeline.started_run(
-            given.recipe, name, runs=runs, settings=settings, preset=preset, in_budget=budget is not None,
+            given.recipe, name, runs=runs, settings=overrides, preset=preset, in_budget=budget is not None,
             images=given.images, events=events,
         ) as begun:  # fmt: skip
             given.keep(begun[0].folder)

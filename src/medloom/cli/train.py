@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from medloom import pipeline
 from medloom.cli.display import Display
-from medloom.cli.options import RUNS, ImagesOption, JsonOption, RunArgument, RunsOption, SetOption
+from medloom.cli.options import (
+    RUNS,
+    ImagesOption,
+    JsonOption,
+    ProfileOption,
+    RunArgument,
+    RunsOption,
+    SetOption,
+    with_profile,
+)
 from medloom.cli.output import print_result, say
 from medloom.cli.texts import STOPPED, trained_text
 from medloom.events import Events
@@ -18,6 +27,7 @@ def command(
     overrides: SetOption = None,
     data: ImagesOption = None,
     runs: RunsOption = RUNS,
+    profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the network of a prepared run, or go on where it was stopped.
@@ -25,7 +35,8 @@ def command(
     A finished run is extended with more epochs: --set train.epochs=80. Where the pixel store is not on this machine it
     is built again from the images.
     """
-    with pipeline.opened_run(run, runs, overrides or (), command="train") as opened, Display() as display:
+    settings = with_profile(overrides, profile)
+    with pipeline.opened_run(run, runs, settings, command="train") as opened, Display() as display:
         require("torch", "train")
         events = Events([display])
         pipeline.check_recipe(opened, trains=True, events=events)
@@ -33,6 +44,8 @@ def command(
         pipeline.forecast(opened, images=data, whole=False, events=events)
         with pipeline.tracked(opened, events) as told:
             trained = pipeline.train(opened, images=data, events=told)
+        if trained.finished:
+            pipeline.say_profile(opened, events)
     if not trained.finished:
         say(STOPPED)
         return

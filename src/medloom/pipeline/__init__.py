@@ -16,6 +16,7 @@ on another machine. torch is imported by the stages that train and export, when 
         checkpoints/        last, previous and best
         metrics.jsonl       one line an epoch
         training.json       facts of the training, and progress/ with its pictures
+        profile.json        where the training's time went, and in profile/ a trace of a few steps, if asked for
         system.jsonl        the machine's use, where the run is tracked, and tracking.json: who it is to trackers
         baselines.csv       what cheap models that were trained beside it say of the validation and test samples
         model.onnx          the best weights as a graph that gives probabilities

@@ -35,6 +35,7 @@ from .places import find_store as find_store
 from .places import resolve_images as resolve_images
 from .preflight import check_recipe as check_recipe
 from .problems import problems_listed as problems_listed
+from .profiled import say_profile as say_profile
 from .result import RunResult as RunResult
 from .runs import Run as Run
 from .runs import bundle_of as bundle_of

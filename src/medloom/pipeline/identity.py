@@ -29,7 +29,7 @@ _SAMPLES = "trained_on.csv"
 _COLUMNS = ("sample_id", "patient_id", "frame", "sha256", "labels", "split", "fold")
 _OF_NETWORK = (
     *("evaluation", "training.json", "diagnosis.json", "baselines.csv", "model.onnx", "model.tar.gz", "report.html"),
-    *("tracking.json", "system.jsonl"),
+    *("profile.json", "profile", "tracking.json", "system.jsonl"),
 )
 """What says something about a network that is not there any more when training begins anew."""
 

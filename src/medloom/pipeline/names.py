@@ -46,6 +46,8 @@ OF_A_RUN = (
     "model.tar.gz",
     "prepare.json",
     "problems.txt",
+    "profile",
+    "profile.json",
     "progress",
     "recipe.yaml",
     "report.ipynb",

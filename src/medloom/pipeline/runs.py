@@ -101,8 +101,10 @@ class Run:
         return plain
 
     def plain_result(self) -> dict[str, Any]:
-        """Return of ``plain`` what a result may depend on: everything but who watches it and who is told of it."""
-        return {key: value for key, value in self.plain().items() if key not in ("diagnose", "tracking")}
+        """Return of ``plain`` what a result may depend on: everything but who watches, times or is told of it."""
+        plain = {key: value for key, value in self.plain().items() if key not in ("diagnose", "tracking")}
+        plain["train"] = {key: value for key, value in plain["train"].items() if key != "profile"}
+        return plain
 
     @property
     def bundle(self) -> Path:

@@ -20,6 +20,7 @@ from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure
 from medloom.pipeline.forecast import fit_budget, forecast
 from medloom.pipeline.names import DISTILLED, RUNS
 from medloom.pipeline.preflight import check_recipe
+from medloom.pipeline.profiled import say_profile
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
 from medloom.pipeline.served import check_can_serve
@@ -197,6 +198,7 @@ class _Work:
         trained = train(run, images=self.images, events=self.events)
         if not trained.finished:
             return self.stopped(run, reason_of(trained))
+        say_profile(run, self.events)
         summary = evaluate(run, part=self.part, images=self.images, events=self.events)
         package(run, events=self.events)
         return self.reported(run, summary)

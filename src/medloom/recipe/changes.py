@@ -20,6 +20,7 @@ MAY_CHANGE = (
     "train.micro_batch",
     "train.device",
     "train.checkpoint_minutes",
+    "train.profile",
 )
 """Keys, or with a dot at the end sections, that say nothing about the weights. More epochs extend a run."""
 

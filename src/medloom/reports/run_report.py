@@ -33,6 +33,7 @@ from medloom.reports.metrics import served_tables
 from medloom.reports.openings import openings_sentence
 from medloom.reports.parts import part_table
 from medloom.reports.plain import few_chosen, not_validated, plain_words
+from medloom.reports.profile import profile_context
 from medloom.reports.review import review_table
 from medloom.reports.run_charts import curves
 from medloom.reports.scale import scale_bar
@@ -97,6 +98,7 @@ def write_run_report(
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
         training=_training_table(training),
         progress=_progress(run_dir / "progress"),
+        profile=profile_context(run_dir),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
         environment=_environment_rows(read_facts(run_dir / "run.json")),
         checklists=(run_dir / CHECKLISTS[1]).is_file(),
@@ -185,6 +187,7 @@ def write_measured_page(
         curves="",
         training={},
         progress={"epochs": []},
+        profile={},
         recipe="",
         environment=[],
         explained={},

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from numpy.typing import NDArray
 from torch import nn
@@ -42,6 +43,7 @@ from medloom.training.ledger import Ledger
 from medloom.training.micro import MicroBatches, normalises_by_batches
 from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision, choose_channels_last
+from medloom.training.profiling.profile import build_profile
 from medloom.training.quiet import quiet_lightning
 from medloom.training.schedule import Cosine, Plateau, Schedule, build_optimizer
 from medloom.training.tasks import Truth
@@ -234,6 +236,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
         diagnosis = build_diagnosis(
             job.recipe, job.run_dir, module, data, store.sample_ids, stop, listener, compiled=job.compiled
         )
+        profile = build_profile(job.recipe, job.run_dir, listener, goes_on=job.resume is not None)
         keeper = Keeper(
             job.run_dir,
             job.identity,
@@ -242,12 +245,13 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
             data,
             store.sample_ids,
             stop,
-            listener,
+            listener if profile is None else profile.listener,
             epochs=config.epochs,
             diagnosis=diagnosis,
             checkpoint_minutes=config.checkpoint_minutes,
         )
-        trainer = build_trainer(job, *([] if diagnosis is None else [diagnosis]), keeper)
+        callbacks = [callback for callback in (diagnosis, keeper, profile) if callback is not None]
+        trainer = build_trainer(job, *callbacks, profiler=None if profile is None else profile.actions)
         trainer.fit(module, datamodule=data, ckpt_path=job.resume, weights_only=True)
 
 
@@ -262,13 +266,18 @@ def _is_over_batches(loss: nn.Module) -> bool:
 
 
 def build_trainer(
-    job: Job, *callbacks: Callback, steps: int | None = None, validation_steps: int | None = None
+    job: Job,
+    *callbacks: Callback,
+    profiler: Profiler | None = None,
+    steps: int | None = None,
+    validation_steps: int | None = None,
 ) -> Trainer:
     """Return Lightning's trainer with everything off that Medloom does itself.
 
     Args:
         job: What to do.
         callbacks: Told of what happens, in this order.
+        profiler: Told of everything that the loop begins and ends.
         steps: Ends after so many training steps; None for the whole training.
         validation_steps: Ends a validation after so many; None for all.
     """
@@ -281,6 +290,7 @@ def build_trainer(
         limit_train_batches=steps,
         limit_val_batches=validation_steps,
         callbacks=list(callbacks),
+        profiler=profiler,
         plugins=[TreeCheckpointIO()],
         default_root_dir=job.run_dir,
         benchmark=True,

@@ -151,6 +151,10 @@ class TrainConfig(Config):
     """Validation metric that picks the best epoch."""
     checkpoint_minutes: Positive | None = 10.0
     """Also write a checkpoint inside an epoch after this many minutes; empty: only between epochs."""
+    profile: Literal["light", "full", "none"] = "light"
+    """Account of where the time goes, in `profile.json` and the report. `full` also looks at the operators of a few
+    steps, writes a trace of them for Perfetto and looks at the machine more often; `--profile` asks for it. The weights
+    are the same with each."""
     seed: Seed = 0
     """Seed of the weights, the order and the augmentation."""
 
