@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+import medloom
 from medloom.cli.main import main
 from medloom.imaging import decode, encode_png
-from support.bundles import write_tiny_bundle
+from medloom.imaging.nifti import read_nifti_volume, write_nifti
+from medloom.inference.answers.certainty import OF_MASKS, OF_TWO
+from medloom.inference.quality import Quality
+from support.bundles import tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +87,43 @@ def test_uncertainty_lies_beside_the_masks(tmp_path, capsys):
     assert row.split(",")[header.split(",").index("uncertainty")] == "uncertainty/slice.png"
     assert main([*call, "--uncertainty=doubt"]) == 2
     assert "there is no uncertainty 'doubt'" in capsys.readouterr().err
+
+
+def test_the_uncertainty_of_a_volume_has_its_geometry(tmp_path):
+    quality = Quality("dice", OF_MASKS, (0.0, 0.0, 4.0, -2.0, -1.0), -2.2, 0.6, 0.1)
+    bundle = write_tiny_bundle(tmp_path / "model.tar.gz", tiny_recipe(channels=("grey",)), quality=quality)
+    voxels, affine = np.zeros((4, 30, 36), np.float32), np.diag([-2.0, -2.0, 5.0, 1.0])
+    voxels[1:3, 8:18, 8:20] = 3.0
+    voxels[2, 8:18, 8:20] = 1.1
+    write_nifti(voxels, affine, tmp_path / "scan.nii.gz")
+    call = ["predict", str(bundle), str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / "out"), "--uncertainty"]
+    assert main(call) == 0
+    found = read_nifti_volume((tmp_path / "out/uncertainty/scan.nii.gz").read_bytes())
+    mask = read_nifti_volume((tmp_path / "out/masks/scan.nii.gz").read_bytes())
+    assert found.voxels.dtype == np.float32
+    assert found.voxels.shape == mask.voxels.shape == voxels.shape
+    np.testing.assert_array_equal(found.affine, mask.affine)
+    assert 0.0 <= found.voxels.min() < found.voxels.max() <= 1.0
+    header, row = (tmp_path / "out/predictions.csv").read_text().splitlines()
+    cells = dict(zip(header.split(","), row.split(","), strict=True))
+    assert cells["uncertainty"] == "uncertainty/scan.nii.gz"
+    plain = medloom.load(bundle).predict(tmp_path / "scan.nii.gz").plain()["quality"]
+    assert len(plain["slices_dice"]) == 4
+    assert float(cells["expected"]) == min(plain["slices_dice"])
+    assert cells["review"] == " ".join(map(str, plain["slices"]))
+    assert plain["review"] is bool(plain["slices"]) is True
+
+
+def test_labels_have_no_uncertainty_of_pixels(tmp_path, capsys):
+    bundle = write_tiny_label_bundle(
+        tmp_path / "model.tar.gz", quality=Quality("correct", OF_TWO, (1.0, 0.0, 0.0), 0.0, 0.6, 0.1)
+    )
+    (tmp_path / "scan.png").write_bytes(encode_png(np.full((40, 50), 90, np.uint8)))
+    call = ["predict", str(bundle), str(tmp_path / "scan.png"), "-o", str(tmp_path / "out")]
+    assert main([*call, "--uncertainty"]) == 2
+    assert "for masks alone" in capsys.readouterr().err
+    assert main(call) == 0
+    header, row = (tmp_path / "out/predictions.csv").read_text().splitlines()
+    cells = dict(zip(header.split(","), row.split(","), strict=True))
+    assert 0.5 <= float(cells["expected"]) <= 1.0
+    assert cells["review"] in ("yes", "no")

@@ -37,7 +37,7 @@ PAGES = {
     "comparison": "compared/comparison.html",
     "tuning": "studies/chest-xray/tuning_report.html",
     "external validation": "elsewhere/report.html",
-    "explanations": "runs/labels/explanation/explanation.html",
+    "explanations": "runs/masks/explanation/explanation.html",
     "model card, masks": "unpacked/masks/MODEL_CARD.html",
     "model card, labels": "unpacked/labels/MODEL_CARD.html",
 }
@@ -66,8 +66,8 @@ def pages(place):
     )
     do("data", "phantom", "images", "--recipe", "chest-xray", "--patients", "12", "--size", "48")
     do("evaluate", "runs/labels/model.tar.gz", "--data", "images", "-o", "elsewhere", "--resamples", "50")
-    do("explain", "labels", "--images", "3")
-    do("report", "labels")
+    do("explain", "masks", "--images", "3")
+    do("report", "masks")
     for name in ("masks", "labels"):
         do("report", name, "--notebook", "--pdf")
         with read_bundle(place / "runs" / name / "model.tar.gz") as bundle:

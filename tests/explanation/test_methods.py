@@ -211,7 +211,10 @@ def test_of_masks_the_pixels_of_the_class_are_asked_about():
     answer[0], answer[2, 1:3, 1:3], answer[0, 1:3, 1:3] = 1.0, 0.9, 0.1
     asked = ask(predictor, answer)
     assert (asked.name, asked.output, int(asked.region.sum())) == ("y", 2, 4)
-    assert ask(predictor, answer, "x").region.all()
+    assert asked.found
+    nothing = ask(predictor, answer, "x")
+    assert nothing.region.all()
+    assert not nothing.found
     with pytest.raises(UserError, match="background is the background"):
         ask(predictor, answer, "background")
 

@@ -10,6 +10,8 @@ import torch
 
 from medloom.errors import BundleError, MissingExtraError, UserError
 from medloom.inference import NetworkSpec, build_runtime, needs_weights
+from medloom.inference.runtimes import members_of
+from medloom.models.ensemble import Ensemble
 from medloom.models.networks import build_mask_network
 from medloom.packaging.export import export_onnx
 from medloom.registry import RUNTIMES
@@ -218,3 +220,27 @@ def test_threads_are_those_that_are_asked_for(files, monkeypatch):
     model = build_runtime("openvino", files["openvino"], threads=1)._model
     threads = session.get_session_options().intra_op_num_threads
     assert (asked, threads, model.get_property("INFERENCE_NUM_THREADS")) == ([1], 1, 1)
+
+
+@pytest.mark.parametrize("name", list(RUNTIMES))
+def test_the_networks_of_an_ensemble_are_told_apart(name, tmp_path):
+    torch.manual_seed(1)
+    networks = [build_mask_network(SPEC.name, 3, TARGET.outputs, SPEC.size, ARGS).eval() for _ in range(3)]
+    ensemble = Ensemble(networks, TARGET.activation).eval()
+    spec = NetworkSpec(SPEC.name, 3, SPEC.size, TARGET, ARGS, table_features=(0, 0, 0))
+    path = tmp_path / "model.safetensors"
+    if needs_weights(name):
+        safetensors.torch.save_file(ensemble.state_dict(), path)
+    else:
+        path = export_onnx(ensemble, tmp_path / "model.onnx", channels=3, size=SPEC.size, target=TARGET)
+    runtime, images = build_runtime(name, path, threads=1, network=spec), _images(2)
+    with torch.inference_mode():
+        expected = np.stack([one(torch.from_numpy(images)).softmax(1).numpy() for one in networks])
+    found = members_of(runtime, images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(runtime.run(images), found.mean(axis=0), atol=1e-6)
+
+
+def test_a_single_network_is_its_own_only_member(runtime):
+    images = _images(2)
+    np.testing.assert_array_equal(members_of(runtime, images), runtime.run(images)[None])

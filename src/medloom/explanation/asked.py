@@ -25,12 +25,14 @@ class Asked:
         output: Which output, from 0.
         against: Whether what speaks against the output is asked for: for the first of two classes, of which the only
             output is the second.
+        found: Of masks whether there is any of the class in the answer; if not, all pixels are asked about.
         region: Of masks the pixels that are asked about, ``(h, w)`` on the network's grid; None for the whole image.
     """
 
     name: str
     output: int
     against: bool = False
+    found: bool = True
     region: NDArray[np.bool_] | None = None
 
 

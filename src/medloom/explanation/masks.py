@@ -41,5 +41,5 @@ class Masks:
                 raise UserError(f"{name} is the background; expected one of {', '.join(target.foreground)}")
         index = target.names.index(name) if name else 1 + int(np.argmax(counts))
         region = mask == index
-        pixels = region if region.any() else np.ones_like(region)
-        return Asked(target.names[index], index if target.outputs > 1 else 0, region=pixels)
+        found, output = bool(region.any()), index if target.outputs > 1 else 0
+        return Asked(target.names[index], output, found=found, region=region if found else np.ones_like(region))

@@ -127,6 +127,7 @@ def _one(predictor: Predictor, seen: Seen, asked: Asked, folder: Path, method: s
     return {
         "image": seen.name,
         "about": asked.name,
+        "found": asked.found,
         "evidence": how_much,
         "value": _value(predictor, seen, asked),
         **_written(predictor, seen, made, folder, number),

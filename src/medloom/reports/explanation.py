@@ -78,6 +78,7 @@ def _image(folder: Path, one: Facts) -> dict[str, Any]:
     return {
         "name": one["image"],
         "about": one["about"],
+        "found": one["found"],
         "value": number(one["value"]),
         "uri": data_uri(folder / one["shown"]),
         "map": data_uri(folder / one["picture"]),
