@@ -43,8 +43,8 @@ def cascade(network: nn.Module, stages: int = 5, seed: int = 0) -> Iterator[tupl
 
 
 def _layers(network: nn.Module) -> list[nn.Module]:
-    """Modules with parameters of their own, the last first."""
-    own = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
+    """Modules with values of their own that can be shuffled, the last first; one value alone stays what it is."""
+    own = [module for module in network.modules() if any(p.numel() > 1 for p in module.parameters(recurse=False))]
     return own[::-1]
 
 
