@@ -24,6 +24,7 @@ BENCHMARKS = {
     "throughput": "Training against one batch in memory",
     "monai_baseline": "The same work the usual way",
     "tracking": "What tracking adds to a training",
+    "tuning": "Trials an hour beside a plain Optuna loop",
     "memory": "Peak memory of training",
     "profiling": "What the account of a training's time costs",
     "inference": "Runtimes beside each other",

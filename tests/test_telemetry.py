@@ -45,6 +45,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "prepare": ("brain-mri-small", "--run", "./runs/alone", "--data", "images", *SETTINGS),
     "train": ("runs/alone",),
     "tune": ("brain-mri-small", "--data", "images", "--trials", "1", *SETTINGS, *SEARCHED),
+    "learning-curve": (*("brain-mri-small", "--data", "images", "--shares", "0.5", "1", "--jobs", "1", *SETTINGS),),
     "evaluate": ("runs/alone",),
     "compare": ("tiny", "alone"),
     "package": ("runs/alone",),

@@ -28,6 +28,7 @@ __all__ = [
     "cache_dir",
     "disk_full",
     "is_disk_full",
+    "members_of",
     "read_json",
     "remove_abandoned",
     "replacing",
@@ -44,6 +45,15 @@ __all__ = [
 _PART_PREFIX = ".medloom-"
 _PART_NAME = 40
 """Characters of a file's name in that of its part: all of a long one, and more, may be too long for the file system."""
+
+
+_MEMBERS = ("fold-*", "seed-*")
+"""Run directories inside one: a training for each fold, or for each seed."""
+
+
+def members_of(run: Path) -> list[Path]:
+    """Return the run directories of the folds or the seeds inside a run directory; none of a run of one training."""
+    return sorted(path for one in _MEMBERS for path in run.glob(one))
 
 
 def cache_dir() -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from onnx import numpy_helper
 from sklearn.metrics import roc_auc_score
 
 import medloom
@@ -17,6 +18,7 @@ from medloom.imaging import encode_png
 from medloom.inference.calibration import Calibration
 from medloom.packaging import read_bundle, verify
 from support.bundles import (
+    tiny_label_graph,
     tiny_recipe,
     write_tiny_bundle,
     write_tiny_label_bundle,
@@ -198,3 +200,40 @@ def test_images_that_look_unlike_those_of_the_training_are_said(bundle, other, t
     shift = json.loads(capsys.readouterr().out)["elsewhere"]["shift"]
     assert shift["sizes"]["height"] == {"median": 40.0, "least": 40.0, "most": 40.0}
     assert "features" not in shift  # this bundle does not know how the training images look
+
+
+def opposite(target, channels, table_features=0):
+    """The graph of a model that answers the other way round."""
+    model = tiny_label_graph(target, channels, table_features)
+    for tensor in model.graph.initializer:
+        if tensor.name == "w":
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), "w"))
+    return model
+
+
+def test_two_bundles_are_compared_on_the_same_images_elsewhere(bundle, other, tmp_path, capsys):
+    """One of them is set aside an image, and calls the others by other pseudonyms: what counts is the image."""
+    second = write_tiny_label_bundle(tmp_path / "b" / "model.tar.gz", thresholds=(0.5,), graph=opposite)
+    assert evaluate(bundle, other, tmp_path / "first", *FOLDERS) == 0
+    next(iter(sorted(other.rglob("*.png")))).unlink()
+    assert evaluate(second, other, tmp_path / "second", *FOLDERS) == 0
+    folders, out = [str(tmp_path / name) for name in ("first", "second")], tmp_path / "found"
+    assert main(["compare", *folders, "-o", str(out)]) == 0
+    facts = read_json(out / "comparison.json")
+    assert facts["counts"] == {"images": 59, "patients": 30, "left_out": {"first": 1}}
+    files = sorted(other.rglob("*.png"))
+    truth = [file.parent.name == "malignant" for file in files]
+    areas = [
+        roc_auc_score(truth, [float(medloom.load(path).predict(file).probabilities[0]) for file in files])
+        for path in (bundle, second)
+    ]
+    assert facts["differences"]["second"]["roc_auc"]["value"] == pytest.approx(areas[1] - areas[0])
+    assert facts["areas"]["second"]["p"] is not None
+    assert "Measured on images of another source" in (out / "comparison.html").read_text()
+    assert "p00" not in (tmp_path / "first" / "samples.csv").read_text()
+    capsys.readouterr()
+    assert main(["compare", *folders, "--part", "validation", "-o", str(out)]) == 2
+    assert "is an external validation, which has no validation patients" in capsys.readouterr().err
+    (tmp_path / "first" / "samples.csv").unlink()
+    assert main(["compare", *folders, "-o", str(out)]) == 2
+    assert "does not say which images it was measured on" in capsys.readouterr().err

@@ -30,6 +30,8 @@ from medloom.imaging import Image
 from medloom.models.kinds import KINDS as MODELS
 from medloom.packaging.writer import _manifest
 from medloom.pipeline.places import resolve_images
+from medloom.pipeline.runs import Run
+from medloom.pipeline.seeds import seed_runs
 from medloom.recipe import Recipe, parse_recipe, resolve_target
 from medloom.recipe.kinds import KINDS
 from medloom.recipe.sections.data import OriginConfig
@@ -334,6 +336,11 @@ def watched(recipe: Recipe) -> object:
     return [rule.name for rule in rules_of(recipe)], recipe.diagnose.stride(4000)
 
 
+def members(recipe: Recipe) -> object:
+    """The seeds of the trainings of a run."""
+    return [member.recipe.train.seed for member in seed_runs(Run(Path("run"), recipe))]
+
+
 SMALL = {"preprocess.size": [32, 32], "preprocess.normalise.method": "zscore"}
 TIMM = {**SMALL, "model.name": "test_resnet", "data.channels": ["a"]}
 """Settings that make networks small."""
@@ -385,6 +392,7 @@ OBSERVERS: tuple[tuple[Observer, tuple[str, ...]], ...] = (
     (trained, ("train.epochs", "train.batch_size", "train.validation_batch_size", "train.averaging")),
     (trained, ("train.swa_start", "train.ema_decay", "train.precision", "train.device", "train.devices")),
     (trained, ("train.compile", "train.seed", "train.positive_share")),
+    (members, ("train.seeds",)),
     (decided, tuple(f"evaluate.{key}" for key in ("threshold", "rule", "min_sensitivity", "cost_ratio"))),
     (decided, ("evaluate.min_region_px", "evaluate.max_false_positive_rate")),
     (bundled, ("name", "evaluate.views", "package.runtime")),
@@ -415,6 +423,7 @@ ELSEWHERE = {
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",
     "package.serve": "pipeline/test_soup.py",
+    "tune.price_per_hour": "tuning/test_report.py",
     **{f"distil.{key}": "pipeline/test_distilled.py" for key in ("model", "epochs", "temperature")},
 }
 """Keys whose effect takes a run, or another test watches."""

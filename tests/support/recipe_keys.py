@@ -133,6 +133,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "train.schedule.factor": (0.25, {"train.schedule.name": "plateau"}, [{}]),
     "train.schedule.patience": (2, {"train.schedule.name": "plateau"}, [{}]),
     "train.early_stopping.min_delta": (0.25, {"train.early_stopping.patience": 3}, [{}]),
+    "train.seeds": (3, {}, [{"split.folds": 5}]),
     "train.swa_start": (0.5, {"train.averaging": "swa"}, [{}]),
     "train.ema_decay": (0.5, {"train.averaging": "ema"}, [{}]),
     "diagnose.every": (7, {"diagnose.rules": "all"}, [{"diagnose.rules": "none"}]),

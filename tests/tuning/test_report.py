@@ -10,6 +10,7 @@ import pytest
 
 from medloom.reports import write_tuning_report
 from medloom.tuning import tune
+from medloom.tuning.facts import price_facts
 from medloom.tuning.luck import expected_best, luck_facts
 
 SPACE = {
@@ -57,3 +58,16 @@ def test_a_study_ends_with_its_facts_its_page_and_its_best_settings_measured_aga
     facts.update(importances={}, luck=None)
     (result.folder / "tuning.json").write_text(json.dumps(facts))
     assert "failed: out of memory" in write_tuning_report(result.folder).read_text()
+
+
+def test_money_is_spoken_of_only_where_a_price_is_known(pictures, recipe_of, place):
+    result = tune(recipe_of(SPACE, tune={"price_per_hour": "3.60 EUR"}), trials=1, data=pictures)
+    price = result.facts["price"]
+    assert price["total"] == pytest.approx(price["seconds"] / 1000, abs=1e-3)
+    assert price["seconds"] <= result.facts["seconds"] + 1
+    assert f"{price['total']:,.2f} EUR" in (result.folder / "tuning_report.html").read_text()
+    assert price_facts(None, 100) is None
+    assert price_facts("2", 1800) == {"per_hour": 2.0, "currency": "", "seconds": 1800, "total": 1.0}
+    again = tune(recipe_of(SPACE), trials=1, data=pictures)
+    assert again.facts["price"] is None
+    assert "an hour" not in (result.folder / "tuning_report.html").read_text()

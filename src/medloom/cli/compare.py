@@ -16,7 +16,10 @@ __all__ = ["command"]
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Names of finished runs, or their folders.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN...", help="Names or folders of finished runs, or of external validations."),
+    ],
     against: Annotated[
         str | None, typer.Option(metavar="RUN", help="The one that the others are compared with; default: the first.")
     ] = None,
@@ -28,6 +31,9 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare finished runs on the same patients: paired differences with intervals, and what is more than chance.
+
+    Folders that `medloom evaluate BUNDLE --data OTHER` wrote are compared in the same way: two finished models on the
+    same images of another source.
 
     p-values are corrected for the number of runs and headline metrics.
     """

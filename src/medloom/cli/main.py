@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "prepare": "Check the images, split by patient, store the pixels.",
     "train": "Train the network; goes on where it was stopped.",
     "tune": "Search the settings of a recipe; goes on where it was stopped.",
+    "learning-curve": "Train on growing shares of the patients; says what more would bring.",
     "evaluate": "Measure the best weights, or the results of others.",
     "compare": "Compare finished runs on the same patients.",
     "package": "Write the bundle: weights, ONNX, preprocessing, metrics.",
@@ -156,7 +157,7 @@ def _typer(help_text: str, epilog: str | None = None) -> typer.Typer:
 
 
 def _load(name: str) -> Callable[..., object]:
-    module = importlib.import_module(f"medloom.cli.{name.replace(' ', '_')}")
+    module = importlib.import_module(f"medloom.cli.{name.replace(' ', '_').replace('-', '_')}")
     function: Callable[..., object] = module.command
     return function
 

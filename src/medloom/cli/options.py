@@ -65,8 +65,8 @@ JobsOption = Annotated[
         "--jobs",
         metavar="N",
         min=1,
-        help="Folds to train at a time; they share the cores or take the GPUs in turn. Default: as many as there are "
-        "GPUs for, else one.",
+        help="Folds or seeds to train at a time; they share the cores or take the GPUs in turn. Default: as many as "
+        "there are GPUs for, else one.",
     ),
 ]
 PresetOption = Annotated[

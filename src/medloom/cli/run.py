@@ -60,6 +60,15 @@ def command(
     preset: PresetOption = "good",
     budget: BudgetOption = None,
     profile: ProfileOption = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            min=2,
+            help="Train N times on the same split, with other seeds, and say how much the metrics vary.",
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,10 +81,13 @@ def command(
     A folder or zip of images in the place of the recipe is looked at. The recipe that is worked out is kept in the run
     as found.yaml, with what speaks for each line; see `medloom init`.
 
-    With split.folds several folds train at a time where there are GPUs for them, or with --jobs. A fold that fails
-    leaves the others alone, and the same command does only what is left.
+    With --seeds several trainings differ in their seed alone; the one that is best on validation is packaged.
+
+    With split.folds or --seeds several train at a time where there are GPUs for them, or with --jobs. One that
+    fails leaves the others alone, and the same command does only what is left.
     """
     overrides = with_profile(overrides, profile)
+    overrides = [*(overrides or ()), *([] if seeds is None else [f"train.seeds={seeds}"])]
     given = given_recipe(recipe, data, overrides)
     if dry_run:
         flags = ["--hold-back-test"] if hold_back_test else []

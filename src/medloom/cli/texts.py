@@ -98,7 +98,13 @@ def set_aside_code(facts: Mapping[str, Any]) -> ExitCode:
 
 def closing(result: RunResult) -> str:
     """Say what was made, what the metrics are, and what to type next."""
-    from medloom.evaluation import metric_rows, part_of, point_lines  # numpy: only where something was measured
+    from medloom.evaluation import (
+        metric_rows,
+        part_of,
+        point_lines,
+        seeds_note,
+        spread_rows,
+    )  # numpy: only where something was measured
     from medloom.evaluation.parts import ensemble_note
 
     made = table([("bundle", str(result.bundle)), *(("page", str(page)) for page in result.pages)])
@@ -108,6 +114,8 @@ def closing(result: RunResult) -> str:
     if result.summary.get("held_out"):
         together = {**result.summary, "test": result.summary["held_out"]}
         ensemble = f"{ensemble}{table(metric_rows(together, _HEADLINES))}\n"
+    if rows := spread_rows(result.summary):
+        ensemble = f"{seeds_note(result.summary)}\n{table(rows)}\n"
     over = result.summary.get("interval", {}).get("over", "cases")
     whom = "over all folds" if "folds" in result.summary else f"on the {part} {over}"
     closed = (

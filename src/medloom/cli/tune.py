@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +11,12 @@ from medloom.cli.display import Display
 from medloom.cli.options import DataOption, JsonOption, SetOption, WorkersOption
 from medloom.cli.output import print_result, say, table
 from medloom.cli.texts import STOPPED
+from medloom.errors import UserError
 from medloom.extras import require
 from medloom.wording import counted
 
 if TYPE_CHECKING:
-    from medloom.tuning import StudyResult
+    from medloom.tuning import NestedResult, StudyResult
 
 __all__ = ["command"]
 
@@ -43,10 +44,32 @@ def command(
         int | None,
         typer.Option("--folds", metavar="K", min=2, help="Score each setting by folds of all but the test patients."),
     ] = None,
+    outer: Annotated[
+        int | None,
+        typer.Option(
+            "--outer",
+            metavar="K",
+            min=2,
+            help="Nested cross-validation: a study outside of each of K folds, its winner measured on the fold.",
+        ),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            "--price-per-hour", metavar="PRICE", help="What an hour of the machine costs, such as '2.50 EUR'."
+        ),
+    ] = None,
     confirm: Annotated[
         int,
         typer.Option("--confirm", metavar="S", min=0, help="Train the best settings again with so many other seeds."),
     ] = 0,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain",
+            help="Train the best settings again on training and validation patients, and package that, too.",
+        ),
+    ] = False,
     fast: Annotated[
         bool, typer.Option("--fast", help="Only to see that everything works: small images, two epochs, three trials.")
     ] = False,
@@ -63,6 +86,9 @@ def command(
     trial is the metric of its best epoch on the validation patients. The test patients are not looked at: `medloom
     evaluate` on the best run opens them, once, when you want it.
 
+    With --outer nothing is packaged: all patients are divided into folds, and for each of them a study searches the
+    settings on the others; what the winners give on the folds is an honest figure of the whole way of choosing.
+
     Stopped or killed at any moment, the same command goes on.
     """
     require("torch", "train")
@@ -70,16 +96,41 @@ def command(
     from medloom import pipeline, tuning
 
     timeout_s = None if timeout is None else pipeline.read_budget(timeout, "--timeout")
+    overrides = [*(overrides or ()), *([] if price is None else [f"tune.price_per_hour={price}"])]
+    if outer is not None and (confirm or retrain):
+        option = "--confirm" if confirm else "--retrain"
+        raise UserError(
+            f"{option}: with --outer nothing is packaged, and every winner is measured on others; leave it out"
+        )
     with Display() as display:
-        result = tuning.tune(
-            recipe, trials=trials or (3 if fast else 20), timeout_s=timeout_s, jobs=jobs, study=study, folds=folds,
-            confirm=confirm, fast=fast, data=data, settings=overrides or (), studies=studies, workers=workers,
-            on_event=display,
-        )  # fmt: skip
-    if result.stopped is not None:
+        common: dict[str, Any] = {
+            "trials": trials or (3 if fast else 20), "timeout_s": timeout_s, "jobs": jobs, "study": study,
+            "folds": folds, "fast": fast, "data": data, "settings": overrides, "studies": studies,
+            "workers": workers, "on_event": display,
+        }  # fmt: skip
+        found = (
+            tuning.tune(recipe, confirm=confirm, retrain=retrain, **common)
+            if outer is None
+            else tuning.tune_nested(recipe, outer=outer, **common)
+        )
+    if found.stopped is not None:
         say(STOPPED)
         return
-    print_result(result.plain(), _closing(result), as_json=as_json)
+    text = _closing(found) if isinstance(found, tuning.StudyResult) else _nested(found)
+    print_result(found.plain(), text, as_json=as_json)
+
+
+def _nested(found: NestedResult) -> str:
+    from medloom.reports.nested_report import nested_sentence
+    from medloom.wording import metric_text
+
+    facts = found.facts
+    rows = [("", "outside", "where it was chosen")]
+    for name in facts["headlines"]:
+        meaning, inside = facts["meanings"][name], facts["chosen_on"].get(name, {"value": None})
+        rows.append((meaning["label"], *(metric_text(one, meaning["unit"]) for one in (facts["pooled"][name], inside))))
+    phantom = "\nMade of PHANTOM images: the figures say that the software works, nothing about people."
+    return f"\n{nested_sentence(facts)}\n\n{table(rows)}{phantom if facts['phantom'] else ''}\n\nPage: {found.page}"
 
 
 def _closing(result: StudyResult) -> str:
@@ -87,12 +138,15 @@ def _closing(result: StudyResult) -> str:
     settings = table([(key, text) for key, text in best["shown"].items()])
     luck = facts["luck"]
     again = "" if luck is None else f"; with {counted(len(luck['scores']), 'other seed')} {luck['mean']:.4f} on average"
-    made = table([("bundle", str(result.bundle)), ("page", str(result.folder / "tuning_report.html"))])
+    again_made = [] if result.retrained is None else [("retrained", str(result.retrained))]
+    made = table([("bundle", str(result.bundle)), *again_made, ("page", str(result.folder / "tuning_report.html"))])
+    price = facts.get("price")
+    cost = "" if price is None else f"Trials cost {price['total']:,.2f} {price['currency']}\n"
     phantom = "\nLearned from PHANTOM images: the scores say that the software works, nothing about people.\n"
     trials = counted(len(facts["trials"]), "trial")
     return (
         f"\nBest of {trials} by {facts['monitor']} on validation: trial {best['number']} "
-        f"with {best['score']:.4f}{again}\n{settings}\n{phantom if facts['phantom'] else ''}\n"
+        f"with {best['score']:.4f}{again}\n{settings}\n{cost}{phantom if facts['phantom'] else ''}\n"
         f"Made in {result.folder}:\n{made}\n\n"
         f"Next:\n  medloom evaluate {result.folder / 'best'}   (opens the test set, which the study left closed)\n"
         f"  optuna-dashboard sqlite:///{result.folder / 'study.db'}"

@@ -25,6 +25,7 @@ from .phantom import make_phantom as make_phantom
 from .preparation import Prepared as Prepared
 from .preparation import prepare as prepare
 from .preparation import prepare_undivided as prepare_undivided
+from .preparation import recounted as recounted
 from .preparation import rule_facts as rule_facts
 from .pseudonyms import patient_pseudonyms as patient_pseudonyms
 from .sources import Source as Source
@@ -33,6 +34,7 @@ from .splits import SPLITS as SPLITS
 from .splits import SplitRule as SplitRule
 from .splits import choosing_half as choosing_half
 from .splits import split_patients as split_patients
+from .splits import training_shares as training_shares
 from .splits import validation_folds as validation_folds
 from .store import PixelStore as PixelStore
 from .store import StoreWriter as StoreWriter

@@ -52,7 +52,7 @@ from medloom.targets import Target
 from medloom.transforms import Preprocess
 from medloom.wording import counted
 
-__all__ = ["Prepared", "prepare", "prepare_undivided", "rule_facts"]
+__all__ = ["Prepared", "prepare", "prepare_undivided", "recounted", "rule_facts"]
 
 Progress = Callable[[int, int], None]
 
@@ -269,6 +269,17 @@ def _geometry(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
 
 def _speed(images: int, seconds: float) -> dict[str, float]:
     return {"seconds": round(seconds, 3), "images_per_s": round(images / seconds, 1)}
+
+
+def recounted(catalogue: pd.DataFrame, target: Target, status: str) -> dict[str, Any]:
+    """Return ``counts`` and ``patients`` of ``prepare.json`` for some of the samples that were prepared.
+
+    Args:
+        catalogue: The samples, with their parts.
+        target: What is predicted.
+        status: Whether their patients are known, as ``patient_source`` says; only where all are, patients are counted.
+    """
+    return division(catalogue.assign(known=status == "known"), target, KINDS[target.kind])
 
 
 def rule_facts(recipe: Recipe) -> dict[str, Any]:

@@ -9,9 +9,15 @@ from .instead import compare as compare
 from .instead import is_as_good as is_as_good
 from .instead import said as said
 from .kinds import KINDS as KINDS
+from .learning_curve import Point as Point
+from .learning_curve import curve_facts as curve_facts
 from .metrics import Metric as Metric
 from .parts import Part as Part
 from .parts import part_of as part_of
+from .seeds import seed_facts as seed_facts
+from .seeds import seeds_note as seeds_note
+from .seeds import spread as spread
+from .seeds import spread_rows as spread_rows
 from .text import metric_rows as metric_rows
 from .text import point_lines as point_lines
 from .together import Together as Together

@@ -17,7 +17,7 @@ from medloom.evaluation.metrics import interval_facts, meanings
 from medloom.metrics import Resampled, bootstrap_p, compare_areas, holm, resample
 from medloom.wording import counted, few
 
-__all__ = ["RESAMPLES", "compare_cases", "paired_headlines"]
+__all__ = ["RESAMPLES", "compare_cases", "drawn_metrics", "paired_headlines"]
 
 RESAMPLES = 10_000
 """Resamples by default: with ten models and four metrics a corrected p-value can still come below 0.05."""
@@ -52,7 +52,7 @@ def compare_cases(
     """
     shared, left_out = _shared(family, cases)
     patients = shared[against]["patient_id"].astype(str).to_numpy()
-    drawn = {name: _drawn(family, table, resamples) for name, table in shared.items()}
+    drawn = {name: drawn_metrics(family, table, resamples) for name, table in shared.items()}
     withheld = {name: why for table in shared.values() for name, why in family.withheld(table).items()}
     kept = [name for name in family.metrics if _is_shown(name, withheld, over)]
     differences = {
@@ -97,7 +97,7 @@ def paired_headlines(family: Family, ours: pd.DataFrame, theirs: pd.DataFrame, r
     ours, theirs = (table.sort_values(keys).reset_index(drop=True) for table in (ours, theirs))
     if not ours[keys].equals(theirs[keys]):
         raise ValueError("expected two tables of the same cases")
-    found = _drawn(family, ours, resamples).minus(_drawn(family, theirs, resamples))
+    found = drawn_metrics(family, ours, resamples).minus(drawn_metrics(family, theirs, resamples))
     return {name: found.estimate(name, len(ours)).plain() for name in family.headlines if name in found.point}
 
 
@@ -145,8 +145,14 @@ def _check_truth(family: Family, shared: Mapping[str, pd.DataFrame]) -> None:
         raise DataError("the models were not measured against the same truth", few(problems))
 
 
-def _drawn(family: Family, cases: pd.DataFrame, resamples: int) -> Resampled:
-    """The metrics on all cases and on resamples of the patients, the same for every model of the same cases."""
+def drawn_metrics(family: Family, cases: pd.DataFrame, resamples: int) -> Resampled:
+    """Return the metrics on all cases and on resamples of the patients, the same for every model of the same cases.
+
+    Args:
+        family: How the kind of answer is measured.
+        cases: The per-case table, of one split; rows of several models in the same order.
+        resamples: How many.
+    """
     weights = cases["weight"].to_numpy(float) if "weight" in cases else None
     return resample(cases["patient_id"].astype(str).to_numpy(), family.statistics(cases), resamples, _SEED, weights)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from medloom.data import Source
 from medloom.evaluation.appearance import write_appearance
 from medloom.evaluation.baselines import read_baselines
-from medloom.evaluation.family import Facts, Family, Heatmap
+from medloom.evaluation.family import Choice, Facts, Family, Heatmap
 from medloom.evaluation.gallery import gather_gallery, write_gallery
 from medloom.evaluation.kinds import KINDS
 from medloom.evaluation.parts import Part, evaluation_folder
@@ -42,6 +42,7 @@ def evaluate(
     over: str = "patients",
     measured_with: Mapping[str, Any] | None = None,
     heatmap: Heatmap | None = None,
+    choice: Choice | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a predictor on the validation and the test patients, or on the validation patients alone.
@@ -62,6 +63,7 @@ def evaluate(
         over: What the intervals are over: ``patients``, or ``images`` where it is not known whose all of them are.
         measured_with: What the metrics are of, such as a hash of the weights; kept in the summary.
         heatmap: Shows where a network looked; None for no heat maps.
+        choice: An operating point and a calibration that were chosen elsewhere; None chooses them on validation.
         progress: Called with images done and images in all; validation may count twice.
 
     Returns:
@@ -74,7 +76,11 @@ def evaluate(
     family = KINDS[target.kind](target)
     predictor = replace(predictor, calibration=None)
     reading = Reading(recipe, source, predictor, progress, read_baselines(run_dir), catalogue)
-    table, choice = family.measure(recipe, reading, catalogue[catalogue["split"].isin(_SPLITS[part])])
+    rows = catalogue[catalogue["split"].isin(_SPLITS[part])]
+    if choice is None:
+        table, choice = family.measure(recipe, reading, rows)
+    else:
+        table = family.measure_at(recipe, reading, rows, choice)
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over, part)
     summary["measured_with"] = dict(measured_with or {})
     write_json(folder / "operating_point.json", choice.plain())

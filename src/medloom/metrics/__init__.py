@@ -33,6 +33,7 @@ from medloom.metrics.classification import (
 from medloom.metrics.logistic import fit_logistic
 from medloom.metrics.overlap import dice_from_counts, iou_from_counts
 from medloom.metrics.paired import AreaDifference, bootstrap_p, compare_areas, holm
+from medloom.metrics.power_law import FEWEST_SIZES, PowerLaw, fit_power_law, fit_power_laws
 from medloom.metrics.ranking import FEWEST_CASES, average_precision, roc_auc
 from medloom.metrics.regions import RegionCount, count_regions
 from medloom.metrics.regression import mean_absolute_error, r_squared, root_mean_squared_error, spearman
@@ -45,8 +46,10 @@ from medloom.metrics.weights import weighted_mean
 
 __all__ = [
     "FEWEST_CASES",
+    "FEWEST_SIZES",
     "AreaDifference",
     "Estimate",
+    "PowerLaw",
     "RegionCount",
     "Resampled",
     "accuracy",
@@ -69,6 +72,8 @@ __all__ = [
     "f1_score",
     "fit_isotonic",
     "fit_logistic",
+    "fit_power_law",
+    "fit_power_laws",
     "fit_sigmoid",
     "fit_softmax",
     "hausdorff95",

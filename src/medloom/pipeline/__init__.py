@@ -27,6 +27,7 @@ on another machine. torch is imported by the stages that train and export, when 
         data_report.html    report.html
         finished.json       what the run stands on and what it made, as hashes, when all of it is done
         fold-0/ ...         a run directory for each fold, where there are folds
+        seed-0/ ...         a run directory for each seed, where there are several
 
 No file of it holds an absolute path: it can be copied or moved between any two stages. The pixel store is in the cache
 and found by its key; see ``places``.

@@ -3,6 +3,7 @@ from .caching import cached as cached
 from .caching import prune as prune
 from .comparing import Comparison as Comparison
 from .comparing import compare_runs as compare_runs
+from .derived import derived_run as derived_run
 from .elsewhere import Elsewhere as Elsewhere
 from .elsewhere import validate_elsewhere as validate_elsewhere
 from .explaining import explanation_folder as explanation_folder
@@ -27,6 +28,8 @@ from .inventory import delete_run as delete_run
 from .inventory import list_runs as list_runs
 from .inventory import run_facts as run_facts
 from .inventory import utc as utc
+from .learning_curve import LearningCurve as LearningCurve
+from .learning_curve import learning_curve as learning_curve
 from .names import RUNS as RUNS
 from .names import run_folder as run_folder
 from .notices import SetAside as SetAside
@@ -41,6 +44,8 @@ from .runs import Run as Run
 from .runs import bundle_of as bundle_of
 from .runs import find_run as find_run
 from .runs import open_run as open_run
+from .seeds import finish_seeds as finish_seeds
+from .seeds import seed_runs as seed_runs
 from .sizing import sized as sized
 from .stages.evaluate import evaluate as evaluate
 from .stages.package import package as package

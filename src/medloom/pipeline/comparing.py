@@ -1,4 +1,4 @@
-"""Finished runs beside each other: on the same images, patient by patient."""
+"""Finished runs, or finished models elsewhere, beside each other: on the same images, patient by patient."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from medloom.evaluation.comparison import RESAMPLES, compare_cases
 from medloom.evaluation.parts import evaluation_folder
 from medloom.evaluation.tables import read_cases
 from medloom.files import read_json, write_json
+from medloom.pipeline.elsewhere import SAMPLES
 from medloom.pipeline.names import RUNS
 from medloom.pipeline.runs import Run, find_run
 from medloom.recipe.changes import flat
 from medloom.reports.comparison import COMPARISON, write_comparison_report
+from medloom.reports.elsewhere import ELSEWHERE
 from medloom.targets import Target
 
 __all__ = ["Comparison", "compare_runs"]
@@ -30,6 +32,10 @@ _PLACES = ("data.path", "split.file", "model.weights")
 _CHOOSING = (
     "Whoever chooses between these by the test set makes the figures of the chosen one too good: choose with "
     "--part validation, and look at the test set once."
+)
+_OUTSIDE = (
+    "Measured on images of another source than the models learned from. Whoever chooses between them by these figures "
+    "needs others, to say how good the chosen one is."
 )
 _SHARED_VALIDATION = (
     "These are validation patients, by whom each run chose its best epoch and its operating point, so every figure is "
@@ -56,12 +62,23 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A run that was measured."""
+    """A run that was measured, or a bundle that was on images of another source.
+
+    Args:
+        name: Of its folder.
+        settings: What it was made with, by dotted key.
+        phantom: Whether images were made up.
+        summary: As in ``summary.json``.
+        cases: The per-case table; each image is called by its content.
+        outside: Whether the images are of another source than the model learned from.
+    """
 
     name: str
-    run: Run
+    settings: Mapping[str, Any]
+    phantom: bool
     summary: Mapping[str, Any]
     cases: pd.DataFrame
+    outside: bool = False
 
 
 def compare_runs(
@@ -75,10 +92,11 @@ def compare_runs(
 ) -> Comparison:
     """Compare finished runs on the images that all of them measured, and write a page.
 
-    A run of folds is compared with what each fold measured on its own test patients.
+    A run of folds is compared with what each fold measured on its own test patients. Bundles that were measured on the
+    same images of another source (``validate_elsewhere``) are compared in the same way.
 
     Args:
-        names: Names of runs or their folders, at least two.
+        names: Names of runs or their folders, or folders of external validations, at least two.
         folder: Where to write ``comparison.json`` and ``comparison.html``; made if it is not there.
         runs: Folder that holds the runs.
         against: Name of the one that the others are compared with; the first by default.
@@ -100,7 +118,7 @@ def compare_runs(
     facts = {
         "part": part,
         "target": reference.summary["target"],
-        "phantom": any(_is_phantom(one) for one in measured),
+        "phantom": any(one.phantom for one in measured),
         "notes": _notes(measured, part, compared, family),
         **compared,
         "recipes": _recipes(measured),
@@ -112,6 +130,8 @@ def compare_runs(
 
 
 def _read(name: str | Path, runs: Path, part: Part) -> _Measured:
+    if (Path(name) / ELSEWHERE).is_file():
+        return _read_elsewhere(Path(name), part)
     run = Run.open(find_run(name, runs))
     where = evaluation_folder(run.folder, part)
     if not (where / "cases.csv").is_file():
@@ -119,14 +139,32 @@ def _read(name: str | Path, runs: Path, part: Part) -> _Measured:
         raise UserError(f"{run.folder} was not measured on {part}; run `medloom evaluate {name}{asked}` first")
     cases = read_cases(where / "cases.csv")
     named = _by_content(cases[cases["split"] == part], run.folder / "catalogue.csv")
-    return _Measured(run.folder.name, run, read_json(where / "summary.json"), named)
+    phantom = bool(run.facts("prepare.json", "prepare")["phantom"])
+    return _Measured(run.folder.name, flat(run.plain()), phantom, read_json(where / "summary.json"), named)
 
 
-def _by_content(cases: pd.DataFrame, catalogue: Path) -> pd.DataFrame:
+def _read_elsewhere(folder: Path, part: Part) -> _Measured:
+    """A bundle on images of another source, all of which are test images."""
+    if part != "test":
+        raise UserError(f"{folder} is an external validation, which has no {part} patients; leave --part out")
+    if not (folder / SAMPLES).is_file():
+        raise UserError(
+            f"{folder} does not say which images it was measured on, because an earlier version of Medloom made it; "
+            "run `medloom evaluate BUNDLE --data OTHER` again"
+        )
+    facts, cases = read_json(folder / ELSEWHERE), read_cases(folder / "cases.csv")
+    settings = {"bundle": facts["model"], "packaged by": f"Medloom {facts['medloom']}"}
+    phantom = facts["phantom"]["model"] or facts["phantom"]["images"]
+    summary = read_json(folder / "summary.json")
+    named = _by_content(cases, folder / SAMPLES)
+    return _Measured(folder.absolute().name, settings, bool(phantom), summary, named, outside=True)
+
+
+def _by_content(cases: pd.DataFrame, samples: Path) -> pd.DataFrame:
     """The cases with the image's digest as ``sample_id``: two runs may call different images by the same pseudonym."""
-    if not catalogue.is_file():
+    if not samples.is_file():
         return cases
-    known = data.read_catalogue(catalogue)
+    known = data.read_samples(samples)
     content = known["sha256"] + "/" + known["frame"].astype(str)
     again = content.groupby(content).cumcount()  # the same image under two names
     keys = (content + "/" + again.astype(str)).where(known["sha256"] != "", known["sample_id"])
@@ -157,7 +195,8 @@ def _check_targets(measured: Sequence[_Measured], reference: _Measured) -> None:
 
 def _notes(measured: Sequence[_Measured], part: Part, compared: Facts, family: Family) -> list[str]:
     """What a reader must know, the gravest first."""
-    notes = [_CHOOSING if part == "test" else _SHARED_VALIDATION]
+    outside = all(one.outside for one in measured)
+    notes = [_OUTSIDE if outside else _CHOOSING if part == "test" else _SHARED_VALIDATION]
     left = compared["counts"]["left_out"]
     if left:
         texts = ", ".join(f"{count:,} of {name}" for name, count in left.items())
@@ -165,19 +204,15 @@ def _notes(measured: Sequence[_Measured], part: Part, compared: Facts, family: F
     if withheld := compared["withheld"]:
         labels = [family.metrics[name].label for name in withheld if name in family.metrics]
         notes.append(f"Too few cases to compare {', '.join(labels)}.")
-    phantoms = [one.name for one in measured if _is_phantom(one)]
+    phantoms = [one.name for one in measured if one.phantom]
     if phantoms:
         notes.append(f"Made of phantom images: {', '.join(phantoms)}.")
     return notes
 
 
-def _is_phantom(one: _Measured) -> bool:
-    return bool(one.run.facts("prepare.json", "prepare")["phantom"])
-
-
 def _recipes(measured: Sequence[_Measured]) -> dict[str, dict[str, Any]]:
     """The keys in which the recipes differ, with the value of each run."""
-    flats = {one.name: flat(one.run.plain()) for one in measured}
+    flats = {one.name: one.settings for one in measured}
     keys = sorted({key for values in flats.values() for key in values})
     found = {}
     for key in keys:

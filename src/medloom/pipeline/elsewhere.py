@@ -21,7 +21,7 @@ from medloom.data import Prepared
 from medloom.errors import MedloomError, UserError
 from medloom.evaluation.elsewhere import evaluate_elsewhere
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
-from medloom.files import read_json, sha256_bytes, write_json
+from medloom.files import read_json, sha256_bytes, write_json, write_text
 from medloom.inference import build_runtime
 from medloom.packaging import Bundle, Manifest, Validation
 from medloom.packaging.bundle import WEIGHTS
@@ -37,7 +37,12 @@ from medloom.wording import few
 if TYPE_CHECKING:
     from medloom.evaluation.family import Heatmap
 
-__all__ = ["Elsewhere", "recipe_for", "validate_elsewhere"]
+__all__ = ["SAMPLES", "Elsewhere", "recipe_for", "validate_elsewhere"]
+
+SAMPLES = "samples.csv"
+"""Pseudonym and digest of each image of an external validation, by which two of them are compared."""
+
+_TOLD_BY = ("sample_id", "patient_id", "frame", "sha256")
 
 _ARRANGING = ("target", "data")
 """Sections of a recipe that say how images are arranged and what their labels mean."""
@@ -199,6 +204,8 @@ def _measure(
             heatmap=_heatmap(bundle),
             progress=events.progress("evaluate"),
         )
+    samples = prepared.catalogue[list(_TOLD_BY)]
+    write_text(folder / SAMPLES, samples.to_csv(index=False, lineterminator="\n"))
     write_json(folder / ELSEWHERE, _facts(prepared, manifest, name))
     return summary, prepared.set_aside
 

@@ -12,7 +12,7 @@ from typing import Any
 from medloom import __version__, data
 from medloom.errors import MedloomError
 from medloom.events import Events, FileMade, Noted, Warned
-from medloom.files import read_json, sha256_bytes, sha256_file, write_json
+from medloom.files import members_of, read_json, sha256_bytes, sha256_file, write_json
 from medloom.pipeline.names import DISTILLED
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
@@ -45,7 +45,7 @@ def remember_finished(run: Run, images: Path) -> None:
         made += [path for name in _OF_ONE_SPLIT if (path := run.folder / name).is_file()]
         outputs = {path.relative_to(run.folder).as_posix(): sha256_file(path) for path in made}
         write_json(run.folder / FINISHED, {**_basis(run, images), "outputs": outputs})
-        for folder in (run.folder, run.folder / DISTILLED, *run.folder.glob("fold-*")):
+        for folder in (run.folder, run.folder / DISTILLED, *members_of(run.folder)):
             if (folder / _LAST).is_file():
                 (folder / _PREVIOUS).unlink(missing_ok=True)
 

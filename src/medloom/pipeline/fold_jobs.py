@@ -1,4 +1,4 @@
-"""Folds as jobs: several at a time on this machine, each a command in a process of its own."""
+"""Folds and other members of a run as jobs: several at a time on this machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from medloom.backends import Ending, LocalBackend, Slot, run_jobs, share_out
 from medloom.errors import MedloomError, TrainingError, UserError
+from medloom.evaluation.parts import Part
 from medloom.events import Events, Noted, Stop
 from medloom.jobs import Job, Resources, uri_of
 from medloom.memory import killed_text
@@ -45,30 +46,36 @@ def plan_slots(recipe: Recipe, count: int, jobs: int | None = None) -> list[Slot
     return share_out(count, cores=available_threads(), gpus=gpus, gpus_each=each, at_a_time=jobs)
 
 
-def fold_name(number: int, count: int) -> str:
-    """Return what a fold is called in the lines that it prints, counted from 1."""
-    return f"fold {number + 1}/{count}"
+def fold_name(number: int, count: int, what: str = "fold") -> str:
+    """Return what a fold, or another member of a run, is called in the lines that it prints, counted from 1."""
+    return f"{what} {number + 1}/{count}"
 
 
-def fold_job(fold: Run, name: str, slot: Slot) -> Job:
+def fold_job(fold: Run, name: str, slot: Slot, part: Part = "test") -> Job:
     """Return the job that trains and measures a prepared fold.
 
     Args:
-        fold: The run of the fold.
+        fold: The run of the fold, or of another member of a run.
         name: What it is called.
         slot: What it takes of a machine.
+        part: On whom it is measured.
     """
     place = uri_of(fold.folder)
     resources = Resources(slot.threads, len(slot.gpus))
-    return Job(name, ("fold", str(fold.folder.absolute())), (place,), (place,), resources)
+    command = ["fold", str(fold.folder.absolute()), *(["--part", part] if part != "test" else [])]
+    return Job(name, tuple(command), (place,), (place,), resources)
 
 
-def run_side_by_side(folds: Mapping[str, Run], slots: Sequence[Slot], *, events: Events) -> str | None:
+def run_side_by_side(
+    folds: Mapping[str, Run], slots: Sequence[Slot], *, part: Part = "test", what: str = "fold", events: Events
+) -> str | None:
     """Train and measure prepared folds, as many at a time as there are slots.
 
     Args:
-        folds: Their runs by name.
+        folds: Their runs by name, or those of other members of a run.
         slots: What each process gets.
+        part: On whom they are measured.
+        what: What one of them is called.
         events: Told every line that a fold prints, after its name; who listens may ask for an end.
 
     Returns:
@@ -78,19 +85,19 @@ def run_side_by_side(folds: Mapping[str, Run], slots: Sequence[Slot], *, events:
         MedloomError: If a fold failed; each has said why.
     """
     names, wishes = list(folds), list[Stop]()
-    events.emit(Noted(f"{len(slots)} folds at a time, each {_share(slots[0])}"))
+    events.emit(Noted(f"{counted(len(slots), what)} at a time, each {_share(slots[0])}"))
 
     def say(place: int, line: str) -> Stop | None:
         wish = events.emit(Noted(f"{names[place]}  {line}"))
         wishes.extend([wish] if wish else [])
         return wish
 
-    jobs = [fold_job(run, name, slots[0]) for name, run in folds.items()]
+    jobs = [fold_job(run, name, slots[0], part) for name, run in folds.items()]
     with LocalBackend(slots) as backend:
         ending = run_jobs(backend, jobs, say, at_a_time=len(slots))
     if ending.failed:
         raise _failure(names, ending)
-    if all(is_measured(run) for run in folds.values()):
+    if all(is_measured(run, part) for run in folds.values()):
         return None
     return wishes[0].reason if wishes else _STOPPED
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from medloom import evaluation
 from medloom.evaluation.appearance import APPEARANCE
-from medloom.evaluation.parts import evaluation_folder
+from medloom.evaluation.parts import Part, evaluation_folder
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
 from medloom.locks import sole
@@ -34,8 +34,8 @@ from medloom.training import TrainResult
 
 __all__ = ["finish_folds", "fold_runs", "is_measured", "mark_measured", "measure_fold", "teach_one"]
 
-_MEASURED = "evaluation/measured.json"
-"""The recipe that a fold was measured with."""
+_MEASURED = "measured.json"
+"""The recipe that a fold was measured with, beside what was measured."""
 
 
 def fold_runs(run: Run) -> list[Run]:
@@ -51,34 +51,40 @@ def fold_runs(run: Run) -> list[Run]:
     return [Run.planned(recipe, run.folder / f"fold-{number}") for number, recipe in enumerate(recipes)]
 
 
-def is_measured(fold: Run) -> bool:
-    """Return whether a fold was measured with the recipe that it has now, so that nothing of it is left to do."""
-    path = fold.folder / _MEASURED
+def is_measured(fold: Run, part: Part = "test") -> bool:
+    """Return whether a fold was measured with the recipe that it has now, so that nothing of it is left to do.
+
+    Args:
+        fold: The run of the fold, or of another member of a run.
+        part: On whom.
+    """
+    path = evaluation_folder(fold.folder, part) / _MEASURED
     return path.is_file() and bool(read_json(path) == fold.plain_result())
 
 
-def mark_measured(fold: Run) -> None:
+def mark_measured(fold: Run, part: Part = "test") -> None:
     """Remember that a fold was measured with its recipe."""
-    write_json(fold.folder / _MEASURED, fold.plain_result())
+    write_json(evaluation_folder(fold.folder, part) / _MEASURED, fold.plain_result())
 
 
-def measure_fold(fold: Run, *, events: Events | None = None) -> TrainResult:
+def measure_fold(fold: Run, *, part: Part = "test", events: Events | None = None) -> TrainResult:
     """Train and measure a prepared fold; alone, should a process of an earlier command still be at work on it.
 
     Args:
-        fold: The run of the fold.
+        fold: The run of the fold, or of another member of a run, such as a seed.
+        part: On whom it is measured; ``validation`` leaves the test patients alone.
         events: Told what happens; who listens may ask the training for an end.
 
     Returns:
         What the training gave. If it was asked to stop, nothing is measured.
     """
     events = events or Events()
-    waiting = Noted("waiting: another process is at work on this fold")
+    waiting = Noted("waiting: another process is at work on this training")
     with sole(fold.folder, lambda: events.emit(waiting)):
-        trained = train(fold, events=events)
+        trained = train(fold, baselines=part, events=events)
         if trained.finished:
-            evaluate(fold, events=events)
-            mark_measured(fold)
+            evaluate(fold, part=part, events=events)
+            mark_measured(fold, part)
     return trained
 
 

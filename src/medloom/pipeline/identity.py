@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medloom import data
 from medloom.data.identity import check_identity, run_identity, sample_changes
 from medloom.errors import DataError
-from medloom.files import read_json, sha256_file, write_json, write_text
+from medloom.files import members_of, read_json, sha256_file, write_json, write_text
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.runs import Run
 
@@ -65,7 +65,7 @@ def begin_training(run: Run) -> None:
 
 
 def check_trained(run: Run, *, needed: bool = True) -> None:
-    """Raise if what a run stands on is not what its network was trained on; of folds, each of their networks.
+    """Raise if what a run stands on is not what its network was trained on; of folds and seeds, each of their networks.
 
     A run whose network has not begun to learn passes.
 
@@ -78,8 +78,9 @@ def check_trained(run: Run, *, needed: bool = True) -> None:
         RecipeError: If a setting differs that decides about the weights.
     """
     folds = _trained_folds(run.folder)
-    for folder in folds:
-        check_trained(Run.open(folder))
+    for folder in members_of(run.folder):
+        if (folder / _SAMPLES).is_file() and is_trained(folder):
+            check_trained(Run.open(folder))
     if folds:
         check_folds(folds)
         return

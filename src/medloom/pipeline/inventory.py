@@ -31,12 +31,18 @@ _STATES = (
 _SURE = ("prepare.json", "run.json", "fold-*/prepare.json")
 """What only a run has; a recipe.yaml may be someone's own."""
 
+
+def _here_and_in_members(*names: str) -> tuple[str, ...]:
+    """Patterns of files of a run, of its folds and of its seeds."""
+    return tuple(f"{place}{name}" for name in names for place in ("", "fold-*/", "seed-*/"))
+
+
 _PARTS = (
-    ("checkpoints", ("checkpoints", "fold-*/checkpoints")),
+    ("checkpoints", _here_and_in_members("checkpoints")),
     ("bundle", ("model.tar.gz",)),
-    ("graph", ("model.onnx", "fold-*/model.onnx")),
-    ("evaluation", ("evaluation", "fold-*/evaluation")),
-    ("pages and pictures", ("*.html", "data_report", "progress", "fold-*/data_report", "fold-*/progress")),
+    ("graph", _here_and_in_members("model.onnx")),
+    ("evaluation", _here_and_in_members("evaluation")),
+    ("pages and pictures", ("*.html", *_here_and_in_members("data_report", "progress"))),
 )
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from medloom import models
 from medloom.errors import RecipeError
 from medloom.events import Events, Warned
+from medloom.files import members_of
 from medloom.pipeline.identity import is_trained
 from medloom.pipeline.runs import Run
 
@@ -36,5 +37,5 @@ def check_recipe(run: Run, *, trains: bool, events: Events | None = None) -> Non
         if trains:
             raise
         (events or Events()).emit(Warned(f"{error}. This machine can prepare the run and not train it"))
-    begun = any(is_trained(folder) for folder in (run.folder, *run.folder.glob("fold-*")))
+    begun = any(is_trained(folder) for folder in (run.folder, *members_of(run.folder)))
     models.check_network(run.recipe, fetch=trains and not begun)

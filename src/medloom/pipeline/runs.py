@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from medloom.errors import DataError, RecipeError, UserError
-from medloom.files import read_json, write_text
+from medloom.files import members_of, read_json, write_text
 from medloom.pipeline.names import RUNS
 from medloom.recipe import Recipe, TuneConfig, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.changes import changed, flat
 
-__all__ = ["Run", "bundle_of", "find_run", "open_run", "refuse_every_fold"]
+__all__ = ["Run", "bundle_of", "find_run", "open_run", "refuse_every_fold", "refuse_members"]
 
 _OPEN: tuple[object, ...] = ("auto", [])
 """Values with which a recipe leaves something to be found out."""
@@ -182,9 +182,23 @@ def refuse_every_fold(recipe: Recipe) -> None:
         )
 
 
+def refuse_members(recipe: Recipe) -> None:
+    """Raise if a recipe asks for more than one training: every fold, or several seeds.
+
+    Raises:
+        RecipeError: Saying which command does all of them.
+    """
+    refuse_every_fold(recipe)
+    if recipe.train.seeds > 1:
+        raise RecipeError(
+            f"train.seeds is {recipe.train.seeds}, and this command is for one training: `medloom run` trains with "
+            "every seed; or name the run of one of them, such as runs/NAME/seed-0"
+        )
+
+
 def _has_begun(folder: Path) -> bool:
-    """Whether a run, or one of its folds, has begun to train."""
-    return any(path.exists() for path in (folder / "checkpoints", *folder.glob("fold-*/checkpoints")))
+    """Whether a run, or one of its members, has begun to train."""
+    return any((place / "checkpoints").exists() for place in (folder, *members_of(folder)))
 
 
 def _with_target_of(recipe: Recipe, known: Recipe) -> Recipe:
@@ -208,7 +222,7 @@ def _with_batch_size_of(recipe: Recipe, known: Recipe) -> Recipe:
 
 def _refuse_changes(before: Recipe, after: Recipe, folder: Path) -> None:
     old, new = flat(before.plain()), flat(after.plain())
-    refused = changed(before.plain(), after.plain())
+    refused = [key for key in changed(before.plain(), after.plain()) if not _is_another_number(key, old, new)]
     orders = [list(one.plain()["target"].get("mask_values", ())) for one in (before, after)]
     if not refused and orders[0] != orders[1]:  # the first class is the background
         refused, old, new = ["target.mask_values"], *({"target.mask_values": order} for order in orders)
@@ -218,3 +232,8 @@ def _refuse_changes(before: Recipe, after: Recipe, folder: Path) -> None:
         raise RecipeError(
             f"{lines}\n{folder} cannot go on with another recipe; begin another: `medloom run RECIPE --run NAME`"
         )
+
+
+def _is_another_number(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether what changed is how many seeds a run of several has: those that are there stay what they are."""
+    return key == "train.seeds" and min(old.get(key) or 1, new.get(key) or 1) > 1

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloom.backends import Slot
 from medloom.errors import UserError
 from medloom.evaluation.parts import Part
 from medloom.events import Events, Listener, Noted
 from medloom.jobs import Job, uri_of
 from medloom.pipeline.distilled import check_student
 from medloom.pipeline.finished import finished_result, remember_finished
-from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots, run_side_by_side
-from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, measure_fold, teach_one
+from medloom.pipeline.fold_jobs import fold_job, fold_name, plan_slots
+from medloom.pipeline.folds import finish_folds, fold_runs, is_measured, teach_one
 from medloom.pipeline.forecast import fit_budget, forecast
+from medloom.pipeline.members import Members, train_members
 from medloom.pipeline.names import DISTILLED, RUNS
 from medloom.pipeline.preflight import check_recipe
 from medloom.pipeline.profiled import say_profile
 from medloom.pipeline.result import RunResult
 from medloom.pipeline.runs import Run
+from medloom.pipeline.seeds import finish_seeds, refuse_one_training, seed_run, seed_runs
 from medloom.pipeline.served import check_can_serve
 from medloom.pipeline.sizing import sized, sized_alike
 from medloom.pipeline.stages.evaluate import evaluate
@@ -101,7 +102,7 @@ def run(
 
 
 def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
-    """Return the jobs that a run would be, without doing anything: one for each fold that is left, or one for all.
+    """Return the jobs that a run would be, without doing anything: one for each fold or seed that is left, or one.
 
     Args:
         run: The run, of which nothing need be there.
@@ -109,13 +110,13 @@ def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jo
         images: Folder, zip or URI of the images, where they are given.
         jobs: Folds at a time.
     """
-    folds = fold_runs(run)
-    left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
+    members = fold_runs(run) or seed_runs(run)
+    left = [number for number, member in enumerate(members) if not is_measured(member)]
     inputs = () if images is None else (uri_of(images),)
-    if not folds:
+    if not members:
         return [Job(run.recipe.name, tuple(command), inputs, (uri_of(run.folder),))]
-    slots = plan_slots(run.recipe, max(1, len(left)), jobs)
-    return [fold_job(folds[number], fold_name(number, len(folds)), slots[0]) for number in left]
+    slots, what = plan_slots(run.recipe, max(1, len(left)), jobs), "fold" if fold_runs(run) else "seed"
+    return [fold_job(members[number], fold_name(number, len(members), what), slots[0]) for number in left]
 
 
 def run_stages(
@@ -128,7 +129,7 @@ def run_stages(
     ends_s: float | None = None,
     events: Events | None = None,
 ) -> RunResult:
-    """Do all stages of a run, of every fold where there are folds. A fold that is measured is not done again.
+    """Do all stages of a run, of every fold or seed where there are several. One that is measured is not done again.
 
     Args:
         run: The run.
@@ -155,7 +156,8 @@ def run_stages(
     distils = run.recipe.package.serve == DISTILLED
     with tracked(run, events) as told:
         work = _Work(images, workers, jobs, "validation" if hold_back_test else "test", told, ends_s, distils)
-        result = work.in_folds(run, folds) if folds else work.one_split(run)
+        several = work.in_seeds if run.recipe.train.seeds > 1 else work.one_split
+        result = work.in_folds(run, folds) if folds else several(run)
     if result.stopped is None and not hold_back_test:
         remember_finished(run, images)
     return result
@@ -165,7 +167,7 @@ def _check_budget(run: Run, jobs: int | None, ends_s: float | None) -> None:
     """Refuse a budget that nothing would keep to."""
     if ends_s is not None and (jobs or 1) > 1:
         raise UserError(
-            "--budget: with --jobs it is not foreseen how long several folds take; leave out one of the two"
+            "--budget: with --jobs it is not foreseen how long several trainings take; leave out one of the two"
         )
     if ends_s is not None and run.recipe.train.devices > 1:
         raise UserError(
@@ -206,12 +208,16 @@ class _Work:
     def in_folds(self, run: Run, folds: list[Run]) -> RunResult:
         """Every fold, then what they say together."""
         folds = sized_alike(folds)
-        left = [number for number, fold in enumerate(folds) if not is_measured(fold)]
-        if not left:  # whether the images are still those that the folds were trained on
+
+        def ready(fold: Run) -> Run:
+            prepared = self.prepared(fold)
+            check_can_serve(run, prepared)
+            run.save()
+            return prepared
+
+        if all(is_measured(fold) for fold in folds):  # whether the images are still those that they were trained on
             check_can_serve(run, self.prepared(folds[0]))
-        alone = len(left) == 1 or self.jobs == 1 or self.ends_s is not None  # the pace is that of one at a time
-        slots = [] if alone else plan_slots(run.recipe, len(left), self.jobs)
-        stopped = self.side_by_side(run, folds, left, slots) if len(slots) > 1 else self.in_turn(run, folds, left)
+        stopped = self.all_of(Members("fold", folds, ready, self.images))
         if stopped is not None:
             return self.stopped(run, stopped)
         taught = teach_one(run, folds, images=self.images, events=self.events)
@@ -220,37 +226,20 @@ class _Work:
         summary = finish_folds(run, folds, images=self.images, events=self.events)
         return self.reported(Run.open(run.folder), summary)
 
-    def in_turn(self, run: Run, folds: list[Run], left: list[int]) -> str | None:
-        """One fold after another, in this process."""
-        for number in left:
-            self.events.emit(Noted(f"fold {number + 1} of {len(folds)}"))
-            prepared = self.prepared(folds[number])
-            check_can_serve(run, prepared)
-            run.save()
-            if number == left[0]:
-                prepared = sized(prepared, images=self.images, events=self.events)
-                prepared = self.foreseen(prepared, runs=len(left))
-                chosen = prepared.recipe.train
-                folds = [fold.with_epochs(chosen.epochs).with_batch_size(chosen.images_per_step) for fold in folds]
-            trained = measure_fold(prepared, events=self.events)
-            if not trained.finished:
-                return reason_of(trained)
-        return None
+    def in_seeds(self, run: Run) -> RunResult:
+        """Every seed on the same split, then how far apart they are."""
+        refuse_one_training(run)
+        whole = self.prepared(run)
+        seeds = seed_runs(whole)
+        stopped = self.all_of(Members("seed", seeds, lambda seed: seed_run(whole, seed, self.images), self.images))
+        if stopped is not None:
+            return self.stopped(run, stopped)
+        return self.reported(whole, finish_seeds(whole, seeds, part=self.part, events=self.events))
 
-    def side_by_side(self, run: Run, folds: list[Run], left: list[int], slots: list[Slot]) -> str | None:
-        """Several folds at a time; only this process prepares, so that no two build the same store."""
-        runs = {}
-        for number in left:
-            name = fold_name(number, len(folds))
-            self.events.emit(Noted(name))
-            runs[name] = self.prepared(folds[number])
-            check_can_serve(run, runs[name])
-        first, *others = runs
-        runs[first] = sized(runs[first], images=self.images, trainings=len(slots), events=self.events)
-        size = runs[first].recipe.train.images_per_step
-        runs |= {name: runs[name].with_batch_size(size).save() for name in others}
-        run.save()
-        return run_side_by_side(runs, slots, events=self.events)
+    def all_of(self, members: Members) -> str | None:
+        """Train and measure those members that are not yet; return why it was stopped before their end, if it was."""
+        jobs = 1 if self.ends_s is not None else self.jobs  # the pace is that of one at a time
+        return train_members(members, jobs=jobs, part=self.part, foresee=self.foreseen, events=self.events)
 
     def prepared(self, run: Run) -> Run:
         """Prepare a run; what was found out about its target is in the one that is returned."""

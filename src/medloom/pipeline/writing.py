@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medloom.errors import UserError
-from medloom.files import TemporaryFolder
+from medloom.files import TemporaryFolder, members_of
 from medloom.locks import holder_of, holding, is_held
 
 __all__ = ["OURS", "writer_of", "writing"]
@@ -67,8 +67,8 @@ def writing(folder: Path, command: str) -> Iterator[None]:
 
 
 def writer_of(folder: Path) -> dict[str, Any] | None:
-    """Return what the command says that writes into a run directory, or into a fold of it; None if none does."""
-    records = (holder_of(near / _RECORD) for near in (folder, *sorted(folder.glob("fold-*"))))
+    """Return what the command says that writes into a run directory or a member of it; None if none does."""
+    records = (holder_of(near / _RECORD) for near in (folder, *members_of(folder)))
     return next((record for record in records if record is not None), None)
 
 
@@ -85,7 +85,7 @@ def _record(command: str) -> dict[str, Any]:
 
 def _refuse_others_nearby(folder: Path) -> None:
     """Raise if someone writes into the run that this is a fold of, or into a fold of this one."""
-    for near in (folder.absolute().parent, *sorted(folder.glob("fold-*"))):
+    for near in (folder.absolute().parent, *members_of(folder)):
         record = holder_of(near / _RECORD)
         if record is not None:
             raise _busy(near, record)

@@ -236,6 +236,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "train.schedule.factor": (Only("train.schedule.name", ("plateau",)),),
     "train.schedule.patience": (Only("train.schedule.name", ("plateau",)),),
     "train.early_stopping.min_delta": (Unless("train.early_stopping.patience", (None,)),),
+    "train.seeds": (_SHARES,),
     "train.swa_start": (Only("train.averaging", ("swa",)),),
     "train.ema_decay": (Only("train.averaging", ("ema",)),),
     "diagnose.every": (_WATCHED,),

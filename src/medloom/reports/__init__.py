@@ -5,6 +5,7 @@ from __future__ import annotations
 from medloom.reports.checklists import write_checklists
 from medloom.reports.data_report import write_data_report
 from medloom.reports.explanation import write_explanation_page
+from medloom.reports.nested_report import write_nested_report
 from medloom.reports.notebook import NOTEBOOK, write_notebook
 from medloom.reports.printing import print_page
 from medloom.reports.run_report import caveats, write_evaluation_report, write_run_report
@@ -18,6 +19,7 @@ __all__ = [
     "write_data_report",
     "write_evaluation_report",
     "write_explanation_page",
+    "write_nested_report",
     "write_notebook",
     "write_run_report",
     "write_tuning_report",

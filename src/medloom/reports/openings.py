@@ -30,6 +30,8 @@ def openings_sentence(run_dir: Path) -> str:
     openings = facts.get("openings", [])
     if not openings:
         return ""
+    if facts.get("seeds") and len(openings) == facts["seeds"]:
+        return f"The test set was opened once by each of {facts['seeds']} seeds; none was chosen by it."
     return f"The test set was opened {_times(len(openings))}{_by_whom(openings)}."
 
 

@@ -29,6 +29,7 @@ from medloom.reports.explanation import explanation_context
 from medloom.reports.facts import CHECKLISTS, Facts, patient_source, read_facts, read_recipe, set_aside_sentence
 from medloom.reports.gallery import gallery_context
 from medloom.reports.html import data_uri, megabytes, render
+from medloom.reports.kept import kept_text
 from medloom.reports.metrics import served_tables
 from medloom.reports.openings import openings_sentence
 from medloom.reports.parts import part_table
@@ -38,6 +39,7 @@ from medloom.reports.review import review_table
 from medloom.reports.run_charts import curves
 from medloom.reports.scale import scale_bar
 from medloom.reports.sections import KINDS, Section
+from medloom.reports.seeds import seeds_context
 from medloom.wording import counted
 
 __all__ = ["caveats", "write_evaluation_report", "write_measured_page", "write_run_report"]
@@ -87,7 +89,11 @@ def write_run_report(
         description=recipe.get("description", "").rstrip("."),
         whose=_whose(prepared, summary, part),
         phantom=bool(prepared["phantom"]),
-        warnings=[*_warnings(prepared, training, summary, section, changed, openings), *not_validated(summary)],
+        warnings=[
+            *filter(None, [kept_text(run_dir)]),
+            *_warnings(prepared, training, summary, section, changed, openings),
+            *not_validated(summary),
+        ],
         openings=openings,
         interval=summary.get("interval"),
         several_parts="folds" not in summary and part == "test",  # each fold has a validation part of its own
@@ -218,6 +224,7 @@ def _write(
         gallery=gallery_context(evaluation),
         served=served_tables(summary),
         review=review_table(summary),
+        seeds=seeds_context(summary),
         **section.measured(evaluation, summary),
         **common,
     )
@@ -260,15 +267,15 @@ def _evaluation_warnings(summary: Facts, section: Section) -> list[str]:
 
 
 def _training_table(training: Facts) -> Facts:
-    """How the training went; of folds, how that of each did, and of the one network that learned from them."""
+    """How the training went; of folds and seeds, how that of each did, and of a network that learned from them."""
     if not training:
         return {}
     further = {"Distilled": training["distilled"]} if "distilled" in training else {}
-    folds = [_training_rows(one) for one in (*training.get("folds", [training]), *further.values())]
-    rows = [[name, *(fold[name] for fold in folds)] for name in folds[0]]
-    numbers = range(1, len(folds) - len(further) + 1)
-    head = [*(f"Fold {number}" for number in numbers), *further] if "folds" in training else [""]
-    return {"head": ["Training", *head], "rows": rows}
+    members = training.get("folds") or training.get("seeds") or [training]
+    columns = [_training_rows(one) for one in (*members, *further.values())]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    names = [f"Seed {one['seed']}" if "seed" in one else f"Fold {at}" for at, one in enumerate(members, start=1)]
+    return {"head": ["Training", *([*names, *further] if len(columns) > 1 else [""])], "rows": rows}
 
 
 def _training_rows(training: Facts) -> dict[str, str]:

@@ -69,6 +69,9 @@ def _tiles(facts: Facts) -> list[tuple[str, str, str]]:
         tiles.append(("The recipe as it is", f"{own['score']:.4f}", f"trial {own['number']}"))
     tiles.append(("Trials", str(len(facts["trials"])), _states_text(facts)))
     tiles.append(("Time", _duration(facts["seconds"]), "of all trials together"))
+    if price := facts.get("price"):
+        hours = f"{price['seconds'] / 3600:.2f} h of the machine at {price['per_hour']:g} {price['currency']} an hour"
+        tiles.append(("Cost", f"{price['total']:,.2f} {price['currency']}".strip(), hours))
     return tiles
 
 

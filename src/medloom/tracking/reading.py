@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from medloom.files import read_json, write_json
+from medloom.files import members_of, read_json, write_json
 from medloom.recipe.changes import flat
 from medloom.registry import METRICS
 from medloom.tracking.api import Point, Record, State
@@ -35,7 +35,7 @@ _PAGES = ("data_report.html", "report.html", "validation_report.html")
 _FACTS = ("evaluation/summary.json", "evaluation/validation/summary.json", "training.json", "forecast.json")
 _PICTURES = "progress/epoch_*.png"
 
-_NOT_SENT = ("data.path", "data.origin.", "tracking.", "description")
+_NOT_SENT = ("data.path", "data.origin.", "tracking.", "tune.", "description")
 _LONGEST = 5_000
 _NAME = re.compile(r"[^/\w.\- :]")
 _ABSOLUTE = re.compile(r"(?:file://|~|[A-Za-z]:[\\/]|[\\/])")
@@ -43,8 +43,8 @@ _UID = re.compile(r"\d+(\.\d+){4,}")
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether a run, or one of its folds, has begun to train: before that there is nothing to track."""
-    return any(path.is_file() for path in (folder / _METRICS, *folder.glob(f"fold-*/{_METRICS}")))
+    """Whether a run, or one of its members, has begun to train: before that there is nothing to track."""
+    return any((place / _METRICS).is_file() for place in (folder, *members_of(folder)))
 
 
 def read_record(folder: Path, state: State | None = None, *, parent: str | None = None) -> Record:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medloom.files import sha256_file
+from medloom.files import members_of, sha256_file
 from medloom.tracking.api import Known, Record, Session, State, Tracker
 from medloom.tracking.reading import is_begun, read_record
 
@@ -33,7 +33,7 @@ class Sent:
 
 
 def send_run(folder: Path, tracker: Tracker, state: State | None = None) -> Sent:
-    """Send a tracker what it does not have of a run and of its folds.
+    """Send a tracker what it does not have of a run and of its folds or seeds.
 
     Args:
         folder: The run directory.
@@ -51,7 +51,7 @@ def send_run(folder: Path, tracker: Tracker, state: State | None = None) -> Sent
 
 
 class Sender:
-    """Sends one tracker what is new of one run and of its folds, as often as it is asked to.
+    """Sends one tracker what is new of one run and of its members, as often as it is asked to.
 
     Args:
         folder: The run directory.
@@ -70,9 +70,9 @@ class Sender:
             return Sent()
         whole = read_record(self.folder, state)
         sent = self._send(whole)
-        for fold in sorted(self.folder.glob("fold-*")):
-            if is_begun(fold):
-                sent += self._send(read_record(fold, _of_fold(fold, state), parent=whole.id))
+        for member in members_of(self.folder):
+            if is_begun(member):
+                sent += self._send(read_record(member, _of_member(member, state), parent=whole.id))
         return sent
 
     def close(self) -> None:
@@ -89,9 +89,9 @@ class Sender:
         return send(record, session, known, self._hashes)
 
 
-def _of_fold(fold: Path, state: State | None) -> State | None:
-    """A fold that is trained is finished, whatever becomes of the whole."""
-    return None if (fold / "training.json").is_file() else state
+def _of_member(member: Path, state: State | None) -> State | None:
+    """A fold or seed that is trained is finished, whatever becomes of the whole."""
+    return None if (member / "training.json").is_file() else state
 
 
 def send(record: Record, session: Session, known: Known, hashes: dict[tuple[Path, int, int], str]) -> Sent:

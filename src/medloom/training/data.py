@@ -28,6 +28,7 @@ class StoreData(LightningDataModule):
         validation_batch_size: The same for validation; None: ``batch_size``.
         seed: Of the order.
         positive_share: Share of the drawn training samples that are positive, or None to draw as the data are.
+        validates: Whether there must be validation samples.
 
     Raises:
         DataError: If there is nothing to train or validate on, or nothing to draw a share from.
@@ -43,6 +44,7 @@ class StoreData(LightningDataModule):
         validation_batch_size: int | None = None,
         seed: int = 0,
         positive_share: float | None = None,
+        validates: bool = True,
     ) -> None:
         super().__init__()
         self.samples = samples
@@ -52,6 +54,7 @@ class StoreData(LightningDataModule):
         self.validation_batch_size = validation_batch_size or batch_size
         self.seed = seed
         self.positive_share = positive_share
+        self.validates = validates
         self._positive: NDArray[np.bool_] = samples.positive[train_rows]
         self._pixels: PlacedPixels | None = None
         self._check()
@@ -111,7 +114,7 @@ class StoreData(LightningDataModule):
 
     def _check(self) -> None:
         for name, rows in (("training", self.train_rows), ("validation", self.validation_rows)):
-            if len(rows) == 0:
+            if len(rows) == 0 and (name == "training" or self.validates):
                 raise DataError(f"there is no {name} sample; look at the split in catalogue.csv")
         mixed = 0 < int(self._positive.sum()) < len(self._positive)
         if self.positive_share is not None and not mixed:

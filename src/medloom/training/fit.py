@@ -76,6 +76,7 @@ class Job:
         truth: What is learned, apart from the pixels.
         context: ``(N, 2k + 1)`` rows of the store that are seen with each; None for each by itself.
         teachers: Networks whose answers are learned in the place of the truth; None for the truth.
+        validates: Whether there are validation samples.
     """
 
     recipe: Recipe
@@ -90,6 +91,7 @@ class Job:
     truth: Truth
     context: NDArray[np.int64] | None = None
     teachers: Teachers | None = None
+    validates: bool = True
 
     @property
     def devices(self) -> int:
@@ -112,8 +114,10 @@ def build_data(job: Job, store: PixelStore) -> StoreData:
         validation_batch_size=config.validation_batch_size,
         seed=config.seed,
         positive_share=kind.positive_share(job.recipe),
+        validates=job.validates,
     )
-    kind.check(data.samples, job.validation_rows, config.monitor)
+    if job.validates:
+        kind.check(data.samples, job.validation_rows, config.monitor)
     return data
 
 
@@ -288,7 +292,7 @@ def build_trainer(
         precision=LIGHTNING_PRECISION[job.precision],
         max_epochs=job.recipe.train.epochs if steps is None else 1,
         limit_train_batches=steps,
-        limit_val_batches=validation_steps,
+        limit_val_batches=validation_steps if job.validates else 0,
         callbacks=list(callbacks),
         profiler=profiler,
         plugins=[TreeCheckpointIO()],

@@ -201,7 +201,7 @@ class Keeper(Callback):
     def _write_epoch(self, line: Line, *, best: bool) -> None:
         if best:
             self._write_best()
-            if self.module.task.pictures is not None:
+            if self.module.task.pictures is not None and self.data.validates:
                 self._write_picture(self.module.task.pictures)
         _append(self.run_dir / METRICS_FILE, line)
 

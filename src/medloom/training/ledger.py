@@ -25,6 +25,7 @@ class Ledger:
         patience: Epochs without improvement before the run stops early, or None.
         min_delta: Smallest change that counts as improvement for that.
         stop_reason: Why the run was asked to stop where it stands; None again once it goes on.
+        validated: Whether epochs are validated; else the last one is taken for the best.
 
     Example:
         >>> ledger = Ledger("dice_foreground")
@@ -43,6 +44,7 @@ class Ledger:
     pictures: list[dict[str, Any]] = field(default_factory=list)
     train_seconds: float = 0.0
     stop_reason: str | None = None
+    validated: bool = True
     _reference: float = math.nan
     _stale: int = 0
 
@@ -68,12 +70,15 @@ class Ledger:
 
     def value(self, line: Line) -> float:
         """Return the monitored metric of a line; NaN if there is none."""
-        value = line[METRICS[self.monitor].column or self.monitor]
+        value = line[METRICS[self.monitor].column or self.monitor] if self.validated else None
         return math.nan if value is None else float(value)
 
     def record(self, line: Line) -> bool:
         """Add an epoch's line and return whether it is the best so far."""
         self.lines.append(line)
+        if not self.validated:
+            self.best_epoch = int(line["epoch"] or 0)
+            return True
         value = self.value(line)
         self._stale = 0 if self._improves(value, self._reference, self.min_delta) else self._stale + 1
         if self._stale == 0:

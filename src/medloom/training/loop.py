@@ -51,6 +51,7 @@ def train(
     *,
     tables: TableEncoding | None = None,
     teachers: Teachers | None = None,
+    validates: bool = True,
     events: Events | None = None,
 ) -> TrainResult:
     """Train a network, or go on where this run directory stands.
@@ -73,6 +74,7 @@ def train(
         tables: How the catalogue's metadata become numbers; None where the network takes none.
         teachers: Networks whose answers are learned in the place of the truth, by which the best epoch is picked all
             the same; the same ones in every call.
+        validates: Else there are no validation samples, and the weights of the last epoch are taken for the best.
         events: Who is told of every epoch, and of batches a few times a second.
 
     Returns:
@@ -85,7 +87,7 @@ def train(
         DataError: If the samples do not suffice, or differ from those the run began with.
     """
     identity = run_identity(recipe.plain(), catalogue, store.key, tables)
-    resume, ledger = None, Ledger.of(recipe.train)
+    resume, ledger = None, replace(Ledger.of(recipe.train), validated=validates)
     newest = newest_checkpoint(run_dir)
     if newest is not None:
         resume, saved = newest[0], newest[1]["run"]
@@ -93,7 +95,7 @@ def train(
         ledger = Ledger.from_state(saved["ledger"])
     clean_up(run_dir, resume)
     job = plan_job(recipe, catalogue, store, run_dir, tables=tables, identity=identity, resume=resume)
-    job = replace(job, teachers=None if teachers is None else teachers.encoded(catalogue, store))
+    job = replace(job, validates=validates, teachers=None if teachers is None else teachers.encoded(catalogue, store))
     if not _is_finished(ledger, recipe):
         ledger.stop_reason = None
         _fit_guarded(job, store, ledger, Throttle(events or Events()))
@@ -216,7 +218,7 @@ def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:
     known = result.best_epoch > 0
     return {
         "best_epoch": result.best_epoch if known else None,
-        "best_metric": result.best_metric if known else None,
+        "best_metric": result.best_metric if known and ledger.validated else None,
         "monitor": result.monitor,
         "epochs": result.epochs_done,
         "finished": result.finished,

@@ -1,3 +1,5 @@
+from .nested import NestedResult as NestedResult
+from .nested import tune_nested as tune_nested
 from .plan import STUDIES as STUDIES
 from .plan import Study as Study
 from .plan import study_folder as study_folder

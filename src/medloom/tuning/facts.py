@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medloom.files import read_json, write_json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-__all__ = ["FACTS", "write_facts"]
+__all__ = ["FACTS", "price_facts", "write_facts"]
 
 FACTS = "tuning.json"
 
@@ -29,9 +29,15 @@ _ENOUGH = 4
 """Trials from which something can be said of what is important."""
 
 
-def write_facts(study: Study, storage: optuna.Study) -> dict[str, Any]:
-    """Write down what is known of a study, and return it."""
-    facts = _facts(study, storage)
+def write_facts(study: Study, storage: optuna.Study, retrained: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Write down what is known of a study, and return it.
+
+    Args:
+        study: The study.
+        storage: Its trials.
+        retrained: What is known of the training of its best settings on all patients but those who test.
+    """
+    facts = {**_facts(study, storage), "retrained": None if retrained is None else dict(retrained)}
     write_json(study.folder / FACTS, facts)
     return facts
 
@@ -57,12 +63,47 @@ def _facts(study: Study, storage: optuna.Study) -> dict[str, Any]:
         "parameters": [_parameter(key, parameter) for key, parameter in study.space.parameters.items()],
         "trials": trials,
         "seconds": round(sum(trial["seconds"] for trial in trials), 3),
+        "price": price_facts(config.price_per_hour, _busy_seconds(known)),
         "best": None if best is None else _trial(study, best),
         "own": _own(study, trials),
         "front": [trial.number for trial in storage.best_trials] if study.has_cost else [],
         "importances": _importances(storage, ended),
         "luck": None if best is None else _luck(study, best, len(ended)),
     }
+
+
+def price_facts(price: str | None, seconds: float) -> dict[str, Any] | None:
+    """Return what so long a use of a machine costs; None where no price is known.
+
+    Args:
+        price: Of an hour, with its currency, as ``tune.price_per_hour``.
+        seconds: How long it was used.
+
+    Example:
+        >>> price_facts("2.50 EUR", 7200)
+        {'per_hour': 2.5, 'currency': 'EUR', 'seconds': 7200, 'total': 5.0}
+    """
+    if price is None:
+        return None
+    amount, _, currency = price.partition(" ")
+    total = round(float(amount) * seconds / 3600, 4)
+    return {"per_hour": float(amount), "currency": currency, "seconds": seconds, "total": total}
+
+
+def _busy_seconds(trials: Sequence[FrozenTrial]) -> float:
+    """For how long machines did trials: several at a time on one machine count once."""
+    busy = 0.0
+    for host in {trial.user_attrs.get("host") for trial in trials}:
+        spans = sorted(
+            (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp())
+            for trial in trials
+            if trial.user_attrs.get("host") == host and trial.datetime_start and trial.datetime_complete
+        )
+        until = 0.0
+        for begun, ended in spans:
+            busy += max(0.0, ended - max(begun, until))
+            until = max(until, ended)
+    return round(busy, 3)
 
 
 def _prepared(study: Study) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from medloom import pipeline
 from medloom.errors import TrainingError
 from medloom.events import Events
 from medloom.files import TemporaryFolder, read_json, write_json
+from medloom.pipeline.places import remember_images
 from medloom.recipe import Recipe
 from medloom.tuning.plan import Study
 from medloom.tuning.shared import data_folder, trial_run
@@ -76,4 +77,6 @@ def _begun(study: Study, folder: Path, number: int, images: Path, events: Events
         shutil.copytree(beside.path, folder)
     finally:
         beside.remove()
-    return pipeline.Run.open(folder)
+    run = pipeline.Run.open(folder)
+    remember_images(run, images)
+    return run

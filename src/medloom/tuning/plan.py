@@ -42,6 +42,7 @@ _MAY_CHANGE = (
     "tune.pruner",
     "tune.startup_trials",
     "tune.seed",
+    "tune.price_per_hour",
 )
 """Keys that leave the scores of the trials so far what they are."""
 

@@ -7,7 +7,6 @@ the study in each of them.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from medloom import data, pipeline
@@ -15,7 +14,6 @@ from medloom.errors import DataError
 from medloom.events import Events
 from medloom.files import read_json, sha256_bytes, sha256_file, write_json
 from medloom.locks import sole
-from medloom.pipeline.metadata import write_encoding
 from medloom.recipe import Recipe
 from medloom.tuning.plan import PREPARED, Study
 
@@ -23,8 +21,6 @@ __all__ = ["data_folder", "prepare_study", "trial_run"]
 
 _SECTIONS = ("data", "preprocess")
 """What decides about the pixel store."""
-
-_TAKEN = ("catalogue.csv", "prepare.json", "run.json")
 
 
 def prepare_study(study: Study, images: Path, *, workers: int | None, events: Events) -> None:
@@ -46,13 +42,7 @@ def trial_run(
         events: Told of the preparation then.
     """
     source = _prepared(study, recipe, images, None, events)
-    source = source if fold is None else _fold_folder(source, fold)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _TAKEN:
-        shutil.copyfile(source / name, folder / name)
-    run = pipeline.Run(folder, recipe).save()
-    write_encoding(run, data.read_catalogue(folder / "catalogue.csv"))
-    return run
+    return pipeline.derived_run(source if fold is None else _fold_folder(source, fold), recipe, folder, images)
 
 
 def _prepared(study: Study, recipe: Recipe, images: Path, workers: int | None, events: Events) -> Path:
@@ -98,7 +88,6 @@ def _divide(folder: Path, recipe: Recipe, folds: int | None) -> None:
         place.mkdir(exist_ok=True)
         data.write_catalogue(fold, place / "catalogue.csv")
         write_json(place / "prepare.json", {**facts, "catalogue_sha256": sha256_file(place / "catalogue.csv")})
-        shutil.copyfile(folder / "run.json", place / "run.json")
 
 
 def _fold_folder(folder: Path, number: int) -> Path:

@@ -35,6 +35,7 @@ _NOT_SEARCHED = {
     "tune": "it says how the study goes",
     "train.monitor": "it is the score",
     "train.seed": "the best of several seeds is luck; --confirm measures what the seed does",
+    "train.seeds": "each setting is trained once; --confirm measures what the seed does",
     "train.device": "it has no part in the score",
     "train.devices": "it has no part in the score",
     "train.checkpoint_minutes": "it has no part in the score",

@@ -24,11 +24,12 @@ from medloom.tuning.foreseen import foresee
 from medloom.tuning.jobs import work_side_by_side
 from medloom.tuning.keeping import best_trial
 from medloom.tuning.plan import PREPARED, STUDIES, Study, study_folder
+from medloom.tuning.retrain import check_can_retrain, retrain_best, retrained_facts
 from medloom.tuning.shared import prepare_study
 from medloom.tuning.storage import lay_down, opened
 from medloom.tuning.worker import Limits, work
 
-__all__ = ["StudyResult", "begun_study", "tune"]
+__all__ = ["StudyResult", "begun_study", "finished_study", "loaded_recipe", "tune", "work_on"]
 
 _FAST = ("train.epochs=2",)
 """Beside the preset ``quick``."""
@@ -45,17 +46,21 @@ class StudyResult:
         folder: Its directory.
         facts: As in ``tuning.json``; empty if it was stopped before.
         bundle: The bundle of the best trial; None if there is none.
+        retrained: That of its settings trained on training and validation patients together, where that was asked for.
         stopped: Why it was stopped before its end; the same call goes on.
     """
 
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
     bundle: Path | None = None
+    retrained: Path | None = None
     stopped: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {"study": str(self.folder), "bundle": None if self.bundle is None else str(self.bundle), **self.facts}
+        bundles = {"bundle": self.bundle, "retrained_bundle": self.retrained}
+        made = {name: None if path is None else str(path) for name, path in bundles.items()}
+        return {"study": str(self.folder), **made, **self.facts}
 
 
 def tune(
@@ -67,6 +72,7 @@ def tune(
     study: str | Path | None = None,
     folds: int | None = None,
     confirm: int = 0,
+    retrain: bool = False,
     fast: bool = False,
     data: str | Path | None = None,
     settings: Settings = (),
@@ -88,6 +94,7 @@ def tune(
         study: Name of the study, or a path with a slash; the recipe's name by default.
         folds: Score each setting by so many folds of the training and validation patients.
         confirm: Train the best settings once more with so many other seeds, which shows how much of its score is luck.
+        retrain: Train the best settings once more on training and validation patients together, and package that, too.
         fast: Only to see that everything works: small images and two epochs.
         data: Folder or zip with the images.
         settings: Values of the recipe to override: texts such as ``train.epochs=5``, or ``{"train.epochs": 5}``.
@@ -109,19 +116,18 @@ def tune(
     """
     events = Events([on_event] if callable(on_event) else list(on_event))
     limits = Limits(trials, None if timeout_s is None else time.time() + timeout_s)
-    loaded = _loaded(recipe, setting_texts(settings), fast, events)
+    loaded = loaded_recipe(recipe, setting_texts(settings), fast, events)
     folder = study_folder(study or loaded.name, studies)
+    if retrain:
+        check_can_retrain(loaded)
     with begun_study(
         loaded, folder, images=data, folds=folds, fast=fast, workers=workers, events=events
     ) as (begun, images):  # fmt: skip
         foresee(begun, images, limits, jobs, events=events)
-        if jobs is None:
-            stopped = work(begun, images, limits, events=events)
-        else:
-            stopped = work_side_by_side(begun, images, limits, jobs, events=events)
+        stopped = work_on(begun, images, limits, jobs, events)
         if stopped:
             return StudyResult(folder, stopped=stopped)
-        return finished_study(begun, images, seeds=confirm, events=events)
+        return finished_study(begun, images, seeds=confirm, retrain=retrain, events=events)
 
 
 @contextmanager
@@ -153,7 +159,7 @@ def begun_study(
         UserError: If the space, the recipe or the images are wrong, or another command is at work there.
     """
     require("optuna", "tune")
-    _refuse_folds(recipe)
+    _refuse_several(recipe)
     study = Study.begun(folder, recipe, folds=folds, fast=fast)
     _checked(study, events)
     with pipeline.writing(folder, "tune"):
@@ -169,13 +175,14 @@ def begun_study(
             yield known, where
 
 
-def finished_study(study: Study, images: Path, *, seeds: int = 0, events: Events) -> StudyResult:
+def finished_study(study: Study, images: Path, *, seeds: int = 0, retrain: bool = False, events: Events) -> StudyResult:
     """Package the best trial of a study, train its settings with other seeds, and write the facts and the report.
 
     Args:
         study: The study.
         images: Folder or zip with the images.
         seeds: With how many other seeds.
+        retrain: Whether its settings are trained on training and validation patients together, too.
         events: Told of everything.
 
     Raises:
@@ -185,7 +192,8 @@ def finished_study(study: Study, images: Path, *, seeds: int = 0, events: Events
     best = best_trial(study, storage)
     run = None if best is None else package_best(study, best.number, images, events=events)
     stopped = None if best is None else confirm_best(study, best.number, images, seeds, events=events)
-    facts = write_facts(study, storage)
+    again = retrain_best(study, images, events=events) if retrain and best is not None else None
+    facts = write_facts(study, storage, None if again is None else retrained_facts(again))
     page = write_tuning_report(study.folder)
     for path in (study.folder / FACTS, page):
         events.emit(FileMade(path))
@@ -193,10 +201,29 @@ def finished_study(study: Study, images: Path, *, seeds: int = 0, events: Events
         raise TrainingError(
             f"{study.folder}: no trial came to its end, see {page}; look at the space, or take more trials"
         )
-    return StudyResult(study.folder, facts, run.bundle, stopped)
+    return StudyResult(study.folder, facts, run.bundle, None if again is None else again.bundle, stopped)
 
 
-def _loaded(recipe: str | Path | Recipe, settings: Sequence[str], fast: bool, events: Events) -> Recipe:
+def work_on(study: Study, images: Path, limits: Limits, jobs: int | None, events: Events) -> str | None:
+    """Do trials of a study until there are enough, in this process or in several.
+
+    Args:
+        study: A prepared study.
+        images: Folder or zip with the images.
+        limits: How many trials, and until when.
+        jobs: So many trials at a time, each in a process of its own; None: in this one.
+        events: Told of everything; who listens may ask for an end.
+
+    Returns:
+        Why it stopped before there were enough; else None.
+    """
+    if jobs is None:
+        return work(study, images, limits, events=events)
+    return work_side_by_side(study, images, limits, jobs, events=events)
+
+
+def loaded_recipe(recipe: str | Path | Recipe, settings: Sequence[str], fast: bool, events: Events) -> Recipe:
+    """Return the recipe of a study with settings, which win over those of a fast one."""
     if not fast:
         return pipeline.loaded_recipe(recipe, settings, events=events)
     return pipeline.loaded_recipe(recipe, [*_FAST, *settings], "quick", events=events)
@@ -213,9 +240,13 @@ def _checked(study: Study, events: Events) -> None:
         pipeline.check_recipe(pipeline.Run(study.folder / PREPARED, recipe), trains=True, events=events)
 
 
-def _refuse_folds(recipe: Recipe) -> None:
-    if recipe.split.folds is not None:
+def _refuse_several(recipe: Recipe) -> None:
+    if recipe.train.seeds > 1:
         raise RecipeError(
-            "split.folds: a study has one split, whose test patients it leaves alone; leave folds out and score each "
-            "setting by cross-validation of the others: --folds 5"
+            "train.seeds: a study trains each setting once; --confirm measures what the seed does to the best one"
+        )
+    if recipe.split.folds is not None and recipe.split.fold is None:
+        raise RecipeError(
+            "split.folds: a study has one split, whose test patients it leaves alone; leave folds out. "
+            "--folds 5 scores each setting by folds of the others, --outer 5 measures the winners by folds of all"
         )

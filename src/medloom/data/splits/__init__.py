@@ -9,6 +9,7 @@ from medloom.data.splits.kept import UNKNOWN, Before, kept_parts
 from medloom.data.splits.lists import as_listed
 from medloom.data.splits.published import split_as_published
 from medloom.data.splits.rule import SplitRule
+from medloom.data.splits.shares import training_shares
 from medloom.data.splits.validation import validation_folds
 from medloom.data.splits.warnings import split_warnings
 
@@ -24,5 +25,6 @@ __all__ = [
     "split_as_published",
     "split_patients",
     "split_warnings",
+    "training_shares",
     "validation_folds",
 ]

@@ -13,7 +13,7 @@ from medloom.data.splits.given import HELD_OUT, SPLITS, check_given_split
 from medloom.data.splits.rule import SplitRule
 from medloom.errors import DataError
 
-__all__ = ["SPLITS", "divide", "split_folds", "split_patients"]
+__all__ = ["SPLITS", "divide", "split_folds", "split_patients", "strata_labels"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -127,7 +127,7 @@ def _with_every_stratum(pool: pd.DataFrame, rule: SplitRule, validates: npt.NDAr
 
     With few patients a share of them may lack a class, and then nothing can be chosen by it.
     """
-    labels, units = _labels(pool).to_numpy(), pool[f"{rule.by}_id"].to_numpy()
+    labels, units = strata_labels(pool).to_numpy(), pool[f"{rule.by}_id"].to_numpy()
     free = ~pool["kept"].eq(SPLITS.index("train")).to_numpy() if "kept" in pool else np.full(len(pool), True)
     for label in sorted(set(labels) - set(labels[validates])):
         names, sizes = np.unique(units[free & np.isin(units, units[free & (labels == label)])], return_counts=True)
@@ -181,13 +181,13 @@ def _counts(frame: pd.DataFrame, unit_of_row: IntArray, units: int, *, stratify:
     sizes = np.bincount(unit_of_row, minlength=units)
     if not stratify:
         return sizes, np.zeros((units, 0), dtype=np.int64)
-    label = _labels(frame)
+    label = strata_labels(frame)
     strata = [np.bincount(unit_of_row[(label == value).to_numpy()], minlength=units) for value in sorted(set(label))]
     return sizes, np.stack(strata, axis=1)
 
 
-def _labels(frame: pd.DataFrame) -> pd.Series:
-    """The stratum of each row."""
+def strata_labels(frame: pd.DataFrame) -> pd.Series:
+    """Return the stratum of each row (N,): its own column, or whether it has foreground."""
     return frame["stratum"].astype(str) if "stratum" in frame else (frame["foreground_px"] > 0).astype(str)
 
 

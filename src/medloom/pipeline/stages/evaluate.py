@@ -10,10 +10,11 @@ from medloom.evaluation.parts import Part, evaluation_folder
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.pipeline.graph import export
 from medloom.pipeline.identity import check_trained
+from medloom.pipeline.kept import kept_choice
 from medloom.pipeline.measuring import measured_with, note_opening
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images, find_store, in_use
-from medloom.pipeline.runs import Run, refuse_every_fold
+from medloom.pipeline.runs import Run, refuse_members
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,9 +45,10 @@ def evaluate(
         DataError: If they, or the split, are not what was trained on.
     """
     events = events or Events()
-    refuse_every_fold(run.recipe)
+    refuse_members(run.recipe)
     events.emit(StageBegun("evaluate", run.folder))
     check_trained(run)
+    choice = kept_choice(run, part)
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     where = find_images(run, images, events=events)
     network = training.load_best(run.folder, run.recipe)
@@ -65,6 +67,7 @@ def evaluate(
             over=_over(run),
             measured_with=measured_with(run),
             heatmap=network.heatmap,
+            choice=choice,
             progress=events.progress("evaluate"),
         )
     events.emit(FileMade(evaluation_folder(run.folder, part) / "summary.json"))

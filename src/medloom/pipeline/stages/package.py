@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medloom import packaging, training
 from medloom.data import TableEncoding
+from medloom.evaluation import seeds_note
 from medloom.evaluation.appearance import read_appearance
 from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, ensemble_note, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
@@ -16,6 +17,7 @@ from medloom.inference.quality import Quality
 from medloom.pipeline.about import about_of
 from medloom.pipeline.graph import GRAPH
 from medloom.pipeline.identity import check_trained, trained_counts
+from medloom.pipeline.kept import kept_note
 from medloom.pipeline.measuring import current_summary, openings_of
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.runs import Run
@@ -127,6 +129,8 @@ def _measured(run: Run, summary: Mapping[str, Any]) -> dict[str, str]:
     if "folds" in summary:
         part = "test" if summary.get("held_out") else "folds"
         return {"part": part, "runtime": runtime, "note": ensemble_note(summary)}
+    chosen = " ".join(filter(None, [kept_note(run), seeds_note(summary)]))
     if part_of(summary) == "test":
-        return {"part": "test", "runtime": runtime, "note": ""}
-    return {"part": "validation", "runtime": runtime, "note": ON_VALIDATION if openings_of(run) else HELD_BACK}
+        return {"part": "test", "runtime": runtime, "note": chosen}
+    note = ON_VALIDATION if openings_of(run) else HELD_BACK
+    return {"part": "validation", "runtime": runtime, "note": f"{note} {chosen}".strip()}

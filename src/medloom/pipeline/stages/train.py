@@ -10,7 +10,7 @@ from medloom.events import Events, StageBegun, StageEnded
 from medloom.pipeline.identity import begin_training, check_trained, is_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_store
-from medloom.pipeline.runs import Run, refuse_every_fold
+from medloom.pipeline.runs import Run, refuse_members
 from medloom.pipeline.sizing import sized
 from medloom.training import Teachers, TrainResult
 
@@ -26,6 +26,7 @@ def train(
     images: str | Path | None = None,
     teachers: Teachers | None = None,
     baselines: Literal["test", "validation", "none"] = "test",
+    validates: bool = True,
     events: Events | None = None,
 ) -> TrainResult:
     """Train, or go on where the run was stopped; write ``checkpoints/``, ``metrics.jsonl``, ``training.json``.
@@ -36,6 +37,7 @@ def train(
         teachers: Networks whose answers are learned in the place of the truth.
         baselines: What the cheap models beside the network say something of: validation and ``test``; ``validation``
             alone, so that no test sample is read; or ``none``.
+        validates: Else all epochs are trained without validation samples, and the last one is taken.
         events: Told of batches and epochs; who listens may ask for an end.
 
     Returns:
@@ -48,7 +50,7 @@ def train(
         UserError: If the pixel store is neither here nor can be built again.
     """
     events = events or Events()
-    refuse_every_fold(run.recipe)
+    refuse_members(run.recipe)
     events.emit(StageBegun("train", run.folder))
     run = sized(run, images=images, events=events)
     trained = is_trained(run.folder)
@@ -59,8 +61,9 @@ def train(
         begin_training(run)
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     result = training.train(
-        run.recipe, catalogue, store, run.folder, tables=read_encoding(run), teachers=teachers, events=events
-    )
+        run.recipe, catalogue, store, run.folder,
+        tables=read_encoding(run), teachers=teachers, validates=validates, events=events,
+    )  # fmt: skip
     if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
         begin_training(run)
     if result.finished:

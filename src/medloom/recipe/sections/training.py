@@ -157,6 +157,9 @@ class TrainConfig(Config):
     are the same with each."""
     seed: Seed = 0
     """Seed of the weights, the order and the augmentation."""
+    seeds: Annotated[int, Field(ge=1, le=50)] = 1
+    """So many trainings on the same split, with the seeds from `seed` on: the report says how much every metric varies
+    between them. The network with the best `monitor` on validation is packaged."""
 
     @model_validator(mode="after")
     def _sized_in_one_process(self) -> Self:

@@ -96,3 +96,6 @@ class TuneConfig(Config):
     earlier trials at the same epoch; `hyperband` (Li et al. 2018), by halving. With `nsga2` none is."""
     seed: Seed = 0
     """Seed of the choice of settings; that of the training is `train.seed`."""
+    price_per_hour: Annotated[str, Field(pattern=r"^\d+(\.\d+)?( \S.{0,9})?$")] | None = None
+    """What an hour of the machine costs, such as `2.50 EUR`: the report then says what the trials cost. Empty: nothing
+    is said of money."""
