@@ -151,7 +151,7 @@ def _partition(known: Known) -> Answer:
     if rule.get("folds"):
         how = f"{counted(rule['folds'], 'fold')}, each the test part once"
     else:
-        how = ", ".join(f"{part} {rule[part]:.0%}" for part in ("train", "validation", "test"))
+        how = f"asked for {', '.join(f'{part} {rule[part]:.0%}' for part in ('train', 'validation', 'test'))}"
     by = f"by {rule['by']}{', stratified' * bool(rule['stratify'])}, seed {rule['seed']}"
     counts = _counts(known)
     return f"Drawn {by}: {how}. {counts[0] if counts else ''}".strip(), "prepare.json, split, counts"
