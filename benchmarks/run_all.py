@@ -25,6 +25,7 @@ BENCHMARKS = {
     "monai_baseline": "The same work the usual way",
     "tracking": "What tracking adds to a training",
     "tuning": "Trials an hour beside a plain Optuna loop",
+    "diagnosis": "What diagnosis adds to a training",
     "memory": "Peak memory of training",
     "profiling": "What the account of a training's time costs",
     "inference": "Runtimes beside each other",

@@ -259,7 +259,6 @@ RULES: dict[str, Entry] = {
         "Labels of validation samples that may be wrong (Northcutt et al. 2021)",
         "deciding:WrongLabels",
         "epoch",
-        "masks",
         *_CLASSES,
         ends=False,
     ),

@@ -12,6 +12,7 @@ import typer
 from medloom import pipeline
 from medloom.cli.display import Collected, Display
 from medloom.cli.found import Given, given_recipe
+from medloom.cli.hooks import HookOption, rules_hooked
 from medloom.cli.options import (
     RUNS,
     BudgetOption,
@@ -69,6 +70,7 @@ def command(
             help="Train N times on the same split, with other seeds, and say how much the metrics vary.",
         ),
     ] = None,
+    hooks: HookOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -99,7 +101,7 @@ def command(
         return
     ends_s = None if budget is None else time.monotonic() + pipeline.read_budget(budget)
     collected = Collected()
-    with Display() as display:
+    with Display() as display, rules_hooked(hooks):
         events = Events([display, say_steps, collected])
         with pipeline.started_run(
             given.recipe, name, runs=runs, settings=overrides, preset=preset, in_budget=budget is not None,

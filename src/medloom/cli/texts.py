@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloom.cli.output import ExitCode, say, table
@@ -13,7 +14,7 @@ from medloom.wording import counted, patients_text
 if TYPE_CHECKING:
     from medloom.pipeline import RunResult
 
-__all__ = ["STOPPED", "closing", "prepared_text", "say_steps", "set_aside_code", "trained_text"]
+__all__ = ["STOPPED", "closing", "prepared_text", "rate_text", "say_steps", "set_aside_code", "trained_text"]
 
 _STEPS = ("prepare", "train", "evaluate", "package", "report")
 
@@ -81,6 +82,18 @@ def trained_text(facts: Mapping[str, Any]) -> str:
         f"best epoch {facts['best_epoch']} of {facts['epochs']}{early} "
         f"by {facts['monitor']} {facts['best_metric']:.4f}, "
         f"on {facts['device']} in {facts['precision']}, {facts['seconds']:.0f} s"
+    )
+
+
+def rate_text(facts: Mapping[str, Any], folder: Path) -> str:
+    """Say which learning rate a range test suggests, and how to take it."""
+    page = f"{folder}/find_lr.html"
+    if facts["suggested"] is None:
+        return f"no learning rate lowered the training loss in so few steps; look at {page}"
+    rate = f"{facts['suggested']:.2g}"
+    return (
+        f"suggested learning rate {rate}; the recipe has {facts['current']:.2g}. Look at {page}\n"
+        f"Next, if the run has not begun to train:\n  medloom train {folder} --set train.optimizer.lr={rate}"
     )
 
 

@@ -8,6 +8,7 @@ from .elsewhere import Elsewhere as Elsewhere
 from .elsewhere import validate_elsewhere as validate_elsewhere
 from .explaining import explanation_folder as explanation_folder
 from .explaining import validation_images as validation_images
+from .find_lr import find_lr as find_lr
 from .finished import finished_result as finished_result
 from .finished import remember_finished as remember_finished
 from .fold_jobs import fold_job as fold_job

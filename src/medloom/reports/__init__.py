@@ -8,6 +8,7 @@ from medloom.reports.explanation import write_explanation_page
 from medloom.reports.nested_report import write_nested_report
 from medloom.reports.notebook import NOTEBOOK, write_notebook
 from medloom.reports.printing import print_page
+from medloom.reports.rate_report import write_rate_report
 from medloom.reports.run_report import caveats, write_evaluation_report, write_run_report
 from medloom.reports.tuning_report import write_tuning_report
 
@@ -21,6 +22,7 @@ __all__ = [
     "write_explanation_page",
     "write_nested_report",
     "write_notebook",
+    "write_rate_report",
     "write_run_report",
     "write_tuning_report",
 ]

@@ -25,6 +25,7 @@ from medloom.evaluation.parts import (
 from medloom.evaluation.text import number
 from medloom.files import read_json, write_text
 from medloom.reports.demographics import demographic_table
+from medloom.reports.diagnosis import diagnosed
 from medloom.reports.explanation import explanation_context
 from medloom.reports.facts import CHECKLISTS, Facts, patient_source, read_facts, read_recipe, set_aside_sentence
 from medloom.reports.gallery import gallery_context
@@ -103,6 +104,7 @@ def write_run_report(
         set_aside=set_aside_sentence(prepared),
         curves=curves(epochs, training.get("best_epoch")) if epochs else "",
         training=_training_table(training),
+        diagnosis=diagnosed(run_dir),
         progress=_progress(run_dir / "progress"),
         profile=profile_context(run_dir),
         recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True),
@@ -192,6 +194,7 @@ def write_measured_page(
         set_aside=set_aside,
         curves="",
         training={},
+        diagnosis=[],
         progress={"epochs": []},
         profile={},
         recipe="",

@@ -1,5 +1,8 @@
 from .best import load_best as load_best
 from .distillation import Teachers as Teachers
+from .find_lr import RateTest as RateTest
+from .find_lr import suggest_rate as suggest_rate
+from .find_lr import try_rates as try_rates
 from .kinds import augmented_views as augmented_views
 from .loop import train as train
 from .result import TrainResult as TrainResult

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["best_trial", "ranked_trials", "tidy"]
 
-_FACTS = ("recipe.yaml", "metrics.jsonl", "training.json")
+_FACTS = ("recipe.yaml", "metrics.jsonl", "training.json", "diagnosis.json")
 """What stays of every trial."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from medloom import pipeline
 from medloom.errors import DiskFullError, MedloomError, NonFiniteLossError, RecipeError
-from medloom.events import EpochEnded, Event, Events, Stop
+from medloom.events import EpochEnded, Event, Events, Listener, RuleFired, Stop
 from medloom.files import is_disk_full, read_json
 from medloom.recipe import Recipe
 from medloom.registry import METRICS
@@ -68,7 +68,9 @@ def run_trial(
         run = trial_run(study, recipe, place, fold, images, events or Events())
         run = pipeline.sized(run, images=images, events=events)
         watch.begin_fold(place)
-        result = pipeline.train(run, images=images, baselines="none", events=Events([watch, *listeners]))
+        result = pipeline.train(
+            run, images=images, baselines="none", events=Events([watch, *map(_without_findings, listeners)])
+        )
         facts = read_json(place / "training.json")
         if not result.finished:
             return Outcome("pruned" if watch.pruned else "stopped", watch.score, _facts(watch, [facts]))
@@ -129,6 +131,8 @@ class _Watch:
         self.trained.append(facts)
 
     def __call__(self, event: Event) -> Stop | None:
+        if isinstance(event, RuleFired) and event.ends:
+            self.pruned = True  # the rules of the recipe give it up, nobody else
         if not isinstance(event, EpochEnded):
             return None
         self._see(event.metrics.get(self._monitor))
@@ -141,6 +145,11 @@ class _Watch:
         if value is not None and not math.isnan(value):
             better = math.isnan(self._best) or (value > self._best if self._larger else value < self._best)
             self._best = value if better else self._best
+
+
+def _without_findings(listener: Listener) -> Listener:
+    """Leave out what rules find: in a study many settings are bad on purpose. Each trial keeps it in its file."""
+    return lambda event: None if isinstance(event, RuleFired) else listener(event)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ class DiagnoseConfig(Config):
     """Which rules: `all`, `none`, or a list of them."""
     every: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Steps from one look at the weights, gradients and activations to the next; the first step is always looked at.
-    `auto` looks about 40 times, but not more often than every 10 steps and not less often than every 50."""
+    `auto` looks about 40 times, but not more often than every 20 steps and not less often than every 50."""
     action: Literal["warn", "stop"] = "warn"
     """What a finding does: it is said and kept in the report, or it also ends the training, which the same command
     goes on with. Findings that are no reason to end (wrong labels, unstable validation, poor initialisation) only warn.
@@ -39,9 +39,9 @@ class DiagnoseConfig(Config):
 
         Example:
             >>> DiagnoseConfig().stride(100), DiagnoseConfig().stride(100_000), DiagnoseConfig(every=1).stride(100)
-            (10, 50, 1)
+            (20, 50, 1)
         """
-        return min(50, max(10, steps // 40)) if self.every == "auto" else self.every
+        return min(50, max(20, steps // 40)) if self.every == "auto" else self.every
 
     def chosen(self) -> tuple[str, ...]:
         """Return the names of the rules, in the order of the table."""

@@ -26,7 +26,10 @@ _BOUNDS = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Hardsigmoid": (0.0, 1.0)
 _MOST_ACTIVATIONS = 48
 _MOST_HISTOGRAMS = 12
 _VALUES = 2**15
-"""So many values of an activation are looked at, and of a gradient for its histogram."""
+"""So many values of an activation are looked at."""
+
+_COUNTED = 2**12
+"""So many of them, and of a gradient, go into a histogram."""
 
 _NEAR = 0.01
 """Within this of a bound, as a share of the range, an activation is saturated."""
@@ -158,7 +161,7 @@ class Sampler:
                 values = _by_unit(output.detach())
                 self._seen[name] = described(values, bounds)
                 if wants_counts:
-                    self._outputs[name] = OUTPUTS.count(values.flatten())
+                    self._outputs[name] = OUTPUTS.count(_thinned(values))
 
         return look
 
@@ -203,7 +206,7 @@ def _is_activation(part: nn.Module) -> bool:
 def _thinned(values: Tensor) -> Tensor:
     """Some of a tensor's values, evenly over all of it."""
     flat = values.detach().reshape(-1)
-    return flat[:: max(1, flat.numel() // _VALUES)]
+    return flat[:: max(1, flat.numel() // _COUNTED)]
 
 
 def _by_unit(output: Tensor) -> Tensor:
