@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -54,3 +56,10 @@ def test_it_may_be_stated_after_the_training():
 def test_what_cannot_be_meant_is_refused(wrong):
     with pytest.raises(RecipeError, match=rf"^data\.origin\.{next(iter(wrong))}"):
         recipe(**wrong)
+
+
+def test_the_example_of_the_documentation_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "reports.md").read_text()
+    (example,) = re.findall(r"```yaml\n(data:\n  origin:.*?)```", page, re.DOTALL)
+    origin = recipe(**yaml.safe_load(example)["data"]["origin"]).data.origin
+    assert len(origin.rows()) == 7

@@ -255,6 +255,13 @@ def test_every_training_image_is_described_apart_from_the_other_parts(run_dir: P
     assert len(addresses(page).found) == 10  # distributions, a group and the foreground beside those of before
 
 
+def test_of_a_run_with_folds_it_is_said_whose_training_images_are_meant(run_dir: Path, page: str) -> None:
+    (run_dir / "prepare.json").write_text(json.dumps(prepared() | {"split": {"folds": 5}}))
+    said = "30 training images of one fold (of a run with folds, its first) as stored"
+    assert said in write_data_report(run_dir).read_text()
+    assert "of one fold" not in page
+
+
 def test_where_labels_come_from_is_shown_or_said_to_be_unknown(run_dir: Path, page: str) -> None:
     assert "Not stated." in page
     said = prepared() | {"origin": {"readers": 3, "software": "<b>"}}
