@@ -12,7 +12,7 @@ from medloom.cli.main import main
 from medloom.cli.output import ExitCode, fail
 from medloom.errors import BundleError, NoMemoryError
 from medloom.inference.in_memory import run_in_memory
-from medloom.memory import available_bytes, is_out_of_memory, kept_within_memory
+from medloom.memory import _of_group, available_bytes, is_out_of_memory, kept_within_memory
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="limits of private memory are Linux's")
 
@@ -69,3 +69,12 @@ def test_the_command_line_says_what_to_do_and_shows_no_traceback(capsys, monkeyp
     monkeypatch.setattr("medloom.cli.main._load", lambda name: without_memory)
     assert main(["recipes"]) == ExitCode.FAILED
     assert "error: out of memory (Unable to allocate 9.00 GiB" in capsys.readouterr().err
+
+
+def test_what_a_control_group_has_left_counts_files_that_can_be_dropped(tmp_path):
+    assert _of_group(tmp_path, "memory.max", "memory.current") is None
+    for name, text in (("max", "1000000"), ("current", "700000"), ("stat", "anon 5\ninactive_file 50000\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert _of_group(tmp_path, "memory.max", "memory.current") == 350_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _of_group(tmp_path, "memory.max", "memory.current") is None

@@ -49,11 +49,12 @@ _held_back: list[mmap.mmap] = []
 _granted: list[tuple[tuple[int, int], int]] = []
 """The limits as they were before, and how many share what is available."""
 
-_CGROUPS = (
-    ("memory.max", "memory.current", Path("/sys/fs/cgroup")),
-    ("memory.limit_in_bytes", "memory.usage_in_bytes", Path("/sys/fs/cgroup/memory")),
-)
-"""Files of version 2 and version 1 that say what a container may use and what it uses, and where they are."""
+_CGROUPS = {
+    "": (("memory.max", "memory.current"), Path("/sys/fs/cgroup")),
+    "memory": (("memory.limit_in_bytes", "memory.usage_in_bytes"), Path("/sys/fs/cgroup/memory")),
+}
+"""Of version 2, which has no name for the memory alone, and version 1: files that say what a group may use and what it
+uses, and where the groups are."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -170,15 +171,31 @@ def _of_machine() -> int | None:
 
 
 def _of_container() -> int | None:
-    """What the control group of a container has left; files that were read count as used and can be dropped."""
-    for limit, used, folder in _CGROUPS:
-        try:
-            most, now = ((folder / name).read_text("utf-8").strip() for name in (limit, used))
-            cached = _inactive_bytes(folder / "memory.stat")
-        except OSError:
+    """What the control groups of this process have left, such as those of a container or of a job of a cluster."""
+    left = [_of_group(folder, *names) for names, folder in _groups()]
+    known = [size for size in left if size is not None]
+    return min(known) if known else None
+
+
+def _groups() -> Iterator[tuple[tuple[str, str], Path]]:
+    """Each group of this process, up to the outermost that can be seen, with the names of its files."""
+    listed = Path("/proc/self/cgroup")
+    for line in listed.read_text("utf-8").splitlines() if listed.exists() else ():
+        _, kinds, path = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
             continue
-        return None if most == "max" else max(0, int(most) - int(now) + cached)
-    return None
+        names, base = _CGROUPS["memory" if kinds else ""]
+        inner = base / path.lstrip("/")
+        yield from ((names, folder) for folder in (inner, *inner.parents) if folder.is_relative_to(base))
+
+
+def _of_group(folder: Path, limit: str, used: str) -> int | None:
+    """What a group has left; files that were read count as used and can be dropped."""
+    try:
+        most, now = ((folder / name).read_text("utf-8").strip() for name in (limit, used))
+        return None if most == "max" else max(0, int(most) - int(now) + _inactive_bytes(folder / "memory.stat"))
+    except OSError:  # it has no limit, or is not seen from inside a container
+        return None
 
 
 def _inactive_bytes(path: Path) -> int:
