@@ -21,6 +21,7 @@ __all__ = [
     "kept_within_memory",
     "killed_text",
     "peak_rss_bytes",
+    "reachable_bytes",
 ]
 
 ADVICE = (
@@ -101,6 +102,12 @@ def available_bytes() -> int | None:
     known = [_of_machine(), _of_container(), *(_of_limit(*one) for one in _LIMITS)]
     told = [size for size in known if size is not None]
     return min(told) if told else None
+
+
+def reachable_bytes() -> int | None:
+    """Return how large this process may become in memory: what it has and ``available_bytes``."""
+    spare, now = available_bytes(), _status_bytes("VmRSS")
+    return None if spare is None or now is None else spare + now
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 
 import pytest
@@ -11,11 +12,13 @@ from medloom import pipeline
 from medloom.errors import DiskFullError, NoMemoryError, RecipeError
 from medloom.events import Noted
 from medloom.files import read_json
-from medloom.pipeline.forecast import Forecast
+from medloom.pipeline.forecast import Forecast, memory_warning
 from medloom.pipeline.sizing import sized, sized_alike
 from medloom.recipe import parse_recipe
 from medloom.training import sizing
 from medloom.training.sizing import BatchSize
+
+foreseeing = importlib.import_module("medloom.pipeline.forecast")  # a function of the package has the same name
 
 
 @pytest.fixture
@@ -113,6 +116,14 @@ def test_a_forecast_says_memory_of_machine_and_gpu_and_the_disk():
         "forecast: about 1 min 15 s (3 times 2 epochs of 10 s, then 5 s to measure and package), 1.0 GB of memory, "
         "3.0 GB of the GPU's, 150 MB of disk beside the pixel store of 200 MB, memory is short, so 4 images at a time"
     )
+
+
+def test_less_memory_than_the_forecast_takes_is_warned_of(monkeypatch):
+    found = Forecast(epochs=2, epoch_s=10.0, start_s=0.0, rest_s=5.0, memory_bytes=3 * 10**9, device="cpu")
+    monkeypatch.setattr(foreseeing, "reachable_bytes", lambda: 4 * 10**9)
+    assert memory_warning(found) is None
+    monkeypatch.setattr(foreseeing, "reachable_bytes", lambda: 2 * 10**9)
+    assert memory_warning(found).startswith("about 3.0 GB of memory will be needed and 2.0 GB are there, so the system")
 
 
 @pytest.mark.slow

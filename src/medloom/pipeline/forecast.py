@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from medloom import data
 from medloom.errors import DiskFullError, RecipeError, UserError
-from medloom.events import Events, Noted
+from medloom.events import Events, Noted, Warned
 from medloom.files import write_json
+from medloom.memory import ADVICE, reachable_bytes
 from medloom.pipeline.identity import is_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_store
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from medloom.data.store import PixelStore
     from medloom.training.pace import Pace
 
-__all__ = ["Forecast", "check_room", "fit_budget", "forecast", "foresee", "read_budget"]
+__all__ = ["Forecast", "check_room", "fit_budget", "forecast", "foresee", "memory_warning", "read_budget"]
 
 _FILE = "forecast.json"
 _FEWEST_EPOCHS = 3
@@ -140,8 +141,22 @@ def forecast(
         return None
     write_json(run.folder / _FILE, found.plain())
     (events or Events()).emit(Noted(found.text()))
+    scarce = memory_warning(found)
+    if scarce:
+        (events or Events()).emit(Warned(scarce))
     check_room(run.folder, runs * found.disk_bytes)
     return found
+
+
+def memory_warning(found: Forecast) -> str | None:
+    """Return what is said where less memory is there than a forecast takes; None where it suffices."""
+    there = reachable_bytes()
+    if there is None or found.memory_bytes <= there:
+        return None
+    return (
+        f"about {size_text(found.memory_bytes)} of memory will be needed and {size_text(there)} are there, so the "
+        f"system may end the command without a word: close other programs, or {ADVICE}"
+    )
 
 
 def foresee(
