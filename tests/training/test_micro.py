@@ -19,6 +19,7 @@ from medloom.models.network import Network
 from medloom.training import train
 from medloom.training.batches import HostPixels, PlacedPixels
 from medloom.training.checkpoint import BEST, LAST, newest_checkpoint
+from medloom.training.micro import again_if_short
 from medloom.training.samples import Samples
 from medloom.training.tree import read_tree
 
@@ -234,6 +235,27 @@ def _train_within(machine, limit, recipe, catalogue, store_path, folder):
         said = str(error)
     warned = [event.text for event in heard if isinstance(event, Warned) and "memory" in event.text]
     folder.with_suffix(".json").write_text(json.dumps([warned, said]))
+
+
+def test_something_small_is_done_once_more_when_memory_was_given_back():
+    failures = [MemoryError(), RuntimeError("could not create a primitive")]
+
+    def short():
+        if failures:
+            raise failures.pop()
+        return 7
+
+    with pytest.raises(MemoryError):
+        again_if_short(short)
+    failures = [MemoryError()]
+    assert again_if_short(short) == 7
+
+
+def test_what_a_forecast_came_down_to_is_where_the_training_begins(store, catalogue, make_recipe, tmp_path, scarce):
+    seen = scarce(4)
+    train(made(make_recipe, epochs=1), catalogue, store, tmp_path, micro_batch=4)
+    assert seen["whole"] == 0
+    assert json.loads((tmp_path / "training.json").read_text())["micro_batch"] == 4
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medloom import data
 from medloom.errors import DiskFullError, RecipeError, UserError
 from medloom.events import Events, Noted, Warned
-from medloom.files import write_json
+from medloom.files import read_json, write_json
 from medloom.memory import ADVICE, reachable_bytes
 from medloom.pipeline.identity import is_trained
 from medloom.pipeline.metadata import read_encoding
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from medloom.data.store import PixelStore
     from medloom.training.pace import Pace
 
-__all__ = ["Forecast", "check_room", "fit_budget", "forecast", "foresee", "memory_warning", "read_budget"]
+__all__ = [
+    "Forecast",
+    "check_room",
+    "fit_budget",
+    "forecast",
+    "foresee",
+    "foreseen_micro_batch",
+    "memory_warning",
+    "read_budget",
+]
 
 _FILE = "forecast.json"
 _FEWEST_EPOCHS = 3
@@ -146,6 +155,13 @@ def forecast(
         (events or Events()).emit(Warned(scarce))
     check_room(run.folder, runs * found.disk_bytes)
     return found
+
+
+def foreseen_micro_batch(run: Run) -> int | None:
+    """Return how many images at a time the steps of a run's forecast came down to; None for all of a batch."""
+    path = run.folder / _FILE
+    size = read_json(path).get("micro_batch") if path.is_file() else None
+    return None if size is None else int(size)
 
 
 def memory_warning(found: Forecast) -> str | None:

@@ -77,6 +77,7 @@ class Job:
         context: ``(N, 2k + 1)`` rows of the store that are seen with each; None for each by itself.
         teachers: Networks whose answers are learned in the place of the truth; None for the truth.
         validates: Whether there are validation samples.
+        micro_batch: Images at a time that are known to find room; None: it is tried with all of a batch.
     """
 
     recipe: Recipe
@@ -92,6 +93,7 @@ class Job:
     context: NDArray[np.int64] | None = None
     teachers: Teachers | None = None
     validates: bool = True
+    micro_batch: int | None = None
 
     @property
     def devices(self) -> int:
@@ -232,7 +234,8 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
             listener(Noted(f"the network {module.network.origin.text()}"))
         module.micro.tell = lambda text: listener(Warned(text))
         module.micro.release = data.release
-        if config.micro_batch is not None and module.micro.piece < module.micro.batch_size:
+        module.micro.take_up({"micro_batch": job.micro_batch})
+        if module.micro.piece < module.micro.batch_size:
             said = normalises_by_batches(module.network)
             listener((Warned if said else Noted)(module.micro.text()))
         if job.devices > 1 and _is_over_batches(module.loss):

@@ -21,6 +21,7 @@ from medloom.training.checkpoint import BEST, LAST, write_checkpoint
 from medloom.training.data import StoreData
 from medloom.training.diagnosis.watch import Diagnosis
 from medloom.training.ledger import Ledger, Line
+from medloom.training.micro import again_if_short
 from medloom.training.module import TaskModule
 from medloom.training.pictures import write_picture
 from medloom.training.ranks import sum_over_ranks
@@ -229,7 +230,8 @@ class Keeper(Callback):
             "samples": [self.sample_ids[row] for row in self._shown],
             "epochs": self.ledger.pictures,
         }
-        picture = pictures.draw(self.module.best_network, self.data.load_validation(self._shown))
+        shown = self.data.load_validation(self._shown)
+        picture = again_if_short(lambda: pictures.draw(self.module.best_network, shown))
         write_picture(self.run_dir / PICTURES, name, picture, facts)
 
     def _rewind_files(self) -> None:

@@ -52,6 +52,7 @@ def train(
     tables: TableEncoding | None = None,
     teachers: Teachers | None = None,
     validates: bool = True,
+    micro_batch: int | None = None,
     events: Events | None = None,
 ) -> TrainResult:
     """Train a network, or go on where this run directory stands.
@@ -75,6 +76,7 @@ def train(
         teachers: Networks whose answers are learned in the place of the truth, by which the best epoch is picked all
             the same; the same ones in every call.
         validates: Else there are no validation samples, and the weights of the last epoch are taken for the best.
+        micro_batch: Images at a time that were found to find room before; fewer are tried where they do not.
         events: Who is told of every epoch, and of batches a few times a second.
 
     Returns:
@@ -95,7 +97,9 @@ def train(
         ledger = Ledger.from_state(saved["ledger"])
     clean_up(run_dir, resume)
     job = plan_job(recipe, catalogue, store, run_dir, tables=tables, identity=identity, resume=resume)
-    job = replace(job, validates=validates, teachers=None if teachers is None else teachers.encoded(catalogue, store))
+    known = None if teachers is None else teachers.encoded(catalogue, store)
+    micro_batch = micro_batch if recipe.train.devices == 1 else None
+    job = replace(job, validates=validates, teachers=known, micro_batch=micro_batch)
     if not _is_finished(ledger, recipe):
         ledger.stop_reason = None
         _fit_guarded(job, store, ledger, Throttle(events or Events()))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,9 @@ from medloom.training.allocator import return_freed_memory
 from medloom.training.tasks import Forward
 from medloom.wording import counted
 
-__all__ = ["MicroBatches", "normalises_by_batches"]
+__all__ = ["MicroBatches", "again_if_short", "normalises_by_batches"]
+
+T = TypeVar("T")
 
 _OVER_PIECES = "; the network normalises by batches, and these are then the images that it sees at a time"
 
@@ -191,6 +193,21 @@ class MicroBatches:
         if self._state is None:
             self._state = [buffer.detach() for buffer in self._network.buffers()]
         return self._state
+
+
+def again_if_short(work: Callable[[], T]) -> T:
+    """Do something small; if memory runs out, give back what steps have kept for the next one and do it once more.
+
+    Args:
+        work: What is done, which leaves nothing behind where it fails.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    _give_back()
+    return work()
 
 
 def normalises_by_batches(network: nn.Module) -> bool:

@@ -120,7 +120,7 @@ def measure_pace(
         state_bytes=state,
         network_bytes=_tensors_bytes(module.network.state_dict()),
         slowdown=slowdown,
-        micro_batch=module.micro.size,
+        micro_batch=None if module.micro.size == recipe.train.micro_batch else module.micro.size,
         device=job.device,
     )
 

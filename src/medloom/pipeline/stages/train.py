@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from medloom import data, evaluation, training
 from medloom.events import Events, StageBegun, StageEnded
+from medloom.pipeline.forecast import foreseen_micro_batch
 from medloom.pipeline.identity import begin_training, check_trained, is_trained
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_store
@@ -61,8 +62,8 @@ def train(
         begin_training(run)
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     result = training.train(
-        run.recipe, catalogue, store, run.folder,
-        tables=read_encoding(run), teachers=teachers, validates=validates, events=events,
+        run.recipe, catalogue, store, run.folder, tables=read_encoding(run), teachers=teachers, validates=validates,
+        micro_batch=foreseen_micro_batch(run), events=events,
     )  # fmt: skip
     if trained:  # an earlier version may have begun it; that its data are the same was checked by its checkpoint
         begin_training(run)
