@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from medloom.errors import UserError
-from medloom.explanation import Asked, Seen, ask, check_maps, contributions, evidence, map_of, seen_of
+from medloom.explanation import Asked, Seen, ask, check_maps, contributions, evidence, explain, map_of, seen_of
 from medloom.explanation.metadata import made_up
 from medloom.explanation.occlusion import occlusion
 from medloom.inference import LabelPoint, MaskPoint, Predictor
@@ -328,3 +328,19 @@ assert "captum" in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_maps_of_masks_are_checked_where_the_class_was_found(tmp_path):
+    body = Squares()
+    with torch.no_grad():
+        for layer, bias in ((body.first, 0.0), (body.second, -2.0)):
+            layer.weight.copy_(layer.weight.abs())
+            layer.bias.fill_(bias)
+    predictor = predictor_of(MaskNetwork(body, "first"), "masks", ("background", "lesion"))
+    bright, dark = np.zeros((*SIZE, 1), np.float32), np.zeros((*SIZE, 1), np.float32)
+    bright[8:20, 8:20] = 20.0
+    images = [seen_of(predictor, name, predictor.prepare(one), {}) for name, one in (("a", bright), ("b", dark))]
+    facts = explain(predictor, images, tmp_path / "both", "gradcam")
+    assert [one["found"] for one in facts["images"]] == [True, False]
+    assert facts["check"]["images"] == 1
+    assert explain(predictor, images[1:], tmp_path / "none", "gradcam")["check"]["images"] <= 1

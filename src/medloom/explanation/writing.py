@@ -89,20 +89,21 @@ def explain(
         UserError: If there is no such method or name, the runtime cannot do it, or the network has no such map.
     """
     found: list[Facts] = []
-    kept: list[tuple[Seen, Asked]] = []
+    kept: dict[bool, list[tuple[Seen, Asked]]] = {True: [], False: []}
     for number, image in enumerate(images, start=1):
         if isinstance(image, Unseen):
             found.append({"image": image.name, "error": image.error})
             continue
         asked = ask(predictor, image.answer, about)
         found.append(_one(predictor, image, asked, folder, method, f"{number:04d}"))
-        kept += [(image, asked)] if len(kept) < MOST_IMAGES else []
+        kept[asked.found] += [(image, asked)] if len(kept[asked.found]) < MOST_IMAGES else []
+    checked = kept[True] or kept[False]  # of a mask without the class, maps of any network are of the background
     facts = {
         "method": method,
         "says": EXPLANATIONS[method].summary,
         "pseudonyms": pseudonyms,
         "images": found,
-        "check": check_maps(predictor, kept, method) if check and kept else {},
+        "check": check_maps(predictor, checked, method) if check and checked else {},
         "metadata": _over_images(found),
     }
     write_json(folder / FACTS, facts)
