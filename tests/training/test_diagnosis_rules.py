@@ -51,6 +51,7 @@ PROVOKED = {
     "small steps": ("learning-rate-low", of_epochs(falling(5, factor=0.99), steps=SMALL)),
     "a loss that rises": ("learning-rate-high", of_epochs(RISING, steps=LARGE)),
     "a loss far above the first": ("learning-rate-high", of_epochs([40.0, 38.0], steps=LARGE)),
+    "a first epoch far above the first step": ("learning-rate-high", of_epochs([5.5], steps=of_steps(1))),
     "a loss that jumps": (
         "learning-rate-high",
         of_epochs([0.7, 0.72, 0.71, 0.75], pieces=[[0.3, 1.1] * 4] * 4, steps=LARGE),
@@ -84,6 +85,7 @@ HEALTHY = {
     "a head that begins at zero": of_steps(1, **layer("head", weight=0.0, spread=0.0)),
     "a loss that falls": of_epochs(falling(20)),
     "a loss that falls by a little with small steps": of_epochs(falling(6, factor=0.95), steps=SMALL),
+    "an epoch above the first step, once": of_epochs([0.7, 1.5], steps=LARGE),
     "a loss that falls with large steps": of_epochs(falling(12), steps=LARGE),
     "warm-up without learning": of_epochs([*FLAT[:3], *falling(4)], lr=[1e-6, 1e-5, 5e-5, 1e-3, 1e-3, 1e-3, 1e-3]),
     "too early to say": of_epochs(FLAT[:2]),

@@ -12,7 +12,8 @@ import torch
 
 from medloom import pipeline, training
 from medloom.errors import NonFiniteLossError, TrainingError
-from medloom.events import EpochEnded
+from medloom.events import EpochEnded, RuleFired
+from medloom.files import read_json
 from medloom.tuning import Limits, Study, work
 from medloom.tuning.storage import lose, next_trial, opened
 from medloom.tuning.trial import cause_of
@@ -51,6 +52,17 @@ def test_a_trial_that_fails_is_written_down_with_its_cause_and_the_study_goes_on
     ended = {trial.params["train.batch_size"]: trial for trial in known(folder)}
     assert {size: trial.state.name for size, trial in ended.items()} == {2: "COMPLETE", 4: "FAIL", 8: "COMPLETE"}
     assert ended[4].user_attrs["cause"] == "the loss of step 3 was not finite"
+
+
+def test_a_trial_that_a_rule_ends_is_given_up_and_the_study_goes_on_without_a_word_of_it(trials_of, recipe_of):
+    heard = []
+    slow = {"train.optimizer.lr": {"log_uniform": [1e-12, 1e-10]}}
+    rules = {"rules": ["frozen-weights"], "every": 1, "action": "stop"}
+    folder = trials_of(recipe_of(slow, diagnose=rules), count=2, on_event=heard.append)
+    assert [trial.state.name for trial in known(folder)] == ["PRUNED", "PRUNED"]
+    assert not [event for event in heard if isinstance(event, RuleFired)]
+    (finding,) = read_json(folder / "trials" / "0000" / "diagnosis.json")["findings"]
+    assert finding["rule"] == "frozen-weights"
 
 
 def test_a_study_of_which_every_trial_fails_ends(trials_of, recipe_of, monkeypatch):

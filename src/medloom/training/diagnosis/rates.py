@@ -105,18 +105,26 @@ class LearningRateHigh:
     jump: float = 0.3
 
     def look(self, history: History) -> Sign | None:
-        """See whether the loss rises or jumps."""
+        """See whether the loss is far above how it began, or rises or jumps."""
+        if sign := self._blew_up(history):
+            return sign
         steps = history.latest(3)
         if not steps or median(one.ratio for one in steps) < self.ratio:
             return None
         return self._rises(history) or self._jumps(history)
 
+    def _blew_up(self, history: History) -> Sign | None:
+        """Whether the latest epoch is far above the first step; one that is by little may pass."""
+        losses, first = history.values("train_loss"), history.first
+        if first is None or first.step > 1 or first.loss <= 0 or not losses:
+            return None
+        if losses[-1] <= 5 * first.loss and not (len(losses) > 1 and min(losses[-2:]) > 2 * first.loss):
+            return None
+        text = f"the training loss is {losses[-1]:.3g}, before the first step it was {first.loss:.3g}"
+        return self._sign(text, history, len(history.epochs) - 1)
+
     def _rises(self, history: History) -> Sign | None:
         losses = history.values("train_loss")
-        begin = history.first.loss if history.first is not None and history.first.step == 1 else None
-        if begin is not None and len(losses) > 1 and 0 < 2 * begin < min(losses[-2:]):  # one such epoch may pass
-            text = f"the training loss is {losses[-1]:.3g}, before the first step it was {begin:.3g}"
-            return self._sign(text, history, len(losses) - 1)
         if len(losses) < 3 or losses[0] <= 0:
             return None
         best = min(losses[:-2])
