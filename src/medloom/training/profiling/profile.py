@@ -93,10 +93,10 @@ class Profile(Callback):
         store = self._time_pixels(trainer.train_dataloader)
         batch_size = pl_module.batch_size if isinstance(pl_module, TaskModule) else 0
         self.account.sessions.append(self._session(trainer.world_size, batch_size, store))
-        self._maker = StretchMaker(len(self.account.sessions) - 1, self._look)
         gpu = str(torch.cuda.get_device_properties(self._device).uuid) if self._device.type == "cuda" else None
         which = None if gpu is None else f"GPU-{gpu}"
         self._sampling = Sampling(reading_of(which), _EVERY_S[self.account.level], self.account.wall_s)
+        self._maker = StretchMaker(len(self.account.sessions) - 1, self._look)
         self.watch.start()
 
     def on_train_batch_end(
@@ -206,9 +206,9 @@ class Profile(Callback):
         for lap, seconds in self.watch.finished():
             maker.add(lap, seconds)
         self.watch.stop()
+        self._write_down(maker)
         if self._sampling is not None:
             self._sampling.close()
-        self._write_down(maker)
         self._maker = None
 
 
