@@ -226,8 +226,8 @@ class Account:
         seconds, in_steps = add_up([one.seconds for one in self.stretches]), self.in_steps_s
         return {
             "level": self.level,
-            "wall_s": round(self.wall_s, 3),
-            "seconds": {name: round(seconds[name], 3) for name in PHASES if name in seconds},
+            "wall_s": round(self.wall_s, 6),
+            "seconds": {name: round(seconds[name], 6) for name in PHASES if name in seconds},
             "parts": {name: {"called": called, "of_a_step": name in OF_A_STEP} for name, called in PHASES.items()},
             "steps": steps,
             "step_s": round(in_steps / steps, 6) if steps else None,
