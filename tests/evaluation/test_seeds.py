@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medloom.evaluation.seeds import best_seed, seed_facts, seeds_note, spread, spread_rows
+from medloom.reports.seeds import seed_words
 
 MEANINGS = {"auc": {"label": "ROC AUC", "unit": "share", "better": "higher", "meaning": ""}}
 
@@ -42,4 +43,15 @@ def test_the_best_on_test_is_not_taken_for_that():
     assert "seed 1 is packaged: its auc on the validation patients is the best (0.9000" in seeds_note(summary)
     assert "No metric on test" in seeds_note(summary)
     assert spread_rows(summary)[1] == ("ROC AUC", "0.745", "0.346", "0.500 to 0.990")
-    assert (seeds_note({}), spread_rows({})) == ("", [])
+    assert seed_words(summary) == [
+        "Trained 2 times with nothing changed but the seed, ROC AUC was 0.500 to 0.990, 0.745 on average: that is "
+        "chance of the training, and no part of the interval in brackets."
+    ]
+    assert (seeds_note({}), spread_rows({}), seed_words({})) == ("", [], [])
+
+
+def test_of_equal_seeds_it_is_said_that_the_first_is_taken():
+    trained = {seed: {"monitor": "auc", "best_metric": 0.5} for seed in (0, 1)}
+    one = {"part": "test", "operating_point": {}, "test": {"metrics": {"auc": {"value": 0.5, "n": 5}}}}
+    note = seeds_note({**one, "seeds": seed_facts({0: one, 1: one}, trained)})
+    assert "the others have 0.5000 to 0.5000, and of equal ones the first is taken" in note

@@ -40,7 +40,7 @@ from medloom.reports.review import review_table
 from medloom.reports.run_charts import curves
 from medloom.reports.scale import scale_bar
 from medloom.reports.sections import KINDS, Section
-from medloom.reports.seeds import seeds_context
+from medloom.reports.seeds import seed_words, seeds_context
 from medloom.wording import counted
 
 __all__ = ["caveats", "write_evaluation_report", "write_measured_page", "write_run_report"]
@@ -221,7 +221,7 @@ def _write(
         "run_report.html",
         version=__version__,
         part=part_of(summary),
-        plain=plain_words(section.words(summary), [*warnings, *few_chosen(summary)]),
+        plain=plain_words([*section.words(summary), *seed_words(summary)], [*warnings, *few_chosen(summary)]),
         at="" if at == "." else f"{at}/",
         section=section,
         gallery=gallery_context(evaluation),

@@ -8,7 +8,7 @@ from medloom.reports.charts import GUIDE, PALETTE, describe_axes, new_panels, pa
 from medloom.reports.facts import Facts
 from medloom.reports.metrics import value_text, with_interval
 
-__all__ = ["seeds_context"]
+__all__ = ["seed_words", "seeds_context"]
 
 
 def seeds_context(summary: Facts) -> Facts:
@@ -28,6 +28,24 @@ def seeds_context(summary: Facts) -> Facts:
         "rows": [_member_row(summary, one, names) for one in facts["members"]],
         "charts": _charts(summary, names),
     }
+
+
+def seed_words(summary: Facts) -> list[str]:
+    """Return a sentence on how much chance there is in a training; none where there was one training.
+
+    Args:
+        summary: As in ``summary.json``.
+    """
+    facts = summary.get("seeds")
+    names = [name for name in summary["headlines"] if name in facts["spread"]] if facts else []
+    if not names:
+        return []
+    one, meaning = facts["spread"][names[0]], summary["meanings"][names[0]]
+    mean, low, high = (value_text(one[key], meaning["unit"]) for key in ("mean", "min", "max"))
+    return [
+        f"Trained {one['n']} times with nothing changed but the seed, {meaning['label']} was {low} to {high}, {mean} "
+        "on average: that is chance of the training, and no part of the interval in brackets."
+    ]
 
 
 def _spread_row(summary: Facts, name: str) -> list[str]:
