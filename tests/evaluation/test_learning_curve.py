@@ -81,3 +81,11 @@ def test_the_points_are_the_metrics_of_the_trainings_whatever_the_order_of_their
     found = curve_facts(family, made, 50, "patients")["metrics"]["mae"]["points"]
     expected = [np.abs(one.cases["truth_0"] - one.cases["score_0"]).mean() for one in made]
     assert [one["value"] for one in found] == pytest.approx(expected)
+
+
+def test_no_interval_leaves_what_the_metric_can_be():
+    found = facts_of([60.0, 2.0, 1.0, 0.5], repeats=2, noise=1.5, patients=20)
+    for name, one in found["metrics"].items():
+        for point in one["points"]:
+            assert point["high"] <= (1.0 if name in ("r2", "spearman") else np.inf)
+            assert point["low"] >= (0.0 if name in ("mae", "rmse") else -np.inf)

@@ -154,7 +154,8 @@ class _Curve:
         picks = np.random.default_rng(_SEED).integers(0, repeats, (sizes, repeats, count))
         centre = whole.mean(axis=1)
         apart = np.take_along_axis(whole, picks, axis=1).mean(axis=1) - centre
-        drawn: Floats64 = (centre + _widening(repeats) * apart).T
+        least, most = 0.0 if whole.min() >= 0 else -np.inf, 1.0 if self.metric.unit == "share" else np.inf
+        drawn: Floats64 = np.clip(centre + _widening(repeats) * apart, least, most).T
         kept: Floats64 = drawn[~np.isnan(drawn).any(axis=1)]
         return kept
 

@@ -37,7 +37,9 @@ def seed_words(summary: Facts) -> list[str]:
         summary: As in ``summary.json``.
     """
     facts = summary.get("seeds")
-    names = [name for name in summary["headlines"] if name in facts["spread"]] if facts else []
+    if not facts:
+        return []
+    names = [name for name in summary["headlines"] if name in facts["spread"]]
     if not names:
         return []
     one, meaning = facts["spread"][names[0]], summary["meanings"][names[0]]
