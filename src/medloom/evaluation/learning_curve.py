@@ -122,8 +122,7 @@ class _Curve:
     counts: str
 
     def facts(self) -> Facts:
-        values = np.array([[float(one.point[self.name]) for one in row] for row in self.rows])
-        draws = self._draws()
+        values, draws = self._points(), self._draws()
         rise = _estimate(values[-1].mean() - values[0].mean(), draws[:, -1] - draws[:, 0])
         found: Facts = {
             "points": [
@@ -144,6 +143,10 @@ class _Curve:
             found |= self._fitted(values.mean(axis=1), draws)
         return {**found, "text": self._said(found)}
 
+    def _points(self) -> Floats64:
+        """The metric of every training on all cases, (K, R)."""
+        return np.array([[float(one.point[self.name]) for one in row] for row in self.rows])
+
     def _draws(self) -> Floats64:
         """The mean over the trainings of each size on the same resamples of the patients, (B, K).
 
@@ -152,9 +155,10 @@ class _Curve:
         whole = np.array([[one.draws[self.name] for one in row] for row in self.rows])  # K, R, B
         sizes, repeats, count = whole.shape
         picks = np.random.default_rng(_SEED).integers(0, repeats, (sizes, repeats, count))
-        centre = whole.mean(axis=1)
-        apart = np.take_along_axis(whole, picks, axis=1).mean(axis=1) - centre
-        least, most = 0.0 if whole.min() >= 0 else -np.inf, 1.0 if self.metric.unit == "share" else np.inf
+        centre, points = whole.mean(axis=1), self._points()
+        off = np.repeat((points - points.mean(axis=1, keepdims=True))[:, :, None], count, axis=2)
+        apart = np.take_along_axis(off, picks, axis=1).mean(axis=1)
+        least, most = 0.0 if whole.min(initial=0.0) >= 0 else -np.inf, 1.0 if self.metric.unit == "share" else np.inf
         drawn: Floats64 = np.clip(centre + _widening(repeats) * apart, least, most).T
         kept: Floats64 = drawn[~np.isnan(drawn).any(axis=1)]
         return kept
