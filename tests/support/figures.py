@@ -69,7 +69,7 @@ def _numbers(plain: Any) -> Iterator[float]:
     if isinstance(plain, int | float):
         yield float(plain)
     elif isinstance(plain, str):
-        yield from map(float, _INSIDE.findall(plain))
+        yield from map(float, _INSIDE.findall(re.sub(r"(?<=\d),(?=\d{3})", "", plain)))
     elif isinstance(plain, dict):
         yield float(len(plain))
         for key, value in plain.items():
