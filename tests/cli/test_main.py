@@ -48,7 +48,7 @@ def test_every_command_has_help(name, capsys):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_module_with_a_command(name):
-    module = importlib.import_module(f"medloom.cli.{name.replace(' ', '_')}")
+    module = importlib.import_module(f"medloom.cli.{name.replace(' ', '_').replace('-', '_')}")
     assert callable(module.command)
     assert module.command.__doc__
 

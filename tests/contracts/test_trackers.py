@@ -142,8 +142,8 @@ class Tensorboard:
 
     def _table(self, tag: str) -> dict[str, str]:
         lines = [line for _, value in self._values(tag) for line in value.tensor.string_val[0].decode().splitlines()]
-        cells = (line.strip("| ").split(" | ") for line in lines if " | " in line)
-        return {cell[0]: cell[1] for cell in cells}
+        cells = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("| "))
+        return dict(cells)
 
     def params(self) -> dict[str, str]:
         return self._table("parameters")

@@ -98,7 +98,7 @@ def test_verify_replays_the_golden_example_with_each_runtime_of_the_graph(bundle
     for path, runtime in ((bundle_path, None), (folder, "onnx"), (folder, "openvino")):
         report = verify(path, runtime=runtime)
         assert report.max_difference < 1e-5
-        assert (report.files, report.differing_px) == (6, 0)
+        assert (report.files, report.differing_px) == (7, 0)
 
 
 def test_the_golden_scores_are_not_at_an_end_of_the_scale(folder):

@@ -175,7 +175,7 @@ def test_the_pages_of_mlflow_say_what_to_install_where_they_are_not(tmp_path, ca
     (tmp_path / "mlflow.db").touch()
     started = []
     monkeypatch.setattr(
-        "subprocess.run", lambda program, check: started.append(program) or subprocess.CompletedProcess([], 0)
+        "subprocess.run", lambda program, check, env: started.append(program) or subprocess.CompletedProcess([], 0)
     )
     assert main(["ui", "--runs", str(tmp_path), "--port", "5001"]) == 0
     (program,) = started
