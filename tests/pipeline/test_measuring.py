@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 
+import pandas as pd
 import pytest
 
 import medloom
@@ -140,6 +141,15 @@ def test_a_run_that_was_measured_before_openings_were_counted_counts_as_opened_o
     (folder / "test_openings.json").unlink()
     again(folder)
     assert openings_sentence(folder).startswith("The test set was opened twice, by 2 different")
+
+
+def test_cheap_models_leave_a_test_set_that_is_held_back_alone_too(runs):
+    parts = {name: set(pd.read_csv(runs[name] / "baselines.csv", dtype=str)["sample_id"]) for name in runs}
+    catalogue = pd.read_csv(runs["held"] / "catalogue.csv", dtype=str)
+    tested = set(catalogue.loc[catalogue["split"] == "test", "sample_id"])
+    assert tested
+    assert not tested & parts["held"]
+    assert tested <= parts["opened"]
 
 
 def test_the_test_set_cannot_be_held_back_where_every_patient_is_tested_by_a_fold(make_recipe, pictures, tmp_path):

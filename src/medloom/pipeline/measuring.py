@@ -82,14 +82,14 @@ def note_opening(run: Run) -> None:
 
 
 def openings_of(run: Run) -> list[dict[str, Any]]:
-    """Return what is written down each time that the test set of a run was opened.
+    """Return what is written down each time that the test set of a run was opened; of folds, that of any.
 
     An earlier version of Medloom measured without writing it down; that counts as one.
     """
     path = run.folder / TEST_OPENINGS
     if path.is_file():
-        known: list[dict[str, Any]] = read_json(path)["openings"]
-        return known
+        facts = read_json(path)
+        return [one for fold in facts["folds"] for one in fold] if "folds" in facts else list(facts["openings"])
     return [{"when": None}] if read_summary(run.folder) else []
 
 

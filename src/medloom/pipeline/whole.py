@@ -197,7 +197,7 @@ class _Work:
     def one_split(self, run: Run) -> RunResult:
         """All stages of one split."""
         run = self.foreseen(sized(self.prepared(run), images=self.images, events=self.events))
-        trained = train(run, images=self.images, events=self.events)
+        trained = train(run, images=self.images, baselines=self.part, events=self.events)
         if not trained.finished:
             return self.stopped(run, reason_of(trained))
         say_profile(run, self.events)
