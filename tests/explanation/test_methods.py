@@ -78,7 +78,8 @@ class Squares(nn.Module):
     ("window", "stride"), [((4, 4), (2, 2)), ((5, 7), (3, 4)), ((8, 8), (8, 8)), ((32, 32), (1, 1))]
 )
 def test_occlusion_is_captums(window, stride):
-    captum = pytest.importorskip("captum.attr")
+    from captum import attr as captum
+
     network = classifier()
     given = torch.from_numpy(image().transpose(2, 0, 1))
 
@@ -111,7 +112,6 @@ def test_occlusion_shows_the_only_part_that_is_looked_at():
 
 @pytest.mark.parametrize(("kind", "names", "outputs"), [("multi-class", CLASSES, 3), ("binary", ("well", "ill"), 1)])
 def test_integrated_gradients_add_up_to_the_evidence(kind, names, outputs):
-    pytest.importorskip("captum")
     predictor = predictor_of(classifier(outputs), kind, names)
     given = seen(predictor)
     asked = ask(predictor, given.answer)
@@ -125,7 +125,6 @@ def test_integrated_gradients_add_up_to_the_evidence(kind, names, outputs):
 
 
 def test_integrated_gradients_of_a_linear_network_are_its_weights_times_the_image():
-    pytest.importorskip("captum")
     torch.manual_seed(3)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
     given = torch.randn(1, 1, 8, 8)
@@ -142,7 +141,6 @@ def test_log_odds_of_classes_are_those_of_their_probabilities():
 
 
 def test_what_speaks_for_the_first_of_two_classes_speaks_against_the_second():
-    pytest.importorskip("captum")
     predictor = predictor_of(classifier(1), "binary", ("well", "ill"))
     given = seen(predictor)
     for method in ("occlusion", "integrated-gradients"):
@@ -158,7 +156,6 @@ def test_what_speaks_for_the_first_of_two_classes_speaks_against_the_second():
 @pytest.mark.parametrize("method", EXPLANATIONS)
 @pytest.mark.parametrize("what", ["multi-class", "binary", "multi-label", "regression", "masks", "ensemble"])
 def test_every_method_explains_every_kind(method, what):
-    pytest.importorskip("captum")
     names, activation = {"binary": ("well", "ill")}.get(what, CLASSES), "softmax"
     if what == "masks":
         predictor = predictor_of(MaskNetwork(Squares(), "first"), "masks", ("background", "lesion"))
@@ -224,7 +221,6 @@ def test_of_masks_the_pixels_of_the_class_are_asked_about():
 
 @pytest.mark.parametrize("method", ["gradcam", "integrated-gradients"])
 def test_maps_of_a_network_depend_on_its_weights(method):
-    pytest.importorskip("captum")
     predictor = predictor_of(classifier())
     images = [(given := seen(predictor, seed=number), ask(predictor, given.answer)) for number in range(4)]
     before = predictor.runtime.run(image()[None].transpose(0, 3, 1, 2))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medloom.cli.display import Display
-from medloom.cli.options import DataOption, JsonOption, SetOption, WorkersOption
+from medloom.cli.options import DataOption, JsonOption, RecipeArgument, SetOption, WorkersOption
 from medloom.cli.output import print_result, say, table
 from medloom.cli.texts import STOPPED
 from medloom.errors import UserError
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _CURVES = Path("curves")
-
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Built-in recipe, or a YAML file.")]
 
 
 def command(

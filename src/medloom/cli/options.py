@@ -19,6 +19,7 @@ __all__ = [
     "JsonOption",
     "PresetOption",
     "ProfileOption",
+    "RecipeArgument",
     "RecipeOrImagesArgument",
     "RunArgument",
     "RunOption",
@@ -30,6 +31,7 @@ __all__ = [
     "with_profile",
 ]
 
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Built-in recipe, or a YAML file.")]
 RecipeOrImagesArgument = Annotated[
     str,
     typer.Argument(

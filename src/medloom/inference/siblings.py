@@ -49,14 +49,14 @@ def with_siblings(predictor: Predictor, images: Sequence[Entry], metadata: Seque
         if spot is not None:
             stacks.setdefault((spot.by, *spot.stack), []).append(number)
     found = list(images)
-    for members in (members for members in stacks.values() if len(members) > 1):
+    for (by, *_), members in ((stack, members) for stack, members in stacks.items() if len(members) > 1):
         seen = _stack(
             predictor,
             [images[one] for one in members],
             [spots[one] for one in members],
             [metadata[one] for one in members],
         )
-        if spots[members[0]].by == "name" and _end_alike([images[one] for one in members]):  # type: ignore[union-attr]
+        if by == "name" and _end_alike([images[one] for one in members]):
             seen = partial(_doubted, seen)
         for place, number in enumerate(members):
             entry = images[number]

@@ -123,7 +123,10 @@ def find_images(run: Run, given: str | Path | None = None, *, events: Events | N
     if said:
         path = _existing(said)
         if not _holds(path, catalogue):
-            raise UserError(f"--data {said}: these are not the images that {run.folder} was prepared from")
+            raise UserError(
+                f"--data {said}: these are not the images that {run.folder} was prepared from; to measure its model on "
+                "others, name its bundle: medloom evaluate model.tar.gz --data PATH"
+            )
         _remember_here(run, path)
         return path
     for path in _candidates(run, events or Events()):

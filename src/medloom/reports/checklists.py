@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medloom import __version__
 from medloom.evaluation.parts import Part, evaluation_folder, read_summary
 from medloom.files import read_json, write_text
 from medloom.reports.answers import ANSWERS, Known
@@ -101,7 +100,6 @@ def _page(rows: list[list[str]], known: Known) -> str:
     ]
     return render(
         "checklists.html",
-        version=__version__,
         phantom=bool(known.prepared["phantom"]),
         plain=plain_words(says, caveats),
         lists=lists,

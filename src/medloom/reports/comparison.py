@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medloom import __version__
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure, new_panels, panel_uris
 from medloom.reports.facts import Facts
-from medloom.reports.html import render
+from medloom.reports.html import write_page
 from medloom.reports.metrics import value_text, with_interval
 from medloom.reports.plain import plain_words
 
@@ -36,9 +35,9 @@ def write_comparison_report(folder: Path) -> Path:
         The path of the page.
     """
     facts: Facts = read_json(folder / COMPARISON)
-    page = render(
+    return write_page(
+        folder / "comparison.html",
         "comparison.html",
-        version=__version__,
         phantom=facts["phantom"],
         against=facts["against"],
         part=facts["part"],
@@ -59,9 +58,6 @@ def write_comparison_report(folder: Path) -> Path:
             ],
         },
     )
-    path = folder / "comparison.html"
-    write_text(path, page)
-    return path
 
 
 def signed_text(metric: Mapping[str, float | None], unit: str) -> str:

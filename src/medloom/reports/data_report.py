@@ -6,15 +6,14 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medloom import __version__
 from medloom.evaluation.text import number, sentence_case
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.recipe.sections.data import OriginConfig
 from medloom.reports.charts import SPLIT_COLOURS, figure_uri, new_figure, stacked_bars
 from medloom.reports.demographics import demographic_table
 from medloom.reports.facts import Facts, orientation_sentence, patient_source, set_aside_sentence
 from medloom.reports.grey_levels import grey_levels
-from medloom.reports.html import data_uri, render
+from medloom.reports.html import data_uri, write_page
 from medloom.reports.plain import plain_words
 from medloom.reports.scale import scale_bar
 from medloom.reports.sections import KINDS
@@ -48,11 +47,11 @@ def write_data_report(run_dir: Path) -> Path:
     """
     prepared, facts = read_json(run_dir / "prepare.json"), read_json(run_dir / "data_report" / "facts.json")
     shown = KINDS[prepared["target"]["kind"]].prepared(prepared, facts)
-    page = render(
+    return write_page(
+        run_dir / "data_report.html",
         "data_report.html",
         **shown,
         phantom=bool(prepared["phantom"]),
-        version=__version__,
         prepared=prepared,
         whose=patient_source(prepared),
         set_aside=set_aside_sentence(prepared),
@@ -72,9 +71,6 @@ def write_data_report(run_dir: Path) -> Path:
             "decoding": _decoding_table(prepared.get("decoding", {})),
         },
     )
-    path = run_dir / "data_report.html"
-    write_text(path, page)
-    return path
 
 
 def _plain(prepared: Facts) -> Facts:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medloom import __version__
 from medloom.evaluation.text import number
 from medloom.explanation import read_explanation
-from medloom.files import write_text
 from medloom.reports.facts import Facts
-from medloom.reports.html import data_uri, render
+from medloom.reports.html import data_uri, write_page
 
 __all__ = ["explanation_context", "write_explanation_page"]
 
@@ -31,9 +29,7 @@ def write_explanation_page(folder: Path, *, phantom: bool) -> Path:
     """
     context = explanation_context(folder)
     errors = [[one["image"], one["error"]] for one in read_explanation(folder)["images"] if one["error"]]
-    page = render("explanation_page.html", version=__version__, phantom=phantom, explained=context, errors=errors)
-    write_text(folder / PAGE, page)
-    return folder / PAGE
+    return write_page(folder / PAGE, "explanation_page.html", phantom=phantom, explained=context, errors=errors)
 
 
 def explanation_context(folder: Path, most: int | None = None) -> Facts:

@@ -8,15 +8,17 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medloom import __version__
 from medloom.evaluation.text import number
 from medloom.extras import require
+from medloom.files import write_text
 from medloom.pages import head
 from medloom.wording import counted
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["data_uri", "megabytes", "percent", "render"]
+__all__ = ["data_uri", "megabytes", "percent", "render", "write_page"]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _MAGIC = {
@@ -33,7 +35,7 @@ def render(template: str, **context: object) -> str:
     """Fill a template of ``reports/templates`` and return the HTML.
 
     Every value is escaped; a name that the template uses and ``context`` lacks is an error, never a blank.
-    The filters ``number``, ``percent``, ``megabytes`` and ``counted`` are there.
+    The filters ``number``, ``percent``, ``megabytes`` and ``counted`` are there, and ``version``, that of Medloom.
 
     Args:
         template: File name, such as ``data_report.html``.
@@ -43,6 +45,21 @@ def render(template: str, **context: object) -> str:
         The whole page.
     """
     return _environment().get_template(template).render(**context)
+
+
+def write_page(path: Path, template: str, **context: object) -> Path:
+    """Fill a template, as ``render`` does, and write the page.
+
+    Args:
+        path: Where it goes.
+        template: File name, such as ``data_report.html``.
+        context: What the template shows.
+
+    Returns:
+        The path.
+    """
+    write_text(path, render(template, **context))
+    return path
 
 
 def data_uri(image: bytes | Path) -> str:
@@ -85,5 +102,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, megabytes=megabytes, counted=counted)
+    environment.globals["version"] = __version__
     environment.globals["head"] = lambda title: require("markupsafe", "train").Markup(head(unescape(title)))
     return environment

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medloom import __version__
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, new_panels, panel_uris
 from medloom.reports.facts import Facts
-from medloom.reports.html import render
+from medloom.reports.html import write_page
 from medloom.reports.metrics import value_text, with_interval
 from medloom.reports.plain import plain_words
 
@@ -28,9 +27,9 @@ def write_learning_curve_report(folder: Path) -> Path:
         The path of the page.
     """
     facts: Facts = read_json(folder / CURVE_FACTS)
-    page = render(
+    return write_page(
+        folder / "learning_curve.html",
         "learning_curve.html",
-        version=__version__,
         phantom=facts["phantom"],
         facts=facts,
         plain=plain_words([one["text"] for one in facts["metrics"].values()], _notes(facts)),
@@ -39,9 +38,6 @@ def write_learning_curve_report(folder: Path) -> Path:
         rows=_rows(facts),
         laws=_laws(facts),
     )
-    path = folder / "learning_curve.html"
-    write_text(path, page)
-    return path
 
 
 def _notes(facts: Facts) -> list[str]:

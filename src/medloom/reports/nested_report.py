@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medloom import __version__
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.reports.charts import INK, PALETTE, describe_axes, figure_uri, new_figure
 from medloom.reports.facts import Facts
-from medloom.reports.html import render
+from medloom.reports.html import write_page
 from medloom.reports.metrics import value_text, with_interval
 from medloom.reports.plain import plain_words
 
@@ -28,9 +27,9 @@ def write_nested_report(folder: Path) -> Path:
     """
     facts: Facts = read_json(folder / "nested.json")
     labels = [facts["meanings"][name]["label"] for name in facts["headlines"]]
-    page = render(
+    return write_page(
+        folder / "nested_report.html",
         "nested_report.html",
-        version=__version__,
         phantom=facts["phantom"],
         facts=facts,
         plain=plain_words([nested_sentence(facts)], _FAST if facts["fast"] else []),
@@ -39,9 +38,6 @@ def write_nested_report(folder: Path) -> Path:
         columns=["Fold", "Settings", "Inside", "Outside", *labels],
         rows=[_row(facts, one) for one in facts["members"]],
     )
-    path = folder / "nested_report.html"
-    write_text(path, page)
-    return path
 
 
 def nested_sentence(facts: Facts) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medloom import __version__
 from medloom.evaluation.text import number
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.reports.charts import GUIDE, INK, PALETTE, describe_axes, figure_uri, new_figure
 from medloom.reports.facts import Facts
-from medloom.reports.html import render
+from medloom.reports.html import write_page
 
 __all__ = ["write_rate_report"]
 
@@ -24,9 +23,9 @@ def write_rate_report(folder: Path) -> Path:
         The path of the page.
     """
     facts = read_json(folder / "find_lr.json")
-    page = render(
+    return write_page(
+        folder / "find_lr.html",
         "find_lr.html",
-        version=__version__,
         phantom=facts["phantom"],
         facts=facts,
         suggested=_rate(facts["suggested"]),
@@ -34,8 +33,6 @@ def write_rate_report(folder: Path) -> Path:
         curve=_curve(facts),
         steps=number(len(facts["losses"])),
     )
-    write_text(folder / "find_lr.html", page)
-    return folder / "find_lr.html"
 
 
 def _rate(value: float | None) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from medloom import __version__
 from medloom.evaluation.parts import (
     HELD_BACK,
     ON_VALIDATION,
@@ -23,13 +22,13 @@ from medloom.evaluation.parts import (
     read_summary,
 )
 from medloom.evaluation.text import number
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.reports.demographics import demographic_table
 from medloom.reports.diagnosis import diagnosed
 from medloom.reports.explanation import explanation_context
 from medloom.reports.facts import CHECKLISTS, Facts, patient_source, read_facts, read_recipe, set_aside_sentence
 from medloom.reports.gallery import gallery_context
-from medloom.reports.html import data_uri, megabytes, render
+from medloom.reports.html import data_uri, megabytes, write_page
 from medloom.reports.kept import kept_text
 from medloom.reports.metrics import served_tables
 from medloom.reports.openings import openings_sentence
@@ -217,9 +216,9 @@ def _write(
 ) -> Path:
     """Fill the template with what was measured and with what every page shows."""
     at = evaluation.relative_to(path.parent).as_posix()
-    page = render(
+    return write_page(
+        path,
         "run_report.html",
-        version=__version__,
         part=part_of(summary),
         plain=plain_words([*section.words(summary), *seed_words(summary)], [*warnings, *few_chosen(summary)]),
         at="" if at == "." else f"{at}/",
@@ -231,8 +230,6 @@ def _write(
         **section.measured(evaluation, summary),
         **common,
     )
-    write_text(path, page)
-    return path
 
 
 def _lines(path: Path) -> Rows:

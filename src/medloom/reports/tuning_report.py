@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medloom import __version__
-from medloom.files import read_json, write_text
+from medloom.files import read_json
 from medloom.reports import tuning_charts as charts
-from medloom.reports.html import render
+from medloom.reports.html import write_page
 from medloom.reports.plain import plain_words
 from medloom.wording import counted
 
@@ -30,9 +29,9 @@ def write_tuning_report(folder: Path) -> Path:
         The path of the page.
     """
     facts = read_json(folder / "tuning.json")
-    page = render(
+    return write_page(
+        folder / "tuning_report.html",
         "tuning_report.html",
-        version=__version__,
         facts=facts,
         phantom=facts["phantom"],
         tiles=_tiles(facts),
@@ -42,9 +41,6 @@ def write_tuning_report(folder: Path) -> Path:
         trials=_rows(facts),
         settings=_settings(facts),
     )
-    path = folder / "tuning_report.html"
-    write_text(path, page)
-    return path
 
 
 def _best_sentence(facts: Facts) -> list[str]:
