@@ -28,7 +28,7 @@ from medloom.training.diagnosis.watch import Diagnosis
 from medloom.training.fit import fit
 from medloom.training.ledger import Ledger
 from medloom.training.precision import choose_device, choose_precision
-from throughput import CLOCKS, Clock, Device, _job, _recipe, noise_store
+from throughput import CLOCKS, Clock, Device, measured_recipe, noise_job, noise_store, step_options
 
 GOAL = 0.02
 EVERY = (50, 20)
@@ -37,7 +37,7 @@ _WARM_UP = 4
 
 def main() -> None:
     """Measure and print."""
-    options = _options()
+    options = step_options(__doc__)
     device = choose_device(options.device)
     keep_freed_memory()
     print(describe("torch", "lightning"))
@@ -47,9 +47,9 @@ def main() -> None:
 
 def measure(name: str, device: Device, options: argparse.Namespace) -> None:
     """Measure one recipe and print."""
-    plain = _recipe(name, device).plain()
+    plain = measured_recipe(name, device).plain()
     plain["train"] |= {"compile": False}
-    recipe = type(_recipe(name, device)).model_validate({**plain, "diagnose": {"every": 2}})
+    recipe = type(measured_recipe(name, device)).model_validate({**plain, "diagnose": {"every": 2}})
     batch = recipe.train.images_per_step
     with tempfile.TemporaryDirectory() as scratch:
         store = noise_store(Path(scratch), recipe, batch * (options.steps + _WARM_UP) + 1)
@@ -85,7 +85,7 @@ def timed(recipe: Recipe, store: PixelStore, device: Device, run_dir: Path, cloc
         original(self, line)
         ends.append(clock() - before)
 
-    job = _job(recipe, store, device, choose_precision("auto", device), run_dir)
+    job = noise_job(recipe, store, device, choose_precision("auto", device), run_dir)
     Diagnosis.end_epoch = end_epoch  # type: ignore[method-assign]
     try:
         with StopRequest() as stop:
@@ -93,15 +93,6 @@ def timed(recipe: Recipe, store: PixelStore, device: Device, run_dir: Path, cloc
     finally:
         Diagnosis.end_epoch = original  # type: ignore[method-assign]
     return steps[_WARM_UP:], ends[0]
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", nargs="+", default=["brain-mri-small", "brain-mri", "chest-xray"])
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--steps", type=int, default=40)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

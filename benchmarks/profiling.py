@@ -39,7 +39,7 @@ from medloom.training.precision import choose_device, choose_precision
 from medloom.training.profiling.operators import TRACE
 from medloom.training.profiling.profile import PROFILE, Profile
 from medloom.training.quiet import quiet_lightning
-from throughput import CLOCKS, Clock, Device, _job, _recipe, noise_store
+from throughput import CLOCKS, Clock, Device, measured_recipe, noise_job, noise_store
 
 _WARM_UP = 4
 _ROUNDS = 3
@@ -52,7 +52,7 @@ def main() -> None:
     keep_freed_memory()
     print(describe("torch", "lightning"))
     for name in options.recipe:
-        recipe = _recipe(name, device)
+        recipe = measured_recipe(name, device)
         with tempfile.TemporaryDirectory() as scratch:
             count = recipe.train.batch_size * (2 * options.steps + _WARM_UP) + 1
             store = noise_store(Path(scratch), recipe, count)
@@ -143,7 +143,7 @@ def _train(recipe: Recipe, store: PixelStore, device: Device, folder: Path, leve
     plain = recipe.plain()
     plain["train"] |= {"profile": level, "compile": False}
     folder.mkdir()
-    job: Job = _job(recipe.model_validate(plain), store, device, choose_precision("auto", device), folder)
+    job: Job = noise_job(recipe.model_validate(plain), store, device, choose_precision("auto", device), folder)
     store.images.max()  # the first epoch alone finds the mapped pages missing
     with quiet_lightning(), torch.random.fork_rng():
         data = build_data(job, store)

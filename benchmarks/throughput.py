@@ -53,7 +53,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def main() -> None:
     """Measure and print."""
-    options = _options()
+    options = step_options(__doc__)
     device = choose_device(options.device)
     keep_freed_memory()
     print(describe("torch", "lightning", "monai"))
@@ -63,7 +63,7 @@ def main() -> None:
 
 def measure(name: str, device: Device, options: argparse.Namespace) -> None:
     """Measure one recipe and print."""
-    recipe, clock = _recipe(name, device), CLOCKS[options.clock]
+    recipe, clock = measured_recipe(name, device), CLOCKS[options.clock]
     precision = choose_precision("auto", device)
     batch = recipe.train.images_per_step
     with tempfile.TemporaryDirectory() as scratch:
@@ -109,7 +109,7 @@ def paired_steps_s(
     recipe: Recipe, store: PixelStore, device: Device, precision: Precision, run_dir: Path, clock: Clock
 ) -> list[tuple[float, float]]:
     """Seconds of the limit's step and of the training's, from one step's end to the next, in turn."""
-    job = _job(recipe, store, device, precision, run_dir)
+    job = noise_job(recipe, store, device, precision, run_dir)
     limit = LimitStep(job, store)
     store.images.max()  # the first epoch alone finds the mapped pages missing
     pairs: list[tuple[float, float]] = []
@@ -145,7 +145,7 @@ def noise_store(folder: Path, recipe: Recipe, count: int) -> PixelStore:
         return PixelStore.open(writer.publish("noise", [f"P{row:05d}" for row in range(count)], {}))
 
 
-def _job(recipe: Recipe, store: PixelStore, device: Device, precision: Precision, run_dir: Path) -> Job:
+def noise_job(recipe: Recipe, store: PixelStore, device: Device, precision: Precision, run_dir: Path) -> Job:
     """Train on all rows but the last."""
     rows, last, compiled = np.arange(len(store) - 1), np.array([len(store) - 1]), bool(recipe.train.compile)
     truth = KINDS[recipe.target.kind].read_truth(_catalogue(recipe, store), None)
@@ -158,7 +158,7 @@ def _catalogue(recipe: Recipe, store: PixelStore) -> pd.DataFrame:
     return pd.DataFrame({"sample_id": store.sample_ids, "labels": labels})
 
 
-def _recipe(name: str, device: Device) -> Recipe:
+def measured_recipe(name: str, device: Device) -> Recipe:
     recipe = _with_target(load_recipe(name))
     plain = recipe.plain()
     pixels = recipe.train.epochs * IMAGES * math.prod(recipe.preprocess.size)
@@ -177,8 +177,9 @@ def _with_target(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def step_options(said: str | None) -> argparse.Namespace:
+    """Which recipes, where, by which clock and how many steps, for a benchmark that says this of itself."""
+    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", nargs="+", default=["brain-mri-small", "brain-mri", "chest-xray"])
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from medloom.pipeline.members import Members, train_members
 from medloom.pipeline.names import run_folder
 from medloom.pipeline.places import in_use, resolve_images
 from medloom.pipeline.preflight import check_recipe
+from medloom.pipeline.result import PageResult
 from medloom.pipeline.runs import Run
 from medloom.pipeline.stages.prepare import prepare
 from medloom.pipeline.starting import loaded_recipe
@@ -46,25 +47,10 @@ _PREPARED = "prepared"
 _TABLE = "learning_curve.csv"
 
 
-@dataclass(frozen=True)
-class LearningCurve:
-    """What the trainings of a learning curve gave.
+class LearningCurve(PageResult):
+    """What the trainings of a learning curve gave; ``facts`` are those of ``learning_curve.json``."""
 
-    Args:
-        folder: Its directory.
-        facts: As in ``learning_curve.json``; empty if it was stopped before.
-        page: The report; None if it was stopped before.
-        stopped: Why it was stopped before its end; the same call goes on.
-    """
-
-    folder: Path
-    facts: dict[str, Any] = field(default_factory=dict)
-    page: Path | None = None
-    stopped: str | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"curve": str(self.folder), "page": None if self.page is None else str(self.page), **self.facts}
+    folder_key = "curve"
 
 
 @dataclass(frozen=True)

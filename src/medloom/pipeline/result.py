@@ -1,13 +1,13 @@
-"""What a whole run gives."""
+"""What a whole run gives, and what several trainings say together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-__all__ = ["RunResult"]
+__all__ = ["PageResult", "RunResult"]
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,32 @@ class RunResult:
             "prepared": self.prepared,
             "training": self.training,
             "summary": self.summary,
+        }
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """What several trainings say together: facts, and a page that shows them.
+
+    Args:
+        folder: Their directory.
+        facts: As in the JSON file beside the page; empty if the work was stopped before.
+        page: The report; None if the work was stopped before.
+        stopped: Why it was stopped before its end; the same call goes on.
+    """
+
+    folder_key: ClassVar[str] = "folder"
+    """What the directory is called in ``plain``."""
+
+    folder: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    page: Path | None = None
+    stopped: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            self.folder_key: str(self.folder),
+            "page": None if self.page is None else str(self.page),
+            **self.facts,
         }

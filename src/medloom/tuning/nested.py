@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from medloom.events import Events, FileMade, Listener, Noted
 from medloom.files import read_json, write_json
 from medloom.pipeline.folds import is_measured, mark_measured
 from medloom.pipeline.metadata import read_encoding
+from medloom.pipeline.result import PageResult
 from medloom.recipe import Recipe, with_values
 from medloom.recipe.sections.data import SplitConfig
 from medloom.registry import METRICS
@@ -45,25 +45,10 @@ _ASKED = "outer.json"
 _SCORE = "outer_score.json"
 
 
-@dataclass(frozen=True)
-class NestedResult:
-    """What a nested cross-validation found.
+class NestedResult(PageResult):
+    """What a nested cross-validation found; in its directory lies a study for each outer fold, and ``nested.json``."""
 
-    Args:
-        folder: Its directory, with a study for each outer fold.
-        facts: As in ``nested.json``; empty if it was stopped before.
-        page: The report; None if it was stopped before.
-        stopped: Why it was stopped before its end; the same call goes on.
-    """
-
-    folder: Path
-    facts: dict[str, Any] = field(default_factory=dict)
-    page: Path | None = None
-    stopped: str | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"study": str(self.folder), "page": None if self.page is None else str(self.page), **self.facts}
+    folder_key = "study"
 
 
 def outer_recipes(recipe: Recipe, outer: int) -> list[Recipe]:

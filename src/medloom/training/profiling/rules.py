@@ -166,8 +166,7 @@ def _busy(account: Account) -> list[float]:
 
 def gpu_memory_grows(account: Account) -> Found:
     """The memory that the GPU holds grows from stretch to stretch."""
-    series = [[one.gpu.reserved_bytes for one in part if one.gpu is not None] for part in _by_session(account)]
-    grown = [growth for values in series for growth in _growth(values)]
+    grown = _grown(account, lambda one: None if one.gpu is None else one.gpu.reserved_bytes)
 
     def words(held: list[float]) -> tuple[str, str]:
         return (
@@ -176,13 +175,12 @@ def gpu_memory_grows(account: Account) -> Found:
             "their gradients: keep numbers (tensor.item(), tensor.detach())",
         )
 
-    return _steadily(grown), words
+    return grown, words
 
 
 def memory_grows(account: Account) -> Found:
     """The memory of the process grows from stretch to stretch; pages of mapped files, the pixel store, do not count."""
-    series = [[one.own_bytes for one in part if one.own_bytes is not None] for part in _by_session(account)]
-    grown = [growth for values in series for growth in _growth(values)]
+    grown = _grown(account, lambda one: one.own_bytes)
 
     def words(held: list[float]) -> tuple[str, str]:
         return (
@@ -190,7 +188,7 @@ def memory_grows(account: Account) -> Found:
             "something is kept from step to step, such as by a hook, a loss or a listener of your own",
         )
 
-    return _steadily(grown), words
+    return grown, words
 
 
 def _by_session(account: Account) -> list[list[Stretch]]:
@@ -210,8 +208,10 @@ def _growth(values: Sequence[int]) -> list[float | None]:
     return found
 
 
-def _steadily(grown: list[float | None]) -> list[float | None]:
-    """Too few do not say whether it goes on."""
+def _grown(account: Account, held: Callable[[Stretch], int | None]) -> list[float | None]:
+    """By how much memory grew in each stretch; nothing where they are too few to say whether it goes on."""
+    series = ([size for one in part if (size := held(one)) is not None] for part in _by_session(account))
+    grown = [growth for values in series for growth in _growth(values)]
     return grown if len(grown) >= _FEWEST_PAIRS else []
 
 
