@@ -73,8 +73,11 @@ def test_the_command_line_says_what_to_do_and_shows_no_traceback(capsys, monkeyp
 
 def test_what_a_control_group_has_left_counts_files_that_can_be_dropped(tmp_path):
     assert _of_group(tmp_path, "memory.max", "memory.current") is None
-    for name, text in (("max", "1000000"), ("current", "700000"), ("stat", "anon 5\ninactive_file 50000\n")):
+    kept = "anon 5\ninactive_file 30000\nactive_file 20000\nunevictable 7\n"
+    for name, text in (("max", "1000000"), ("current", "700000"), ("stat", kept)):
         (tmp_path / f"memory.{name}").write_text(text)
     assert _of_group(tmp_path, "memory.max", "memory.current") == 350_000
+    (tmp_path / "memory.stat").write_text(kept + "total_inactive_file 60000\ntotal_active_file 40000\n")
+    assert _of_group(tmp_path, "memory.max", "memory.current") == 400_000  # as older kernels count groups within
     (tmp_path / "memory.max").write_text("max\n")
     assert _of_group(tmp_path, "memory.max", "memory.current") is None

@@ -200,14 +200,15 @@ def _of_group(folder: Path, limit: str, used: str) -> int | None:
     """What a group has left; files that were read count as used and can be dropped."""
     try:
         most, now = ((folder / name).read_text("utf-8").strip() for name in (limit, used))
-        return None if most == "max" else max(0, int(most) - int(now) + _inactive_bytes(folder / "memory.stat"))
+        return None if most == "max" else max(0, int(most) - int(now) + _droppable_bytes(folder / "memory.stat"))
     except OSError:  # it has no limit, or is not seen from inside a container
         return None
 
 
-def _inactive_bytes(path: Path) -> int:
-    lines = (line.split() for line in path.read_text("utf-8").splitlines())
-    return max((int(value) for name, value in lines if name in ("inactive_file", "total_inactive_file")), default=0)
+def _droppable_bytes(path: Path) -> int:
+    """Pages of files, used lately or not, as Linux itself counts them to what is available; those of all within."""
+    facts = dict(line.split() for line in path.read_text("utf-8").splitlines())
+    return sum(int(facts.get(f"total_{name}", facts.get(name, 0))) for name in ("inactive_file", "active_file"))
 
 
 _LIMITS = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))

@@ -52,7 +52,7 @@ def stages(tmp_path, monkeypatch):
             events.emit(event)
         return SimpleNamespace(facts=facts, set_aside=lines)
 
-    def train(run, *, images=None, events=None):
+    def train(run, *, images=None, baselines="test", events=None):
         found.calls.append(f"train {run.recipe.train.epochs}")
         found.images.append(images)
         events.emit(StageBegun("train", run.folder))

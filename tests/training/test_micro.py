@@ -19,7 +19,7 @@ from medloom.models.network import Network
 from medloom.training import train
 from medloom.training.batches import HostPixels, PlacedPixels
 from medloom.training.checkpoint import BEST, LAST, newest_checkpoint
-from medloom.training.micro import again_if_short
+from medloom.training.micro import again_if_short, kept_bytes
 from medloom.training.samples import Samples
 from medloom.training.tree import read_tree
 
@@ -114,6 +114,40 @@ def test_a_step_that_runs_out_of_memory_is_taken_in_smaller_pieces_and_is_the_sa
     ]
     assert json.loads((tmp_path / "short" / "training.json").read_text())["micro_batch"] == 2
     assert json.loads((tmp_path / "enough" / "training.json").read_text())["micro_batch"] is None
+
+
+def test_where_a_step_would_find_no_room_it_is_weighed_first_and_never_runs_out_of_memory(
+    store, catalogue, make_recipe, tmp_path, monkeypatch
+):
+    recipe = made(make_recipe, epochs=2, model={"name": "unet", "args": {"channels": [4, 8], "dropout": 0.1}}, **SGD)
+    heard = {}
+    for name, room in (("enough", None), ("plenty", 2**40), ("short", 250_000)):
+        monkeypatch.setattr("medloom.training.micro.available_bytes", lambda room=room: room)
+        heard[name] = []
+        torch.manual_seed(0)
+        train(recipe, catalogue, store, tmp_path / name, events=Events([heard[name].append]))
+    said = {name: [event.text for event in events if isinstance(event, Warned)] for name, events in heard.items()}
+    assert said["enough"] == said["plenty"] == []
+    assert len(said["short"]) == 1
+    assert said["short"][0].startswith("a step of 8 images would take about ")
+    found = json.loads((tmp_path / "short" / "training.json").read_text())["micro_batch"]
+    assert 1 <= found < 8
+    assert f"from now on {found} at a time go through the network" in said["short"][0]
+    train(recipe.model_validate(recipe.plain() | {"train": recipe.plain()["train"] | {"micro_batch": found}}),
+          catalogue, store, tmp_path / "asked for")  # fmt: skip
+    assert_alike(tmp_path / "short", tmp_path / "asked for", 0.0)  # what is weighed draws no numbers and moves no state
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_what_is_kept_for_the_way_back_grows_with_the_images_and_weights_do_not_count(normalised):
+    layers = [torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 1)]
+    if normalised:
+        layers.insert(1, torch.nn.BatchNorm2d(8))
+    network = torch.nn.Sequential(*layers)
+    one, four = (kept_bytes(network, network, torch.zeros(count, 1, 16, 16)) for count in (1, 4))
+    pixel = 4 * 16 * 16
+    assert one == pixel * (1 + 8 + 8 * normalised) + 64 * normalised  # the image, each layer's answer, two statistics
+    assert four == one * 4 - 3 * 64 * normalised
 
 
 def test_what_was_found_is_kept_when_the_run_goes_on(store, catalogue, make_recipe, tmp_path, scarce):

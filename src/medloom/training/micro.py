@@ -6,6 +6,9 @@ again. So the gradient is that of the whole batch up to rounding, whatever the l
 in about a third more time. What a network itself takes over a batch is then of a piece: the statistics of batch
 normalisation; and dropout draws other numbers.
 
+Where memory may be too short, what two images keep is weighed before the first step, and no more are begun with than
+find room: native code does not always survive an allocation that fails.
+
 Source: Chen et al. 2016 (arXiv:1604.06174); Gao et al. 2021 (arXiv:2101.06983) for losses over a batch
 
 Shapes: N images of a batch, C channels, K outputs.
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -23,16 +27,25 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from medloom.errors import NoMemoryError
-from medloom.memory import grant_again, is_out_of_memory
+from medloom.memory import available_bytes, grant_again, is_out_of_memory
 from medloom.training.allocator import return_freed_memory
 from medloom.training.tasks import Forward
-from medloom.wording import counted
+from medloom.wording import counted, size_text
 
-__all__ = ["MicroBatches", "again_if_short", "normalises_by_batches"]
+__all__ = ["MicroBatches", "again_if_short", "kept_bytes", "normalises_by_batches"]
 
 T = TypeVar("T")
 
 _OVER_PIECES = "; the network normalises by batches, and these are then the images that it sees at a time"
+
+_MAY_KEEP_BYTES = 4096
+"""A pixel of an image seldom keeps more on its way through a network; with room for it nothing is weighed."""
+
+_WEIGHED = 2
+"""Images that are weighed: of a single one some networks can take no statistics."""
+
+_BESIDE = 1.5
+"""What a step takes at its largest, over what it keeps for the way back: gradients, and what an operation works in."""
 
 
 class MicroBatches:
@@ -58,6 +71,7 @@ class MicroBatches:
         self._network = network
         self._state: list[Tensor] | None = None
         self._before: list[Tensor] = []
+        self._unweighed = True
 
     @property
     def piece(self) -> int:
@@ -67,7 +81,7 @@ class MicroBatches:
     def text(self) -> str:
         """Return in a sentence that fewer images go through the network than a step has."""
         said = f"{self.piece} of {counted(self.batch_size, 'image')} of a step go through the network at a time"
-        return said + (_OVER_PIECES if normalises_by_batches(self._network) else "")
+        return said + self._over_pieces
 
     def take_up(self, known: Mapping[str, Any]) -> None:
         """Go on with what was found before, unless the recipe asks for fewer now.
@@ -88,6 +102,8 @@ class MicroBatches:
         """
 
         def forward(images: Tensor, *further: Tensor) -> Tensor:
+            if self._unweighed:
+                self._weigh(network, images, further)
             count = self._pieces(len(images), self.size)
             if count == 1:
                 return (whole if len(images) == self.piece else network)(images, *further)
@@ -135,18 +151,41 @@ class MicroBatches:
             self._restore()
             _give_back()
 
+    def _weigh(self, network: Forward, images: Tensor, further: Sequence[Tensor]) -> None:
+        """Before the first step on a CPU, take fewer images at a time where all of them would find no room."""
+        self._unweighed = False
+        room = available_bytes() if images.device.type == "cpu" and self.retries and self.size is None else None
+        if room is None or images[:, 0].numel() * _MAY_KEEP_BYTES < room:
+            return
+        few = [part[:_WEIGHED] for part in (images, *further)]
+        with torch.random.fork_rng(devices=[]), self._unmoved():
+            each = _BESIDE * kept_bytes(self._network, network, *few) / len(few[0])
+        fitting = max(1, int(room / each)) if each else len(images)
+        if fitting >= len(images):
+            return
+        self.size = fitting
+        self.tell(
+            f"a step of {counted(len(images), 'image')} would take about {size_text(int(each * len(images)))} of "
+            f"memory, and {size_text(room)} are there; {self._fewer(self.piece, len(images))}"
+        )
+
+    def _fewer(self, at_a_time: int, images: int) -> str:
+        text = f"from now on {at_a_time} at a time go through the network, which takes longer, and a step is of "
+        return text + f"{counted(images, 'image')} as before" + self._over_pieces
+
+    @property
+    def _over_pieces(self) -> str:
+        return _OVER_PIECES if normalises_by_batches(self._network) else ""
+
     def _halved(self, images: int, size: int | None, of: str, error: BaseException) -> int:
         """Return how many at a time are tried next."""
         now = min(size or images, images)
         if now == 1 or (of == "training" and not self.retries):
             raise NoMemoryError(now, of, str(error)) from error
         smaller = -(-now // 2)
-        text = f"out of memory in {of} with {counted(now, 'image')} at a time; from now on {smaller} at a time go "
-        text += "through the network"
-        if of == "training":
-            text += f", which takes longer, and a step is of {counted(images, 'image')} as before"
-            text += _OVER_PIECES if normalises_by_batches(self._network) else ""
-        self.tell(text)
+        said = f"out of memory in {of} with {counted(now, 'image')} at a time; "
+        now_on = f"from now on {smaller} at a time go through the network"
+        self.tell(said + (self._fewer(smaller, images) if of == "training" else now_on))
         return smaller
 
     @staticmethod
@@ -193,6 +232,33 @@ class MicroBatches:
         if self._state is None:
             self._state = [buffer.detach() for buffer in self._network.buffers()]
         return self._state
+
+
+def kept_bytes(network: nn.Module, forward: Forward, *inputs: Tensor) -> int:
+    """Return how many bytes a network keeps of its inputs for the way back; its weights do not count.
+
+    Args:
+        network: Whose weights they are.
+        forward: Its forward pass, with gradients to be taken.
+        inputs: What it sees.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(4, 8), nn.Tanh())
+        >>> kept_bytes(network, network, torch.zeros(2, 4))  # 2×4 numbers that go in and 2×8 that come out
+        96
+    """
+    own = {tensor.untyped_storage().data_ptr() for tensor in chain(network.parameters(), network.buffers())}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        answer = forward(*inputs)  # held until all is noted, so that no place is used twice
+    del answer
+    return sum(size for place, size in kept.items() if place not in own)
 
 
 def again_if_short(work: Callable[[], T]) -> T:

@@ -130,7 +130,8 @@ def _received(ours: Connection, process: Any) -> tuple[dict[str, Any], list[tupl
                 facts |= message
     except EOFError:
         process.join()
-    if process.exitcode != 0 and not (tried and process.exitcode == -9):
+    killed = process.exitcode is not None and process.exitcode < 0  # native code may die of an allocation that failed
+    if process.exitcode != 0 and not (tried and killed):
         raise TrainingError("train.batch_size: the process that measured how many images fit failed; give a number")
     return facts, tried
 
