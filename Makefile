@@ -57,5 +57,5 @@ $(SET_UP): pyproject.toml constraints.txt
 	touch $@
 
 $(SET_UP_DEV): $(SET_UP)
-	$(PIP) --editable '.[train,serve,openvino,kaggle,track,tune,dev]'
+	$(PIP) --editable '.[train,serve,client,parquet,traces,openvino,kaggle,track,tune,dev]'
 	touch $@
