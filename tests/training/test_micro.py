@@ -132,6 +132,7 @@ def test_where_a_step_would_find_no_room_it_is_weighed_first_and_never_runs_out_
     assert said["short"][0].startswith("a step of 8 images would take about ")
     found = json.loads((tmp_path / "short" / "training.json").read_text())["micro_batch"]
     assert 1 <= found < 8
+    assert newest_checkpoint(tmp_path / "short")[1]["module"]["validation_micro_batch"] == found
     assert f"from now on {found} at a time go through the network" in said["short"][0]
     train(recipe.model_validate(recipe.plain() | {"train": recipe.plain()["train"] | {"micro_batch": found}}),
           catalogue, store, tmp_path / "asked for")  # fmt: skip

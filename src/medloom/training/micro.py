@@ -163,7 +163,7 @@ class MicroBatches:
         fitting = max(1, int(room / each)) if each else len(images)
         if fitting >= len(images):
             return
-        self.size = fitting
+        self.size = self.validation_size = fitting  # beside what training keeps for its next step
         self.tell(
             f"a step of {counted(len(images), 'image')} would take about {size_text(int(each * len(images)))} of "
             f"memory, and {size_text(room)} are there; {self._fewer(self.piece, len(images))}"
