@@ -42,19 +42,32 @@ from medloom.metrics.scaling import fit_isotonic, fit_sigmoid, fit_softmax, smoo
 from medloom.metrics.shapley import shapley_values
 from medloom.metrics.similarity import rank_correlation, structural_similarity
 from medloom.metrics.surface import hausdorff95, outline
+from medloom.metrics.two_samples import (
+    Distance,
+    alarm_threshold,
+    bin_shares,
+    energy_distance,
+    energy_test,
+    exceedance_p,
+    homogeneity_p,
+    population_stability_index,
+)
 from medloom.metrics.weights import weighted_mean
 
 __all__ = [
     "FEWEST_CASES",
     "FEWEST_SIZES",
     "AreaDifference",
+    "Distance",
     "Estimate",
     "PowerLaw",
     "RegionCount",
     "Resampled",
     "accuracy",
+    "alarm_threshold",
     "average_precision",
     "balanced_accuracy",
+    "bin_shares",
     "bootstrap_interval",
     "bootstrap_mean",
     "bootstrap_p",
@@ -68,6 +81,9 @@ __all__ = [
     "count_regions",
     "counts_at",
     "dice_from_counts",
+    "energy_distance",
+    "energy_test",
+    "exceedance_p",
     "expected_calibration_error",
     "f1_score",
     "fit_isotonic",
@@ -78,6 +94,7 @@ __all__ = [
     "fit_softmax",
     "hausdorff95",
     "holm",
+    "homogeneity_p",
     "iou_from_counts",
     "log_loss",
     "matthews",
@@ -85,6 +102,7 @@ __all__ = [
     "most_caught",
     "outline",
     "percentile_interval",
+    "population_stability_index",
     "precision",
     "r_squared",
     "rank_correlation",
