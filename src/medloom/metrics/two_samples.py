@@ -96,7 +96,7 @@ def homogeneity_p(reference: ArrayLike, found: ArrayLike, reference_size: float,
     """
     counts = np.stack([np.asarray(reference, float) * reference_size, np.asarray(found, float) * found_size])
     counts = counts[:, counts.sum(axis=0) > 0]
-    if counts.shape[1] < 2:  # noqa: PLR2004 - nothing can differ
+    if counts.shape[1] < 2:
         return 1.0
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
     statistic = float(((counts - expected) ** 2 / expected).sum())
