@@ -15,7 +15,7 @@ from medloom.imaging import encode_png
 from medloom.packaging import read_bundle
 from medloom.recipe import parse_recipe
 from medloom.recipe.reference import reference
-from medloom.serving import create_app
+from medloom.serving import Service, create_app
 from support import angle_lines
 
 RECIPE = """
@@ -68,7 +68,7 @@ def test_a_kind_is_added_through_the_tables_alone(tmp_path, monkeypatch):
 
     image = (tmp_path / "images" / "003.png").read_bytes()
     with read_bundle(result.bundle) as bundle:
-        client = TestClient(create_app(bundle.predictor(), bundle.manifest))
+        client = TestClient(create_app(Service.of(bundle.predictor(), bundle.manifest)))
     answer = client.post("/invocations", content=image, headers={"Content-Type": "image/png"})
     assert answer.status_code == 200
     expected = medloom.load(result.bundle).predict(image).plain()["angles"]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from medloom.serving import Limits, create_app
+from medloom.serving import Limits, Service, create_app
 
 ACCEPTED = {"image/tiff", "image/png", "image/jpeg", "application/x-npy"}
 
 
 @pytest.fixture(scope="module")
 def client(served, make_client):
-    return make_client(create_app(*served))
+    return make_client(create_app(Service.of(*served)))
 
 
 def _pixels():
@@ -147,7 +147,7 @@ def test_not_finite_pixels_are_refused(client, assert_problem):
 
 
 def test_a_body_over_the_limit_is_413_by_its_header_and_by_its_bytes(served, make_client, assert_problem):
-    client = make_client(create_app(*served, Limits(max_body_bytes=1000)))
+    client = make_client(create_app(Service.of(*served, Limits(max_body_bytes=1000))))
     declared = client.post("/invocations", content=bytes(1001), headers={"Content-Type": "image/png"})
     assert_problem(declared, 413, "too_large")
     assert declared.headers["connection"] == "close"
@@ -200,7 +200,7 @@ def test_a_crash_is_a_500_that_tells_and_logs_nothing_of_the_inside(served, make
         def run(self, batch_nchw, table_nf=None):
             raise RuntimeError("secret detail")
 
-    app = create_app(replace(served[0], runtime=Broken()), served[1])
+    app = create_app(Service.of(replace(served[0], runtime=Broken()), served[1]))
     response = _post(make_client(app))
     assert_problem(response, 500, "internal")
     assert "secret" not in response.text
@@ -221,7 +221,7 @@ def test_a_good_image_gets_the_same_answer_after_bad_ones(client):
 
 
 def test_nothing_new_is_taken_while_going_down(served, make_client, assert_problem):
-    app = create_app(*served)
+    app = create_app(Service.of(*served))
     client = make_client(app)
     app.state.gate.draining = True
     assert client.get("/ping").status_code == 503
@@ -234,10 +234,10 @@ NO_TORCH = """
 import asyncio, sys
 import httpx
 from medloom.packaging import read_bundle
-from medloom.serving import create_app
-import medloom.serving.server
+from medloom.serving import Service, create_app
+import medloom.serving.http.server
 with read_bundle(sys.argv[1]) as bundle:
-    transport = httpx.ASGITransport(create_app(bundle.predictor(), bundle.manifest))
+    transport = httpx.ASGITransport(create_app(Service.of(bundle.predictor(), bundle.manifest)))
 
 async def ask():
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -11,14 +11,14 @@ import pytest
 SERVER = """
 import sys
 from medloom.packaging import read_bundle
-from medloom.serving import Limits, create_app
-from medloom.serving.server import listen, serve
+from medloom.serving import Limits, Service, create_app
+from medloom.serving.http.server import listen, serve
 
 with read_bundle(sys.argv[1]) as bundle:
     predictor, manifest = bundle.predictor(threads=1), bundle.manifest
 listener = listen(port=0)
 print(listener.getsockname()[1], flush=True)
-serve(create_app(predictor, manifest, Limits(header_timeout_s=0.4, body_timeout_s=0.4)), listener)
+serve(create_app(Service.of(predictor, manifest, Limits(header_timeout_s=0.4, body_timeout_s=0.4))), listener)
 """
 
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from medloom.imaging.fence import DecodeFence
 from medloom.packaging import read_bundle
-from medloom.serving import create_app
+from medloom.serving import Service, create_app
 from support.bundles import spatial_graph, tiny_recipe, write_tiny_bundle
 
 VOXELS = np.random.default_rng(0).integers(0, 255, (5, 24, 20)).astype(np.uint8)
@@ -35,7 +35,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(served, make_client):
-    return make_client(create_app(*served[1:]))
+    return make_client(create_app(Service.of(*served[1:])))
 
 
 @pytest.fixture(scope="module")

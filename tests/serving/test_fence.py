@@ -17,7 +17,7 @@ import psutil
 import pytest
 from PIL import Image as PillowImage
 
-from medloom.serving import create_app
+from medloom.serving import Service, create_app
 
 FAULTS = Path(__file__).parents[1] / "imaging"  # the place of ``fence_faults``
 PIXELS = np.tile(np.arange(0, 200, 5, dtype=np.uint8), (48, 1))
@@ -27,15 +27,15 @@ import sys
 from dataclasses import replace
 from medloom.imaging.fence import DecodeFence
 from medloom.packaging import read_bundle
-from medloom.serving import create_app
-from medloom.serving.server import listen, serve
+from medloom.serving import Service, create_app
+from medloom.serving.http.server import listen, serve
 
 with read_bundle(sys.argv[1]) as bundle:
     predictor, manifest = bundle.predictor(threads=1), bundle.manifest
 options = {"limit_s": float(sys.argv[2]), "growth_bytes": 2**27, "target": "fence_faults:decode"}
 with listen(port=0) as listener, DecodeFence(**options) as fence:
     print(f"on http://127.0.0.1:{listener.getsockname()[1]} ", file=sys.stderr, flush=True)
-    serve(create_app(replace(predictor, decoder=fence.decode), manifest), listener)
+    serve(create_app(Service.of(replace(predictor, decoder=fence.decode), manifest)), listener)
 """
 
 
@@ -47,7 +47,7 @@ class Server:
             [sys.executable, *map(str, command)],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(FAULTS)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(FAULTS), os.environ.get("PYTHONPATH", "")))},
         )
         lines = iter(self.process.stderr.readline, "")
         self.port = next(int(found[1]) for line in lines if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
@@ -112,7 +112,7 @@ def test_the_command_answers_every_format_as_without_a_fence_and_leaves_no_proce
     start, label_bundle_path, served_labels, make_client, make_dicom
 ):
     server = start("-m", "medloom.cli.main", "serve", label_bundle_path, "--port", 0, "--threads", 1)
-    client = make_client(create_app(*served_labels))
+    client = make_client(create_app(Service.of(*served_labels)))
     for kind, body in {**GOOD, "application/dicom": make_dicom(PIXELS)}.items():
         expected = client.post("/invocations", body, {"Content-Type": kind}).content
         assert server.ask(body, kind) == (200, expected), kind

@@ -12,18 +12,18 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.packaging import read_bundle
-from medloom.serving import create_app
+from medloom.serving import Service, create_app
 from support.bundles import tiny_label_recipe, write_tiny_label_bundle
 
 
 @pytest.fixture(scope="module")
 def client(served_labels, make_client):
-    return make_client(create_app(*served_labels))
+    return make_client(create_app(Service.of(*served_labels)))
 
 
 @pytest.fixture(scope="module")
 def segmenter(served, make_client):
-    return make_client(create_app(*served))
+    return make_client(create_app(Service.of(*served)))
 
 
 PIXELS = np.tile(np.arange(0, 200, 5, dtype=np.uint8), (48, 1))
@@ -287,7 +287,7 @@ def test_numbers_beyond_what_floats_hold_are_422(client, assert_problem):
 
 def test_metadata_for_a_model_that_takes_none_are_422(segmenter, make_client, tmp_path, assert_problem):
     with read_bundle(write_tiny_label_bundle(tmp_path / "m.tar.gz", tiny_label_recipe())) as bundle:
-        plain = make_client(create_app(bundle.predictor(threads=1), bundle.manifest))
+        plain = make_client(create_app(Service.of(bundle.predictor(threads=1), bundle.manifest)))
     for one in (plain, segmenter):
         body = assert_problem(_post(one, _asked(metadata={"age": 61})), 422, "wrong_input")
         assert "takes no metadata" in body["message"]
@@ -316,7 +316,7 @@ def test_several_labels_and_numbers_are_answered_by_name(make_client, tmp_path):
         path = write_tiny_label_bundle(tmp_path / f"{kind}.tar.gz", tiny_label_recipe(kind, names=names))
         with read_bundle(path) as bundle:
             predictor, manifest = bundle.predictor(threads=1), bundle.manifest
-        answers[kind] = _post(make_client(create_app(predictor, manifest)), _png(), "image/png").json()
+        answers[kind] = _post(make_client(create_app(Service.of(predictor, manifest))), _png(), "image/png").json()
         expected = predictor.predict(_png()).scores
         found = answers[kind].get("probabilities") or answers[kind]["values"]
         assert list(found) == list(names)

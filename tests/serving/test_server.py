@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from medloom.errors import UserError
-from medloom.serving.server import listen
+from medloom.serving.http.server import listen
 
 # Predictions wait inside the runtime until the test writes a line; each says when it has begun.
 SERVER = """
 import sys, threading
 from dataclasses import replace
 from medloom.packaging import read_bundle
-from medloom.serving import Limits, create_app
-from medloom.serving.server import listen, serve
+from medloom.serving import Limits, Service, create_app
+from medloom.serving.http.server import listen, serve
 
 go, lock = threading.Event(), threading.Lock()
 
@@ -40,7 +40,7 @@ predictor = replace(predictor, runtime=Waiting(predictor.runtime))
 threading.Thread(target=lambda: (sys.stdin.readline(), go.set()), daemon=True).start()
 listener = listen(port=0)
 print(listener.getsockname()[1], flush=True)
-serve(create_app(predictor, manifest, Limits(concurrency=8)), listener)
+serve(create_app(Service.of(predictor, manifest, Limits(concurrency=8))), listener)
 print("finished", flush=True)
 """
 

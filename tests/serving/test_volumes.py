@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.imaging.fence import DecodeFence
 from medloom.packaging import read_bundle
-from medloom.serving import Limits, create_app
+from medloom.serving import Limits, Service, create_app
 from support.bundles import tiny_label_recipe, tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
 
 AFFINE = np.array([[-0.6, 0, 0, 10], [0, 0, 1.5, -20], [0, -0.7, 0, 30], [0, 0, 0, 1]], np.float64)
@@ -74,7 +74,7 @@ def grey(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(grey, make_client):
-    return make_client(create_app(*grey))
+    return make_client(create_app(Service.of(*grey)))
 
 
 def _post(client, body, kind=NIFTI, accept=None, query=""):
@@ -150,7 +150,10 @@ def test_a_page_of_a_volume_and_one_slice_are_images_unless_nifti_is_asked_for(c
 
 def test_labels_of_a_volume_are_those_of_its_slices(tmp_path, make_client):
     with read_bundle(write_tiny_label_bundle(tmp_path / "m.tar.gz", tiny_label_recipe())) as bundle:
-        predictor, client = bundle.predictor(threads=1), make_client(create_app(bundle.predictor(), bundle.manifest))
+        predictor, client = (
+            bundle.predictor(threads=1),
+            make_client(create_app(Service.of(bundle.predictor(), bundle.manifest))),
+        )
     found = _post(client, _nifti()).json()
     each = [_post(client, _nifti(), query=f"?page={number}").json() for number in range(5)]
     assert [one["probabilities"] for one in found["slices"]] == [one["probabilities"] for one in each]
@@ -187,13 +190,13 @@ def test_what_is_no_volume_is_refused_with_its_reason_and_without_names(client, 
 def test_a_zip_that_unpacks_to_more_than_the_budget_is_refused(grey, make_client, assert_problem):
     predictor, manifest = grey
     small = replace(predictor, budget=replace(predictor.budget, max_decoded_bytes=2000))
-    client = make_client(create_app(small, manifest))
+    client = make_client(create_app(Service.of(small, manifest)))
     assert_problem(_post(client, _zip(("1.2.3", _voxels())), "application/zip"), 400, "corrupt")
     assert_problem(_post(client, _nifti()), 413, "too_large")
 
 
 def test_a_volume_that_takes_too_long_is_refused_between_two_slices(grey, make_client, assert_problem):
-    client = make_client(create_app(*grey, Limits(volume_timeout_s=-1.0)))
+    client = make_client(create_app(Service.of(*grey, Limits(volume_timeout_s=-1.0))))
     said = assert_problem(_post(client, _nifti()), 413, "too_slow")
     assert "of 5 slices 0 were predicted" in said["message"]
 
@@ -202,7 +205,7 @@ def test_volumes_are_read_behind_the_fence(grey, make_client, assert_problem):
     predictor, manifest = grey
     with DecodeFence(1, volumes="medloom.data.whole:read_whole") as fence:
         fenced = replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume)
-        client = make_client(create_app(fenced, manifest))
+        client = make_client(create_app(Service.of(fenced, manifest)))
         for body, kind in ((_nifti(), NIFTI), (_zip(("1.2.3", _voxels())), "application/zip")):
             found = nibabel.Nifti1Image.from_bytes(_post(client, body, kind, NIFTI).content)
             np.testing.assert_array_equal(np.asarray(found.dataobj).T, _expected(predictor, _voxels()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medloom.cli.options import StrictOption
 from medloom.cli.output import say, warn
-from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
+from medloom.cli.verify import ProvidersOption, RuntimeOption
 from medloom.extras import require
 
 __all__ = ["command"]
@@ -20,8 +21,17 @@ _VOLUMES = "medloom.data.whole:read_whole"
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
+BundlesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]BUNDLE...",
+        help="A model.tar.gz, its folder, or a run that has one; NAME is what requests call it.",
+    ),
+]
+
+
 def command(
-    bundle: BundleArgument,
+    bundles: BundlesArgument,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
@@ -33,7 +43,7 @@ def command(
     providers: ProvidersOption = None,
     strict: StrictOption = False,
 ) -> None:
-    """Answer HTTP requests with a bundle.
+    """Answer HTTP requests with one bundle, or with several by name.
 
     GET /ping says whether the server is up. POST /invocations takes the bytes of one image (DICOM, NIfTI, TIFF,
     PNG, JPEG, BMP, GIF, WebP, NPY), or JSON with an image in base64 and metadata, and answers, by the Accept header,
@@ -41,21 +51,21 @@ def command(
     that were missing and those with a category that training never saw. Without ?page=, a NIfTI file, an enhanced DICOM
     file or a zip with a DICOM series (?series=INDEX|UID) is predicted whole: JSON, or with Accept: application/x-nifti
     or application/gzip the mask as NIfTI. A model with data.context sees slices with those beside them: it takes these,
-    a TIFF of several pages, or a zip with the numbered slices of one patient.
+    a TIFF of several pages, or a zip with the numbered slices of one patient. With several bundles, POST to
+    /models/NAME/invocations.
     """
     for module in ("starlette", "uvicorn"):
         require(module, "serve")
     from medloom.imaging.fence import DecodeFence
-    from medloom.packaging import read_bundle
-    from medloom.serving import Limits, create_app
-    from medloom.serving.server import listen, serve
+    from medloom.serving import Limits, Models, Service, create_app
+    from medloom.serving.http.server import listen, serve
+    from medloom.serving.models import Opening
 
-    with read_bundle(bundle) as opened:
-        manifest = opened.manifest
-        predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
-        predictor = replace(predictor, strict=strict)
-    if manifest.phantom:
-        warn("this model learned from phantoms; it must not be used on people")
+    opening = Opening(runtime=runtime, threads=threads, providers=providers, strict=strict)
+    models = Models(opening.open(path, name) for name, path in map(_named, bundles)).all()
+    if phantoms := [model.name for model in models if model.manifest.phantom]:
+        learned = "this model" if len(models) == 1 else ", ".join(phantoms)
+        warn(f"{learned} learned from phantoms and must not be used on people")
     if host not in _LOCAL:
         warn(f"everyone who reaches {host}:{port} can use this server; it asks for no password")
     limits = Limits()
@@ -64,6 +74,20 @@ def command(
         DecodeFence(limits.concurrency, volumes=_VOLUMES) as fence,
     ):
         port = listener.getsockname()[1]
-        say(f"serving {manifest.name} with {predictor.runtime.name} on http://{host}:{port} (Ctrl-C stops)")
-        fenced = replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume)
-        serve(create_app(fenced, manifest, limits), listener)
+        served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
+        say(f"serving {served} on http://{host}:{port} (Ctrl-C stops)")
+        fenced = Models(
+            replace(model, predictor=replace(model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume))
+            for model in models
+        )
+        serve(create_app(Service(fenced, limits)), listener)
+
+
+def _named(given: str) -> tuple[str | None, Path]:
+    """Take ``NAME=PATH`` apart; a path that holds an equals sign and is there stays whole."""
+    from medloom.pipeline import bundle_of
+
+    name, equals, path = given.partition("=")
+    if equals and not Path(given).exists():
+        return name, bundle_of(Path(path))
+    return None, bundle_of(Path(given))

@@ -16,7 +16,7 @@ from medloom.inference.volumes import predict_numbered, predict_pages, predict_v
 from medloom.serving.base64_text import read_base64
 from medloom.serving.problems import JSON, Problem
 
-__all__ = ["ImageRequest", "predict", "read_request"]
+__all__ = ["ImageRequest", "page_of", "predict", "predict_whole", "read_request"]
 
 _MAX_DEPTH = 32
 _MAX_PAGE = 999_999
@@ -106,7 +106,35 @@ def predict(
         DecodeError: If the bytes are not an acceptable image.
         InputError: If the image is sound but not what this model takes, or so for the metadata.
     """
-    page = page if asked.page is None else asked.page
+    page = page_of(asked, page)
+    whole = predict_whole(predictor, asked, page, one_slice=one_slice, progress=progress)
+    if whole is not None:
+        return whole
+    return predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
+
+
+def page_of(asked: ImageRequest, page: int | None) -> int | None:
+    """Return the page that a request names, else ``page``."""
+    return page if asked.page is None else asked.page
+
+
+def predict_whole(
+    predictor: Predictor,
+    asked: ImageRequest,
+    page: int | None,
+    *,
+    one_slice: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> VolumeAnswer | None:
+    """Answer a request for a volume; None where it is one for an image, as ``predict`` tells them apart.
+
+    Args:
+        predictor: The model.
+        asked: The image or volume with its metadata.
+        page: From ``page_of``.
+        one_slice: As of ``predict``.
+        progress: As of ``predict``.
+    """
     if predictor.context:
         return _surrounded(predictor, asked, page, progress)
     if page is None and (asked.series is not None or may_be_whole(asked.image)):
@@ -117,7 +145,7 @@ def predict(
             return predict_volume(predictor, volume, asked.metadata, progress=progress)
     elif page is not None and asked.series is not None:
         raise Problem(400, "bad_page", "a series is predicted whole and a page is one image", "Name one of them.")
-    return predictor.predict(asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page)
+    return None
 
 
 def _surrounded(

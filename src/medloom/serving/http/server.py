@@ -12,8 +12,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from medloom.errors import UserError
-from medloom.serving.app import Gate
-from medloom.serving.connection import Connection, Settings
+from medloom.serving.admission import Gate
+from medloom.serving.http.connection import Connection, Settings
 from medloom.signals import announce
 
 __all__ = ["listen", "serve"]

@@ -1,0 +1,68 @@
+"""The HTTP application: middleware around one table of routes.
+
+A request is checked from the outside in: headers, then the length, then the bytes as they arrive, then
+the image; each refusal says why. Predictions run in threads, so ``/ping`` answers at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from medloom.serving.admission import Limits
+from medloom.serving.http import native
+from medloom.serving.problems import Problem
+from medloom.serving.service import Service
+
+__all__ = ["PROTOCOLS", "create_app"]
+
+PROTOCOLS: tuple[Callable[[Service, Limits], list[BaseRoute]], ...] = (native.routes,)
+"""What speaks to clients; the first route that fits a path and method answers."""
+
+
+def create_app(
+    service: Service,
+    limits: Limits | None = None,
+    *,
+    middleware: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
+    routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """Make the application.
+
+    Args:
+        service: What answers.
+        limits: How much a client may ask for; those of the service by default.
+        middleware: Each is given the application inside it and returns one around it; the first is the outermost.
+        routes: Further ones, looked at before those of the protocols.
+
+    Returns:
+        An ASGI application; its server finds in ``app.state`` the ``limits``, and the ``gate`` that counts the
+        requests in progress.
+    """
+    limits = limits or service.limits
+    table = [*routes, *(route for protocol in PROTOCOLS for route in protocol(service, limits))]
+    app = Starlette(
+        routes=table,
+        middleware=[Middleware(around) for around in middleware],
+        exception_handlers={HTTPException: _answer_no_route},
+    )
+    app.state.gate = service.gate
+    app.state.limits = limits
+    return app
+
+
+async def _answer_no_route(request: Request, error: Exception) -> Response:
+    refusal = cast(HTTPException, error)  # the only kind that this is registered for
+    code = {404: "not_found", 405: "method_not_allowed"}.get(refusal.status_code, "refused")
+    hint = "There are GET /, GET /ping and POST /invocations."
+    response = Problem(refusal.status_code, code, f"{request.method} is not answered at this path", hint).response()
+    response.headers.update(refusal.headers or {})
+    return response

@@ -1,0 +1,83 @@
+"""What a request declares, and its body; each refusal says why, before more is read than has to be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from starlette.requests import ClientDisconnect, Request
+
+from medloom.serving.admission import Limits
+from medloom.serving.problems import ACCEPTED, Problem
+
+__all__ = ["declared_type", "read_body"]
+
+
+def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str:
+    """Return the media type of the body, without parameters and in lower case.
+
+    Args:
+        request: Its headers are looked at.
+        accepted: Media types that may come.
+
+    Raises:
+        Problem: 415 for another one, for none, for several, or for a ``Content-Encoding``.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        message = f"Content-Encoding {encoding[:40]!r} is not taken"
+        raise Problem(415, "unsupported_encoding", message, "Send the image as it is.", close=True)
+    values = request.headers.getlist("content-type")
+    media_type = values[0].partition(";")[0].strip().lower() if len(values) == 1 else ""
+    if media_type not in accepted:
+        came = f"Content-Type {media_type[:80]!r} is not taken" if media_type else "there is no single Content-Type"
+        hint = f"Send one image as {', '.join(accepted)}."
+        raise Problem(415, "unsupported_type", came, hint, close=True)
+    return media_type
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Read the body.
+
+    Args:
+        request: Its length is looked at before any of it is read.
+        limits: How large it may be, and how long it may take.
+
+    Raises:
+        Problem: 413, 411, 408 or 400, if it is too large, has no length, comes too slowly or breaks off.
+    """
+    _check_length(request, limits.max_body_bytes)
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            return await _read(request, limits.max_body_bytes)
+    except TimeoutError as error:
+        message = f"the body did not arrive within {limits.body_timeout_s:g} s"
+        raise Problem(408, "too_slow", message, close=True) from error
+    except ClientDisconnect as error:
+        raise Problem(400, "truncated", "the connection ended before the body did", close=True) from error
+
+
+async def _read(request: Request, most: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise _too_large(most)
+    return bytes(body)
+
+
+def _check_length(request: Request, most: int) -> None:
+    """Refuse by the header what is too large or has no length, before any of it is read."""
+    lengths = request.headers.getlist("content-length")
+    if not lengths:
+        if "transfer-encoding" not in request.headers:
+            raise Problem(411, "length_required", "the request has no Content-Length and no body", close=True)
+        return
+    if len(set(lengths)) > 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
+        raise Problem(400, "bad_length", "Content-Length must be one whole number", close=True)
+    if len(lengths[0]) > 18 or int(lengths[0]) > most:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, "too_large", f"the body is larger than {most} bytes", "Send one image per request.", close=True)

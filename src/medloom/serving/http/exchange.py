@@ -1,0 +1,51 @@
+"""One request from its admission to its answer, the same for every protocol."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from medloom.serving.admission import Admission
+from medloom.serving.problems import Problem
+from medloom.serving.service import Answer, Service
+
+__all__ = ["answered", "exchange"]
+
+_log = logging.getLogger(__name__)
+
+
+async def exchange(
+    request: Request, service: Service, work: Callable[[Request, Admission], Awaitable[Response]]
+) -> Response:
+    """Let a request in, have it answered, and say why where it is not.
+
+    Args:
+        request: Nothing of its body has been read. A middleware may name it in ``request.state.request_id``.
+        service: Whose gate it enters.
+        work: Reads the body and makes the response; may raise a `Problem`.
+    """
+    request_id = getattr(request.state, "request_id", "")
+    admission: Admission | None = None
+    try:
+        with service.gate.enter(request_id=request_id, client=_client(request)) as admission:
+            return await work(request, admission)
+    except Problem as problem:
+        refusal = problem
+    except Exception as error:
+        _log.error("a request failed: %s", type(error).__name__)
+        refusal = Problem(500, "internal", "the request failed")
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    service.refused(refusal, admission or Admission(request_id), declared)
+    return refusal.response()
+
+
+def answered(answer: Answer) -> Response:
+    """Return an answer as a response."""
+    return Response(answer.content, headers=dict(answer.headers), media_type=answer.media_type)
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""

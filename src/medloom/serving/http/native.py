@@ -1,0 +1,108 @@
+"""Medloom's own paths: what is served, whether it is up, and one image in, one prediction out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from medloom.serving.admission import Admission, Limits
+from medloom.serving.description import describe
+from medloom.serving.http.body import declared_type, read_body
+from medloom.serving.http.exchange import answered, exchange
+from medloom.serving.problems import Problem
+from medloom.serving.requests import ImageRequest, read_request
+from medloom.serving.service import Service, chosen_form
+
+__all__ = ["routes"]
+
+
+def routes(service: Service, limits: Limits) -> list[BaseRoute]:
+    """Return the routes.
+
+    ``GET /``, ``GET /ping``, ``GET /healthz``, ``GET /readyz``, ``POST /invocations``, and
+    ``POST /models/NAME/invocations`` where there are several models.
+    """
+    native = _Native(service, limits)
+    return [
+        Route("/", native.describe, methods=["GET"]),
+        Route("/ping", native.ping, methods=["GET"]),
+        Route("/healthz", native.alive, methods=["GET"]),
+        Route("/readyz", native.ready, methods=["GET"]),
+        Route("/invocations", native.invoke, methods=["POST"]),
+        Route("/models/{model}/invocations", native.invoke, methods=["POST"]),
+    ]
+
+
+class _Native:
+    def __init__(self, service: Service, limits: Limits) -> None:
+        self.service = service
+        self.limits = limits
+
+    async def ping(self, request: Request) -> Response:
+        """Answer 200 while requests are taken, and say with which models."""
+        del request
+        models = [{"model": model.name, "phantom": model.manifest.phantom} for model in self.service.models.all()]
+        said: dict[str, Any] = models[0] if len(models) == 1 else {"models": models}
+        return self._state(ready=True, said=said)
+
+    async def alive(self, request: Request) -> Response:
+        """Answer 200 as long as there is a process that can."""
+        del request
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Answer 200 while there is a model and requests are taken."""
+        del request
+        return self._state(ready=bool(self.service.models.names()), said={})
+
+    async def describe(self, request: Request) -> Response:
+        """Answer with what the model takes and gives; of several models, in a list."""
+        del request
+        most = self.limits.max_body_bytes
+        found = [
+            {**describe(model.predictor, model.manifest, most), "name": model.name}
+            for model in self.service.models.all()
+        ]
+        return JSONResponse(found[0] if len(found) == 1 else {"models": found})
+
+    async def invoke(self, request: Request) -> Response:
+        """Answer one image with one prediction, or say why not."""
+        return await exchange(request, self.service, self._answer)
+
+    def _state(self, *, ready: bool, said: dict[str, Any]) -> Response:
+        draining = self.service.gate.draining
+        state = "going down" if draining else "ok" if ready else "no model is loaded"
+        return JSONResponse({"status": state, **said}, status_code=200 if ready and not draining else 503)
+
+    async def _answer(self, request: Request, admission: Admission) -> Response:
+        model = self.service.models.get(request.path_params.get("model")).name
+        declared = declared_type(request)
+        accept = ", ".join(request.headers.getlist("accept"))
+        page, series = _page(request), request.query_params.get("series")
+        chosen_form(accept, self.service.forms(model, page is not None))
+        with admission.timed("read"):
+            body = await read_body(request, self.limits)
+        asked = replace(_with_page(read_request(body, declared), page), series=series)
+        return answered(await self.service.answer(asked, model=model, accept=accept, admission=admission))
+
+
+def _page(request: Request) -> int | None:
+    text = request.query_params.get("page")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise Problem(400, "bad_page", "page must be a whole number, counted from 0", close=True)
+    return int(text)
+
+
+def _with_page(asked: ImageRequest, page: int | None) -> ImageRequest:
+    """Take the page that the query names; JSON that names another one is refused."""
+    if page is None or page == asked.page:
+        return asked
+    if asked.page is not None:
+        raise Problem(400, "bad_page", "the query and the JSON name different pages", "Name the page once.")
+    return replace(asked, page=page)
