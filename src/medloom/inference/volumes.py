@@ -37,6 +37,7 @@ __all__ = [
     "Progress",
     "file_pages",
     "is_numbered",
+    "numbered_images",
     "predict_numbered",
     "predict_pages",
     "predict_slices",
@@ -180,6 +181,21 @@ def predict_numbered(
         DecodeError: If one is not an acceptable image, or they are over the budget together.
         InputError: If they are not the slices of one stack, or differ in size.
     """
+    images, spots = numbered_images(predictor, source)
+    return _predict_stack(predictor, images, spots, metadata, progress)
+
+
+def numbered_images(predictor: Predictor, source: Source) -> tuple[list[Image], list[Spot]]:
+    """Decode the numbered slices in a folder or zip, and say where in their stack each lies.
+
+    Args:
+        predictor: The model.
+        source: As of ``predict_numbered``.
+
+    Raises:
+        DecodeError: If one is not an acceptable image, or they are over the budget together.
+        InputError: If they are not the slices of one stack.
+    """
     names = [name for name in list_images(source.names(), source.read) if not fnmatch(name, _MASKS)]
     spots = name_spots([((str(PurePosixPath(name).parent),), strip_suffix(PurePosixPath(name).name)) for name in names])
     if None in spots or len({spot.stack for spot in spots if spot}) != 1:
@@ -187,8 +203,7 @@ def predict_numbered(
             f"{counted(len(names), 'image is', 'images are')} not known to be the slices of one stack; expected files "
             "in one folder whose names differ in one number alone, such as slice_1.png, slice_2.png"
         )
-    images = _decoded(predictor, (source.read(name) for name in names))
-    return _predict_stack(predictor, images, [spot for spot in spots if spot], metadata, progress)
+    return _decoded(predictor, (source.read(name) for name in names)), [spot for spot in spots if spot]
 
 
 def is_numbered(path: str | Path) -> bool:

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import msgspec
 
 from medloom.data.whole import ZIP_MAGIC, has_dicom, may_be_whole, open_zip
-from medloom.imaging import CONTENT_TYPES
+from medloom.imaging import CONTENT_TYPES, Volume
 from medloom.inference import Prediction, Predictor, VolumeAnswer
 from medloom.inference.stacks import alone
 from medloom.inference.volumes import predict_numbered, predict_pages, predict_volume
 from medloom.serving.base64_text import read_base64
 from medloom.serving.problems import JSON, Problem
 
-__all__ = ["ImageRequest", "page_of", "predict", "predict_whole", "read_request"]
+__all__ = ["ImageRequest", "page_of", "predict", "predict_whole", "read_request", "read_whole_volume"]
 
 _MAX_DEPTH = 32
 _MAX_PAGE = 999_999
@@ -137,13 +137,28 @@ def predict_whole(
     """
     if predictor.context:
         return _surrounded(predictor, asked, page, progress)
+    volume = read_whole_volume(predictor, asked, page, one_slice=one_slice)
+    return None if volume is None else predict_volume(predictor, volume, asked.metadata, progress=progress)
+
+
+def read_whole_volume(
+    predictor: Predictor, asked: ImageRequest, page: int | None, *, one_slice: bool = False
+) -> Volume | None:
+    """Read what is predicted as a whole; None where a request is for an image.
+
+    Args:
+        predictor: Its decoders and what they may spend; a model with context takes one slice for a volume.
+        asked: The image or volume.
+        page: From ``page_of``.
+        one_slice: As of ``predict``.
+    """
     if page is None and (asked.series is not None or may_be_whole(asked.image)):
         volume = predictor.volume_decoder(
             asked.image, content_type=asked.content_type, series=asked.series, budget=predictor.budget
         )
-        if volume is not None and (one_slice or len(volume.voxels) > 1 or asked.image.startswith(ZIP_MAGIC)):
-            return predict_volume(predictor, volume, asked.metadata, progress=progress)
-    elif page is not None and asked.series is not None:
+        one_slice = one_slice or predictor.context > 0 or asked.image.startswith(ZIP_MAGIC)
+        return volume if volume is not None and (one_slice or len(volume.voxels) > 1) else None
+    if page is not None and asked.series is not None:
         raise Problem(400, "bad_page", "a series is predicted whole and a page is one image", "Name one of them.")
     return None
 
@@ -159,10 +174,9 @@ def _surrounded(
         with open_zip(data, declared, predictor.budget) as source:
             if not has_dicom(source):
                 return predict_numbered(predictor, source, asked.metadata, progress=progress)
-    if asked.series is not None or may_be_whole(data):
-        volume = predictor.volume_decoder(data, content_type=declared, series=asked.series, budget=predictor.budget)
-        if volume is not None:
-            return predict_volume(predictor, volume, asked.metadata, progress=progress)
+    volume = read_whole_volume(predictor, asked, page)
+    if volume is not None:
+        return predict_volume(predictor, volume, asked.metadata, progress=progress)
     return predict_pages(predictor, data, asked.metadata, content_type=declared, progress=progress)
 
 

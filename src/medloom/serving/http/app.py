@@ -18,13 +18,13 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from medloom.serving.admission import Limits
-from medloom.serving.http import native
+from medloom.serving.http import native, page
 from medloom.serving.problems import Problem
 from medloom.serving.service import Service
 
 __all__ = ["PROTOCOLS", "create_app"]
 
-PROTOCOLS: tuple[Callable[[Service, Limits], list[BaseRoute]], ...] = (native.routes,)
+PROTOCOLS: tuple[Callable[[Service, Limits], list[BaseRoute]], ...] = (page.routes, native.routes)
 """What speaks to clients; the first route that fits a path and method answers."""
 
 

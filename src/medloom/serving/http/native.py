@@ -17,7 +17,7 @@ from medloom.serving.problems import Problem
 from medloom.serving.requests import ImageRequest, read_request
 from medloom.serving.service import Service, chosen_form
 
-__all__ = ["routes"]
+__all__ = ["asked_page", "routes"]
 
 
 def routes(service: Service, limits: Limits) -> list[BaseRoute]:
@@ -82,7 +82,7 @@ class _Native:
         model = self.service.models.get(request.path_params.get("model")).name
         declared = declared_type(request)
         accept = ", ".join(request.headers.getlist("accept"))
-        page, series = _page(request), request.query_params.get("series")
+        page, series = asked_page(request), request.query_params.get("series")
         chosen_form(accept, self.service.forms(model, page is not None))
         with admission.timed("read"):
             body = await read_body(request, self.limits)
@@ -90,7 +90,12 @@ class _Native:
         return answered(await self.service.answer(asked, model=model, accept=accept, admission=admission))
 
 
-def _page(request: Request) -> int | None:
+def asked_page(request: Request) -> int | None:
+    """Return the page that the query names.
+
+    Raises:
+        Problem: 400 if it is no whole number.
+    """
     text = request.query_params.get("page")
     if text is None:
         return None

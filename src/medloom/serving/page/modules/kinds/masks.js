@@ -1,0 +1,102 @@
+// Answers with a class for each pixel.
+
+import { element, number, percent } from '../dom.js';
+import { fromRuns, fromValues, outline } from '../masks.js';
+import { readNifti } from '../nifti.js';
+import { readNpy } from '../npy.js';
+import { drawn, laid } from '../pictures.js';
+
+const NIFTI = 'application/x-nifti';
+const NPY = 'application/x-npy';
+const PNG = 'image/png';
+
+// What is laid on the picture.
+export async function read({ answer, picture, ask }) {
+  const whole = isVolume(answer)
+    ? fromValues(readNifti(await (await ask(NIFTI)).arrayBuffer()), answer.masks)
+    : fromRuns(answer.masks, answer.height, answer.width);
+  const { height, width } = drawn(picture);
+  const mask = laid(whole, picture);
+  return { mask, outline: outline(mask, height, width) };
+}
+
+// Foreground probability of each pixel, where the server gives it.
+export async function heat({ answer, model, picture, ask }) {
+  if (isVolume(answer) || !model.answers.includes(NPY)) return null;
+  const { shape, data } = readNpy(await (await ask(NPY)).arrayBuffer());
+  const pixels = shape[1] * shape[2];
+  const foreground = shape[0] === 1 ? data : data.slice(0, pixels).map((background) => 1 - background);
+  return laid(foreground, picture);
+}
+
+export const hasHeat = ({ answer, model }) => !isVolume(answer) && model.answers.includes(NPY);
+
+export function headline({ answer }) {
+  if (!answer.foreground) return `Nothing was found. The largest probability of any ${cell(answer)} is ${percent(answer.probability)}.`;
+  const found = answer.masks.filter((one) => one.area_px > 0).map((one) => `${one.class} ${size(one, answer)}`);
+  return `Found: ${found.join('; ')}.`;
+}
+
+export function figures({ answer }) {
+  const [measure, unit] = isVolume(answer) ? ['Volume', 'Voxels'] : ['Area', 'Pixels'];
+  const measured = answer.masks.some(known);
+  const columns = [
+    ['Class', ({ class: name, index }) => [swatch(index), name]],
+    [unit, (one) => [number(one.area_px)]],
+    ...(measured ? [[measure, (one) => [known(one) ? number(real(one)) + unitOf(one) : 'not known']]] : []),
+    ['Largest probability', (one) => [percent(one.probability)]],
+    ['Operating point', (one) => [`from ${percent(threshold(answer, one.index))}`]],
+  ];
+  const head = element('tr', {}, ...columns.map(([name]) => element('th', { scope: 'col' }, name)));
+  const rows = answer.masks.map((one) => element('tr', {}, ...columns.map(([, cells], at) => (at ? element('td', {}, ...cells(one)) : element('th', { scope: 'row' }, ...cells(one))))));
+  const table = element('table', {}, element('caption', {}, 'What was found, class by class'), element('thead', {}, head), element('tbody', {}, ...rows));
+  const small = answer.operating_point.min_region_px;
+  const notes = [
+    measured ? null : `The file does not say how large a ${cell(answer)} is, so there is no ${measure.toLowerCase()} in ${isVolume(answer) ? 'millilitres' : 'square millimetres'}.`,
+    small > 1 ? `Regions of fewer than ${small} pixels of the network's image are left out.` : null,
+  ].filter(Boolean);
+  return [element('div', { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Figures of each class' }, table), ...notes.map((text) => element('p', { class: 'note' }, text))];
+}
+
+// Foreground voxels of each slice.
+export function slices({ answer }) {
+  if (!isVolume(answer)) return null;
+  const counts = answer.masks.map((one) => one.slices_px);
+  return { counts: counts[0].map((_, at) => counts.reduce((sum, one) => sum + one[at], 0)), what: 'voxels found' };
+}
+
+export function row({ answer }) {
+  const measured = answer.masks.filter(known);
+  return {
+    result: answer.foreground ? answer.masks.filter((one) => one.area_px).map((one) => one.class).join(' + ') : 'nothing found',
+    probability: answer.probability,
+    pixels: answer.area_px,
+    size: measured.length ? `${number(measured.reduce((sum, one) => sum + real(one), 0))}${unitOf(measured[0])}` : '',
+  };
+}
+
+// Files that can be taken away: their media type, suffix and name.
+export function downloads({ answer, model }) {
+  const image = [[PNG, '.png', 'Mask (PNG)'], [NPY, '.npy', 'Probabilities (NPY)']];
+  const volume = [['application/gzip', '.nii.gz', 'Mask (NIfTI)']];
+  const dicom = [['application/dicom', '.dcm', 'Segmentation (DICOM SEG)']];
+  const offered = isVolume(answer) ? model.volume_answers : model.answers;
+  return [...(isVolume(answer) ? volume : image), ...dicom].filter(([form]) => offered.includes(form));
+}
+
+const isVolume = (answer) => 'slices' in answer;
+const cell = (answer) => (isVolume(answer) ? 'voxel' : 'pixel');
+const real = (one) => one.area_mm2 ?? one.volume_ml;
+const known = (one) => real(one) !== null && real(one) !== undefined;
+const unitOf = (one) => ('volume_ml' in one ? ' ml' : ' mm²');
+const size = (one, answer) => (known(one) ? `${number(real(one))}${unitOf(one)}` : `${number(one.area_px)} ${cell(answer)}s`);
+
+function threshold({ operating_point: point }, index) {
+  return point.thresholds ? point.thresholds[index - 1] : point.threshold;
+}
+
+function swatch(index) {
+  const made = element('span', { class: 'swatch', 'aria-hidden': 'true' });
+  made.style.background = CLASS_COLOURS[(index - 1) % CLASS_COLOURS.length];
+  return made;
+}

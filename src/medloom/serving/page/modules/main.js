@@ -1,0 +1,280 @@
+// What the page does: files become cases, a case gets its picture and its answer, and a judgement.
+
+import { $, element, save, stem } from './dom.js';
+import { cases as casesOf, check, dropped } from './files.js';
+import { KINDS } from './kinds/index.js';
+import { drawFields, given } from './metadata.js';
+import { readNpy } from './npy.js';
+import { remarks } from './remarks.js';
+import { printReport } from './report.js';
+import { models, predict, preview, useToken } from './server.js';
+import { Viewer } from './viewer.js';
+import { drawList, exportList } from './worklist.js';
+
+const KEPT = 6; // pictures in memory; others are asked for again
+
+const session = { models: [], cases: [], current: null, queue: Promise.resolve() };
+const viewer = new Viewer(() => session.current?.answer && drawAnswer(session.current));
+
+const kindOf = (one) => KINDS[one.model.target.kind];
+const chosen = () => session.models[$('model').selectedIndex];
+
+// What goes on, for everybody; an answer that is written below as well is only for those who listen.
+function say(text, { written = false } = {}) {
+  $('say').textContent = text;
+  $('say').classList.toggle('heard', written);
+}
+
+function trouble(text = '') {
+  $('trouble').textContent = text;
+  $('trouble').hidden = !text;
+}
+
+async function start() {
+  try {
+    session.models = await models();
+    $('token-part').hidden = true;
+    trouble();
+  } catch (error) {
+    if (error.status === 401) askForToken();
+    return trouble(error.message);
+  }
+  $('model').replaceChildren(...session.models.map((model) => element('option', {}, model.name)));
+  chooseModel();
+}
+
+function askForToken() {
+  $('token-part').hidden = false;
+  $('token').focus();
+}
+
+function chooseModel() {
+  const model = chosen();
+  if (!model) return trouble('The server has no model at the moment.');
+  $('phantom').hidden = !model.model.phantom;
+  drawFields(model);
+}
+
+// Files become cases; the first of them is shown at once, the others wait for their turn.
+async function take(files) {
+  if (!files.length || !chosen()) return;
+  trouble();
+  const asked = { page: $('page-number').value, series: $('series').value.trim(), metadata: given() };
+  const made = (await casesOf(files, $('together').value)).map(({ name, image }) => newCase(name, { image, ...asked }));
+  session.cases.push(...made);
+  session.current = made[0];
+  redrawList();
+  for (const one of made) session.queue = session.queue.then(() => run(one));
+  await session.queue;
+}
+
+function newCase(name, asked) {
+  const model = chosen();
+  const ask = (form) => predict(model.name, asked, form);
+  return { name, asked, model, ask, phantom: model.model.phantom, layers: {}, verdict: '', comment: '', time: new Date(), answer: null, picture: null };
+}
+
+async function run(one) {
+  if (isCurrent(one)) blank(`Reading ${one.name} …`);
+  try {
+    check({ name: one.name, image: one.asked.image }, one.model.max_body_bytes);
+    busy(one, `Reading ${one.name} …`);
+    await fetchPicture(one);
+    if (isCurrent(one)) await show(one);
+    busy(one, `Asking ${one.model.name} about ${one.name} …`);
+    await fetchAnswer(one);
+    one.error = null;
+    if (isCurrent(one)) await show(one);
+  } catch (error) {
+    failed(one, error);
+  }
+  redrawList();
+}
+
+async function fetchPicture(one) {
+  const { about, pixels } = await preview(one.model.name, one.asked);
+  one.picture = { ...about, ...readNpy(pixels) };
+  forget(one);
+}
+
+async function fetchAnswer(one) {
+  const begun = performance.now();
+  const response = await one.ask('application/json');
+  one.answer = await response.json();
+  one.elapsed = (performance.now() - begun) / 1000;
+  one.parts = stages(response.headers.get('Server-Timing'));
+  one.outside = response.headers.get('X-Medloom-Out-Of-Distribution') === 'true';
+  one.phantom = response.headers.get('X-Medloom-Phantom') === 'true';
+  one.layers = await kindOf(one).read(one);
+  one.row = kindOf(one).row(one);
+  delete one.view;
+}
+
+// What the server says of its own time: "decode;dur=12.3, predict;dur=40".
+function stages(header) {
+  return [...(header ?? '').matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, time]) => [name, Number(time) / 1000]);
+}
+
+// Of older cases only the answer is kept.
+function forget(one) {
+  session.kept = [one, ...(session.kept ?? []).filter((other) => other !== one)];
+  for (const old of session.kept.splice(KEPT)) if (!isCurrent(old)) [old.picture, old.layers] = [null, {}];
+}
+
+const isCurrent = (one) => one === session.current;
+
+function busy(one, text) {
+  if (!isCurrent(one)) return;
+  say(text);
+  $('stage').setAttribute('aria-busy', 'true');
+}
+
+function failed(one, error) {
+  one.error = error.message;
+  if (!('code' in error)) console.error(error);
+  if (error.status === 401) askForToken();
+  if (error.code === 'page_required') [$('options').open] = [true];
+  if (isCurrent(one)) drawError(one);
+}
+
+function drawError(one) {
+  if (one.picture) $('answer').replaceChildren();
+  else blank('No picture: the image could not be read.');
+  trouble(`${one.name}: ${one.error}`);
+  say(`${one.name} was not answered.`);
+  $('after').hidden = true;
+  $('stage').removeAttribute('aria-busy');
+}
+
+// Takes the case before away.
+function blank(text) {
+  trouble();
+  viewer.close(text);
+  $('answer').replaceChildren();
+  $('after').hidden = true;
+}
+
+async function show(one) {
+  trouble(one.error ? `${one.name}: ${one.error}` : '');
+  await viewer.open(one, one.answer && kindOf(one).slices(one));
+  $('stage').removeAttribute('aria-busy');
+  if (one.answer) await settle(one);
+  else $('after').hidden = true;
+}
+
+async function settle(one) {
+  drawAnswer(one);
+  say(`${one.name}: ${kindOf(one).headline(one)}`, { written: true });
+  $('after').hidden = false;
+  $('heat-tool').hidden = !kindOf(one).hasHeat(one);
+  drawDownloads(one);
+  drawJudgement(one);
+  if (one.view.heat) await heat(true);
+}
+
+function drawAnswer(one) {
+  const slice = viewer.view.slice ?? 0;
+  $('answer').replaceChildren(element('p', { class: 'headline' }, kindOf(one).headline(one)), ...[kindOf(one).figures(one, slice)].flat(), ...remarks(one, slice));
+}
+
+function drawDownloads(one) {
+  const buttons = kindOf(one).downloads(one).map(([form, suffix, text]) => element('button', { type: 'button', onclick: () => download(one, form, suffix) }, text));
+  const report = element('button', { type: 'button', onclick: () => printReport(one, one.view) }, 'Case report (print or PDF)');
+  const json = element('button', { type: 'button', onclick: () => save(new Blob([JSON.stringify(one.answer)], { type: 'application/json' }), `${stem(one.name)}.json`) }, 'Answer (JSON)');
+  $('downloads').replaceChildren(...buttons, json, report);
+}
+
+async function download(one, form, suffix) {
+  try {
+    save(await (await one.ask(form)).blob(), `${stem(one.name)}_mask${suffix}`);
+  } catch (error) {
+    trouble(error.message);
+  }
+}
+
+async function heat(on) {
+  const one = session.current;
+  if (on && !one.layers.heat) one.layers.heat = await kindOf(one).heat(one);
+  viewer.view.heat = on;
+  if (isCurrent(one)) await viewer.lay(one);
+}
+
+// Goes back to a case of the list; what was forgotten of it is asked for again.
+async function open(one) {
+  session.current = one;
+  redrawList();
+  blank(`Reading ${one.name} …`);
+  if (one.error && !one.picture) return drawError(one);
+  try {
+    if (!one.picture) {
+      busy(one, `Reading ${one.name} …`);
+      await fetchPicture(one);
+      if (one.answer) one.layers = await kindOf(one).read(one);
+    }
+    if (isCurrent(one)) await show(one);
+  } catch (error) {
+    failed(one, error);
+  }
+}
+
+function judge(verdict) {
+  const one = session.current;
+  if (!one?.answer) return;
+  one.verdict = one.verdict === verdict ? '' : verdict;
+  drawJudgement(one);
+  redrawList();
+  say(`${one.name}: ${one.verdict || 'no judgement'}.`, { written: true });
+}
+
+function drawJudgement(one) {
+  $('accept').setAttribute('aria-pressed', String(one.verdict === 'accepted'));
+  $('reject').setAttribute('aria-pressed', String(one.verdict === 'rejected'));
+  $('comment').value = one.comment;
+}
+
+function redrawList() {
+  drawList(session.cases, session.current, open);
+}
+
+function walk(by) {
+  const next = session.cases[session.cases.indexOf(session.current) + by];
+  if (next) open(next);
+}
+
+function key(event) {
+  if (event.target !== $('stage') || event.ctrlKey || event.metaKey || event.altKey) return;
+  const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const own = { a: () => judge('accepted'), r: () => judge('rejected'), n: () => walk(1), p: () => walk(-1) };
+  if (own[pressed]) own[pressed]();
+  else if (!viewer.key(pressed)) return;
+  event.preventDefault();
+}
+
+function clear() {
+  session.cases = [];
+  session.current = null;
+  redrawList();
+  blank('Nothing is shown yet.');
+  say('The list was cleared.');
+  $('files').focus();
+}
+
+function listen() {
+  $('model').addEventListener('change', chooseModel);
+  $('token-part').addEventListener('submit', (event) => { event.preventDefault(); useToken($('token').value); start(); });
+  $('files').addEventListener('change', () => { take([...$('files').files]); $('files').value = ''; });
+  $('accept').addEventListener('click', () => judge('accepted'));
+  $('reject').addEventListener('click', () => judge('rejected'));
+  $('comment').addEventListener('input', () => { session.current.comment = $('comment').value; redrawList(); });
+  $('export').addEventListener('click', () => exportList(session.cases));
+  $('clear').addEventListener('click', clear);
+  $('show-heat').addEventListener('change', () => session.current?.answer && heat($('show-heat').checked).catch((error) => trouble(error.message)));
+  $('stage').addEventListener('keydown', key);
+  document.addEventListener('dragover', (event) => { event.preventDefault(); $('drop').classList.add('over'); });
+  document.addEventListener('dragleave', (event) => { if (!event.relatedTarget) $('drop').classList.remove('over'); });
+  document.addEventListener('drop', async (event) => { event.preventDefault(); $('drop').classList.remove('over'); take(await dropped(event.dataTransfer)); });
+  document.addEventListener('paste', (event) => { if (event.clipboardData?.files.length) take([...event.clipboardData.files]); });
+}
+
+listen();
+start();

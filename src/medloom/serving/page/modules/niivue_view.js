@@ -1,0 +1,176 @@
+// Draws with NiiVue, in WebGL.
+
+import { DRAG_MODE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
+import { affineOf, channelOf, classColour, drawn, windowed } from './pictures.js';
+import { writeNifti } from './nifti.js';
+
+const PLANES = { sagittal: SLICE_TYPE.SAGITTAL, coronal: SLICE_TYPE.CORONAL, axial: SLICE_TYPE.AXIAL, all: SLICE_TYPE.MULTIPLANAR };
+const NORMALS = ['sagittal', 'coronal', 'axial'];
+const PANS = { leftButton: { primary: DRAG_MODE.pan, withShift: DRAG_MODE.windowing }, rightButton: DRAG_MODE.windowing, centerButton: DRAG_MODE.pan };
+const PLACES = { ...PANS, leftButton: { primary: DRAG_MODE.crosshair, withShift: DRAG_MODE.windowing } };
+const OPTIONS = {
+  backColor: [0, 0, 0, 1],
+  crosshairWidth: 0,
+  dragAndDropEnabled: false,
+  isColorbar: false,
+  isNearestInterpolation: true,
+  isOrientCube: false,
+  isRuler: false,
+  loadingText: '',
+  logLevel: 'error',
+  multiplanarShowRender: SHOW_RENDER.NEVER,
+  show3Dcrosshair: false,
+  touchEventConfig: { singleTouch: DRAG_MODE.pan, doubleTouch: DRAG_MODE.windowing },
+};
+const CLEAR = [0, 0, 0, 0];
+
+// Returns a view, or null where there is no WebGL 2.
+export async function niivueView(canvas, listener) {
+  if (!document.createElement('canvas').getContext('webgl2')) return null;
+  const nv = new Niivue(OPTIONS);
+  await nv.attachToCanvas(canvas);
+  return new NiivueView(nv, listener);
+}
+
+class NiivueView {
+  planes = Object.keys(PLANES);
+
+  constructor(nv, listener) {
+    this.nv = nv;
+    nv.onIntensityChange = (volume) => this.#windowed(volume, listener);
+    nv.onLocationChange = ({ mm }) => this.shown && listener.placed(this.#voxel(mm));
+  }
+
+  // Shows a case; the view says how.
+  async show(shown, view) {
+    this.shown = shown;
+    this.affine = affineOf(shown.picture);
+    this.#clear();
+    this.channel = view.channel;
+    this.nv.addVolume(await this.#image(view));
+    await this.layers(shown, view);
+    this.reset();
+    this.draw(view);
+  }
+
+  // Lays the answer on the image, or takes it away.
+  async layers({ picture, mask, outline, heat }, view) {
+    for (const volume of this.nv.volumes.slice(1)) this.nv.removeVolume(volume);
+    this.overlays = {};
+    if (heat) this.overlays.heat = await this.#overlay(heat, { colormap: 'inferno', cal_min: 0.05, cal_max: 1 });
+    if (mask) this.overlays.mask = await this.#overlay(mask, {}, labels(mask));
+    if (outline) this.overlays.outline = await this.#overlay(outline, {}, labels(outline));
+    for (const overlay of Object.values(this.overlays)) this.nv.addVolume(overlay);
+    this.draw(view);
+  }
+
+  draw(view) {
+    const { nv } = this;
+    const base = nv.volumes[0];
+    if (!base) return;
+    if (view.channel === 'colour') this.#recolour(base, view);
+    else [base.cal_min, base.cal_max] = [view.level - view.width / 2, view.level + view.width / 2];
+    for (const [name, overlay] of Object.entries(this.overlays)) overlay.opacity = view[name] ? (name === 'outline' ? 1 : view.opacity) : 0;
+    nv.setInterpolation(!view.smooth);
+    nv.setMouseEventConfig(view.plane === 'all' ? PLACES : PANS);
+    nv.opts.crosshairWidth = view.plane === 'all' ? 1 : 0;
+    nv.setRadiologicalConvention(this.#oriented);
+    nv.setIsOrientationTextVisible(this.#oriented);
+    nv.setSliceType(PLANES[view.plane === 'stored' ? this.storedPlane : view.plane]);
+    nv.updateGLVolume();
+    this.place(view.place);
+  }
+
+  // Moves to a voxel: column, row, slice.
+  place(place) {
+    this.nv.scene.crosshairPos = this.nv.mm2frac(this.#millimetres(place));
+    this.nv.drawScene();
+  }
+
+  zoom(factor) {
+    const [x, y, z, now] = this.nv.scene.pan2Dxyzmm;
+    this.nv.setPan2Dxyzmm([x, y, z, Math.min(40, Math.max(0.5, now * factor))]);
+  }
+
+  reset() {
+    this.nv.setPan2Dxyzmm([0, 0, 0, 1]);
+  }
+
+  // Along which axis of the stored array a plane is scrolled: 0 columns, 1 rows, 2 slices.
+  axisOf(plane) {
+    if (plane === 'stored' || plane === 'all') return 2;
+    const normal = NORMALS.indexOf(plane);
+    return [0, 1, 2].find((axis) => this.#normal(axis) === normal) ?? 2;
+  }
+
+  get storedPlane() {
+    return NORMALS[this.#normal(2)];
+  }
+
+  get #oriented() {
+    return Boolean(this.shown.picture.kind === 'volume' && this.shown.picture.oriented);
+  }
+
+  #normal(axis) {
+    const along = this.affine.slice(0, 3).map((row) => Math.abs(row[axis]));
+    return along.indexOf(Math.max(...along));
+  }
+
+  #millimetres([column, row, slice]) {
+    return this.affine.slice(0, 3).map(([x, y, z, w]) => x * column + y * row + z * slice + w);
+  }
+
+  #voxel(mm) {
+    const away = [0, 1, 2].map((at) => mm[at] - this.affine[at][3]);
+    return solve(this.affine.slice(0, 3).map((row) => row.slice(0, 3)), away).map(Math.round);
+  }
+
+  #windowed(volume, listener) {
+    if (volume !== this.nv.volumes[0] || this.channel === 'colour') return;
+    const { cal_min: low, cal_max: high } = volume;
+    listener.windowed({ level: (low + high) / 2, width: high - low });
+  }
+
+  #clear() {
+    for (const volume of [...this.nv.volumes].reverse()) this.nv.removeVolume(volume);
+  }
+
+  async #image(view) {
+    const { picture } = this.shown;
+    const colour = view.channel === 'colour';
+    const data = colour ? windowed(picture.data, view) : channelOf(picture, Number(view.channel));
+    return this.#volume(data, { colour, cal_min: view.level - view.width / 2, cal_max: view.level + view.width / 2 });
+  }
+
+  // Colours have no window in NiiVue, so their bytes are changed.
+  #recolour(base, { level, width }) {
+    base.img.set(windowed(this.shown.picture.data, { level, width }));
+  }
+
+  async #overlay(data, options, labelled) {
+    const volume = await this.#volume(data, options);
+    if (labelled) volume.setColormapLabel(labelled);
+    return volume;
+  }
+
+  async #volume(data, { colour, ...options }) {
+    const buffer = writeNifti({ ...drawn(this.shown.picture), data, colour, affine: this.affine });
+    return NVImage.loadFromUrl({ url: buffer, name: `${crypto.randomUUID?.() ?? Math.random()}.nii`, colorbarVisible: false, ...options });
+  }
+}
+
+// A colour for each class number that may be there.
+function labels(mask) {
+  const most = mask.reduce((high, one) => Math.max(high, one), 1);
+  const colours = [CLEAR, ...Array.from({ length: most }, (_, at) => [...classColour(at + 1), 255])];
+  const [R, G, B, A] = [0, 1, 2, 3].map((at) => colours.map((one) => one[at]));
+  return { R, G, B, A, I: colours.map((_, at) => at), labels: colours.map((_, at) => (at ? `class ${at}` : '')) };
+}
+
+// The three numbers that a matrix of three rows takes to the given ones.
+function solve(matrix, given) {
+  const determinant = (rows) => rows[0][0] * (rows[1][1] * rows[2][2] - rows[1][2] * rows[2][1])
+    - rows[0][1] * (rows[1][0] * rows[2][2] - rows[1][2] * rows[2][0]) + rows[0][2] * (rows[1][0] * rows[2][1] - rows[1][1] * rows[2][0]);
+  const whole = determinant(matrix);
+  return [0, 1, 2].map((at) => determinant(matrix.map((row, line) => row.map((one, column) => (column === at ? given[line] : one)))) / whole);
+}

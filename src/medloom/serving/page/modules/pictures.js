@@ -1,0 +1,86 @@
+// A picture is what the server decoded: { kind, depth, height, width, channels, data, step, affine, … }. Height and
+// width are those of the picture; where it is large, data has only every step-th row and column.
+
+import { thin } from './masks.js';
+
+// Size of the arrays that are drawn.
+export function drawn(picture) {
+  const { depth, height, width, step } = picture;
+  return { depth, height: Math.floor(height / step), width: Math.floor(width / step) };
+}
+
+// Whether three channels of bytes are shown as colours.
+export const isColour = (picture) => picture.channels === 3 && picture.data instanceof Uint8Array;
+
+// One channel by itself.
+export function channelOf({ data, channels }, channel) {
+  return channels === 1 ? data : data.filter((_, at) => at % channels === channel);
+}
+
+// Colours as bytes with a window applied.
+export function windowed(data, { level, width }) {
+  const table = Uint8ClampedArray.from({ length: 256 }, (_, value) => share(value, level, width) * 255);
+  return Uint8Array.from(data, (value) => table[value]);
+}
+
+// Where a value lies between black and white, 0 to 1.
+export const share = (value, level, width) => Math.min(1, Math.max(0, (value - level) / width + 0.5));
+
+// From pixel to millimetres, column first. A picture that does not say where it lies is shown as it is stored: its
+// first row on top.
+export function affineOf(picture) {
+  const { step } = picture;
+  if (picture.kind === 'volume' && picture.oriented) {
+    const middle = (step - 1) / 2;
+    return picture.affine.map(([x, y, z, w]) => [x * step, y * step, z, w + middle * (x + y)]);
+  }
+  const [deep, down, right] = picture.spacing_mm ?? [1, 1, 1];
+  return [[right * step, 0, 0, 0], [0, -down * step, 0, 0], [0, 0, deep, 0], [0, 0, 0, 1]];
+}
+
+// The picture drawn on a canvas of its own size, with the mask on it: for the report, for the list, and where there is
+// no WebGL.
+export function compose({ picture, mask, outline, heat }, view, canvas = document.createElement('canvas')) {
+  const { height, width } = drawn(picture);
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext('2d');
+  const image = context.createImageData(width, height);
+  const start = view.slice * height * width;
+  for (let at = 0; at < height * width; at += 1) {
+    const colour = layered(colourOf(picture, view, start + at), start + at, { mask, outline, heat }, view);
+    image.data.set([...colour, 255], at * 4);
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+function colourOf({ data, channels }, view, at) {
+  const level = (channel) => share(data[at * channels + channel], view.level, view.width) * 255;
+  if (view.channel === 'colour') return [level(0), level(1), level(2)];
+  const grey = level(Number(view.channel));
+  return [grey, grey, grey];
+}
+
+function layered(colour, at, { mask, outline, heat }, view) {
+  if (view.heat && heat) colour = mixed(colour, heatColour(heat[at]), view.opacity * Math.min(1, heat[at] * 2));
+  if (view.mask && mask?.[at]) colour = mixed(colour, classColour(mask[at]), view.opacity);
+  if (view.outline && outline?.[at]) colour = classColour(outline[at]);
+  return colour;
+}
+
+const mixed = (under, over, much) => under.map((one, at) => one * (1 - much) + over[at] * much);
+
+// Red, green and blue of a class by its number.
+export function classColour(index) {
+  const text = CLASS_COLOURS[(index - 1) % CLASS_COLOURS.length];
+  return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
+}
+
+// From black over red and yellow to white.
+function heatColour(probability) {
+  return [3 * probability, 3 * probability - 1, 3 * probability - 2].map((one) => Math.min(1, Math.max(0, one)) * 255);
+}
+
+// What is laid on a picture, at the size that is drawn.
+export const laid = (values, picture) => values && thin(values, picture, picture.step);

@@ -1,0 +1,61 @@
+// What an answer says beside its figures: how sure it is, what was odd about the image, how long it took.
+
+import { element, percent, seconds } from './dom.js';
+
+const EXPECTED = { dice: 'Expected overlap with an expert (Dice)', correct: 'How likely the answer is to be right' };
+
+// Callouts first, then a list of facts.
+export function remarks(one, slice) {
+  const cautions = [...doubts(one), ...gaps(part(one, slice)), ...(part(one, slice).warnings ?? []).map(sentence)];
+  const box = cautions.length ? [element('div', { class: 'callout', role: 'note' }, element('h3', {}, 'Look twice'), element('ul', {}, ...cautions.map((text) => element('li', {}, text))))] : [];
+  return [...box, facts(one, slice)];
+}
+
+// The answer itself, or what it says of one slice.
+const part = ({ answer }, slice) => (Array.isArray(answer.slices) ? answer.slices[slice] : answer);
+
+function doubts({ answer, outside }) {
+  const { quality } = answer;
+  const said = [];
+  if (outside) said.push('This image is far from those that the model learned from; it does not know such images.');
+  if (quality?.review && quality.slices) said.push(`A person is to look at ${listed(quality.slices.map((at) => at + 1))}: the model is not sure there.`);
+  else if (quality?.review) said.push('A person is to look at this answer: the model is not sure.');
+  return said;
+}
+
+const listed = (numbers) => `${numbers.length === 1 ? 'slice' : 'slices'} ${numbers.join(', ')}`;
+
+function gaps({ metadata }) {
+  if (!metadata) return [];
+  const words = { missing: 'was not given', unknown: 'has a value that training never saw', outside: 'lies outside what training saw' };
+  return Object.entries(words).flatMap(([key, text]) => (metadata[key] ?? []).map((column) => `${column.column ?? column} ${text}.`));
+}
+
+function facts(one, slice) {
+  const { answer, elapsed, model, picture, phantom } = one;
+  const said = [...expected(part(one, slice).quality, slice), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', timed(one)],
+    ['Picture', sized(picture)], ...(part(one, slice).notes ?? answer.notes ?? []).map((note) => ['Note', sentence(note)])];
+  return element('dl', { class: 'facts' }, ...said.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))));
+}
+
+function expected(quality, slice) {
+  if (!quality) return [];
+  return Object.entries(EXPECTED).flatMap(([key, text]) => {
+    const value = quality[key] ?? quality[`slices_${key}`]?.[slice];
+    return value === undefined ? [] : [[text, percent(value)]];
+  });
+}
+
+// The whole way there and back, and of it what the server says of its own parts.
+function timed({ elapsed, parts }) {
+  return [`${seconds(elapsed)} to the answer`, ...parts.map(([name, time]) => `${name} ${seconds(time)}`)].join(', ');
+}
+
+function sized({ kind, depth, height, width, channels, spacing_mm: spacing, format, step }) {
+  const size = kind === 'volume' ? `${depth} slices of ${width} × ${height}` : `${width} × ${height}`;
+  const apart = spacing ? `, ${[...spacing].reverse().slice(0, kind === 'volume' ? 3 : 2).map((one) => one.toFixed(2)).join(' × ')} mm` : '';
+  const seen = step > 1 ? `, shown at 1/${step} of its size` : '';
+  return `${format.toUpperCase()}, ${size}${channels > 1 ? `, ${channels} channels` : ''}${apart}${seen}`;
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
