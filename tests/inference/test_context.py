@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from medloom.errors import DecodeError, InputError
 from medloom.inference.inputs import open_images
-from medloom.inference.writers import predict_files
+from medloom.serving.batch import predict_files
 
 AFFINE = np.array([[-0.75, 0, 0, -10], [0, -0.5, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]], np.float64)
 DEPTH = 5

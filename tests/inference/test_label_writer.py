@@ -10,7 +10,8 @@ import tifffile
 
 from medloom.data.metadata import TableEncoding
 from medloom.inference.inputs import ImageFile, SeriesFolder
-from medloom.inference.writers import predict_files, summary
+from medloom.inference.writers import summary
+from medloom.serving.batch import predict_files
 
 PAGES = np.random.default_rng(0).random((3, 16, 20)).astype(np.float32)
 
@@ -133,7 +134,7 @@ def test_metadata_belong_to_their_file_and_to_all_of_its_pages(make_labels, line
     files = [_file("a.npy", _npy(PAGES[0])), _file("b.tif", _tiff(PAGES)), _file("c.npy", _npy(PAGES[0]))]
     given = [{"age": "60"}, {"age": "40"}, {"age": "old"}]
     results = predict_files(predictor, files, tmp_path, metadata=given)
-    assert [call[1].tolist() for call in runtime.calls] == [[[1, 0]], [[-1, 0]], [[-1, 0]], [[-1, 0]]]
+    assert [row for call in runtime.calls for row in call[1].tolist()] == [[1, 0], [-1, 0], [-1, 0], [-1, 0]]
     assert "age: expected a number" in results[-1].error
 
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from medloom.inference.inputs import ImageFile, open_images
-from medloom.inference.writers import predict_files, summary
+from medloom.inference.writers import summary
+from medloom.serving.batch import predict_files
 from medloom.targets import Target
 
 

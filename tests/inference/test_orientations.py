@@ -13,7 +13,7 @@ from medloom.imaging.canonical import AS_STORED, plane_of, turned
 from medloom.imaging.nifti import read_nifti_volume
 from medloom.inference.inputs import ImageFile
 from medloom.inference.volumes import predict_volume, slices_of
-from medloom.inference.writers import predict_files
+from medloom.serving.batch import predict_files
 from support.orientations import ALL, nifti, rotated, stored
 
 SHAPE = (20, 18, 6)

@@ -12,8 +12,8 @@ from medloom.errors import DecodeError
 from medloom.imaging import decode
 from medloom.inference import Predictor, default_point
 from medloom.inference.inputs import open_images
-from medloom.inference.writers import predict_files
 from medloom.recipe import parse_recipe
+from medloom.serving.batch import predict_files
 from medloom.transforms import Preprocess
 from medloom.transforms.preprocess import centre_crop
 

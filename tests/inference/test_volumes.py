@@ -13,7 +13,7 @@ from medloom.imaging.nifti import read_nifti_volume, write_nifti
 from medloom.inference import MaskPoint
 from medloom.inference.inputs import ImageFile, SeriesFolder
 from medloom.inference.volumes import predict_volume, slices_of
-from medloom.inference.writers import predict_files
+from medloom.serving.batch import predict_files
 from medloom.targets import Target
 
 OBLIQUE = nibabel.affines.from_matvec(

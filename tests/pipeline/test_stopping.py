@@ -25,7 +25,7 @@ IN_A_STAGE = {
     "evaluate": "medloom.evaluation.driver.write_table",
     "package": "medloom.packaging.writer.pack",
     "report": "medloom.pipeline.stages.report.write_run_report",
-    "predict": "medloom.inference.writers.labels.LabelWriter._write",
+    "predict": "medloom.serving.batch.small.write_table",
     "verify": "medloom.packaging.verify",
 }
 """Something that each command does in the midst of its work."""

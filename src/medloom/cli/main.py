@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "report": "Write the data report and the run report (HTML).",
     "verify": "Check a bundle and replay its golden example.",
     "predict": "Segment or classify files, folders and zips with a bundle.",
+    "batch": "Predict any number of files; goes on where it was stopped.",
     "explain": "Show what speaks for answers, and whether to rely on that.",
     "track": "Send trackers what they lack of a run.",
     "ui": "Open MLflow's pages on the tracked runs.",

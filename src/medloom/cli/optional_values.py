@@ -8,12 +8,11 @@ from pathlib import Path
 
 __all__ = ["with_values"]
 
-_OPTIONS = {
-    "predict": {
-        "--series": re.compile(r"[0-9]+(\.[0-9]+)*"),
-        "--uncertainty": re.compile(r"entropy|mutual-information|variance"),
-    }
+_OF_PREDICTIONS = {
+    "--series": re.compile(r"[0-9]+(\.[0-9]+)*"),
+    "--uncertainty": re.compile(r"entropy|mutual-information|variance"),
 }
+_OPTIONS = {"predict": _OF_PREDICTIONS, "batch": _OF_PREDICTIONS}
 """By command and option, what a value of it looks like; anything else is the next argument."""
 
 

@@ -88,8 +88,9 @@ def command(
     """
     from medloom.imaging import FILE_BUDGET
     from medloom.inference.inputs import open_images
-    from medloom.inference.writers import predict_files, summary
+    from medloom.inference.writers import summary
     from medloom.packaging import read_bundle
+    from medloom.serving.batch import predict_files
 
     if series is not None and page is not None:
         raise UserError("--series takes every slice and --page takes one page; give one of them")

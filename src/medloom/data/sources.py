@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -19,6 +21,12 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".
 _JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
 _JUNK_FILES = frozenset({"Thumbs.db", "desktop.ini"})
 
+_RUN = 2**16
+"""Names of a folder that are sorted at a time; a larger folder's are kept packed, a byte a letter and one a name."""
+
+_PACKED = 256
+"""Names that are packed and unpacked together."""
+
 
 class Source(Protocol):
     """Files by name; can be sent to other processes."""
@@ -28,6 +36,9 @@ class Source(Protocol):
 
     def names(self) -> list[str]:
         """Return the relative POSIX paths of all files, sorted; hidden files and system litter are left out."""
+
+    def walk(self) -> Iterator[str]:
+        """Yield the same names in the same order as they are found, so that the first is there before the last."""
 
     def stamp(self, name: str) -> str:
         """Return something cheap that changes when the file changes."""
@@ -59,19 +70,32 @@ class FolderSource:
 
     def names(self) -> list[str]:
         """Return the relative POSIX paths of all files, sorted."""
-        return sorted(name for name in self._below("", set()) if not _is_litter(name))
+        return list(self.walk())
+
+    def walk(self) -> Iterator[str]:
+        """Yield the names in the same order, folder by folder; of a folder all names are read before its first."""
+        return self._below("", set())
 
     def _below(self, folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
         state = (self._root / folder).stat()
         if (state.st_dev, state.st_ino) in seen:
             return
         seen.add((state.st_dev, state.st_ino))
+        for name in _in_order(self._inside(folder)):
+            if name.endswith("/"):
+                yield from self._below(f"{folder}{name}", seen)
+            else:
+                yield f"{folder}{name}"
+
+    def _inside(self, folder: str) -> Iterator[str]:
+        """Names in a folder; those of folders end with a slash, so that paths come in the order of their text."""
         with os.scandir(self._root / folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+            for entry in entries:
                 if entry.is_dir():
-                    yield from self._below(f"{folder}{entry.name}/", seen)
-                elif entry.is_file():  # no pipe or device, which would block whoever reads it
-                    yield f"{folder}{entry.name}"
+                    if not _is_litter(f"{entry.name}/_"):
+                        yield f"{entry.name}/"
+                elif entry.is_file() and not _is_litter(entry.name):  # no pipe or device, which would block a reader
+                    yield entry.name
 
     def stamp(self, name: str) -> str:
         """Return size and time of the last change."""
@@ -118,6 +142,10 @@ class ZipSource:
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""
         return sorted(name for name in self._reader.names() if not _is_litter(name))
+
+    def walk(self) -> Iterator[str]:
+        """Yield the names of all files, sorted."""
+        yield from self.names()
 
     def stamp(self, name: str) -> str:
         """Return size and CRC as the archive states them."""
@@ -196,6 +224,26 @@ def is_zip(path: Path) -> bool:
     """Whether a file begins as a zip archive does."""
     with path.open("rb") as handle:
         return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _in_order(names: Iterator[str]) -> Iterator[str]:
+    """Yield names sorted; of very many no more than some are there as Python's texts at a time."""
+    run = sorted(islice(names, _RUN))
+    if len(run) < _RUN:
+        return iter(run)
+    runs = [_packed(run)]
+    while run := sorted(islice(names, _RUN)):
+        runs.append(_packed(run))
+    return heapq.merge(*map(_unpacked, runs))
+
+
+def _packed(names: Sequence[str]) -> list[bytes]:
+    return [os.fsencode("\0".join(names[at : at + _PACKED])) for at in range(0, len(names), _PACKED)]
+
+
+def _unpacked(packed: Iterable[bytes]) -> Iterator[str]:
+    for names in packed:
+        yield from os.fsdecode(names).split("\0")
 
 
 def _is_litter(name: str) -> bool:

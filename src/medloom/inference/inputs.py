@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,25 +11,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medloom.data.layouts.base import list_images
+from medloom.data.layouts.base import is_one
 from medloom.data.sources import FolderSource, Source, open_source
-from medloom.data.whole import dicom_files
+from medloom.data.whole import dicom_files, read_whole
 from medloom.errors import DataError
 from medloom.imaging import (
     Budget,
     Volume,
-    read_frames,
     read_series,
-    read_volume,
+    sniff,
     strip_suffix,
 )
 
 if TYPE_CHECKING:
-    from medloom.inference.prepared import Prepared
+    from medloom.inference.prepared import Prepared, VolumeDecoder
 
-__all__ = ["Entry", "ImageFile", "SeriesFolder", "open_images", "read_input"]
+__all__ = ["Entry", "ImageFile", "SeriesFolder", "named_file", "open_images", "opened", "read_input"]
 
 _ZIP = ".zip"
+_HEAD = 2**12
+"""Bytes by which the format of a file without a suffix is known."""
+
+_NIFTI, _DICOM = "nifti", "dicom"
+
+
+def _unknown() -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,14 @@ class ImageFile:
         read: Gives its bytes.
         place: Its whole path, by the end of which a table may name it; the name alone if empty.
         beside: Prepares it with the slices beside it, for a model that sees them; None where they are not known.
+        stamp: Gives something cheap that changes when the file changes, its bytes first; see ``Source.stamp``.
     """
 
     name: str
     read: Callable[[], bytes]
     place: str = ""
     beside: Callable[[], Prepared] | None = None
+    stamp: Callable[[], str] = _unknown
 
     @property
     def stem(self) -> str:
@@ -62,12 +72,14 @@ class SeriesFolder:
         read: Gives the bytes of its DICOM files.
         place: Its whole path, by the end of which a table may name it; the name alone if empty.
         series: Which one, by its index or UID; None where there is one alone.
+        stamp: As of ``ImageFile``.
     """
 
     name: str
     read: Callable[[], list[bytes]]
     place: str = ""
     series: str | None = None
+    stamp: Callable[[], str] = _unknown
 
     @property
     def stem(self) -> str:
@@ -97,41 +109,88 @@ def open_images(
     Raises:
         DataError: If a path is missing or a zip is not safe to read.
     """
+    with opened(paths, skip, series=series) as images:
+        yield list(images())
+
+
+@contextmanager
+def opened(
+    paths: Iterable[str | Path], skip: Sequence[str] = (), *, series: str | None = None
+) -> Iterator[Callable[[], Iterator[Entry]]]:
+    """Give what lists the same images one by one, as often as it is asked, for more than there is memory for.
+
+    All paths are opened before the first image is listed, so that a missing one is not found out at the end.
+
+    Args:
+        paths: As of ``open_images``.
+        skip: As of ``open_images``.
+        series: As of ``open_images``.
+
+    Raises:
+        DataError: As of ``open_images``.
+    """
     with ExitStack() as stack:
-        images: list[Entry] = []
-        for path in map(Path, paths):
-            place = path.expanduser().resolve()
-            if path.is_file() and path.suffix.lower() != _ZIP:
-                read = partial(FolderSource(path.parent).read, path.name)  # bounded, as in a folder
-                images.append(ImageFile(path.name, read, place.as_posix()))
-                continue
-            source = stack.enter_context(open_source(path))
-            names = [name for name in sorted(source.names()) if not any(fnmatch(name, one) for one in skip)]
-            if series is not None:
-                read_all = partial(dicom_files, source, names)
-                images.append(SeriesFolder(place.name, read_all, place.as_posix(), series or None))
-            else:
-                images += (
-                    ImageFile(name, read, f"{strip_suffix(place.as_posix(), (_ZIP,))}/{name}")
-                    for name, read in _readers(source, names)
-                )
-        yield images
+        parts = [_part(path, skip, series, stack) for path in map(Path, paths)]
+        yield lambda: (image for part in parts for image in part())
 
 
-def _readers(source: Source, names: Sequence[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    images = set(list_images(names, source.read))
-    for name in names:
-        if name in images:
-            yield name, partial(source.read, name)
-        elif name.lower().endswith(_ZIP):
-            yield name, _refuse_zip
+def named_file(path: Path, name: str) -> ImageFile:
+    """Return a file that is named by itself.
+
+    Args:
+        path: Where it lies.
+        name: What the user calls it.
+    """
+    source = FolderSource(path.parent)  # bounded, as in a folder
+    place = path.expanduser().resolve().as_posix()
+    return ImageFile(name, partial(source.read, path.name), place, stamp=partial(source.stamp, path.name))
+
+
+def _part(path: Path, skip: Sequence[str], series: str | None, stack: ExitStack) -> Callable[[], Iterator[Entry]]:
+    """What lists the images of one path."""
+    if path.is_file() and path.suffix.lower() != _ZIP:
+        return lambda: iter([named_file(path, path.name)])
+    source = stack.enter_context(open_source(path))
+    place = path.expanduser().resolve()
+    if series is None:
+        return partial(_images, source, strip_suffix(place.as_posix(), (_ZIP,)), skip)
+    return lambda: iter([_series(source, place, skip, series)])
+
+
+def _series(source: Source, place: Path, skip: Sequence[str], series: str) -> SeriesFolder:
+    names = list(_unskipped(source, skip))
+    stamp = partial(_stamp_of_all, source, names)
+    return SeriesFolder(place.name, partial(dicom_files, source, names), place.as_posix(), series or None, stamp)
+
+
+def _images(source: Source, place: str, skip: Sequence[str]) -> Iterator[Entry]:
+    head = partial(source.head, most=_HEAD)
+    for name in _unskipped(source, skip):
+        is_zip = name.lower().endswith(_ZIP)
+        if not is_zip and not is_one(name, head):
+            continue
+        read = _refuse_zip if is_zip else partial(source.read, name)
+        yield ImageFile(name, read, f"{place}/{name}", stamp=partial(source.stamp, name))
+
+
+def _unskipped(source: Source, skip: Sequence[str]) -> Iterator[str]:
+    return (name for name in source.walk() if not any(fnmatch(name, one) for one in skip))
+
+
+def _stamp_of_all(source: Source, names: Sequence[str]) -> str:
+    """Bytes of all files, and a digest of what each is called and of its own stamp."""
+    stamps = [source.stamp(name) for name in names]
+    digest = hashlib.sha256("\0".join([*names, *stamps]).encode(errors="surrogateescape")).hexdigest()
+    return f"{sum(int(one.partition(':')[0]) for one in stamps)}:{digest}"
 
 
 def _refuse_zip() -> bytes:
     raise DataError("a zip inside a folder or zip is not opened; name it by itself, or leave it out with --skip")
 
 
-def read_input(image: Entry, *, page: int | None, budget: Budget, frames: bool = True) -> Volume | bytes:
+def read_input(
+    image: Entry, *, page: int | None, budget: Budget, frames: bool = True, reader: VolumeDecoder = read_whole
+) -> Volume | bytes:
     """Read a volume whole, where the input is one and no page of it was asked for; else give its bytes.
 
     Args:
@@ -140,6 +199,7 @@ def read_input(image: Entry, *, page: int | None, budget: Budget, frames: bool =
         budget: What one file may cost.
         frames: Whether the frames of one DICOM file are taken for a volume where they are one, in the order in which
             they lie in the patient; else their numbers are those in the file.
+        reader: What reads a file as a volume; a series is read here.
 
     Raises:
         DataError: If the files are not one whole series.
@@ -148,6 +208,6 @@ def read_input(image: Entry, *, page: int | None, budget: Budget, frames: bool =
     if isinstance(image, SeriesFolder):
         return read_series(image.read(), series=image.series, budget=budget)
     data = image.read()
-    if page is not None:
+    if page is not None or sniff(data) not in ((_NIFTI, _DICOM) if frames else (_NIFTI,)):
         return data
-    return read_volume(data, budget=budget) or (read_frames(data, budget=budget) if frames else None) or data
+    return reader(data, budget=budget) or data

@@ -11,7 +11,18 @@ from medloom.errors import DataError, DecodeError
 from medloom.imaging import FORMATS_BY_SUFFIX, sniff
 from medloom.targets import Target
 
-__all__ = ["PART_OF", "Item", "Layout", "Listing", "Problem", "Read", "is_image", "list_images", "natural_key"]
+__all__ = [
+    "PART_OF",
+    "Item",
+    "Layout",
+    "Listing",
+    "Problem",
+    "Read",
+    "is_image",
+    "is_one",
+    "list_images",
+    "natural_key",
+]
 
 Read = Callable[[str], bytes]
 """Gives the bytes of a name, such as ``source.read``."""
@@ -155,7 +166,17 @@ def list_images(names: Iterable[str], read: Read) -> list[str]:
         >>> list_images(["a.png", "IM0001", "1.2.840.7", "README"], lambda name: b"text")
         ['a.png']
     """
-    return [name for name in names if is_image(name) or (_lacks_suffix(name) and _holds_image(name, read))]
+    return [name for name in names if is_one(name, read)]
+
+
+def is_one(name: str, read: Read) -> bool:
+    """Whether a file is an image, as ``list_images`` finds them.
+
+    Args:
+        name: Its name.
+        read: Gives its bytes, or the first thousands of them.
+    """
+    return is_image(name) or (_lacks_suffix(name) and _holds_image(name, read))
 
 
 def _lacks_suffix(name: str) -> bool:

@@ -1,16 +1,14 @@
-"""What the writers of every kind of answer share: one row a result, one table."""
+"""What the writers of every kind of answer share: one row a result, counted as they come."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from medloom.files import write_bytes
+from medloom.errors import DecodeError, InputError, NotFiniteError, UserError
 from medloom.inference.inputs import Entry, ImageFile
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
@@ -19,19 +17,35 @@ from medloom.targets import Target
 from medloom.wording import counted
 
 __all__ = [
+    "FOR_ONE_FILE",
     "TABLE",
+    "Asked",
     "FileResult",
-    "Given",
     "Summary",
+    "Tally",
     "Writer",
-    "foreign_inputs",
+    "code_of",
     "has_siblings",
     "prepare_file",
-    "write_rows",
 ]
 
 TABLE = "predictions.csv"
 """Name of the table in the output folder."""
+
+FOR_ONE_FILE = (UserError, NotFiniteError, OSError)
+"""What concerns one input alone, and the others go on."""
+
+_CODES: dict[type[Exception], str] = {
+    InputError: "wrong_input",
+    NotFiniteError: "not_finite",
+    UserError: "wrong_files",
+    OSError: "unreadable",
+    Exception: "failed",
+}
+"""Of the first that an error is one of."""
+
+_MOST_WARNINGS = 1000
+"""Sentences that are counted, should they be many."""
 
 
 class FileResult(Protocol):
@@ -45,6 +59,11 @@ class FileResult(Protocol):
     @property
     def error(self) -> str:
         """Why there is no prediction; empty if there is one."""
+        ...
+
+    @property
+    def code(self) -> str:
+        """One word for programs of why there is no prediction; empty if there is one."""
         ...
 
     @property
@@ -77,22 +96,104 @@ class Summary:
     warnings: tuple[str, ...] = ()
 
 
-Given = Iterable[tuple[Entry, Metadata]]
-"""Images, each with its metadata."""
+@dataclass
+class Tally:
+    """Counts results one by one, so that they need not be there together."""
+
+    results: int = 0
+    failed: int = 0
+    with_something: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    _warnings: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: FileResult) -> None:
+        """Count a result."""
+        self.results += 1
+        self.failed += bool(result.error)
+        self.with_something += bool(result.found)
+        self.found.update(result.found)
+        if result.code:
+            self.codes[result.code] += 1
+        for text in result.warnings:
+            if text in self._warnings or len(self._warnings) < _MOST_WARNINGS:
+                self._warnings[text] += 1
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """How inputs were unlike those of the training, and how many."""
+        images = counted(self.results, "image")
+        return tuple(f"{text}, for {count} of {images}" for text, count in self._warnings.items())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every image.
+
+    Args:
+        predictor: The model.
+        folder: Where files are written.
+        page: Page of files that have several; None for all of a volume.
+        uncertainty: Measure of each pixel of a mask, of ``medloom.registry.UNCERTAINTIES``; empty for none.
+    """
+
+    predictor: Predictor
+    folder: Path
+    page: int | None = None
+    uncertainty: str = ""
 
 
 class Writer(Protocol):
-    """Writes the predictions of one kind of answer."""
+    """Predicts one input after the other and writes what belongs to its kind of answer; may be asked by threads."""
 
-    def write(
-        self, predictor: Predictor, given: Given, folder: Path, page: int | None, uncertainty: str = ""
-    ) -> Sequence[FileResult]:
-        """See ``medloom.inference.writers.predict_files``."""
+    @property
+    def writes_files(self) -> bool:
+        """Whether there are files beside the table, which need names of their own."""
         ...
 
-    def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
+    def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[FileResult]:
+        """Predict an image; one that is bad is a result with an error.
+
+        Args:
+            asked: What is asked of every image.
+            image: The image.
+            metadata: Values by column.
+            name: What its files are called, without an ending.
+        """
+        ...
+
+    def failed(self, image: Entry, page: int | None, error: Exception) -> FileResult:
+        """Return the result of an image that there is no prediction for."""
+        ...
+
+    def columns(self, target: Target, known: Collection[str]) -> Sequence[str]:
+        """Return the columns of the table.
+
+        Args:
+            target: What is predicted.
+            known: Columns that a row has something in.
+        """
+        ...
+
+    def row(self, result: FileResult, target: Target) -> dict[str, Any]:
+        """Return the cells of one of its results by column; those in which there is nothing may be left out."""
+        ...
+
+    def summary(self, target: Target, tally: Tally) -> Summary:
         """Return what was found."""
         ...
+
+
+def code_of(error: Exception) -> str:
+    """Return one word for programs of why there is no prediction.
+
+    Example:
+        >>> code_of(DecodeError("truncated", "it ends early")), code_of(OSError("gone"))
+        ('truncated', 'unreadable')
+    """
+    if isinstance(error, DecodeError):
+        return error.code
+    return next(word for kind, word in _CODES.items() if isinstance(error, kind))
 
 
 def has_siblings(image: Entry) -> bool:
@@ -109,18 +210,3 @@ def prepare_file(predictor: Predictor, image: Entry, data: bytes, metadata: Meta
     if isinstance(image, ImageFile) and image.beside is not None:
         return image.beside()
     return predictor.prepare(data, metadata=metadata, page=page)
-
-
-def foreign_inputs(results: Sequence[FileResult]) -> tuple[str, ...]:
-    """Say how inputs were unlike those of the training, and how many."""
-    counts = Counter(text for result in results for text in result.warnings)
-    return tuple(f"{text}, for {count} of {counted(len(results), 'image')}" for text, count in counts.items())
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV atomically; None becomes an empty cell, and a byte of a file's name that is no UTF-8 ``\\udcXX``."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
-from medloom.errors import UserError
+from medloom.errors import NotFiniteError, UserError
 from medloom.imaging import Volume, inspect
 from medloom.imaging.canonical import along
 from medloom.inference.answers.labels import LabelPrediction
@@ -19,20 +17,23 @@ from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
 from medloom.inference.volumes import slices_of, surrounded_pages, surrounded_slices
 from medloom.inference.writers.base import (
-    TABLE,
+    FOR_ONE_FILE,
+    Asked,
     FileResult,
-    Given,
     Summary,
-    foreign_inputs,
+    Tally,
+    code_of,
     has_siblings,
     prepare_file,
-    write_rows,
 )
 from medloom.targets import Target
 
 __all__ = ["LabelResult", "LabelWriter"]
 
 _JOINT = ";"
+
+_WHERE_KNOWN = ("expected", "review", "code")
+"""Columns that there are where one of the images has something in them."""
 
 _Page = tuple[int | None, Callable[[], Prepared]]
 
@@ -46,12 +47,14 @@ class LabelResult:
         page: Which page of a file that has several, or slice of a volume, counted from 0; else None.
         prediction: What the model says; None if there is an error.
         error: Why there is no prediction.
+        code: The same in one word.
     """
 
     file: str
     page: int | None = None
     prediction: LabelPrediction | None = None
     error: str = ""
+    code: str = ""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -82,7 +85,8 @@ class LabelResult:
     def plain(self) -> dict[str, Any]:
         """Return it as plain JSON types, a prediction with the keys of a server's answer."""
         said = {} if self.prediction is None else self.prediction.plain()
-        return {"file": self.file, "page": self.page, **said, "notes": list(self.notes), "error": self.error}
+        code = {"code": self.code} if self.code else {}
+        return {"file": self.file, "page": self.page, **said, "notes": list(self.notes), "error": self.error, **code}
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class LabelWriter:
     Its columns are ``file``, ``page``, one for each class, label or target, ``decision`` (labels that are on are joined
     by ``;``), ``notes`` on what decoding did to the image, ``warnings`` where an image or its metadata are unlike those
     of the training, ``error``, and where the bundle can say it ``expected``, how likely the decision is to be right,
-    and ``review``, whether a person is to look.
+    and ``review``, whether a person is to look. Where an input is bad there is also ``code``, one word of why.
 
     Args:
         score: What a score is called in the names of columns, such as ``probability``.
@@ -100,46 +104,52 @@ class LabelWriter:
 
     score: str
 
-    def write(
-        self, predictor: Predictor, given: Given, folder: Path, page: int | None, uncertainty: str = ""
-    ) -> Sequence[LabelResult]:
-        """Predict images one by one, each page of a file that has several unless one was asked for."""
-        del uncertainty  # there are no pixels
-        results = [result for image, row in given for result in _predict_file(predictor, image, row, page)]
-        self._write(folder / TABLE, predictor.target, results)
-        return results
+    writes_files: ClassVar[bool] = False
 
-    def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
+    def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[LabelResult]:
+        """Predict an image, each page of a file that has several unless one was asked for."""
+        del name  # there are no files
+        return _predict_file(asked.predictor, image, metadata, asked.page)
+
+    def failed(self, image: Entry, page: int | None, error: Exception) -> LabelResult:
+        """Return the result of an image that there is no prediction for."""
+        return LabelResult(image.name, page, error=str(error), code=code_of(error))
+
+    def columns(self, target: Target, known: Collection[str]) -> Sequence[str]:
+        """Return the columns of the table."""
+        scores = [f"{self.score}_{name}" for name in target.names]
+        more = [name for name in _WHERE_KNOWN if name in known]
+        return ["file", "page", *scores, "decision", "notes", "warnings", "error", *more]
+
+    def row(self, result: FileResult, target: Target) -> dict[str, Any]:
+        """Return the cells of a result."""
+        del target
+        one = cast(LabelResult, result)
+        return {
+            "file": one.file,
+            "page": one.page,
+            **{f"{self.score}_{name}": score for name, score in one.scores.items()},
+            "decision": _JOINT.join(one.found),
+            "notes": "; ".join(one.notes),
+            "warnings": "; ".join(one.warnings),
+            "error": one.error,
+            "code": one.code,
+            **one.rated,
+        }
+
+    def summary(self, target: Target, tally: Tally) -> Summary:
         """Return how often each class or label was decided."""
-        decided = dict(sorted(Counter(name for result in results for name in result.found).items()))
+        decided = dict(sorted(tally.found.items()))
         said = ", ".join(f"{count} {name}" for name, count in decided.items())
-        return Summary({"decisions": decided}, f": {said}" if said else "", foreign_inputs(results))
-
-    def _write(self, path: Path, target: Target, results: Sequence[LabelResult]) -> None:
-        columns = {name: f"{self.score}_{name}" for name in target.names}
-        rows = [
-            {
-                "file": result.file,
-                "page": result.page,
-                **{columns[name]: score for name, score in result.scores.items()},
-                "decision": _JOINT.join(result.found),
-                "notes": "; ".join(result.notes),
-                "warnings": "; ".join(result.warnings),
-                "error": result.error,
-                **result.rated,
-            }
-            for result in results
-        ]
-        known = ["expected", "review"] if any(result.rated for result in results) else []
-        write_rows(path, ["file", "page", *columns.values(), "decision", "notes", "warnings", "error", *known], rows)
+        return Summary({"decisions": decided}, f": {said}" if said else "", tally.warnings)
 
 
 def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:
     try:
-        given = read_input(image, page=page, budget=predictor.budget, frames=False)
+        given = read_input(image, page=page, budget=predictor.budget, frames=False, reader=predictor.volume_decoder)
         pages = list((_surrounded if predictor.context else _pages)(predictor, image, given, metadata, page))
-    except (UserError, OSError) as error:
-        return [LabelResult(image.name, page, error=str(error))]
+    except FOR_ONE_FILE as error:
+        return [LabelResult(image.name, page, error=str(error), code=code_of(error))]
     return [_predict_page(predictor, image.name, number, prepare) for number, prepare in pages]
 
 
@@ -177,6 +187,6 @@ def _surrounded(
 def _predict_page(predictor: Predictor, file: str, page: int | None, prepare: Callable[[], Prepared]) -> LabelResult:
     try:
         found = predictor.answer([prepare()])[0]
-    except UserError as error:
-        return LabelResult(file, page, error=str(error))
+    except (UserError, NotFiniteError) as error:
+        return LabelResult(file, page, error=str(error), code=code_of(error))
     return LabelResult(file, page, LabelPrediction.of(found))

@@ -6,15 +6,14 @@ A bad file never stops the rest.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import UserError
 from medloom.files import write_bytes
 from medloom.imaging import Volume, encode_png
 from medloom.imaging.canonical import along
@@ -26,19 +25,18 @@ from medloom.inference.answers.masks import MaskPrediction, mask_png
 from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
 from medloom.inference.pictures import overlay
-from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
 from medloom.inference.uncertainty import uncertain_slices, uncertainty_map
 from medloom.inference.volumes import predict_pages, predict_volume, surrounded_pages, surrounded_slices
 from medloom.inference.writers.base import (
-    TABLE,
+    FOR_ONE_FILE,
+    Asked,
     FileResult,
-    Given,
     Summary,
-    foreign_inputs,
+    Tally,
+    code_of,
     has_siblings,
     prepare_file,
-    write_rows,
 )
 from medloom.targets import Target
 
@@ -47,6 +45,7 @@ __all__ = ["MaskResult", "MaskWriter"]
 Floats32 = NDArray[np.float32]
 
 _FOREGROUND = "foreground"
+_NAME = "wrong_name"
 _NAME_ERRORS = frozenset((errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST))
 """Of the one file; a full disk, or a folder that nobody may write to, concerns all of them."""
 
@@ -73,6 +72,7 @@ class MaskResult:
         expected: How good the mask is to be expected, of a volume the least of its slices; None where the bundle cannot
             say.
         review: ``yes`` where a person is to look, of a volume the slices from 0; else ``no`` or empty.
+        code: Why there is no prediction, in one word.
         by_class: The figures of each foreground class, by its name; empty if there is an error.
     """
 
@@ -91,6 +91,7 @@ class MaskResult:
     uncertainty: str = ""
     expected: float | None = None
     review: str = ""
+    code: str = ""
     by_class: dict[str, ClassFigures] = field(default_factory=dict)
 
     @property
@@ -117,7 +118,7 @@ class MaskResult:
         return {name: getattr(self, name) for name in _COLUMNS} | said | more
 
 
-_WHERE_KNOWN = ("uncertainty", "expected", "review")
+_WHERE_KNOWN = ("uncertainty", "expected", "review", "code")
 """Columns that there are where one of the images has something in them."""
 
 _COLUMNS = tuple(one.name for one in fields(MaskResult) if one.name not in ("by_class", *_WHERE_KNOWN))
@@ -132,84 +133,86 @@ class MaskWriter:
     ``area_mm2_NAME``, ``volume_ml_NAME`` and ``probability_NAME``, the largest probability of the class in any pixel.
     """
 
-    def write(
-        self, predictor: Predictor, given: Given, folder: Path, page: int | None, uncertainty: str = ""
-    ) -> Sequence[MaskResult]:
-        """Predict images one by one.
+    writes_files: ClassVar[bool] = True
+
+    def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[MaskResult]:
+        """Predict an image.
 
         A volume is a NIfTI file or a DICOM series: its mask is ``masks/NAME.nii.gz`` with the same affine and shape,
         and its voxels hold the values that the masks of the training data have. The uncertainty lies beside it, in
         ``uncertainty/``: of an image 8 bits of grey, 255 the most uncertain, of a volume float32 from 0 to 1.
         """
-        names = _OutputNames()
-        asked = _Asked(predictor, page, uncertainty)
-        results = [_predict_file(asked, image, row, folder, names) for image, row in given]
-        target = predictor.target
-        rows = [result.row(target) for result in results]
-        known = [name for name in _WHERE_KNOWN if any(name in row for row in rows)]
-        write_rows(folder / TABLE, (*_COLUMNS, *known, *_class_cells(target, {})), rows)
-        return results
+        return [_predict_file(asked, image, metadata, name)]
 
-    def summary(self, target: Target, results: Sequence[FileResult]) -> Summary:
+    def failed(self, image: Entry, page: int | None, error: Exception) -> MaskResult:
+        """Return the result of an image that there is no prediction for."""
+        del page
+        return MaskResult(image.name, error=str(error), code=code_of(error))
+
+    def columns(self, target: Target, known: Collection[str]) -> Sequence[str]:
+        """Return the columns of the table."""
+        return (*_COLUMNS, *(name for name in _WHERE_KNOWN if name in known), *_class_cells(target, {}))
+
+    def row(self, result: FileResult, target: Target) -> dict[str, Any]:
+        """Return the cells of a result."""
+        return cast(MaskResult, result).row(target)
+
+    def summary(self, target: Target, tally: Tally) -> Summary:
         """Return in how many images there is foreground."""
-        found = sum(bool(result.found) for result in results)
         what = target.foreground[0] if len(target.foreground) == 1 else _FOREGROUND
-        return Summary({"with_foreground": found}, f", {found} with {what}", foreign_inputs(results))
+        found = tally.with_something
+        return Summary({"with_foreground": found}, f", {found} with {what}", tally.warnings)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is asked of every image: the model, a page, and an uncertainty, empty for none."""
-
-    predictor: Predictor
-    page: int | None
-    uncertainty: str
-
-    def of_volume(self, volume: Volume, metadata: Metadata) -> tuple[VolumePrediction, Floats32 | None]:
-        """Predict a volume."""
-        found = VolumePrediction.of(predict_volume(self.predictor, volume, metadata))
-        if not self.uncertainty:
-            return found, None
-        cut, _ = along(volume, self.predictor.orientation)
-        seen = surrounded_slices(self.predictor, cut, metadata)
-        return found, uncertain_slices(self.predictor, volume, seen, self.uncertainty)
-
-    def of_pages(self, data: bytes, metadata: Metadata) -> tuple[VolumePrediction, Floats32 | None]:
-        """Predict the pages of a file as the slices of a volume."""
-        found = VolumePrediction.of(predict_pages(self.predictor, data, metadata))
-        if not self.uncertainty:
-            return found, None
-        seen, count = surrounded_pages(self.predictor, data, metadata)
-        return found, np.stack([uncertainty_map(self.predictor, seen(one), self.uncertainty) for one in range(count)])
-
-    def of_image(self, prepared: Prepared) -> tuple[MaskPrediction, Floats32 | None]:
-        """Predict an image."""
-        found = MaskPrediction.of(self.predictor.answer([prepared])[0])
-        return found, uncertainty_map(self.predictor, prepared, self.uncertainty) if self.uncertainty else None
+def _of_volume(asked: Asked, volume: Volume, metadata: Metadata) -> tuple[VolumePrediction, Floats32 | None]:
+    predictor = asked.predictor
+    found = VolumePrediction.of(predict_volume(predictor, volume, metadata))
+    if not asked.uncertainty:
+        return found, None
+    cut, _ = along(volume, predictor.orientation)
+    seen = surrounded_slices(predictor, cut, metadata)
+    return found, uncertain_slices(predictor, volume, seen, asked.uncertainty)
 
 
-def _predict_file(asked: _Asked, image: Entry, metadata: Metadata, folder: Path, names: _OutputNames) -> MaskResult:
-    predictor, page = asked.predictor, asked.page
+def _of_pages(asked: Asked, data: bytes, metadata: Metadata) -> tuple[VolumePrediction, Floats32 | None]:
+    """Predict the pages of a file as the slices of a volume."""
+    predictor = asked.predictor
+    found = VolumePrediction.of(predict_pages(predictor, data, metadata))
+    if not asked.uncertainty:
+        return found, None
+    seen, count = surrounded_pages(predictor, data, metadata)
+    return found, np.stack([uncertainty_map(predictor, seen(one), asked.uncertainty) for one in range(count)])
+
+
+def _of_image(asked: Asked, prepared: Prepared) -> tuple[MaskPrediction, Floats32 | None]:
+    predictor = asked.predictor
+    found = MaskPrediction.of(predictor.answer([prepared])[0])
+    return found, uncertainty_map(predictor, prepared, asked.uncertainty) if asked.uncertainty else None
+
+
+def _predict_file(asked: Asked, image: Entry, metadata: Metadata, name: str) -> MaskResult:
+    predictor, page, folder = asked.predictor, asked.page, asked.folder
     found: VolumePrediction | None = None
     try:
-        given = read_input(image, page=page, budget=predictor.budget)
+        given = read_input(image, page=page, budget=predictor.budget, reader=predictor.volume_decoder)
         if isinstance(given, Volume):
-            found, unsure = asked.of_volume(given, metadata)
+            found, unsure = _of_volume(asked, given, metadata)
         elif predictor.context and page is None and not has_siblings(image):
-            found, unsure = asked.of_pages(given, metadata)
+            found, unsure = _of_pages(asked, given, metadata)
         else:
             prepared = prepare_file(predictor, image, given, metadata, page)
-            prediction, unsure = asked.of_image(prepared)
-    except (UserError, OSError) as error:
-        return MaskResult(image.name, error=str(error))
+            prediction, unsure = _of_image(asked, prepared)
+    except FOR_ONE_FILE as error:
+        return MaskResult(image.name, error=str(error), code=code_of(error))
     try:
         if found is not None:
-            return _write_volume(found, image.name, folder, names.give(image, ".nii.gz"), unsure)
-        return _write(prediction, prepared, image.name, folder, names.give(image, ".png"), unsure)
+            return _write_volume(found, image.name, folder, f"{name}.nii.gz", unsure)
+        return _write(prediction, prepared, image.name, folder, f"{name}.png", unsure)
     except OSError as error:
         if error.errno not in _NAME_ERRORS:
             raise
-        return MaskResult(image.name, error=f"a mask of this name cannot be written: {error.strerror}")
+        said = f"a mask of this name cannot be written: {error.strerror}"
+        return MaskResult(image.name, error=said, code=_NAME)
 
 
 def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str, unsure: Floats32 | None) -> MaskResult:
@@ -278,20 +281,3 @@ def _sizes(found: ClassFigures) -> dict[str, Any]:
 
 def _yes_no(value: bool) -> str:
     return "yes" if value else "no"
-
-
-class _OutputNames:
-    """Gives each image a file name of its own below the output folder."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def give(self, image: Entry, ending: str) -> str:
-        """Return the image's own relative path with ``ending``, without steps upwards, numbered if taken."""
-        parts = [part for part in PurePosixPath(image.stem.replace("\\", "/")).parts if part not in ("/", "..")]
-        stem = PurePosixPath(*parts) if parts else PurePosixPath("image")
-        chosen, number = f"{stem}{ending}", 2
-        while chosen.lower() in self._taken:
-            chosen, number = f"{stem}-{number}{ending}", number + 1
-        self._taken.add(chosen.lower())
-        return chosen

@@ -1,0 +1,211 @@
+"""``medloom batch``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medloom.cli.options import JsonOption, StrictOption
+from medloom.cli.output import ExitCode, print_result, say, warn
+from medloom.cli.pace import PaceDisplay
+from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
+from medloom.errors import UserError
+from medloom.signals import StopRequest, Terminated
+
+if TYPE_CHECKING:
+    from medloom.inference import Predictor
+    from medloom.packaging import Bundle
+    from medloom.serving.batch import Listing, Outcome
+
+__all__ = ["command"]
+
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[INPUT]...",
+        help="Folders, zips, files; @FILE with a path on each line, - for stdin; a CSV that names files.",
+    ),
+]
+_List = Annotated[
+    Path | None, typer.Option("--list", metavar="FILE", help="A path or file:// URI on each line; as @FILE.")
+]
+_Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to, or to go on in.")]
+_Skip = Annotated[
+    list[str] | None,
+    typer.Option("--skip", metavar="GLOB", help="Names in folders and zips to leave out [default: *_mask.*]."),
+]
+_Page = Annotated[int | None, typer.Option("--page", min=0, help="Page of files that have several, counted from 0.")]
+_Series = Annotated[
+    str | None,
+    typer.Option("--series", metavar="[INDEX|UID]", help="Take each folder or zip as one DICOM series: a volume."),
+]
+_Metadata = Annotated[
+    Path | None,
+    typer.Option("--metadata", metavar="TABLE.csv", help="Metadata of files in folders and zips, by their names."),
+]
+_Id = Annotated[
+    str | None,
+    typer.Option("--id", metavar="COLUMN", help="Column of a CSV that names the file [default: the first]."),
+]
+_Uncertainty = Annotated[
+    str | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="[entropy|mutual-information|variance]",
+        help="Also write how uncertain each pixel of a mask is; entropy where no measure is named.",
+    ),
+]
+_BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, max=1024, help="Images that go through the network together.")
+]
+_Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that decode; default: one a core.")]
+_Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the network; default: all cores.")]
+_Parquet = Annotated[bool, typer.Option("--parquet", help="Also write predictions.parquet.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove another batch that DIR holds, and begin anew.")]
+
+_STOPPED = {"SIGTERM": Terminated, "SIGINT": KeyboardInterrupt}
+
+
+def command(
+    bundle: BundleArgument,
+    output: _Output,
+    inputs: _Inputs = None,
+    listed: _List = None,
+    skip: _Skip = None,
+    page: _Page = None,
+    series: _Series = None,
+    metadata: _Metadata = None,
+    id_column: _Id = None,
+    uncertainty: _Uncertainty = None,
+    batch_size: _BatchSize = 16,
+    workers: _Workers = None,
+    runtime: RuntimeOption = None,
+    threads: _Threads = None,
+    providers: ProvidersOption = None,
+    parquet: _Parquet = False,
+    overwrite: _Overwrite = False,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict any number of files; a batch that was stopped goes on where it was.
+
+    Writes what medloom predict writes: masks/ and overlays/ of a bundle for segmentation, and predictions.csv in the
+    order of the inputs. journal.jsonl says what is finished: after a kill or a power cut the same command does the
+    rest, and once all is done it changes nothing. batch.json says of which bundle and options it is; others are
+    refused in the same folder, unless --overwrite.
+
+    Files are decoded in processes of their own, so that none can end or hang the batch. A bad one is recorded with its
+    reason in the columns error and code and the rest go on; the exit code is then 3.
+
+    An input is the same as before while its name, size and time of change are. Memory does not grow with the number of
+    inputs but for 40 bytes of each; only --metadata and bundles with data.context hold the list of all.
+    """
+    from medloom.serving.batch import Batch, run_batch
+
+    if series is not None and page is not None:
+        raise UserError("--series takes every slice and --page takes one page; give one of them")
+    named = [*(inputs or ()), *([f"@{listed}"] if listed else [])]
+    if not named:
+        raise UserError("nothing was named; expected folders, zips, files, @LIST, - or a CSV that names files")
+    predictor, of, phantom, own_page = _opened(bundle, runtime, threads, providers, strict)
+    asked = "" if uncertainty is None else uncertainty or "entropy"
+    batch = Batch(own_page if page is None else page, asked, batch_size, parquet=parquet)
+    batch = batch if workers is None else replace(batch, workers=workers)
+    stop = StopRequest(waits_for="what is under way")
+    with (
+        _listing(predictor, named, skip, series, metadata, id_column) as listing,
+        stop,
+        PaceDisplay(as_json=as_json) as watch,
+    ):
+        made = run_batch(
+            predictor,
+            listing,
+            output,
+            batch,
+            {**of, "series": series},
+            overwrite=overwrite,
+            is_wanted=lambda: not stop.requested,
+            watch=watch,
+        )
+    if not made.finished:
+        say(f"{made.done:,} inputs are done and kept; the same command goes on with the others")
+        raise _STOPPED.get(stop.reason or "", KeyboardInterrupt)
+    _report(made, output, phantom=phantom, as_json=as_json)
+
+
+def _opened(
+    bundle: Path, runtime: str | None, threads: int | None, providers: Sequence[str] | None, strict: bool
+) -> tuple[Predictor, dict[str, Any], bool, int | None]:
+    """The predictor, what decides its answers, whether it learned from phantoms, and the page that it takes."""
+    from medloom.imaging import FILE_BUDGET
+    from medloom.packaging import read_bundle
+
+    with read_bundle(bundle) as opened:
+        predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
+        of = {**_identity(opened), "runtime": predictor.runtime.name, "providers": providers, "strict": strict}
+        manifest = opened.manifest
+    return replace(predictor, budget=FILE_BUDGET, strict=strict), of, manifest.phantom, manifest.input.page
+
+
+def _identity(bundle: Bundle) -> dict[str, Any]:
+    from medloom import __version__
+    from medloom.files import sha256_file
+    from medloom.packaging.bundle import MANIFEST
+
+    name, digest = bundle.manifest.name, sha256_file(bundle.folder / MANIFEST)
+    return {"bundle": name, "bundle_sha256": digest, "medloom": __version__}
+
+
+@contextmanager
+def _listing(
+    predictor: Predictor,
+    named: Sequence[str],
+    skip: list[str] | None,
+    series: str | None,
+    table: Path | None,
+    id_column: str | None,
+) -> Iterator[Listing]:
+    from medloom.serving.batch.listing import opened_listing
+
+    columns = predictor.metadata_columns
+    skipped = skip if skip is not None else ["*_mask.*"]
+    with opened_listing(named, skip=skipped, series=series, columns=columns, id_column=id_column) as listing:
+        yield listing if table is None else _joined(listing, table, columns, id_column)
+
+
+def _joined(listing: Listing, table: Path, columns: Sequence[str], id_column: str | None) -> Listing:
+    """The listing with the rows of a table; all of it is then held in memory."""
+    from medloom.inference.metadata_files import read_metadata
+    from medloom.serving.batch import Listing
+
+    images = [entry for entry, _ in listing.entries()]
+    found = read_metadata(table, images, columns, id_column=id_column)
+    for text in found.warnings:
+        warn(text)
+    return Listing(lambda: zip(images, found.rows, strict=True))
+
+
+def _report(made: Outcome, output: Path, *, phantom: bool, as_json: bool) -> None:
+    from medloom.inference.writers import TABLE
+
+    result, table = made.result, output / TABLE
+    for text in result["warnings"]:
+        warn(text)
+    codes = ", ".join(f"{count:,} {code}" for code, count in result["codes"].items())
+    if codes:
+        warn(f"{result['failed']:,} have no prediction: {codes}; why is in the column error of {table}")
+    value = {**result, "now": made.now, "seconds": round(made.seconds, 3), "phantom": phantom, "table": str(table)}
+    good = result["results"] - result["failed"]
+    text = f"{good:,} of {result['results']:,} images predicted{result['text']}; see {table}"
+    if made.now < made.done:
+        text += f"\n{made.done - made.now:,} of {made.done:,} inputs were done before."
+    if phantom:
+        text += "\nThe model learned from phantoms: these predictions mean nothing for people."
+    print_result(value, text, as_json=as_json)
+    if result["failed"]:
+        raise typer.Exit(ExitCode.SET_ASIDE)

@@ -1,0 +1,176 @@
+"""The network of many files at a time: the files of a piece ask it in step, and each round is one batch.
+
+A file's thread decodes, asks, and writes as if it were alone. Its piece waits until every file of it has asked or is
+done, and then the network is run on what they ask, in their order. So a file's neighbours in a batch, on which the last
+digit of its answer may depend, are the same in every run, however fast the files were read.
+
+Shapes: N images, C channels, F columns of metadata, h and w of the network's grid.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.inference.in_memory import run_in_memory
+from medloom.inference.runtimes import Runtime, members_of
+
+__all__ = ["Network", "Piece", "Seat"]
+
+Floats32 = NDArray[np.float32]
+
+_RUN, _MEMBERS = "run", "members"
+
+
+class StoppedError(RuntimeError):
+    """The work was given up; nothing more is run."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What a file asks.
+
+    Args:
+        what: ``run``, or ``members`` for the answer of each network of an ensemble.
+        batch_nchw: Images.
+        table_nf: Metadata, or None.
+        answer: Where the answer is waited for.
+    """
+
+    what: str
+    batch_nchw: Floats32
+    table_nf: Floats32 | None
+    answer: Future[Floats32] = field(default_factory=Future)
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """What questions have in common that are answered together."""
+        table = None if self.table_nf is None else self.table_nf.shape[1:]
+        return self.what, self.batch_nchw.shape[1:], table
+
+
+class Network:
+    """Runs a network in one thread, on batches of no more than so many images. A context manager.
+
+    Args:
+        runtime: What runs it.
+        batch_size: Images in one call.
+    """
+
+    def __init__(self, runtime: Runtime, batch_size: int) -> None:
+        self.runtime, self.batch_size = runtime, batch_size
+        self._thread = ThreadPoolExecutor(1, "network")
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+        self._thread.shutdown()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is run."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Run nothing more; who waits for an answer is told."""
+        self._stopped.set()
+
+    def ask(self, questions: Sequence[_Question]) -> None:
+        """Answer questions when those before are answered; returns at once."""
+        self._thread.submit(self._answer, questions)
+
+    def _answer(self, questions: Sequence[_Question]) -> None:
+        groups: dict[tuple[object, ...], list[_Question]] = {}
+        for one in questions:
+            groups.setdefault(one.alike, []).append(one)
+        for group in groups.values():
+            for start in range(0, len(group), self.batch_size):
+                self._together(group[start : start + self.batch_size])
+
+    def _together(self, questions: Sequence[_Question]) -> None:
+        try:
+            if self.is_stopped:
+                raise StoppedError("the work was stopped")
+            counts = np.cumsum([len(one.batch_nchw) for one in questions])[:-1]
+            tables = [one.table_nf for one in questions if one.table_nf is not None]
+            batch = np.concatenate([one.batch_nchw for one in questions])
+            answer, axis = self._run(questions[0].what, batch, np.concatenate(tables) if tables else None)
+            for one, own in zip(questions, np.split(answer, counts, axis=axis), strict=True):
+                one.answer.set_result(own)
+        except BaseException as error:
+            for one in questions:
+                if not one.answer.done():
+                    one.answer.set_exception(error)
+
+    def _run(self, what: str, batch_nchw: Floats32, table_nf: Floats32 | None) -> tuple[Floats32, int]:
+        """The answer, and its axis of images."""
+        if what == _MEMBERS:
+            return members_of(self.runtime, batch_nchw, table_nf), 1
+        return run_in_memory(self.runtime.run, batch_nchw, table_nf), 0
+
+
+class Piece:
+    """The files that ask in step.
+
+    Args:
+        network: What answers.
+        files: How many there are; each takes its seat by its number, and leaves it when it is done.
+    """
+
+    def __init__(self, network: Network, files: int) -> None:
+        self._network = network
+        self._there = files
+        self._waiting: dict[int, _Question] = {}
+        self._lock = threading.Lock()
+
+    def ask(self, number: int, question: _Question) -> Floats32:
+        """Wait for the round of a file and return its answer."""
+        with self._lock:
+            self._waiting[number] = question
+            self._go_on()
+        return question.answer.result()
+
+    def leave(self) -> bool:
+        """Count a file as done; returns whether it was the last."""
+        with self._lock:
+            self._there -= 1
+            self._go_on()
+            return self._there == 0
+
+    def _go_on(self) -> None:
+        if self._waiting and len(self._waiting) == self._there:
+            questions = [self._waiting[number] for number in sorted(self._waiting)]
+            self._waiting.clear()
+            self._network.ask(questions)
+
+
+class Seat:
+    """A runtime for one file of a piece; its answers are those of rounds.
+
+    Args:
+        piece: The piece.
+        number: Which of its files.
+        runtime: What runs the network.
+    """
+
+    def __init__(self, piece: Piece, number: int, runtime: Runtime) -> None:
+        self._piece, self._number = piece, number
+        self.name = runtime.name
+        self.members: Callable[..., Floats32] | None = self._members if hasattr(runtime, _MEMBERS) else None
+
+    def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
+        """Return what the network answers; see ``Runtime.run``."""
+        return self._piece.ask(self._number, _Question(_RUN, batch_nchw, table_nf))
+
+    def _members(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
+        return self._piece.ask(self._number, _Question(_MEMBERS, batch_nchw, table_nf))

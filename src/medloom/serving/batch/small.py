@@ -1,0 +1,81 @@
+"""A few files at once, whose results are all held in memory: ``medloom predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from medloom.errors import UserError
+from medloom.inference.inputs import Entry
+from medloom.inference.metadata import Metadata
+from medloom.inference.predictor import Predictor
+from medloom.inference.siblings import with_siblings
+from medloom.inference.writers import KINDS, TABLE, Asked, FileResult, Writer, check_uncertainty
+from medloom.serving.batch.names import Names
+from medloom.serving.batch.tables import write_table
+from medloom.serving.batch.work import BATCH_SIZE, Input, each_piece
+
+__all__ = ["inputs_of", "predict_files"]
+
+
+def predict_files(
+    predictor: Predictor,
+    images: Sequence[Entry],
+    folder: Path,
+    *,
+    metadata: Sequence[Metadata] = (),
+    page: int | None = None,
+    uncertainty: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FileResult]:
+    """Predict images and write what belongs to the kind of answer, and ``predictions.csv``.
+
+    Args:
+        predictor: The model.
+        images: What to predict.
+        folder: Where to write.
+        metadata: Values by column, one for each image; empty where nothing is known of any.
+        page: Page of files that have several; None predicts all slices of a volume, and for labels each page.
+        uncertainty: How uncertain each pixel of a mask is, a name of ``medloom.registry.UNCERTAINTIES``; empty writes
+            nothing of it.
+        progress: Called with how many are done and how many there are.
+
+    Returns:
+        One result for each image or page, in order; a bad one has an ``error``.
+
+    Raises:
+        UserError: If there is no such uncertainty, or the answer is no mask.
+    """
+    check_uncertainty(uncertainty, predictor.target)
+    writer, rows = KINDS[predictor.target.kind], list(metadata) or [{}] * len(images)
+    known = with_siblings(predictor, images, rows) if page is None else images
+    asked = Asked(predictor, folder, page, uncertainty)
+    found: dict[int, Sequence[FileResult]] = {}
+    for piece in each_piece(asked, inputs_of(zip(known, rows, strict=True), writer), batch_size=BATCH_SIZE):
+        for done in piece:
+            found[done.input.number] = done.results
+            if progress:
+                progress(len(found), len(images))
+    results = [result for number in range(len(images)) for result in found[number]]
+    cells = [writer.row(result, predictor.target) for result in results]
+    filled = {name for row in cells for name, value in row.items() if value not in ("", None)}
+    write_table(folder / TABLE, writer.columns(predictor.target, filled), cells)
+    return results
+
+
+def inputs_of(given: Iterable[tuple[Entry, Metadata]], writer: Writer) -> Iterator[Input]:
+    """Number inputs, give their files names, and see of which state they are.
+
+    Args:
+        given: Inputs with their metadata.
+        writer: What writes their predictions.
+    """
+    names = Names() if writer.writes_files else None
+    for number, (entry, metadata) in enumerate(given):
+        stamp, name, problem = "", "", None
+        try:
+            stamp = entry.stamp()
+            name = names.give(entry.stem) if names else ""
+        except (UserError, OSError) as error:
+            problem = error
+        yield Input(number, entry, metadata, name, stamp, problem)
