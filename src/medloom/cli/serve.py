@@ -10,6 +10,20 @@ import typer
 
 from medloom.cli.options import StrictOption
 from medloom.cli.output import say, warn
+from medloom.cli.serve_options import (
+    AllowHostOption,
+    AllowOriginOption,
+    HealthTokenOption,
+    InsecureOption,
+    LogFormatOption,
+    OtlpEndpointOption,
+    TlsCertOption,
+    TlsClientCaOption,
+    TlsKeyOption,
+    TokenFileOption,
+    certificates_of,
+    log_format_of,
+)
 from medloom.cli.verify import ProvidersOption, RuntimeOption
 from medloom.extras import require
 
@@ -17,9 +31,6 @@ __all__ = ["command"]
 
 _VOLUMES = "medloom.data.whole:read_whole"
 """What reads a volume behind the fence."""
-
-_LOCAL = ("127.0.0.1", "::1", "localhost")
-
 
 BundlesArgument = Annotated[
     list[str],
@@ -42,6 +53,16 @@ def command(
     ] = None,
     providers: ProvidersOption = None,
     strict: StrictOption = False,
+    token_file: TokenFileOption = None,
+    health_token: HealthTokenOption = False,
+    insecure: InsecureOption = False,
+    allow_host: AllowHostOption = None,
+    allow_origin: AllowOriginOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_client_ca: TlsClientCaOption = None,
+    log_format: LogFormatOption = None,
+    otlp_endpoint: OtlpEndpointOption = None,
 ) -> None:
     """Answer HTTP requests with one bundle, or with several by name.
 
@@ -53,34 +74,54 @@ def command(
     or application/gzip the mask as NIfTI. A model with data.context sees slices with those beside them: it takes these,
     a TIFF of several pages, or a zip with the numbered slices of one patient. With several bundles, POST to
     /models/NAME/invocations.
+
+    Only this machine is answered, unless --host says otherwise; other machines then need a token of --token-file, or a
+    certificate for --tls-client-ca. GET /metrics answers Prometheus; each request is a line on stderr.
     """
-    for module in ("starlette", "uvicorn"):
+    for module in ("starlette", "uvicorn", "prometheus_client"):
         require(module, "serve")
     from medloom.imaging.fence import DecodeFence
     from medloom.serving import Limits, Models, Service, create_app
+    from medloom.serving.http.operations import Operation, operated
     from medloom.serving.http.server import listen, serve
     from medloom.serving.models import Opening
 
+    operation = Operation(
+        host=host,
+        token_file=token_file,
+        open_health=not health_token,
+        insecure=insecure,
+        allow_hosts=allow_host or (),
+        allow_origins=allow_origin or (),
+        certificates=certificates_of(tls_cert, tls_key, tls_client_ca),
+        log_format=log_format_of(log_format),
+        otlp_endpoint=otlp_endpoint,
+    )
+    operation.check()
     opening = Opening(runtime=runtime, threads=threads, providers=providers, strict=strict)
     models = Models(opening.open(path, name) for name, path in map(_named, bundles)).all()
     if phantoms := [model.name for model in models if model.manifest.phantom]:
         learned = "this model" if len(models) == 1 else ", ".join(phantoms)
         warn(f"{learned} learned from phantoms and must not be used on people")
-    if host not in _LOCAL:
-        warn(f"everyone who reaches {host}:{port} can use this server; it asks for no password")
+    for warning in operation.warnings():
+        warn(warning)
     limits = Limits()
     with (
+        operated(operation) as around,
         listen(host, port) as listener,
         DecodeFence(limits.concurrency, volumes=_VOLUMES) as fence,
     ):
         port = listener.getsockname()[1]
         served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
-        say(f"serving {served} on http://{host}:{port} (Ctrl-C stops)")
+        scheme = "http" if around.ssl is None else "https"
+        say(f"serving {served} on {scheme}://{host}:{port} (Ctrl-C stops)")
         fenced = Models(
             replace(model, predictor=replace(model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume))
             for model in models
         )
-        serve(create_app(Service(fenced, limits)), listener)
+        service = Service(fenced, limits, observers=(around.watch,))
+        app = create_app(service, middleware=around.middleware, routes=around.routes(service))
+        serve(app, listener, around.ssl)
 
 
 def _named(given: str) -> tuple[str | None, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import socket
+import ssl
 import time
 from types import FrameType
 
@@ -45,7 +46,7 @@ def listen(host: str = "127.0.0.1", port: int = 8080) -> socket.socket:
         ) from None
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
+def serve(app: Starlette, listener: socket.socket, encrypted: ssl.SSLContext | None = None) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Then ``/ping`` answers 503 at once, requests in progress are finished (for 20 s at most; hosts give 30), and
@@ -54,16 +55,19 @@ def serve(app: Starlette, listener: socket.socket) -> None:
     Args:
         app: From ``create_app``.
         listener: From ``listen``; closed at the end.
+        encrypted: For HTTPS; see ``medloom.serving.http.tls``.
     """
     config = Settings(
         app,
         http=Connection,
         log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         lifespan="off",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=5,
+        ssl_context_factory=None if encrypted is None else lambda config, default: encrypted,
     )
     config.header_timeout_s = app.state.limits.header_timeout_s
     _DrainingServer(config, app.state.gate).run(sockets=[listener])
