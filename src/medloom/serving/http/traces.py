@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from medloom import __version__
 from medloom.errors import UserError
@@ -137,7 +138,7 @@ def _exporter(endpoint: str | None) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     if endpoint is not None:
-        if not endpoint.startswith(("http://", "https://")):
+        if urlsplit(endpoint).scheme not in ("http", "https"):
             raise UserError(
                 f"--otlp-endpoint {endpoint!r}: expected where a collector listens, as https://collector:4318"
             )
