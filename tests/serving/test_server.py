@@ -14,10 +14,11 @@ import pytest
 from medloom.errors import UserError
 from medloom.serving.http.server import listen
 
-# Predictions wait inside the runtime until the test writes a line; each says when it has begun.
+# Predictions wait inside the runtime until the test writes a line; each says when it has been decoded.
 SERVER = """
 import sys, threading
 from dataclasses import replace
+from medloom.imaging import decode
 from medloom.packaging import read_bundle
 from medloom.serving import Limits, Service, create_app
 from medloom.serving.http.server import listen, serve
@@ -29,14 +30,18 @@ class Waiting:
     def __init__(self, inner):
         self.inner = inner
     def run(self, batch_nchw, table_nf=None):
-        with lock:
-            print("begun", flush=True)
         go.wait(30)
         return self.inner.run(batch_nchw, table_nf)
 
+def decoded(*args, **options):
+    image = decode(*args, **options)
+    with lock:
+        print("begun", flush=True)
+    return image
+
 with read_bundle(sys.argv[1]) as bundle:
     predictor, manifest = bundle.predictor(threads=1), bundle.manifest
-predictor = replace(predictor, runtime=Waiting(predictor.runtime))
+predictor = replace(predictor, runtime=Waiting(predictor.runtime), decoder=decoded)
 threading.Thread(target=lambda: (sys.stdin.readline(), go.set()), daemon=True).start()
 listener = listen(port=0)
 print(listener.getsockname()[1], flush=True)

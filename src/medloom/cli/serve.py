@@ -109,7 +109,7 @@ def command(
     with (
         operated(operation) as around,
         listen(host, port) as listener,
-        DecodeFence(limits.concurrency, volumes=_VOLUMES) as fence,
+        DecodeFence(limits.decoders, volumes=_VOLUMES) as fence,
     ):
         port = listener.getsockname()[1]
         served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
@@ -119,9 +119,10 @@ def command(
             replace(model, predictor=replace(model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume))
             for model in models
         )
-        service = Service(fenced, limits, observers=(around.watch,))
-        app = create_app(service, middleware=around.middleware, routes=around.routes(service))
-        serve(app, listener, around.ssl)
+        with Service(fenced, limits, observers=(around.watch,)) as service:
+            service.calibrate()
+            app = create_app(service, middleware=around.middleware, routes=around.routes(service))
+            serve(app, listener, around.ssl)
 
 
 def _named(given: str) -> tuple[str | None, Path]:

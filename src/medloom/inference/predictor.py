@@ -80,6 +80,7 @@ class Predictor(Generic[P, V]):
         volume_decoder: The same for volumes.
         appearance: How the training images look; None where it is not known.
         strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``.
+        together: How many slices of a volume go through the network in one call.
 
     Example:
         >>> predictor = medloom.load("model.tar.gz")  # doctest: +SKIP
@@ -104,6 +105,7 @@ class Predictor(Generic[P, V]):
     volume_decoder: VolumeDecoder = read_whole
     appearance: Appearance | None = None
     strict: bool = False
+    together: int = 1
 
     @property
     def forms(self) -> tuple[str, ...]:

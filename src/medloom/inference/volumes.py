@@ -64,7 +64,8 @@ def predict_volume(
         volume: Its slices are what ``decode`` gives for the pages of the same file. One that is stored in another plane
             than the model learned from is cut along that plane.
         metadata: Values by column, for a model that takes some.
-        progress: Called before each slice with how many are done and how many there are; what it raises ends the work.
+        progress: Called before each slice, or before as many as are predicted together, with how many are done and how
+            many there are; what it raises ends the work.
 
     Returns:
         Of masks a ``VolumePrediction``, with the shape of ``volume.voxels``; of labels a ``LabelVolumePrediction``.
@@ -304,7 +305,8 @@ def _predict_stack(
 def _predictions(
     predictor: Predictor, seen: Surrounded, count: int, progress: Progress | None, order: Sequence[int] | None = None
 ) -> Iterator[Prediction]:
-    for done, number in enumerate(range(count) if order is None else order):
+    numbers = range(count) if order is None else order
+    for done in range(0, count, predictor.together):
         if progress:
             progress(done, count)
-        yield predictor.answer([seen(number)])[0]
+        yield from predictor.answer([seen(number) for number in numbers[done : done + predictor.together]])

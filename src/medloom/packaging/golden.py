@@ -21,7 +21,7 @@ from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
 from medloom.wording import one_line
 
-__all__ = ["VerifyReport", "golden_entry", "make_golden", "verify"]
+__all__ = ["VerifyReport", "golden_entry", "make_golden", "replay", "verify"]
 
 _INPUT = GOLDEN_FOLDER + "input.npy"
 _TOLERANCE = 1e-3
@@ -113,13 +113,24 @@ def _replay(bundle: Bundle, runtime: str) -> Difference:
     """Ask the model about the golden example, in a process of its own."""
     folder, manifest = bundle.folder, bundle.manifest
     with FencedRuntime(folder, runtime, _LIMIT_S + _LIMIT_OF_VIEW_S * manifest.views) as fenced:
-        predictor = replace(build_predictor(manifest, fenced), budget=_budget(manifest))
-        try:
-            image = (folder / manifest.golden.input).read_bytes()
-            golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
-            return _answer(predictor, image).difference(golden, manifest.golden.tolerance)
-        except (DecodeError, InputError) as error:
-            raise BundleError(f"the golden example is damaged ({one_line(str(error))})") from error
+        return replay(bundle, build_predictor(manifest, fenced))
+
+
+def replay(bundle: Bundle, predictor: Predictor) -> Difference:
+    """Ask a bundle's predictor about the golden example, in this process.
+
+    Raises:
+        BundleError: If the example is damaged.
+        VerifyError: If the model gives another answer than when it was packaged.
+    """
+    folder, manifest = bundle.folder, bundle.manifest
+    measured = replace(predictor, budget=_budget(manifest))
+    try:
+        image = (folder / manifest.golden.input).read_bytes()
+        golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
+        return _answer(measured, image).difference(golden, manifest.golden.tolerance)
+    except (DecodeError, InputError) as error:
+        raise BundleError(f"the golden example is damaged ({one_line(str(error))})") from error
 
 
 def _answer(predictor: Predictor, image: bytes) -> Prediction:

@@ -10,6 +10,7 @@ from pathlib import Path
 from medloom.errors import UserError
 from medloom.inference import Predictor
 from medloom.packaging import Manifest, read_bundle
+from medloom.packaging.golden import replay
 from medloom.serving.problems import Problem
 
 __all__ = ["Model", "Models", "Opening", "check_model_name"]
@@ -33,6 +34,18 @@ class Model:
     manifest: Manifest
     path: Path | None = None
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the network sees."""
+        predictor = self.predictor
+        height, width = predictor.preprocess.size
+        return len(predictor.channels) * (2 * predictor.context + 1), height, width
+
+    @property
+    def table_features(self) -> int:
+        """Columns of encoded metadata; 0 if it takes none."""
+        return sum(len(table.names) for table in self.predictor.tables)
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -51,7 +64,9 @@ class Opening:
     strict: bool = False
 
     def open(self, path: str | Path, name: str | None = None) -> Model:
-        """Load a bundle after checking every file of it.
+        """Load a bundle after checking every file of it, and have its model answer the golden example.
+
+        So it is known to be sound, and warm, before anybody asks.
 
         Args:
             path: A ``model.tar.gz``, or the folder that it was extracted to.
@@ -59,12 +74,14 @@ class Opening:
 
         Raises:
             BundleError: If the bundle is damaged, tampered with or of another format.
+            VerifyError: If the model gives another answer than when it was packaged.
             UserError: If it cannot be run as asked, or the name cannot stand in an address.
         """
         if name is not None:
             check_model_name(name)
         with read_bundle(path) as bundle:
             predictor = bundle.predictor(runtime=self.runtime, threads=self.threads, providers=self.providers)
+            replay(bundle, predictor)
             return Model(
                 name or bundle.manifest.name, replace(predictor, strict=self.strict), bundle.manifest, Path(path)
             )

@@ -26,6 +26,8 @@ ACCEPTED = (*CONTENT_TYPES, ZIP_TYPES[0], "application/octet-stream", JSON)
 """Media types that a request may send: an image or volume, a zip with a DICOM series, bytes whose format is found out,
 or one of them with metadata."""
 
+_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
 _LINGER_S, _LINGER_BYTES = 0.8, 64 * 2**20
 """For how long, and how many bytes, what a client still sends after its answer is read before the connection closes."""
 
@@ -40,6 +42,7 @@ class Problem(Exception):
         hint: What to do about it.
         close: Close the connection, because the body was not read to its end.
         accepted: Media types that would do; for 415 those that a request may send.
+        retry_after_s: When it may be sent again; said with 429 and 503.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Problem(Exception):
         *,
         close: bool = False,
         accepted: Sequence[str] | None = None,
+        retry_after_s: int = 1,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -58,6 +62,7 @@ class Problem(Exception):
         self.message = message
         self.hint = hint
         self.close = close
+        self.retry_after_s = retry_after_s
         self.accepted = ACCEPTED if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else accepted
 
     def response(self) -> Response:
@@ -73,8 +78,8 @@ class Problem(Exception):
         }
         content = json.dumps({key: value for key, value in body.items() if value is not None})
         headers = {"Connection": "close"} if self.close else {}
-        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["Retry-After"] = "1"
+        if self.status in _LATER:
+            headers["Retry-After"] = str(self.retry_after_s)
         kind = _LastResponse if self.close else Response
         return kind(content, self.status, headers, media_type="application/problem+json")
 

@@ -7,30 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.errors import DecodeError, InputError
-from medloom.imaging import Image
 from medloom.inference import Prediction, Predictor, VolumeAnswer
 from medloom.inference.prepared import Prepared
 from medloom.packaging import Manifest
 from medloom.serving.admission import Admission, Gate, Limits
-from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
+from medloom.serving.batching import Batcher, Batching
 from medloom.serving.description import image_forms
 from medloom.serving.models import Model, Models
-from medloom.serving.negotiation import choose
-from medloom.serving.problems import Problem, of_decode_error, of_input_error
-from medloom.serving.requests import ImageRequest, page_of, predict_whole
+from medloom.serving.problems import Problem
+from medloom.serving.requests import ImageRequest
+from medloom.serving.room import Room
+from medloom.serving.work import Batched, Work, chosen_form
 
-__all__ = ["Answer", "Observer", "Seen", "Service"]
+__all__ = ["Answer", "Observer", "Seen", "Service", "chosen_form"]
 
 Floats32 = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -101,23 +99,46 @@ class Service:
             `medloom.imaging.fence`.
         limits: How much a client may ask for.
         observers: Who is told of each image.
+        batching: Bounds of the batches in which images go through the networks.
 
     Example:
         >>> service = Service.of(bundle.predictor(), bundle.manifest)  # doctest: +SKIP
         >>> answer = await service.answer(ImageRequest(data))  # doctest: +SKIP
     """
 
-    def __init__(self, models: Models, limits: Limits | None = None, *, observers: tuple[Observer, ...] = ()) -> None:
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits | None = None,
+        *,
+        observers: tuple[Observer, ...] = (),
+        batching: Batching | None = None,
+    ) -> None:
         self.models = models
         self.limits = limits or Limits()
         self.observers = observers
-        self.gate = Gate()
+        self.gate = Gate(self.limits)
+        self.batcher = Batcher(batching)
+        self._room = Room(self.limits.max_pixels_bytes, self.limits.decoders)
         self._threads = ThreadPoolExecutor(self.limits.concurrency, "medloom-predict")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @classmethod
-    def of(cls, predictor: Predictor, manifest: Manifest, limits: Limits | None = None) -> Service:
+    def of(
+        cls,
+        predictor: Predictor,
+        manifest: Manifest,
+        limits: Limits | None = None,
+        *,
+        batching: Batching | None = None,
+    ) -> Service:
         """Return a service of one model, under its own name."""
-        return cls(Models([Model(manifest.name, predictor, manifest)]), limits)
+        return cls(Models([Model(manifest.name, predictor, manifest)]), limits, batching=batching)
 
     async def answer(
         self,
@@ -139,10 +160,17 @@ class Service:
             Problem: Whatever keeps it from being answered.
         """
         found = self.models.get(model)
-        return await self._in_thread(partial(self._answer, asked, found, accept, admission or Admission()))
+        admission = admission or Admission()
+        with self.gate.working(admission):
+            return await self._in_thread(partial(self._answer, asked, found, accept, admission))
 
     async def run(
-        self, batch_nchw: Floats32, table_nf: Floats32 | None = None, *, model: str | None = None
+        self,
+        batch_nchw: Floats32,
+        table_nf: Floats32 | None = None,
+        *,
+        model: str | None = None,
+        admission: Admission | None = None,
     ) -> Floats32:
         """Run a model on tensors that are already preprocessed.
 
@@ -150,16 +178,20 @@ class Service:
             batch_nchw: ``(N, C, h, w)`` float32.
             table_nf: ``(N, F)`` float32 encoded metadata, where the model takes some.
             model: Name of the model; None where there is only one.
+            admission: As of ``answer``.
 
         Returns:
             ``(N, K, h, w)`` or ``(N, K)`` float32 probabilities, calibrated where the model is.
 
         Raises:
-            Problem: If there is no such model.
+            Problem: If there is no such model, or there is no time left.
             BundleError: If the network cannot be run on them.
         """
-        predictor = self.models.get(model).predictor
-        return await self._in_thread(partial(predictor.run, batch_nchw, table_nf))
+        found, admission = self.models.get(model), admission or Admission()
+        runtime = Batched(self.batcher, found, admission)
+        predictor = replace(found.predictor, runtime=runtime)
+        with self.gate.working(admission):
+            return await self._in_thread(partial(predictor.run, batch_nchw, table_nf))
 
     def forms(self, model: str | None, asked_page: bool = False) -> tuple[str, ...]:
         """Return the media types that a model may answer with.
@@ -186,27 +218,33 @@ class Service:
         if not admission.told:
             self._tell(Seen("", problem.code, admission.stages, 0, content_type, 0, None, None, admission.request_id))
 
+    def calibrate(self) -> None:
+        """Measure which batches are the fastest on this machine, in a second or so, while nobody waits."""
+        for model in self.models.all():
+            self.batcher.calibrate(model.predictor.runtime, model.input_shape, model.table_features)
+
     def close(self) -> None:
         """End the threads, after what they have begun."""
         self._threads.shutdown(cancel_futures=True)
+        self.batcher.close()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _answer(self, asked: ImageRequest, model: Model, accept: str, admission: Admission) -> Answer:
-        work = _Work(asked, model, self.limits, admission)
+        work = Work(asked, model, self.limits, admission, self.batcher, self._room)
         admission.told = True
         try:
             content, form = work.done(accept)
         except Problem as problem:
-            self._tell(work.seen(problem.code))
+            self._tell(_seen(work, problem.code))
             raise
         except Exception as error:
             # Starlette would raise it again, and uvicorn log its message, which might hold what a client sent.
             _log.error("a prediction failed: %s", type(error).__name__)
-            self._tell(work.seen("internal"))
+            self._tell(_seen(work, "internal"))
             raise Problem(500, "internal", "the prediction failed") from None
-        seen = work.seen("ok")
+        seen = _seen(work, "ok")
         self._tell(seen)
         phantom = str(model.manifest.phantom).lower()
         return Answer(content, form, {"X-Medloom-Model": model.name, "X-Medloom-Phantom": phantom, **seen.headers})
@@ -219,87 +257,17 @@ class Service:
                 _log.error("%s failed to look at a request: %s", type(observer).__name__, type(error).__name__)
 
 
-class _Work:
-    """One image on the prediction path, in one thread."""
-
-    def __init__(self, asked: ImageRequest, model: Model, limits: Limits, admission: Admission) -> None:
-        self._asked, self._model, self._limits = asked, model, limits
-        self._admission = replace(admission, stages=dict(admission.stages))
-        self._prepared: Prepared | None = None
-        self._prediction: Prediction | VolumeAnswer | None = None
-        self._batch_size = 0
-
-    def done(self, accept: str) -> tuple[bytes, str]:
-        """Return the answer and its media type."""
-        try:
-            prediction = self._prediction = self._predicted(accept)
-        except DecodeError as error:
-            raise of_decode_error(error, self._asked.content_type) from error
-        except InputError as error:
-            raise of_input_error(error) from error
-        form = chosen_form(accept, prediction.forms)
-        with self._admission.timed("encode"):
-            return encode_prediction(prediction, self._model.manifest, form), form
-
-    def seen(self, code: str) -> Seen:
-        """Return what observers are told."""
-        asked = self._asked
-        return Seen(
-            model=self._model.name,
-            code=code,
-            stages=self._admission.stages,
-            batch_size=self._batch_size,
-            content_type=asked.content_type,
-            size_bytes=len(asked.image),
-            prepared=self._prepared,
-            prediction=self._prediction,
-            request_id=self._admission.request_id,
-        )
-
-    def _predicted(self, accept: str) -> Prediction | VolumeAnswer:
-        predictor, asked = replace(self._model.predictor, decoder=self._decode), self._asked
-        page = page_of(asked, self._model.manifest.input.page)
-        one_slice = choose(accept, image_forms(predictor)) is None
-        deadline = _Deadline(self._limits.volume_timeout_s)
-        whole = predict_whole(predictor, asked, page, one_slice=one_slice, progress=deadline.check)
-        if whole is not None:
-            return whole
-        with self._admission.timed("prepare"):
-            before = self._admission.stages.get("decode", 0.0)
-            prepared = predictor.prepare(
-                asked.image, metadata=asked.metadata, content_type=asked.content_type, page=page
-            )
-        self._admission.stages["prepare"] -= self._admission.stages.get("decode", 0.0) - before
-        self._prepared, self._batch_size = prepared, 1
-        with self._admission.timed("predict"):
-            return predictor.answer([prepared])[0]
-
-    def _decode(self, data: bytes, /, **options: Any) -> Image:  # noqa: ANN401 - those of a `Decoder`
-        with self._admission.timed("decode"):
-            return self._model.predictor.decoder(data, **options)
-
-
-class _Deadline:
-    """Refuses a volume that takes too long, between two slices."""
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._end = time.monotonic() + limit_s
-
-    def check(self, done: int, slices: int) -> None:
-        if time.monotonic() > self._end:
-            message = f"of {slices} slices {done} were predicted within {self._limit_s:g} s"
-            hint = "Send fewer slices in one request, or single ones with page=, or use medloom predict."
-            raise Problem(413, "too_slow", message, hint)
-
-
-def chosen_form(accept: str, forms: tuple[str, ...]) -> str:
-    """Return which of the forms a client wants.
-
-    Raises:
-        Problem: 406 if it takes none of them.
-    """
-    try:
-        return check_accept(accept, forms)
-    except NotAcceptableError as error:
-        raise Problem(406, "not_acceptable", str(error), close=True, accepted=error.forms) from error
+def _seen(work: Work, code: str) -> Seen:
+    """What observers are told."""
+    asked = work.asked
+    return Seen(
+        model=work.model.name,
+        code=code,
+        stages=work.admission.stages,
+        batch_size=work.runtime.batch_size,
+        content_type=asked.content_type,
+        size_bytes=len(asked.image),
+        prepared=work.prepared,
+        prediction=work.prediction,
+        request_id=work.admission.request_id,
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 
-from medloom.serving.admission import Limits
+from medloom.serving.admission import Admission, Gate, Limits
 from medloom.serving.problems import ACCEPTED, Problem
 
 __all__ = ["declared_type", "read_body"]
@@ -36,20 +37,23 @@ def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str
     return media_type
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(request: Request, limits: Limits, gate: Gate, admission: Admission) -> bytes:
     """Read the body.
 
     Args:
         request: Its length is looked at before any of it is read.
         limits: How large it may be, and how long it may take.
+        gate: Counts the bytes of all bodies.
+        admission: Of the request.
 
     Raises:
-        Problem: 413, 411, 408 or 400, if it is too large, has no length, comes too slowly or breaks off.
+        Problem: 413, 411, 408 or 400, if it is too large, has no length, comes too slowly or breaks off; 503 if all
+            bodies together are too large.
     """
     _check_length(request, limits.max_body_bytes)
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            return await _read(request, limits.max_body_bytes)
+            return await _read(request, limits.max_body_bytes, partial(gate.hold, admission))
     except TimeoutError as error:
         message = f"the body did not arrive within {limits.body_timeout_s:g} s"
         raise Problem(408, "too_slow", message, close=True) from error
@@ -57,9 +61,10 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         raise Problem(400, "truncated", "the connection ended before the body did", close=True) from error
 
 
-async def _read(request: Request, most: int) -> bytes:
+async def _read(request: Request, most: int, hold: Callable[[int], None]) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
+        hold(len(chunk))
         body += chunk
         if len(body) > most:
             raise _too_large(most)

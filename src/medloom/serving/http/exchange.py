@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from medloom.serving.service import Answer, Service
 
 __all__ = ["answered", "exchange"]
 
+_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
+
 _log = logging.getLogger(__name__)
 
 
@@ -23,14 +26,17 @@ async def exchange(
     """Let a request in, have it answered, and say why where it is not.
 
     Args:
-        request: Nothing of its body has been read. A middleware may name it in ``request.state.request_id``.
+        request: Nothing of its body has been read. A middleware may name it in ``request.state.request_id``, and its
+            sender in ``request.state.client``.
         service: Whose gate it enters.
         work: Reads the body and makes the response; may raise a `Problem`.
     """
     request_id = getattr(request.state, "request_id", "")
     admission: Admission | None = None
     try:
-        with service.gate.enter(request_id=request_id, client=_client(request)) as admission:
+        with service.gate.enter(
+            request_id=request_id, client=_client(request), timeout_s=_timeout_s(request)
+        ) as admission:
             return await work(request, admission)
     except Problem as problem:
         refusal = problem
@@ -48,4 +54,21 @@ def answered(answer: Answer) -> Response:
 
 
 def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Who sent it: as a middleware says, else the address."""
+    named = getattr(request.state, "client", "")
+    return str(named) or (request.client.host if request.client else "")
+
+
+def _timeout_s(request: Request) -> float | None:
+    """How long the client waits, in seconds; None if it does not say.
+
+    Raises:
+        Problem: 400 if it says something else.
+    """
+    text = request.headers.get("x-request-timeout")
+    if text is None:
+        return None
+    if not _SECONDS.fullmatch(text):
+        said = "X-Request-Timeout must be a number of seconds, such as 5 or 0.5"
+        raise Problem(400, "bad_timeout", said, close=True)
+    return float(text)

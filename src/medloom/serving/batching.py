@@ -1,0 +1,335 @@
+"""Images of several requests go through a network together: one thread runs every network, on all cores.
+
+While a batch runs, others gather and are the next one, so nobody waits for company when nothing else is asked. Only
+where larger batches are faster on this machine, and more images are known to be on their way, a batch waits for them a
+little. Slices of volumes stand in a line of their own: where single images wait as well, both have their turn.
+
+Shapes: N images, C channels, h and w of the network's image, F columns of metadata.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.inference import Runtime
+
+__all__ = ["Batcher", "Batching", "Pace", "Ran"]
+
+Floats32 = NDArray[np.float32]
+
+_SIZES = (1, 2, 4, 8, 16)
+_CALIBRATION_S = 1.0
+"""How long a network is measured at most."""
+
+_LONGEST_RUN_S = 0.25
+"""Larger batches than this allows are not tried: somebody may be waiting."""
+
+_GAIN = 0.03
+"""A larger batch must save this share of the time for an image."""
+
+_REPEATS = 2
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Bounds of batches.
+
+    Args:
+        most_images: Largest batch; None for what is found to be the fastest on this machine, 16 at most.
+        most_delay_s: How long a batch waits for images that are on their way.
+    """
+
+    most_images: int | None = None
+    most_delay_s: float = 0.005
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a network is on this machine.
+
+    Args:
+        seconds: Of one image, by the size of the batch.
+
+    Example:
+        >>> Pace({1: 0.010, 2: 0.007, 4: 0.0069}).best
+        2
+    """
+
+    seconds: dict[int, float]
+
+    @property
+    def best(self) -> int:
+        """The smallest batch that is about as fast as the fastest; 1 if nothing was measured."""
+        fastest = min(self.seconds.values(), default=0.0)
+        return next((size for size, one in sorted(self.seconds.items()) if one * (1 - _GAIN) <= fastest), 1)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of one call.
+
+    Args:
+        answer: What the runtime gave for it.
+        images: How many images went through the network together.
+        queue_s: How long it waited.
+        run_s: How long the batch took.
+    """
+
+    answer: Floats32
+    images: int
+    queue_s: float
+    run_s: float
+
+
+@dataclass(eq=False)
+class _Item:
+    runtime: Runtime
+    batch: Floats32
+    table: Floats32 | None
+    check: Callable[[], None]
+    result: Future[Ran] = field(default_factory=Future)
+    since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def key(self) -> tuple[int, tuple[int, ...], tuple[int, ...] | None]:
+        """What must be alike for two to go together."""
+        return id(self.runtime), self.batch.shape[1:], None if self.table is None else self.table.shape[1:]
+
+
+class Batcher:
+    """Runs networks in one thread. Close it, or use it in a ``with`` block.
+
+    Args:
+        batching: Bounds of batches.
+
+    Example:
+        >>> with Batcher() as batcher:  # doctest: +SKIP
+        ...     batcher.run(predictor.runtime, batch_nchw).answer.shape
+        (1, 1, 96, 96)
+    """
+
+    def __init__(self, batching: Batching | None = None) -> None:
+        self._batching = batching or Batching()
+        self._lines: tuple[deque[_Item], deque[_Item]] = (deque(), deque())
+        self._turn = 0
+        self._coming: Counter[int] = Counter()
+        self._paces: dict[int, tuple[Runtime, Pace]] = {}
+        self._measuring: deque[_Calibration] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="medloom-model", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait for their batch."""
+        return sum(len(item.batch) for line in self._lines for item in tuple(line))
+
+    def run(
+        self,
+        runtime: Runtime,
+        batch_nchw: Floats32,
+        table_nf: Floats32 | None = None,
+        *,
+        bulk: bool = False,
+        expected: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> Ran:
+        """Run a network and wait for its answer, from any thread.
+
+        Args:
+            runtime: The network.
+            batch_nchw: ``(N, C, h, w)`` float32.
+            table_nf: ``(N, F)`` float32, where the model takes some.
+            bulk: Whether it is one of many pieces of work for one request, such as the slices of a volume.
+            expected: Whether it is the one that ``expect`` announced.
+            check: Called just before the batch is run; what it raises is raised here, and the rest goes on.
+        """
+        item = _Item(runtime, batch_nchw, table_nf, check)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._lines[bulk].append(item)
+            self._coming[id(runtime)] -= expected
+            self._changed.notify()
+        return item.result.result()
+
+    def expect(self, runtime: Runtime, images: int) -> None:
+        """Say that an image more (or fewer, if negative) is on its way to a network."""
+        with self._changed:
+            self._coming[id(runtime)] += images
+            self._changed.notify()
+
+    def calibrate(self, runtime: Runtime, shape: Sequence[int], table_features: int = 0) -> None:
+        """Measure how fast a network is, by and by, whenever nobody waits.
+
+        Args:
+            runtime: The network.
+            shape: C, h, w.
+            table_features: F; 0 if it takes no metadata.
+        """
+        with self._changed:
+            self._measuring.append(_Calibration(runtime, tuple(shape), table_features))
+            self._changed.notify()
+
+    def pace(self, runtime: Runtime) -> Pace:
+        """Return how fast a network is; empty as long as it has not been measured."""
+        found = self._paces.get(id(runtime))
+        return found[1] if found is not None else Pace({})
+
+    def forget(self, runtime: Runtime) -> None:
+        """Forget what was measured of a network that is not used any more."""
+        self._paces.pop(id(runtime), None)
+        self._coming.pop(id(runtime), None)
+
+    def best(self, runtime: Runtime) -> int:
+        """Return how many images of a network go together."""
+        return self._batching.most_images or self.pace(runtime).best
+
+    def close(self) -> None:
+        """End the thread, after what waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (work := self._next()) is not None:
+            work()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for work; None at the end."""
+        with self._changed:
+            while not any(self._lines):
+                if self._closed:
+                    return None
+                if self._measuring:
+                    return self._measure
+                self._changed.wait()
+            batch = self._gathered()
+        return lambda: _run(batch)
+
+    def _gathered(self) -> list[_Item]:
+        """Take the next batch from the lines, and wait a little for more where that pays."""
+        lead = self._turn if self._lines[self._turn] else 1 - self._turn
+        self._turn = 1 - lead
+        first = self._lines[lead].popleft()
+        batch, most = [first], self.best(first.runtime)
+        until = time.perf_counter() + min(self._batching.most_delay_s, self.pace(first.runtime).seconds.get(1, np.inf))
+        while True:
+            for line in (self._lines[lead], self._lines[1 - lead]):
+                _fill(batch, line, most)
+            left = until - time.perf_counter()
+            if sum(len(one.batch) for one in batch) >= most or self._coming[id(first.runtime)] <= 0 or left <= 0:
+                return batch
+            self._changed.wait(left)
+
+    def _measure(self) -> None:
+        """Take one step of what is measured."""
+        calibration = self._measuring[0]
+        if calibration.step():
+            return
+        self._paces[id(calibration.runtime)] = calibration.runtime, Pace(calibration.seconds)
+        self._measuring.popleft()
+
+
+def _fill(batch: list[_Item], line: deque[_Item], most: int) -> None:
+    """Move items that can go with the first one from a line into a batch; the others keep their places."""
+    room = most - sum(len(one.batch) for one in batch)
+    for item in [one for one in line if one.key == batch[0].key]:
+        if len(item.batch) > room:
+            return
+        line.remove(item)
+        batch.append(item)
+        room -= len(item.batch)
+
+
+def _run(batch: list[_Item]) -> None:
+    """Run what is still wanted; one by one if it fails together, so that each gets what is its own."""
+    wanted = [item for item in batch if _wanted(item)]
+    if not wanted:
+        return
+    start = time.perf_counter()
+    try:
+        answer = _together(wanted)
+    except BaseException as error:
+        if len(wanted) == 1:
+            wanted[0].result.set_exception(error)
+            return
+        for item in wanted:
+            _run([item])
+        return
+    took, at = time.perf_counter() - start, 0
+    for item in wanted:
+        own = answer[at : at + len(item.batch)]
+        at += len(item.batch)
+        item.result.set_result(Ran(own, len(answer), start - item.since, took))
+
+
+def _wanted(item: _Item) -> bool:
+    try:
+        item.check()
+    except Exception as error:
+        item.result.set_exception(error)
+        return False
+    return True
+
+
+def _together(items: Sequence[_Item]) -> Floats32:
+    first = items[0]
+    if len(items) == 1:
+        return first.runtime.run(first.batch, first.table)
+    tables = [item.table for item in items if item.table is not None]
+    batch = np.concatenate([item.batch for item in items])
+    answer = first.runtime.run(batch, np.concatenate(tables) if tables else None)
+    if len(answer) != len(batch):
+        raise ValueError("the network gives another number of answers than it was given images")
+    return answer
+
+
+@dataclass
+class _Calibration:
+    """Measures one size of batch after the other, a run in each step."""
+
+    runtime: Runtime
+    shape: tuple[int, ...]
+    table_features: int
+    seconds: dict[int, float] = field(default_factory=dict)
+    _size: int = 0
+    _repeat: int = 0
+    _spent_s: float = 0.0
+
+    def step(self) -> bool:
+        """Run it once; whether there is more to measure."""
+        size = _SIZES[self._size]
+        batch = np.zeros((size, *self.shape), np.float32)
+        table = np.zeros((size, self.table_features), np.float32) if self.table_features else None
+        start = time.perf_counter()
+        try:
+            self.runtime.run(batch, table)
+        except Exception:  # such as for want of memory: smaller ones do
+            return False
+        took = time.perf_counter() - start
+        self._spent_s += took
+        self.seconds[size] = min(took / size, self.seconds.get(size, float("inf")))
+        self._repeat += 1
+        if self._repeat > _REPEATS:
+            self._size, self._repeat = self._size + 1, 0
+            if 2 * took > _LONGEST_RUN_S:
+                return False
+        return self._size < len(_SIZES) and self._spent_s < _CALIBRATION_S
