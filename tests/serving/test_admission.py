@@ -90,7 +90,7 @@ def test_bodies_may_not_take_more_together_than_is_allowed(served, make_client, 
     service = Service.of(*served, Limits(max_bodies_bytes=1000))
     client = make_client(create_app(service))
     with service.gate.enter() as other:
-        service.gate.hold(other, 500)
+        other.hold(500)
         assert_problem(client.post("/invocations", _npy(), HEADERS), 503, "overloaded")
     assert client.post("/invocations", _npy(), HEADERS).status_code == 200
 

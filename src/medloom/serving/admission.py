@@ -77,6 +77,7 @@ class Admission:
         told: Whether observers have been told of what came of it.
         working: Whether its body is there.
         held_bytes: Of its body, as far as it has arrived.
+        gate: Where it was let in; None if nobody was asked.
     """
 
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -86,6 +87,17 @@ class Admission:
     told: bool = False
     working: bool = False
     held_bytes: int = 0
+    gate: Gate | None = None
+
+    def hold(self, size_bytes: int) -> None:
+        """Count bytes of its body, until it is answered.
+
+        Raises:
+            Problem: 503 if all bodies together are too large.
+        """
+        if self.gate is not None:
+            self.gate.hold(size_bytes)
+        self.held_bytes += size_bytes
 
     def check(self) -> None:
         """Raise if nobody waits for the answer any more.
@@ -152,7 +164,7 @@ class Gate:
         self._refuse(client, timeout_s)
         self.inside += 1
         self._clients[client] += 1
-        admission = Admission(request_id or uuid.uuid4().hex, client, time.monotonic() + timeout_s)
+        admission = Admission(request_id or uuid.uuid4().hex, client, time.monotonic() + timeout_s, gate=self)
         try:
             yield admission
         finally:
@@ -187,8 +199,8 @@ class Gate:
             self._interval_s += _WEIGHT * (now - self._last - self._interval_s)
             self._last = now
 
-    def hold(self, admission: Admission, size_bytes: int) -> None:
-        """Take bytes of a request's body into account until it is answered.
+    def hold(self, size_bytes: int) -> None:
+        """Take bytes of a body into account, until the request that they belong to leaves.
 
         Raises:
             Problem: 503 if all bodies together are too large.
@@ -196,7 +208,6 @@ class Gate:
         if self._bodies_bytes + size_bytes > self._limits.max_bodies_bytes:
             raise self._overloaded(close=True)
         self._bodies_bytes += size_bytes
-        admission.held_bytes += size_bytes
 
     def _refuse(self, client: str, timeout_s: float) -> None:
         limits = self._limits

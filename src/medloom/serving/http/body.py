@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from functools import partial
-
 from starlette.requests import ClientDisconnect, Request
 
-from medloom.serving.admission import Admission, Gate, Limits
+from medloom.serving.admission import Admission, Limits
 from medloom.serving.problems import ACCEPTED, Problem
 
 __all__ = ["declared_type", "read_body"]
@@ -37,14 +35,13 @@ def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str
     return media_type
 
 
-async def read_body(request: Request, limits: Limits, gate: Gate, admission: Admission) -> bytes:
+async def read_body(request: Request, limits: Limits, admission: Admission | None = None) -> bytes:
     """Read the body.
 
     Args:
         request: Its length is looked at before any of it is read.
         limits: How large it may be, and how long it may take.
-        gate: Counts the bytes of all bodies.
-        admission: Of the request.
+        admission: Of the request, to which the bytes of the body are counted.
 
     Raises:
         Problem: 413, 411, 408 or 400, if it is too large, has no length, comes too slowly or breaks off; 503 if all
@@ -53,7 +50,7 @@ async def read_body(request: Request, limits: Limits, gate: Gate, admission: Adm
     _check_length(request, limits.max_body_bytes)
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            return await _read(request, limits.max_body_bytes, partial(gate.hold, admission))
+            return await _read(request, limits.max_body_bytes, _uncounted if admission is None else admission.hold)
     except TimeoutError as error:
         message = f"the body did not arrive within {limits.body_timeout_s:g} s"
         raise Problem(408, "too_slow", message, close=True) from error
@@ -86,3 +83,7 @@ def _check_length(request: Request, most: int) -> None:
 
 def _too_large(most: int) -> Problem:
     return Problem(413, "too_large", f"the body is larger than {most} bytes", "Send one image per request.", close=True)
+
+
+def _uncounted(size_bytes: int) -> None:
+    """Count nothing: nobody was let in."""

@@ -85,7 +85,7 @@ class _Native:
         page, series = asked_page(request), request.query_params.get("series")
         chosen_form(accept, self.service.forms(model, page is not None))
         with admission.timed("read"):
-            body = await read_body(request, self.limits, self.service.gate, admission)
+            body = await read_body(request, self.limits, admission)
         asked = replace(_with_page(read_request(body, declared), page), series=series)
         return answered(await self.service.answer(asked, model=model, accept=accept, admission=admission))
 
