@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+
 from starlette.requests import ClientDisconnect, Request
 
 from medloom.serving.admission import Admission, Limits
