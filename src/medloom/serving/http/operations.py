@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from medloom.serving.http.logs import LogFormat, RequestLog, logging_to
 from medloom.serving.http.metrics import Metrics
+from medloom.serving.http.openapi import Documentation
 from medloom.serving.http.security import (
     HEALTH,
     LOOPBACK_NAMES,
@@ -68,6 +69,11 @@ class Operation:
     log_format: LogFormat = "json"
     otlp_endpoint: str | None = None
 
+    @property
+    def open_paths(self) -> frozenset[str]:
+        """Paths that need no token."""
+        return HEALTH if self.open_health else frozenset()
+
     def check(self) -> None:
         """Raise if strangers could use the server without the operator having said so.
 
@@ -100,12 +106,16 @@ class Operated:
         watch: For the service's observers.
         metrics: Where others may add gauges.
         ssl: For the server; None for connections that are not encrypted.
+        tokens: Whether clients need a token.
+        open_paths: Paths that need none.
     """
 
     middleware: tuple[Middleware, ...]
     watch: Watch
     metrics: Metrics
     ssl: ssl.SSLContext | None
+    tokens: bool
+    open_paths: frozenset[str]
 
     def routes(self, service: Service) -> list[BaseRoute]:
         """Return what operators ask, of this service."""
@@ -116,7 +126,7 @@ class Operated:
                 "models_loaded": len(service.models.names()),
             }
         )
-        return [self.metrics.route()]
+        return [self.metrics.route(), *Documentation(service, tokens=self.tokens, open_paths=self.open_paths).routes()]
 
 
 @contextmanager
@@ -146,7 +156,8 @@ def operated(operation: Operation, log: TextIO | None = None) -> Iterator[Operat
             listeners.append(stack.enter_context(traced(operation.otlp_endpoint)))
         watch = Watch(listeners)
         middleware: tuple[Middleware, ...] = (AddHeaders, partial(WatchRequests, watch=watch), *checks)
-        yield Operated(middleware, watch, metrics, encrypted)
+        tokens = operation.token_file is not None
+        yield Operated(middleware, watch, metrics, encrypted, tokens, operation.open_paths)
 
 
 def _checks(operation: Operation) -> tuple[Middleware, ...]:
@@ -170,6 +181,6 @@ def _checks(operation: Operation) -> tuple[Middleware, ...]:
             )
         )
     if operation.token_file is not None:
-        open_paths = HEALTH if operation.open_health else frozenset[str]()
-        checks.append(partial(CheckToken, tokens=TokenFile(operation.token_file), open_paths=open_paths))
+        tokens = TokenFile(operation.token_file)
+        checks.append(partial(CheckToken, tokens=tokens, open_paths=operation.open_paths))
     return tuple(checks)
