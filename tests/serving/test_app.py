@@ -87,7 +87,7 @@ def test_parameters_and_case_of_the_content_type_do_not_matter(client):
 
 
 @pytest.mark.parametrize(
-    "kind", [None, "", "text/plain", "multipart/form-data; boundary=x", "application/pdf", "image/*", "png"]
+    "kind", [None, "", "text/plain", "multipart/mixed; boundary=x", "application/pdf", "image/*", "png"]
 )
 def test_an_unknown_or_missing_content_type_is_415_and_lists_what_is_taken(client, kind, assert_problem):
     body = assert_problem(_post(client, kind=kind), 415, "unsupported_type")

@@ -3,12 +3,12 @@ from .admission import Limits as Limits
 from .answers import NotAcceptableError as NotAcceptableError
 from .answers import check_accept as check_accept
 from .answers import encode_prediction as encode_prediction
+from .bodies import read_request as read_request
 from .http.app import create_app as create_app
 from .models import Model as Model
 from .models import Models as Models
 from .requests import ImageRequest as ImageRequest
 from .requests import predict as predict
-from .requests import read_request as read_request
 from .service import Answer as Answer
 from .service import Observer as Observer
 from .service import Seen as Seen

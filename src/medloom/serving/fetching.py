@@ -14,9 +14,10 @@ import asyncio
 import re
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import urljoin
 
@@ -127,6 +128,28 @@ class Fetcher:
                 return await (self._object(url) if url[:5].lower() == "s3://" else self._followed(url))
         except (OSError, TimeoutError, ValueError, h11.ProtocolError) as error:
             raise _not_fetched() from error
+
+    async def fetch_all(self, urls: Sequence[str]) -> list[bytes | Problem]:
+        """Fetch several images one after another, which together may take what one alone may.
+
+        Args:
+            urls: As of ``fetch``.
+
+        Returns:
+            For each the image, or why it is not there.
+        """
+        found: list[bytes | Problem] = []
+        left, end = self.max_bytes, time.monotonic() + self.timeout_s
+        for url in urls:
+            rest = replace(self, max_bytes=left, timeout_s=max(0.0, end - time.monotonic()), context=self._tls)
+            try:
+                image = await rest.fetch(url)
+            except Problem as problem:
+                found.append(problem)
+            else:
+                found.append(image)
+                left -= len(image)
+        return found
 
     async def _followed(self, url: str) -> bytes:
         for hops in range(_MOST_REDIRECTS + 1):

@@ -15,7 +15,7 @@ from medloom.serving.problems import Problem
 
 __all__ = ["Model", "Models", "Opening", "check_model_name"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Model:
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of what the network sees."""
         predictor = self.predictor
-        height, width = predictor.preprocess.size
+        height, width = predictor.preprocess.input_size
         return len(predictor.channels) * (2 * predictor.context + 1), height, width
 
     @property
@@ -154,10 +154,10 @@ def check_model_name(name: str) -> None:
     """Raise if a name cannot stand in an address as it is.
 
     Raises:
-        UserError: If it is not 1 to 63 letters, digits, dots, dashes and underscores, with a letter or digit first.
+        UserError: If it is not 1 to 128 letters, digits, dots, dashes and underscores, with a letter or digit first.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} is no name for a model; expected at most 63 letters, digits, dots, dashes and underscores, "
+            f"{name!r} is no name for a model; expected at most 128 letters, digits, dots, dashes and underscores, "
             "beginning with a letter or digit"
         )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,14 +18,16 @@ from starlette.types import Receive, Scope, Send
 from medloom.data.whole import ZIP_TYPES
 from medloom.errors import DecodeError, InputError
 from medloom.imaging import CONTENT_TYPES
+from medloom.serving.media_types import OCTETS
 
-__all__ = ["ACCEPTED", "JSON", "Problem", "of_decode_error", "of_input_error"]
+__all__ = ["ACCEPTED", "JSON", "MULTIPART", "Problem", "of_decode_error", "of_input_error"]
 
 JSON = "application/json"
+MULTIPART = "multipart/form-data"
 
-ACCEPTED = (*CONTENT_TYPES, ZIP_TYPES[0], "application/octet-stream", JSON)
+ACCEPTED = (*CONTENT_TYPES, ZIP_TYPES[0], OCTETS, JSON, MULTIPART)
 """Media types that a request may send: an image or volume, a zip with a DICOM series, bytes whose format is found out,
-or one of them with metadata."""
+or some of them with metadata."""
 
 _LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -65,23 +68,29 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s
         self.accepted = ACCEPTED if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE else accepted
 
-    def response(self) -> Response:
-        """Return the answer: ``application/problem+json`` with the media types that would do, where that helps."""
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+    def plain(self) -> dict[str, Any]:
+        """Return plain JSON types, with the media types that would do, where that helps."""
+        said = {
             "status": self.status,
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
             "accepted": list(self.accepted) if self.accepted else None,
         }
-        content = json.dumps({key: value for key, value in body.items() if value is not None})
+        return {key: value for key, value in said.items() if value is not None}
+
+    def response(self) -> Response:
+        """Return the answer as ``application/problem+json``."""
+        title = HTTPStatus(self.status).phrase
+        return self.answer({"type": "about:blank", "title": title, **self.plain()}, "application/problem+json")
+
+    def answer(self, body: Mapping[str, Any], media_type: str = JSON) -> Response:
+        """Return the answer in the words of some protocol, with everything that is not in its body."""
         headers = {"Connection": "close"} if self.close else {}
         if self.status in _LATER:
             headers["Retry-After"] = str(self.retry_after_s)
         kind = _LastResponse if self.close else Response
-        return kind(content, self.status, headers, media_type="application/problem+json")
+        return kind(json.dumps(body), self.status, headers, media_type=media_type)
 
 
 class _LastResponse(Response):

@@ -18,13 +18,20 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from medloom.serving.admission import Limits
-from medloom.serving.http import native, page
+from medloom.serving.fetching import Fetcher
+from medloom.serving.http import inference_v2, native, page, sagemaker
 from medloom.serving.problems import Problem
+from medloom.serving.repository import Repository
 from medloom.serving.service import Service
 
 __all__ = ["PROTOCOLS", "create_app"]
 
-PROTOCOLS: tuple[Callable[[Service, Limits], list[BaseRoute]], ...] = (page.routes, native.routes)
+PROTOCOLS: tuple[Callable[[Service, Limits], list[BaseRoute]], ...] = (
+    page.routes,
+    native.routes,
+    sagemaker.routes,
+    inference_v2.routes,
+)
 """What speaks to clients; the first route that fits a path and method answers."""
 
 
@@ -34,6 +41,8 @@ def create_app(
     *,
     middleware: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     routes: Sequence[BaseRoute] = (),
+    fetcher: Fetcher | None = None,
+    repository: Repository | None = None,
 ) -> Starlette:
     """Make the application.
 
@@ -42,6 +51,8 @@ def create_app(
         limits: How much a client may ask for; those of the service by default.
         middleware: Each is given the application inside it and returns one around it; the first is the outermost.
         routes: Further ones, looked at before those of the protocols.
+        fetcher: What fetches images that requests name by a URL; nothing is fetched by default.
+        repository: Where clients may have models loaded from; nothing is loaded by default.
 
     Returns:
         An ASGI application; its server finds in ``app.state`` the ``limits``, and the ``gate`` that counts the
@@ -56,13 +67,15 @@ def create_app(
     )
     app.state.gate = service.gate
     app.state.limits = limits
+    app.state.fetcher = fetcher or Fetcher()
+    app.state.repository = repository or Repository()
     return app
 
 
 async def _answer_no_route(request: Request, error: Exception) -> Response:
     refusal = cast(HTTPException, error)  # the only kind that this is registered for
     code = {404: "not_found", 405: "method_not_allowed"}.get(refusal.status_code, "refused")
-    hint = "There are GET /, GET /ping and POST /invocations."
+    hint = "There are GET /, GET /ping, POST /invocations, /models and /v2."
     response = Problem(refusal.status_code, code, f"{request.method} is not answered at this path", hint).response()
     response.headers.update(refusal.headers or {})
     return response

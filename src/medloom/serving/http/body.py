@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection
 from starlette.requests import ClientDisconnect, Request
 
 from medloom.serving.admission import Admission, Limits
+from medloom.serving.media_types import plain_type
 from medloom.serving.problems import ACCEPTED, Problem
 
 __all__ = ["declared_type", "read_body"]
 
 
 def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str:
-    """Return the media type of the body, without parameters and in lower case.
+    """Return the media type of the body; see ``plain_type``.
 
     Args:
         request: Its headers are looked at.
@@ -28,10 +29,10 @@ def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str
         message = f"Content-Encoding {encoding[:40]!r} is not taken"
         raise Problem(415, "unsupported_encoding", message, "Send the image as it is.", close=True)
     values = request.headers.getlist("content-type")
-    media_type = values[0].partition(";")[0].strip().lower() if len(values) == 1 else ""
+    media_type = plain_type(values[0]) if len(values) == 1 else ""
     if media_type not in accepted:
         came = f"Content-Type {media_type[:80]!r} is not taken" if media_type else "there is no single Content-Type"
-        hint = f"Send one image as {', '.join(accepted)}."
+        hint = f"Send an image as {', '.join(accepted)}."
         raise Problem(415, "unsupported_type", came, hint, close=True)
     return media_type
 

@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 async def exchange(
-    request: Request, service: Service, work: Callable[[Request, Admission], Awaitable[Response]]
+    request: Request,
+    service: Service,
+    work: Callable[[Request, Admission], Awaitable[Response]],
+    say: Callable[[Problem], Response] = Problem.response,
 ) -> Response:
     """Let a request in, have it answered, and say why where it is not.
 
@@ -30,6 +33,7 @@ async def exchange(
             sender in ``request.state.client``.
         service: Whose gate it enters.
         work: Reads the body and makes the response; may raise a `Problem`.
+        say: Says a problem in the words of the protocol.
     """
     request_id = getattr(request.state, "request_id", "")
     admission: Admission | None = None
@@ -45,7 +49,7 @@ async def exchange(
         refusal = Problem(500, "internal", "the request failed")
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     service.refused(refusal, admission or Admission(request_id), declared)
-    return refusal.response()
+    return say(refusal)
 
 
 def answered(answer: Answer) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -11,20 +10,20 @@ from starlette.routing import BaseRoute, Route
 
 from medloom.serving.admission import Admission, Limits
 from medloom.serving.description import describe
+from medloom.serving.http.asking import answer_all, ask, asked_page
 from medloom.serving.http.body import declared_type, read_body
-from medloom.serving.http.exchange import answered, exchange
-from medloom.serving.problems import Problem
-from medloom.serving.requests import ImageRequest, read_request
+from medloom.serving.http.exchange import exchange
+from medloom.serving.http.sagemaker import echoed, target_model
 from medloom.serving.service import Service, chosen_form
 
-__all__ = ["asked_page", "routes"]
+__all__ = ["routes"]
 
 
 def routes(service: Service, limits: Limits) -> list[BaseRoute]:
     """Return the routes.
 
-    ``GET /``, ``GET /ping``, ``GET /healthz``, ``GET /readyz``, ``POST /invocations``, and
-    ``POST /models/NAME/invocations`` where there are several models.
+    ``GET /``, ``GET /ping``, ``GET /healthz``, ``GET /readyz``, ``POST /invocations``, and where there are several
+    models ``POST /models/NAME/invocations``, which SageMaker calls ``/models/NAME/invoke``.
     """
     native = _Native(service, limits)
     return [
@@ -34,6 +33,7 @@ def routes(service: Service, limits: Limits) -> list[BaseRoute]:
         Route("/readyz", native.ready, methods=["GET"]),
         Route("/invocations", native.invoke, methods=["POST"]),
         Route("/models/{model}/invocations", native.invoke, methods=["POST"]),
+        Route("/models/{model}/invoke", native.invoke, methods=["POST"]),
     ]
 
 
@@ -71,7 +71,7 @@ class _Native:
 
     async def invoke(self, request: Request) -> Response:
         """Answer one image with one prediction, or say why not."""
-        return await exchange(request, self.service, self._answer)
+        return echoed(request, await exchange(request, self.service, self._answer))
 
     def _state(self, *, ready: bool, said: dict[str, Any]) -> Response:
         draining = self.service.gate.draining
@@ -79,35 +79,11 @@ class _Native:
         return JSONResponse({"status": state, **said}, status_code=200 if ready and not draining else 503)
 
     async def _answer(self, request: Request, admission: Admission) -> Response:
-        model = self.service.models.get(request.path_params.get("model")).name
+        model = self.service.models.get(request.path_params.get("model") or target_model(request)).name
         declared = declared_type(request)
         accept = ", ".join(request.headers.getlist("accept"))
-        page, series = asked_page(request), request.query_params.get("series")
-        chosen_form(accept, self.service.forms(model, page is not None))
+        chosen_form(accept, self.service.forms(model, asked_page(request) is not None))
         with admission.timed("read"):
             body = await read_body(request, self.limits, admission)
-        asked = replace(_with_page(read_request(body, declared), page), series=series)
-        return answered(await self.service.answer(asked, model=model, accept=accept, admission=admission))
-
-
-def asked_page(request: Request) -> int | None:
-    """Return the page that the query names.
-
-    Raises:
-        Problem: 400 if it is no whole number.
-    """
-    text = request.query_params.get("page")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise Problem(400, "bad_page", "page must be a whole number, counted from 0", close=True)
-    return int(text)
-
-
-def _with_page(asked: ImageRequest, page: int | None) -> ImageRequest:
-    """Take the page that the query names; JSON that names another one is refused."""
-    if page is None or page == asked.page:
-        return asked
-    if asked.page is not None:
-        raise Problem(400, "bad_page", "the query and the JSON name different pages", "Name the page once.")
-    return replace(asked, page=page)
+            asked = await ask(request, body, declared, admission)
+        return await answer_all(self.service, asked, model=model, accept=accept, admission=admission)

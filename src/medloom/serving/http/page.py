@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -25,13 +25,14 @@ from starlette.types import Scope
 
 from medloom.errors import DecodeError, InputError
 from medloom.serving.admission import Admission, Limits
+from medloom.serving.bodies import only
+from medloom.serving.http.asking import ask
 from medloom.serving.http.body import declared_type, read_body
 from medloom.serving.http.exchange import exchange
-from medloom.serving.http.native import asked_page
 from medloom.serving.negotiation import choose
 from medloom.serving.preview import look
 from medloom.serving.problems import of_decode_error, of_input_error
-from medloom.serving.requests import page_of, read_request
+from medloom.serving.requests import page_of
 from medloom.serving.service import Service
 
 __all__ = ["routes"]
@@ -92,10 +93,9 @@ class _Page:
 
     async def _preview(self, request: Request, admission: Admission) -> Response:
         model = self.service.models.get(request.path_params["model"])
-        declared, page = declared_type(request), asked_page(request)
-        body = await read_body(request, self.limits)
-        asked = replace(read_request(body, declared), series=request.query_params.get("series"))
-        page = page_of(asked, model.manifest.input.page) if page is None else page
+        declared = declared_type(request)
+        asked = only(await ask(request, await read_body(request, self.limits, admission), declared, admission))
+        page = page_of(asked, model.manifest.input.page)
         work = partial(look, model.predictor, asked, page)
         try:
             preview = await to_thread.run_sync(work, limiter=self._threads)
