@@ -78,7 +78,7 @@ def command(
     Only this machine is answered, unless --host says otherwise; other machines then need a token of --token-file, or a
     certificate for --tls-client-ca. GET /metrics answers Prometheus; each request is a line on stderr.
     """
-    for module in ("starlette", "uvicorn", "prometheus_client"):
+    for module in ("starlette", "uvicorn", "httptools", "prometheus_client"):
         require(module, "serve")
     from medloom.imaging.fence import DecodeFence
     from medloom.serving import Limits, Models, Service, create_app

@@ -1,14 +1,22 @@
-"""One HTTP connection: closed with a reason when headers are late, chunks are too small, or the bytes are not HTTP."""
+"""One HTTP connection: closed with a reason when headers are late or too large, chunks too small, or it is not HTTP.
+
+The parser is llhttp, by way of httptools, and the protocol uvicorn's. Neither has a limit of time or size; both are
+here, and so are two rules of HTTP that they leave to others: one ``Host``, and nothing after an expectation that was
+not met. A parser that reads on differently than the one of a proxy in front of it lets requests be smuggled, so
+whatever is not exactly right is refused and the connection closed.
+
+Source: https://www.rfc-editor.org/rfc/rfc9112
+"""
 
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
+from enum import Enum
 from typing import Any
 
-import h11
+import httptools
 from uvicorn import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from medloom.serving.problems import Problem
@@ -16,8 +24,17 @@ from medloom.serving.problems import Problem
 __all__ = ["Connection", "Settings"]
 
 _PIECE = 16 * 2**10
+_MOST_HEADERS = 64 * 2**10
 _MOST_FRAMING = 64 * 2**10
 """Most bytes of chunk headers beyond those of content: every chunk costs time to read, however small."""
+
+_VERSIONS = ("1.0", "1.1")
+
+_REST_S = 10.0
+"""For how long what is left of a body is read whose request has been answered."""
+
+_WRITE_S = 60.0
+"""For how long a client may take none of its answer."""
 
 
 class Settings(Config):
@@ -27,11 +44,24 @@ class Settings(Config):
     """Seconds after which the headers must have arrived."""
 
 
-class Connection(H11Protocol):
-    """Uvicorn's connection with a time limit for headers, which uvicorn itself does not have.
+class _Awaited(Enum):
+    """What comes next."""
 
-    The time runs from the connection, and later from the first byte of each further request; between requests
-    uvicorn's own limit holds.
+    FIRST = "the first request of the connection"
+    NEXT = "another request, if any"
+    HEADERS = "the rest of the headers"
+    BODY = "the body"
+
+
+class _NotHTTPError(Exception):
+    """A request that breaks a rule; raised within the parser."""
+
+
+class Connection(HttpToolsProtocol):
+    """Uvicorn's connection with limits of its own.
+
+    Headers must have arrived some time after the connection, and later after the first byte of each further request;
+    between requests uvicorn's own limit holds.
 
     Args:
         config: With the limit.
@@ -50,7 +80,10 @@ class Connection(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         self._header_timeout_s = config.header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
-        self._framing = 0
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._awaited = _Awaited.FIRST
+        self._header_bytes = self._framing = self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own, too
         """Start the time limit."""
@@ -59,55 +92,130 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, a few at a time, and see whether headers are still awaited."""
+        self._unset_keepalive_if_required()
         for start in range(0, len(data), _PIECE):
-            if not self.transport.is_closing():
-                self._take(data[start : start + _PIECE])
+            if self.transport.is_closing():
+                return
+            self._take(data[start : start + _PIECE])
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the time limit."""
-        self._unwatch()
+        """Stop the time limits."""
+        for timer in (self._header_timer, self._rest_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP."""
-        del msg
-        self._refuse(Problem(400, "bad_request", "the request is not sound HTTP", close=True))
+    def pause_writing(self) -> None:
+        """Give a client that does not read its answer some time."""
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(_WRITE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+
+    def on_message_begin(self) -> None:
+        """Note that the headers of a request come."""
+        self._awaited = _Awaited.HEADERS
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Note that a body comes, unless the request is none that HTTP knows.
+
+        Raises:
+            _NotHTTPError: If it has no ``Host``, or several, or is of another version.
+        """
+        version, hosts = self.parser.get_http_version(), sum(name == b"host" for name, _ in self.headers)
+        if version not in _VERSIONS or hosts > 1 or (not hosts and version == "1.1"):
+            raise _NotHTTPError
+        super().on_headers_complete()
+        self._awaited = _Awaited.BODY
+        self._header_bytes = self._framing = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Count what is content."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self._awaited = _Awaited.NEXT
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Read what is left of the body for a while; not where the client was told nothing and may send none."""
+        unread = self._awaited is _Awaited.BODY and not self.pipeline
+        if unread and self.expect_100_continue:
+            self.transport.close()
+        super().on_response_complete()
+        if unread and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._rest_timer = self.loop.call_later(_REST_S, self.transport.close)
 
     def _take(self, data: bytes) -> None:
-        """Take bytes, and refuse a body in chunks that are too small."""
-        cycle, known = self.cycle, len(self.cycle.body) if self.cycle else 0
-        super().data_received(data)
-        if self.cycle is not cycle or self.conn.their_state is not h11.SEND_BODY or cycle.response_complete:
-            self._framing = 0
+        """Take bytes, and refuse headers that are too large and a body in chunks that are too small."""
+        self._header_bytes += len(data)
+        known = self._body_bytes
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # which is never taken: the request is answered as it is
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(Problem(400, "bad_request", "the request is not sound HTTP", close=True))
             return
-        self._framing = max(0, self._framing + len(data) - 2 * (len(cycle.body) - known))
-        if self._framing > _MOST_FRAMING and not self.transport.is_closing():
+        if self._awaited is not _Awaited.BODY:
+            self._framing = 0
+            if self._awaited is _Awaited.NEXT:
+                self._header_bytes = 0
+            elif self._header_bytes > _MOST_HEADERS:
+                said = f"the headers are larger than {_MOST_HEADERS} bytes"
+                self._refuse(Problem(431, "headers_too_large", said, close=True))
+            return
+        self._framing = max(0, self._framing + len(data) - 2 * (self._body_bytes - known))
+        if self._framing > _MOST_FRAMING:
             self._refuse(Problem(400, "bad_request", "the chunks of the body are too small", close=True))
+
+    @property
+    def _waits_for_headers(self) -> bool:
+        """Whether headers are awaited; empty lines between requests are no rest."""
+        if self.transport.is_closing():
+            return False
+        if self._awaited is _Awaited.NEXT:
+            return self.cycle.response_complete and self.timeout_keep_alive_task is None
+        return self._awaited in (_Awaited.FIRST, _Awaited.HEADERS)
 
     def _watch(self) -> None:
         """Run the time limit while headers are awaited; a part of them does not stop it."""
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-            self._unwatch()
+        if not self._waits_for_headers:
+            if self._header_timer is not None:
+                self._header_timer.cancel()
+                self._header_timer = None
         elif self._header_timer is None:
             self._header_timer = self.loop.call_later(self._header_timeout_s, self._cut)
-
-    def _unwatch(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
 
     def _cut(self) -> None:
         if not self.transport.is_closing():
             message = f"the headers did not arrive within {self._header_timeout_s:g} s"
             self._refuse(Problem(408, "too_slow", message, close=True))
 
+    @property
+    def _may_answer(self) -> bool:
+        """Whether nothing else is being answered: neither an earlier request nor, in part, this one."""
+        if self._awaited is _Awaited.BODY:
+            return not self.cycle.response_started and not self.pipeline
+        return self.cycle is None or self.cycle.response_complete
+
     def _refuse(self, problem: Problem) -> None:
-        """Answer with the reason, unless an answer was begun already, and close."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        """Answer with the reason, unless another answer is awaited or was begun, and close."""
+        if self._may_answer:
             answer = problem.response()
-            reason = HTTPStatus(answer.status_code).phrase.encode()
-            head = h11.Response(status_code=answer.status_code, headers=answer.raw_headers, reason=reason)
-            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+            lines = [name + b": " + value + b"\r\n" for name, value in answer.raw_headers]
+            self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
         self.transport.close()

@@ -60,6 +60,7 @@ def serve(app: Starlette, listener: socket.socket, encrypted: ssl.SSLContext | N
     config = Settings(
         app,
         http=Connection,
+        ws="none",
         log_level="warning",
         log_config=None,
         access_log=False,
