@@ -423,6 +423,7 @@ ELSEWHERE = {
     "evaluate.calibration": "evaluation/test_calibrated_run.py",
     "evaluate.bootstrap": "evaluation/test_label_run.py",
     "package.serve": "pipeline/test_soup.py",
+    "package.fingerprint": "evaluation/test_fingerprint.py",
     "tune.price_per_hour": "tuning/test_report.py",
     **{f"distil.{key}": "pipeline/test_distilled.py" for key in ("model", "epochs", "temperature")},
 }

@@ -27,6 +27,7 @@ BOOLEANS = [
     "train.channels_last",
     "model.freeze_statistics",
     "model.deep_supervision",
+    "package.fingerprint",
 ]
 
 BESIDE = {

@@ -13,6 +13,7 @@ from medloom.data import Source
 from medloom.evaluation.appearance import write_appearance
 from medloom.evaluation.baselines import read_baselines
 from medloom.evaluation.family import Choice, Facts, Family, Heatmap
+from medloom.evaluation.fingerprint import write_fingerprint
 from medloom.evaluation.gallery import gather_gallery, write_gallery
 from medloom.evaluation.kinds import KINDS
 from medloom.evaluation.parts import Part, evaluation_folder
@@ -86,6 +87,8 @@ def evaluate(
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
     write_appearance(run_dir, reading, catalogue)
+    if recipe.package.fingerprint:
+        write_fingerprint(run_dir, reading, catalogue)
     served = replace(predictor, calibration=choice.calibrated.calibration)
     reading = replace(reading, predictor=served.at(point_from_plain(choice.point, target)))
     write_gallery(folder, family.gallery(recipe, reading, catalogue, table, heatmap, part))

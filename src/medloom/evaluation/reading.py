@@ -22,7 +22,7 @@ from medloom.inference import Predictor, Prepared
 from medloom.inference.stacks import Surrounded
 from medloom.recipe import Recipe
 
-__all__ = ["Answer", "Progress", "Reading", "Row", "Sample", "counted_by"]
+__all__ = ["Answer", "Progress", "Reading", "Row", "Sample", "counted_by", "tables_of"]
 
 Floats32 = NDArray[np.float32]
 Row = dict[str, Any]
@@ -99,11 +99,19 @@ class Reading:
         Raises:
             DataError: If a file cannot be read any more, or does not fit any more.
         """
-        for batch in _batches(self.samples(rows), self.recipe.evaluate.batch_size):
+        for batch in self.batches(rows):
             images = np.stack([sample.prepared.network_input for sample in batch])
-            outputs = self.predictor.run(images, _tables(batch))
+            outputs = self.predictor.run(images, tables_of(batch))
             for sample, output in zip(batch, outputs, strict=True):
                 yield Answer(sample.row, sample.prepared, output)
+
+    def batches(self, rows: pd.DataFrame) -> Iterator[list[Sample]]:
+        """Yield the samples of the rows, in this order, as many at a time as the recipe's evaluation takes.
+
+        Raises:
+            DataError: If a file cannot be read any more, or does not fit any more.
+        """
+        return _batches(self.samples(rows), self.recipe.evaluate.batch_size)
 
     def alignment(self) -> Alignment:
         """Return what reads the files of the samples, as `prepare` does."""
@@ -207,7 +215,7 @@ def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
         yield batch
 
 
-def _tables(batch: list[Sample]) -> Floats32 | None:
-    """The encoded metadata of a batch, (N, F); None where the network takes none."""
+def tables_of(batch: Sequence[Sample]) -> Floats32 | None:
+    """Return the encoded metadata of a batch, (N, F); None where the network takes none."""
     rows = [sample.prepared.table_nf for sample in batch if sample.prepared.table_nf is not None]
     return np.concatenate(rows) if rows else None

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEATURES", "FEATURE_NAMES", "FEWEST_IMAGES", "Appearance", "describe_image"]
+__all__ = ["FEATURES", "FEATURE_NAMES", "FEWEST_IMAGES", "Appearance", "describe_image", "ellipsoid", "mahalanobis"]
 
 Floats64 = NDArray[np.float64]
 
@@ -119,16 +119,16 @@ class Appearance:
             return None
         look = described[:, :_LOOK]
         folds = np.random.default_rng(0).permutation(len(names))[index] % _FOLDS
-        apart = [_distances(look[folds == one], *_centred(look[folds != one])) for one in range(_FOLDS)]
+        apart = [mahalanobis(look[folds == one], *ellipsoid(look[folds != one])) for one in range(_FOLDS)]
         limit = _FACTOR * float(np.quantile(np.concatenate(apart), _USUAL))
-        centre, precision = _centred(look)
+        centre, precision = ellipsoid(look)
         if held_out is not None and len(held_out) >= FEWEST_IMAGES:
-            limit = max(limit, float(np.quantile(_distances(held_out[:, :_LOOK], centre, precision), _HELD_OUT)))
+            limit = max(limit, float(np.quantile(mahalanobis(held_out[:, :_LOOK], centre, precision), _HELD_OUT)))
         return cls(len(described), centre, precision, limit, tuple(map(_widened, described[:, _LOOK:].T, _MARGINS)))
 
     def distance(self, described: Floats64) -> float:
         """Return how far an image is from how those of the training look, in shares of the limit."""
-        return float(_distances(described[None, :_LOOK], self.centre, self.precision)[0]) / self.limit
+        return float(mahalanobis(described[None, :_LOOK], self.centre, self.precision)[0]) / self.limit
 
     def spread(self) -> Floats64:
         """Return the standard deviation of each number of the look of the training images, ``(27,)``."""
@@ -136,13 +136,14 @@ class Appearance:
 
     def is_unlike(self, described: Floats64) -> bool:
         """Whether there is something to warn of; ``described`` as from ``describe_image``."""
-        return bool(self._said(described))
+        return bool(self.said(described))
 
     def warnings(self, pixels: NDArray[Any]) -> tuple[str, ...]:
         """Return in a sentence each how an image is unlike those of the training; no value is repeated."""
-        return self._said(describe_image(pixels))
+        return self.said(describe_image(pixels))
 
-    def _said(self, described: Floats64) -> tuple[str, ...]:
+    def said(self, described: Floats64) -> tuple[str, ...]:
+        """Return the same of an image that is described already."""
         found = []
         pairs = zip(described[_LOOK:], self.values, strict=True)
         usual, *scale = (low <= value <= high for value, (low, high) in pairs)
@@ -216,8 +217,8 @@ def _colour(small: Floats64, span: float) -> list[float]:
     return [float(first - middle) / span, float(last - middle) / span, float(np.log(colour + 0.02))]
 
 
-def _centred(look: Floats64) -> tuple[Floats64, Floats64]:
-    """Centre and inverse covariance, the covariance shrunk towards its diagonal."""
+def ellipsoid(look: Floats64) -> tuple[Floats64, Floats64]:
+    """Return the centre of rows ``(N, F)`` and their inverse covariance, that shrunk towards its diagonal."""
     low, high = np.quantile(look, [0.1, 0.9], axis=0)
     scale = np.maximum((high - low) / 2.56, 0.02)
     covariance = np.cov((look / scale).T)
@@ -225,7 +226,8 @@ def _centred(look: Floats64) -> tuple[Floats64, Floats64]:
     return look.mean(axis=0), np.linalg.inv(covariance) / np.outer(scale, scale)
 
 
-def _distances(look: Floats64, centre: Floats64, precision: Floats64) -> Floats64:
+def mahalanobis(look: Floats64, centre: Floats64, precision: Floats64) -> Floats64:
+    """Return how far rows ``(N, F)`` are from the centre of others, in their standard deviations, ``(N,)``."""
     apart = look - centre
     squares = np.einsum("ij,jk,ik->i", apart, precision, apart)
     return np.asarray(np.sqrt(np.maximum(squares, 0.0)))

@@ -8,7 +8,7 @@ Shapes: N images, C channels, h and w of the network's image, K outputs, F colum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, cast, overload
@@ -25,15 +25,17 @@ from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, 
 from medloom.imaging.canonical import Orientation, turned
 from medloom.inference import answers
 from medloom.inference.answers import Answers, Point, Prediction, VolumeAnswer
-from medloom.inference.appearance import Appearance
+from medloom.inference.appearance import Appearance, describe_image
 from medloom.inference.batches import predict_batch
 from medloom.inference.calibration import Calibration
+from medloom.inference.fingerprint import Fingerprint
 from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.in_memory import run_in_memory
+from medloom.inference.measures import measure
 from medloom.inference.metadata import Metadata, encode, gaps_of
 from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
 from medloom.inference.quality import Quality
-from medloom.inference.runtimes import Runtime
+from medloom.inference.runtimes import Runtime, run_with_features
 from medloom.inference.stacks import alone
 from medloom.inference.views import View, view
 from medloom.inference.volumes import is_numbered, predict_numbered, predict_pages, predict_slices, predict_volume
@@ -43,6 +45,8 @@ from medloom.transforms.preprocess import Preprocess
 __all__ = ["Predictor"]
 
 Floats32 = NDArray[np.float32]
+
+_Ask = Callable[[Floats32, Floats32 | None], Floats32]
 
 P = TypeVar("P", bound=Prediction, default=Prediction, covariant=True)
 """What is predicted for an image."""
@@ -79,6 +83,9 @@ class Predictor(Generic[P, V]):
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
         volume_decoder: The same for volumes.
         appearance: How the training images look; None where it is not known.
+        fingerprint: What each image is tested against, so that its answer says how far it is from those of the
+            training; None where the model does not know.
+        looks: Describe images as decoded although nothing here compares them with others.
         strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``.
         together: How many slices of a volume go through the network in one call.
 
@@ -104,6 +111,8 @@ class Predictor(Generic[P, V]):
     decoder: Decoder = decode
     volume_decoder: VolumeDecoder = read_whole
     appearance: Appearance | None = None
+    fingerprint: Fingerprint | None = None
+    looks: bool = False
     strict: bool = False
     together: int = 1
 
@@ -305,12 +314,14 @@ class Predictor(Generic[P, V]):
         image = as_image(image)
         given = self.preprocess.to_input(image, self.channels)
         seen, turn = turned(given, self.orientation)
-        warnings = (*(() if gaps is None else gaps.said), *self._unlike(image))
+        look = self._look(image)
+        unlike = () if self.appearance is None or look is None else self.appearance.said(look)
+        warnings = (*(() if gaps is None else gaps.said), *unlike)
         if self.orientation is not None and given.axes is None:
             warnings = (*warnings, _UNSTATED)
         if self.strict and warnings:
             raise InputError(f"unlike the training data: {'; '.join(warnings)}")
-        return Prepared(self.preprocess(seen), given, turn, table_nf, gaps, warnings)
+        return Prepared(self.preprocess(seen), given, turn, table_nf, gaps, warnings, look=look)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[P]:
         """Predict several prepared images in one call of the network for each view."""
@@ -318,8 +329,9 @@ class Predictor(Generic[P, V]):
             return []
         tables = [one.table_nf for one in prepared if one.table_nf is not None]
         batch = np.stack([one.network_input for one in prepared])
-        found = self.run(batch, np.concatenate(tables) if tables else None)
-        return [self.finish(one, source) for one, source in zip(found, prepared, strict=True)]
+        found, features = self.run_with_features(batch, np.concatenate(tables) if tables else None)
+        rows = [None] * len(prepared) if features is None else features
+        return [self.finish(*one) for one in zip(found, prepared, rows, strict=True)]
 
     def encode(self, metadata: Sequence[Metadata]) -> Floats32 | None:
         """Return ``(N, F)`` of the metadata of N images; None if the model takes none.
@@ -345,7 +357,42 @@ class Predictor(Generic[P, V]):
             BundleError: If the network answers with another shape: it is not the one of this bundle.
             NotFiniteError: If one of them is not finite.
         """
-        mean = self._answers.mean(self._seen(batch_nchw, table_nf))
+        return self._run(batch_nchw, table_nf, self.runtime.run)
+
+    def run_with_features(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None = None
+    ) -> tuple[Floats32, Floats32 | None]:
+        """Run the network over all views, and keep what its deepest layer makes of the images themselves.
+
+        Args:
+            batch_nchw: As for ``run``.
+            table_nf: As for ``run``.
+
+        Returns:
+            What ``run`` gives, and ``(N, E)`` float32 for ``finish``; None where nothing asks for it, or the model
+            cannot say. It costs next to nothing.
+
+        Raises:
+            BundleError: As ``run``.
+            NotFiniteError: As ``run``.
+        """
+        if not self.looks and (self.fingerprint is None or self.fingerprint.embedding is None):
+            return self.run(batch_nchw, table_nf), None
+        kept: list[Floats32 | None] = []
+
+        def ask(batch: Floats32, table: Floats32 | None) -> Floats32:
+            answer, features = run_with_features(self.runtime, batch, table)
+            kept.append(features)
+            return answer
+
+        answers = self._run(batch_nchw, table_nf, self.runtime.run, first=ask)
+        found = [one for one in kept if one is not None]
+        return answers, np.concatenate(found) if found else None
+
+    def _run(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None, ask: _Ask, *, first: _Ask | None = None
+    ) -> Floats32:
+        mean = self._answers.mean(self._seen(batch_nchw, table_nf, ask, first or ask))
         if not np.isfinite(mean).all():
             raise NotFiniteError(
                 "the network gave a probability that is not finite: the model is damaged, or the image holds values "
@@ -357,16 +404,20 @@ class Predictor(Generic[P, V]):
         """Correct the probabilities ``(N, K, ...)`` of the network, where the predictor has a calibration."""
         return answer if self.calibration is None else self.calibration(answer, self.target.activation)
 
-    def finish(self, answer: Floats32, prepared: Prepared) -> P:
+    def finish(self, answer: Floats32, prepared: Prepared, features: Floats32 | None = None) -> P:
         """Make the prediction out of what ``run`` gave for one image.
 
         Args:
             answer: ``(K, h, w)`` or ``(K,)`` float32.
             prepared: The image it belongs to.
+            features: ``(E,)`` from ``run_with_features``; without them an image is known by what is measured of it.
         """
         made = self._answers.finish(answer, prepared, target=self.target, point=self.point, preprocess=self.preprocess)
         if self.quality is not None:
             made = made.rated(self.quality.rate(self.certainty(answer)))
+        if self.fingerprint is not None and prepared.look is not None:
+            row = None if features is None else features[None].astype(np.float64)
+            made = made.placed(self.fingerprint.novelties(measure(prepared)[None], row)[0])
         return cast(P, made)  # the target, by which the answers are chosen, says what P is
 
     def certainty(self, answer: Floats32) -> tuple[float, ...]:
@@ -377,15 +428,18 @@ class Predictor(Generic[P, V]):
         """Return the same predictor at another operating point."""
         return replace(self, point=point)
 
-    def _unlike(self, image: Image) -> tuple[str, ...]:
-        """How an image as decoded is unlike those of the training, a sentence each."""
-        return () if self.appearance is None else self.appearance.warnings(turned(image, self.orientation)[0].pixels)
+    def _look(self, image: Image) -> NDArray[np.float64] | None:
+        """How an image as decoded looks, where something asks for it."""
+        asked = self.looks or self.appearance is not None or self.fingerprint is not None
+        return describe_image(turned(image, self.orientation)[0].pixels) if asked else None
 
-    def _seen(self, batch_nchw: Floats32, table_nf: Floats32 | None) -> Iterator[tuple[View, Floats32]]:
+    def _seen(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None, ask: _Ask, first: _Ask
+    ) -> Iterator[tuple[View, Floats32]]:
         height, width = batch_nchw.shape[2:]
         for number in range(self.views):
             one = view(number, height, width)
-            answer = run_in_memory(self.runtime.run, one.apply(batch_nchw), table_nf)
+            answer = run_in_memory(ask if number else first, one.apply(batch_nchw), table_nf)
             expected = self._answers.shape(batch_nchw.shape, self.target.outputs)
             if answer.shape != expected:
                 raise BundleError(f"the model answers with the shape {answer.shape}; expected {expected}")

@@ -62,6 +62,7 @@ class Prepared:
         table_nf: ``(1, F)`` float32 encoded metadata; None if the model takes none.
         gaps: What the metadata left open; None if the model takes none.
         warnings: How the image or its metadata are unlike those of the training, a sentence each.
+        look: ``(30,)`` how the image as decoded looks, from ``describe_image``; None where nothing asks for it.
         slices: How many slices the network sees in it, whose channels follow one another; this one is in the middle.
     """
 
@@ -72,6 +73,7 @@ class Prepared:
     gaps: MetadataGaps | None = None
     warnings: tuple[str, ...] = ()
     slices: int = 1
+    look: NDArray[np.float64] | None = None
 
     @property
     def own_input(self) -> Floats32:

@@ -110,6 +110,10 @@ class Classifier(TunedNetwork, BackboneNetwork):
         logits: Tensor = self.head(self.dropout(torch.cat(parts, dim=1)))
         return torch.addcmul(self.mean, self.deviation, logits.float())
 
+    def feature_layer(self) -> str:
+        """Return the name of the backbone; empty where the table goes in alone."""
+        return "" if self.backbone is None else "backbone"
+
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Answer in the unit of these numbers, so that training need not find their size, whatever it is.
 

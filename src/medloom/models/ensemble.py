@@ -78,6 +78,11 @@ class Ensemble(Network):
         answers = [Probabilities(network, self.activation)(images, part) for network, part in members]
         return torch.stack(answers)
 
+    def feature_layer(self) -> str:
+        """Return the name of the layer of the first network: those of the others say the same once more."""
+        layer = cast("Network", self.networks[0]).feature_layer()
+        return f"networks.0.{layer}" if layer else ""
+
     def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
         """Return the mean of the networks' maps, its largest value 1; None where one of them has no such map."""
         ends = np.cumsum(self.widths)[:-1]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from medloom.errors import UserError
 from medloom.models.heatmaps import copied, scaled
 
-__all__ = ["deepest_layer", "seg_grad_cam"]
+__all__ = ["deepest_layer", "maps_of", "seg_grad_cam"]
 
 
 def seg_grad_cam(
@@ -62,7 +62,7 @@ def seg_grad_cam(
         chosen = _of_output(logits, target_index)
         pixels = _decided(logits.detach(), target_index) if region is None else region
         pixels = torch.where(pixels.any((1, 2), keepdim=True), pixels, True)
-        maps = [one for one in _maps(given[0]) if one is not images and one.requires_grad]
+        maps = [one for one in maps_of(given[0]) if one is not images and one.requires_grad]
         gradients = torch.autograd.grad((chosen * pixels).sum(), maps, allow_unused=True)
         activation, gradient = _deepest(asked, list(zip(maps, gradients, strict=True)), layer)
         evidence = (gradient.mean((2, 3), keepdim=True) * activation).sum(1, keepdim=True).relu()
@@ -94,12 +94,12 @@ def _decided(logits: Tensor, target_index: int) -> Tensor:
     return logits[:, 0] >= 0 if logits.shape[1] == 1 else logits.argmax(1) == target_index
 
 
-def _maps(output: Tensor | Sequence[Any]) -> list[Tensor]:
-    """What a layer gives, as maps or rows of tokens; what it gives beside a list of maps or beside tokens is left."""
+def maps_of(output: Tensor | Sequence[Any]) -> list[Tensor]:
+    """Return what a layer gives, as maps or rows of tokens; what it gives beside maps or tokens is left."""
     if isinstance(output, Tensor):
         return [output]
     first = output[0]
-    return list(output) if isinstance(first, Tensor) and first.ndim == 4 else _maps(first)
+    return list(output) if isinstance(first, Tensor) and first.ndim == 4 else maps_of(first)
 
 
 def _deepest(network: nn.Module, found: Sequence[tuple[Tensor, Tensor | None]], layer: str) -> tuple[Tensor, Tensor]:

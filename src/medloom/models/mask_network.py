@@ -31,6 +31,10 @@ class MaskNetwork(Network):
         logits: Tensor = self.body(images)
         return logits
 
+    def feature_layer(self) -> str:
+        """Return the name of the layer that gives its deepest feature map; empty where that is not known."""
+        return f"body.{self.deepest}" if self.deepest else ""
+
     def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
         """Return the Seg-Grad-CAM map of one image and output; None where the network has no map of several pixels."""
         if not self.deepest:

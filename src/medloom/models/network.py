@@ -55,6 +55,10 @@ class Network(nn.Module):
     def set_epoch(self, epoch: int) -> None:
         """Freeze and unfreeze what an epoch, counted from 0, asks for; asked before every step."""
 
+    def feature_layer(self) -> str:
+        """Return the name of the layer whose output describes an image best; empty where there is none."""
+        return ""
+
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Answer in the unit of numbers with this mean and deviation, each ``(K,)``; only for numbers."""
 

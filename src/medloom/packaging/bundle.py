@@ -20,8 +20,10 @@ from medloom.inference import (
     build_runtime,
     needs_weights,
 )
+from medloom.inference.fingerprint import Fingerprint
 from medloom.inference.runtimes import check_providers, check_threads
 from medloom.packaging.archive import extract
+from medloom.packaging.fingerprint import FINGERPRINT, read_fingerprint
 from medloom.packaging.manifest import Manifest
 
 __all__ = ["CHECKSUM", "GRAPH", "MANIFEST", "WEIGHTS", "Bundle", "build_predictor", "load", "read_bundle"]
@@ -72,7 +74,27 @@ class Bundle:
             providers=providers,
             network=manifest.network(),
         )
-        return build_predictor(manifest, built)
+        return build_predictor(manifest, built, self.fingerprint)
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """What new images are tested against; None in a bundle that does not know, as older ones.
+
+        Raises:
+            BundleError: If it is none that this version of Medloom can test images against.
+        """
+        listed = FINGERPRINT in self.manifest.files  # any other file of that name was not checked
+        return read_fingerprint(self.folder) if listed else None
+
+    def listed(self, name: str) -> bytes:
+        """Return a file that the manifest lists, so that it was checked.
+
+        Raises:
+            BundleError: If it lists no such file.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{MANIFEST} lists no {name}")
+        return (self.folder / name).read_bytes()
 
     def close(self) -> None:
         """Remove what was unpacked."""
@@ -88,8 +110,14 @@ class Bundle:
         self.close()
 
 
-def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
-    """Build the predictor of a manifest around a runtime."""
+def build_predictor(manifest: Manifest, runtime: Runtime, fingerprint: Fingerprint | None = None) -> Predictor:
+    """Build the predictor of a manifest around a runtime.
+
+    Args:
+        manifest: The manifest.
+        runtime: What runs the network.
+        fingerprint: What each image is tested against; None leaves that out.
+    """
     return Predictor(
         runtime,
         manifest.preprocess,
@@ -103,6 +131,7 @@ def build_predictor(manifest: Manifest, runtime: Runtime) -> Predictor:
         calibration=manifest.calibration,
         quality=manifest.quality,
         appearance=manifest.appearance,
+        fingerprint=fingerprint,
     )
 
 

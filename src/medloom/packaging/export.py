@@ -15,10 +15,11 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from medloom.errors import MedloomError
 from medloom.files import replacing
-from medloom.inference.runtimes.graph import MEMBERS
+from medloom.inference.runtimes.graph import FEATURES, MEMBERS
 from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.inference.runtimes.torch import TorchRuntime
 from medloom.models.ensemble import MeanAndMembers
+from medloom.models.features import WithFeatures, gives_features
 from medloom.models.network import Network
 from medloom.targets import Target
 
@@ -46,7 +47,8 @@ def export_onnx(
 ) -> Path:
     """Write a network as ONNX: any batch size, probabilities as output, all weights inside.
 
-    Of an ensemble the output is the mean of its networks' answers; a second one, ``members``, holds these answers.
+    Of an ensemble the output is the mean of its networks' answers; a second one, ``members``, holds these answers. The
+    last one, ``features``, is what the deepest layer makes of each image, where the network has one that is known.
 
     The file carries no trace of the source code or the machine that wrote it. It is compared with the
     network on a few images before it is put in place.
@@ -71,15 +73,16 @@ def export_onnx(
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     shapes = [(channels, *size), *([(table_features,)] if table_features else [])]
     example = [part.to(device) for part in _random(shapes, 2, seed=0)]
-    batch, apart = torch.export.Dim("batch", min=1), hasattr(network, "answers")
+    batch, apart, described = torch.export.Dim("batch", min=1), hasattr(network, "answers"), gives_features(network)
+    answering = MeanAndMembers(network).eval() if apart else reference.model
     with torch.no_grad(), _quiet_exporter():
         program = torch.onnx.export(
-            MeanAndMembers(network).eval() if apart else reference.model,
+            WithFeatures(answering, network).eval() if described else answering,
             tuple(example),
             dynamo=True,
             dynamic_shapes=tuple({0: batch} for _ in example),
             input_names=["image", "table"][: len(example)],
-            output_names=["probabilities", *([MEMBERS] if apart else [])],
+            output_names=["probabilities", *([MEMBERS] if apart else []), *([FEATURES] if described else [])],
             opset_version=_OPSET,
             verbose=False,
         )
@@ -104,12 +107,23 @@ def _check_agreement(
         given = [part.numpy() for part in _random(shapes, batch, seed=batch)]
         if examples is not None:
             given[0] = examples[:batch]
-        difference = float(abs(reference.run(*given) - exported.run(*given)).max())
+        (expected, known), (answer, features) = reference.run_with_features(*given), exported.run_with_features(*given)
+        difference = float(abs(expected - answer).max())
+        if known is not None:
+            _check_features(known, features)
         if not difference <= AGREEMENT:
             raise MedloomError(
                 f"the exported graph differs from the network by {difference:.2g} in probability on a batch of "
                 f"{batch}; at most {AGREEMENT:g} is let through"
             )
+
+
+def _check_features(expected: Floats32, found: Floats32 | None) -> None:
+    """Refuse features that are others: they would be compared with those of the training."""
+    fits = found is not None and found.shape == expected.shape
+    apart = float(abs(expected - found).max()) if fits and found is not None else float("inf")
+    if not apart <= AGREEMENT * max(1.0, float(abs(expected).max())):
+        raise MedloomError(f"the exported graph differs from the network by {apart:.2g} in the features of its layer")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from medloom.inference import Difference, Prediction, Predictor
 from medloom.inference.answers.base import npy_bytes
 from medloom.inference.stacks import joined
 from medloom.packaging.bundle import Bundle, build_predictor, read_bundle
+from medloom.packaging.fingerprint import check_novelty, novelty_bytes
 from medloom.packaging.manifest import GOLDEN_FOLDER, Golden, Manifest, golden_files
 from medloom.packaging.replay import FencedRuntime
 from medloom.targets import Target
@@ -24,6 +25,7 @@ from medloom.wording import one_line
 __all__ = ["VerifyReport", "golden_entry", "make_golden", "replay", "verify"]
 
 _INPUT = GOLDEN_FOLDER + "input.npy"
+_NOVELTY = GOLDEN_FOLDER + "novelty.json"
 _TOLERANCE = 1e-3
 """Largest difference in probability that ``verify`` lets through."""
 
@@ -74,8 +76,9 @@ def make_golden(predictor: Predictor) -> dict[str, bytes]:
     """
     channels = len(predictor.channels) * (2 * predictor.context + 1)
     image = npy_bytes(_synthetic_image(_size(predictor.preprocess), channels))
-    answer = _answer(predictor, image).golden()
-    return {_INPUT: image, **{GOLDEN_FOLDER + name: content for name, content in answer.items()}}
+    answer = _answer(predictor, image)
+    files = {_INPUT: image, **{GOLDEN_FOLDER + name: content for name, content in answer.golden().items()}}
+    return files if answer.novelty is None else {**files, _NOVELTY: novelty_bytes(answer.novelty)}
 
 
 def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
@@ -113,7 +116,7 @@ def _replay(bundle: Bundle, runtime: str) -> Difference:
     """Ask the model about the golden example, in a process of its own."""
     folder, manifest = bundle.folder, bundle.manifest
     with FencedRuntime(folder, runtime, _LIMIT_S + _LIMIT_OF_VIEW_S * manifest.views) as fenced:
-        return replay(bundle, build_predictor(manifest, fenced))
+        return replay(bundle, build_predictor(manifest, fenced, bundle.fingerprint))
 
 
 def replay(bundle: Bundle, predictor: Predictor) -> Difference:
@@ -128,7 +131,10 @@ def replay(bundle: Bundle, predictor: Predictor) -> Difference:
     try:
         image = (folder / manifest.golden.input).read_bytes()
         golden = {PurePosixPath(name).name: (folder / name).read_bytes() for name in manifest.golden.answer}
-        return _answer(measured, image).difference(golden, manifest.golden.tolerance)
+        found = _answer(measured, image)
+        if found.novelty is not None:
+            check_novelty(found.novelty, bundle.listed(_NOVELTY))
+        return found.difference(golden, manifest.golden.tolerance)
     except (DecodeError, InputError) as error:
         raise BundleError(f"the golden example is damaged ({one_line(str(error))})") from error
 

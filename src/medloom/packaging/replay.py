@@ -60,10 +60,25 @@ class FencedRuntime:
             BundleError: If the model cannot be run, or not within the limits.
             UserError: If the runtime's library is missing.
         """
+        return self._ask(batch_nchw, table_nf, features=False)[0]
+
+    def run_with_features(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None = None
+    ) -> tuple[Floats32, Floats32 | None]:
+        """Return the answer, and what the deepest layer makes of the images; None where the model does not say it.
+
+        Raises:
+            BundleError: As ``run``.
+            UserError: As ``run``.
+        """
+        answer, *features = self._ask(batch_nchw, table_nf, features=True)
+        return answer, features[0] if features else None
+
+    def _ask(self, batch_nchw: Floats32, table_nf: Floats32 | None, *, features: bool) -> list[Floats32]:
         parts = [batch_nchw] if table_nf is None else [batch_nchw, table_nf]
         try:
             with suppress(BrokenPipeError):  # it has said why before it ended
-                _send(_pipe(self._process.stdin), parts)
+                _send(_pipe(self._process.stdin), parts, features=features)
             return _receive(_pipe(self._process.stdout))
         except (EOFError, ValueError, KeyError, TypeError) as error:
             late = f"the golden example was not answered within {self._limit_s:g} s; the model may never end"
@@ -103,18 +118,21 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
-def _send(stream: IO[bytes], parts: list[Floats32]) -> None:
-    stream.write(json.dumps([part.shape for part in parts]).encode() + b"\n")
+def _send(stream: IO[bytes], parts: list[Floats32], *, features: bool) -> None:
+    stream.write(json.dumps({"shapes": [part.shape for part in parts], "features": features}).encode() + b"\n")
     for part in parts:
         stream.write(np.ascontiguousarray(part, np.float32).tobytes())
     stream.flush()
 
 
-def _receive(stream: IO[bytes]) -> Floats32:
+def _receive(stream: IO[bytes]) -> list[Floats32]:
     said: dict[str, Any] = json.loads(stream.readline())
     if "error" in said:
         raise _ERRORS.get(str(said["error"]), MedloomError)(str(said["message"]))
-    shape = tuple(int(side) for side in said["shape"])
+    return [_read(stream, tuple(int(side) for side in shape)) for shape in said["shapes"][:2]]
+
+
+def _read(stream: IO[bytes], shape: tuple[int, ...]) -> Floats32:
     length = 4 * math.prod(shape)
     if length > 4 * _MOST_VALUES:
         raise BundleError(f"the model answers with the shape {shape}, which is too large")

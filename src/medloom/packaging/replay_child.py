@@ -1,7 +1,7 @@
 """The process in which a bundle's network runs: ``python -m`` this module, ``FOLDER RUNTIME``.
 
-It reads arrays from its standard input and writes answers to its standard output, each as a line of JSON with the
-shape and then the float32 values. A refusal is a line of JSON, and the end.
+It reads arrays from its standard input and writes answers to its standard output, each time as a line of JSON with the
+shapes and then the float32 values. A refusal is a line of JSON, and the end.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from medloom.errors import BundleError, MedloomError, UserError
 from medloom.extras import require
 from medloom.imaging.fence.host import fence_in
 from medloom.inference import NetworkSpec, Runtime, build_runtime, needs_weights
+from medloom.inference.runtimes import run_with_features
 from medloom.inference.runtimes.graph import available_threads
 from medloom.packaging.bundle import GRAPH, MANIFEST, WEIGHTS
 from medloom.packaging.manifest import Manifest
@@ -73,10 +74,13 @@ def _load_libraries(name: str) -> None:
 
 def _serve(runtime: Runtime, source: IO[bytes], out: IO[bytes]) -> None:
     for line in source:
-        shapes = json.loads(line)
-        answer = np.ascontiguousarray(runtime.run(*(_read(source, shape) for shape in shapes)), np.float32)
-        out.write(json.dumps({"shape": answer.shape}).encode() + b"\n")
-        out.write(answer.tobytes())
+        asked = json.loads(line)
+        given = [_read(source, shape) for shape in asked["shapes"]]
+        answers = run_with_features(runtime, *given) if asked["features"] else (runtime.run(*given),)
+        found = [np.ascontiguousarray(one, np.float32) for one in answers if one is not None]
+        out.write(json.dumps({"shapes": [one.shape for one in found]}).encode() + b"\n")
+        for one in found:
+            out.write(one.tobytes())
         out.flush()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from medloom.data.metadata import TableEncoding
 from medloom.extras import require
 from medloom.files import sha256_bytes
 from medloom.imaging import CONTENT_TYPES
-from medloom.inference import Point, point_from_plain
+from medloom.inference import Point, Predictor, point_from_plain
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
+from medloom.inference.fingerprint import Fingerprint, probe_features
 from medloom.inference.quality import Quality
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.onnx import OnnxRuntime
@@ -25,6 +27,7 @@ from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, GRAPH, MANIFEST, WEIGHTS, build_predictor, checksum_line
 from medloom.packaging.card import card_files
 from medloom.packaging.contract import steps
+from medloom.packaging.fingerprint import FINGERPRINT, fingerprint_bytes, read_back
 from medloom.packaging.golden import golden_entry, make_golden
 from medloom.packaging.manifest import FORMAT, Manifest
 from medloom.recipe import Recipe
@@ -61,6 +64,7 @@ def write_bundle(
     quality: Quality | None = None,
     counts: Mapping[str, Any] | None = None,
     appearance: Appearance | None = None,
+    images_fingerprint: Fingerprint | None = None,
     begun_with: Mapping[str, Any] | None = None,
     instead_of_ensemble: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
@@ -83,6 +87,8 @@ def write_bundle(
         quality: What says how good an answer is to be expected; None where that is not known.
         counts: Patients and samples of each split.
         appearance: How the training images look; None where it is not known.
+        images_fingerprint: What new images are tested against; None where there is nothing. Of another network than
+            this one, what that made of images is left out.
         begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
         instead_of_ensemble: What it lost against the networks that it stands for, as ``InsteadOfEnsemble`` of the
             manifest; None for any other.
@@ -113,17 +119,26 @@ def write_bundle(
         quality=None if quality is None else quality.plain(),
         appearance=None if appearance is None else appearance.plain(),
     )
+    predictor = build_predictor(manifest, OnnxRuntime(graph))
+    known = None if images_fingerprint is None else _of_network(images_fingerprint, predictor)
     files = {
         GRAPH: graph,
         WEIGHTS: weights_bytes(weights),
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
         **card_files(manifest),
-        **make_golden(build_predictor(manifest, OnnxRuntime(graph))),
+        **make_golden(replace(predictor, fingerprint=known)),
+        **({} if known is None else {FINGERPRINT: fingerprint_bytes(known)}),
     }
     manifest = manifest.model_copy(update={"files": {name: sha256_bytes(content) for name, content in files.items()}})
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
     pack(path, {**files, MANIFEST: data, CHECKSUM: checksum_line(data)})
     return path
+
+
+def _of_network(found: Fingerprint, predictor: Predictor) -> Fingerprint:
+    """The fingerprint without what another network made of the images, such as the one whose place this one takes."""
+    known = found if found.is_of(probe_features(predictor)) else found.without_embedding()
+    return read_back(fingerprint_bytes(known))  # to the last digit what will be served
 
 
 def _manifest(

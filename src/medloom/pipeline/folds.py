@@ -14,6 +14,7 @@ from typing import Any
 
 from medloom import evaluation
 from medloom.evaluation.appearance import APPEARANCE
+from medloom.evaluation.fingerprint import FINGERPRINT
 from medloom.evaluation.parts import Part, evaluation_folder
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json, write_text
@@ -157,8 +158,9 @@ def _gather_facts(whole: Run, folds: list[Run]) -> None:
     write_text(whole.folder / "catalogue.csv", catalogue)
     write_json(whole.folder / "prepare.json", folds[0].facts("prepare.json", "prepare"))
     shutil.copytree(folds[0].folder / "data_report", whole.folder / "data_report", dirs_exist_ok=True)
-    if (folds[0].folder / APPEARANCE).is_file():
-        shutil.copyfile(folds[0].folder / APPEARANCE, whole.folder / APPEARANCE)
+    for name in (APPEARANCE, FINGERPRINT):
+        if (folds[0].folder / name).is_file():
+            shutil.copyfile(folds[0].folder / name, whole.folder / name)
     write_json(whole.folder / TEST_OPENINGS, {"folds": [openings_of(fold) for fold in folds]})
     trained = [fold.facts("training.json", "train") for fold in folds]
     seconds, student = sum(one["seconds"] for one in trained), _student_facts(whole)

@@ -36,6 +36,7 @@ OF_A_RUN = (
     "evaluation",
     EXPLANATION,
     "find_lr.json",
+    "fingerprint.json",
     "finished.json",
     "fold-*",
     "forecast.json",

@@ -13,6 +13,7 @@ from typing import Any
 from medloom import training
 from medloom.errors import RecipeError
 from medloom.evaluation import Part, seed_facts
+from medloom.evaluation.fingerprint import FINGERPRINT
 from medloom.evaluation.parts import evaluation_folder, read_summary
 from medloom.events import Events, Noted
 from medloom.files import write_json
@@ -28,7 +29,16 @@ from medloom.reports.openings import TEST_OPENINGS
 
 __all__ = ["finish_seeds", "refuse_one_training", "seed_run", "seed_runs"]
 
-_OF_CHOSEN = ("metrics.jsonl", "baselines.csv", "appearance.json", "table.json", GRAPH, "evaluation", "progress")
+_OF_CHOSEN = (
+    "metrics.jsonl",
+    "baselines.csv",
+    "appearance.json",
+    FINGERPRINT,
+    "table.json",
+    GRAPH,
+    "evaluation",
+    "progress",
+)
 """What the run of the whole has of the seed that is packaged, for its report and its bundle."""
 
 

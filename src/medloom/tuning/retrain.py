@@ -14,6 +14,7 @@ import numpy as np
 from medloom import data, pipeline, training
 from medloom.errors import RecipeError, TrainingError
 from medloom.evaluation.appearance import APPEARANCE
+from medloom.evaluation.fingerprint import FINGERPRINT
 from medloom.evaluation.parts import read_summary
 from medloom.events import Events
 from medloom.files import read_json, write_json
@@ -90,8 +91,9 @@ def _begun(study: Study, best: pipeline.Run, images: Path) -> pipeline.Run:
     changes = {"train.epochs": facts["best_epoch"], "train.early_stopping": {"patience": None}}
     run = pipeline.derived_run(best.folder, with_values(best.recipe, changes), folder, images, catalogue=joined)
     shutil.copytree(best.folder / "data_report", folder / "data_report", dirs_exist_ok=True)
-    if (best.folder / APPEARANCE).is_file():
-        shutil.copyfile(best.folder / APPEARANCE, folder / APPEARANCE)
+    for name in (APPEARANCE, FINGERPRINT):  # the bundle leaves out of them what is of another network
+        if (best.folder / name).is_file():
+            shutil.copyfile(best.folder / name, folder / name)
     write_json(folder / _OF, of)
     return run
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medloom.errors import BundleError, DecodeError, VerifyError
 from medloom.imaging import Volume
 from medloom.imaging.npy import read_array
+from medloom.inference.novelty import Novelty
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
 from medloom.targets import Target
@@ -39,6 +40,7 @@ __all__ = [
     "golden_file",
     "is_share",
     "npy_bytes",
+    "place_said",
     "remarks",
 ]
 
@@ -109,6 +111,11 @@ def remarks(notes: Sequence[str], warnings: Sequence[str]) -> dict[str, list[str
     return {name: texts for name, texts in said.items() if texts}
 
 
+def place_said(novelty: Novelty | None) -> dict[str, Any]:
+    """Return as JSON how far an image is from those of the training; nothing where the model cannot say."""
+    return {} if novelty is None else {"out_of_distribution": novelty.plain()}
+
+
 class Encodable(Protocol):
     """An answer that a server hands on."""
 
@@ -149,6 +156,15 @@ class Prediction(Encodable, Protocol):
 
     def rated(self, rating: Rating) -> Self:
         """Return it with how good it is to be expected."""
+        ...
+
+    @property
+    def novelty(self) -> Novelty | None:
+        """How far the image is from those of the training; None where the model cannot say."""
+        ...
+
+    def placed(self, novelty: Novelty) -> Self:
+        """Return it with how far the image is from those of the training, and a warning if that is far."""
         ...
 
     def golden(self) -> dict[str, bytes]:

@@ -27,6 +27,7 @@ from medloom.inference.answers.base import (
     compare_probabilities,
     is_share,
     npy_bytes,
+    place_said,
     remarks,
 )
 from medloom.inference.answers.certainty import (
@@ -38,6 +39,7 @@ from medloom.inference.answers.certainty import (
     two_class_certainty,
 )
 from medloom.inference.metadata import MetadataGaps
+from medloom.inference.novelty import Novelty
 from medloom.inference.prepared import Prepared
 from medloom.inference.views import View
 from medloom.targets import Target
@@ -98,6 +100,7 @@ class LabelPrediction(Kinded):
         warnings: How the image or its metadata are unlike those of the training, a sentence each.
         notes: What decoding did to the image that a careful reader should know, such as turn it.
         quality: How likely the decision is to be right; None where the model cannot say.
+        novelty: How far the image is from those of the training; None where the model cannot say.
     """
 
     names: tuple[str, ...]
@@ -111,6 +114,11 @@ class LabelPrediction(Kinded):
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     quality: Rating | None = None
+    novelty: Novelty | None = None
+
+    def placed(self, novelty: Novelty) -> Self:
+        """Return it with how far the image is from those of the training, and a warning if that is far."""
+        return replace(self, novelty=novelty, warnings=(*self.warnings, *novelty.warnings))
 
     def rated(self, rating: Rating) -> Self:
         """Return it with how likely its decision is to be right."""
@@ -130,7 +138,8 @@ class LabelPrediction(Kinded):
         """
         metadata = {} if self.gaps is None else {"metadata": self.gaps.plain()}
         quality = {} if self.quality is None else {"quality": self.quality.plain()}
-        return {**self.says(self), **metadata, **quality, **remarks(self.notes, self.warnings)}
+        said = {**place_said(self.novelty), **remarks(self.notes, self.warnings)}
+        return {**self.says(self), **metadata, **quality, **said}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON.

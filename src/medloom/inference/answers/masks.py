@@ -30,6 +30,7 @@ from medloom.inference.answers.base import (
     golden_file,
     is_share,
     npy_bytes,
+    place_said,
     remarks,
 )
 from medloom.inference.answers.certainty import OF_MASKS, mask_certainty
@@ -42,6 +43,7 @@ from medloom.inference.answers.figures import (
     measure,
 )
 from medloom.inference.answers.mask_volume import VolumePrediction, voxel_ml
+from medloom.inference.novelty import Novelty
 from medloom.inference.pictures import run_lengths
 from medloom.inference.postprocess import (
     CONNECTIVITY,
@@ -119,6 +121,7 @@ class MaskPrediction(Kinded):
         warnings: How the image is unlike those of the training, a sentence each.
         notes: What decoding did to the image that a careful reader should know, such as turn it.
         quality: How good the mask is to be expected; None where the model cannot say.
+        novelty: How far the image is from those of the training; None where the model cannot say.
     """
 
     target: Target
@@ -130,6 +133,11 @@ class MaskPrediction(Kinded):
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     quality: Rating | None = None
+    novelty: Novelty | None = None
+
+    def placed(self, novelty: Novelty) -> Self:
+        """Return it with how far the image is from those of the training, and a warning if that is far."""
+        return replace(self, novelty=novelty, warnings=(*self.warnings, *novelty.warnings))
 
     def rated(self, rating: Rating) -> Self:
         """Return it with how good it is to be expected."""
@@ -180,6 +188,7 @@ class MaskPrediction(Kinded):
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
             **({} if self.quality is None else {"quality": self.quality.plain()}),
+            **place_said(self.novelty),
             **remarks(self.notes, self.warnings),
         }
 

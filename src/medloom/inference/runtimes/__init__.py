@@ -27,6 +27,8 @@ __all__ = [
     "check_threads",
     "members_of",
     "needs_weights",
+    "run_with_features",
+    "tells_features",
 ]
 
 Floats32 = NDArray[np.float32]
@@ -99,6 +101,29 @@ def members_of(runtime: Runtime, batch_nchw: Floats32, table_nf: Floats32 | None
     apart: Callable[..., Floats32 | None] | None = getattr(runtime, "members", None)
     found = None if apart is None else apart(batch_nchw, table_nf)
     return runtime.run(batch_nchw, table_nf)[None] if found is None else found
+
+
+def tells_features(runtime: Runtime) -> bool:
+    """Whether a runtime can be asked what the deepest layer makes of images; not every model says it."""
+    return hasattr(runtime, "run_with_features")
+
+
+def run_with_features(
+    runtime: Runtime, batch_nchw: Floats32, table_nf: Floats32 | None = None
+) -> tuple[Floats32, Floats32 | None]:
+    """Return what the network answers, and what its deepest layer makes of the images, in one pass.
+
+    Args:
+        runtime: What runs the model.
+        batch_nchw: As for ``Runtime.run``.
+        table_nf: As for ``Runtime.run``.
+
+    Returns:
+        What ``run`` gives, and ``(N, E)`` float32, of an ensemble that of its first network; None where the model or
+        the runtime cannot say.
+    """
+    both: Callable[..., tuple[Floats32, Floats32 | None]] | None = getattr(runtime, "run_with_features", None)
+    return (runtime.run(batch_nchw, table_nf), None) if both is None else both(batch_nchw, table_nf)
 
 
 class Loader(Protocol):

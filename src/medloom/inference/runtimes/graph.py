@@ -9,10 +9,13 @@ from medloom.errors import BundleError
 from medloom.inference.runtimes.bounds import check_bounds
 from medloom.inference.runtimes.protobuf import fields
 
-__all__ = ["MEMBERS", "available_threads", "read_graph"]
+__all__ = ["FEATURES", "MEMBERS", "available_threads", "read_graph"]
 
 MEMBERS = "members"
 """Output of the graph of an ensemble that holds the answer of each of its networks."""
+
+FEATURES = "features"
+"""Output of the graph that holds what its deepest layer makes of each image, ``(N, E)``; computed when asked for."""
 
 _MAX_DEPTH = 64
 

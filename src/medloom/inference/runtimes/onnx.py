@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medloom.errors import BundleError, UserError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
-from medloom.inference.runtimes.graph import MEMBERS, available_threads, read_graph
+from medloom.inference.runtimes.graph import FEATURES, MEMBERS, available_threads, read_graph
 from medloom.wording import one_line
 
 __all__ = ["OnnxRuntime"]
@@ -84,7 +84,20 @@ class OnnxRuntime:
         Raises:
             BundleError: If ONNX Runtime cannot run the model.
         """
-        return self._output(self._outputs[0], batch_nchw, table_nf)
+        return self._ask(self._outputs[:1], batch_nchw, table_nf)[0]
+
+    def run_with_features(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None = None
+    ) -> tuple[Floats32, Floats32 | None]:
+        """Return the answer, and what the deepest layer makes of the images; None where the graph does not say it.
+
+        Raises:
+            BundleError: If ONNX Runtime cannot run the model.
+        """
+        if FEATURES not in self._outputs:
+            return self.run(batch_nchw, table_nf), None
+        answer, features = self._ask([self._outputs[0], FEATURES], batch_nchw, table_nf)
+        return answer, features
 
     def members(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32 | None:
         """Return what each network of an ensemble answers, ``(M, N, K, ...)``; None where the graph does not say it.
@@ -92,13 +105,13 @@ class OnnxRuntime:
         Raises:
             BundleError: If ONNX Runtime cannot run the model.
         """
-        return self._output(MEMBERS, batch_nchw, table_nf) if MEMBERS in self._outputs else None
+        return self._ask([MEMBERS], batch_nchw, table_nf)[0] if MEMBERS in self._outputs else None
 
-    def _output(self, name: str, batch_nchw: Floats32, table_nf: Floats32 | None) -> Floats32:
+    def _ask(self, names: Sequence[str], batch_nchw: Floats32, table_nf: Floats32 | None) -> list[Floats32]:
         feeds = {"image": batch_nchw, "table": table_nf}
         given = {one: np.ascontiguousarray(feeds[one]) for one in self._inputs}
         try:
-            answer: Floats32 = self._session.run([name], given)[0]
+            answers: list[Floats32] = self._session.run(list(names), given)
         except Exception as error:  # as above
             raise BundleError(f"ONNX Runtime cannot run the model: {one_line(str(error))}") from error
-        return answer
+        return answers

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medloom.errors import BundleError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
-from medloom.inference.runtimes.graph import MEMBERS, available_threads, read_graph
+from medloom.inference.runtimes.graph import FEATURES, MEMBERS, available_threads, read_graph
 from medloom.wording import one_line
 
 __all__ = ["OpenVinoRuntime"]
@@ -77,17 +77,28 @@ class OpenVinoRuntime:
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""
-        return self._output(0, batch_nchw, table_nf)
+        return self._ask([0], batch_nchw, table_nf)[0]
+
+    def run_with_features(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None = None
+    ) -> tuple[Floats32, Floats32 | None]:
+        """Return the answer, and what the deepest layer makes of the images; None where the graph does not say it."""
+        place = self._place(FEATURES)
+        answer, *features = self._ask([0] if place is None else [0, place], batch_nchw, table_nf)
+        return answer, features[0] if features else None
 
     def members(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32 | None:
         """Return what each network of an ensemble answers, ``(M, N, K, ...)``; None where the graph does not say it."""
-        named = [place for place, one in enumerate(self._model.outputs) if MEMBERS in one.get_names()]
-        return self._output(named[0], batch_nchw, table_nf) if named else None
+        place = self._place(MEMBERS)
+        return None if place is None else self._ask([place], batch_nchw, table_nf)[0]
 
-    def _output(self, place: int, batch_nchw: Floats32, table_nf: Floats32 | None) -> Floats32:
+    def _place(self, name: str) -> int | None:
+        """Which output has a name; None where none has."""
+        return next((place for place, one in enumerate(self._model.outputs) if name in one.get_names()), None)
+
+    def _ask(self, places: Sequence[int], batch_nchw: Floats32, table_nf: Floats32 | None) -> list[Floats32]:
         feeds = {"image": batch_nchw, "table": table_nf}
         given = {one.any_name: np.ascontiguousarray(feeds[one.any_name]) for one in self._model.inputs}
         request = self._model.create_infer_request()  # a request of its own for each call: threads do not meet
         request.infer(given)
-        probabilities: Floats32 = np.array(request.get_output_tensor(place).data, np.float32)
-        return probabilities
+        return [np.array(request.get_output_tensor(place).data, np.float32) for place in places]

@@ -14,7 +14,9 @@ from medloom.errors import BundleError, RecipeError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
 from medloom.models.ensemble import Ensemble, answering
+from medloom.models.features import WithFeatures, gives_features
 from medloom.models.kinds import KINDS
+from medloom.models.network import Network
 from medloom.targets import Activation
 from medloom.wording import one_line
 
@@ -121,6 +123,23 @@ class TorchRuntime:
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the network's answer to a float32 batch and its metadata; see ``Runtime.run``."""
         return self._ask(self.model, batch_nchw, table_nf)
+
+    def run_with_features(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None = None
+    ) -> tuple[Floats32, Floats32 | None]:
+        """Return the answer, and what the deepest layer makes of the images; None where it is not known which it is."""
+        if not isinstance(self._network, Network) or not gives_features(self._network):
+            return self.run(batch_nchw, table_nf), None
+        kept: list[Tensor] = []
+        both = WithFeatures(self.model, self._network)
+
+        def answer(*given: Tensor) -> Tensor:
+            first, features = both(*given)
+            kept.append(features)
+            found: Tensor = first
+            return found
+
+        return self._ask(answer, batch_nchw, table_nf), np.asarray(kept[0].cpu().numpy(), np.float32)
 
     def _ask(self, what: Callable[..., Tensor], batch_nchw: Floats32, table_nf: Floats32 | None) -> Floats32:
         parts = [batch_nchw] if table_nf is None else [batch_nchw, table_nf]

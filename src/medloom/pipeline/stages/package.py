@@ -10,6 +10,7 @@ from medloom import packaging, training
 from medloom.data import TableEncoding
 from medloom.evaluation import seeds_note
 from medloom.evaluation.appearance import read_appearance
+from medloom.evaluation.fingerprint import read_fingerprint
 from medloom.evaluation.parts import HELD_BACK, ON_VALIDATION, ensemble_note, part_of
 from medloom.events import Events, FileMade, StageBegun, StageEnded
 from medloom.inference.calibration import Calibration
@@ -86,6 +87,7 @@ def package_network(
         quality=_quality(summary),
         counts=trained_counts(run),
         appearance=read_appearance(run.folder),
+        images_fingerprint=read_fingerprint(run.folder) if run.recipe.package.fingerprint else None,
         begun_with=Run(trained or run.folder, run.recipe).facts("training.json", "train").get("weights"),
         instead_of_ensemble=_instead(summary.get("served")),
         about=about_of(run, facts, summary),

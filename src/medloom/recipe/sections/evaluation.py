@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from medloom.recipe.sections.base import Config, Named
+from medloom.recipe.sections.base import Bool, Config, Named
 from medloom.registry import RUNTIMES
 
 __all__ = ["ClassesDistilConfig", "DistilConfig", "EvaluateConfig", "PackageConfig"]
@@ -48,6 +48,10 @@ class PackageConfig(Config):
     who were held out of all folds (`split.hold_out`, or the published test part); the other half judges what is
     packaged. Where it is not, the ensemble is packaged, and the report says so. `distilled`: one network that learns
     the answers of the ensemble to the images of all folds; all who were held out tell what it loses."""
+    fingerprint: Bool = True
+    """Let the bundle carry the fingerprint of its images, against which new ones are tested (`medloom drift`, and with
+    each answer): distributions of what is measured, and embeddings of one validation image each of some patients. No
+    image can be made out of it; without it nothing is told of drift."""
     card: CardConfig = CardConfig()
     """Further lines of the model card."""
 

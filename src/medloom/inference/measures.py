@@ -1,0 +1,96 @@
+"""What is measured of an image, in a few numbers: how it came, how it looks, and what the network sees of it.
+
+The same numbers describe training images and those that are asked about, so that both can be compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.inference.appearance import FEATURE_NAMES, FEATURES
+from medloom.inference.prepared import Prepared
+
+__all__ = ["MEASURES", "MEASURE_NAMES", "measure"]
+
+Floats64 = NDArray[np.float64]
+
+_OWN = (
+    "height in pixels (logarithm)",
+    "width in pixels (logarithm)",
+    "median raw value (signed logarithm)",
+    "sharpness of what the network sees (logarithm)",
+    "mean of what the network sees",
+    "standard deviation of what the network sees",
+    "what the network sees: value that 5 % are below",
+    "what the network sees: value that 25 % are below",
+    "what the network sees: median",
+    "what the network sees: value that 75 % are below",
+    "what the network sees: value that 95 % are below",
+)
+_SEEN_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+MEASURES = FEATURES + len(_OWN)
+"""Numbers of an image: those of ``describe_image``, then its size, its raw values and what the network sees."""
+
+MEASURE_NAMES: dict[int, str] = {
+    **FEATURE_NAMES,
+    27: "darkest value (signed logarithm)",
+    28: "largest value (logarithm)",
+    **{FEATURES + at: name for at, name in enumerate(_OWN)},
+}
+"""Those that say something by themselves, by their place."""
+
+_LOOKED_AT = 2048
+_SHARP_SIDE = 128
+_DULL = 1e-6
+
+
+def measure(prepared: Prepared) -> Floats64:
+    """Measure an image.
+
+    Args:
+        prepared: The image as the network sees it, with its look.
+
+    Returns:
+        ``(41,)``, all finite; see ``MEASURES``.
+
+    Raises:
+        ValueError: If it has no look.
+    """
+    if prepared.look is None:
+        raise ValueError("an image without its look; a predictor with a fingerprint, or that looks, prepares it")
+    seen = prepared.own_input
+    values = np.sort(_some(np.moveaxis(seen, 0, -1)).ravel())
+    levels = values[[round(share * (len(values) - 1)) for share in _SEEN_SHARES]]
+    raw = float(np.median(_some(prepared.pixels)))
+    own = [
+        *np.log(prepared.image.size),
+        float(np.copysign(np.log1p(abs(raw)), raw)),
+        _sharpness(seen[len(seen) // 2]),
+        float(values.mean(dtype=np.float64)),
+        float(values.std(dtype=np.float64)),
+        *levels,
+    ]
+    return np.concatenate([prepared.look, np.array(own, np.float64)])
+
+
+def _some(pixels_hwc: NDArray[Any]) -> NDArray[Any]:
+    """Pixels at even distances, some thousands of them."""
+    height, width = pixels_hwc.shape[:2]
+    step = max(int((height * width / _LOOKED_AT) ** 0.5), 1)
+    return pixels_hwc[::step, ::step]
+
+
+def _sharpness(plane: NDArray[np.float32]) -> float:
+    """Logarithm of the variance of the second differences in the middle of an image; smaller for a blurred one."""
+    height, width = plane.shape
+    top, left = max((height - _SHARP_SIDE) // 2, 0), max((width - _SHARP_SIDE) // 2, 0)
+    part = plane[top : top + _SHARP_SIDE, left : left + _SHARP_SIDE]
+    if min(part.shape) < 3:
+        return float(np.log(_DULL))
+    middle = part[1:-1, 1:-1]
+    bends = part[:-2, 1:-1] + part[2:, 1:-1] + part[1:-1, :-2] + part[1:-1, 2:] - 4 * middle
+    return float(np.log(float(bends.var(dtype=np.float64)) + _DULL))
