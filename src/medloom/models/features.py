@@ -6,14 +6,13 @@ Shapes: N images of a batch, C channels, H height, W width, E features; h and w 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 from medloom.models.mask_heatmaps import maps_of
-from medloom.models.network import Network
 
 __all__ = ["WithFeatures", "features_kept", "gives_features"]
 
@@ -26,7 +25,7 @@ class WithFeatures(nn.Module):
         network: The network, which names the layer.
     """
 
-    def __init__(self, answering: nn.Module, network: Network) -> None:
+    def __init__(self, answering: nn.Module, network: nn.Module) -> None:
         super().__init__()
         self.answering = answering
         self.network = network
@@ -40,11 +39,17 @@ class WithFeatures(nn.Module):
 
 def gives_features(network: nn.Module) -> bool:
     """Whether a network has a layer whose output describes an image."""
-    return isinstance(network, Network) and bool(network.feature_layer())
+    return bool(_layer(network))
+
+
+def _layer(network: nn.Module) -> str:
+    """Its name; empty where there is none, as for a body that is no network of Medloom's."""
+    named: Callable[[], str] | None = getattr(network, "feature_layer", None)
+    return "" if named is None else named()
 
 
 @contextmanager
-def features_kept(network: Network) -> Iterator[list[Tensor]]:
+def features_kept(network: nn.Module) -> Iterator[list[Tensor]]:
     """Keep the features of the images that the calling thread puts through a network.
 
     Args:
@@ -61,7 +66,7 @@ def features_kept(network: Network) -> Iterator[list[Tensor]]:
         if threading.get_ident() == asking:
             kept.append(_pooled(maps_of(output)[-1]))
 
-    handle = network.get_submodule(network.feature_layer()).register_forward_hook(keep)
+    handle = network.get_submodule(_layer(network)).register_forward_hook(keep)
     try:
         yield kept
     finally:

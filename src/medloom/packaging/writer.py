@@ -87,8 +87,7 @@ def write_bundle(
         quality: What says how good an answer is to be expected; None where that is not known.
         counts: Patients and samples of each split.
         appearance: How the training images look; None where it is not known.
-        images_fingerprint: What new images are tested against; None where there is nothing. Of another network than
-            this one, what that made of images is left out.
+        images_fingerprint: What new images are tested against; what another network made of images is left out.
         begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
         instead_of_ensemble: What it lost against the networks that it stands for, as ``InsteadOfEnsemble`` of the
             manifest; None for any other.
@@ -119,20 +118,24 @@ def write_bundle(
         quality=None if quality is None else quality.plain(),
         appearance=None if appearance is None else appearance.plain(),
     )
-    predictor = build_predictor(manifest, OnnxRuntime(graph))
-    known = None if images_fingerprint is None else _of_network(images_fingerprint, predictor)
     files = {
         GRAPH: graph,
         WEIGHTS: weights_bytes(weights),
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
         **card_files(manifest),
-        **make_golden(replace(predictor, fingerprint=known)),
-        **({} if known is None else {FINGERPRINT: fingerprint_bytes(known)}),
+        **_answered(build_predictor(manifest, OnnxRuntime(graph)), images_fingerprint),
     }
     manifest = manifest.model_copy(update={"files": {name: sha256_bytes(content) for name, content in files.items()}})
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
     pack(path, {**files, MANIFEST: data, CHECKSUM: checksum_line(data)})
     return path
+
+
+def _answered(predictor: Predictor, fingerprint: Fingerprint | None) -> dict[str, bytes]:
+    """The golden example, and the fingerprint of this network."""
+    known = None if fingerprint is None else _of_network(fingerprint, predictor)
+    golden = make_golden(replace(predictor, fingerprint=known))
+    return golden if known is None else {**golden, FINGERPRINT: fingerprint_bytes(known)}
 
 
 def _of_network(found: Fingerprint, predictor: Predictor) -> Fingerprint:

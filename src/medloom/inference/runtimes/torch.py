@@ -16,7 +16,6 @@ from medloom.inference.runtimes import NetworkSpec
 from medloom.models.ensemble import Ensemble, answering
 from medloom.models.features import WithFeatures, gives_features
 from medloom.models.kinds import KINDS
-from medloom.models.network import Network
 from medloom.targets import Activation
 from medloom.wording import one_line
 
@@ -128,7 +127,7 @@ class TorchRuntime:
         self, batch_nchw: Floats32, table_nf: Floats32 | None = None
     ) -> tuple[Floats32, Floats32 | None]:
         """Return the answer, and what the deepest layer makes of the images; None where it is not known which it is."""
-        if not isinstance(self._network, Network) or not gives_features(self._network):
+        if not gives_features(self._network):
             return self.run(batch_nchw, table_nf), None
         kept: list[Tensor] = []
         both = WithFeatures(self.model, self._network)
