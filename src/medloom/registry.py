@@ -19,6 +19,7 @@ __all__ = [
     "BACKBONES",
     "EXPLANATIONS",
     "FORMATS",
+    "FORMS",
     "LAYOUTS",
     "LOSSES",
     "METRICS",
@@ -196,6 +197,76 @@ METRICS: dict[str, Metric] = {
     "loss": Metric("the training loss on the validation set", (), larger_is_better=False, column="val_loss"),
 }
 """Validation metrics that may pick the best epoch."""
+
+_IMAGE, _VOLUME, _BOTH = ("image",), ("volume",), ("image", "volume")
+
+
+def _form(summary: str, home: str, media: str, suffix: str, of: tuple[str, ...] = _BOTH, **more: Any) -> Entry:  # noqa: ANN401 - traits
+    """Of masks, unless ``kinds`` says otherwise."""
+    kinds = more.pop("kinds", ("masks",))
+    return Entry(
+        summary, f"medloom.inference.forms.{home}", kinds, {"media": media, "suffix": suffix, "of": of, **more}
+    )
+
+
+FORMS: dict[str, Entry] = {
+    "json": _form(
+        "figures, decision and operating point; of masks run lengths",
+        "plain:to_json",
+        "application/json",
+        ".json",
+        kinds=(),
+    ),
+    "png": _form("mask of an image in the values of the training masks", "plain:to_png", "image/png", ".png", _IMAGE),
+    "tiff": _form("the same mask as TIFF; of a volume a page for each slice", "plain:to_tiff", "image/tiff", ".tiff"),
+    "npy": _form("probabilities (K, H, W) of an image, float32", "plain:to_npy", "application/x-npy", ".npy", _IMAGE),
+    "mask-npy": _form(
+        "mask as NPY, (H, W) or (D, H, W)", "plain:to_mask_npy", "application/x-npy; form=mask-npy", ".npy"
+    ),
+    "nifti": _form("mask of a volume", "plain:to_nifti", "application/x-nifti", ".nii", _VOLUME),
+    "nifti-gz": _form("the same, compressed", "plain:to_nifti_gz", "application/gzip", ".nii.gz", _VOLUME),
+    "overlay": _form(
+        "the image with the outline of the mask",
+        "plain:to_overlay",
+        "image/png; form=overlay",
+        ".png",
+        _IMAGE,
+        needs="image",
+    ),
+    "heatmap": _form(
+        "the image with its foreground probability in red",
+        "plain:to_heatmap",
+        "image/png; form=heatmap",
+        ".png",
+        _IMAGE,
+        needs="image",
+    ),
+    "seg": _form(
+        "DICOM segmentation, a segment for each class",
+        "seg:to_binary",
+        "application/dicom; form=seg",
+        ".dcm",
+        needs="dicom",
+    ),
+    "seg-fractional": _form(
+        "DICOM segmentation of the probabilities",
+        "seg:to_fractional",
+        "application/dicom; form=seg-fractional",
+        ".dcm",
+        _IMAGE,
+        needs="dicom",
+    ),
+    "sr": _form(
+        "DICOM structured report with the measurements (TID 1500)",
+        "sr:to_report",
+        "application/dicom; form=sr",
+        ".dcm",
+        kinds=(),
+        needs="dicom",
+    ),
+}
+"""Forms that an answer is given in: ``media`` is its media type, ``of`` what it exists for, ``needs`` what it is made
+from beside the answer: the ``image`` as decoded, or the ``dicom`` file that came in."""
 
 RUNTIMES: dict[str, Entry] = {
     "onnx": Entry("ONNX Runtime", "medloom.inference.runtimes.onnx:OnnxRuntime"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,10 +27,17 @@ from medloom.cli.serve_options import (
 from medloom.cli.verify import ProvidersOption, RuntimeOption
 from medloom.extras import require
 
+if TYPE_CHECKING:
+    from medloom.imaging.fence import DecodeFence
+    from medloom.inference import Predictor
+
 __all__ = ["command"]
 
 _VOLUMES = "medloom.data.whole:read_whole"
 """What reads a volume behind the fence."""
+
+_SOURCES = "medloom.data.whole:read_sources"
+"""What reads there whose DICOM images they are."""
 
 BundlesArgument = Annotated[
     list[str],
@@ -109,20 +116,22 @@ def command(
     with (
         operated(operation) as around,
         listen(host, port) as listener,
-        DecodeFence(limits.decoders, volumes=_VOLUMES) as fence,
+        DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
     ):
         port = listener.getsockname()[1]
         served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
         scheme = "http" if around.ssl is None else "https"
         say(f"serving {served} on {scheme}://{host}:{port} (Ctrl-C stops)")
-        fenced = Models(
-            replace(model, predictor=replace(model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume))
-            for model in models
-        )
+        fenced = Models(replace(model, predictor=_fenced(model.predictor, fence)) for model in models)
         with Service(fenced, limits, observers=(around.watch,)) as service:
             service.calibrate()
             app = create_app(service, middleware=around.middleware, routes=around.routes(service))
             serve(app, listener, around.ssl)
+
+
+def _fenced(predictor: Predictor, fence: DecodeFence) -> Predictor:
+    """Let everything that looks into bytes from outside do so behind the fence."""
+    return replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources)
 
 
 def _named(given: str) -> tuple[str | None, Path]:

@@ -21,9 +21,20 @@ from medloom.imaging import (
     sniff,
 )
 from medloom.imaging.checks import check_encoded
+from medloom.imaging.dicom_sources import Sources, read_source, read_source_series
 from medloom.imaging.registry import check_declared
 
-__all__ = ["ZIP_MAGIC", "ZIP_TYPES", "dicom_files", "has_dicom", "may_be_whole", "open_zip", "read_whole"]
+__all__ = [
+    "ZIP_MAGIC",
+    "ZIP_TYPES",
+    "dicom_files",
+    "has_dicom",
+    "may_be_dicom",
+    "may_be_whole",
+    "open_zip",
+    "read_sources",
+    "read_whole",
+]
 
 _DICOM_SUFFIXES = tuple(suffix for suffix, name in FORMATS_BY_SUFFIX.items() if name == "dicom")
 _DICOM_INDEX = "DICOMDIR"
@@ -47,6 +58,11 @@ def may_be_whole(data: bytes) -> bool:
         return data.startswith(ZIP_MAGIC) or sniff(data) in _VOLUME_FORMATS
     except DecodeError:
         return False
+
+
+def may_be_dicom(data: bytes) -> bool:
+    """Whether bytes begin as DICOM does, or a zip, which may hold a series; nothing else of them is looked at."""
+    return data.startswith(ZIP_MAGIC) or _is_dicom(data)
 
 
 def read_whole(
@@ -80,6 +96,46 @@ def read_whole(
         return read_volume(data, budget=budget) or read_frames(data, budget=budget)
     except DataError as error:  # such as of frames that cannot be decoded; it names slices by their numbers
         raise DecodeError("corrupt", "; ".join((error.summary, *error.problems[:_MOST_LISTED]))) from error
+
+
+def read_sources(
+    data: bytes,
+    *,
+    content_type: str | None = None,
+    series: str | None = None,
+    page: int | None = None,
+    whole: bool = False,
+    budget: Budget = DEFAULT_BUDGET,
+) -> Sources | None:
+    """Read what DICOM bytes hand on to what is made from them, such as a segmentation.
+
+    Args:
+        data: What was predicted: one file, or a zip with the files of one series.
+        content_type: What they are said to be; checked against what they are.
+        series: Which series of a zip that holds several, by its index or UID.
+        page: Which frame of a file was predicted; None for the only one.
+        whole: Whether it was predicted as a volume, as `read_whole` reads it.
+        budget: What it may cost.
+
+    Returns:
+        What they say, with the slices of a volume in the order of its voxels; None where they are no DICOM.
+
+    Raises:
+        DecodeError: If they are damaged, or lack what an object made from them must repeat.
+    """
+    check_encoded(data, budget)
+    try:
+        if data.startswith(ZIP_MAGIC):
+            with open_zip(data, content_type, budget) as source:
+                if not has_dicom(source):
+                    return None
+                files = dicom_files(source, source.names())
+            return read_source_series(files, series=series, budget=budget)
+        if not _is_dicom(data):
+            return None
+        return read_source_series([data], budget=budget) if whole else read_source(data, page=page, budget=budget)
+    except DataError as error:  # what it lists counts slices and names no file
+        raise DecodeError("unsupported", f"it is no one DICOM series: {error.summary}") from error
 
 
 @contextmanager

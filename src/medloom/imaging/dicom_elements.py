@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -147,6 +147,27 @@ class Reader:
                 in_items.append(not in_items[-1])
                 implicits.append(implicits[-1] or found.vr == b"UN")
         return at
+
+    def values(self, at: int, tags: Collection[int], *, implicit: bool) -> dict[int, bytes]:
+        """Return the values of a few elements of a data set, which come in rising order of their tags.
+
+        Args:
+            at: Where its first element begins.
+            tags: Which elements; those that are not there, or whose length is not defined, are left out.
+            implicit: Whether its elements do not say their type.
+
+        Raises:
+            DecodeError: ``truncated`` if the bytes end before these elements; otherwise if the file is damaged.
+        """
+        found, last = dict[int, bytes](), max(tags)
+        while at < len(self.data):
+            element = self.element(at, len(self.data), implicit=implicit)
+            if element.tag > last:
+                break
+            if element.tag in tags and element.end >= 0:
+                found[element.tag] = self.data[element.start : element.end]
+            at = self.after(element, implicit=implicit)
+        return found
 
     def items(self, element: Element, *, implicit: bool) -> Iterator[Span]:
         """Yield what each item of a sequence, or each fragment of encapsulated pixels, holds."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medloom.errors import DecodeError
-from medloom.imaging.dicom_elements import Reader
 from medloom.imaging.dicom_file import open_head
 from medloom.imaging.registry import sniff
 
@@ -53,22 +52,9 @@ def patient_header(head: bytes) -> PatientHeader | None:
     except DecodeError:
         return None
     reader, at, implicit = open_head(head)
-    found = _elements(reader, at, implicit=implicit)
+    found = reader.values(at, (_PATIENT_ID, _STUDY, *_PERSON), implicit=implicit)
     person = tuple(found.get(tag, b"").strip(b" \0") for tag in _PERSON)
     return PatientHeader(_text(found.get(_PATIENT_ID, b"")), person, _text(found.get(_STUDY, b"")))
-
-
-def _elements(reader: Reader, at: int, *, implicit: bool) -> dict[int, bytes]:
-    """The values of the elements that are asked for; elements come in rising order of their tags."""
-    found: dict[int, bytes] = {}
-    while at < len(reader.data):
-        element = reader.element(at, len(reader.data), implicit=implicit)
-        if element.tag > _STUDY:
-            break
-        if element.tag in (_PATIENT_ID, _STUDY, *_PERSON) and element.end >= 0:
-            found[element.tag] = reader.data[element.start : element.end]
-        at = reader.after(element, implicit=implicit)
-    return found
 
 
 def _text(value: bytes) -> str:

@@ -1,13 +1,15 @@
-"""Pixels to PNG."""
+"""Pixels to PNG and TIFF."""
 
 from __future__ import annotations
+
+import io
 
 import imagecodecs
 import numpy as np
 
 from medloom.imaging.types import Pixels
 
-__all__ = ["encode_png"]
+__all__ = ["encode_png", "encode_tiff"]
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -30,3 +32,30 @@ def encode_png(pixels: Pixels) -> bytes:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"cannot write {shown} as PNG; expected uint8 or uint16")
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+
+
+def encode_tiff(pixels: Pixels) -> bytes:
+    """Encode levels of grey losslessly as TIFF; the same pixels always give the same bytes.
+
+    Args:
+        pixels: Array (H, W), or (D, H, W) for D pages, uint8 or uint16.
+
+    Returns:
+        The TIFF file.
+
+    Raises:
+        ValueError: If shape or dtype is another.
+    """
+    if pixels.ndim not in (2, 3) or pixels.size == 0 or pixels.dtype not in (np.uint8, np.uint16):
+        shown = f"{pixels.dtype} {pixels.shape}"
+        raise ValueError(f"cannot write {shown} as TIFF; expected (H, W) or (D, H, W), uint8 or uint16")
+    import tifffile  # it takes long to import, and a server may never need it
+
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for page in pixels if pixels.ndim == 3 else pixels[None]:
+            writer.write(
+                np.ascontiguousarray(page), photometric="minisblack", compression="adobe_deflate", metadata=None,
+                software=False,
+            )  # fmt: skip
+    return buffer.getvalue()

@@ -20,7 +20,16 @@ from medloom.imaging.places import SAME_DIRECTION, Place, frame_places, placed
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, DisplayTable, Image, Pixels, Volume
 
-__all__ = ["MOST_VOLUME_BYTES", "are_slices", "read_frames", "read_series", "series_uid", "why_no_volume"]
+__all__ = [
+    "MOST_VOLUME_BYTES",
+    "SeriesSlice",
+    "are_slices",
+    "ordered_slices",
+    "read_frames",
+    "read_series",
+    "series_uid",
+    "why_no_volume",
+]
 
 MOST_VOLUME_BYTES = 4 * 2**30
 
@@ -38,7 +47,7 @@ _Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Slice:
+class SeriesSlice:
     """One frame of one file, and where it lies."""
 
     opened: OpenImage
@@ -91,11 +100,7 @@ def read_series(
 
     Source: DICOM PS3.3, section C.7.6.2.1.1.
     """
-    slices = _located(_chosen(_by_series(files, budget), series))
-    places = [item.place for item in slices]
-    _check_alike(places)
-    slices = sorted(slices, key=lambda item: _height(item.place, places[0]))
-    step = _step([item.place for item in slices])
+    slices, step = ordered_slices(files, series=series, budget=budget)
     first = slices[0].place
     spacing_mm = (float(np.linalg.norm(step)), *first.spacing_mm)
     stack = _stacked(slices, most_bytes)
@@ -107,6 +112,29 @@ def read_series(
         tables=tuple(stack.tables) if any(stack.tables) else (),
         value_ranges=tuple(stack.value_ranges) if any(stack.value_ranges) else (),
     )  # fmt: skip
+
+
+def ordered_slices(
+    files: Mapping[str, bytes] | Iterable[bytes], *, series: str | None = None, budget: Budget = DEFAULT_BUDGET
+) -> tuple[list[SeriesSlice], NDArray[np.float64]]:
+    """Return the slices of one series in the order of `read_series`, and the step from one to the next.
+
+    Args:
+        files: As for `read_series`.
+        series: Likewise.
+        budget: Likewise.
+
+    Returns:
+        The slices, none of them decoded, and the step in millimetres along DICOM's axes.
+
+    Raises:
+        DataError: If the files are not one whole series.
+    """
+    slices = _located(_chosen(_by_series(files, budget), series))
+    places = [item.place for item in slices]
+    _check_alike(places)
+    slices = sorted(slices, key=lambda item: _height(item.place, places[0]))
+    return slices, _step([item.place for item in slices])
 
 
 def series_uid(data: bytes, *, budget: Budget = DEFAULT_BUDGET) -> str:
@@ -209,13 +237,13 @@ def _chosen(by_series: dict[str, list[OpenImage]], series: str | None) -> list[O
     raise DataError(f"the series that was asked for is not among the {len(counts)} in these files", listed)
 
 
-def _located(opened: list[OpenImage]) -> list[_Slice]:
+def _located(opened: list[OpenImage]) -> list[SeriesSlice]:
     """Return every frame of every file with its place."""
-    found, problems = list[_Slice](), list[str]()
+    found, problems = list[SeriesSlice](), list[str]()
     for number, item in enumerate(opened):
         for frame in range(item.module.frames):
             try:
-                found.append(_Slice(item, frame, placed(item, frame)))
+                found.append(SeriesSlice(item, frame, placed(item, frame)))
             except DecodeError as error:
                 problems.append(f"slice {number}, frame {frame}: {error.message}")
     if problems:
@@ -312,7 +340,7 @@ def _check_straight(positions: _Vector, step: _Vector, normal: _Vector) -> None:
         raise DataError("the slices of the series are shifted against each other: they do not lie on one line")
 
 
-def _stacked(slices: list[_Slice], most_bytes: int) -> _Stack:
+def _stacked(slices: list[SeriesSlice], most_bytes: int) -> _Stack:
     """Decode every slice into its place."""
     dtype = np.result_type(*{item.opened.header(item.frame).dtype for item in slices})
     shape = (len(slices), *slices[0].place.size)
@@ -329,7 +357,7 @@ def _stacked(slices: list[_Slice], most_bytes: int) -> _Stack:
     return stack
 
 
-def _decoded(slices: list[_Slice]) -> Iterator[Image]:
+def _decoded(slices: list[SeriesSlice]) -> Iterator[Image]:
     for number, item in enumerate(slices):
         try:
             with guard("dicom"):

@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 
 from medloom.data.metadata import TableEncoding
 from medloom.data.sources import open_source
-from medloom.data.whole import read_whole
+from medloom.data.whole import read_sources, read_whole
 from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode
 from medloom.imaging.canonical import Orientation, turned
@@ -33,7 +33,7 @@ from medloom.inference.given import as_image, read_file, read_path
 from medloom.inference.in_memory import run_in_memory
 from medloom.inference.measures import measure
 from medloom.inference.metadata import Metadata, encode, gaps_of
-from medloom.inference.prepared import Decoder, Input, Prepared, VolumeDecoder
+from medloom.inference.prepared import Decoder, Input, Prepared, SourceReader, VolumeDecoder
 from medloom.inference.quality import Quality
 from medloom.inference.runtimes import Runtime, run_with_features
 from medloom.inference.stacks import alone
@@ -82,6 +82,7 @@ class Predictor(Generic[P, V]):
         budget: Limits for the bytes of one image; the default takes larger ones from files on this machine.
         decoder: What decodes bytes; a server takes that of `medloom.imaging.fence`.
         volume_decoder: The same for volumes.
+        source_reader: The same for what a DICOM object made from an answer repeats of its images.
         appearance: How the training images look; None where it is not known.
         fingerprint: What each image is tested against, so that its answer says how far it is from those of the
             training; None where the model does not know.
@@ -110,6 +111,7 @@ class Predictor(Generic[P, V]):
     budget: Budget = DEFAULT_BUDGET
     decoder: Decoder = decode
     volume_decoder: VolumeDecoder = read_whole
+    source_reader: SourceReader = read_sources
     appearance: Appearance | None = None
     fingerprint: Fingerprint | None = None
     looks: bool = False

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from medloom.imaging import DEFAULT_BUDGET, Budget, Image, Volume
 from medloom.imaging.canonical import AS_STORED, Turn
+from medloom.imaging.dicom_sources import Sources
 from medloom.inference.metadata import MetadataGaps
 from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["Decoder", "Input", "Prepared", "VolumeDecoder"]
+__all__ = ["Decoder", "Input", "Prepared", "SourceReader", "VolumeDecoder"]
 
 Floats32 = NDArray[np.float32]
 Input = str | Path | bytes | Image | NDArray[Any]
@@ -49,6 +50,23 @@ class VolumeDecoder(Protocol):
         budget: Budget = DEFAULT_BUDGET,
     ) -> Volume | None:
         """Return the volume, None for an image, or raise a `DecodeError`."""
+
+
+class SourceReader(Protocol):
+    """What reads whose DICOM images bytes are: `medloom.data.whole.read_sources`, or it behind a fence."""
+
+    def __call__(
+        self,
+        data: bytes,
+        /,
+        *,
+        content_type: str | None = None,
+        series: str | None = None,
+        page: int | None = None,
+        whole: bool = False,
+        budget: Budget = DEFAULT_BUDGET,
+    ) -> Sources | None:
+        """Return what they hand on to what is made from them, None for no DICOM, or raise a `DecodeError`."""
 
 
 @dataclass(frozen=True, eq=False)

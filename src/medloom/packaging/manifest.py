@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
 from pydantic import (
@@ -18,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+import medloom
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
 from medloom.imaging.canonical import Orientation
@@ -25,6 +28,7 @@ from medloom.inference import NetworkSpec, Point, point_from_plain
 from medloom.inference.answers import KINDS
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
+from medloom.inference.forms import Algorithm
 from medloom.inference.quality import Quality
 from medloom.packaging.archive import PLAIN_NAME
 from medloom.packaging.contract import different, steps
@@ -58,6 +62,7 @@ _LARGEST_ARGUMENT = 2**16
 _MOST_SHOWN = 10
 _MOST_VALUES = 2**28
 _MOST_VIEWS = 64
+_WEIGHTS = (".onnx", ".safetensors")
 _SPACE = frozenset("\t\n\r")
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -330,6 +335,15 @@ class Manifest(_Entry):
         """Return the estimates on held-out patients of its own source; on validation where test was held back."""
         found: dict[str, Any] = self.metrics.get("test") or self.metrics.get("validation") or {}
         return found
+
+    @cached_property
+    def algorithm(self) -> Algorithm:
+        """The model as forms of an answer name it: the same for every bundle that answers alike."""
+        weights = {name: digest for name, digest in self.files.items() if name.endswith(_WEIGHTS)}
+        calibration = _plain_calibration(self.calibration)
+        said = json.dumps([self.name, weights, self.point, self.views, calibration], sort_keys=True)
+        identity = hashlib.sha256(said.encode()).hexdigest()
+        return Algorithm(self.name, identity, medloom.__version__, self.phantom)
 
     def encodings(self) -> tuple[TableEncoding, ...]:
         """Return how metadata are encoded, one for each member of the model; empty if it takes none.

@@ -2,7 +2,9 @@ from .admission import Admission as Admission
 from .admission import Limits as Limits
 from .answers import NotAcceptableError as NotAcceptableError
 from .answers import check_accept as check_accept
+from .answers import encode_answer as encode_answer
 from .answers import encode_prediction as encode_prediction
+from .answers import made_from as made_from
 from .bodies import read_request as read_request
 from .http.app import create_app as create_app
 from .models import Model as Model

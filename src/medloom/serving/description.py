@@ -8,9 +8,10 @@ from typing import Any
 from medloom.data.metadata import TableEncoding
 from medloom.inference import Predictor
 from medloom.packaging import Manifest
+from medloom.serving.answers import media_types
 from medloom.serving.problems import ACCEPTED
 
-__all__ = ["describe", "image_forms"]
+__all__ = ["describe", "image_forms", "volume_forms"]
 
 
 def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> dict[str, Any]:
@@ -32,14 +33,19 @@ def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> d
         "metadata": _columns(predictor.tables),
         "content_types": list(ACCEPTED),
         "answers": list(image_forms(predictor)),
-        "volume_answers": list(predictor.volume_forms),
+        "volume_answers": list(volume_forms(predictor)),
         "max_body_bytes": max_body_bytes,
     }
 
 
 def image_forms(predictor: Predictor) -> tuple[str, ...]:
     """Return the media types of an answer to one image; with context there is none, only those of volumes."""
-    return predictor.volume_forms if predictor.context else predictor.forms
+    return media_types(predictor.target.kind, volume=predictor.context > 0)
+
+
+def volume_forms(predictor: Predictor) -> tuple[str, ...]:
+    """Return the media types of an answer to a volume."""
+    return media_types(predictor.target.kind, volume=True)
 
 
 def _columns(tables: Sequence[TableEncoding]) -> list[dict[str, Any]]:

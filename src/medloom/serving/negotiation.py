@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-__all__ = ["choose"]
+__all__ = ["MULTIPART", "choose", "parts_wanted"]
+
+MULTIPART = "multipart/mixed"
+"""An answer in several forms at once."""
 
 _QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
@@ -18,6 +22,7 @@ def choose(accept: str | None, offers: Sequence[str]) -> str | None:
 
     The most specific range that matches an offer gives its quality; the best quality wins, then the
     offer that was named more specifically, then the earlier offer. A quality of 0 rules an offer out.
+    Where several offers share a media type, the parameter ``form`` tells them apart; others do not count.
 
     Args:
         accept: The header, or None or empty if the client does not care.
@@ -29,6 +34,8 @@ def choose(accept: str | None, offers: Sequence[str]) -> str | None:
     Example:
         >>> choose("image/*;q=0.5, */*;q=0.1", ["application/json", "image/png"])
         'image/png'
+        >>> choose("application/dicom;form=sr", ["application/dicom; form=seg", "application/dicom; form=sr"])
+        'application/dicom; form=sr'
     """
     if accept is None or not accept.strip():
         return offers[0]
@@ -38,29 +45,65 @@ def choose(accept: str | None, offers: Sequence[str]) -> str | None:
     return best if quality > 0.0 else None
 
 
-def _rank(offer: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, int]:
+def _rank(offer: str, ranges: Sequence[_Range]) -> tuple[float, int]:
     """Quality of an offer, and how specific the range is that gave it."""
-    patterns = (offer, offer.partition("/")[0] + "/*", "*/*")
-    for specificity, pattern in zip((2, 1, 0), patterns, strict=True):
-        qualities = [quality for found, quality in ranges if found == pattern]
-        if qualities:
+    media, form = _form(offer)
+    patterns = (media, media.partition("/")[0] + "/*", "*/*")
+    for specificity, pattern, wanted in ((3, media, form), *zip((2, 1, 0), patterns, ("",) * 3, strict=True)):
+        qualities = [one.quality for one in ranges if one.media == pattern and one.form == wanted]
+        if qualities and (wanted or specificity < 3):
             return max(qualities), specificity
     return 0.0, -1
 
 
-def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+def _form(offer: str) -> tuple[str, str]:
+    """The media type of an offer, and its parameter ``form``."""
+    media, *parameters = (piece.strip() for piece in offer.split(";"))
+    return media, _parameter(parameters, "form")
+
+
+class _Range(NamedTuple):
+    """A part of the header: what it takes, in which form if it says so, and how gladly."""
+
+    media: str
+    form: str
+    quality: float
+
+
+def _ranges(accept: str) -> Iterator[_Range]:
     for part in accept.lower().split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
         quality = _quality(parameters)
         if quality is not None:
-            yield media, quality
+            yield _Range(media, _parameter(parameters, "form"), quality)
+
+
+def _parameter(parameters: Sequence[str], wanted: str) -> str:
+    """The value of a parameter, without quotes; empty if there is none."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == wanted:
+            return value.strip().strip('"')
+    return ""
+
+
+def parts_wanted(accept: str) -> tuple[str, ...]:
+    """Return the forms that a client wants in an answer of several parts, in its order; empty if it does not say.
+
+    Example:
+        >>> parts_wanted("multipart/mixed; forms=json+seg, application/json;q=0.5")
+        ('json', 'seg')
+    """
+    for part in accept.lower().split(","):
+        media, *parameters = (piece.strip() for piece in part.split(";"))
+        if media == MULTIPART and (found := _parameter(parameters, "forms")):
+            return tuple(dict.fromkeys(found.split("+")))
+    return ()
 
 
 def _quality(parameters: Sequence[str]) -> float | None:
     """The ``q`` among the parameters: 1 if there is none, None if it is no quality."""
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            text = value.strip()
-            return float(text) if _QUALITY.fullmatch(text) else None
+    text = _parameter(parameters, "q")
+    if text or any(parameter.partition("=")[0].strip() == "q" for parameter in parameters):
+        return float(text) if _QUALITY.fullmatch(text) else None
     return 1.0

@@ -21,7 +21,7 @@ from medloom.inference.prepared import Prepared
 from medloom.packaging import Manifest
 from medloom.serving.admission import Admission, Gate, Limits
 from medloom.serving.batching import Batcher, Batching
-from medloom.serving.description import image_forms
+from medloom.serving.description import image_forms, volume_forms
 from medloom.serving.models import Model, Models
 from medloom.serving.problems import Problem
 from medloom.serving.requests import ImageRequest
@@ -205,7 +205,7 @@ class Service:
         """
         predictor = self.models.get(model).predictor
         forms = image_forms(predictor)
-        return forms if asked_page else tuple(dict.fromkeys((*forms, *predictor.volume_forms)))
+        return forms if asked_page else tuple(dict.fromkeys((*forms, *volume_forms(predictor))))
 
     def refused(self, problem: Problem, admission: Admission, content_type: str) -> None:
         """Tell observers of a request that was refused, unless they were told of its image.

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from medloom.errors import DecodeError, InputError
 from medloom.imaging import Image, Volume
+from medloom.imaging.dicom_sources import Sources
 from medloom.inference import Prediction, Predictor, VolumeAnswer
+from medloom.inference.forms import Made
 from medloom.inference.prepared import Prepared
 from medloom.serving.admission import Admission, Limits
-from medloom.serving.answers import NotAcceptableError, check_accept, encode_prediction
+from medloom.serving.answers import NotAcceptableError, check_accept, encode_answer, made_from
 from medloom.serving.batching import Batcher
 from medloom.serving.description import image_forms
 from medloom.serving.models import Model
@@ -29,7 +31,7 @@ from medloom.serving.room import Room
 __all__ = ["Batched", "Work", "chosen_form"]
 
 Floats32 = NDArray[np.float32]
-Found = TypeVar("Found", Image, Volume, Volume | None)
+Found = TypeVar("Found", Image, Volume, Volume | None, Sources | None)
 
 
 class Batched:
@@ -108,15 +110,22 @@ class Work:
         self.admission.check()
         try:
             prediction = self.prediction = self._predicted(accept)
-            form = chosen_form(accept, prediction.forms)
-            with self.admission.timed("encode"):
-                return encode_prediction(prediction, self.model.manifest, form), form
+            with self.admission.timed("encode", without=("decode",)):
+                return encode_answer(accept, self._made(prediction))
         except DecodeError as error:
             raise of_decode_error(error, self.asked.content_type) from error
         except InputError as error:
             raise of_input_error(error) from error
+        except NotAcceptableError as error:
+            raise Problem(406, "not_acceptable", str(error), accepted=error.forms) from error
         finally:
             self._room.leave(self._held_bytes)
+
+    def _made(self, prediction: Prediction | VolumeAnswer) -> Made:
+        """Return the answer with what its forms are made from."""
+        image = None if self.prepared is None else self.prepared.image
+        predictor = replace(self.model.predictor, source_reader=self._read_sources)
+        return made_from(prediction, predictor, self.model.manifest, self.asked, image)
 
     def _predicted(self, accept: str) -> Prediction | VolumeAnswer:
         predictor = replace(
@@ -158,6 +167,9 @@ class Work:
             partial(self.model.predictor.volume_decoder, data, **options),
             lambda found: 0 if found is None else found.voxels.nbytes,
         )
+
+    def _read_sources(self, data: bytes, /, **options: Any) -> Sources | None:  # noqa: ANN401 - of a `SourceReader`
+        return self._held(partial(self.model.predictor.source_reader, data, **options), lambda found: 0)
 
     def _held(self, decode: Callable[[], Found], size: Callable[[Found], int]) -> Found:
         """Decode once it is this request's turn, and hold what was decoded once there is room."""

@@ -1,8 +1,8 @@
 """The process from which a fence's workers are forked: it has imported every decoder and reads nothing from outside.
 
-Run as ``python -m medloom.imaging.fence.host CONTROL GROWTH DECODE READ_VOLUME``. It has one thread, so forking
-it is safe, and takes milliseconds. It knows its workers as their parent, so that none is ever mistaken for another
-process, and takes them with it when the fence is gone, however that ended.
+Run as ``python -m medloom.imaging.fence.host CONTROL GROWTH DECODE READ_VOLUME READ_SOURCES``. It has one thread, so
+forking it is safe, and takes milliseconds. It knows its workers as their parent, so that none is ever mistaken for
+another process, and takes them with it when the fence is gone, however that ended.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from medloom.errors import DecodeError
+from medloom.imaging.dicom_sources import Sources
 from medloom.imaging.fence.wire import (
     BEGIN,
     IMAGE,
     NOTHING,
     ORDER,
     REPLY,
+    SOURCES,
     VOLUME,
     Wire,
     error_header,
     image_header,
+    sources_bytes,
     volume_header,
 )
 from medloom.imaging.registry import available_codecs
@@ -40,7 +43,7 @@ __all__ = ["fence_in", "main"]
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
-Read = Callable[..., Image | Volume | None]
+Read = Callable[..., Image | Volume | Sources | None]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,12 +51,13 @@ def main(arguments: Sequence[str]) -> None:
 
     Args:
         arguments: Number of the control socket, by how many bytes a worker's address space may grow,
-            ``module:function`` that decodes an image, and the same for what reads a volume, if anything does.
+            ``module:function`` that decodes an image, and the same for what reads a volume and for what reads whose
+            images they are, each empty where nothing does.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to a whole group; the fence's owner says when to end
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(arguments[0]))
-    reads = {what: _load(target) for what, target in zip((IMAGE, VOLUME), arguments[2:], strict=False)}
+    reads = {what: _load(name) for what, name in zip((IMAGE, VOLUME, SOURCES), arguments[2:], strict=True) if name}
     available_codecs()  # loads the native libraries, once for all workers
     gc.freeze()
     workers: set[int] = set()
@@ -122,6 +126,9 @@ def _answer(reads: Mapping[str, Read], data: bytes, options: dict[str, Any]) -> 
         found = read(data, **options)
         if found is None:
             return {NOTHING: True}, memoryview(b"")
+        if isinstance(found, Sources):
+            header, body = sources_bytes(found)
+            return header, memoryview(body)
         if isinstance(found, Volume):
             return volume_header(found), found.voxels.reshape(-1).view("u1").data
         return image_header(found), found.pixels.reshape(-1).view("u1").data

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from medloom.errors import DecodeError
+from medloom.imaging.dicom_sources import Sources
 from medloom.imaging.fence.wire import (
     BEGIN,
     END,
@@ -23,18 +24,20 @@ from medloom.imaging.fence.wire import (
     NOTHING,
     ORDER,
     REPLY,
+    SOURCES,
     VOLUME,
     Wire,
     error_of,
     image_of,
     new_pixels,
+    sources_of,
     volume_of,
 )
 from medloom.imaging.types import DEFAULT_BUDGET, Budget, Image, NanPolicy, Pixels, Volume
 
 __all__ = ["DecodeFence"]
 
-Found = TypeVar("Found", Image, Volume)
+Found = TypeVar("Found", Image, Volume, Sources)
 PutTogether = Callable[[Mapping[str, Any], Pixels], Found]
 
 _HOST = "medloom.imaging.fence.host"
@@ -59,6 +62,8 @@ class DecodeFence:
         target: ``module:function`` that decodes as `medloom.imaging.decode` does.
         volumes: ``module:function`` that takes bytes, ``content_type``, ``series`` and ``budget`` and returns a volume
             or None, such as ``medloom.data.whole:read_whole``; empty if no volume is read.
+        sources: ``module:function`` that reads what DICOM images hand on to what is made from them, as
+            ``medloom.data.whole:read_sources`` does; empty if nothing is.
 
     Example:
         >>> with DecodeFence() as fence:  # doctest: +SKIP
@@ -73,9 +78,10 @@ class DecodeFence:
         growth_bytes: int = 2**30,
         target: str = "medloom.imaging:decode",
         volumes: str = "",
+        sources: str = "",
     ) -> None:
         self._limit_s = limit_s
-        self._host = _Host(growth_bytes, [target, *([volumes] if volumes else [])])
+        self._host = _Host(growth_bytes, [target, volumes, sources])
         self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
         for _ in range(workers):
             self._idle.put(None)  # started when first needed: that takes milliseconds
@@ -132,6 +138,31 @@ class DecodeFence:
         """
         options = {"what": VOLUME, "content_type": content_type, "series": series, "budget": asdict(budget)}
         return self._read(data, options, budget, _VOLUME_TIMES * self._limit_s, volume_of)
+
+    def read_sources(
+        self,
+        data: bytes,
+        *,
+        content_type: str | None = None,
+        series: str | None = None,
+        page: int | None = None,
+        whole: bool = False,
+        budget: Budget = DEFAULT_BUDGET,
+    ) -> Sources | None:
+        """Read what DICOM bytes hand on to what is made from them; None where they are no DICOM.
+
+        Raises:
+            DecodeError: As for ``decode``, and where they lack what must be repeated.
+        """
+        options = {
+            "what": SOURCES,
+            "content_type": content_type,
+            "series": series,
+            "page": page,
+            "whole": whole,
+            "budget": asdict(budget),
+        }
+        return self._read(data, options, budget, _VOLUME_TIMES * self._limit_s, sources_of)
 
     def _read(
         self, data: bytes, options: dict[str, Any], budget: Budget, limit_s: float, put_together: PutTogether[Found]

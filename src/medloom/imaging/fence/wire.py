@@ -16,6 +16,7 @@ from typing import Any, get_args
 import numpy as np
 
 from medloom.errors import DecodeCode, DecodeError
+from medloom.imaging.dicom_sources import Sources
 from medloom.imaging.geometry import Affine
 from medloom.imaging.types import DisplayTable, Image, Pixels, Reduction, Volume
 
@@ -26,6 +27,7 @@ __all__ = [
     "NOTHING",
     "ORDER",
     "REPLY",
+    "SOURCES",
     "VOLUME",
     "Wire",
     "error_header",
@@ -33,6 +35,8 @@ __all__ = [
     "image_header",
     "image_of",
     "new_pixels",
+    "sources_bytes",
+    "sources_of",
     "volume_header",
     "volume_of",
 ]
@@ -45,7 +49,7 @@ REPLY = struct.Struct("<i")
 
 BEGIN, END = b"+", b"-"
 
-IMAGE, VOLUME = "image", "volume"
+IMAGE, VOLUME, SOURCES = "image", "volume", "sources"
 """What a worker is to read."""
 
 NOTHING = "nothing"
@@ -241,6 +245,22 @@ def image_of(header: Mapping[str, Any], pixels: Pixels) -> Image:
         value_range=_pair(header["value_range"]),
         table=_table(header["table"]),
     )
+
+
+def sources_bytes(sources: Sources) -> tuple[dict[str, Any], bytes]:
+    """Return what a header says of images, as bytes behind a header that counts them."""
+    body = json.dumps(sources.plain()).encode()
+    return {"dtype": "|u1", "shape": [len(body), 1, 1]}, body
+
+
+def sources_of(header: Mapping[str, Any], body: Pixels) -> Sources:
+    """Put what ``sources_bytes`` returned together again.
+
+    Raises:
+        ValueError, KeyError, TypeError: If it is no such thing.
+    """
+    del header  # it was needed to receive the body
+    return Sources.from_plain(json.loads(body.tobytes()))
 
 
 def _pair(values: list[Any] | None) -> tuple[float, float] | None:

@@ -120,6 +120,11 @@ class Encodable(Protocol):
     """An answer that a server hands on."""
 
     @property
+    def volume(self) -> bool:
+        """Whether it is that to a volume."""
+        ...
+
+    @property
     def forms(self) -> tuple[str, ...]:
         """Media types that it can be encoded as, JSON first."""
         ...

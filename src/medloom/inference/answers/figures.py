@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.inference.answers.base import DIGITS
+from medloom.inference.answers.base import DIGITS, Kinded, Point
 from medloom.targets import Target
 
-__all__ = ["ClassFigures", "class_probabilities", "count_classes", "figures", "in_values", "measure"]
+__all__ = ["ClassFigures", "MaskAnswer", "class_probabilities", "count_classes", "figures", "in_values", "measure"]
 
 Floats32 = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -46,6 +46,39 @@ class ClassFigures:
             "probability": round(self.probability, DIGITS),
             "area_px": self.area_px,
         }
+
+
+class MaskAnswer(Kinded):
+    """What the mask of an image and that of a volume have in common.
+
+    ``unit`` is what its mask is made of, ``volume`` whether it is that of a volume.
+    """
+
+    unit: ClassVar[str]
+    volume: ClassVar[bool]
+    target: Target
+    mask: Mask
+    point: Point
+
+    @property
+    def planes(self) -> Mask:
+        """The class of each pixel, ``(D, H, W)``; D is 1 for an image."""
+        return self.mask.reshape(-1, *self.mask.shape[-2:])
+
+    @property
+    def by_class(self) -> dict[str, ClassFigures]:
+        """The figures of each foreground class, by its name."""
+        raise NotImplementedError
+
+    @property
+    def value_mask(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The mask as it is written: with the recipe's ``mask_values``; class indices in older bundles."""
+        return in_values(self.mask, self.target)
+
+    @property
+    def written_mask(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The mask as it is written to a file."""
+        return self.value_mask
 
 
 def count_classes(mask: Mask, target: Target) -> NDArray[np.int64]:

@@ -50,6 +50,7 @@ __all__ = [
     "MULTI_CLASS",
     "MULTI_LABEL",
     "REGRESSION",
+    "LabelAnswer",
     "LabelAnswers",
     "LabelPoint",
     "LabelPrediction",
@@ -85,8 +86,27 @@ class LabelPoint(Kinded):
         return {"thresholds": list(self.thresholds)}
 
 
+class LabelAnswer(Kinded):
+    """What the labels of an image and those of a volume have in common.
+
+    ``volume`` is whether they are those of a volume.
+    """
+
+    volume: ClassVar[bool]
+
+    @property
+    def axis(self) -> int:
+        """Axis of the volume's voxels along which it was cut; 0 for the slices as they are stored, and for an image."""
+        return 0
+
+    @property
+    def images(self) -> tuple[LabelPrediction, ...]:
+        """What the model says about each slice; of an image about itself."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class LabelPrediction(Kinded):
+class LabelPrediction(LabelAnswer):
     """What the model says about one image.
 
     Args:
@@ -111,6 +131,7 @@ class LabelPrediction(Kinded):
     probabilities: Floats32 = field(compare=False)
     says: Callable[[LabelPrediction], dict[str, Any]] = field(compare=False, repr=False)
     forms: ClassVar[tuple[str, ...]] = (JSON,)
+    volume: ClassVar[bool] = False
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     quality: Rating | None = None
@@ -123,6 +144,11 @@ class LabelPrediction(Kinded):
     def rated(self, rating: Rating) -> Self:
         """Return it with how likely its decision is to be right."""
         return replace(self, quality=rating)
+
+    @property
+    def images(self) -> tuple[LabelPrediction, ...]:
+        """Itself alone."""
+        return (self,)
 
     @property
     def by_name(self) -> dict[str, float]:
@@ -167,15 +193,23 @@ class LabelPrediction(Kinded):
 
 
 @dataclass(frozen=True)
-class LabelVolumePrediction(Kinded):
+class LabelVolumePrediction(LabelAnswer):
     """What the model says about each slice of one volume.
 
     Args:
         slices: The predictions, in the order of the slices.
+        axis: Axis of the volume's voxels along which they were cut; 0 for the slices as they are stored.
     """
 
     slices: tuple[LabelPrediction, ...]
+    axis: int = 0
     forms: ClassVar[tuple[str, ...]] = (JSON,)
+    volume: ClassVar[bool] = True
+
+    @property
+    def images(self) -> tuple[LabelPrediction, ...]:
+        """What the model says about each slice."""
+        return self.slices
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types: what there is of an image, for each slice."""
@@ -298,7 +332,7 @@ class LabelAnswers:
         self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point
     ) -> LabelVolumePrediction:
         """Return the labels of every slice."""
-        return LabelVolumePrediction(tuple(map(LabelPrediction.of, slices)))
+        return LabelVolumePrediction(tuple(map(LabelPrediction.of, slices)), axis)
 
 
 def _json(plain: dict[str, Any], form: str, more: Mapping[str, object]) -> bytes:

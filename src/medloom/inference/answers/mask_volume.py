@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from medloom.imaging import Volume
 from medloom.imaging.grids import known_spacing
 from medloom.imaging.nifti import write_nifti
-from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Kinded, Point, Rating, remarks
-from medloom.inference.answers.figures import ClassFigures, figures, in_values, measure
+from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Point, Rating, remarks
+from medloom.inference.answers.figures import ClassFigures, MaskAnswer, figures, measure
 from medloom.targets import Target
 
 __all__ = ["VolumePrediction", "voxel_ml"]
@@ -23,7 +23,7 @@ _MM3_PER_ML = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
-class VolumePrediction(Kinded):
+class VolumePrediction(MaskAnswer):
     """What the model says about each voxel of one volume, in that volume's own geometry.
 
     Args:
@@ -50,6 +50,8 @@ class VolumePrediction(Kinded):
     probabilities: NDArray[np.float64]
     voxel_ml: float | None = None
     forms: ClassVar[tuple[str, ...]] = (JSON, NIFTI, GZIP)
+    unit: ClassVar[str] = "voxels"
+    volume: ClassVar[bool] = True
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     ratings: tuple[Rating, ...] = ()
@@ -58,11 +60,6 @@ class VolumePrediction(Kinded):
     def by_class(self) -> dict[str, ClassFigures]:
         """Voxels, volume and largest probability of each foreground class, by its name."""
         return figures(self.target, self.slice_px.sum(axis=0), self.probabilities, voxel_ml=self.voxel_ml)
-
-    @property
-    def value_mask(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """The mask as it is written: with the recipe's ``mask_values``; class indices in older bundles."""
-        return in_values(self.mask, self.target)
 
     @property
     def area_px(self) -> int:

@@ -36,10 +36,10 @@ from medloom.inference.answers.base import (
 from medloom.inference.answers.certainty import OF_MASKS, mask_certainty
 from medloom.inference.answers.figures import (
     ClassFigures,
+    MaskAnswer,
     class_probabilities,
     count_classes,
     figures,
-    in_values,
     measure,
 )
 from medloom.inference.answers.mask_volume import VolumePrediction, voxel_ml
@@ -108,7 +108,7 @@ class MaskPoint(Kinded):
 
 
 @dataclass(frozen=True, eq=False)
-class MaskPrediction(Kinded):
+class MaskPrediction(MaskAnswer):
     """What the model says about each pixel of one image, in that image's own geometry.
 
     Args:
@@ -130,6 +130,8 @@ class MaskPrediction(Kinded):
     point: MaskPoint
     pixel_mm2: float | None = None
     forms: ClassVar[tuple[str, ...]] = (JSON, PNG, NPY)
+    unit: ClassVar[str] = "pixels"
+    volume: ClassVar[bool] = False
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     quality: Rating | None = None
@@ -150,9 +152,14 @@ class MaskPrediction(Kinded):
         return figures(self.target, counts, class_probabilities(self.probabilities), pixel_mm2=self.pixel_mm2)
 
     @property
-    def value_mask(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """The mask as it is written: ``(H, W)`` with the recipe's ``mask_values``; class indices in older bundles."""
-        return in_values(self.mask, self.target)
+    def written_mask(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The mask as it is written to a file: ``value_mask``.
+
+        Where an older bundle does not say the values, masks of one class are 0 and 255, others hold the class index.
+        """
+        if not self.target.values and len(self.probabilities) == 1:
+            return self.mask * np.uint8(255)
+        return self.value_mask
 
     @cached_property
     def probability(self) -> float:
@@ -368,10 +375,5 @@ class MaskAnswers:
 
 
 def mask_png(prediction: MaskPrediction) -> bytes:
-    """Encode the mask as PNG in the image's size, with the values that the masks of the training data have.
-
-    Where an older bundle does not say which, masks of one class are 0 and 255, others hold the class index.
-    """
-    if not prediction.target.values and len(prediction.probabilities) == 1:
-        return encode_png(prediction.mask * np.uint8(255))
-    return encode_png(prediction.value_mask)
+    """Encode the mask as PNG in the image's size; its values are those of ``written_mask``."""
+    return encode_png(prediction.written_mask)

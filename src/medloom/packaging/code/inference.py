@@ -7,10 +7,10 @@ from typing import Any
 
 from medloom.inference import Prediction, Predictor, VolumeAnswer
 from medloom.packaging import Manifest, read_bundle
-from medloom.serving import check_accept, encode_prediction, predict, read_request
+from medloom.serving import ImageRequest, encode_answer, made_from, predict, read_request
 
 Model = tuple[Predictor, Manifest]
-Answer = tuple[Prediction | VolumeAnswer, Model]
+Answer = tuple[Prediction | VolumeAnswer, ImageRequest, Model]
 
 
 def model_fn(model_dir: str, context: Any = None) -> Model:
@@ -29,11 +29,11 @@ def input_fn(request_body: bytes | bytearray | str, content_type: str, context: 
 def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer:
     """Predict in the geometry of the image or volume that came in."""
     predictor, manifest = model
-    return predict(predictor, read_request(*data), manifest.input.page), model
+    asked = read_request(*data)
+    return predict(predictor, asked, manifest.input.page), asked, model
 
 
 def output_fn(result: Answer, accept: str, context: Any = None) -> tuple[bytes, str]:
     """Answer in a form that ``accept`` takes, JSON where it leaves the choice: bytes and their content type."""
-    prediction, (_, manifest) = result
-    form = check_accept(accept, prediction.forms)
-    return encode_prediction(prediction, manifest, form), form
+    prediction, asked, model = result
+    return encode_answer(accept, made_from(prediction, *model, asked))

@@ -9,11 +9,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from medloom.serving.admission import Admission, Limits
+from medloom.serving.answers import NotAcceptableError, accept_for
 from medloom.serving.description import describe
 from medloom.serving.http.asking import answer_all, ask, asked_page
 from medloom.serving.http.body import declared_type, read_body
 from medloom.serving.http.exchange import exchange
 from medloom.serving.http.sagemaker import echoed, target_model
+from medloom.serving.problems import Problem
 from medloom.serving.service import Service, chosen_form
 
 __all__ = ["routes"]
@@ -81,9 +83,24 @@ class _Native:
     async def _answer(self, request: Request, admission: Admission) -> Response:
         model = self.service.models.get(request.path_params.get("model") or target_model(request)).name
         declared = declared_type(request)
-        accept = ", ".join(request.headers.getlist("accept"))
+        accept = _accept(request)
         chosen_form(accept, self.service.forms(model, asked_page(request) is not None))
         with admission.timed("read"):
             body = await read_body(request, self.limits, admission)
             asked = await ask(request, body, declared, admission)
         return await answer_all(self.service, asked, model=model, accept=accept, admission=admission)
+
+
+def _accept(request: Request) -> str:
+    """What the client wants to have: the forms that the query names, or the header.
+
+    Raises:
+        Problem: 406 if there is no such form.
+    """
+    named = [name for text in request.query_params.getlist("form") for name in text.lower().split(",")]
+    if not named:
+        return ", ".join(request.headers.getlist("accept"))
+    try:
+        return accept_for(list(dict.fromkeys(named)))
+    except NotAcceptableError as error:
+        raise Problem(406, "not_acceptable", str(error), close=True, accepted=error.forms) from error
