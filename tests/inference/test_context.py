@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 
 from medloom.errors import DecodeError, InputError
 from medloom.inference.inputs import open_images
+from medloom.inference.stacks import Surrounded, in_order
 from medloom.serving.batch import predict_files
 
 AFFINE = np.array([[-0.75, 0, 0, -10], [0, -0.5, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]], np.float64)
@@ -203,3 +204,16 @@ def test_a_model_without_context_sees_each_slice_by_itself(make_predictor, forms
     np.testing.assert_array_equal(predictor.predict(forms / "a.nii.gz").mask, VOXELS)
     np.testing.assert_array_equal([one.mask for one in predictor.predict_slices(list(VOXELS))], VOXELS)
     assert predictor.runtime.batches == [1] * (2 * DEPTH)
+
+
+def test_a_slice_is_prepared_once_whatever_the_order_and_let_go_when_it_is_done_with(make_predictor):
+    prepare = make_predictor(channels=("grey",), size=(17, 12)).prepare
+    for order in ([0, 1, 2, 3, 4], [3, 0, 4, 2, 1]):
+        prepared = []
+        seen = Surrounded(
+            lambda number, into=prepared: (into.append(number), prepare(VOXELS[number]))[1], in_order(5, 1)
+        )
+        for number in order:
+            assert seen(number).slices == 3
+        assert sorted(prepared) == [0, 1, 2, 3, 4]
+        assert seen._kept == {}

@@ -5,8 +5,11 @@ Shapes: C channels of a slice, h and w of the network's image, k slices on eithe
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +25,9 @@ _MISSING = "a slice beside it is missing: the next one towards it was taken twic
 
 @dataclass(frozen=True, eq=False)
 class Surrounded:
-    """Gives each slice of a stack as the network sees it. A slice is prepared once while its neighbours are asked for.
+    """Gives each slice of a stack as the network sees it; threads may share one.
+
+    A slice is prepared once, and kept until all that are seen with it have been asked for.
 
     Args:
         prepare: Prepares a slice by its number.
@@ -32,6 +37,13 @@ class Surrounded:
     prepare: Callable[[int], Prepared]
     beside: Surroundings
     _kept: dict[int, Prepared] = field(default_factory=dict)
+    _asked: Counter[int] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def _seen_by(self) -> NDArray[np.int64]:
+        """How often each slice is seen with others or itself."""
+        return np.bincount(self.beside.index.ravel(), minlength=len(self.beside.index))
 
     def __call__(self, number: int) -> Prepared:
         """Return a slice with those beside it.
@@ -41,14 +53,25 @@ class Surrounded:
             InputError: If one of those beside it cannot.
         """
         numbers = self.beside.index[number].tolist()
-        for other in [one for one in self._kept if one not in numbers]:
-            del self._kept[other]
+        with self._lock:
+            try:
+                whole = self._joined(number, numbers)
+            finally:
+                self._let_go(numbers)
+        return replace(whole, warnings=(*whole.warnings, _MISSING)) if self.beside.missing[number] else whole
+
+    def _joined(self, number: int, numbers: Sequence[int]) -> Prepared:
         own = self._one(number)
         try:
-            whole = joined([own if one == number else self._one(one) for one in numbers])
+            return joined([own if one == number else self._one(one) for one in numbers])
         except UserError as error:
             raise InputError(f"a slice that is seen beside it cannot be used: {error}") from error
-        return replace(whole, warnings=(*whole.warnings, _MISSING)) if self.beside.missing[number] else whole
+
+    def _let_go(self, numbers: Sequence[int]) -> None:
+        self._asked.update(numbers)
+        for one in numbers:
+            if self._asked[one] >= self._seen_by[one]:
+                self._kept.pop(one, None)
 
     def _one(self, number: int) -> Prepared:
         if number not in self._kept:
