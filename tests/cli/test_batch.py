@@ -217,3 +217,54 @@ def test_a_batch_needs_no_torch_and_no_web_server(segmenter, images, tmp_path, m
     command = ["batch", str(segmenter), str(images), "-o", str(tmp_path / "out")]
     loaded = modules_after(f"from medloom.cli.main import main\nassert main({command!r}) == 0")
     assert loaded.isdisjoint({"torch", "lightning", "monai", "starlette", "uvicorn"})
+
+
+def disc(brightness, radius, side=32):
+    y, x = np.mgrid[:side, :side]
+    inside = (y - side / 2) ** 2 + (x - side / 2) ** 2 < radius**2
+    return np.where(inside, brightness, 20).astype(np.uint8), inside
+
+
+def test_masks_are_measured_in_the_same_go_and_those_without_a_partner_are_counted(segmenter, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(8):
+        pixels, inside = disc(240, 5 + number)
+        (folder / f"p{number % 4}_{number}.png").write_bytes(encode_png(pixels))
+        if number != 7:
+            (folder / f"p{number % 4}_{number}_mask.png").write_bytes(encode_png(255 * inside.astype(np.uint8)))
+    (folder / "p0_0.png").write_bytes(b"no image")
+    command = ["batch", str(segmenter), str(folder), "-o", str(tmp_path / "out"), "--json"]
+    assert main([*command, "--labels", str(folder), "--patient-pattern", "(p[0-9])_"]) == 3
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["inputs"], result["failed"]) == (8, 1)
+    test = result["evaluation"]["test"]
+    assert (test["counts"]["images"], test["counts"]["patients"]) == (6, 4)
+    assert test["metrics"]["dice_foreground"]["value"] > 0.9
+    assert "1 true mask left out: no mask was predicted" in captured.err
+    assert "1 predicted mask left out: there is no true one" in captured.err
+    made = tmp_path / "out/evaluation"
+    assert {"cases.csv", "summary.json", "report.html"} <= {path.name for path in made.iterdir()}
+
+
+def test_labels_are_measured_from_a_column_of_the_table_that_names_the_files(classifier, tmp_path, capsys):
+    lines = ["picture,age,sex,who,truth"]
+    for number in range(30):
+        bright = number % 3 == 0
+        (tmp_path / f"{number}.png").write_bytes(encode_png(np.full((8, 8), 200 if bright else 10, np.uint8)))
+        lines.append(f"{number}.png,50,male,p{number % 15},{'malignant' if bright else 'benign'}")
+    (tmp_path / "5.png").write_bytes(b"no image")
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
+    command = ["batch", str(classifier), str(tmp_path / "people.csv"), "-o", str(tmp_path / "out"), "--json"]
+    assert main([*command, "--labels", "truth", "--patient", "who", "--group", "sex"]) == 3
+    captured = capsys.readouterr()
+    summary = json.loads(captured.out)["evaluation"]
+    assert summary["test"]["counts"]["images"] == 29
+    assert summary["test"]["metrics"]["roc_auc"]["value"] == 1.0
+    assert "1 left out: labels line 7: no prediction of this id" in captured.err
+    page = (tmp_path / "out/evaluation/report.html").read_text()
+    assert "onfusion" in page
+    assert main([*command, "--labels", str(tmp_path)]) == 2
+    assert "expected a CSV with a label for each image" in capsys.readouterr().err
+    assert main([*command, "--target", "truth"]) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medloom.cli.display import progress
 from medloom.cli.options import JsonOption, StrictOption
 from medloom.cli.output import ExitCode, print_result, say, warn
+from medloom.cli.output import table as table_of
 from medloom.cli.pace import PaceDisplay
 from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.errors import UserError
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
     from medloom.inference import Predictor
     from medloom.packaging import Bundle
     from medloom.serving.batch import Listing, Outcome
+    from medloom.serving.batch.labelled import Labels
 
 __all__ = ["command"]
+
+_Measured = tuple[Mapping[str, Any], Path]
+"""A summary of metrics, and the page of the report."""
 
 _Inputs = Annotated[
     list[str] | None,
@@ -67,6 +73,27 @@ _Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processe
 _Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the network; default: all cores.")]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Also write predictions.parquet.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove another batch that DIR holds, and begin anew.")]
+_Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="PATH|COLUMN",
+        help="Measure it too: CSV with labels, folder or zip with true masks, or a column of the CSV that is INPUT.",
+    ),
+]
+_Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="COLUMN", help="With --labels: the column with the label.")
+]
+_Patient = Annotated[
+    str | None, typer.Option("--patient", metavar="COLUMN", help="With --labels: the column with the patient.")
+]
+_Pattern = Annotated[
+    str | None,
+    typer.Option("--patient-pattern", metavar="REGEX", help="With --labels: finds the patient in a mask's name."),
+]
+_Groups = Annotated[
+    list[str] | None, typer.Option("--group", metavar="COLUMN", help="With --labels: metrics by group, such as sex.")
+]
 
 _STOPPED = {"SIGTERM": Terminated, "SIGINT": KeyboardInterrupt}
 
@@ -87,6 +114,11 @@ def command(
     runtime: RuntimeOption = None,
     threads: _Threads = None,
     providers: ProvidersOption = None,
+    labels: _Labels = None,
+    target: _Targets = None,
+    patient: _Patient = None,
+    patient_pattern: _Pattern = None,
+    group: _Groups = None,
     parquet: _Parquet = False,
     overwrite: _Overwrite = False,
     strict: StrictOption = False,
@@ -104,6 +136,9 @@ def command(
 
     An input is the same as before while its name, size and time of change are. Memory does not grow with the number of
     inputs but for 40 bytes of each; only --metadata and bundles with data.context hold the list of all.
+
+    --labels measures the answers when all are there, as medloom evaluate --labels does: evaluation/ has metrics with
+    intervals, a table of the cases and a report. What has no label or no prediction is left out and counted.
     """
     from medloom.serving.batch import Batch, run_batch
 
@@ -113,6 +148,7 @@ def command(
     if not named:
         raise UserError("nothing was named; expected folders, zips, files, @LIST, - or a CSV that names files")
     predictor, of, phantom, own_page = _opened(bundle, runtime, threads, providers, strict)
+    truth = _truth(predictor, named, labels, id_column, target, patient, group, patient_pattern)
     asked = "" if uncertainty is None else uncertainty or "entropy"
     batch = Batch(own_page if page is None else page, asked, batch_size, parquet=parquet)
     batch = batch if workers is None else replace(batch, workers=workers)
@@ -135,7 +171,7 @@ def command(
     if not made.finished:
         say(f"{made.done:,} inputs are done and kept; the same command goes on with the others")
         raise _STOPPED.get(stop.reason or "", KeyboardInterrupt)
-    _report(made, output, phantom=phantom, as_json=as_json)
+    _report(made, output, _measured(output, predictor, truth), phantom=phantom, as_json=as_json)
 
 
 def _opened(
@@ -190,7 +226,48 @@ def _joined(listing: Listing, table: Path, columns: Sequence[str], id_column: st
     return Listing(lambda: zip(images, found.rows, strict=True))
 
 
-def _report(made: Outcome, output: Path, *, phantom: bool, as_json: bool) -> None:
+def _truth(
+    predictor: Predictor,
+    named: Sequence[str],
+    labels: str | None,
+    id_column: str | None,
+    targets: list[str] | None,
+    patient: str | None,
+    groups: list[str] | None,
+    pattern: str | None,
+) -> Labels | None:
+    """What --labels names: a path, or a column of the CSV that names the inputs."""
+    if labels is None:
+        if targets or patient or groups or pattern:
+            raise UserError("--target, --patient, --patient-pattern and --group say how --labels is read; give it too")
+        return None
+    from medloom.serving.batch.labelled import Labels
+    from medloom.serving.batch.listing import TABLES, id_column_of
+
+    path, columns = Path(labels), tuple(targets or ())
+    tables = [Path(one) for one in named if one.lower().endswith(TABLES)]
+    if not path.exists() and len(tables) == 1:
+        path, columns = tables[0], (labels,)
+    if path in tables:
+        id_column = id_column_of(path, id_column)
+    found = Labels(path, id_column, columns, patient, tuple(groups or ()), pattern)
+    found.check(predictor.target)
+    return found
+
+
+def _measured(output: Path, predictor: Predictor, labels: Labels | None) -> _Measured | None:
+    if labels is None:
+        return None
+    from medloom.serving.batch.labelled import measure
+
+    with progress("evaluate") as update:
+        summary, page = measure(output, predictor.target, labels, update)
+    for text in summary["warnings"]:
+        warn(text)
+    return summary, page
+
+
+def _report(made: Outcome, output: Path, measured: _Measured | None, *, phantom: bool, as_json: bool) -> None:
     from medloom.inference.writers import TABLE
 
     result, table = made.result, output / TABLE
@@ -206,6 +283,12 @@ def _report(made: Outcome, output: Path, *, phantom: bool, as_json: bool) -> Non
         text += f"\n{made.done - made.now:,} of {made.done:,} inputs were done before."
     if phantom:
         text += "\nThe model learned from phantoms: these predictions mean nothing for people."
+    if measured is not None:
+        from medloom.evaluation import metric_rows
+
+        summary, page = measured
+        value["evaluation"] = summary
+        text += f"\n{table_of(metric_rows(summary))}\nReport: {page}"
     print_result(value, text, as_json=as_json)
     if result["failed"]:
         raise typer.Exit(ExitCode.SET_ASIDE)

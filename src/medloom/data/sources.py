@@ -91,11 +91,14 @@ class FolderSource:
         """Names in a folder; those of folders end with a slash, so that paths come in the order of their text."""
         with os.scandir(self._root / folder) as entries:
             for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    continue
                 if entry.is_dir():
-                    if not _is_litter(f"{entry.name}/_"):
-                        yield f"{entry.name}/"
-                elif entry.is_file() and not _is_litter(entry.name):  # no pipe or device, which would block a reader
-                    yield entry.name
+                    if name not in _JUNK_FOLDERS:
+                        yield f"{name}/"
+                elif entry.is_file() and name not in _JUNK_FILES:  # no pipe or device, which would block a reader
+                    yield name
 
     def stamp(self, name: str) -> str:
         """Return size and time of the last change."""

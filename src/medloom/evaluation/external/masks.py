@@ -21,6 +21,7 @@ from medloom.evaluation.family import Choice, Facts
 from medloom.evaluation.masks import Case, Masks, evaluate_cases
 from medloom.imaging import strip_suffix
 from medloom.targets import Target
+from medloom.wording import counted
 
 __all__ = ["evaluate_masks"]
 
@@ -56,6 +57,7 @@ def evaluate_masks(
     classes: Sequence[str] = (),
     patient_pattern: str | None = None,
     resamples: int = 1000,
+    partial: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure predicted masks against true ones and write ``cases.csv``, ``patients.csv`` and ``summary.json``.
@@ -74,6 +76,7 @@ def evaluate_masks(
         classes: Names of the classes, the background first, or ``NAME=VALUE`` with the value in the masks.
         patient_pattern: Regular expression whose first group finds the patient in the name of a true mask.
         resamples: Resamples of the patients for the 95 % intervals.
+        partial: Whether masks without a partner are left out with a warning; otherwise they are problems.
         progress: Called with masks done and masks in all.
 
     Returns:
@@ -84,14 +87,15 @@ def evaluate_masks(
     """
     _check_pattern(patient_pattern)
     with _opened(labels) as true, _opened(predictions) as guessed:
-        pairs = _pairs(true, guessed, patient_pattern)
+        left_out: list[str] | None = [] if partial else None
+        pairs = _pairs(true, guessed, patient_pattern, left_out)
         meaning = _understood(pairs, true, guessed, tuple(classes))
         found = _cases(pairs, true, guessed, meaning, progress)
         table = evaluate_cases(found, meaning.names)
     masks, choice = Masks(Target("masks", meaning.names)), Choice({}, "as the masks say")
     summary = masks.summary(table, choice, resamples, "patients" if patient_pattern else "images")
     _drop_probabilities(summary["test"])
-    summary["warnings"] = [*([] if patient_pattern else [NO_PATIENTS]), *meaning.warnings]
+    summary["warnings"] = [*([] if patient_pattern else [NO_PATIENTS]), *meaning.warnings, *(left_out or ())]
     write_measured(folder, masks, table, summary)
     return summary
 
@@ -128,8 +132,8 @@ def _check_pattern(pattern: str | None) -> None:
         raise UserError("--patient-pattern has no group; expected one around the patient, such as person([0-9]+)_")
 
 
-def _pairs(true: Source, guessed: Source, pattern: str | None) -> list[_Pair]:
-    """Which masks belong together; what has no partner is reported, all of it."""
+def _pairs(true: Source, guessed: Source, pattern: str | None, left_out: list[str] | None) -> list[_Pair]:
+    """Which masks belong together; what has no partner is reported, all of it, or left out and counted."""
     sides = [_masks(source) for source in (true, guessed)]
     if not set(sides[0]) & set(sides[1]):
         sides = [_by_name(side) for side in sides]
@@ -137,7 +141,13 @@ def _pairs(true: Source, guessed: Source, pattern: str | None) -> list[_Pair]:
     if isinstance(true, _OneFile) and isinstance(guessed, _OneFile):
         second = dict(zip(first, second.values(), strict=False))
     problems = [f"{name}: no predicted mask" for key, name in first.items() if key not in second]
-    problems += [f"{name}: no true mask" for key, name in second.items() if key not in first]
+    without = [f"{name}: no true mask" for key, name in second.items() if key not in first]
+    if left_out is None:
+        problems += without
+    else:
+        left_out += [f"{counted(len(problems), 'true mask')} left out: no mask was predicted."] if problems else []
+        left_out += [f"{counted(len(without), 'predicted mask')} left out: there is no true one."] if without else []
+        first, problems = {key: name for key, name in first.items() if key in second}, []
     patients = {key: _patient(name, pattern, problems) for key, name in first.items()}
     if problems or not first:
         raise DataError("true and predicted masks do not fit together", problems or ["there is no true mask"])

@@ -16,7 +16,7 @@ from medloom.data import patient_pseudonyms
 from medloom.data.metadata import as_number
 from medloom.errors import DataError
 from medloom.evaluation.driver import write_measured
-from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table
+from medloom.evaluation.external.tables import Table, find_column, join, read_array, read_table, without_failed
 from medloom.evaluation.family import Choice
 from medloom.evaluation.labels import GROUP_PREFIX, KINDS
 from medloom.evaluation.labels.point import PLAIN_THRESHOLD
@@ -57,6 +57,8 @@ class ScoreOptions:
         kind: What the labels are; one of ``medloom.targets.LABELS``.
         threshold: From which probability on a case is called positive; None for what the predictions say was
             decided, or else 0.5.
+        partial: Whether predictions with a word in their column ``error``, and labels and predictions without a
+            partner, are left out with a warning; otherwise they are problems.
     """
 
     id_column: str | None = None
@@ -67,6 +69,7 @@ class ScoreOptions:
     classes: tuple[str, ...] = ()
     kind: str | None = None
     threshold: float | None = None
+    partial: bool = False
 
 
 def evaluate_scores(
@@ -92,7 +95,7 @@ def evaluate_scores(
     options = options or ScoreOptions()
     truth = read_table(labels, "labels")
     said = read_array(predictions) if predictions.suffix.lower() == ".npy" else read_table(predictions, "predictions")
-    reading = _Reading(truth, said, options)
+    reading = _Reading(truth, without_failed(said) if options.partial else said, options)
     cases, choice = reading.cases()
     patients = reading.patient_column is not None
     summary = reading.kind.summary(cases, choice, resamples, "patients" if patients else "images")
@@ -106,6 +109,7 @@ class _Reading:
 
     def __init__(self, labels: Table, predictions: Table, options: ScoreOptions) -> None:
         self.labels, self.predictions, self.options = labels, predictions, options
+        self.left_out: list[str] = []
         self.label_id = self._id(labels)
         self.prediction_id = "" if predictions.by_position else self._id(predictions)
         self.patient_column = options.patient or find_column(labels, _PATIENTS)
@@ -117,7 +121,10 @@ class _Reading:
 
     def cases(self) -> tuple[pd.DataFrame, Choice]:
         """Return the per-case table with its decisions and how they were made, or raise with every problem."""
-        pairs = join(self.labels, self.predictions, self.label_id, self.prediction_id)
+        left_out = self.left_out if self.options.partial else None
+        pairs = join(self.labels, self.predictions, self.label_id, self.prediction_id, left_out=left_out)
+        if not pairs and left_out:
+            raise DataError("no label is about one of the predictions: their ids have nothing in common", left_out)
         columns = self._score_columns()
         decided = self._decision_columns()
         truth = {name: self._truths(column) for name, column in zip(self.kind.truth_columns, self.targets, strict=True)}
@@ -149,9 +156,10 @@ class _Reading:
         """Say what was guessed and may be wrong."""
         names = self.target.names
         if self.kind.positive is None or self.options.classes or set(names) == _BINARY:
-            return []
+            return self.left_out
         return [
-            f"{names[1]} was taken for the positive class, not {names[0]}; say which with --classes NEGATIVE,POSITIVE."
+            *self.left_out,
+            f"{names[1]} was taken for the positive class, not {names[0]}; say which with --classes NEGATIVE,POSITIVE.",
         ]
 
     def _decided(self, cases: pd.DataFrame, *, given: bool) -> tuple[pd.DataFrame, Choice]:

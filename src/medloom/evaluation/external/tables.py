@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,7 +14,7 @@ from medloom.data.layouts.table import numbered_records, separator, with_decimal
 from medloom.errors import DataError
 from medloom.imaging import strip_suffix
 
-__all__ = ["Table", "find_column", "join", "line_list", "read_array", "read_table"]
+__all__ = ["Table", "find_column", "join", "line_list", "read_array", "read_table", "without_failed"]
 
 _OTHER_SUFFIXES = (".bmp", ".dicom", ".gif", ".gz", ".webp")
 _FEW_LINES = 40
@@ -109,13 +109,24 @@ def read_array(path: Path) -> Table:
     return Table("predictions", names, rows, list(range(1, len(rows) + 1)), by_position=True)
 
 
+def without_failed(table: Table) -> Table:
+    """Return predictions without the rows that say in a column ``error`` why there is none."""
+    if "error" not in table.columns:
+        return table
+    sound = [number for number, row in enumerate(table.rows) if not row["error"]]
+    rows, lines = [table.rows[number] for number in sound], [table.lines[number] for number in sound]
+    return replace(table, rows=rows, lines=lines)
+
+
 def find_column(table: Table, names: Iterable[str]) -> str | None:
     """Return the first of these columns that is there, whatever its case."""
     known = {name.lower(): name for name in reversed(table.columns)}
     return next((known[name.lower()] for name in names if name.lower() in known), None)
 
 
-def join(labels: Table, predictions: Table, label_id: str, prediction_id: str) -> list[tuple[int, int]]:
+def join(
+    labels: Table, predictions: Table, label_id: str, prediction_id: str, *, left_out: list[str] | None = None
+) -> list[tuple[int, int]]:
     """Find the prediction of every label; what has no partner, no id or an id twice becomes a problem.
 
     Ids are text: ``001`` is not ``1``. They match as they are, or without the ending of an image file, or without
@@ -126,6 +137,7 @@ def join(labels: Table, predictions: Table, label_id: str, prediction_id: str) -
         predictions: The predictions.
         label_id: Column with the ids of the labels.
         prediction_id: Column with the ids of the predictions.
+        left_out: Where a sentence is added on those without a partner, which are then no problem; None where they are.
 
     Returns:
         Rows of both that belong together, in the order of the labels.
@@ -142,7 +154,11 @@ def join(labels: Table, predictions: Table, label_id: str, prediction_id: str) -
         (predictions, [row for name, row in second.items() if name not in first], "no label"),
     ):
         if missing:
-            table.problems.append(f"{table.what} {line_list([table.lines[row] for row in missing])}: {text} of this id")
+            said = f"{table.what} {line_list([table.lines[row] for row in missing])}: {text} of this id"
+            if left_out is None:
+                table.problems.append(said)
+            else:
+                left_out.append(f"{len(missing):,} left out: {said}.")
     return [(row, second[name]) for name, row in first.items() if name in second]
 
 

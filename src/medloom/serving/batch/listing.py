@@ -26,11 +26,14 @@ from medloom.inference.metadata import Metadata
 from medloom.serving.batch.run import Listing
 from medloom.wording import nearest
 
-__all__ = ["opened_listing"]
+__all__ = ["TABLES", "id_column_of", "opened_listing"]
 
 Given = tuple[Entry, Metadata]
 
-_STDIN, _LIST, _TABLE = "-", "@", (".csv", ".tsv")
+TABLES = (".csv", ".tsv")
+"""Ends of the names of tables that name files."""
+
+_STDIN, _LIST = "-", "@"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _HEAD = 2**16
 
@@ -65,13 +68,22 @@ def opened_listing(
                 return lambda: _lines(sys.stdin.buffer)
             if one.startswith(_LIST):
                 return partial(_listed, _there(Path(one[1:]), "list of files"))
-            if one.lower().endswith(_TABLE):
+            if one.lower().endswith(TABLES):
                 return _Table(_there(Path(one), "table of files"), columns, id_column)
             images = stack.enter_context(opened([one], skip, series=series))
             return lambda: ((image, {}) for image in images())
 
         parts = [part(one) for one in inputs]
         yield Listing(lambda: (given for one in parts for given in one()), again=_STDIN not in inputs)
+
+
+def id_column_of(table: Path, id_column: str | None = None) -> str:
+    """Return the column of a CSV that names files: the one that was named, or the first.
+
+    Raises:
+        DataError: If there is no such CSV or column.
+    """
+    return _Table(_there(table, "table of files"), (), id_column).id_column
 
 
 def _there(path: Path, what: str) -> Path:
@@ -130,6 +142,7 @@ class _Table:
         wanted = names[0] if id_column is None else clean(id_column)
         if wanted not in names:
             raise DataError(f"{path.name} has no column {wanted!r}{nearest(wanted, names)}")
+        self.id_column = wanted
         self._id, self._width = names.index(wanted), len(names)
         self._taken = {column: names.index(clean(column)) for column in columns if clean(column) in names}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ _LIMIT_S, _GROWTH_BYTES = 60.0, 4 * 2**30
 
 _VOLUMES = "medloom.data.whole:read_whole"
 
-_NOTHING = "there are no images in what was named"
 _NOWHERE = 2**64 - 1
 
 
@@ -138,13 +138,15 @@ def run_batch(
     """
     check_uncertainty(batch.uncertainty, predictor.target)
     begun_s = time.monotonic()
-    if listing.again and next(listing.entries(), None) is None:
-        raise DataError(_NOTHING)
+    listing = _together(predictor, listing, batch.page)
+    given = listing.entries()
+    if (first := next(given, None)) is None:
+        raise DataError("there are no images in what was named")
     with opened_folder(folder, {**of, **batch.plain()}, overwrite=overwrite) as manifest, ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / JOURNAL))
-        run = _Run(predictor, listing, folder, batch, journal, watch)
+        run = _Run(predictor, folder, batch, journal, watch)
         try:
-            run.go(is_wanted)
+            run.go(chain([first], given), listing, is_wanted)
         finally:
             with suppress(OSError):
                 journal.sync()
@@ -153,8 +155,6 @@ def run_batch(
 
 def _finished(run: _Run, manifest: Manifest, seconds: float) -> Outcome:
     """Write the table and the manifest, unless they are there as they would be."""
-    if not run.places and run.is_whole:
-        raise DataError(_NOTHING)
     if not run.is_whole:
         manifest.finished = False
         manifest.worked(seconds)
@@ -179,7 +179,6 @@ class _Run:
     def __init__(
         self,
         predictor: Predictor,
-        listing: Listing,
         folder: Path,
         batch: Batch,
         journal: Journal,
@@ -193,27 +192,29 @@ class _Run:
         self.done = self.now = self._failed = 0
         self._all_listed = False
         self._total: int | None = None
-        self._listing, self._watch = _together(predictor, listing, batch.page), watch
+        self._watch = watch
 
     @property
     def is_whole(self) -> bool:
         """Whether every input is done."""
         return self._all_listed and self.done == len(self.places)
 
-    def go(self, is_wanted: Callable[[], bool]) -> None:
-        """Predict what is not done yet."""
-        if self._listing.again:
-            threading.Thread(target=self._count, daemon=True).start()
+    def go(self, given: Iterator[tuple[Entry, Metadata]], listing: Listing, is_wanted: Callable[[], bool]) -> None:
+        """Predict what is not done yet of what is given, and when there is a first result begin to count the rest."""
+        counting = threading.Thread(target=self._count, args=(listing,), daemon=True) if listing.again else None
         with _fenced(self.predictor, self.batch.workers) as predictor:
             asked = Asked(predictor, self.folder, self.batch.page, self.batch.uncertainty)
             for piece in each_piece(
                 asked,
-                self._inputs(),
+                self._inputs(given),
                 batch_size=self.batch.batch_size,
                 is_done=self._is_done,
                 is_wanted=is_wanted,
             ):
                 self._keep(piece)
+                if counting is not None:
+                    counting.start()
+                    counting = None
         self._tell()
 
     def results(self) -> Iterator[Told]:
@@ -221,8 +222,8 @@ class _Run:
         for place in self.places:
             yield from self.journal.results(place)
 
-    def _inputs(self) -> Iterator[Input]:
-        for one in inputs_of(self._listing.entries(), self.writer):
+    def _inputs(self, given: Iterator[tuple[Entry, Metadata]]) -> Iterator[Input]:
+        for one in inputs_of(given, self.writer):
             self.places.append(_NOWHERE)
             self.digest.update(identity(one).to_bytes(8))
             yield one
@@ -249,11 +250,11 @@ class _Run:
     def _tell(self) -> None:
         self._watch(Pace(self.done, self.done - self.now, self._failed, self._total))
 
-    def _count(self) -> None:
+    def _count(self, listing: Listing) -> None:
         """Count the inputs while the first are worked on."""
         with suppress(OSError, MedloomError, ValueError):  # said where they are worked on; or what is open was closed
             total = 0
-            for _ in self._listing.entries():
+            for _ in listing.entries():
                 total += 1
                 if self._total is not None:
                     return
