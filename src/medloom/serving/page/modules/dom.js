@@ -22,6 +22,9 @@ export function drawing(name, attributes = {}, ...children) {
   return made;
 }
 
+// Something wide that scrolls by itself; the keyboard reaches it.
+export const scrolled = (label, ...children) => element('div', { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': label }, ...children);
+
 export function save(blob, name) {
   const link = element('a', { href: URL.createObjectURL(blob), download: name });
   document.body.append(link);

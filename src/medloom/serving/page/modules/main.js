@@ -195,7 +195,8 @@ async function download(one, form, suffix) {
 async function heat(on) {
   const one = session.current;
   if (on && !one.layers.heat) one.layers.heat = await kindOf(one).heat(one);
-  viewer.view.heat = on;
+  const { opacity } = viewer.view;
+  Object.assign(viewer.view, { heat: on, mask: !on, opacity: on ? Math.max(opacity, 0.6) : Math.min(opacity, 0.35) }); // one hides the other
   if (isCurrent(one)) await viewer.lay(one);
 }
 

@@ -1,7 +1,7 @@
 // Draws with NiiVue, in WebGL.
 
 import { DRAG_MODE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
-import { affineOf, channelOf, classColour, drawn, windowed } from './pictures.js';
+import { LEAST_HEAT, affineOf, channelOf, classColour, drawn, windowed } from './pictures.js';
 import { writeNifti } from './nifti.js';
 
 const PLANES = { sagittal: SLICE_TYPE.SAGITTAL, coronal: SLICE_TYPE.CORONAL, axial: SLICE_TYPE.AXIAL, all: SLICE_TYPE.MULTIPLANAR };
@@ -10,7 +10,10 @@ const PANS = { leftButton: { primary: DRAG_MODE.pan, withShift: DRAG_MODE.window
 const PLACES = { ...PANS, leftButton: { primary: DRAG_MODE.crosshair, withShift: DRAG_MODE.windowing } };
 const OPTIONS = {
   backColor: [0, 0, 0, 1],
+  crosshairColor: [0.49, 0.7, 0.92, 0.8],
+  crosshairGap: 6,
   crosshairWidth: 0,
+  crosshairWidthUnit: 'percent',
   dragAndDropEnabled: false,
   isColorbar: false,
   isNearestInterpolation: true,
@@ -57,7 +60,7 @@ class NiivueView {
   async layers({ picture, mask, outline, heat }, view) {
     for (const volume of this.nv.volumes.slice(1)) this.nv.removeVolume(volume);
     this.overlays = {};
-    if (heat) this.overlays.heat = await this.#overlay(heat, { colormap: 'inferno', cal_min: 0.05, cal_max: 1 });
+    if (heat) this.overlays.heat = await this.#overlay(heat, { colormap: 'inferno', cal_min: LEAST_HEAT, cal_max: 1 });
     if (mask) this.overlays.mask = await this.#overlay(mask, {}, labels(mask));
     if (outline) this.overlays.outline = await this.#overlay(outline, {}, labels(outline));
     for (const overlay of Object.values(this.overlays)) this.nv.addVolume(overlay);
@@ -73,7 +76,7 @@ class NiivueView {
     for (const [name, overlay] of Object.entries(this.overlays)) overlay.opacity = view[name] ? (name === 'outline' ? 1 : view.opacity) : 0;
     nv.setInterpolation(!view.smooth);
     nv.setMouseEventConfig(view.plane === 'all' ? PLACES : PANS);
-    nv.opts.crosshairWidth = view.plane === 'all' ? 1 : 0;
+    nv.opts.crosshairWidth = view.plane === 'all' ? 0.3 : 0;
     nv.setRadiologicalConvention(this.#oriented);
     nv.setIsOrientationTextVisible(this.#oriented);
     nv.setSliceType(PLANES[view.plane === 'stored' ? this.storedPlane : view.plane]);

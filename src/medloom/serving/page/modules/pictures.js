@@ -3,6 +3,9 @@
 
 import { thin } from './masks.js';
 
+// Smaller probabilities are not drawn on a heat map.
+export const LEAST_HEAT = 0.05;
+
 // Size of the arrays that are drawn.
 export function drawn(picture) {
   const { depth, height, width, step } = picture;
@@ -63,7 +66,7 @@ function colourOf({ data, channels }, view, at) {
 }
 
 function layered(colour, at, { mask, outline, heat }, view) {
-  if (view.heat && heat) colour = mixed(colour, heatColour(heat[at]), view.opacity * Math.min(1, heat[at] * 2));
+  if (view.heat && heat?.[at] >= LEAST_HEAT) colour = mixed(colour, heatColour(heat[at]), view.opacity);
   if (view.mask && mask?.[at]) colour = mixed(colour, classColour(mask[at]), view.opacity);
   if (view.outline && outline?.[at]) colour = classColour(outline[at]);
   return colour;
@@ -77,9 +80,14 @@ export function classColour(index) {
   return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
 }
 
-// From black over red and yellow to white.
+// The colour map "inferno", of which NiiVue draws all and this a few steps.
+// Source: https://bids.github.io/colormap/
+const INFERNO = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
+
 function heatColour(probability) {
-  return [3 * probability, 3 * probability - 1, 3 * probability - 2].map((one) => Math.min(1, Math.max(0, one)) * 255);
+  const place = Math.min(1, Math.max(0, probability)) * (INFERNO.length - 1);
+  const at = Math.min(INFERNO.length - 2, Math.floor(place));
+  return mixed(INFERNO[at], INFERNO[at + 1], place - at);
 }
 
 // What is laid on a picture, at the size that is drawn.

@@ -60,7 +60,7 @@ export class Viewer {
     const { depth, height, width } = drawn(picture);
     const channel = isColour(picture) ? 'colour' : '0';
     const slice = one.view?.slice ?? best(profile) ?? Math.floor(depth / 2);
-    Object.assign(this.view, { plane: 'stored', channel, slice, place: [width >> 1, height >> 1, slice] }, one.view);
+    Object.assign(this.view, { plane: 'stored', channel, slice, place: [...middle(this.shown, slice, height, width), slice] }, one.view);
     this.#channels(picture, one.model.channels);
     this.#planes(picture);
     this.#presets(one.view === undefined);
@@ -163,6 +163,7 @@ export class Viewer {
     $('show-mask').checked = view.mask;
     $('show-outline').checked = view.outline;
     $('show-heat').checked = view.heat;
+    $('scale').hidden = !view.heat || !this.shown.heat;
     $('profile').hidden = view.plane !== 'stored' && view.plane !== 'all' && view.plane !== this.back.storedPlane;
     const slices = count > 1 && !$('slice-tool').hidden ? `, slice ${said}` : '';
     $('stage').setAttribute('aria-label', `Picture of ${this.name}${slices}`);
@@ -257,6 +258,14 @@ export class Viewer {
 }
 
 const option = (value, text) => element('option', { value }, text);
+
+// Column and row in the middle of what was found in a slice, or of the picture.
+function middle({ mask }, slice, height, width) {
+  const found = mask?.subarray(slice * height * width, (slice + 1) * height * width) ?? [];
+  let [count, columns, rows] = [0, 0, 0];
+  found.forEach((one, at) => { if (one) { count += 1; columns += at % width; rows += Math.floor(at / width); } });
+  return count ? [Math.round(columns / count), Math.round(rows / count)] : [width >> 1, height >> 1];
+}
 
 // The slice of most; none where there is nothing in any.
 function best(profile) {

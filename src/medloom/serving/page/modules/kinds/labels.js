@@ -1,6 +1,6 @@
 // Answers with a probability for each class or label of the whole image.
 
-import { drawing, element, percent } from '../dom.js';
+import { drawing, element, percent, scrolled } from '../dom.js';
 
 export const read = async () => ({});
 export const heat = async () => null;
@@ -63,7 +63,8 @@ function bars(answer) {
   });
   const point = answer.operating_point.thresholds.length ? 'The line is the operating point: from there on the answer is yes.' : 'The likeliest class is decided.';
   const head = element('tr', {}, ...['Class', 'Probability', '', 'Operating point'].map((text, at) => element(at === 2 ? 'td' : 'th', at === 2 ? {} : { scope: 'col' }, text)));
-  return element('div', {}, element('table', { class: 'bars' }, element('caption', {}, 'Probability of each class'), element('thead', {}, head), element('tbody', {}, ...rows)), element('p', { class: 'note' }, point));
+  const table = element('table', { class: 'bars' }, element('caption', {}, 'Probability of each class'), element('thead', {}, head), element('tbody', {}, ...rows));
+  return element('div', {}, scrolled('Probabilities of the classes', table), element('p', { class: 'note' }, point));
 }
 
 // Thresholds are for the second of two classes, or for each label.

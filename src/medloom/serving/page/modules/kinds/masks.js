@@ -1,6 +1,6 @@
 // Answers with a class for each pixel.
 
-import { element, number, percent } from '../dom.js';
+import { element, number, percent, scrolled } from '../dom.js';
 import { fromRuns, fromValues, outline } from '../masks.js';
 import { readNifti } from '../nifti.js';
 import { readNpy } from '../npy.js';
@@ -45,17 +45,18 @@ export function figures({ answer }) {
     [unit, (one) => [number(one.area_px)]],
     ...(measured ? [[measure, (one) => [known(one) ? number(real(one)) + unitOf(one) : 'not known']]] : []),
     ['Largest probability', (one) => [percent(one.probability)]],
-    ['Operating point', (one) => [`from ${percent(threshold(answer, one.index))}`]],
+    ...(answer.operating_point.thresholds ? [['Counts from', (one) => [percent(threshold(answer, one.index))]]] : []),
   ];
   const head = element('tr', {}, ...columns.map(([name]) => element('th', { scope: 'col' }, name)));
   const rows = answer.masks.map((one) => element('tr', {}, ...columns.map(([, cells], at) => (at ? element('td', {}, ...cells(one)) : element('th', { scope: 'row' }, ...cells(one))))));
   const table = element('table', {}, element('caption', {}, 'What was found, class by class'), element('thead', {}, head), element('tbody', {}, ...rows));
   const small = answer.operating_point.min_region_px;
   const notes = [
+    answer.operating_point.thresholds ? null : `Operating point: a ${cell(answer)} counts from a probability of ${percent(answer.operating_point.threshold)}.`,
     measured ? null : `The file does not say how large a ${cell(answer)} is, so there is no ${measure.toLowerCase()} in ${isVolume(answer) ? 'millilitres' : 'square millimetres'}.`,
     small > 1 ? `Regions of fewer than ${small} pixels of the network's image are left out.` : null,
   ].filter(Boolean);
-  return [element('div', { class: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Figures of each class' }, table), ...notes.map((text) => element('p', { class: 'note' }, text))];
+  return [scrolled('Figures of each class', table), ...notes.map((text) => element('p', { class: 'note' }, text))];
 }
 
 // Foreground voxels of each slice.
@@ -91,9 +92,7 @@ const known = (one) => real(one) !== null && real(one) !== undefined;
 const unitOf = (one) => ('volume_ml' in one ? ' ml' : ' mm²');
 const size = (one, answer) => (known(one) ? `${number(real(one))}${unitOf(one)}` : `${number(one.area_px)} ${cell(answer)}s`);
 
-function threshold({ operating_point: point }, index) {
-  return point.thresholds ? point.thresholds[index - 1] : point.threshold;
-}
+const threshold = ({ operating_point: point }, index) => point.thresholds[index - 1];
 
 function swatch(index) {
   const made = element('span', { class: 'swatch', 'aria-hidden': 'true' });
