@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 
 import nibabel
 import numpy as np
@@ -45,17 +46,34 @@ def bundles(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module")
-def url(bundles):
-    """Where a server of all bundles answers."""
-    served = [f"{name}={path}" for name, path in bundles.items()]
-    command = [sys.executable, "-P", "-m", "medloom.cli.main", "serve", "--port", "0", *served]
+@contextmanager
+def serving(*arguments):
+    """Run `medloom serve` until the end of the block."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "medloom.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--log-format",
+        "none",
+        *arguments,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         yield next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line))) + "/"
     finally:
         process.terminate()
         process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def url(bundles):
+    """Where a server of all bundles answers."""
+    with serving(*(f"{name}={path}" for name, path in bundles.items())) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +94,8 @@ def visit(window, url):
     """Open the page; in the end it has complained of nothing and asked nobody else."""
     visitors = []
 
-    def open_it(browser=window, **options):
-        visitors.append(Visitor(browser, url, **options))
+    def open_it(browser=window, address=url, **options):
+        visitors.append(Visitor(browser, address, **options))
         return visitors[-1]
 
     yield open_it
@@ -271,11 +289,13 @@ def test_files_can_be_dropped_and_pasted(visit, images):
 def test_everything_can_be_done_with_the_keyboard(visit, images):
     visitor = visit()
     page = visitor.page
+    page.locator("#model option").first.wait_for(state="attached")
     _tab_to(page, "model")
     page.keyboard.type("grey")
     _tab_to(page, "files")
+    assert page.input_value("#model") == "grey"
     with page.expect_file_chooser() as waiting:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     waiting.value.set_files(images / "volume.nii.gz")
     page.locator("#after").wait_for()
     visitor.settle()
@@ -327,6 +347,23 @@ def test_the_case_report_is_one_page_that_says_what_it_is_for(visit, images):
         assert text.lower() in said.lower()
     assert len(re.findall(rb"/Type\s*/Page\b(?!s)", visitor.page.pdf(prefer_css_page_size=True))) == 1
     assert not visitor.page.locator("#page").is_visible()
+
+
+def test_a_server_that_wants_a_token_is_given_it_on_the_page(visit, bundles, images, tmp_path):
+    token = "a-token-for-the-ward"
+    (tmp_path / "tokens").write_text(f"{token}\n")
+    with serving("--token-file", str(tmp_path / "tokens"), str(bundles["grey"])) as address:
+        visitor = visit(address=address)
+        field = visitor.page.get_by_label("Token of this server")
+        field.fill("a-wrong-token-of-nobody")
+        field.press("Enter")
+        visitor.page.locator("#trouble", has_text="not known here").wait_for()
+        field.fill(token)
+        field.press("Enter")
+        visitor.page.locator("#token-part").wait_for(state="hidden")
+        visitor.give(images / "grey.png")
+        assert "pixels" in visitor.text(".headline")
+        assert visitor.value("JSON.stringify([localStorage, sessionStorage, document.cookie])") == '[{},{},""]'
 
 
 def test_without_webgl_a_plain_canvas_shows_the_same(visit, start, images):

@@ -170,6 +170,15 @@ def test_a_browser_that_opens_a_page_asks_its_user(ask, token_file):
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
+def test_a_page_that_asks_for_the_token_itself_is_open_and_what_else_there_is_is_not(ask, token_file):
+    app = CheckToken(APP, TokenFile(token_file), open_pages=["/page"])
+    assert ask(app, path="/page", accept="text/html,*/*;q=0.8").text == "<p>page</p>"
+    assert ask(app, path="/page", accept="application/json").status_code == 401
+    assert ask(app, path="/page").status_code == 401
+    assert ask(app, "POST", path="/page", accept="text/html").status_code == 401
+    assert ask(app, accept="text/html").status_code == 401
+
+
 def test_health_is_open_unless_told_otherwise(ask, token_file):
     tokens = TokenFile(token_file)
     assert "/ping" in HEALTH

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["MULTIPART", "choose", "parts_wanted"]
+__all__ = ["HTML", "MULTIPART", "choose", "parts_wanted", "prefers_page"]
+
+HTML = "text/html"
 
 MULTIPART = "multipart/mixed"
 """An answer in several forms at once."""
@@ -43,6 +45,16 @@ def choose(accept: str | None, offers: Sequence[str]) -> str | None:
     ranked = [(*_rank(offer, ranges), -at, offer) for at, offer in enumerate(offers)]
     quality, *_, best = max(ranked)
     return best if quality > 0.0 else None
+
+
+def prefers_page(accept: str) -> bool:
+    """Whether a browser asks for a page, and no program for JSON or for nothing in particular.
+
+    Example:
+        >>> prefers_page("text/html,*/*;q=0.8"), prefers_page("*/*")
+        (True, False)
+    """
+    return choose(accept, ("application/json", HTML)) == HTML
 
 
 def _rank(offer: str, ranges: Sequence[_Range]) -> tuple[float, int]:

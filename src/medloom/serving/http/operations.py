@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from medloom.serving.http import page
 from medloom.serving.http.logs import LogFormat, RequestLog, logging_to
 from medloom.serving.http.metrics import Metrics
 from medloom.serving.http.openapi import Documentation
@@ -182,5 +183,5 @@ def _checks(operation: Operation) -> tuple[Middleware, ...]:
         )
     if operation.token_file is not None:
         tokens = TokenFile(operation.token_file)
-        checks.append(partial(CheckToken, tokens=tokens, open_paths=operation.open_paths))
+        checks.append(partial(CheckToken, tokens=tokens, open_paths=operation.open_paths, open_pages=page.OPEN))
     return tuple(checks)

@@ -29,16 +29,16 @@ from medloom.serving.bodies import only
 from medloom.serving.http.asking import ask
 from medloom.serving.http.body import declared_type, read_body
 from medloom.serving.http.exchange import exchange
-from medloom.serving.negotiation import choose
+from medloom.serving.negotiation import HTML, prefers_page
 from medloom.serving.preview import look
 from medloom.serving.problems import of_decode_error, of_input_error
 from medloom.serving.requests import page_of
 from medloom.serving.service import Service
 
-__all__ = ["routes"]
+__all__ = ["OPEN", "routes"]
 
-_HTML = "text/html"
-_FORMS = ("application/json", _HTML)
+OPEN = ("/",)
+"""Where the page is, which holds nothing of the models and asks for a token itself."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,9 @@ class _ForBrowsers(Route):
     """Leaves requests that do not prefer HTML to the next route of the same path."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope["type"] != "http" or not _prefers_html(Headers(scope=scope)):
+        if not prefers_page(", ".join(Headers(scope=scope).getlist("accept"))):
             return Match.NONE, {}
         return super().matches(scope)
-
-
-def _prefers_html(headers: Headers) -> bool:
-    return choose(", ".join(headers.getlist("accept")), _FORMS) == _HTML
 
 
 class _Page:
@@ -84,8 +80,8 @@ class _Page:
         if request.headers.get("if-none-match") == built.headers["ETag"]:
             return Response(status_code=304, headers=dict(built.headers))
         if re.search(r"\bgzip\b", request.headers.get("accept-encoding", "")):
-            return Response(built.packed, headers={**built.headers, "Content-Encoding": "gzip"}, media_type=_HTML)
-        return Response(built.content, headers=dict(built.headers), media_type=_HTML)
+            return Response(built.packed, headers={**built.headers, "Content-Encoding": "gzip"}, media_type=HTML)
+        return Response(built.content, headers=dict(built.headers), media_type=HTML)
 
     async def preview(self, request: Request) -> Response:
         """Answer with the pixels that the model's decoder makes of an image."""

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medloom.errors import UserError
 from medloom.serving.http.tokens import TokenFile
+from medloom.serving.negotiation import prefers_page
 from medloom.serving.problems import Problem
 
 __all__ = [
@@ -124,12 +125,20 @@ class CheckToken:
         app: What is asked.
         tokens: Those that are good.
         open_paths: Paths that anyone may ask.
+        open_pages: Paths of which anyone may read the page, which asks for the token itself.
     """
 
-    def __init__(self, app: ASGIApp, tokens: TokenFile, open_paths: Collection[str] = HEALTH) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: TokenFile,
+        open_paths: Collection[str] = HEALTH,
+        open_pages: Collection[str] = (),
+    ) -> None:
         self._app = app
         self._tokens = tokens
         self._open = frozenset(open_paths)
+        self._pages = frozenset(open_pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -142,7 +151,8 @@ class CheckToken:
         await _refuse(problem, scope, receive, send, {"WWW-Authenticate": _challenge(scope, given)})
 
     def _is_open(self, scope: Scope) -> bool:
-        return scope["path"] in self._open and scope.get("method") in _SAFE
+        is_page = scope["path"] in self._pages and prefers_page(", ".join(_values(scope, b"accept")))
+        return (is_page or scope["path"] in self._open) and scope.get("method") in _SAFE
 
     def _is_good(self, given: list[str]) -> bool:
         return len(given) == 1 and self._tokens.admits(given[0])
