@@ -81,7 +81,7 @@ def test_a_batch_waits_for_an_image_that_is_known_to_be_on_its_way():
         batcher.calibrate(held, (1, 4, 4))
         while not batcher.pace(held).seconds:
             pass
-        batcher._paces[id(held)] = held, Pace({1: 3600.0})  # so slow that waiting pays
+        batcher._paces[held] = Pace({1: 3600.0})  # so slow that waiting pays
         batcher.expect(held, 1)
         first = pool.submit(batcher.run, held, _image(1))
         assert batcher.run(held, _image(2), expected=True).images == 2

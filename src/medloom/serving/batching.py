@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,8 +122,8 @@ class Batcher:
         self._batching = batching or Batching()
         self._lines: tuple[deque[_Item], deque[_Item]] = (deque(), deque())
         self._turn = 0
-        self._coming: Counter[int] = Counter()
-        self._paces: dict[int, tuple[Runtime, Pace]] = {}
+        self._coming: WeakKeyDictionary[Runtime, int] = WeakKeyDictionary()
+        self._paces: WeakKeyDictionary[Runtime, Pace] = WeakKeyDictionary()
         self._measuring: deque[_Calibration] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -165,14 +166,15 @@ class Batcher:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             self._lines[bulk].append(item)
-            self._coming[id(runtime)] -= expected
+            if expected:
+                self._coming[runtime] = self._coming.get(runtime, 0) - 1
             self._changed.notify()
         return item.result.result()
 
     def expect(self, runtime: Runtime, images: int) -> None:
         """Say that an image more (or fewer, if negative) is on its way to a network."""
         with self._changed:
-            self._coming[id(runtime)] += images
+            self._coming[runtime] = self._coming.get(runtime, 0) + images
             self._changed.notify()
 
     def calibrate(self, runtime: Runtime, shape: Sequence[int], table_features: int = 0) -> None:
@@ -189,13 +191,7 @@ class Batcher:
 
     def pace(self, runtime: Runtime) -> Pace:
         """Return how fast a network is; empty as long as it has not been measured."""
-        found = self._paces.get(id(runtime))
-        return found[1] if found is not None else Pace({})
-
-    def forget(self, runtime: Runtime) -> None:
-        """Forget what was measured of a network that is not used any more."""
-        self._paces.pop(id(runtime), None)
-        self._coming.pop(id(runtime), None)
+        return self._paces.get(runtime, Pace({}))
 
     def best(self, runtime: Runtime) -> int:
         """Return how many images of a network go together."""
@@ -235,7 +231,7 @@ class Batcher:
             for line in (self._lines[lead], self._lines[1 - lead]):
                 _fill(batch, line, most)
             left = until - time.perf_counter()
-            if sum(len(one.batch) for one in batch) >= most or self._coming[id(first.runtime)] <= 0 or left <= 0:
+            if sum(len(one.batch) for one in batch) >= most or self._coming.get(first.runtime, 0) <= 0 or left <= 0:
                 return batch
             self._changed.wait(left)
 
@@ -244,7 +240,7 @@ class Batcher:
         calibration = self._measuring[0]
         if calibration.step():
             return
-        self._paces[id(calibration.runtime)] = calibration.runtime, Pace(calibration.seconds)
+        self._paces[calibration.runtime] = Pace(calibration.seconds)
         self._measuring.popleft()
 
 

@@ -218,10 +218,18 @@ class Service:
         if not admission.told:
             self._tell(Seen("", problem.code, admission.stages, 0, content_type, 0, None, None, admission.request_id))
 
+    def put(self, model: Model) -> None:
+        """Answer with a model from now on, in the place of the one of its name; requests in progress keep theirs."""
+        self.models.put(model)
+        self._calibrate(model)
+
     def calibrate(self) -> None:
         """Measure which batches are the fastest on this machine, in a second or so, while nobody waits."""
         for model in self.models.all():
-            self.batcher.calibrate(model.predictor.runtime, model.input_shape, model.table_features)
+            self._calibrate(model)
+
+    def _calibrate(self, model: Model) -> None:
+        self.batcher.calibrate(model.predictor.runtime, model.input_shape, model.table_features)
 
     def close(self) -> None:
         """End the threads, after what they have begun."""

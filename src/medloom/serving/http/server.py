@@ -6,8 +6,12 @@ import errno
 import signal
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -46,16 +50,24 @@ def listen(host: str = "127.0.0.1", port: int = 8080) -> socket.socket:
         ) from None
 
 
-def serve(app: Starlette, listener: socket.socket, encrypted: ssl.SSLContext | None = None) -> None:
+def serve(
+    app: Starlette,
+    listener: socket.socket,
+    encrypted: ssl.SSLContext | None = None,
+    *,
+    reload: Callable[[], object] | None = None,
+) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Then ``/ping`` answers 503 at once, requests in progress are finished (for 20 s at most; hosts give 30), and
-    the function returns. A second SIGINT does not wait.
+    the function returns. A second SIGINT does not wait. After SIGUSR1 it takes no more connections, for which others
+    listen at the same socket, and returns when the requests in progress are finished.
 
     Args:
         app: From ``create_app``.
         listener: From ``listen``; closed at the end.
         encrypted: For HTTPS; see ``medloom.serving.http.tls``.
+        reload: Called at SIGHUP, in the handler of the signal.
     """
     config = Settings(
         app,
@@ -67,11 +79,29 @@ def serve(app: Starlette, listener: socket.socket, encrypted: ssl.SSLContext | N
         server_header=False,
         lifespan="off",
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=int(_DRAIN_S),
         ssl_context_factory=None if encrypted is None else lambda config, default: encrypted,
     )
     config.header_timeout_s = app.state.limits.header_timeout_s
-    _DrainingServer(config, app.state.gate).run(sockets=[listener])
+    server = _DrainingServer(config, app.state.gate)
+    with _signals({"SIGHUP": reload, "SIGUSR1": server.hand_over}):
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def _signals(calls: Mapping[str, Callable[[], object] | None]) -> Iterator[None]:
+    """Call these at signals, as far as there are such and this is the thread that gets them."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name, call in calls.items():
+            if call is not None and hasattr(signal, name):
+                number = getattr(signal, name)
+                before[number] = signal.signal(number, lambda *_, call=call: call())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _DrainingServer(uvicorn.Server):
@@ -90,6 +120,10 @@ class _DrainingServer(uvicorn.Server):
             self._gate.draining = True
             announce("stopping after the requests in progress, 20 s at most; press Ctrl-C again to stop at once")
             self._deadline_s = time.monotonic() + _DRAIN_S
+
+    def hand_over(self) -> None:
+        """Take no more connections, and end after the requests in progress."""
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         if self._gate.draining and (self._gate.inside == 0 or time.monotonic() > self._deadline_s):
