@@ -37,30 +37,30 @@ def _request(port, method="POST", path="/invocations"):
 
 
 @pytest.fixture
-def start(bundle_path, tmp_path):
+def start(bundle_path):
     started = []
 
     def start(*options):
-        command = [sys.executable, "-m", "medloom.cli.main", "serve", str(bundle_path), "--port", "0", *options]
-        with (tmp_path / "log").open("w") as log:
-            process = subprocess.Popen(command, stderr=log)
+        command = [sys.executable, "-m", "medloom.cli.main", "serve", str(bundle_path), "--port", "0"]
+        process = subprocess.Popen([*command, "--log-format", "none", *options], stderr=subprocess.PIPE, text=True)
         started.append(process)
-        until = time.monotonic() + 120
-        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)", (tmp_path / "log").read_text())):
-            assert process.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
-            time.sleep(0.05)
-        return process, int(found[1])
+        for line in process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                return process, int(found[1])
+        raise AssertionError("it did not start")
 
     yield start
     for process in started:
-        for one in [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []:
+        for one in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
             one.kill()
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def _servers(process):
-    return {one.pid for one in psutil.Process(process.pid).children() if "serve" in one.cmdline()}
+    """Numbers of those that serve or are about to; not of those that ended and nobody has looked at yet."""
+    alive = (one for one in psutil.Process(process.pid).children() if one.status() != psutil.STATUS_ZOMBIE)
+    return {one.pid for one in alive if "serve" in one.cmdline()}
 
 
 def _wait_for(state):

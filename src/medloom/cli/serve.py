@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,12 +19,19 @@ from medloom.cli.serve_options import (
     HealthTokenOption,
     InsecureOption,
     LogFormatOption,
+    MaxBodyOption,
     OtlpEndpointOption,
+    PerClientOption,
+    ProcessesOption,
+    QueueOption,
+    TimeoutOption,
     TlsCertOption,
     TlsClientCaOption,
     TlsKeyOption,
     TokenFileOption,
+    WatchOption,
     certificates_of,
+    limits_of,
     log_format_of,
 )
 from medloom.cli.verify import ProvidersOption, RuntimeOption
@@ -29,7 +39,10 @@ from medloom.extras import require
 
 if TYPE_CHECKING:
     from medloom.imaging.fence import DecodeFence
-    from medloom.inference import Predictor
+    from medloom.serving import Limits
+    from medloom.serving.http.operations import Operation
+    from medloom.serving.http.processes import Part
+    from medloom.serving.models import Model, Opening
 
 __all__ = ["command"]
 
@@ -70,6 +83,12 @@ def command(
     tls_client_ca: TlsClientCaOption = None,
     log_format: LogFormatOption = None,
     otlp_endpoint: OtlpEndpointOption = None,
+    watch: WatchOption = False,
+    processes: ProcessesOption = 1,
+    max_body: MaxBodyOption = None,
+    timeout: TimeoutOption = None,
+    queue: QueueOption = None,
+    per_client: PerClientOption = None,
 ) -> None:
     """Answer HTTP requests with one bundle, or with several by name.
 
@@ -83,14 +102,13 @@ def command(
     /models/NAME/invocations.
 
     Only this machine is answered, unless --host says otherwise; other machines then need a token of --token-file, or a
-    certificate for --tls-client-ca. GET /metrics answers Prometheus; each request is a line on stderr.
+    certificate for --tls-client-ca. GET /metrics answers Prometheus; each request is a line on stderr. SIGHUP loads the
+    bundles anew; SIGTERM ends the server after the requests in progress.
     """
     for module in ("starlette", "uvicorn", "httptools", "prometheus_client"):
         require(module, "serve")
-    from medloom.imaging.fence import DecodeFence
-    from medloom.serving import Limits, Models, Service, create_app
-    from medloom.serving.http.operations import Operation, operated
-    from medloom.serving.http.server import listen, serve
+    from medloom.serving.http.operations import Operation
+    from medloom.serving.http.processes import Part
     from medloom.serving.models import Opening
 
     operation = Operation(
@@ -105,33 +123,77 @@ def command(
         otlp_endpoint=otlp_endpoint,
     )
     operation.check()
+    part = Part.given()
+    if part is None:
+        for warning in operation.warnings():
+            warn(warning)
+        if processes > 1:
+            raise typer.Exit(_supervised(processes, operation, port))
+    threads = threads if part is None else threads or part.threads
     opening = Opening(runtime=runtime, threads=threads, providers=providers, strict=strict)
+    limits = limits_of(max_body, timeout, queue, per_client)
+    _answer(bundles, opening, limits, operation, port=port, part=part, watch=watch)
+
+
+def _answer(
+    bundles: Sequence[str],
+    opening: Opening,
+    limits: Limits,
+    operation: Operation,
+    *,
+    port: int,
+    part: Part | None,
+    watch: bool,
+) -> None:
+    """Load the bundles and answer until told to stop."""
+    from medloom.imaging.fence import DecodeFence
+    from medloom.serving import Models, Service, create_app
+    from medloom.serving.http.operations import operated
+    from medloom.serving.http.server import listen, serve
+    from medloom.serving.swapping import Swapper
+
     models = Models(opening.open(path, name) for name, path in map(_named, bundles)).all()
     if phantoms := [model.name for model in models if model.manifest.phantom]:
         learned = "this model" if len(models) == 1 else ", ".join(phantoms)
         warn(f"{learned} learned from phantoms and must not be used on people")
-    for warning in operation.warnings():
-        warn(warning)
-    limits = Limits()
     with (
         operated(operation) as around,
-        listen(host, port) as listener,
+        listen(operation.host, port) if part is None else part.listener as listener,
         DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
+        Service(Models(_fenced(model, fence) for model in models), limits, observers=(around.watch,)) as service,
+        Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
     ):
-        port = listener.getsockname()[1]
-        served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
-        scheme = "http" if around.ssl is None else "https"
-        say(f"serving {served} on {scheme}://{host}:{port} (Ctrl-C stops)")
-        fenced = Models(replace(model, predictor=_fenced(model.predictor, fence)) for model in models)
-        with Service(fenced, limits, observers=(around.watch,)) as service:
-            service.calibrate()
-            app = create_app(service, middleware=around.middleware, routes=around.routes(service))
-            serve(app, listener, around.ssl)
+        app = create_app(service, middleware=around.middleware, routes=around.routes(service))
+        service.calibrate()
+        if part is None:
+            served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
+            say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
+        else:
+            part.ready()
+        serve(app, listener, around.ssl, reload=swapper.ask)
 
 
-def _fenced(predictor: Predictor, fence: DecodeFence) -> Predictor:
+def _supervised(processes: int, operation: Operation, port: int) -> int:
+    """Run this command in several processes behind one socket; the exit code."""
+    from medloom.serving.http.processes import Supervisor, this_command
+    from medloom.serving.http.server import listen
+
+    with listen(operation.host, port) as listener:
+        text = f"serving with {processes} processes on {_url(operation, listener)} (Ctrl-C stops)"
+        return Supervisor(this_command(), processes, listener).run(partial(say, text))
+
+
+def _url(operation: Operation, listener: socket) -> str:
+    scheme = "http" if operation.certificates is None else "https"
+    return f"{scheme}://{operation.host}:{listener.getsockname()[1]}"
+
+
+def _fenced(model: Model, fence: DecodeFence) -> Model:
     """Let everything that looks into bytes from outside do so behind the fence."""
-    return replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources)
+    predictor = replace(
+        model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources
+    )
+    return replace(model, predictor=predictor)
 
 
 def _named(given: str) -> tuple[str | None, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ import typer
 from medloom.errors import UserError
 
 if TYPE_CHECKING:
+    from medloom.serving import Limits
     from medloom.serving.http.tls import Certificates
 
 __all__ = [
@@ -19,12 +21,19 @@ __all__ = [
     "HealthTokenOption",
     "InsecureOption",
     "LogFormatOption",
+    "MaxBodyOption",
     "OtlpEndpointOption",
+    "PerClientOption",
+    "ProcessesOption",
+    "QueueOption",
+    "TimeoutOption",
     "TlsCertOption",
     "TlsClientCaOption",
     "TlsKeyOption",
     "TokenFileOption",
+    "WatchOption",
     "certificates_of",
+    "limits_of",
     "log_format_of",
 ]
 
@@ -60,6 +69,37 @@ OtlpEndpointOption = Annotated[
     str | None,
     typer.Option("--otlp-endpoint", metavar="URL", help="Send traces to this collector."),
 ]
+
+
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", min=1, max=256, help="Server processes at one port; each loads the models.")
+]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Load a bundle anew when its file changes.")]
+MaxBodyOption = Annotated[
+    float | None, typer.Option("--max-body", metavar="MIB", min=0.001, help="Largest body; 25 by default.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=0.1, help="For a request that names none; 55 by default."),
+]
+QueueOption = Annotated[
+    int | None, typer.Option("--queue", min=1, help="Requests that may wait; more get 503. 64 by default.")
+]
+PerClientOption = Annotated[
+    int | None, typer.Option("--per-client", min=1, help="Requests of one client at a time; more get 429.")
+]
+
+
+def limits_of(max_body_mib: float | None, timeout_s: float | None, queue: int | None, per_client: int | None) -> Limits:
+    """Return how much a client may ask for; None leaves it at the default."""
+    from medloom.serving import Limits
+
+    limits = Limits(per_client=per_client)
+    if max_body_mib is not None:
+        limits = replace(limits, max_body_bytes=int(max_body_mib * 2**20))
+    if timeout_s is not None:
+        limits = replace(limits, timeout_s=timeout_s)
+    return limits if queue is None else replace(limits, queue=queue)
 
 
 def certificates_of(cert: Path | None, key: Path | None, client_ca: Path | None) -> Certificates | None:

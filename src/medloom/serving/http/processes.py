@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from medloom.errors import MedloomError
 from medloom.files import TemporaryFolder
+from medloom.inference.runtimes.graph import available_threads
 
 __all__ = ["Part", "Supervisor", "this_command"]
 
@@ -62,6 +63,11 @@ class Part:
         number, ready, count = (int(os.environ.pop(name)) for name in (_SOCKET, _READY, _COUNT))
         _end_with_parent()
         return cls(socket.socket(fileno=number), count, ready)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one prediction: the share of one of the processes in the cores."""
+        return max(1, available_threads() // self.processes)
 
     def ready(self) -> None:
         """Say that this process answers."""
