@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medloom.cli.display import progress
-from medloom.cli.options import JsonOption, StrictOption
+from medloom.cli.options import FormOption, JsonOption, StrictOption, form_files
 from medloom.cli.output import ExitCode, print_result, say, warn
 from medloom.cli.output import table as table_of
 from medloom.cli.pace import PaceDisplay
@@ -21,7 +21,7 @@ from medloom.signals import StopRequest, Terminated
 
 if TYPE_CHECKING:
     from medloom.inference import Predictor
-    from medloom.packaging import Bundle
+    from medloom.packaging import Bundle, Manifest
     from medloom.serving.batch import Listing, Outcome
     from medloom.serving.batch.labelled import Labels
 
@@ -109,6 +109,7 @@ def command(
     metadata: _Metadata = None,
     id_column: _Id = None,
     uncertainty: _Uncertainty = None,
+    form: FormOption = None,
     batch_size: _BatchSize = 16,
     workers: _Workers = None,
     runtime: RuntimeOption = None,
@@ -147,10 +148,11 @@ def command(
     named = [*(inputs or ()), *([f"@{listed}"] if listed else [])]
     if not named:
         raise UserError("nothing was named; expected folders, zips, files, @LIST, - or a CSV that names files")
-    predictor, of, phantom, own_page = _opened(bundle, runtime, threads, providers, strict)
+    predictor, of, manifest = _opened(bundle, runtime, threads, providers, strict)
+    phantom, own_page, forms = manifest.phantom, manifest.input.page, form_files(form, manifest)
     truth = _truth(predictor, named, labels, id_column, target, patient, group, patient_pattern)
     asked = "" if uncertainty is None else uncertainty or "entropy"
-    batch = Batch(own_page if page is None else page, asked, batch_size, parquet=parquet)
+    batch = Batch(own_page if page is None else page, asked, batch_size, parquet=parquet, forms=forms)
     batch = batch if workers is None else replace(batch, workers=workers)
     stop = StopRequest(waits_for="what is under way")
     with (
@@ -176,8 +178,8 @@ def command(
 
 def _opened(
     bundle: Path, runtime: str | None, threads: int | None, providers: Sequence[str] | None, strict: bool
-) -> tuple[Predictor, dict[str, Any], bool, int | None]:
-    """The predictor, what decides its answers, whether it learned from phantoms, and the page that it takes."""
+) -> tuple[Predictor, dict[str, Any], Manifest]:
+    """The predictor, what decides its answers, and the manifest of the bundle."""
     from medloom.imaging import FILE_BUDGET
     from medloom.packaging import read_bundle
 
@@ -185,7 +187,7 @@ def _opened(
         predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
         of = {**_identity(opened), "runtime": predictor.runtime.name, "providers": providers, "strict": strict}
         manifest = opened.manifest
-    return replace(predictor, budget=FILE_BUDGET, strict=strict), of, manifest.phantom, manifest.input.page
+    return replace(predictor, budget=FILE_BUDGET, strict=strict), of, manifest
 
 
 def _identity(bundle: Bundle) -> dict[str, Any]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medloom.pipeline.names import RUNS
+
+if TYPE_CHECKING:
+    from medloom.inference.writers import FormFiles
+    from medloom.packaging import Manifest
 
 __all__ = [
     "RUNS",
     "BudgetOption",
     "DataOption",
     "DryRunOption",
+    "FormOption",
     "ImagesOption",
     "JobsOption",
     "JsonOption",
@@ -28,6 +33,7 @@ __all__ = [
     "StrictOption",
     "WorkersOption",
     "YesOption",
+    "form_files",
     "with_profile",
 ]
 
@@ -97,12 +103,35 @@ ProfileOption = Annotated[
         "time. Without it there is a light account.",
     ),
 ]
+FormOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--form",
+        metavar="NAME",
+        help="Also write each answer as seg, sr (DICOM), tiff, heatmap, ...; repeat it for several.",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Refuse images and metadata unlike those of the training, instead of warning."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def form_files(names: list[str] | None, manifest: Manifest) -> FormFiles | None:
+    """Return what writes the forms that ``--form`` names, each once; None where it names none.
+
+    Raises:
+        UserError: If the answers of the bundle have no such form.
+    """
+    from medloom.inference.writers import FormFiles
+
+    if not names:
+        return None
+    found = FormFiles(tuple(dict.fromkeys(names)), manifest.algorithm)
+    found.check(manifest.target)
+    return found
 
 
 def with_profile(overrides: list[str] | None, profile: bool) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medloom.cli.display import progress
-from medloom.cli.options import JsonOption, StrictOption
+from medloom.cli.options import FormOption, JsonOption, StrictOption, form_files
 from medloom.cli.output import ExitCode, print_result, warn
 from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.errors import DataError, UserError
@@ -59,6 +59,7 @@ def command(
             help="Also write how uncertain each pixel of a mask is; entropy where no measure is named.",
         ),
     ] = None,
+    form: FormOption = None,
     runtime: RuntimeOption = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
     providers: ProvidersOption = None,
@@ -73,6 +74,9 @@ def command(
 
     --uncertainty also writes uncertainty/: 255 (of a volume 1.0) where the answer is most uncertain. The image and its
     mirror image are looked at, or all views of the model, by each network of an ensemble.
+
+    --form also writes each answer in further forms, each in a folder of its own: seg/ and sr/ hold a DICOM segmentation
+    and a report with the measurements for DICOM images, in the study of these. medloom serve gives the same ones.
 
     A bundle with data.context sees each slice with those beside it: they are the pages of a file, or are looked for in
     its folder, by place or number.
@@ -98,6 +102,7 @@ def command(
         manifest = opened.manifest
         predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
         predictor = replace(predictor, budget=FILE_BUDGET, strict=strict)
+    forms = form_files(form, manifest)
     page = manifest.input.page if page is None else page
     with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
         if not images:
@@ -106,7 +111,7 @@ def command(
         with progress("predict") as update:
             asked = "" if uncertainty is None else uncertainty or "entropy"
             results = predict_files(
-                predictor, images, output, metadata=rows, page=page, uncertainty=asked, progress=update
+                predictor, images, output, metadata=rows, page=page, uncertainty=asked, forms=forms, progress=update
             )
     _report(results, summary(manifest.target, results), output, phantom=manifest.phantom, as_json=as_json)
 

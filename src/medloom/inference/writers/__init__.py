@@ -6,12 +6,24 @@ from collections.abc import Iterable
 
 from medloom.errors import UserError
 from medloom.inference.writers.base import TABLE, Asked, FileResult, Summary, Tally, Writer
+from medloom.inference.writers.forms import FormFiles
 from medloom.inference.writers.labels import LabelWriter
 from medloom.inference.writers.masks import MaskWriter
 from medloom.registry import UNCERTAINTIES, check_name, names_for
 from medloom.targets import Target
 
-__all__ = ["KINDS", "TABLE", "Asked", "FileResult", "Summary", "Tally", "Writer", "check_uncertainty", "summary"]
+__all__ = [
+    "KINDS",
+    "TABLE",
+    "Asked",
+    "FileResult",
+    "FormFiles",
+    "Summary",
+    "Tally",
+    "Writer",
+    "check_uncertainty",
+    "summary",
+]
 
 KINDS: dict[str, Writer] = {
     "masks": MaskWriter(),

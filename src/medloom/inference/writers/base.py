@@ -13,6 +13,7 @@ from medloom.inference.inputs import Entry, ImageFile
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.inference.prepared import Prepared
+from medloom.inference.writers.forms import FormFiles
 from medloom.targets import Target
 from medloom.wording import counted
 
@@ -135,12 +136,14 @@ class Asked:
         folder: Where files are written.
         page: Page of files that have several; None for all of a volume.
         uncertainty: Measure of each pixel of a mask, of ``medloom.registry.UNCERTAINTIES``; empty for none.
+        forms: Further forms of each answer that are written; None for none.
     """
 
     predictor: Predictor
     folder: Path
     page: int | None = None
     uncertainty: str = ""
+    forms: FormFiles | None = None
 
 
 class Writer(Protocol):

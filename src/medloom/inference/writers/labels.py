@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -11,6 +11,7 @@ from medloom.errors import NotFiniteError, UserError
 from medloom.imaging import Volume, inspect
 from medloom.imaging.canonical import along
 from medloom.inference.answers.labels import LabelPrediction
+from medloom.inference.forms import FormError
 from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
@@ -26,6 +27,8 @@ from medloom.inference.writers.base import (
     has_siblings,
     prepare_file,
 )
+from medloom.inference.writers.forms import FormFiles, write_forms
+from medloom.registry import FORMS
 from medloom.targets import Target
 
 __all__ = ["LabelResult", "LabelWriter"]
@@ -48,6 +51,7 @@ class LabelResult:
         prediction: What the model says; None if there is an error.
         error: Why there is no prediction.
         code: The same in one word.
+        forms: Further forms of the answer by name, relative to the output folder.
     """
 
     file: str
@@ -55,6 +59,7 @@ class LabelResult:
     prediction: LabelPrediction | None = None
     error: str = ""
     code: str = ""
+    forms: dict[str, str] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, float]:
@@ -86,7 +91,8 @@ class LabelResult:
         """Return it as plain JSON types, a prediction with the keys of a server's answer."""
         said = {} if self.prediction is None else self.prediction.plain()
         code = {"code": self.code} if self.code else {}
-        return {"file": self.file, "page": self.page, **said, "notes": list(self.notes), "error": self.error, **code}
+        return {"file": self.file, "page": self.page, **said, "notes": list(self.notes), "error": self.error, **code,
+                **self.forms}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,7 @@ class LabelWriter:
 
     def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[LabelResult]:
         """Predict an image, each page of a file that has several unless one was asked for."""
-        del name  # there are no files
-        return _predict_file(asked.predictor, image, metadata, asked.page)
+        return _predict_file(asked, image, metadata, name)
 
     def failed(self, image: Entry, page: int | None, error: Exception) -> LabelResult:
         """Return the result of an image that there is no prediction for."""
@@ -118,7 +123,7 @@ class LabelWriter:
     def columns(self, target: Target, known: Collection[str]) -> Sequence[str]:
         """Return the columns of the table."""
         scores = [f"{self.score}_{name}" for name in target.names]
-        more = [name for name in _WHERE_KNOWN if name in known]
+        more = [name for name in (*_WHERE_KNOWN, *FORMS) if name in known]
         return ["file", "page", *scores, "decision", "notes", "warnings", "error", *more]
 
     def row(self, result: FileResult, target: Target) -> dict[str, Any]:
@@ -135,6 +140,7 @@ class LabelWriter:
             "error": one.error,
             "code": one.code,
             **one.rated,
+            **one.forms,
         }
 
     def summary(self, target: Target, tally: Tally) -> Summary:
@@ -144,13 +150,36 @@ class LabelWriter:
         return Summary({"decisions": decided}, f": {said}" if said else "", tally.warnings)
 
 
-def _predict_file(predictor: Predictor, image: Entry, metadata: Metadata, page: int | None) -> list[LabelResult]:
+def _predict_file(asked: Asked, image: Entry, metadata: Metadata, name: str) -> list[LabelResult]:
+    predictor, page = asked.predictor, asked.page
     try:
         given = read_input(image, page=page, budget=predictor.budget, frames=False, reader=predictor.volume_decoder)
         pages = list((_surrounded if predictor.context else _pages)(predictor, image, given, metadata, page))
     except FOR_ONE_FILE as error:
         return [LabelResult(image.name, page, error=str(error), code=code_of(error))]
-    return [_predict_page(predictor, image.name, number, prepare) for number, prepare in pages]
+    found = [_predict_page(predictor, image.name, number, prepare) for number, prepare in pages]
+    if asked.forms is None:
+        return found
+    volume = given if isinstance(given, Volume) else None
+    return [_with_forms(asked, asked.forms, image, one, volume, name) for one in found]
+
+
+def _with_forms(
+    asked: Asked, forms: FormFiles, image: Entry, found: LabelResult, volume: Volume | None, name: str
+) -> LabelResult:
+    """Write further forms of the answer to a page; files of several are called by its number."""
+    if found.prediction is None:
+        return found
+    plane = None if volume is None else found.page or 0
+    try:
+        if volume is not None and along(volume, asked.predictor.orientation)[1]:
+            raise FormError("the model looks along another plane than the images were taken in: no image shows it")
+        page = found.page if volume is None else None
+        encoded = forms.encoded(asked.predictor, image, found.prediction, page=page, plane=plane)
+    except FOR_ONE_FILE as error:
+        return LabelResult(found.file, found.page, error=str(error), code=code_of(error))
+    called = name if found.page is None or asked.page is not None else f"{name}-page{found.page}"
+    return replace(found, forms=write_forms(encoded, asked.folder, called))
 
 
 def _pages(

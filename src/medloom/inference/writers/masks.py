@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -18,6 +18,7 @@ from medloom.files import write_bytes
 from medloom.imaging import Volume, encode_png
 from medloom.imaging.canonical import along
 from medloom.imaging.nifti import write_nifti
+from medloom.inference.answers import Prediction, VolumeAnswer
 from medloom.inference.answers.base import DIGITS, Rating
 from medloom.inference.answers.figures import ClassFigures
 from medloom.inference.answers.mask_volume import VolumePrediction
@@ -38,6 +39,8 @@ from medloom.inference.writers.base import (
     has_siblings,
     prepare_file,
 )
+from medloom.inference.writers.forms import write_forms
+from medloom.registry import FORMS
 from medloom.targets import Target
 
 __all__ = ["MaskResult", "MaskWriter"]
@@ -73,6 +76,7 @@ class MaskResult:
             say.
         review: ``yes`` where a person is to look, of a volume the slices from 0; else ``no`` or empty.
         code: Why there is no prediction, in one word.
+        forms: Further forms of the answer by name, relative to the output folder.
         by_class: The figures of each foreground class, by its name; empty if there is an error.
     """
 
@@ -92,6 +96,7 @@ class MaskResult:
     expected: float | None = None
     review: str = ""
     code: str = ""
+    forms: dict[str, str] = field(default_factory=dict)
     by_class: dict[str, ClassFigures] = field(default_factory=dict)
 
     @property
@@ -115,13 +120,13 @@ class MaskResult:
     def _cells(self) -> dict[str, Any]:
         said = {"notes": "; ".join(self.notes), "warnings": "; ".join(self.warnings)}
         more = {name: value for name in _WHERE_KNOWN if (value := getattr(self, name)) not in ("", None)}
-        return {name: getattr(self, name) for name in _COLUMNS} | said | more
+        return {name: getattr(self, name) for name in _COLUMNS} | said | more | self.forms
 
 
 _WHERE_KNOWN = ("uncertainty", "expected", "review", "code")
 """Columns that there are where one of the images has something in them."""
 
-_COLUMNS = tuple(one.name for one in fields(MaskResult) if one.name not in ("by_class", *_WHERE_KNOWN))
+_COLUMNS = tuple(one.name for one in fields(MaskResult) if one.name not in ("by_class", "forms", *_WHERE_KNOWN))
 _CLASS_COLUMNS = ("area_px", "area_mm2", "volume_ml", "probability")
 
 
@@ -151,7 +156,8 @@ class MaskWriter:
 
     def columns(self, target: Target, known: Collection[str]) -> Sequence[str]:
         """Return the columns of the table."""
-        return (*_COLUMNS, *(name for name in _WHERE_KNOWN if name in known), *_class_cells(target, {}))
+        more = (name for name in (*_WHERE_KNOWN, *FORMS) if name in known)
+        return (*_COLUMNS, *more, *_class_cells(target, {}))
 
     def row(self, result: FileResult, target: Target) -> dict[str, Any]:
         """Return the cells of a result."""
@@ -191,28 +197,55 @@ def _of_image(asked: Asked, prepared: Prepared) -> tuple[MaskPrediction, Floats3
 
 
 def _predict_file(asked: Asked, image: Entry, metadata: Metadata, name: str) -> MaskResult:
-    predictor, page, folder = asked.predictor, asked.page, asked.folder
-    found: VolumePrediction | None = None
     try:
-        given = read_input(image, page=page, budget=predictor.budget, reader=predictor.volume_decoder)
-        if isinstance(given, Volume):
-            found, unsure = _of_volume(asked, given, metadata)
-        elif predictor.context and page is None and not has_siblings(image):
-            found, unsure = _of_pages(asked, given, metadata)
-        else:
-            prepared = prepare_file(predictor, image, given, metadata, page)
-            prediction, unsure = _of_image(asked, prepared)
+        answered = _answered(asked, image, metadata)
+        encoded = _forms(asked, image, answered)
     except FOR_ONE_FILE as error:
         return MaskResult(image.name, error=str(error), code=code_of(error))
     try:
-        if found is not None:
-            return _write_volume(found, image.name, folder, f"{name}.nii.gz", unsure)
-        return _write(prediction, prepared, image.name, folder, f"{name}.png", unsure)
+        forms = write_forms(encoded, asked.folder, name)
+        if answered.prepared is None:
+            volume = VolumePrediction.of(answered.answer)
+            found = _write_volume(volume, image.name, asked.folder, f"{name}.nii.gz", answered.unsure)
+        else:
+            found = _write(answered, answered.prepared, image.name, asked.folder, f"{name}.png")
+        return replace(found, forms=forms)
     except OSError as error:
         if error.errno not in _NAME_ERRORS:
             raise
         said = f"a mask of this name cannot be written: {error.strerror}"
         return MaskResult(image.name, error=said, code=_NAME)
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """An answer, the image as the network saw it (None for a volume), and how uncertain each pixel is."""
+
+    answer: Prediction | VolumeAnswer
+    prepared: Prepared | None
+    unsure: Floats32 | None
+
+
+def _answered(asked: Asked, image: Entry, metadata: Metadata) -> _Answered:
+    predictor, page = asked.predictor, asked.page
+    given = read_input(image, page=page, budget=predictor.budget, reader=predictor.volume_decoder)
+    if isinstance(given, Volume):
+        volume, unsure = _of_volume(asked, given, metadata)
+        return _Answered(volume, None, unsure)
+    if predictor.context and page is None and not has_siblings(image):
+        volume, unsure = _of_pages(asked, given, metadata)
+        return _Answered(volume, None, unsure)
+    prepared = prepare_file(predictor, image, given, metadata, page)
+    prediction, unsure = _of_image(asked, prepared)
+    return _Answered(prediction, prepared, unsure)
+
+
+def _forms(asked: Asked, image: Entry, answered: _Answered) -> dict[str, bytes]:
+    """Further forms of an answer, before anything of it is written."""
+    if asked.forms is None:
+        return {}
+    decoded = None if answered.prepared is None else answered.prepared.image
+    return asked.forms.encoded(asked.predictor, image, answered.answer, image=decoded, page=asked.page)
 
 
 def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str, unsure: Floats32 | None) -> MaskResult:
@@ -237,9 +270,8 @@ def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str, u
     )
 
 
-def _write(
-    prediction: MaskPrediction, prepared: Prepared, file: str, folder: Path, name: str, unsure: Floats32 | None
-) -> MaskResult:
+def _write(answered: _Answered, prepared: Prepared, file: str, folder: Path, name: str) -> MaskResult:
+    prediction, unsure = MaskPrediction.of(answered.answer), answered.unsure
     mask, drawn, uncertainty = f"masks/{name}", f"overlays/{name}", "" if unsure is None else f"uncertainty/{name}"
     if unsure is not None:  # first: its path is the longest
         write_bytes(folder / uncertainty, encode_png(np.rint(255.0 * unsure).astype(np.uint8)))

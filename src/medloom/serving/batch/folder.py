@@ -14,13 +14,14 @@ from medloom.errors import UserError
 from medloom.files import read_json, write_json
 from medloom.inference.writers import TABLE
 from medloom.locks import alone
+from medloom.registry import FORMS
 from medloom.serving.batch.tables import PARQUET
 
 __all__ = ["EVALUATION", "JOURNAL", "MANIFEST", "Manifest", "now", "opened_folder"]
 
 MANIFEST, JOURNAL, EVALUATION = "batch.json", "journal.jsonl", "evaluation"
 _FORMAT = 1
-_OURS = (MANIFEST, JOURNAL, TABLE, PARQUET, EVALUATION, "masks", "overlays", "uncertainty")
+_OURS = (MANIFEST, JOURNAL, TABLE, PARQUET, EVALUATION, "masks", "overlays", "uncertainty", *FORMS)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from medloom.inference.inputs import Entry
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.inference.siblings import with_siblings
-from medloom.inference.writers import KINDS, TABLE, Asked, Tally, Writer, check_uncertainty
+from medloom.inference.writers import KINDS, TABLE, Asked, FormFiles, Tally, Writer, check_uncertainty
 from medloom.serving.batch.folder import JOURNAL, Manifest, now, opened_folder
 from medloom.serving.batch.journal import Journal, Told, identity
 from medloom.serving.batch.small import inputs_of
@@ -32,7 +32,7 @@ __all__ = ["Batch", "Listing", "Outcome", "Pace", "run_batch"]
 _LIMIT_S, _GROWTH_BYTES = 60.0, 4 * 2**30
 """Of a worker that decodes one file: files that a user named are larger than what a server takes from anybody."""
 
-_VOLUMES = "medloom.data.whole:read_whole"
+_VOLUMES, _SOURCES = "medloom.data.whole:read_whole", "medloom.data.whole:read_sources"
 
 _NOWHERE = 2**64 - 1
 
@@ -60,6 +60,7 @@ class Batch:
         batch_size: Images in one call of the network.
         workers: Processes that decode; 0 decodes in this one.
         parquet: Whether the table is also written as Parquet.
+        forms: Further forms of each answer that are written; None for none.
     """
 
     page: int | None = None
@@ -67,10 +68,12 @@ class Batch:
     batch_size: int = BATCH_SIZE
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     parquet: bool = False
+    forms: FormFiles | None = None
 
     def plain(self) -> dict[str, Any]:
         """What of it decides an answer."""
-        return {"page": self.page, "uncertainty": self.uncertainty, "batch_size": self.batch_size}
+        forms = {} if self.forms is None else {"forms": list(self.forms.names)}
+        return {"page": self.page, "uncertainty": self.uncertainty, "batch_size": self.batch_size, **forms}
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ def run_batch(
         DiskFullError: If there is no room; what was finished before is kept.
     """
     check_uncertainty(batch.uncertainty, predictor.target)
+    if batch.forms is not None:
+        batch.forms.check(predictor.target)
     begun_s = time.monotonic()
     listing = _together(predictor, listing, batch.page)
     given = listing.entries()
@@ -203,7 +208,8 @@ class _Run:
         """Predict what is not done yet of what is given, and when there is a first result begin to count the rest."""
         counting = threading.Thread(target=self._count, args=(listing,), daemon=True) if listing.again else None
         with _fenced(self.predictor, self.batch.workers) as predictor:
-            asked = Asked(predictor, self.folder, self.batch.page, self.batch.uncertainty)
+            batch = self.batch
+            asked = Asked(predictor, self.folder, batch.page, batch.uncertainty, batch.forms)
             for piece in each_piece(
                 asked,
                 self._inputs(given),
@@ -223,7 +229,8 @@ class _Run:
             yield from self.journal.results(place)
 
     def _inputs(self, given: Iterator[tuple[Entry, Metadata]]) -> Iterator[Input]:
-        for one in inputs_of(given, self.writer):
+        named = self.writer.writes_files or self.batch.forms is not None
+        for one in inputs_of(given, named=named):
             self.places.append(_NOWHERE)
             self.digest.update(identity(one).to_bytes(8))
             yield one
@@ -277,8 +284,12 @@ def _fenced(predictor: Predictor, workers: int) -> Iterator[Predictor]:
     if not workers:
         yield predictor
         return
-    with DecodeFence(workers, limit_s=_LIMIT_S, growth_bytes=_GROWTH_BYTES, volumes=_VOLUMES) as fence:
-        yield replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume)
+    with DecodeFence(
+        workers, limit_s=_LIMIT_S, growth_bytes=_GROWTH_BYTES, volumes=_VOLUMES, sources=_SOURCES
+    ) as fence:
+        yield replace(
+            predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources
+        )
 
 
 def _write_tables(run: _Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from medloom.inference.inputs import Entry
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.inference.siblings import with_siblings
-from medloom.inference.writers import KINDS, TABLE, Asked, FileResult, Writer, check_uncertainty
+from medloom.inference.writers import KINDS, TABLE, Asked, FileResult, FormFiles, check_uncertainty
 from medloom.serving.batch.names import Names
 from medloom.serving.batch.tables import write_table
 from medloom.serving.batch.work import BATCH_SIZE, Input, each_piece
@@ -26,6 +26,7 @@ def predict_files(
     metadata: Sequence[Metadata] = (),
     page: int | None = None,
     uncertainty: str = "",
+    forms: FormFiles | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FileResult]:
     """Predict images and write what belongs to the kind of answer, and ``predictions.csv``.
@@ -38,20 +39,24 @@ def predict_files(
         page: Page of files that have several; None predicts all slices of a volume, and for labels each page.
         uncertainty: How uncertain each pixel of a mask is, a name of ``medloom.registry.UNCERTAINTIES``; empty writes
             nothing of it.
+        forms: Further forms of each answer that are written, in a folder each beside the masks and the table.
         progress: Called with how many are done and how many there are.
 
     Returns:
         One result for each image or page, in order; a bad one has an ``error``.
 
     Raises:
-        UserError: If there is no such uncertainty, or the answer is no mask.
+        UserError: If there is no such uncertainty or form for such an answer.
     """
     check_uncertainty(uncertainty, predictor.target)
+    if forms is not None:
+        forms.check(predictor.target)
     writer, rows = KINDS[predictor.target.kind], list(metadata) or [{}] * len(images)
     known = with_siblings(predictor, images, rows) if page is None else images
-    asked = Asked(predictor, folder, page, uncertainty)
+    asked = Asked(predictor, folder, page, uncertainty, forms)
     found: dict[int, Sequence[FileResult]] = {}
-    for piece in each_piece(asked, inputs_of(zip(known, rows, strict=True), writer), batch_size=BATCH_SIZE):
+    inputs = inputs_of(zip(known, rows, strict=True), named=writer.writes_files or forms is not None)
+    for piece in each_piece(asked, inputs, batch_size=BATCH_SIZE):
         for done in piece:
             found[done.input.number] = done.results
             if progress:
@@ -63,14 +68,14 @@ def predict_files(
     return results
 
 
-def inputs_of(given: Iterable[tuple[Entry, Metadata]], writer: Writer) -> Iterator[Input]:
+def inputs_of(given: Iterable[tuple[Entry, Metadata]], *, named: bool) -> Iterator[Input]:
     """Number inputs, give their files names, and see of which state they are.
 
     Args:
         given: Inputs with their metadata.
-        writer: What writes their predictions.
+        named: Whether files are written of each, which need a name of their own.
     """
-    names = Names() if writer.writes_files else None
+    names = Names() if named else None
     for number, (entry, metadata) in enumerate(given):
         stamp, name, problem = "", "", None
         try:
