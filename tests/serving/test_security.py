@@ -202,22 +202,22 @@ def rotating(token_file):
 
 
 def test_tokens_are_rotated_without_a_restart(rotating, token_file):
-    assert rotating.admits(f"Bearer {OLD}")
+    assert rotating.owner(f"Bearer {OLD}")
     token_file.write_text(f"{NEW}\n")
-    assert not rotating.admits(f"Bearer {OLD}")
-    assert rotating.admits(f"Bearer {NEW}")
+    assert not rotating.owner(f"Bearer {OLD}")
+    assert rotating.owner(f"Bearer {NEW}")
 
 
 def test_a_file_that_was_spoilt_locks_nobody_out_and_is_told_of(rotating, token_file, caplog):
     for content in ("", "short\n", "two words are none\n"):
         token_file.write_text(content)
         with caplog.at_level(logging.ERROR):
-            assert rotating.admits(f"Bearer {OLD}")
+            assert rotating.owner(f"Bearer {OLD}")
         assert "still counts" in caplog.text
         assert "two words" not in caplog.text
         caplog.clear()
     token_file.unlink()
-    assert rotating.admits(f"Bearer {OLD}")
+    assert rotating.owner(f"Bearer {OLD}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from medloom.serving.admission import Limits
@@ -75,7 +75,17 @@ def create_app(
 async def _answer_no_route(request: Request, error: Exception) -> Response:
     refusal = cast(HTTPException, error)  # the only kind that this is registered for
     code = {404: "not_found", 405: "method_not_allowed"}.get(refusal.status_code, "refused")
+    said = "there is nothing at this path" if code == "not_found" else "this method is not answered at this path"
     hint = "There are GET /, GET /ping, POST /invocations, /models and /v2."
-    response = Problem(refusal.status_code, code, f"{request.method} is not answered at this path", hint).response()
+    response = Problem(refusal.status_code, code, said, hint).response()
     response.headers.update(refusal.headers or {})
+    if code == "method_not_allowed":
+        response.headers["Allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """What a path answers to; the routes of a path may each have one of its methods."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in fitting for method in route.methods or ()})

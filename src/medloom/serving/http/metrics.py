@@ -70,7 +70,7 @@ class Metrics:
         )
         self._now = {
             "requests_in_progress": self.gauge("requests_in_progress", "Requests that are not over."),
-            "queue_depth": self.gauge("queue_depth", "Requests that were let in and are not answered."),
+            "queue_depth": self.gauge("queue_depth", "Requests that have come whole and are not answered."),
             "models_loaded": self.gauge("models_loaded", "Models that answer.", mode="livemax"),
         }
 

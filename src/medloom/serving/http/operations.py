@@ -123,7 +123,7 @@ class Operated:
         self.metrics.follow(
             lambda: {
                 "requests_in_progress": self.watch.in_progress,
-                "queue_depth": service.gate.inside,
+                "queue_depth": service.gate.working_now,
                 "models_loaded": len(service.models.names()),
             }
         )

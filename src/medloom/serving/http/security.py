@@ -119,7 +119,7 @@ class CheckOrigin:
 
 
 class CheckToken:
-    """Refuses requests without one of the tokens.
+    """Refuses requests without one of the tokens; limits for each client hold for each token then.
 
     Args:
         app: What is asked.
@@ -143,7 +143,10 @@ class CheckToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         given = _values(scope, b"authorization")
-        if scope["type"] == "lifespan" or self._is_open(scope) or self._is_good(given):
+        owner = self._tokens.owner(given[0]) if len(given) == 1 else None
+        if owner is not None:
+            scope.setdefault("state", {})["client"] = owner
+        if scope["type"] == "lifespan" or owner is not None or self._is_open(scope):
             await self._app(scope, receive, send)
             return
         came = "the token of this request is not known here" if given else "this request has no token"
@@ -153,9 +156,6 @@ class CheckToken:
     def _is_open(self, scope: Scope) -> bool:
         is_page = scope["path"] in self._pages and prefers_page(", ".join(_values(scope, b"accept")))
         return (is_page or scope["path"] in self._open) and scope.get("method") in _SAFE
-
-    def _is_good(self, given: list[str]) -> bool:
-        return len(given) == 1 and self._tokens.admits(given[0])
 
 
 class AddHeaders:

@@ -41,17 +41,21 @@ class TokenFile:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._digests = Watched([path], lambda: _read(path), clock)
 
-    def admits(self, authorization: str) -> bool:
-        """Whether an ``Authorization`` header names one of the tokens.
+    def owner(self, authorization: str) -> str | None:
+        """Return who an ``Authorization`` header stands for, or None if it names none of the tokens.
 
-        It does so as ``Bearer TOKEN``, or as the password of ``Basic``, which is how browsers ask their users. All
+        It names one as ``Bearer TOKEN``, or as the password of ``Basic``, which is how browsers ask their users. All
         tokens are compared, each in constant time, so that the time tells nothing.
 
         Args:
             authorization: The header.
+
+        Returns:
+            The beginning of the token's SHA-256, which tells clients apart and is not the token.
         """
         digest = _digest(_given(authorization))
-        return sum(hmac.compare_digest(digest, known) for known in self._digests.get()) > 0
+        known = sum(hmac.compare_digest(digest, other) for other in self._digests.get())
+        return digest.hex()[:12] if known else None
 
 
 def _given(authorization: str) -> str:

@@ -80,6 +80,7 @@ class Finished:
         bytes_in: Of the body, as far as it was read.
         bytes_out: Of the answer's body.
         images: Those that were looked at.
+        refused: Why, where it was refused before an image was looked at.
     """
 
     request_id: str
@@ -94,6 +95,12 @@ class Finished:
     bytes_in: int = 0
     bytes_out: int = 0
     images: list[WatchedImage] = field(default_factory=list)
+    refused: str = ""
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Those of its images."""
+        return frozenset(image.code for image in self.images)
 
     @property
     def is_routine(self) -> bool:
@@ -129,7 +136,9 @@ class Watch:
     def seen(self, seen: Seen) -> None:
         """Note one image of a request that is in progress."""
         request = self._open.get(seen.request_id)
-        if request is not None and seen.model:
+        if request is not None and not seen.model:
+            request.refused = seen.code
+        elif request is not None:
             mean, std = (None, None) if seen.prepared is None else _moments(seen.prepared)
             kind = _known_type(seen.content_type)
             request.images.append(
@@ -248,7 +257,9 @@ class _Exchange:
                 pass
         if not self.request.status:
             return "client_gone"
-        return "ok" if self.request.status < 400 else f"http_{self.request.status}"
+        if self.request.status < 400:
+            return "ok"
+        return self.request.refused or next(iter(self.request.codes - {"ok"}), f"http_{self.request.status}")
 
 
 def _known_type(content_type: str) -> str:
