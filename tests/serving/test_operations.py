@@ -139,6 +139,7 @@ def test_a_refusal_is_a_line_with_its_code_and_one_of_the_server_is_a_warning(se
         server.ask(content=PNG[:200])
         server.ask(content_type="text/plain")
         server.ask("GET", "/nothing")
+        server.ask(path="/v2/models/tiny/infer", content=b"{")
         server.app.state.gate.draining = True
         server.ask()
     lines = _lines(log)
@@ -146,6 +147,7 @@ def test_a_refusal_is_a_line_with_its_code_and_one_of_the_server_is_a_warning(se
         (400, "truncated", "info"),
         (415, "unsupported_type", "info"),
         (404, "not_found", "info"),
+        (400, "bad_tensor", "info"),
         (503, "going_down", "warning"),
     ]
     assert lines[0]["image_code"] == "truncated"

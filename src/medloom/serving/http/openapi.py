@@ -34,8 +34,8 @@ _TAGS = {
     "v2": "The Open Inference Protocol, version 2.",
     "about": "This document, and the page to try a model.",
 }
-_EVERYWHERE = (403,)
-"""A foreign name or page is refused before anything is looked at."""
+_EVERYWHERE = (400, 403, 408, 431, 500)
+"""Requests that are no sound HTTP, or that a foreign page makes, are refused before their path is looked at."""
 
 
 class Documentation:

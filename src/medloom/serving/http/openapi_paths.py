@@ -56,7 +56,7 @@ _TIMEOUT = _header(
     {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,3})?$"},
     "Seconds after which nobody waits for the answer.",
 )
-_REFUSED = (400, 403, 404, 406, 408, 411, 413, 415, 422, 429, 500, 503)
+_REFUSED = (404, 406, 411, 413, 415, 422, 429, 503)
 _INVOKE = Described(
     "Predict one image or volume, or several images.",
     "predict",
@@ -106,7 +106,7 @@ PATHS: Mapping[tuple[str, str], Described] = {
         "The pixels that the model's decoder makes of an image, for a page that shows them.",
         "predict",
         {200: {"multipart/form-data": {}}},
-        (400, 403, 404, 408, 411, 413, 415, 422, 429, 500, 503),
+        (404, 411, 413, 415, 422, 429, 503),
         "images",
         (_PAGE, _SERIES, _TIMEOUT),
     ),
@@ -117,25 +117,25 @@ PATHS: Mapping[tuple[str, str], Described] = {
         "The models, a page at a time.",
         "models",
         {200: _json("LoadedModels")},
-        (400, 429, 500, 503),
+        (429, 503),
         parameters=(_query("next_page_token", {"type": "string"}, "From the page before."), _TIMEOUT),
     ),
     ("POST", "/models"): Described(
         "Load a model from the operator's folder.",
         "models",
         {200: _json("LoadedModel")},
-        (400, 403, 404, 408, 409, 411, 413, 415, 429, 500, 503, 507),
+        (404, 409, 411, 413, 415, 429, 503, 507),
         _json("Load"),
         (_TIMEOUT,),
     ),
     ("GET", "/models/{model}"): Described(
-        "One model.", "models", {200: _json("LoadedModel")}, (400, 404, 429, 500, 503), parameters=(_TIMEOUT,)
+        "One model.", "models", {200: _json("LoadedModel")}, (404, 429, 503), parameters=(_TIMEOUT,)
     ),
     ("DELETE", "/models/{model}"): Described(
         "Unload a model that was loaded on request.",
         "models",
         {200: _json("LoadedModel")},
-        (400, 403, 404, 429, 500, 503),
+        (404, 429, 503),
         parameters=(_TIMEOUT,),
     ),
     ("GET", "/v2"): Described("What the server is.", "v2", {200: _json("V2Server")}),

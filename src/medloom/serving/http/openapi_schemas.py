@@ -26,6 +26,7 @@ PROBLEMS: Mapping[int, tuple[str, ...]] = {
         "bad_request",
         "bad_tensor",
         "bad_timeout",
+        "several_images",
     ),
     401: ("unauthorized",),
     403: ("host_not_allowed", "origin_not_allowed", "no_repository", "url_not_allowed"),
@@ -39,6 +40,7 @@ PROBLEMS: Mapping[int, tuple[str, ...]] = {
     415: ("mismatch", "unsupported", "unsupported_encoding", "unsupported_type"),
     422: ("corrupt", "truncated", "wrong_input", "not_fetched"),
     429: ("too_many",),
+    431: ("headers_too_large",),
     500: ("internal",),
     503: ("going_down", "overloaded", "too_late"),
     507: ("no_memory",),
@@ -47,7 +49,6 @@ PROBLEMS: Mapping[int, tuple[str, ...]] = {
 
 REQUEST_ID: Mapping[str, Json] = {
     "X-Request-Id": {
-        "required": True,
         "schema": {"type": "string"},
         "description": "What logs and traces call the request: the client's own if it is a UUID.",
     }
@@ -105,6 +106,8 @@ _LABELS: Json = {
     "metadata": {"type": "object", "additionalProperties": _list(_TEXT)},
 }
 
+_URL: Json = {**_TEXT, "description": "Where the image is, at a host that the operator allows; none by default."}
+_ONE_OF_SEVERAL: Json = {"description": "As one alone. What is wrong with one stands in its place in the answer."}
 _FORM: Json = _object(("image",), image=_BYTES, metadata={**_TEXT, "contentMediaType": JSON})
 
 SCHEMAS: Mapping[str, Json] = {
@@ -208,8 +211,10 @@ def image_bodies(columns: Sequence[str]) -> Json:
         columns: Metadata columns that the models take.
     """
     asked = _image_object(columns)
-    several = _object(("images",), False, images={**_list(asked), "minItems": 1, "maxItems": 64})
-    schemas = {JSON: {"oneOf": [asked, several]}, _MULTIPART: _FORM}
+    named = {**asked, "required": ["url"], "properties": {**asked["properties"], "url": _URL}}
+    named["properties"].pop("image")
+    several = _object(("images",), False, images={**_list(_ONE_OF_SEVERAL), "minItems": 1, "maxItems": 64})
+    schemas = {JSON: {"oneOf": [asked, named, several]}, _MULTIPART: _FORM}
     return {kind: {"schema": schemas.get(kind, _BYTES)} for kind in ACCEPTED}
 
 
@@ -220,5 +225,6 @@ def _image_object(columns: Sequence[str]) -> Json:
         image={**_TEXT, "format": "byte", "description": "The bytes of an image in base64."},
         content_type={**_TEXT, "enum": [kind for kind in ACCEPTED if kind not in (JSON, _MULTIPART)]},
         page={**_WHOLE, "maximum": 999_999, "description": "Of a file with several, counted from 0."},
+        series={**_TEXT, "description": "Which DICOM series of a zip, by its index or UID."},
         metadata=_object((), False, **{name: {"type": ["string", "number", "null"]} for name in columns}),
     )
