@@ -24,6 +24,7 @@ __all__ = [
     "LOSSES",
     "METRICS",
     "NETWORKS",
+    "PRECISIONS",
     "RULES",
     "RUNTIMES",
     "SPACES",
@@ -277,6 +278,14 @@ RUNTIMES: dict[str, Entry] = {
         traits={"needs_weights": True, "extra": "train", "module": "torch"},
     ),
 }
+
+PRECISIONS: dict[str, Entry] = {
+    "fp32": Entry("float32, in which every network is trained and exported: exact"),
+    "bf16": Entry("bfloat16: the range of float32 with 8 of its 24 bits; fast where the processor multiplies it"),
+    "fp16": Entry("float16: half the file; fast on GPUs"),
+    "int8": Entry("8 bits, with ranges from validation images: a fourth of the file; the fastest on most processors"),
+}
+"""In what a bundle's network is computed."""
 
 TRACKERS: dict[str, Entry] = {
     "mlflow": Entry(

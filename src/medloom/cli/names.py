@@ -93,6 +93,7 @@ _LISTS: dict[str, tuple[str, Callable[[], _Named]]] = {
     "layouts": ("how files are arranged: data.layout", _table("LAYOUTS")),
     "formats": ("image formats that are read", _table("FORMATS")),
     "runtimes": ("what computes a bundle's answers: package.runtime", _table("RUNTIMES")),
+    "precisions": ("in what a bundle's network is computed: package.precision", _table("PRECISIONS")),
     "trackers": ("where runs are tracked: tracking.trackers", _table("TRACKERS")),
     "presets": ("how much work goes into a run: --preset", _presets),
 }

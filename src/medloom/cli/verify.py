@@ -54,8 +54,8 @@ def command(bundle: BundleArgument, runtime: RuntimeOption = None, as_json: Json
     phantom = " (learned from phantoms)" if report.phantom else ""
     files = counted(report.files, "file matches its checksum", "files match their checksums")
     text = (
-        f"{report.name}{phantom}: sound. {files}; with {report.runtime} the golden "
-        f"example is off by {report.max_difference:.1g} in probability (at most {report.tolerance:g}) and in "
+        f"{report.name}{phantom}: sound. {files}; with {report.runtime} in {report.precision} the "
+        f"golden example is off by {report.max_difference:.1g} in probability (at most {report.tolerance:g}) and in "
         f"{counted(report.differing_px, 'pixel')} of the mask. {_validated(report.validations)}"
     )
     print_result(asdict(report), text, as_json=as_json)

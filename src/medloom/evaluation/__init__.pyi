@@ -14,6 +14,9 @@ from .learning_curve import curve_facts as curve_facts
 from .metrics import Metric as Metric
 from .parts import Part as Part
 from .parts import part_of as part_of
+from .precision import check_loss as check_loss
+from .precision import measure_loss as measure_loss
+from .reading import Reading as Reading
 from .seeds import seed_facts as seed_facts
 from .seeds import seeds_note as seeds_note
 from .seeds import spread as spread

@@ -25,7 +25,7 @@ from medloom.recipe import Recipe
 
 __all__ = ["combine", "evaluate", "write_measured"]
 
-_EARLIER_RUNTIME = "onnx"
+_EARLIER = {"runtime": "onnx", "precision": "fp32"}
 """With what earlier versions of Medloom measured, which did not say so."""
 
 _SPLITS: dict[Part, tuple[str, ...]] = {"test": ("validation", "test"), "validation": ("validation",)}
@@ -44,6 +44,7 @@ def evaluate(
     measured_with: Mapping[str, Any] | None = None,
     heatmap: Heatmap | None = None,
     choice: Choice | None = None,
+    beside: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a predictor on the validation and the test patients, or on the validation patients alone.
@@ -65,6 +66,7 @@ def evaluate(
         measured_with: What the metrics are of, such as a hash of the weights; kept in the summary.
         heatmap: Shows where a network looked; None for no heat maps.
         choice: An operating point and a calibration that were chosen elsewhere; None chooses them on validation.
+        beside: What else the summary says, such as what another precision cost.
         progress: Called with images done and images in all; validation may count twice.
 
     Returns:
@@ -83,7 +85,7 @@ def evaluate(
     else:
         table = family.measure_at(recipe, reading, rows, choice)
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over, part)
-    summary["measured_with"] = dict(measured_with or {})
+    summary |= {"measured_with": dict(measured_with or {}), **(beside or {})}
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
     write_appearance(run_dir, reading, catalogue)
@@ -124,7 +126,10 @@ def combine(
     ]
     for fold, counts in zip(summary["folds"], learned_from, strict=False):
         fold["learned_from"] = dict(counts)
-    summary["measured_with"] = {"runtime": found[0].get("measured_with", {}).get("runtime", _EARLIER_RUNTIME)}
+    summary["measured_with"] = {**_EARLIER, **_how(found[0].get("measured_with", {}))}
+    if losses := [one["precision"] for one in found if "precision" in one]:
+        most = max(losses, key=lambda one: float(one["loss"]))
+        summary["precision"] = {**most, "cases": f"{most['cases']} of the fold that lost most"}
     write_json(folder / "operating_point.json", choice.plain())
     write_measured(folder, family, table, summary)
     gather_gallery(folder, parts)
@@ -144,6 +149,10 @@ def write_measured(folder: Path, family: Family, table: pd.DataFrame, summary: F
     for name, further in family.tables(table).items():
         write_table(folder / name, further)
     write_json(folder / "summary.json", summary)
+
+
+def _how(measured_with: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: measured_with[key] for key in _EARLIER if key in measured_with}
 
 
 def _test_cases(folder: Path, fold: int) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from medloom.evaluation.family import Facts
+from medloom.evaluation.metrics import worse_by
 from medloom.evaluation.together import Together
 from medloom.wording import metric_text
 
@@ -89,9 +90,8 @@ def _losses(name: str, found: Mapping[str, Any]) -> tuple[float, float] | None:
     value, whole = apart["value"], found["ensemble"][name]["value"]
     if value is None or apart["low"] is None or whole is None:
         return None
-    unit = abs(whole) or 1.0 if meaning["unit"] == "value" else 1.0
-    lower = meaning["better"] == "lower"
-    return ((value if lower else -value) / unit, (apart["high"] if lower else -apart["low"]) / unit)
+    worse_end = apart["high" if meaning["better"] == "lower" else "low"]
+    return worse_by(value, whole, meaning), worse_by(worse_end, whole, meaning)
 
 
 def said(found: Mapping[str, Any], names: Sequence[str] | None = None) -> str:

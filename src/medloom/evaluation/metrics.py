@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["Metric", "interval_facts", "meanings"]
+__all__ = ["Metric", "interval_facts", "meanings", "worse_by"]
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,19 @@ def interval_facts(resamples: int, over: str = "patients") -> dict[str, Any]:
         over: What was drawn: ``patients``, or ``images`` where it is not known which images are of one patient.
     """
     return {"level": 0.95, "resamples": resamples, "over": over, "method": "percentile"}
+
+
+def worse_by(difference: float, whole: float, meaning: Mapping[str, Any]) -> float:
+    """Return how much worse a metric is; of numbers with a unit, as a share.
+
+    Args:
+        difference: Its value minus that of what it is compared with.
+        whole: That of what it is compared with.
+        meaning: Its ``unit``, and which values are ``better``.
+
+    Example:
+        >>> worse_by(-0.01, 0.8, {"unit": "share", "better": "higher"})
+        0.01
+    """
+    unit = abs(whole) or 1.0 if meaning["unit"] == "value" else 1.0
+    return (difference if meaning["better"] == "lower" else -difference) / unit

@@ -8,7 +8,7 @@ from typing import Any
 from medloom.evaluation.parts import measured
 from medloom.wording import metric_text
 
-__all__ = ["metric_rows", "number", "point_lines", "quantity", "sentence_case"]
+__all__ = ["loss_text", "metric_rows", "number", "point_lines", "precision_texts", "quantity", "sentence_case"]
 
 _MOST_WRITTEN_OUT = 1e9
 
@@ -24,6 +24,36 @@ def metric_rows(summary: Mapping[str, Any], count: int | None = None) -> list[tu
     headlines = [name for name in summary["headlines"] if name in metrics]
     names = headlines + [name for name in metrics if name not in headlines]
     return [(meanings[name]["label"], metric_text(metrics[name], meanings[name]["unit"])) for name in names[:count]]
+
+
+def loss_text(found: Mapping[str, Any], precision: str) -> str:
+    """Say what a network is worth in fewer bits beside float32, with four digits: limits are that small.
+
+    Args:
+        found: As from ``medloom.evaluation.precision.measure_loss``.
+        precision: What it was computed in.
+    """
+    exact, reduced, apart = (found[key] for key in ("exact", "reduced", "difference"))
+    between = "" if apart.get("low") is None else f" ({apart['low']:+.4f} to {apart['high']:+.4f})"
+    return (
+        f"on {found['cases']} {found['label']} is {reduced['value']:.4f} in {precision} and {exact['value']:.4f} in "
+        f"float32, a difference of {apart['value']:+.4f}{between}"
+    )
+
+
+def precision_texts(found: Mapping[str, Any]) -> list[str]:
+    """Say how a model in fewer bits is computed and what that cost, a sentence each.
+
+    Args:
+        found: As ``Reduced`` of the bundle's manifest.
+    """
+    texts = [
+        found["computed"],
+        f"{sentence_case(loss_text(found, found['name']))}; at most {found['limit']:g} is lost.",
+    ]
+    if found["calibrated_on"]:
+        texts.append(f"The ranges of 8 bits were found on {found['calibrated_on']:,} validation images.")
+    return texts
 
 
 def point_lines(summary: Mapping[str, Any]) -> str:

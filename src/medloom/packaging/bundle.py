@@ -73,6 +73,7 @@ class Bundle:
             threads=threads,
             providers=providers,
             network=manifest.network(),
+            precision=manifest.precision_with(name),
         )
         return build_predictor(manifest, built, self.fingerprint)
 

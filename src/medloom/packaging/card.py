@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from medloom.evaluation.parts import NOT_VALIDATED
+from medloom.evaluation.text import precision_texts
 from medloom.packaging.card_layout import Block, Chapter, Table, as_html, as_markdown
 from medloom.packaging.manifest import About, InsteadOfEnsemble, Manifest, Validation
 from medloom.targets import KINDS
@@ -63,6 +64,7 @@ def _chapters(manifest: Manifest) -> list[Chapter]:
         Chapter("Learned from", _learned(manifest, about)),
         Chapter("Where its labels come from", [_origin(manifest)]),
         Chapter("Probabilities", [_calibrated(manifest)]),
+        Chapter("Runtime and precision", _computed(manifest)),
         Chapter("Weights", _weights(manifest, about)),
         Chapter("How to use it", _how(manifest)),
         Chapter("Version", _version(manifest, about)),
@@ -85,7 +87,11 @@ def _measured(manifest: Manifest, about: About) -> list[Block]:
         whom = "On whom is not written in the bundle."
     else:
         note = f" {manifest.measured.note}" if manifest.measured.note else ""
-        whom = f"On {_PARTS[manifest.measured.part]} of the source that it learned from, with 95 % intervals.{note}"
+        with_what = f"computed with {manifest.measured.runtime} in {manifest.measured.precision}"
+        whom = (
+            f"On {_PARTS[manifest.measured.part]} of the source that it learned from, {with_what}, with 95 % "
+            f"intervals.{note}"
+        )
     return [whom, _metrics(manifest.internal_metrics()), *_instead(manifest.instead_of_ensemble), *_groups(about)]
 
 
@@ -168,6 +174,18 @@ def _calibrated(manifest: Manifest) -> str:
     if manifest.calibration is None:
         return "As the network gives them; they were not calibrated."
     return f"Calibrated on validation patients ({manifest.calibration.method})."
+
+
+def _computed(manifest: Manifest) -> list[Block]:
+    said = [f"Its figures are those of {manifest.runtime} in {manifest.computed_in()}, and hold with that alone."]
+    if manifest.precision is not None:
+        said += precision_texts(manifest.precision.model_dump())
+    said += [
+        f"With {one.runtime} its answers were up to {one.largest_difference:.1g} off on "
+        f"{counted(one.images, 'image')} of its own."
+        for one in manifest.agreement
+    ]
+    return [*said]
 
 
 def _weights(manifest: Manifest, about: About) -> list[Block]:

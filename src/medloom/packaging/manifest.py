@@ -35,32 +35,36 @@ from medloom.packaging.contract import different, steps
 from medloom.recipe.sections.data import MOST_CONTEXT, OriginConfig
 from medloom.targets import Target
 from medloom.transforms.preprocess import Preprocess
-from medloom.wording import one_line
+from medloom.wording import counted, one_line
 
 __all__ = [
     "FORMAT",
     "GOLDEN_FOLDER",
     "About",
+    "Agreement",
     "Golden",
     "InputContract",
     "Manifest",
     "Measured",
     "ModelEntry",
+    "Reduced",
     "TrainingData",
     "Validation",
 ]
 
-FORMAT: Final = 3
-"""3 says every step to the answer (``steps``) and which values the classes have in masks; 2 does not, and is read.
+FORMAT: Final = 4
+"""4 may be computed in fewer bits (``precision``). 3 says every step to the answer (``steps``) and which values the
+classes have in masks; 2 does not. Both are read.
 
 A key that an older version does not know is refused by it, so a new key raises the format. ``docs/bundle.md`` lists
 what each format holds."""
-_READ: Final = (2, 3)
+_READ: Final = (2, 3, 4)
 _WITHOUT_STEPS: Final = 2
 GOLDEN_FOLDER = "golden/"
 _LARGEST_ARGUMENT = 2**16
 _MOST_SHOWN = 10
 _MOST_VALUES = 2**28
+_MOST_WORDS = 400
 _MOST_VIEWS = 64
 _WEIGHTS = (".onnx", ".safetensors")
 _SPACE = frozenset("\t\n\r")
@@ -68,6 +72,7 @@ _SPACE = frozenset("\t\n\r")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 FileName = Annotated[str, Field(pattern=rf"^{PLAIN_NAME}$", max_length=255)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
 def _target(plain: Any) -> Target:  # noqa: ANN401 - whatever the JSON holds
@@ -173,11 +178,13 @@ class Measured(_Entry):
         part: On whom: ``test``; ``validation`` where the test set was held back; ``folds`` for the test parts of the
             folds, each measured by its own member.
         runtime: What ran the network.
+        precision: In what it was computed.
         note: What a reader of the metrics should know.
     """
 
     part: Literal["test", "validation", "folds"]
     runtime: str
+    precision: Precision = "fp32"
     note: str = ""
 
 
@@ -190,6 +197,7 @@ class Validation(_Entry):
         counts: Its images and patients; patients are None where they are not known.
         metrics: Estimates by name, at the operating point of the bundle.
         runtime: What ran the network.
+        precision: In what it was computed.
         medloom: Which version measured.
     """
 
@@ -198,6 +206,7 @@ class Validation(_Entry):
     counts: dict[str, int | None]
     metrics: dict[str, Any]
     runtime: str
+    precision: Precision = "fp32"
     medloom: str
 
 
@@ -217,6 +226,50 @@ class InsteadOfEnsemble(_Entry):
     cases: Annotated[str, Field(min_length=1, max_length=200)]
     ensemble: dict[str, Any]
     difference: dict[str, Any]
+
+
+class Reduced(_Entry):
+    """In what the network is computed, if not in float32, and what that cost on validation patients.
+
+    Args:
+        name: The precision.
+        computed: How the runtime computed it where it was packaged, in words.
+        metric: The metric that was compared.
+        label: What it is called.
+        cases: On whom, in words.
+        exact: The metric in float32, at the operating point that is chosen with it.
+        reduced: The metric as it is packaged, at its own.
+        difference: The second minus the first on the same cases, with a paired interval.
+        loss: How much worse it is; of numbers with a unit, as a share of the first.
+        limit: The largest loss that is packaged.
+        calibrated_on: By how many validation images the ranges of 8 bits were found; 0 for other precisions.
+    """
+
+    name: Literal["bf16", "fp16", "int8"]
+    computed: Annotated[str, Field(max_length=_MOST_WORDS)]
+    metric: str
+    label: str
+    cases: Annotated[str, Field(max_length=_MOST_WORDS)]
+    exact: dict[str, Any]
+    reduced: dict[str, Any]
+    difference: dict[str, Any]
+    loss: float
+    limit: Annotated[float, Field(ge=0)]
+    calibrated_on: Annotated[int, Field(ge=0)] = 0
+
+
+class Agreement(_Entry):
+    """How far another runtime's answers were from those of the bundle's own, on images that the model was made of.
+
+    Args:
+        runtime: The other one; in float32 where it rebuilds the network, else with the bundle's graph.
+        images: How many.
+        largest_difference: In probability (of numbers, in the number itself), over all of them.
+    """
+
+    runtime: str
+    images: Annotated[int, Field(ge=1)]
+    largest_difference: Annotated[float, Field(ge=0)]
 
 
 class About(_Entry):
@@ -260,7 +313,7 @@ class Golden(_Entry):
 class Manifest(_Entry):
     """Everything about a bundle that is not weights."""
 
-    format: Literal[2, 3]
+    format: Literal[2, 3, 4]
     medloom: str
     name: Name
     phantom: bool
@@ -285,6 +338,8 @@ class Manifest(_Entry):
     training_data: TrainingData
     origin: OriginConfig | None = None
     runtime: str
+    precision: Reduced | None = None
+    agreement: tuple[Agreement, ...] = ()
     versions: dict[str, str]
     golden: Golden
     files: dict[FileName, Sha256]
@@ -330,6 +385,34 @@ class Manifest(_Entry):
     def operating_point(self) -> Point:
         """Return what turns the network's answer into a decision."""
         return point_from_plain(self.point, self.target)
+
+    def computed_in(self) -> Precision:
+        """Return in what the network is computed."""
+        return "fp32" if self.precision is None else self.precision.name
+
+    def precision_with(self, runtime: str) -> Precision:
+        """Return in what another runtime computes it: as the bundle says, or in float32 where it cannot."""
+        return self.computed_in() if runtime == self.runtime else "fp32"
+
+    def runtime_warning(self, runtime: str | None) -> str:
+        """Return what a user must know of answers by another runtime than the bundle names; empty for its own.
+
+        Args:
+            runtime: What computes the answers; None for the bundle's own choice.
+        """
+        if runtime in (None, self.runtime):
+            return ""
+        known = next((one for one in self.agreement if one.runtime == runtime), None)
+        apart = (
+            "how far its answers are from those is not in the bundle"
+            if known is None
+            else f"on {counted(known.images, 'image')} of its own its answers were off by at most "
+            f"{known.largest_difference:.1g}"
+        )
+        return (
+            f"{self.name} was measured with {self.runtime} in {self.computed_in()}, not with {runtime}: {apart}, and its "
+            "figures are not of these answers"
+        )
 
     def internal_metrics(self) -> dict[str, Any]:
         """Return the estimates on held-out patients of its own source; on validation where test was held back."""

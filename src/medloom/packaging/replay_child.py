@@ -19,7 +19,7 @@ import numpy as np
 from medloom.errors import BundleError, MedloomError, UserError
 from medloom.extras import require
 from medloom.imaging.fence.host import fence_in
-from medloom.inference import NetworkSpec, Runtime, build_runtime, needs_weights
+from medloom.inference import Runtime, build_runtime, needs_weights
 from medloom.inference.runtimes import run_with_features
 from medloom.inference.runtimes.graph import available_threads
 from medloom.packaging.bundle import GRAPH, MANIFEST, WEIGHTS
@@ -52,16 +52,17 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _open(folder: Path, name: str) -> Runtime:
-    model, network = folder / GRAPH, _network(folder) if needs_weights(name) else None
-    if network is not None:
-        model = folder / WEIGHTS
+    manifest = Manifest.parse((folder / MANIFEST).read_bytes())
+    model = folder / (WEIGHTS if needs_weights(name) else GRAPH)
     _load_libraries(name)
     fence_in(_GROWTH_BYTES + _TIMES_MODEL * model.stat().st_size)
-    return build_runtime(name, model, threads=min(_MOST_THREADS, available_threads()), network=network)
-
-
-def _network(folder: Path) -> NetworkSpec:
-    return Manifest.parse((folder / MANIFEST).read_bytes()).network()
+    return build_runtime(
+        name,
+        model,
+        threads=min(_MOST_THREADS, available_threads()),
+        network=manifest.network(),
+        precision=manifest.precision_with(name),
+    )
 
 
 def _load_libraries(name: str) -> None:

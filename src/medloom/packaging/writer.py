@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ import numpy as np
 from medloom import __version__
 from medloom.data.metadata import TableEncoding
 from medloom.extras import require
-from medloom.files import sha256_bytes
+from medloom.files import TemporaryFolder, sha256_bytes, write_bytes
 from medloom.imaging import CONTENT_TYPES
-from medloom.inference import Point, Predictor, point_from_plain
+from medloom.inference import NetworkSpec, Point, Predictor, Runtime, build_runtime, needs_weights, point_from_plain
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
 from medloom.inference.fingerprint import Fingerprint, probe_features
 from medloom.inference.quality import Quality
 from medloom.inference.runtimes.graph import read_graph
-from medloom.inference.runtimes.onnx import OnnxRuntime
 from medloom.packaging.archive import pack
 from medloom.packaging.bundle import CHECKSUM, GRAPH, MANIFEST, WEIGHTS, build_predictor, checksum_line
 from medloom.packaging.card import card_files
@@ -33,7 +32,7 @@ from medloom.packaging.manifest import FORMAT, Manifest
 from medloom.recipe import Recipe
 from medloom.transforms.preprocess import Preprocess
 
-__all__ = ["layout_of", "model_entry", "weights_bytes", "write_bundle"]
+__all__ = ["layout_of", "model_entry", "runtime_of", "weights_bytes", "write_bundle"]
 
 _ENTRY_POINT = "code/inference.py"
 _SHAPING = {"deep_supervision", "dropout", "encoder", "metadata", "table_width"}
@@ -67,6 +66,8 @@ def write_bundle(
     images_fingerprint: Fingerprint | None = None,
     begun_with: Mapping[str, Any] | None = None,
     instead_of_ensemble: Mapping[str, Any] | None = None,
+    precision: Mapping[str, Any] | None = None,
+    agreement: Sequence[Mapping[str, Any]] = (),
     about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``model.tar.gz`` atomically; the same inputs give the same bytes.
@@ -91,6 +92,8 @@ def write_bundle(
         begun_with: Whose weights the network began with, as ``BegunWith`` of the manifest; None for fresh ones.
         instead_of_ensemble: What it lost against the networks that it stands for, as ``InsteadOfEnsemble`` of the
             manifest; None for any other.
+        precision: In what ``onnx`` is computed and what that cost, as ``Reduced`` of the manifest; None for float32.
+        agreement: How far other runtimes are from the bundle's own, as ``Agreement`` of the manifest.
         about: What the model card says beside all this, as ``About`` of the manifest; what is in the recipe of it is
             taken from there.
 
@@ -110,6 +113,8 @@ def write_bundle(
         metrics=dict(metrics),
         measured=measured,
         instead_of_ensemble=instead_of_ensemble,
+        precision=precision,
+        agreement=tuple(agreement),
         about=about,
         training_data={"fingerprint": fingerprint, "counts": dict(counts or {})},
         phantom=phantom,
@@ -118,12 +123,16 @@ def write_bundle(
         quality=None if quality is None else quality.plain(),
         appearance=None if appearance is None else appearance.plain(),
     )
+    stored = weights_bytes(weights)
+    runtime = runtime_of(
+        manifest.runtime, onnx, lambda: stored, network=manifest.network(), precision=manifest.computed_in()
+    )
     files = {
         GRAPH: graph,
-        WEIGHTS: weights_bytes(weights),
+        WEIGHTS: stored,
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
         **card_files(manifest),
-        **_answered(build_predictor(manifest, OnnxRuntime(graph)), images_fingerprint),
+        **_answered(build_predictor(manifest, runtime), images_fingerprint),
     }
     manifest = manifest.model_copy(update={"files": {name: sha256_bytes(content) for name, content in files.items()}})
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
@@ -144,6 +153,36 @@ def _of_network(found: Fingerprint, predictor: Predictor) -> Fingerprint:
     return read_back(fingerprint_bytes(known))  # to the last digit what will be served
 
 
+def runtime_of(
+    name: str,
+    graph: Path,
+    weights: Callable[[], bytes],
+    *,
+    network: NetworkSpec,
+    precision: str = "fp32",
+    threads: int | None = None,
+) -> Runtime:
+    """Build a runtime from what a bundle holds, before there is a bundle.
+
+    Args:
+        name: Name of the runtime.
+        graph: The ONNX file.
+        weights: Gives the content of the safetensors file; asked where the runtime needs it.
+        network: What it takes to build the network again.
+        precision: In what it is computed.
+        threads: Threads of one call.
+    """
+    if not needs_weights(name):
+        return build_runtime(name, graph, threads=threads, precision=precision)
+    beside = TemporaryFolder("medloom-weights-")
+    try:
+        path = beside.path / WEIGHTS
+        write_bytes(path, weights())
+        return build_runtime(name, path, threads=threads, network=network, precision=precision)
+    finally:
+        beside.remove()
+
+
 def _manifest(
     recipe: Recipe,
     tables: Sequence[TableEncoding | None],
@@ -151,6 +190,7 @@ def _manifest(
     plane: str | None,
     point: Mapping[str, Any],
     begun_with: Mapping[str, Any] | None = None,
+    precision: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     **facts: Any,  # noqa: ANN401 - fields of Manifest, checked by pydantic
 ) -> Manifest:
@@ -179,7 +219,8 @@ def _manifest(
             "tables": [table.plain() for table in tables if table is not None],
             "runtime": recipe.package.runtime,
             "versions": _versions(),
-            "golden": golden_entry(target).model_dump(),
+            "golden": golden_entry(target, precision["name"] if precision else "fp32").model_dump(),
+            "precision": precision,
             "files": {},
             "layout": layout_of(recipe),
             "origin": recipe.data.origin.plain() or None,

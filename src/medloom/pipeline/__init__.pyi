@@ -49,6 +49,7 @@ from .seeds import finish_seeds as finish_seeds
 from .seeds import seed_runs as seed_runs
 from .sizing import sized as sized
 from .stages.evaluate import evaluate as evaluate
+from .stages.evaluate import measure_again as measure_again
 from .stages.package import package as package
 from .stages.prepare import prepare as prepare
 from .stages.report import report as report

@@ -202,6 +202,7 @@ def _measure(
             internal=manifest.internal_metrics(),
             over="patients" if known else "images",
             heatmap=_heatmap(bundle),
+            measured_with={"runtime": manifest.runtime, "precision": manifest.computed_in()},
             progress=events.progress("evaluate"),
         )
     samples = prepared.catalogue[list(_TOLD_BY)]
@@ -291,5 +292,6 @@ def _validation(bundle: Bundle, summary: Facts, facts: Facts) -> Validation:
         counts={key: test["counts"][key] for key in ("images", "patients")},
         metrics={key: test["metrics"][key] for key in summary["headlines"] if key in test["metrics"]},
         runtime=bundle.manifest.runtime,
+        precision=bundle.manifest.computed_in(),
         medloom=__version__,
     )

@@ -37,7 +37,11 @@ _WITHOUT_EFFECT = ("batch_size", "bootstrap")
 """Keys of ``evaluate`` that change neither an answer nor a metric, only intervals and speed."""
 
 _LATER = {"calibration": "none"}
-"""Keys that earlier versions did not have, with what they did: a run that they measured is as it was measured."""
+"""Keys of ``evaluate`` that earlier versions did not have, with what they did: a run that they measured is as it was
+measured."""
+
+_EARLIER = {"precision": "fp32"}
+"""The same beside ``evaluate``."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def measured_with(run: Run) -> dict[str, Any]:
     return {
         "checkpoint": sha256_file(run.folder / BEST_WEIGHTS),
         "runtime": plain["package"]["runtime"],
+        "precision": plain["package"]["precision"],
         "evaluate": settings,
     }
 
@@ -125,5 +130,5 @@ def _changed(run: Run, summary: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs between a model and what a summary says was measured; of folds each has its own."""
     if "folds" in summary or not (run.folder / BEST_WEIGHTS).is_file():
         return ()
-    before, now = flat(summary.get("measured_with", {})), flat(measured_with(run))
+    before, now = flat({**_EARLIER, **summary.get("measured_with", {})}), flat(measured_with(run))
     return tuple(key for key in sorted({*before, *now}) if before.get(key) != now.get(key))

@@ -22,9 +22,8 @@ from medloom.data.splits.given import HELD_OUT
 from medloom.errors import RecipeError
 from medloom.evaluation.instead import FEWEST_PATIENTS
 from medloom.events import Events, Noted
-from medloom.inference import Predictor
 from medloom.models.network import Network
-from medloom.pipeline.graph import export
+from medloom.pipeline.graph import Exported, export
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.names import DISTILLED
 from medloom.pipeline.places import find_images, find_store, in_use
@@ -65,7 +64,7 @@ class Served:
     summary: dict[str, Any]
     trained: Path | None = None
 
-    def export(self, events: Events) -> Predictor:
+    def export(self, events: Events) -> Exported:
         """Write its graph into the run directory, and load it as the bundle will be loaded."""
         return export(self.run, self.network, self.tables, events=events)
 
@@ -80,9 +79,14 @@ def check_can_serve(whole: Run, fold: Run) -> None:
     Raises:
         RecipeError: Saying which key holds patients out.
     """
-    asked = whole.recipe.package.serve
+    asked, precision = whole.recipe.package.serve, whole.recipe.package.precision
     if asked == "ensemble":
         return
+    if precision != "fp32":
+        raise RecipeError(
+            f"package.precision={precision}: with package.serve={asked} what fewer bits cost the one network is not "
+            "measured on validation; take package.precision=fp32, or package.serve=ensemble"
+        )
     catalogue = data.read_catalogue(fold.folder / "catalogue.csv")
     patients = catalogue.loc[catalogue["split"] == HELD_OUT, "patient_id"].nunique()
     if patients < (least := _FEWEST_PATIENTS.get(asked, 1)):
@@ -111,11 +115,10 @@ def serve(whole: Run, folds: Sequence[Run], *, events: Events) -> Served:
     ensemble = Served(whole, network, tables, {})
     with _together(whole, folds, events) as together:
         if together.rows.empty:
-            ensemble.export(events)
-            return ensemble
+            return replace(ensemble, summary=_agreement(ensemble.export(events)))
         if whole.recipe.package.serve == "ensemble":
-            predictor = ensemble.export(events)
-            return _written(together, ensemble, together.measure(predictor), predictor)
+            exported = ensemble.export(events)
+            return _written(together, ensemble, together.measure(exported.predictor), exported)
         instead = {"soup": _soup_or_ensemble, "distilled": _distilled}[whole.recipe.package.serve]
         return instead(together, ensemble, folds, events)
 
@@ -135,9 +138,9 @@ def _soup_or_ensemble(together: Together, ensemble: Served, folds: Sequence[Run]
     taught = catalogue[catalogue["split"] != HELD_OUT]
     network = training.make_soup(run.recipe, [fold.folder for fold in folds], taught, find_store(run, events=events))
     soup = Served(run, network, [None], {})
-    of_soup = together.measure(soup.export(events))
-    predictor = ensemble.export(events)
-    of_ensemble = together.measure(predictor)
+    of_soup = together.measure(soup.export(events).predictor)
+    exported = ensemble.export(events)
+    of_ensemble = together.measure(exported.predictor)
     chooses = of_soup["sample_id"].isin(together.rows.loc[_choosing(together), "sample_id"]).to_numpy()
     choosing, judging = (evaluation.compare(together, of_ensemble[who], of_soup[who]) for who in (chooses, ~chooses))
     good = evaluation.is_as_good(choosing)
@@ -146,7 +149,7 @@ def _soup_or_ensemble(together: Together, ensemble: Served, folds: Sequence[Run]
     facts = {"asked": "soup", **what, "choosing": choosing, "judging": judging}
     events.emit(Noted(text))
     if not good:
-        return _written(together, ensemble, of_ensemble[~chooses], predictor, facts)
+        return _written(together, ensemble, of_ensemble[~chooses], exported, facts)
     return _written(together, soup, of_soup[~chooses], soup.export(events), facts)
 
 
@@ -156,9 +159,9 @@ def _distilled(together: Together, ensemble: Served, folds: Sequence[Run], event
     recipe = ensemble.run.recipe.model_copy(update={"model": student.recipe.model})
     network = training.load_best(student.folder, student.recipe)
     one = Served(Run(ensemble.run.folder, recipe), network, [read_encoding(student)], {}, student.folder)
-    of_ensemble = together.measure(ensemble.export(events))
-    predictor = one.export(events)
-    table = together.measure(predictor)
+    of_ensemble = together.measure(ensemble.export(events).predictor)
+    exported = one.export(events)
+    table = together.measure(exported.predictor)
     judging = evaluation.compare(together, of_ensemble, table)
     mine, theirs = (sum(one.numel() for one in of.network.parameters()) for of in (one, ensemble))
     text = (
@@ -168,7 +171,7 @@ def _distilled(together: Together, ensemble: Served, folds: Sequence[Run], event
     )
     events.emit(Noted(text))
     facts = {"asked": "distilled", "what": "distilled", "members": len(folds), "text": text, "judging": judging}
-    return _written(together, one, table, predictor, facts)
+    return _written(together, one, table, exported, facts)
 
 
 def _choosing(together: Together) -> NDArray[np.bool_]:
@@ -200,18 +203,24 @@ def _written(
     together: Together,
     served: Served,
     table: pd.DataFrame,
-    predictor: Predictor,
+    exported: Exported,
     facts: dict[str, Any] | None = None,
 ) -> Served:
     """Write the metrics of what is packaged, and return it with what the summary says of it."""
+    package = served.run.recipe.package
     summary = together.write(
         table,
-        predictor,
+        exported.predictor,
         served.run.folder,
-        measured_with={"runtime": served.run.recipe.package.runtime},
+        measured_with={"runtime": package.runtime, "precision": package.precision},
         heatmap=served.network.heatmap,
     )
-    said: dict[str, Any] = {"held_out": {**summary["test"], "cases_text": together.cases_text(table)}}
+    said = _agreement(exported)
+    said["held_out"] = {**summary["test"], "cases_text": together.cases_text(table)}
     if facts is not None:
         said["served"] = facts
     return replace(served, summary=said)
+
+
+def _agreement(exported: Exported) -> dict[str, Any]:
+    return {"agreement": list(exported.agreement)}

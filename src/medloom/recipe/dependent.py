@@ -255,6 +255,7 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "evaluate.min_sensitivity": (Only("evaluate.rule", ("sensitivity",)), _CHOSEN),
     "evaluate.cost_ratio": (Only("evaluate.rule", ("cost",)), _CHOSEN),
     **{f"distil.{key}": (Only("package.serve", ("distilled",)),) for key in ("model", "epochs", "temperature")},
+    "package.precision_limit": (Unless("package.precision", ("fp32",)),),
     "package.serve": (Filled("split.folds"), Only("split.fold", (None,))),
 }
 """By dotted key; a kind of answer that does not have a key is not asked for it."""

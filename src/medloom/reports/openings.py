@@ -14,7 +14,10 @@ __all__ = ["TEST_OPENINGS", "openings_sentence"]
 TEST_OPENINGS = "test_openings.json"
 """One entry each time the test set was opened; of folds a list of them for each fold."""
 
-_OPENED_BY = ("checkpoint", "runtime", "evaluate")
+_OPENED_BY = ("checkpoint", "runtime", "precision", "evaluate")
+_EARLIER = {"precision": "fp32"}
+"""Of openings by a version that knew no other."""
+
 _TWICE = 2
 
 
@@ -60,4 +63,6 @@ def _by_whom(openings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _models(openings: Sequence[Mapping[str, Any]]) -> int:
-    return len({json.dumps([one.get(key) for key in _OPENED_BY], sort_keys=True) for one in openings})
+    return len(
+        {json.dumps([one.get(key, _EARLIER.get(key)) for key in _OPENED_BY], sort_keys=True) for one in openings}
+    )

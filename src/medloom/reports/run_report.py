@@ -21,7 +21,7 @@ from medloom.evaluation.parts import (
     part_of,
     read_summary,
 )
-from medloom.evaluation.text import number
+from medloom.evaluation.text import number, precision_texts
 from medloom.files import read_json
 from medloom.reports.demographics import demographic_table
 from medloom.reports.diagnosis import diagnosed
@@ -225,11 +225,22 @@ def _write(
         section=section,
         gallery=gallery_context(evaluation),
         served=served_tables(summary),
+        taken=_taken(summary),
         review=review_table(summary),
         seeds=seeds_context(summary),
         **section.measured(evaluation, summary),
         **common,
     )
+
+
+def _taken(summary: Facts) -> list[str]:
+    """With what the metrics were taken, a sentence each; nothing where no network of ours was measured."""
+    measured_with = summary.get("measured_with", {})
+    if "runtime" not in measured_with:
+        return []
+    reduced = precision_texts(summary["precision"]) if "precision" in summary else []
+    runtime, precision = measured_with["runtime"], measured_with.get("precision", "fp32")
+    return [f"The network was computed with {runtime} in {precision}, as the bundle serves it.", *reduced]
 
 
 def _lines(path: Path) -> Rows:

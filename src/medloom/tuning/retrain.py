@@ -46,6 +46,11 @@ def check_can_retrain(recipe: Recipe) -> None:
             "train.schedule.name=plateau follows the validation patients, and with --retrain there are none; take "
             "cosine or none"
         )
+    if recipe.package.precision != "fp32":
+        raise RecipeError(
+            f"package.precision={recipe.package.precision}: what that costs is measured on validation patients, and "
+            "with --retrain there are none; take fp32"
+        )
 
 
 def retrain_best(study: Study, images: Path, *, events: Events) -> pipeline.Run:

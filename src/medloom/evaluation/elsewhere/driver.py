@@ -41,6 +41,7 @@ def evaluate_elsewhere(
     internal: Mapping[str, Any],
     over: str,
     heatmap: Heatmap | None = None,
+    measured_with: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure a bundle on every sample of another source; nothing is chosen or fitted.
@@ -57,6 +58,7 @@ def evaluate_elsewhere(
         internal: Estimates by name on held-out patients of the bundle's own source.
         over: What the intervals are over: ``patients``, or ``images`` where it is not known whose they are.
         heatmap: Shows where the network looked; None for no heat maps.
+        measured_with: With what the network is computed; kept in the summary.
         progress: Called with images done and images in all.
 
     Returns:
@@ -74,6 +76,7 @@ def evaluate_elsewhere(
     reading = Reading(recipe, source, replace(predictor, calibration=None), progress, catalogue=catalogue)
     table = family.measure_at(recipe, reading, catalogue, choice)
     summary = family.summary(table, choice, recipe.evaluate.bootstrap, over)
+    summary["measured_with"] = dict(measured_with or {})
     compared = beside(summary["test"]["metrics"], internal)
     shift = shift_facts(reading, catalogue, predictor.appearance)
     worse = findings(compared, summary["meanings"], summary["headlines"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medloom.errors import UserError
 from medloom.extras import require
-from medloom.registry import RUNTIMES, check_name, load
+from medloom.registry import PRECISIONS, RUNTIMES, check_name, load
 from medloom.targets import Target
 
 __all__ = [
@@ -137,7 +137,13 @@ class Loader(Protocol):
         ...
 
     def open(
-        self, model_path: Path, *, threads: int | None, providers: Sequence[str] | None, network: NetworkSpec | None
+        self,
+        model_path: Path,
+        *,
+        threads: int | None,
+        providers: Sequence[str] | None,
+        network: NetworkSpec | None,
+        precision: str,
     ) -> Runtime:
         """Load the model; see ``build_runtime``."""
         ...
@@ -185,6 +191,7 @@ def build_runtime(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     network: NetworkSpec | None = None,
+    precision: str = "fp32",
 ) -> Runtime:
     """Build a runtime by name.
 
@@ -195,16 +202,19 @@ def build_runtime(
         providers: What it computes with, in order of preference, such as ``["CPUExecutionProvider"]`` for ``onnx``,
             ``["GPU"]`` for ``openvino`` or ``["cuda:1"]`` for ``torch``; the processor by default.
         network: Needed where the runtime ``needs_weights``.
+        precision: One of ``PRECISIONS`` of ``medloom.registry``, in which the network is computed. Of a graph in 8
+            bits, and for ``onnx`` of one in 16, the graph itself says it.
 
     Raises:
-        UserError: If there is no runtime of that name, or threads or providers are not what it can take; before the
-            model is loaded.
+        UserError: If there is no runtime or precision of that name, or it, threads or providers are not what the
+            runtime can take; before the model is loaded.
         MissingExtraError: If its library is not installed.
         BundleError: If the model cannot be loaded.
     """
     check_threads(threads)
     check_providers(name, providers)
-    return _loader(name).open(model_path, threads=threads, providers=providers, network=network)
+    check_name("precision", precision, PRECISIONS)
+    return _loader(name).open(model_path, threads=threads, providers=providers, network=network, precision=precision)
 
 
 def _loader(name: str) -> Loader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,11 @@ __all__ = ["OpenVinoRuntime"]
 Floats32 = NDArray[np.float32]
 
 _CPU = "CPU"
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""In what layers are computed that the graph does not hold in 8 bits."""
+
+_NUMBERS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+_LAYERS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
 
 
 class OpenVinoRuntime:
@@ -29,7 +35,10 @@ class OpenVinoRuntime:
         graph: Bytes of the model; see ``read_graph``.
         threads: Threads of one call on the CPU; all cores that this process may use by default.
         providers: One of OpenVINO's devices, such as ``GPU``; the CPU by default.
-        precision: ``f32`` is exact; ``bf16`` is faster where the processor multiplies it natively.
+        precision: One of ``PRECISIONS`` of ``medloom.registry``; ``fp32`` is exact, ``bf16`` is faster where the
+            processor multiplies it. One that OpenVINO has no arithmetic for it replaces, see ``layers``.
+        hint: ``latency`` for one call at a time, or ``throughput`` for several at the same time, which then share the
+            threads.
 
     Raises:
         BundleError: If OpenVINO refuses the model.
@@ -45,13 +54,19 @@ class OpenVinoRuntime:
         *,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
-        precision: Literal["f32", "bf16"] = "f32",
+        precision: str = "fp32",
+        hint: Literal["latency", "throughput"] = "latency",
     ) -> None:
         core: Any = require("openvino", "openvino").Core()
         (device,) = providers or [_CPU]
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": hint.upper(),
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "CACHE_DIR": "",  # a model of patients' images is left nowhere
+        }
         if device == _CPU:
-            settings["INFERENCE_NUM_THREADS"] = threads or available_threads()
+            # Pinned, the threads of every server on a machine would sit on the same cores.
+            settings |= {"INFERENCE_NUM_THREADS": threads or available_threads(), "ENABLE_CPU_PINNING": False}
         try:
             self._model: Any = core.compile_model(core.read_model(model=graph), device, settings)
         except RuntimeError as error:
@@ -70,10 +85,17 @@ class OpenVinoRuntime:
         threads: int | None = None,
         providers: Sequence[str] | None = None,
         network: NetworkSpec | None = None,
+        precision: str = "fp32",
     ) -> OpenVinoRuntime:
         """Load the ONNX file at ``model_path``; ``network`` is not needed."""
         del network
-        return cls(read_graph(model_path), threads=threads, providers=providers)
+        return cls(read_graph(model_path), threads=threads, providers=providers, precision=precision)
+
+    def layers(self) -> dict[str, int]:
+        """Return how many layers with weights are computed in which precision, as the model was compiled here."""
+        facts = [one.get_rt_info() for one in self._model.get_runtime_model().get_ordered_ops()]
+        named = [(str(one["layerType"].astype(str)), str(one["runtimePrecision"].astype(str))) for one in facts]
+        return dict(Counter(_NUMBERS.get(numbers, numbers) for kind, numbers in named if kind in _LAYERS))
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return the graph's answer to a float32 batch and its metadata; see ``Runtime.run``."""

@@ -90,6 +90,8 @@ def package_network(
         images_fingerprint=read_fingerprint(run.folder) if run.recipe.package.fingerprint else None,
         begun_with=Run(trained or run.folder, run.recipe).facts("training.json", "train").get("weights"),
         instead_of_ensemble=_instead(summary.get("served")),
+        precision=summary.get("precision"),
+        agreement=summary.get("agreement", ()),
         about=about_of(run, facts, summary),
     )
     events.emit(FileMade(path))
@@ -127,12 +129,14 @@ def _quality(summary: Mapping[str, Any]) -> Quality | None:
 
 def _measured(run: Run, summary: Mapping[str, Any]) -> dict[str, str]:
     """What the bundle says of how its metrics came about."""
-    runtime = summary["measured_with"]["runtime"]
+    with_what = {
+        key: summary["measured_with"][key] for key in ("runtime", "precision") if key in summary["measured_with"]
+    }
     if "folds" in summary:
         part = "test" if summary.get("held_out") else "folds"
-        return {"part": part, "runtime": runtime, "note": ensemble_note(summary)}
+        return {"part": part, **with_what, "note": ensemble_note(summary)}
     chosen = " ".join(filter(None, [kept_note(run), seeds_note(summary)]))
     if part_of(summary) == "test":
-        return {"part": "test", "runtime": runtime, "note": chosen}
+        return {"part": "test", **with_what, "note": chosen}
     note = ON_VALIDATION if openings_of(run) else HELD_BACK
-    return {"part": "validation", "runtime": runtime, "note": f"{note} {chosen}".strip()}
+    return {"part": "validation", **with_what, "note": f"{note} {chosen}".strip()}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from medloom.recipe.sections.base import Bool, Config, Named
-from medloom.registry import RUNTIMES
+from medloom.registry import PRECISIONS, RUNTIMES
 
 __all__ = ["ClassesDistilConfig", "DistilConfig", "EvaluateConfig", "PackageConfig"]
 
@@ -42,6 +42,11 @@ class PackageConfig(Config):
 
     runtime: Annotated[str, Named(RUNTIMES)] = "onnx"
     """Runtime that serves by default, and with which the metrics are taken."""
+    precision: Annotated[str, Named(PRECISIONS)] = "fp32"
+    """In what the network is computed, and the metrics are taken: `fp32`, `bf16`, `fp16`, or `int8` with ranges from
+    validation images. What that costs beside float32 is measured on validation."""
+    precision_limit: Annotated[float, Field(ge=0, le=1)] = 0.002
+    """The largest loss of the task's first metric on validation that is packaged; of numbers, as a share."""
     serve: Literal["ensemble", "soup", "distilled"] = "ensemble"
     """With `split.folds`: what is packaged of their networks. `ensemble`: all of them, and the mean of their answers.
     `soup`: one network with the mean of their weights, where it is as good as the ensemble, on one half of the patients
