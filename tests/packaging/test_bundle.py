@@ -156,10 +156,10 @@ def test_a_manifest_that_lists_a_file_whose_name_is_not_plain_is_refused(folder,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=4), "format 4; this version of Medloom reads 2 and 3"),
+        (lambda m: m.update(format=5), "format 5; this version of Medloom reads 2 to 4"),
         (
             lambda m: m.update(format=1, task="segmentation"),
-            "format 1; this version of Medloom reads 2 and 3: package the model",
+            "format 1; this version of Medloom reads 2 to 4: package the model",
         ),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m["point"].update(threshold=7), "point: threshold is 7"),

@@ -418,7 +418,7 @@ def test_the_resampling_of_the_page_gives_pillows_bits():
         (lambda m: m["steps"]["normalise"].update(flat_below=0), r"steps\.normalise\.flat_below"),
         (lambda m: m["steps"]["views"].append({}), r"steps\.views"),
         (lambda m: m["steps"].update(surprise=1), "steps"),
-        (lambda m: m.pop("steps"), "format 3 needs them"),
+        (lambda m: m.pop("steps"), "format 4 needs them"),
         (lambda m: m.update(format=2), "format 2 has none"),
     ],
 )

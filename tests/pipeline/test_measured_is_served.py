@@ -6,11 +6,12 @@ import json
 import shutil
 import tarfile
 
+import numpy as np
 import pytest
 import yaml
 
 import medloom
-from medloom import pipeline
+from medloom import packaging, pipeline
 from medloom.data import PhantomPlan, make_phantom, open_source, read_catalogue
 from medloom.errors import UserError
 from medloom.evaluation.tables import read_cases
@@ -78,9 +79,15 @@ def test_the_table_of_cases_holds_what_the_packaged_bundle_answers_to_the_last_b
     summary = pipeline.evaluate(run)
     assert summary["measured_with"]["runtime"] == runtime
     bundle = pipeline.package(run)
+    pipeline.report(run)
     with tarfile.open(bundle) as archive:
         manifest = json.load(archive.extractfile("bundle.json"))
     assert (manifest["runtime"], manifest["measured"]["runtime"]) == (runtime, runtime)
+    assert f"computed with {runtime} in fp32" in (trained / "report.html").read_text()
+    with packaging.read_bundle(bundle) as opened:
+        golden = np.load(opened.folder / "golden" / "probabilities.npy")
+        image = (opened.folder / "golden" / "input.npy").read_bytes()
+    np.testing.assert_array_equal(medloom.load(bundle).predict(image).probabilities, golden)
     cases = read_cases(trained / "evaluation" / "cases.csv").set_index("sample_id")
     answered = answers(run, bundle)
     assert sorted(cases.index[cases["split"] == "test"]) == sorted(answered)

@@ -66,7 +66,7 @@ def test_a_test_set_that_is_held_back_is_not_measured_and_the_bundle_and_the_pag
     assert "test" not in summary
     bundle = manifest_of(folder / "model.tar.gz")
     assert list(bundle["metrics"]) == ["validation"]
-    assert bundle["measured"] == {"part": "validation", "runtime": "onnx", "note": HELD_BACK}
+    assert bundle["measured"] == {"part": "validation", "runtime": "onnx", "precision": "fp32", "note": HELD_BACK}
     assert main(["verify", str(folder / "model.tar.gz")]) == 0
     page = (folder / "report.html").read_text()
     assert "The test set was held back." in page

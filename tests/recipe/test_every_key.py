@@ -424,6 +424,8 @@ ELSEWHERE = {
     "evaluate.bootstrap": "evaluation/test_label_run.py",
     "package.serve": "pipeline/test_soup.py",
     "package.fingerprint": "evaluation/test_fingerprint.py",
+    "package.precision": "pipeline/test_precision.py",
+    "package.precision_limit": "pipeline/test_precision.py",
     "tune.price_per_hour": "tuning/test_report.py",
     **{f"distil.{key}": "pipeline/test_distilled.py" for key in ("model", "epochs", "temperature")},
 }

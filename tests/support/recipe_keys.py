@@ -165,6 +165,7 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
         f"distil.{key}": (value, {"split.folds": 5, "package.serve": "distilled"}, [{}, {"split.folds": 5}])
         for key, value in (("model", {"args": {}}), ("epochs", 7), ("temperature", 4.0))
     },
+    "package.precision_limit": (0.5, {"package.precision": "int8"}, [{}]),
     "package.serve": (
         "soup",
         {"split.folds": 5},

@@ -24,7 +24,7 @@ import medloom
 from medloom.data.metadata import TableEncoding
 from medloom.errors import BundleError
 from medloom.imaging.canonical import Orientation
-from medloom.inference import NetworkSpec, Point, point_from_plain
+from medloom.inference import NetworkSpec, Point, needs_weights, point_from_plain
 from medloom.inference.answers import KINDS
 from medloom.inference.appearance import Appearance
 from medloom.inference.calibration import Calibration
@@ -391,8 +391,9 @@ class Manifest(_Entry):
         return "fp32" if self.precision is None else self.precision.name
 
     def precision_with(self, runtime: str) -> Precision:
-        """Return in what another runtime computes it: as the bundle says, or in float32 where it cannot."""
-        return self.computed_in() if runtime == self.runtime else "fp32"
+        """Return in what a runtime computes it: another than the bundle's own in 8 bits if the graph is, else float32."""
+        own = self.computed_in()
+        return own if runtime == self.runtime or (own == "int8" and not needs_weights(runtime)) else "fp32"
 
     def runtime_warning(self, runtime: str | None) -> str:
         """Return what a user must know of answers by another runtime than the bundle names; empty for its own.
@@ -458,7 +459,7 @@ class Manifest(_Entry):
         if found not in _READ:
             said = one_line(repr(found), 40)
             raise BundleError(
-                f"bundle.json has format {said}; this version of Medloom reads {' and '.join(map(str, _READ))}: "
+                f"bundle.json has format {said}; this version of Medloom reads {_READ[0]} to {_READ[-1]}: "
                 "package the model again"
             )
         try:

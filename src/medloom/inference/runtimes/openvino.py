@@ -71,6 +71,10 @@ class OpenVinoRuntime:
             self._model: Any = core.compile_model(core.read_model(model=graph), device, settings)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load the model: {one_line(str(error))}") from error
+        # An input has names of its own beside that of the graph, where what follows it was made a part of it.
+        self._inputs = [next(iter({"image", "table"} & one.get_names()), "") for one in self._model.inputs]
+        if "image" not in self._inputs or "" in self._inputs:
+            raise BundleError("the model is no graph from image (and table); package the model again")
 
     @classmethod
     def available(cls) -> tuple[str, ...]:
@@ -120,7 +124,7 @@ class OpenVinoRuntime:
 
     def _ask(self, places: Sequence[int], batch_nchw: Floats32, table_nf: Floats32 | None) -> list[Floats32]:
         feeds = {"image": batch_nchw, "table": table_nf}
-        given = {one.any_name: np.ascontiguousarray(feeds[one.any_name]) for one in self._model.inputs}
+        given = {place: np.ascontiguousarray(feeds[name]) for place, name in enumerate(self._inputs)}
         request = self._model.create_infer_request()  # a request of its own for each call: threads do not meet
         request.infer(given)
         return [np.array(request.get_output_tensor(place).data, np.float32) for place in places]
