@@ -39,12 +39,12 @@ def measure_loss(reading: Reading, exact: Predictor, reduced: Predictor, *, over
         over: What the interval is over: ``patients``, or ``images`` where it is not known whose they are.
 
     Returns:
-        ``metric`` (the first headline that is defined), ``label``, ``cases`` in words, ``exact``, ``reduced``,
+        ``metric`` (the first headline), ``label``, ``cases`` in words, ``exact``, ``reduced``,
         ``difference`` (the second minus the first, with a paired interval) and ``loss``, which is positive where it is
         worse.
 
     Raises:
-        PrecisionError: If no headline is defined on these patients.
+        PrecisionError: If it is not defined on these patients.
     """
     recipe, family = reading.recipe, KINDS[reading.recipe.target.kind](reading.recipe.predicts())
     tables, metrics, meanings = list[pd.DataFrame](), list[Facts](), Facts()
@@ -57,9 +57,12 @@ def measure_loss(reading: Reading, exact: Predictor, reduced: Predictor, *, over
         metrics.append(summary["validation"]["metrics"])
         meanings = summary["meanings"]
     apart = paired_headlines(family, tables[1], tables[0], recipe.evaluate.bootstrap)
-    name = next((one for one in family.headlines if all(_known(found.get(one)) for found in (*metrics, apart))), None)
-    if name is None:
-        raise PrecisionError("no metric is defined on the validation patients, so a loss in fewer bits is not known")
+    name = family.headlines[0]
+    if not all(_known(found.get(name)) for found in (*metrics, apart)):
+        raise PrecisionError(
+            f"{meanings[name]['label']} is not defined on {_cases(tables[0], over)}, so what fewer bits cost is not "
+            "known; nothing was packaged, keep fp32"
+        )
     return {
         "metric": name,
         "label": meanings[name]["label"],
