@@ -139,6 +139,6 @@ def test_answers_by_another_runtime_come_with_a_warning(run, tmp_path, capsys):
     arguments = ["predict", str(run / "model.tar.gz"), str(tmp_path / "image.npy"), "-o", str(tmp_path / "out")]
     assert main([*arguments, "--runtime", "torch"]) == 0
     said = capsys.readouterr().err
-    assert "the model was measured with onnx in fp32, not with torch: on 8 images of its own" in said
+    assert "lesions was measured with onnx in fp32, not with torch: on 8 images of its own" in said
     assert main([*arguments, "--runtime", "onnx"]) == 0
     assert "measured with" not in capsys.readouterr().err

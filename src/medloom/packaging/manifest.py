@@ -391,7 +391,7 @@ class Manifest(_Entry):
         return "fp32" if self.precision is None else self.precision.name
 
     def precision_with(self, runtime: str) -> Precision:
-        """Return in what a runtime computes it: another than the bundle's own in 8 bits if the graph is, else float32."""
+        """Return in what a runtime computes it: one that the bundle does not name in 8 bits if the graph is, or float32."""
         own = self.computed_in()
         return own if runtime == self.runtime or (own == "int8" and not needs_weights(runtime)) else "fp32"
 
@@ -411,8 +411,8 @@ class Manifest(_Entry):
             f"{known.largest_difference:.1g}"
         )
         return (
-            f"{self.name} was measured with {self.runtime} in {self.computed_in()}, not with {runtime}: {apart}, and its "
-            "figures are not of these answers"
+            f"{self.name} was measured with {self.runtime} in {self.computed_in()}, not with {runtime}: {apart}, and "
+            "its figures are not of these answers"
         )
 
     def internal_metrics(self) -> dict[str, Any]:

@@ -194,16 +194,20 @@ class _Samples:
 
 
 def _outermost(graph: Any) -> list[str]:  # noqa: ANN401 - of onnx
-    """Layers that read what comes in, or after which there is no other: few, and errors in them count the most."""
-    given = {one.name for one in graph.input}
-    last = set(_answering(graph))
-    read_by_last = {name for node in graph.node if node.name in last for name in node.input}
-    read_by_last |= {one.name for one in graph.output}
-    return [
-        node.name
-        for node in graph.node
-        if node.op_type in _LAYERS and (given & set(node.input) or read_by_last & set(node.output))
-    ]
+    """Layers that read what comes in, and those from which the answer is made: few, and errors in them count most."""
+    given, makers = {one.name for one in graph.input}, {name: node for node in graph.node for name in node.output}
+    found = [node.name for node in graph.node if node.op_type in _LAYERS and given & set(node.input)]
+    asked, known = [graph.output[0].name], set[str]()
+    while asked:
+        node = makers.get(asked.pop())
+        if node is None or node.name in known:
+            continue
+        known.add(node.name)
+        if node.op_type in _LAYERS:
+            found.append(node.name)
+        else:
+            asked += node.input
+    return found
 
 
 def _answering(graph: Any) -> list[str]:  # noqa: ANN401 - of onnx

@@ -164,7 +164,7 @@ class TorchRuntime:
             found: Tensor = first
             return found
 
-        return self._ask(answer, batch_nchw, table_nf), np.asarray(kept[0].cpu().numpy(), np.float32)
+        return self._ask(answer, batch_nchw, table_nf), np.asarray(kept[0].float().cpu().numpy(), np.float32)
 
     def _ask(self, what: Callable[..., Tensor], batch_nchw: Floats32, table_nf: Floats32 | None) -> Floats32:
         parts = [batch_nchw] if table_nf is None else [batch_nchw, table_nf]
