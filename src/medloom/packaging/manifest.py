@@ -391,7 +391,7 @@ class Manifest(_Entry):
         return "fp32" if self.precision is None else self.precision.name
 
     def precision_with(self, runtime: str) -> Precision:
-        """Return in what a runtime computes it: one that the bundle does not name in 8 bits if the graph is, or float32."""
+        """Return in what a runtime computes it: another than the named one in 8 bits if the graph is, else float32."""
         own = self.computed_in()
         return own if runtime == self.runtime or (own == "int8" and not needs_weights(runtime)) else "fp32"
 
