@@ -104,7 +104,6 @@ def write_bundle(
         BundleError: If the graph does not stand alone.
         RecipeError: If ``prepare`` has to find out first what is predicted.
     """
-    graph = read_graph(onnx)
     manifest = _manifest(
         recipe,
         tables,
@@ -123,16 +122,20 @@ def write_bundle(
         quality=None if quality is None else quality.plain(),
         appearance=None if appearance is None else appearance.plain(),
     )
-    stored = weights_bytes(weights)
+    return _pack(path, manifest, onnx, weights_bytes(weights), images_fingerprint)
+
+
+def _pack(path: Path, manifest: Manifest, graph: Path, weights: bytes, fingerprint: Fingerprint | None) -> Path:
+    """Write the archive, with answers of the very runtime and precision that the manifest names."""
     runtime = runtime_of(
-        manifest.runtime, onnx, lambda: stored, network=manifest.network(), precision=manifest.computed_in()
+        manifest.runtime, graph, lambda: weights, network=manifest.network(), precision=manifest.computed_in()
     )
     files = {
-        GRAPH: graph,
-        WEIGHTS: stored,
+        GRAPH: read_graph(graph),
+        WEIGHTS: weights,
         _ENTRY_POINT: (Path(__file__).parent / _ENTRY_POINT).read_bytes(),
         **card_files(manifest),
-        **_answered(build_predictor(manifest, runtime), images_fingerprint),
+        **_answered(build_predictor(manifest, runtime), fingerprint),
     }
     manifest = manifest.model_copy(update={"files": {name: sha256_bytes(content) for name, content in files.items()}})
     data = manifest.model_dump_json(indent=2).encode() + b"\n"
