@@ -43,7 +43,7 @@ class AlwaysHalf:
     name = "half"
 
     @classmethod
-    def open(cls, model_path, *, threads=None, providers=None, network=None):
+    def open(cls, model_path, *, threads=None, providers=None, network=None, precision="fp32"):
         return cls()
 
     def run(self, batch_nchw, table_nf=None):

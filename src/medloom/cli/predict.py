@@ -103,8 +103,8 @@ def command(
         predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
         predictor = replace(predictor, budget=FILE_BUDGET, strict=strict)
     forms = form_files(form, manifest)
-        if other := manifest.runtime_warning(runtime):
-            warn(other)
+    if other := manifest.runtime_warning(runtime):
+        warn(other)
     page = manifest.input.page if page is None else page
     with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
         if not images:

@@ -156,9 +156,8 @@ def _answer(
     if phantoms := [model.name for model in models if model.manifest.phantom]:
         learned = "this model" if len(models) == 1 else ", ".join(phantoms)
         warn(f"{learned} learned from phantoms and must not be used on people")
-    if part is None:
-        for warning in filter(None, (model.manifest.runtime_warning(opening.runtime) for model in models)):
-            warn(warning)
+    for warning in filter(None, (model.manifest.runtime_warning(opening.runtime) for model in models)):
+        warn(warning)
     with (
         operated(operation) as around,
         listen(operation.host, port) if part is None else part.listener as listener,
