@@ -1,8 +1,10 @@
 """A URL in a request: what is fetched, and that a server cannot be made to ask anybody else."""
 
 import asyncio
+import http.server
 import socket
 import ssl
+import threading
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -446,3 +448,74 @@ def test_a_bucket_needs_boto3_and_the_error_says_how_to_get_it(monkeypatch):
         asyncio.run(Fetcher(("s3://scans",)).fetch("s3://scans/a.dcm"))
     for url in ("s3://other/a.dcm", "s3://scans", "s3://scans/", "s3://scans.evil/a", "S3://scans/a", "s3://scans/a\n"):
         assert _refused(Fetcher(("s3://scans",)), url).code == "url_not_allowed"
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A store that speaks as much of S3 as a read needs, and knows what it was asked."""
+    pytest.importorskip("boto3", reason="needs boto3: pip install 'medloom[aws]'")
+    objects, asked = {}, []
+
+    class Store(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            content = objects.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "word",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield objects, asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_object_of_an_allowed_bucket_is_fetched_and_of_no_other(bucket):
+    objects, asked = bucket
+    objects["/scans/ward/a%20b.dcm"] = b"pixels"
+    objects["/scans/large"] = bytes(1001)
+    fetcher = Fetcher(("s3://scans",), max_bytes=1000)
+    assert asyncio.run(fetcher.fetch("s3://scans/ward/a b.dcm")) == b"pixels"
+    assert _refused(fetcher, "s3://scans/large").code == "too_large"
+    assert _said(_refused(fetcher, "s3://scans/missing"))[:2] == (422, "not_fetched")
+    before = len(asked)
+    assert _refused(fetcher, "s3://others/a.dcm").code == "url_not_allowed"
+    assert len(asked) == before
+
+
+def test_several_urls_together_may_take_what_one_may(site):
+    site.pages = {"/a": _ok(bytes(600)), "/b": _ok(bytes(500)), "/c": _ok(bytes(300))}
+
+    async def run():
+        async with await asyncio.start_server(site._serve, "127.0.0.1", 0, ssl=site.server_tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            fetcher = Fetcher(
+                (f"{HOST}:{port}",),
+                networks=(LOOPBACK,),
+                max_bytes=1000,
+                resolve=_resolver(["127.0.0.1"]),
+                context=site.client_tls,
+            )
+            return await fetcher.fetch_all([f"https://{HOST}:{port}/{name}" for name in "abc"] + ["nonsense"])
+
+    found = asyncio.run(run())
+    assert [one if isinstance(one, bytes) else one.code for one in found] == [
+        bytes(600),
+        "too_large",
+        bytes(300),
+        "url_not_allowed",
+    ]

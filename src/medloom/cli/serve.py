@@ -16,10 +16,13 @@ from medloom.cli.output import say, warn
 from medloom.cli.serve_options import (
     AllowHostOption,
     AllowOriginOption,
+    AllowUrlHostOption,
+    AllowUrlNetworkOption,
     HealthTokenOption,
     InsecureOption,
     LogFormatOption,
     MaxBodyOption,
+    ModelFolderOption,
     OtlpEndpointOption,
     PerClientOption,
     ProcessesOption,
@@ -31,15 +34,18 @@ from medloom.cli.serve_options import (
     TokenFileOption,
     WatchOption,
     certificates_of,
+    fetcher_of,
     limits_of,
     log_format_of,
 )
 from medloom.cli.verify import ProvidersOption, RuntimeOption
+from medloom.errors import UserError
 from medloom.extras import require
 
 if TYPE_CHECKING:
     from medloom.imaging.fence import DecodeFence
     from medloom.serving import Limits
+    from medloom.serving.fetching import Fetcher
     from medloom.serving.http.operations import Operation
     from medloom.serving.http.processes import Part
     from medloom.serving.models import Model, Opening
@@ -53,7 +59,7 @@ _SOURCES = "medloom.data.whole:read_sources"
 """What reads there whose DICOM images they are."""
 
 BundlesArgument = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="[NAME=]BUNDLE...",
         help="A model.tar.gz, its folder, or a run that has one; NAME is what requests call it.",
@@ -62,7 +68,7 @@ BundlesArgument = Annotated[
 
 
 def command(
-    bundles: BundlesArgument,
+    bundles: BundlesArgument = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
@@ -89,6 +95,9 @@ def command(
     timeout: TimeoutOption = None,
     queue: QueueOption = None,
     per_client: PerClientOption = None,
+    allow_url_host: AllowUrlHostOption = None,
+    allow_url_network: AllowUrlNetworkOption = None,
+    model_folder: ModelFolderOption = None,
 ) -> None:
     """Answer HTTP requests with one bundle, or with several by name.
 
@@ -101,12 +110,17 @@ def command(
     a TIFF of several pages, or a zip with the numbered slices of one patient. With several bundles, POST to
     /models/NAME/invocations.
 
+    The Open Inference Protocol is under /v2, and what SageMaker asks of a container is there. A form or JSON may hold
+    several images with their metadata, and URLs of hosts that --allow-url-host names. Clients may load further models
+    from --model-folder, with which a server may begin without any.
+
     Only this machine is answered, unless --host says otherwise; other machines then need a token of --token-file, or a
     certificate for --tls-client-ca. GET /metrics answers Prometheus; each request is a line on stderr. SIGHUP loads the
     bundles anew; SIGTERM ends the server after the requests in progress.
     """
-    for module in ("starlette", "uvicorn", "httptools", "prometheus_client"):
+    for module in ("starlette", "uvicorn", "httptools", "prometheus_client", "python_multipart"):
         require(module, "serve")
+    _check_models(bundles, model_folder, processes)
     from medloom.serving.http.operations import Operation
     from medloom.serving.http.processes import Part
     from medloom.serving.models import Opening
@@ -132,7 +146,25 @@ def command(
     threads = threads if part is None else threads or part.threads
     opening = Opening(runtime=runtime, threads=threads, providers=providers, strict=strict)
     limits = limits_of(max_body, timeout, queue, per_client)
-    _answer(bundles, opening, limits, operation, port=port, part=part, watch=watch)
+    fetcher = fetcher_of(allow_url_host, allow_url_network, limits)
+    _answer(
+        bundles or (),
+        opening,
+        limits,
+        operation,
+        port=port,
+        part=part,
+        watch=watch,
+        fetcher=fetcher,
+        model_folder=model_folder,
+    )
+
+
+def _check_models(bundles: Sequence[str] | None, model_folder: Path | None, processes: int) -> None:
+    if not bundles and model_folder is None:
+        raise UserError("there is nothing to serve; name a bundle, or a --model-folder that clients load bundles from")
+    if model_folder is not None and processes > 1:
+        raise UserError("a model that a client loads is in one process alone; take --model-folder with --processes 1")
 
 
 def _answer(
@@ -144,12 +176,15 @@ def _answer(
     port: int,
     part: Part | None,
     watch: bool,
+    fetcher: Fetcher,
+    model_folder: Path | None,
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.imaging.fence import DecodeFence
     from medloom.serving import Models, Service, create_app
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
+    from medloom.serving.repository import Repository
     from medloom.serving.swapping import Swapper
 
     models = Models(opening.open(path, name) for name, path in map(_named, bundles)).all()
@@ -165,10 +200,18 @@ def _answer(
         Service(Models(_fenced(model, fence) for model in models), limits, observers=(around.watch,)) as service,
         Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
     ):
-        app = create_app(service, middleware=around.middleware, routes=around.routes(service))
+        app = create_app(
+            service,
+            middleware=around.middleware,
+            routes=around.routes(service),
+            fetcher=fetcher,
+            repository=Repository(model_folder, opening, partial(_fenced, fence=fence)),
+        )
         service.calibrate()
         if part is None:
-            served = ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models)
+            served = (
+                ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models) or "no model yet"
+            )
             say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
         else:
             part.ready()

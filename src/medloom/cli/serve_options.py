@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from medloom.errors import UserError
+from medloom.extras import require
 
 if TYPE_CHECKING:
     from medloom.serving import Limits
+    from medloom.serving.fetching import Fetcher
     from medloom.serving.http.tls import Certificates
 
 __all__ = [
     "AllowHostOption",
     "AllowOriginOption",
+    "AllowUrlHostOption",
+    "AllowUrlNetworkOption",
     "HealthTokenOption",
     "InsecureOption",
     "LogFormatOption",
     "MaxBodyOption",
+    "ModelFolderOption",
     "OtlpEndpointOption",
     "PerClientOption",
     "ProcessesOption",
@@ -33,6 +40,7 @@ __all__ = [
     "TokenFileOption",
     "WatchOption",
     "certificates_of",
+    "fetcher_of",
     "limits_of",
     "log_format_of",
 ]
@@ -88,6 +96,41 @@ QueueOption = Annotated[
 PerClientOption = Annotated[
     int | None, typer.Option("--per-client", min=1, help="Requests of one client at a time; more get 429.")
 ]
+
+AllowUrlHostOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-url-host", metavar="NAME", help="A host, or s3://BUCKET, that URLs may name."),
+]
+AllowUrlNetworkOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-url-network", metavar="CIDR", help="Private addresses these hosts may have."),
+]
+ModelFolderOption = Annotated[
+    Path | None,
+    typer.Option("--model-folder", file_okay=False, exists=True, help="Where clients may load bundles from."),
+]
+
+
+def fetcher_of(hosts: Sequence[str] | None, networks: Sequence[str] | None, limits: Limits) -> Fetcher:
+    """Return what fetches the images that requests name by a URL.
+
+    Raises:
+        UserError: If a host or a network is none, or there are networks and no hosts.
+    """
+    from medloom.serving.fetching import Fetcher
+
+    if networks and not hosts:
+        raise UserError("--allow-url-network needs --allow-url-host, which says whose addresses they are")
+    if any(host.startswith("s3://") for host in hosts or ()):
+        require("boto3", "aws")
+    return Fetcher(tuple(hosts or ()), tuple(map(_network, networks or ())), max_bytes=limits.max_body_bytes)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise UserError(f"--allow-url-network {text}: {error}; expected a network such as 10.20.0.0/16") from error
 
 
 def limits_of(max_body_mib: float | None, timeout_s: float | None, queue: int | None, per_client: int | None) -> Limits:
