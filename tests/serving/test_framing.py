@@ -190,3 +190,24 @@ def test_a_refusal_by_load_leaves_the_connection_and_what_is_left_of_its_body_is
     service.gate.draining = True
     thread.join(30)
     assert _statuses(answer) == [503, 503, 404]
+
+
+def test_a_connection_that_was_just_made_is_answered_though_the_server_takes_no_more(served):
+    service = Service.of(*served)
+    listener = listen(port=0)
+    thread = threading.Thread(target=serve, args=(create_app(service), listener))
+    thread.start()
+    port = listener.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+        assert _statuses(_ask(port, PING.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))) == [200]
+        service.gate.draining = True  # with nothing in progress it ends at once
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=20).close()
+            except OSError:
+                break
+        raw.sendall(PING)
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    thread.join(30)
+    assert _statuses(answer) == [503]
+    assert b"connection: close" in answer.lower()

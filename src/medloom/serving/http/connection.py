@@ -33,6 +33,9 @@ _VERSIONS = ("1.0", "1.1")
 _REST_S = 10.0
 """For how long what is left of a body is read whose request has been answered."""
 
+_GRACE_S = 0.5
+"""For how long a connection that rests is kept when the server goes down: a request may be on its way."""
+
 _WRITE_S = 60.0
 """For how long a client may take none of its answer."""
 
@@ -83,6 +86,7 @@ class Connection(HttpToolsProtocol):
         self._rest_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._awaited = _Awaited.FIRST
+        self._last = False
         self._header_bytes = self._framing = self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own, too
@@ -118,6 +122,21 @@ class Connection(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
 
+    def shutdown(self) -> None:
+        """Answer what has come or is on its way, and close; a new connection sends its request in a moment."""
+        self._last = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif self._awaited is not _Awaited.HEADERS:
+            self.loop.call_later(_GRACE_S, self._end)
+
+    def _end(self) -> None:
+        rests = self._awaited in (_Awaited.FIRST, _Awaited.NEXT) and (
+            self.cycle is None or self.cycle.response_complete
+        )
+        if rests and not self.transport.is_closing():
+            self.transport.close()
+
     def on_message_begin(self) -> None:
         """Note that the headers of a request come."""
         self._awaited = _Awaited.HEADERS
@@ -133,6 +152,7 @@ class Connection(HttpToolsProtocol):
         if version not in _VERSIONS or hosts > 1 or (not hosts and version == "1.1"):
             raise _NotHTTPError
         super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not self._last
         self._awaited = _Awaited.BODY
         self._header_bytes = self._framing = 0
 
