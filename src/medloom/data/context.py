@@ -10,14 +10,16 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
 from medloom.wording import counted
+
+if TYPE_CHECKING:  # a server has no tables, and need not wait for them
+    import pandas as pd
 
 __all__ = [
     "By",

@@ -6,10 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from medloom.data.context import OrderError, Spot, joined_ids, numbered, surroundings
 from medloom.data.page_reader import PageReader
@@ -22,6 +21,9 @@ from medloom.imaging.geometry import Affine, Grid, axis_codes
 from medloom.imaging.registry import FORMATS
 from medloom.imaging.series import series_uid
 from medloom.wording import counted
+
+if TYPE_CHECKING:  # a server has no tables, and need not wait for them
+    import pandas as pd
 
 __all__ = ["Beside", "counts_up", "file_spot", "image_spot", "name_spots", "page_spot", "with_context"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 __all__ = ["fit_logistic"]
 
@@ -48,6 +48,8 @@ def fit_logistic(features: ArrayLike, target: ArrayLike, *, ridge: float = 1.0) 
         wrong = special.expit(made) - t
         value = float(np.sum(np.logaddexp(0.0, made) - t * made)) + ridge / 2 * float(w[1:] @ w[1:])
         return value, np.concatenate([[wrong.sum()], z.T @ wrong + ridge * w[1:]])
+
+    from scipy import optimize  # a quarter of a second that a server, which fits nothing, need not wait for
 
     found = optimize.minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B", options=_TOLERANCE).x
     weights = np.zeros(x.shape[1])

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 __all__ = ["FEWEST_SIZES", "PowerLaw", "fit_power_law", "fit_power_laws"]
 
@@ -72,6 +71,8 @@ def fit_power_law(sizes: ArrayLike, values: ArrayLike, bounds: tuple[float, floa
 
     def loss(log_rate: float) -> float:
         return float(_lines(n, found, float(np.exp(log_rate)), bounds)[2][0])
+
+    from scipy import optimize  # a quarter of a second that a server, which fits nothing, need not wait for
 
     rate = float(
         np.exp(optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-9}).x)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 __all__ = ["SCALES", "fit_isotonic", "fit_sigmoid", "fit_softmax", "smoothed"]
 
@@ -128,6 +128,8 @@ def fit_isotonic(score: ArrayLike, truth: ArrayLike) -> tuple[Floats64, Floats64
     values, index = np.unique(np.asarray(score, float), return_inverse=True)
     count = np.bincount(index).astype(float)
     share = np.bincount(index, np.asarray(truth, float)) / count
+    from scipy import optimize  # a quarter of a second that a server, which fits nothing, need not wait for
+
     fitted = np.asarray(optimize.isotonic_regression(share, weights=count).x, float)
     least = 1.0 / (len(index) + 2)
     fitted = np.clip(fitted, least, 1.0 - least)
@@ -144,5 +146,7 @@ def _least(
     loss: Callable[[Floats64], tuple[float, Floats64]], begin: Floats64, bounds: list[tuple[float, float]]
 ) -> Floats64:
     """The least of a convex function with its gradient."""
+    from scipy import optimize  # a quarter of a second that a server, which fits nothing, need not wait for
+
     found: Any = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=_TOLERANCE)
     return np.asarray(found.x, float)
