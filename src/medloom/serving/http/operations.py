@@ -32,7 +32,7 @@ from medloom.serving.http.security import (
 )
 from medloom.serving.http.tls import Certificates, context
 from medloom.serving.http.tokens import TokenFile
-from medloom.serving.http.traces import are_wanted, traced
+from medloom.serving.http.traces import are_wanted, check_endpoint, traced
 from medloom.serving.http.watch import Listener, Watch, WatchRequests
 from medloom.serving.service import Service
 
@@ -76,7 +76,7 @@ class Operation:
         return HEALTH if self.open_health else frozenset()
 
     def check(self) -> None:
-        """Raise if strangers could use the server without the operator having said so.
+        """Raise if strangers could use the server without the operator having said so, or what was named will not do.
 
         Raises:
             UserError: It says what to do.
@@ -84,6 +84,11 @@ class Operation:
         shows_certificate = self.certificates is not None and self.certificates.client_ca is not None
         protected = self.token_file is not None or shows_certificate
         check_exposure(self.host, protected=protected, insecure=self.insecure)
+        _checks(self)
+        if self.certificates is not None:
+            context(self.certificates)
+        if are_wanted(self.otlp_endpoint):
+            check_endpoint(self.otlp_endpoint)
 
     def warnings(self) -> list[str]:
         """Return what the operator should know about who can use the server, a sentence each."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
-__all__ = ["Traces", "are_wanted", "traced"]
+__all__ = ["Traces", "are_wanted", "check_endpoint", "traced"]
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -110,8 +110,7 @@ def traced(endpoint: str | None) -> Iterator[Traces]:
         MissingExtraError: If OpenTelemetry is not installed.
         UserError: If the environment names a protocol other than HTTP.
     """
-    require("opentelemetry.sdk.trace", "traces")
-    require("opentelemetry.exporter.otlp.proto.http.trace_exporter", "traces")
+    check_endpoint(endpoint)
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -134,20 +133,32 @@ def _is_named() -> bool:
     return "OTEL_SERVICE_NAME" in os.environ or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
 
 
+def check_endpoint(endpoint: str | None) -> None:
+    """Raise if traces cannot be sent where they are asked for.
+
+    Args:
+        endpoint: As of ``traced``.
+
+    Raises:
+        MissingExtraError: If OpenTelemetry is not installed.
+        UserError: If the endpoint is no address, or the environment names a protocol other than HTTP.
+    """
+    require("opentelemetry.sdk.trace", "traces")
+    require("opentelemetry.exporter.otlp.proto.http.trace_exporter", "traces")
+    protocol = next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), "http/protobuf")
+    if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
+        raise UserError(f"--otlp-endpoint {endpoint!r}: expected where a collector listens, as https://collector:4318")
+    if endpoint is None and protocol != "http/protobuf":
+        raise UserError(f"the environment asks for traces over {protocol}; Medloom sends them over http/protobuf")
+
+
 def _exporter(endpoint: str | None) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    if endpoint is not None:
-        if urlsplit(endpoint).scheme not in ("http", "https"):
-            raise UserError(
-                f"--otlp-endpoint {endpoint!r}: expected where a collector listens, as https://collector:4318"
-            )
-        path = "" if endpoint.rstrip("/").endswith("/v1/traces") else "/v1/traces"
-        return OTLPSpanExporter(endpoint.rstrip("/") + path)
-    protocol = next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), "http/protobuf")
-    if protocol != "http/protobuf":
-        raise UserError(f"the environment asks for traces over {protocol}; Medloom sends them over http/protobuf")
-    return OTLPSpanExporter()
+    if endpoint is None:
+        return OTLPSpanExporter()
+    path = "" if endpoint.rstrip("/").endswith("/v1/traces") else "/v1/traces"
+    return OTLPSpanExporter(endpoint.rstrip("/") + path)
 
 
 def _attributes(done: Finished) -> dict[str, str | int]:
