@@ -68,7 +68,8 @@ class FormFiles:
             FormError: If the answer has no such form, with the reason.
         """
         read = partial(_sources, predictor, entry, whole=answer.volume or plane is not None, page=page, plane=plane)
-        made = Made(answer, predictor.target, self.algorithm, image, read, beside=frozenset(self.names))
+        more = {"model": {"name": self.algorithm.name, "phantom": self.algorithm.phantom}}
+        made = Made(answer, predictor.target, self.algorithm, image, read, more, frozenset(self.names))
         return {name: encode(made, name) for name in self.names}
 
 
