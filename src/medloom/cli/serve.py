@@ -106,10 +106,10 @@ def command(
     JSON, a PNG mask or NPY probabilities; labels of a whole image come as JSON, which also names the metadata columns
     that were missing and those with a category that training never saw. Without ?page=, a NIfTI file, an enhanced DICOM
     file or a zip with a DICOM series (?series=INDEX|UID) is predicted whole: JSON, or with Accept: application/x-nifti
-    or application/gzip the mask as NIfTI. Accept or ?form= also ask for TIFF, an overlay, of DICOM a segmentation (seg)
-    and a report (sr), or several at once (?form=json,seg,sr). A model with data.context sees slices with those beside them: it takes these,
-    a TIFF of several pages, or a zip with the numbered slices of one patient. With several bundles, POST to
-    /models/NAME/invocations.
+    or application/gzip the mask as NIfTI. Accept or ?form= also ask for TIFF, an overlay, of DICOM a segmentation
+    (seg) and a report (sr), or several at once (?form=json,seg,sr). A model with data.context sees slices with
+    those beside them: it takes these, a TIFF of several pages, or a zip with the numbered slices of one patient.
+    With several bundles, POST to /models/NAME/invocations.
 
     The Open Inference Protocol is under /v2, and what SageMaker asks of a container is there. A form or JSON may hold
     several images with their metadata, and URLs of hosts that --allow-url-host names. Clients may load further models
