@@ -55,6 +55,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "verify": (BUNDLE,),
     "predict": (BUNDLE, "images", "-o", "out", "--skip", "*_mask*"),
     "batch": (BUNDLE, "images", "-o", "bulk", "--skip", "*_mask*"),
+    "drift": (BUNDLE, "images", "--skip", "*_mask*"),
     "explain": (BUNDLE, "images", "-o", "why", "--skip", "*_mask*", "--method", "occlusion"),
     "serve": (BUNDLE, "--port", "0"),
     "runs list": (),

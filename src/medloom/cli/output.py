@@ -1,7 +1,8 @@
 """What a command prints, and where: results to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 done but some inputs were set aside,
-74 the disk is full, 130 stopped with Ctrl-C and 143 with SIGTERM before anything was finished.
+Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 done but some inputs were set aside, 4 the images are
+others than those of the training (``medloom drift`` alone), 74 the disk is full, 130 stopped with Ctrl-C and 143 with
+SIGTERM before anything was finished.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     WRONG_INPUT = 2
     SET_ASIDE = 3
+    DRIFT = 4
     DISK_FULL = 74
     STOPPED = 130
     TERMINATED = 143

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,9 +44,9 @@ from medloom.extras import require
 
 if TYPE_CHECKING:
     from medloom.imaging.fence import DecodeFence
-    from medloom.serving import Limits
+    from medloom.serving import Limits, Service
     from medloom.serving.fetching import Fetcher
-    from medloom.serving.http.operations import Operation
+    from medloom.serving.http.operations import Operated, Operation
     from medloom.serving.http.processes import Part
     from medloom.serving.models import Model, Opening
 
@@ -182,7 +182,7 @@ def _answer(
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.imaging.fence import DecodeFence
-    from medloom.serving import Models, Service, create_app
+    from medloom.serving import Models, create_app
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
     from medloom.serving.repository import Repository
@@ -198,7 +198,7 @@ def _answer(
         operated(operation) as around,
         listen(operation.host, port) if part is None else part.listener as listener,
         DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
-        Service(Models(_fenced(model, fence) for model in models), limits, observers=(around.watch,)) as service,
+        _service((_fenced(model, fence) for model in models), limits, around) as service,
         Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
     ):
         app = create_app(
@@ -217,6 +217,19 @@ def _answer(
         else:
             part.ready()
         serve(app, listener, around.ssl, reload=swapper.ask)
+
+
+def _service(models: Iterable[Model], limits: Limits, around: Operated) -> Service:
+    """Stand behind the server, watched by operators and for drift."""
+    from medloom.serving import Models, Service
+    from medloom.serving.drift import DriftWatch
+
+    served = Models(models)
+    for name in [model.name for model in served.all() if model.predictor.fingerprint is None]:
+        say(f"{name} holds no fingerprint of its training images: nothing is said of images unlike those")
+    drift = DriftWatch(served.fingerprint)
+    around.metrics.before(drift.show(around.metrics.gauge))
+    return Service(served, limits, observers=(drift, around.watch))
 
 
 def _supervised(processes: int, operation: Operation, port: int) -> int:

@@ -5,6 +5,7 @@ The same numbers describe training images and those that are asked about, so tha
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ MEASURE_NAMES: dict[int, str] = {
 }
 """Those that say something by themselves, by their place."""
 
-_LOOKED_AT = 2048
+_LOOKED_AT = 3000
 _SHARP_SIDE = 128
 _DULL = 1e-6
 
@@ -78,9 +79,8 @@ def measure(prepared: Prepared) -> Floats64:
 
 
 def _some(pixels_hwc: NDArray[Any]) -> NDArray[Any]:
-    """Pixels at even distances, some thousands of them."""
-    height, width = pixels_hwc.shape[:2]
-    step = max(int((height * width / _LOOKED_AT) ** 0.5), 1)
+    """Values at even distances, at most some thousands of them."""
+    step = max(math.ceil((pixels_hwc.size / _LOOKED_AT) ** 0.5), 1)
     return pixels_hwc[::step, ::step]
 
 

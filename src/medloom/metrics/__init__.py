@@ -51,6 +51,7 @@ from medloom.metrics.two_samples import (
     exceedance_p,
     homogeneity_p,
     population_stability_index,
+    share_interval,
 )
 from medloom.metrics.weights import weighted_mean
 
@@ -112,6 +113,7 @@ __all__ = [
     "root_mean_squared_error",
     "sensitivity",
     "shapley_values",
+    "share_interval",
     "smoothed",
     "spearman",
     "specificity",

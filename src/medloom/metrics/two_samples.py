@@ -23,13 +23,13 @@ __all__ = [
     "exceedance_p",
     "homogeneity_p",
     "population_stability_index",
+    "share_interval",
 ]
 
 Floats64 = NDArray[np.float64]
 
 _ROWS_AT_A_TIME = 500
 _EMPTY = 1e-4
-"""What stands for the share of an empty bin: its logarithm would be infinite."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def bin_shares(values: ArrayLike, edges: ArrayLike) -> Floats64:
     return np.bincount(bins, minlength=len(inner) + 1) / len(bins)
 
 
-def population_stability_index(reference: ArrayLike, found: ArrayLike) -> float:
+def population_stability_index(reference: ArrayLike, found: ArrayLike, *, least: float = _EMPTY) -> float:
     """Return how far shares of bins are from what they were; 0 where they are the same.
 
     Where nothing has changed it is about ``(B - 1) * (1 / N + 1 / M)``, so the usual rule, above 0.25 much has
@@ -67,6 +67,8 @@ def population_stability_index(reference: ArrayLike, found: ArrayLike) -> float:
     Args:
         reference: ``(B,)`` shares of earlier values.
         found: ``(B,)`` shares of new ones.
+        least: What stands for the share of an empty bin, whose logarithm would be infinite; of few values half of one
+            of them, ``0.5 / M``, as otherwise every empty bin says that much has changed.
 
     Example:
         >>> round(population_stability_index([0.5, 0.5], [0.5, 0.5]), 3)
@@ -78,7 +80,7 @@ def population_stability_index(reference: ArrayLike, found: ArrayLike) -> float:
         Yurdakul and Naranjo, Statistical properties of the population stability index, Journal of Risk Model Validation
         14 (2020): the index, and what is to be expected of it.
     """
-    before, after = (np.maximum(np.asarray(shares, float), _EMPTY) for shares in (reference, found))
+    before, after = (np.maximum(np.asarray(shares, float), least) for shares in (reference, found))
     return float(np.sum((after - before) * np.log(after / before)))
 
 
@@ -193,6 +195,23 @@ def exceedance_p(flagged: int, values: int, rate: float) -> float:
         0.0702
     """
     return 1.0 if flagged == 0 else float(special.bdtrc(flagged - 1, values, rate))
+
+
+def share_interval(found: int, values: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, exact also for few values: that of Clopper and Pearson.
+
+    Args:
+        found: How many of the values.
+        values: Of how many, independent of each other; at least one.
+
+    Example:
+        >>> low, high = share_interval(0, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.0, 0.036)
+    """
+    low = 0.0 if found == 0 else float(special.betaincinv(found, values - found + 1, 0.025))
+    high = 1.0 if found == values else float(special.betaincinv(found + 1, values - found, 0.975))
+    return low, high
 
 
 def _apart(rows: Floats64) -> Floats64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from medloom.reports.checklists import write_checklists
 from medloom.reports.data_report import write_data_report
+from medloom.reports.drift_report import write_drift_report
 from medloom.reports.explanation import write_explanation_page
 from medloom.reports.nested_report import write_nested_report
 from medloom.reports.notebook import NOTEBOOK, write_notebook
@@ -18,6 +19,7 @@ __all__ = [
     "print_page",
     "write_checklists",
     "write_data_report",
+    "write_drift_report",
     "write_evaluation_report",
     "write_explanation_page",
     "write_nested_report",

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.inference import Runtime
+from medloom.inference.runtimes import run_with_features
 
 __all__ = ["Batcher", "Batching", "Pace", "Ran"]
 
@@ -83,12 +84,14 @@ class Ran:
         images: How many images went through the network together.
         queue_s: How long it waited.
         run_s: How long the batch took.
+        features: What the deepest layer makes of its images, where that was asked for and the runtime says it.
     """
 
     answer: Floats32
     images: int
     queue_s: float
     run_s: float
+    features: Floats32 | None = None
 
 
 @dataclass(eq=False)
@@ -97,6 +100,7 @@ class _Item:
     batch: Floats32
     table: Floats32 | None
     check: Callable[[], None]
+    features: bool = False
     result: Future[Ran] = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
 
@@ -149,6 +153,7 @@ class Batcher:
         *,
         bulk: bool = False,
         expected: bool = False,
+        features: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> Ran:
         """Run a network and wait for its answer, from any thread.
@@ -159,9 +164,10 @@ class Batcher:
             table_nf: ``(N, F)`` float32, where the model takes some.
             bulk: Whether it is one of many pieces of work for one request, such as the slices of a volume.
             expected: Whether it is the one that ``expect`` announced.
+            features: Whether what the deepest layer makes of the images is wanted too.
             check: Called just before the batch is run; what it raises is raised here, and the rest goes on.
         """
-        item = _Item(runtime, batch_nchw, table_nf, check)
+        item = _Item(runtime, batch_nchw, table_nf, check, features)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -262,7 +268,7 @@ def _run(batch: list[_Item]) -> None:
         return
     start = time.perf_counter()
     try:
-        answer = _together(wanted)
+        answer, features = _together(wanted)
     except BaseException as error:
         if len(wanted) == 1:
             wanted[0].result.set_exception(error)
@@ -272,9 +278,10 @@ def _run(batch: list[_Item]) -> None:
         return
     took, at = time.perf_counter() - start, 0
     for item in wanted:
-        own = answer[at : at + len(item.batch)]
+        own = slice(at, at + len(item.batch))
         at += len(item.batch)
-        item.result.set_result(Ran(own, len(answer), start - item.since, took))
+        described = None if features is None or not item.features else features[own]
+        item.result.set_result(Ran(answer[own], len(answer), start - item.since, took, described))
 
 
 def _wanted(item: _Item) -> bool:
@@ -286,16 +293,23 @@ def _wanted(item: _Item) -> bool:
     return True
 
 
-def _together(items: Sequence[_Item]) -> Floats32:
+def _together(items: Sequence[_Item]) -> tuple[Floats32, Floats32 | None]:
     first = items[0]
+    described = any(item.features for item in items)
     if len(items) == 1:
-        return first.runtime.run(first.batch, first.table)
+        return _asked(first.runtime, first.batch, first.table, features=described)
     tables = [item.table for item in items if item.table is not None]
     batch = np.concatenate([item.batch for item in items])
-    answer = first.runtime.run(batch, np.concatenate(tables) if tables else None)
+    answer, features = _asked(first.runtime, batch, np.concatenate(tables) if tables else None, features=described)
     if len(answer) != len(batch):
         raise ValueError("the network gives another number of answers than it was given images")
-    return answer
+    return answer, features
+
+
+def _asked(
+    runtime: Runtime, batch: Floats32, table: Floats32 | None, *, features: bool
+) -> tuple[Floats32, Floats32 | None]:
+    return run_with_features(runtime, batch, table) if features else (runtime.run(batch, table), None)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 
 from medloom.data.metadata import TableEncoding
 from medloom.inference import Predictor
+from medloom.inference.fingerprint import Fingerprint
 from medloom.packaging import Manifest
 from medloom.serving.answers import media_types
 from medloom.serving.problems import ACCEPTED
@@ -35,7 +36,16 @@ def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> d
         "answers": list(image_forms(predictor)),
         "volume_answers": list(volume_forms(predictor)),
         "max_body_bytes": max_body_bytes,
+        "fingerprint": _fingerprint(predictor.fingerprint),
     }
+
+
+def _fingerprint(known: Fingerprint | None) -> dict[str, Any] | None:
+    """Against what each image is tested; None where nothing can be said."""
+    if known is None:
+        return None
+    plain = {"images": known.images, "held_out": known.held_out, "false_alarms": known.false_alarms}
+    return {**plain, "embedding": known.embedding is not None}
 
 
 def image_forms(predictor: Predictor) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medloom.errors import UserError
 from medloom.inference import Predictor
+from medloom.inference.fingerprint import Fingerprint
 from medloom.packaging import Manifest, read_bundle
 from medloom.packaging.golden import replay
 from medloom.serving.problems import Problem
@@ -131,6 +132,11 @@ class Models:
         if found is None:
             raise Problem(404, "unknown_model", "no model of that name is served", self._hint(), close=True)
         return found
+
+    def fingerprint(self, name: str) -> Fingerprint | None:
+        """Return what images are tested against; None for a model that does not know, or is not there."""
+        found = self._models.get(name)
+        return None if found is None else found.predictor.fingerprint
 
     def put(self, model: Model) -> None:
         """Add a model, or put it in the place of the one of its name; requests in progress finish with the old one."""

@@ -20,7 +20,7 @@ from medloom.inference.forms import Made
 from medloom.inference.prepared import Prepared
 from medloom.serving.admission import Admission, Limits
 from medloom.serving.answers import NotAcceptableError, check_accept, encode_answer, made_from
-from medloom.serving.batching import Batcher
+from medloom.serving.batching import Batcher, Ran
 from medloom.serving.description import image_forms
 from medloom.serving.models import Model
 from medloom.serving.negotiation import choose
@@ -65,14 +65,30 @@ class Batched:
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return what the network answers; see ``Runtime.run``."""
+        return self._ran(batch_nchw, table_nf, features=False).answer
+
+    def run_with_features(
+        self, batch_nchw: Floats32, table_nf: Floats32 | None = None
+    ) -> tuple[Floats32, Floats32 | None]:
+        """Return the answer, and what the deepest layer makes of the images; None where the model does not say it."""
+        ran = self._ran(batch_nchw, table_nf, features=True)
+        return ran.answer, ran.features
+
+    def _ran(self, batch_nchw: Floats32, table_nf: Floats32 | None, *, features: bool) -> Ran:
         expected, self._expected = self._expected, False
         ran = self._batcher.run(
-            self._runtime, batch_nchw, table_nf, bulk=self.bulk, expected=expected, check=self._admission.check
+            self._runtime,
+            batch_nchw,
+            table_nf,
+            bulk=self.bulk,
+            expected=expected,
+            features=features,
+            check=self._admission.check,
         )
         self._admission.add("queue", ran.queue_s)
         self._admission.add("predict", ran.run_s)
         self.batch_size = max(self.batch_size, ran.images)
-        return ran.answer
+        return ran
 
 
 class Work:

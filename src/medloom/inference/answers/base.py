@@ -41,6 +41,7 @@ __all__ = [
     "is_share",
     "npy_bytes",
     "place_said",
+    "places_said",
     "remarks",
 ]
 
@@ -114,6 +115,15 @@ def remarks(notes: Sequence[str], warnings: Sequence[str]) -> dict[str, list[str
 def place_said(novelty: Novelty | None) -> dict[str, Any]:
     """Return as JSON how far an image is from those of the training; nothing where the model cannot say."""
     return {} if novelty is None else {"out_of_distribution": novelty.plain()}
+
+
+def places_said(novelties: Sequence[Novelty]) -> dict[str, Any]:
+    """Return the same of the slices of a volume: the largest score, and which slices are set apart."""
+    if not novelties:
+        return {}
+    strangest = max(novelties, key=lambda one: one.score)
+    slices = [number for number, one in enumerate(novelties) if one.flagged]
+    return {"out_of_distribution": {**strangest.plain(), "slices": slices}}
 
 
 class Encodable(Protocol):

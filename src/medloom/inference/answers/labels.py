@@ -211,6 +211,11 @@ class LabelVolumePrediction(LabelAnswer):
         """What the model says about each slice."""
         return self.slices
 
+    @property
+    def novelties(self) -> tuple[Novelty, ...]:
+        """How far each slice is from those of the training; empty where the model cannot say."""
+        return tuple(one.novelty for one in self.slices if one.novelty is not None)
+
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types: what there is of an image, for each slice."""
         return {"slices": [one.plain() for one in self.slices]}

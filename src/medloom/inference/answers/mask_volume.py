@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from medloom.imaging import Volume
 from medloom.imaging.grids import known_spacing
 from medloom.imaging.nifti import write_nifti
-from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Point, Rating, remarks
+from medloom.inference.answers.base import DIGITS, GZIP, JSON, NIFTI, Point, Rating, places_said, remarks
 from medloom.inference.answers.figures import ClassFigures, MaskAnswer, figures, measure
+from medloom.inference.novelty import Novelty
 from medloom.targets import Target
 
 __all__ = ["VolumePrediction", "voxel_ml"]
@@ -39,6 +40,7 @@ class VolumePrediction(MaskAnswer):
         warnings: How slices are unlike the images of the training, a sentence each.
         notes: What decoding did to the volume that a careful reader should know.
         ratings: How good the mask of each slice is to be expected; empty where the model cannot say.
+        novelties: How far each slice is from those of the training; empty where the model cannot say.
     """
 
     target: Target
@@ -55,6 +57,7 @@ class VolumePrediction(MaskAnswer):
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     ratings: tuple[Rating, ...] = ()
+    novelties: tuple[Novelty, ...] = ()
 
     @cached_property
     def by_class(self) -> dict[str, ClassFigures]:
@@ -92,6 +95,7 @@ class VolumePrediction(MaskAnswer):
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),
             **self._quality(),
+            **places_said(self.novelties),
             **remarks(self.notes, self.warnings),
         }
 

@@ -348,7 +348,7 @@ class MaskAnswers:
         self, volume: Volume, slices: Iterable[Prediction], *, axis: int, target: Target, point: Point
     ) -> VolumePrediction:
         """Return the mask of the volume; only the answer to one slice at a time is wider than it."""
-        ratings: list[Rating | None] = []
+        ratings, novelties = list[Rating | None](), list[Novelty]()
         mask = np.empty(volume.voxels.shape, np.uint8)
         cut = np.moveaxis(mask, axis, 0)
         largest, probabilities = 0.0, np.zeros(len(target.foreground))
@@ -358,6 +358,7 @@ class MaskAnswers:
             largest = max(largest, prediction.probability)
             warnings.update(prediction.warnings)
             ratings.append(prediction.quality)
+            novelties += [] if prediction.novelty is None else [prediction.novelty]
             probabilities = np.maximum(probabilities, class_probabilities(prediction.probabilities))
         return VolumePrediction(
             target=target,
@@ -371,6 +372,7 @@ class MaskAnswers:
             warnings=tuple(f"{text}, in {count} of {len(mask)} slices" for text, count in warnings.items()),
             notes=volume.notes,
             ratings=tuple(one for one in ratings if one is not None),
+            novelties=tuple(novelties),
         )
 
 

@@ -51,6 +51,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._state: Callable[[], Mapping[str, float]] = dict
+        self._updates: list[Callable[[], None]] = []
         self._models: set[str] = set()
         self._shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         disable_created_metrics()  # type: ignore[no-untyped-call] # when a series began doubles what is sent, for nothing
@@ -97,6 +98,14 @@ class Metrics:
         """
         self._state = state
 
+    def before(self, update: Callable[[], None]) -> None:
+        """Bring figures up to date only when they are asked for.
+
+        Args:
+            update: Called before each answer to ``GET /metrics``.
+        """
+        self._updates.append(update)
+
     def finished(self, done: Finished) -> None:
         """Count a request."""
         self._requests.labels(done.method, done.route, str(done.status), done.code).inc()
@@ -137,6 +146,8 @@ class Metrics:
     async def _answer(self, request: Request) -> Response:
         """Answer with all figures, as text or in OpenMetrics, as ``Accept`` says."""
         self._set_state()
+        for update in self._updates:
+            update()
         registry = self.registry
         if self._shared:
             registry = CollectorRegistry()

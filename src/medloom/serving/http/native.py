@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from medloom.serving.admission import Admission, Limits
 from medloom.serving.answers import NotAcceptableError, accept_for
 from medloom.serving.description import describe
+from medloom.serving.drift import drift_of
 from medloom.serving.http.asking import answer_all, ask, asked_page
 from medloom.serving.http.body import declared_type, read_body
 from medloom.serving.http.exchange import exchange
@@ -66,7 +67,11 @@ class _Native:
         del request
         most = self.limits.max_body_bytes
         found = [
-            {**describe(model.predictor, model.manifest, most), "name": model.name}
+            {
+                **describe(model.predictor, model.manifest, most),
+                "name": model.name,
+                "drift": drift_of(self.service, model.name),
+            }
             for model in self.service.models.all()
         ]
         return JSONResponse(found[0] if len(found) == 1 else {"models": found})

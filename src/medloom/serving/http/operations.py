@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from medloom.serving.drift import HEADER
 from medloom.serving.http import page
 from medloom.serving.http.logs import LogFormat, RequestLog, logging_to
 from medloom.serving.http.metrics import Metrics
@@ -40,7 +41,7 @@ __all__ = ["Operated", "Operation", "operated"]
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 
-_SHOWN_TO_PAGES = ("Retry-After", "X-Request-Id", "X-Medloom-Model", "X-Medloom-Phantom")
+_SHOWN_TO_PAGES = ("Retry-After", "X-Request-Id", "X-Medloom-Model", "X-Medloom-Phantom", HEADER)
 
 
 @dataclass(frozen=True)
