@@ -1,5 +1,6 @@
 """Several server processes at one socket: each is started again, none takes a request along, all end together."""
 
+import contextlib
 import http.client
 import io
 import os
@@ -59,8 +60,12 @@ def start(bundle_path):
 
 def _servers(process):
     """Numbers of those that serve or are about to; not of those that ended and nobody has looked at yet."""
-    alive = (one for one in psutil.Process(process.pid).children() if one.status() != psutil.STATUS_ZOMBIE)
-    return {one.pid for one in alive if "serve" in one.cmdline()}
+    found = set()
+    for one in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is none either
+            if "serve" in one.cmdline():
+                found.add(one.pid)
+    return found
 
 
 def _wait_for(state):
