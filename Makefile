@@ -13,7 +13,7 @@ DEMO := brain-mri-small --run demo --set data.path=null --set data.kaggle=null \
 	--set data.phantom.patients=12 --set data.phantom.size=96 --set 'data.phantom.slices=[20,28]' \
 	--set 'preprocess.size=[96,96]' --set train.epochs=20
 
-.PHONY: help setup demo test test-slow check format bench docs clean
+.PHONY: help setup demo test test-slow check format bench docs page clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ bench: $(SET_UP_DEV) ## Measure this machine: one report
 
 docs: $(SET_UP_DEV) ## Write docs/recipe.md and docs/recipe.schema.json
 	$(BIN)/python -m medloom.recipe.reference docs
+
+page: ## Build the page that a server shows; needs Node.js
+	cd src/medloom/serving/page && npm ci && npm run build
 
 clean: ## Remove the virtual environment
 	rm -rf .venv

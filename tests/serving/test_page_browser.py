@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
@@ -123,7 +124,8 @@ def images(tmp_path_factory):
     for number, plane in enumerate(voxels.astype(np.uint16)):
         lies = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 2.5 * number]}
         sized = {"PixelSpacing": [0.8, 0.8], "SliceThickness": 2.5, "InstanceNumber": number + 1}
-        write_dicom(folder / "series" / f"{number}.dcm", plane, "Jane", number=number, **lies, **sized)
+        part = {"Modality": "MR", "StudyInstanceUID": "1.2.9", "FrameOfReferenceUID": "1.2.8"}
+        write_dicom(folder / "series" / f"{number}.dcm", plane, "Jane", number=number, **lies, **sized, **part)
     return folder
 
 
@@ -193,6 +195,13 @@ def test_a_volume_is_scrolled_and_measured(visit, images, bundles, name):
     packed = visitor.download("Mask (NIfTI)")
     mask = np.asarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(packed)).dataobj).T
     np.testing.assert_array_equal(mask, expected.value_mask)
+    offered = visitor.page.get_by_role("button", name="Segmentation (DICOM SEG)")
+    assert offered.count() == (name == "series")
+    if name == "series":
+        segmentation = pydicom.dcmread(io.BytesIO(visitor.download("Segmentation (DICOM SEG)")))
+        assert segmentation.Modality == "SEG"
+        assert int(segmentation.pixel_array.sum()) == expected.area_px
+        assert pydicom.dcmread(io.BytesIO(visitor.download("Report (DICOM SR)"))).Modality == "SR"
 
 
 def _whole(bundle, files):
@@ -211,7 +220,7 @@ def test_classes_come_with_their_probabilities_and_metadata_count(visit, images,
     visitor = visit()
     visitor.give(images / "grey.png", model="labels")
     alone = predictor.predict(images / "grey.png")
-    assert f"{100 * alone.by_name[alone.decision[0]]:.1f} %" in visitor.text(".headline")
+    assert f"{alone.decision[0]}: malignant has {_percent(alone.by_name['malignant'])}" in visitor.text(".headline")
     assert "age was not given" in visitor.text("#answer .callout")
     visitor.page.get_by_label("age", exact=True).fill("55")
     visitor.page.get_by_label("sex", exact=True).select_option("male")

@@ -4,6 +4,7 @@ import { $, element, save, stem } from './dom.js';
 import { cases as casesOf, check, dropped } from './files.js';
 import { KINDS } from './kinds/index.js';
 import { drawFields, given } from './metadata.js';
+import { readParts } from './multipart.js';
 import { readNpy } from './npy.js';
 import { remarks } from './remarks.js';
 import { printReport } from './report.js';
@@ -99,15 +100,20 @@ async function fetchPicture(one) {
 
 async function fetchAnswer(one) {
   const begun = performance.now();
-  const response = await one.ask('application/json');
-  one.answer = await response.json();
+  const response = await one.ask(kindOf(one).accept(one));
+  await readAnswer(one, response);
   one.elapsed = (performance.now() - begun) / 1000;
   one.parts = stages(response.headers.get('Server-Timing'));
-  one.outside = response.headers.get('X-Medloom-Out-Of-Distribution') === 'true';
   one.phantom = response.headers.get('X-Medloom-Phantom') === 'true';
-  one.layers = await kindOf(one).read(one);
   one.row = kindOf(one).row(one);
   delete one.view;
+}
+
+async function readAnswer(one, response) {
+  const several = response.headers.get('Content-Type').startsWith('multipart/');
+  const parts = several ? readParts(await response.arrayBuffer()) : { json: await response.arrayBuffer() };
+  one.answer = JSON.parse(new TextDecoder().decode(parts.json));
+  one.layers = kindOf(one).read({ ...one, beside: parts });
 }
 
 // What the server says of its own time: "decode;dur=12.3, predict;dur=40".
@@ -177,8 +183,13 @@ function drawAnswer(one) {
   $('answer').replaceChildren(element('p', { class: 'headline' }, kindOf(one).headline(one)), ...[kindOf(one).figures(one, slice)].flat(), ...remarks(one, slice));
 }
 
+// Objects for an archive, which are made from DICOM images alone.
+const DICOM = [['application/dicom; form=seg', '_seg.dcm', 'Segmentation (DICOM SEG)'], ['application/dicom; form=sr', '_sr.dcm', 'Report (DICOM SR)']];
+
 function drawDownloads(one) {
-  const buttons = kindOf(one).downloads(one).map(([form, suffix, text]) => element('button', { type: 'button', onclick: () => download(one, form, suffix) }, text));
+  const offered = 'slices' in one.answer ? one.model.volume_answers : one.model.answers;
+  const dicom = one.picture.format === 'dicom' ? DICOM.filter(([form]) => offered.includes(form)) : [];
+  const buttons = [...kindOf(one).downloads(one), ...dicom].map(([form, suffix, text]) => element('button', { type: 'button', onclick: () => download(one, form, suffix) }, text));
   const report = element('button', { type: 'button', onclick: () => printReport(one, one.view) }, 'Case report (print or PDF)');
   const json = element('button', { type: 'button', onclick: () => save(new Blob([JSON.stringify(one.answer)], { type: 'application/json' }), `${stem(one.name)}.json`) }, 'Answer (JSON)');
   $('downloads').replaceChildren(...buttons, json, report);
@@ -186,7 +197,9 @@ function drawDownloads(one) {
 
 async function download(one, form, suffix) {
   try {
-    save(await (await one.ask(form)).blob(), `${stem(one.name)}_mask${suffix}`);
+    say(`Making ${stem(one.name)}${suffix} …`, { written: true });
+    save(await (await one.ask(form)).blob(), `${stem(one.name)}${suffix}`);
+    say(`${stem(one.name)}${suffix} was saved.`, { written: true });
   } catch (error) {
     trouble(error.message);
   }
@@ -210,7 +223,7 @@ async function open(one) {
     if (!one.picture) {
       busy(one, `Reading ${one.name} …`);
       await fetchPicture(one);
-      if (one.answer) one.layers = await kindOf(one).read(one);
+      if (one.answer) await readAnswer(one, await one.ask(kindOf(one).accept(one)));
     }
     if (isCurrent(one)) await show(one);
   } catch (error) {

@@ -16,8 +16,18 @@ export function fromRuns(classes, height, width) {
 
 // From the values of written masks to class numbers; values that are no class's stay background.
 export function fromValues(values, classes) {
-  const table = new Map(classes.map(({ index, value }) => [value ?? index, index]));
-  return Uint8Array.from(values, (value) => table.get(value) ?? 0);
+  const table = new Uint8Array(65536);
+  for (const { index, value } of classes) table[value ?? index] = index;
+  const mask = new Uint8Array(values.length);
+  for (let at = 0; at < mask.length; at += 1) mask[at] = table[values[at]];
+  return mask;
+}
+
+// The largest class number that may be there.
+export function most(mask) {
+  let high = 1;
+  for (let at = 0; at < mask.length; at += 1) if (mask[at] > high) high = mask[at];
+  return high;
 }
 
 // The pixels of each class that touch another class or the background within their slice.

@@ -2,6 +2,7 @@
 
 import { DRAG_MODE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
 import { LEAST_HEAT, affineOf, channelOf, classColour, drawn, windowed } from './pictures.js';
+import { most } from './masks.js';
 import { writeNifti } from './nifti.js';
 
 const PLANES = { sagittal: SLICE_TYPE.SAGITTAL, coronal: SLICE_TYPE.CORONAL, axial: SLICE_TYPE.AXIAL, all: SLICE_TYPE.MULTIPLANAR };
@@ -26,6 +27,7 @@ const OPTIONS = {
   touchEventConfig: { singleTouch: DRAG_MODE.pan, doubleTouch: DRAG_MODE.windowing },
 };
 const CLEAR = [0, 0, 0, 0];
+const WHOLE = [0, 0, 0, 1]; // nothing moved, nothing enlarged
 
 // Returns a view, or null where there is no WebGL 2.
 export async function niivueView(canvas, listener) {
@@ -48,39 +50,41 @@ class NiivueView {
   async show(shown, view) {
     this.shown = shown;
     this.affine = affineOf(shown.picture);
-    this.#clear();
     this.channel = view.channel;
-    this.nv.addVolume(await this.#image(view));
+    this.base = await this.#image(view);
+    this.nv.scene.pan2Dxyzmm = [...WHOLE];
     await this.layers(shown, view);
-    this.reset();
-    this.draw(view);
   }
 
   // Lays the answer on the image, or takes it away.
-  async layers({ picture, mask, outline, heat }, view) {
-    for (const volume of this.nv.volumes.slice(1)) this.nv.removeVolume(volume);
+  async layers({ mask, outline, heat }, view) {
     this.overlays = {};
     if (heat) this.overlays.heat = await this.#overlay(heat, { colormap: 'inferno', cal_min: LEAST_HEAT, cal_max: 1 });
     if (mask) this.overlays.mask = await this.#overlay(mask, {}, labels(mask));
     if (outline) this.overlays.outline = await this.#overlay(outline, {}, labels(outline));
-    for (const overlay of Object.values(this.overlays)) this.nv.addVolume(overlay);
     this.draw(view);
   }
 
+  // Everything at once: each of NiiVue's own setters would draw again.
   draw(view) {
-    const { nv } = this;
-    const base = nv.volumes[0];
+    const { base, nv } = this;
     if (!base) return;
     if (view.channel === 'colour') this.#recolour(base, view);
     else [base.cal_min, base.cal_max] = [view.level - view.width / 2, view.level + view.width / 2];
     for (const [name, overlay] of Object.entries(this.overlays)) overlay.opacity = view[name] ? (name === 'outline' ? 1 : view.opacity) : 0;
-    nv.setInterpolation(!view.smooth);
+    Object.assign(nv.opts, {
+      crosshairWidth: view.plane === 'all' ? 0.3 : 0,
+      isNearestInterpolation: !view.smooth,
+      isOrientationTextVisible: this.#oriented,
+      isRadiologicalConvention: this.#oriented,
+      sliceType: PLANES[view.plane === 'stored' ? this.storedPlane : view.plane],
+    });
     nv.setMouseEventConfig(view.plane === 'all' ? PLACES : PANS);
-    nv.opts.crosshairWidth = view.plane === 'all' ? 0.3 : 0;
-    nv.setRadiologicalConvention(this.#oriented);
-    nv.setIsOrientationTextVisible(this.#oriented);
-    nv.setSliceType(PLANES[view.plane === 'stored' ? this.storedPlane : view.plane]);
+    nv.volumes = [base, ...Object.values(this.overlays)];
+    nv.back = base;
+    nv.overlays = nv.volumes.slice(1);
     nv.updateGLVolume();
+    nv.setInterpolation(!view.smooth);
     this.place(view.place);
   }
 
@@ -96,7 +100,7 @@ class NiivueView {
   }
 
   reset() {
-    this.nv.setPan2Dxyzmm([0, 0, 0, 1]);
+    this.nv.setPan2Dxyzmm([...WHOLE]);
   }
 
   // Along which axis of the stored array a plane is scrolled: 0 columns, 1 rows, 2 slices.
@@ -134,10 +138,6 @@ class NiivueView {
     listener.windowed({ level: (low + high) / 2, width: high - low });
   }
 
-  #clear() {
-    for (const volume of [...this.nv.volumes].reverse()) this.nv.removeVolume(volume);
-  }
-
   async #image(view) {
     const { picture } = this.shown;
     const colour = view.channel === 'colour';
@@ -164,8 +164,7 @@ class NiivueView {
 
 // A colour for each class number that may be there.
 function labels(mask) {
-  const most = mask.reduce((high, one) => Math.max(high, one), 1);
-  const colours = [CLEAR, ...Array.from({ length: most }, (_, at) => [...classColour(at + 1), 255])];
+  const colours = [CLEAR, ...Array.from({ length: most(mask) }, (_, at) => [...classColour(at + 1), 255])];
   const [R, G, B, A] = [0, 1, 2, 3].map((at) => colours.map((one) => one[at]));
   return { R, G, B, A, I: colours.map((_, at) => at), labels: colours.map((_, at) => (at ? `class ${at}` : '')) };
 }

@@ -6,7 +6,7 @@ const EXPECTED = { dice: 'Expected overlap with an expert (Dice)', correct: 'How
 
 // Callouts first, then a list of facts.
 export function remarks(one, slice) {
-  const cautions = [...doubts(one), ...gaps(part(one, slice)), ...(part(one, slice).warnings ?? []).map(sentence)];
+  const cautions = [...doubts(one, slice), ...gaps(part(one, slice)), ...(part(one, slice).warnings ?? []).map(sentence)];
   const box = cautions.length ? [element('div', { class: 'callout', role: 'note' }, element('h3', {}, 'Look twice'), element('ul', {}, ...cautions.map((text) => element('li', {}, text))))] : [];
   return [...box, facts(one, slice)];
 }
@@ -14,10 +14,10 @@ export function remarks(one, slice) {
 // The answer itself, or what it says of one slice.
 const part = ({ answer }, slice) => (Array.isArray(answer.slices) ? answer.slices[slice] : answer);
 
-function doubts({ answer, outside }) {
+function doubts({ answer }, slice) {
   const { quality } = answer;
   const said = [];
-  if (outside) said.push('This image is far from those that the model learned from; it does not know such images.');
+  if (part({ answer }, slice).out_of_distribution?.flagged) said.push('This image is far from those that the model learned from: its answer is worth little.');
   if (quality?.review && quality.slices) said.push(`A person is to look at ${listed(quality.slices.map((at) => at + 1))}: the model is not sure there.`);
   else if (quality?.review) said.push('A person is to look at this answer: the model is not sure.');
   return said;

@@ -16,7 +16,7 @@ export function contents(one, view) {
   return [
     element('p', { class: 'badge' }, 'Research use only'),
     element('h1', {}, 'Case report'),
-    element('p', { class: 'lead' }, `${one.name} · ${one.model.name} · ${one.time.toLocaleString('en')}`),
+    element('p', { class: 'lead' }, `${one.name} · ${one.model.name}, Medloom ${one.model.model.medloom} · ${one.time.toLocaleString('en')}`),
     ...(one.phantom ? [element('p', { class: 'callout' }, 'This model learned from phantoms. Its answers mean nothing for people.')] : []),
     element('div', { class: 'pair' }, ...pictures(one, view)),
     element('h2', {}, 'Answer'),

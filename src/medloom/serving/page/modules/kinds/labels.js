@@ -2,7 +2,8 @@
 
 import { drawing, element, percent, scrolled } from '../dom.js';
 
-export const read = async () => ({});
+export const accept = () => 'application/json';
+export const read = () => ({});
 export const heat = async () => null;
 export const hasHeat = () => false;
 export const downloads = () => [];
@@ -44,6 +45,8 @@ function strongest(all) {
 }
 
 function decided(answer) {
+  const { classes, decision, operating_point: { thresholds }, probabilities } = answer;
+  if (thresholds.length === 1) return `${decision}: ${classes[1]} has ${percent(probabilities[classes[1]])}, and counts from ${percent(thresholds[0])}`;
   const names = [answer.decision].flat();
   if (!names.length) return 'None of the labels reaches its threshold';
   return names.map((name) => `${name} (${percent(answer.probabilities[name])})`).join(', ');

@@ -6,30 +6,29 @@ import { readNifti } from '../nifti.js';
 import { readNpy } from '../npy.js';
 import { drawn, laid } from '../pictures.js';
 
-const NIFTI = 'application/x-nifti';
 const NPY = 'application/x-npy';
 const PNG = 'image/png';
 
-// What is laid on the picture.
-export async function read({ answer, picture, ask }) {
-  const whole = isVolume(answer)
-    ? fromValues(readNifti(await (await ask(NIFTI)).arrayBuffer()), answer.masks)
-    : fromRuns(answer.masks, answer.height, answer.width);
+// What is asked for at once: the mask of a volume is not in its JSON.
+export const accept = ({ picture }) => (picture.kind === 'volume' ? 'multipart/mixed; forms=json+nifti' : 'application/json');
+
+// What is laid on the picture, out of the answer and what came beside it.
+export function read({ answer, picture, beside }) {
+  const whole = isVolume(answer) ? fromValues(readNifti(beside.nifti), answer.masks) : fromRuns(answer.masks, answer.height, answer.width);
   const { height, width } = drawn(picture);
   const mask = laid(whole, picture);
   return { mask, outline: outline(mask, height, width) };
 }
 
-// Foreground probability of each pixel, where the server gives it.
-export async function heat({ answer, model, picture, ask }) {
-  if (isVolume(answer) || !model.answers.includes(NPY)) return null;
+// Foreground probability of each pixel of an image.
+export async function heat({ picture, ask }) {
   const { shape, data } = readNpy(await (await ask(NPY)).arrayBuffer());
   const pixels = shape[1] * shape[2];
   const foreground = shape[0] === 1 ? data : data.slice(0, pixels).map((background) => 1 - background);
   return laid(foreground, picture);
 }
 
-export const hasHeat = ({ answer, model }) => !isVolume(answer) && model.answers.includes(NPY);
+export const hasHeat = ({ answer }) => !isVolume(answer);
 
 export function headline({ answer }) {
   if (!answer.foreground) return `Nothing was found. The largest probability of any ${cell(answer)} is ${percent(answer.probability)}.`;
@@ -77,12 +76,10 @@ export function row({ answer }) {
 }
 
 // Files that can be taken away: their media type, suffix and name.
-export function downloads({ answer, model }) {
-  const image = [[PNG, '.png', 'Mask (PNG)'], [NPY, '.npy', 'Probabilities (NPY)']];
-  const volume = [['application/gzip', '.nii.gz', 'Mask (NIfTI)']];
-  const dicom = [['application/dicom', '.dcm', 'Segmentation (DICOM SEG)']];
-  const offered = isVolume(answer) ? model.volume_answers : model.answers;
-  return [...(isVolume(answer) ? volume : image), ...dicom].filter(([form]) => offered.includes(form));
+export function downloads({ answer }) {
+  return isVolume(answer)
+    ? [['application/gzip', '_mask.nii.gz', 'Mask (NIfTI)']]
+    : [[PNG, '_mask.png', 'Mask (PNG)'], [NPY, '_probabilities.npy', 'Probabilities (NPY)']];
 }
 
 const isVolume = (answer) => 'slices' in answer;

@@ -2,7 +2,8 @@
 
 import { element, number } from '../dom.js';
 
-export const read = async () => ({});
+export const accept = () => 'application/json';
+export const read = () => ({});
 export const heat = async () => null;
 export const hasHeat = () => false;
 export const downloads = () => [];
