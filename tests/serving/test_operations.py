@@ -7,6 +7,7 @@ import re
 import threading
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from medloom.imaging import encode_png
 from medloom.serving import Service, create_app
 from medloom.serving.http.logs import logging_to
 from medloom.serving.http.operations import Operation, operated
+from medloom.serving.problems import Problem
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CANARY = "DOEJOHN19470302"
@@ -261,6 +263,28 @@ def test_what_clients_invent_makes_no_series(serving):
         after = set(server.metrics())
     assert after == before
     assert CANARY not in str(after)
+
+
+def test_what_was_refused_before_it_was_a_request_is_counted_and_written(serving, log):
+    with serving() as server:
+        server.app.state.refused(Problem(408, "too_slow", "the headers did not arrive", close=True))
+        assert server.value("medloom_rejections_total", reason="too_slow") == 1
+        assert server.value("medloom_requests_in_progress") == 1  # the one that asks
+    (line,) = _lines(log)
+    assert (line["code"], line["level"]) == ("too_slow", "info")
+    assert "status" not in line
+
+
+def test_the_dashboard_asks_for_figures_that_there_are(serving):
+    dashboard = (Path(__file__).parents[2] / "docs" / "grafana.json").read_text()
+    with serving() as server:
+        server.ask(content=PNG[:200])
+        server.ask()
+        server.ask(content_type="text/plain")
+        there = {name for name, _ in server.metrics()}
+    asked = set(re.findall(r"medloom_[a-z_]+", dashboard))
+    assert len(asked) > 8
+    assert asked <= there
 
 
 def test_others_add_gauges_of_their_own(serving):

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
-from medloom.serving.admission import Limits
+from medloom.serving.admission import Admission, Limits
 from medloom.serving.fetching import Fetcher
 from medloom.serving.http import inference_v2, native, page, sagemaker
 from medloom.serving.problems import Problem
@@ -55,8 +55,8 @@ def create_app(
         repository: Where clients may have models loaded from; nothing is loaded by default.
 
     Returns:
-        An ASGI application; its server finds in ``app.state`` the ``limits``, and the ``gate`` that counts the
-        requests in progress.
+        An ASGI application; its server finds in ``app.state`` the ``limits``, the ``gate`` that counts the requests in
+        progress, and ``refused``, which it tells of what was refused before it was a request.
     """
     limits = limits or service.limits
     table = [*routes, *(route for protocol in PROTOCOLS for route in protocol(service, limits))]
@@ -67,6 +67,7 @@ def create_app(
     )
     app.state.gate = service.gate
     app.state.limits = limits
+    app.state.refused = lambda problem: service.refused(problem, Admission(), "")
     app.state.fetcher = fetcher or Fetcher()
     app.state.repository = repository or Repository()
     return app

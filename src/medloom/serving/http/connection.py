@@ -11,6 +11,7 @@ Source: https://www.rfc-editor.org/rfc/rfc9112
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -41,10 +42,13 @@ _WRITE_S = 60.0
 
 
 class Settings(Config):
-    """Uvicorn's settings with one more for ``Connection``."""
+    """Uvicorn's settings with more for ``Connection``."""
 
     header_timeout_s = 10.0
     """Seconds after which the headers must have arrived."""
+
+    refused: Callable[[Problem], object] | None = None
+    """Is told of what was refused before it was a request."""
 
 
 class _Awaited(Enum):
@@ -82,6 +86,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._header_timeout_s = config.header_timeout_s
+        self._refused = config.refused
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -234,6 +239,8 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with the reason, unless another answer is awaited or was begun, and close."""
+        if self._refused is not None:
+            self._refused(problem)
         if self._may_answer:
             answer = problem.response()
             lines = [name + b": " + value + b"\r\n" for name, value in answer.raw_headers]

@@ -86,6 +86,8 @@ class _Plain(logging.Formatter):
         done: Finished | None = getattr(record, "request", None)
         if done is None:
             return f"{_time(record.created)} {record.levelname.lower()}: {_message(record)}"
+        if done.was_none:
+            return f"{_time(done.began_s)} refused before it was a request: {done.code} {done.request_id}"
         stages = _sum_stages(done.images)
         times = ", ".join(f"{stage} {seconds * 1e3:.1f}" for stage, seconds in stages.items())
         return (
@@ -107,6 +109,8 @@ def _fields(done: Finished) -> dict[str, Any]:
         "bytes_out": done.bytes_out,
         "seconds": round(done.seconds, 6),
     }
+    if done.was_none:
+        return {"request_id": done.request_id, "code": done.code}
     said = {key: value for key, value in said.items() if value != ""}
     if len(done.images) == 1:
         return {**said, **_image_fields(done.images[0])}

@@ -108,6 +108,9 @@ class Metrics:
 
     def finished(self, done: Finished) -> None:
         """Count a request."""
+        if done.was_none:
+            self._rejections.labels(done.code).inc()
+            return
         self._requests.labels(done.method, done.route, str(done.status), done.code).inc()
         self._seconds.labels(done.route).observe(done.seconds)
         self._bytes_in.inc(done.bytes_in)

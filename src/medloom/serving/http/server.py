@@ -83,6 +83,7 @@ def serve(
         ssl_context_factory=None if encrypted is None else lambda config, default: encrypted,
     )
     config.header_timeout_s = app.state.limits.header_timeout_s
+    config.refused = app.state.refused
     server = _DrainingServer(config, app.state.gate)
     with _signals({"SIGHUP": reload, "SIGUSR1": server.hand_over}):
         server.run(sockets=[listener])

@@ -51,7 +51,7 @@ class Traces:
 
     def finished(self, done: Finished) -> None:
         """Make the spans of a request, as a part of the client's own trace where it named one."""
-        if done.is_routine:
+        if done.is_routine or done.was_none:
             return
         from opentelemetry.trace import StatusCode
 

@@ -98,6 +98,11 @@ class Finished:
     refused: str = ""
 
     @property
+    def was_none(self) -> bool:
+        """Whether it was refused before it was a request, as when its headers never came."""
+        return not self.status and bool(self.refused)
+
+    @property
     def codes(self) -> frozenset[str]:
         """Those of its images."""
         return frozenset(image.code for image in self.images)
@@ -136,8 +141,8 @@ class Watch:
     def seen(self, seen: Seen) -> None:
         """Note one image of a request that is in progress."""
         request = self._open.get(seen.request_id)
-        if request is not None and not seen.model:
-            request.refused = seen.code
+        if not seen.model:
+            self._refuse(request, seen.code)
         elif request is not None:
             mean, std = (None, None) if seen.prepared is None else _moments(seen.prepared)
             kind = _known_type(seen.content_type)
@@ -146,6 +151,13 @@ class Watch:
                     seen.model, seen.code, dict(seen.stages), seen.batch_size, kind, seen.size_bytes, mean, std
                 )
             )
+
+    def _refuse(self, request: Finished | None, code: str) -> None:
+        """Note why a request was refused, or tell at once of what never became one."""
+        if request is not None:
+            request.refused = code
+        else:
+            self._tell(Finished(str(uuid.uuid4()), "", OTHER, time.time(), code=code, refused=code))
 
     def begin(self, scope: Scope) -> Finished:
         """Note that a request began, and give it an id that no other in progress has."""
@@ -165,6 +177,9 @@ class Watch:
     def end(self, request: Finished) -> None:
         """Tell that a request is over."""
         self._open.pop(request.request_id, None)
+        self._tell(request)
+
+    def _tell(self, request: Finished) -> None:
         for listener in self._listeners:
             try:
                 listener.finished(request)
