@@ -73,3 +73,21 @@ def test_a_port_in_use_exits_with_2_and_says_how_to_take_a_free_one(bundle_path,
     err = capsys.readouterr().err
     assert "in use; name another with --port, or --port 0 for a free one" in err
     assert "phantoms" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "nothing to serve"),
+        (["BUNDLE", "--allow-url-host", "127.0.0.1"], "no host that URLs can be allowed for"),
+        (["BUNDLE", "--allow-url-host", "https://images.example.org"], "no host that URLs can be allowed for"),
+        (["BUNDLE", "--allow-url-network", "10.0.0.0/8"], "--allow-url-network needs --allow-url-host"),
+        (["BUNDLE", "--allow-url-host", "a.org", "--allow-url-network", "10.0.0.1/8"], "expected a network"),
+        (["--model-folder", ".", "--processes", "2"], "with --processes 1"),
+    ],
+    ids=["nothing", "address", "scheme", "network alone", "no network", "processes"],
+)
+def test_what_an_operator_cannot_mean_is_refused_before_anything_is_loaded(bundle_path, capsys, options, said):
+    given = [str(bundle_path) if option == "BUNDLE" else option for option in options]
+    assert main(["serve", *given]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -390,7 +390,9 @@ def test_the_same_is_said_of_whatever_goes_wrong(site):
     said = {_said(site.refused(path)) for path in site.pages}
     site.pages = {"/silent": None}
     said.add(_said(site.refused("/silent", timeout_s=0.3)))
-    said.add(_said(site.refused("/missing", networks=())))  # an address that is not public
+    asked = len(site.asked)
+    said.add(_said(site.refused("/missing", networks=())))  # somebody listens there, at an address that is not public
+    assert len(site.asked) == asked
     said.add(_said(site.refused("/missing", resolve=_resolver([]))))
     assert said == {(422, "not_fetched", "no image could be fetched from the URL", "Send the image itself.")}
 

@@ -92,7 +92,7 @@ def test_the_server_and_its_models_say_what_they_are(client):
     }
     assert {one["name"]: one["shape"] for one in masks["outputs"]} == {
         "answer": [-1],
-        "mask": [-1],
+        "mask": [-1, -1, -1],
         "probabilities": [-1, 1, -1, -1],
     }
     assert [one["name"] for one in labels["inputs"]] == ["image", "metadata", "tensor", "table"]
@@ -112,13 +112,15 @@ def test_encoded_images_are_answered_one_by_one(client, served, binary):
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_masks_and_probabilities_come_in_the_geometry_of_the_image(client, served, binary):
-    wanted = [_wanted("probabilities", binary), *([_wanted("mask")] if binary else [])]
+    wanted = [_wanted(name, binary) for name in ("probabilities", "mask", "answer")]
     result = client.infer("masks", [_bytes("image", [BRIGHT, DARK])], outputs=wanted)
-    expected = np.stack([served[0].predict(one).probabilities for one in (BRIGHT, DARK)])
-    np.testing.assert_array_equal(result.as_numpy("probabilities"), expected)
-    if binary:
-        shown = np.asarray(PillowImage.open(io.BytesIO(result.as_numpy("mask")[0])))
-        np.testing.assert_array_equal(shown, served[0].predict(BRIGHT).value_mask)
+    expected = [served[0].predict(one) for one in (BRIGHT, DARK)]
+    np.testing.assert_array_equal(result.as_numpy("probabilities"), [one.probabilities for one in expected])
+    np.testing.assert_array_equal(result.as_numpy("mask"), [one.value_mask for one in expected])
+    assert [answer["area_px"] for answer in _json_of(result)] == [one.area_px for one in expected]
+    assert [one["name"] for one in result.get_response()["outputs"]] == ["probabilities", "mask", "answer"]
+    alone = client.infer("masks", [_bytes("image", [BRIGHT, DARK])], outputs=wanted[1:2])
+    np.testing.assert_array_equal(alone.as_numpy("mask"), result.as_numpy("mask"))
 
 
 @pytest.mark.parametrize(

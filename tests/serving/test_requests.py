@@ -26,6 +26,12 @@ def test_bytes_that_are_declared_to_be_an_image_are_not_read():
     assert (asked.image, asked.content_type, asked.metadata) == (b'{"image": 7}', "image/png", {})
 
 
+def test_the_names_that_clients_have_for_a_format_are_one_here():
+    for declared, expected in [("application/x-image", "application/octet-stream"), ("Image/PJPEG; a=b", "image/jpeg")]:
+        assert read_request(b"x", declared).content_type == expected
+    assert read_request(b'{"image": "AAAA"}', "application/json; charset=utf-8").image == bytes(3)
+
+
 def test_every_part_of_a_request_comes_out_as_it_was_put_in():
     image = bytes(range(256))
     metadata = {"age": 61, "dose": 0.1, "sex": "männlich \U0001f600", "site": None, "old": True}

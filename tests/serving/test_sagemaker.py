@@ -88,6 +88,13 @@ def test_the_statuses_are_those_of_the_contract(client, assert_problem):
         assert_problem(_load(client, name), 400, "bad_bundle")
 
 
+def test_a_model_larger_than_the_memory_that_is_left_is_507_and_not_opened(client, monkeypatch, assert_problem):
+    monkeypatch.setattr("medloom.serving.repository.available_bytes", lambda: 2**20)
+    assert_problem(_load(client), 507, "no_memory")
+    monkeypatch.setattr("medloom.serving.repository.available_bytes", lambda: None)
+    assert _load(client).status_code == 200
+
+
 def test_no_memory_for_a_model_is_507(folder, make_client, assert_problem):
     class Full(Opening):
         def open(self, path, name=None):

@@ -55,11 +55,12 @@ def read_request(body: bytes, content_type: str) -> ImageRequest:
     Args:
         body: The bytes of an image, or a JSON object: ``image`` (base64; see ``read_base64``), and if wanted
             ``content_type``, ``page``, ``series`` and ``metadata`` (values by column).
-        content_type: Media type of the body, without parameters.
+        content_type: Media type of the body, under any name that ``plain_type`` knows.
 
     Raises:
         Problem: 400 for JSON that is malformed, nested too deep, too large, or not such an object; 403 for a URL.
     """
+    content_type = plain_type(content_type)
     if content_type != JSON:
         return ImageRequest(body, content_type)
     one = only(read_json(body))

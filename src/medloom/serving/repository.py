@@ -8,10 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medloom.errors import MedloomError
+from medloom.memory import available_bytes
 from medloom.serving.models import Model, Models, Opening
 from medloom.serving.problems import Problem
 
 __all__ = ["Repository"]
+
+_TIMES = 4
+"""Bytes of memory for each of a bundle while it is loaded: packed, unpacked, and in the runtime."""
+
+_SPARE_BYTES = 64 * 2**20
 
 
 def _as_it_is(model: Model) -> Model:
@@ -47,10 +53,11 @@ class Repository:
         path = self._inside(place)
         if name in models.names():
             raise _taken()
+        _check_room(path)
         try:
             model = self.dress(await asyncio.to_thread(self.opening.open, path, name))
         except MemoryError as error:
-            raise Problem(507, "no_memory", "there is no memory for another model", "Unload one first.") from error
+            raise _no_memory() from error
         except MedloomError as error:
             message = "the bundle or the name of the model is not sound"
             raise Problem(400, "bad_bundle", message, "Run medloom verify on the bundle; a name has letters, digits, "
@@ -73,6 +80,18 @@ class Repository:
         if not path.is_relative_to(folder) or path == folder:
             raise _unknown()
         return path
+
+
+def _check_room(path: Path) -> None:
+    """Refuse a model before the system would end the process for want of memory."""
+    size = path.stat().st_size if path.is_file() else sum(one.stat().st_size for one in path.rglob("*"))
+    spare = available_bytes()
+    if spare is not None and _TIMES * size + _SPARE_BYTES > spare:
+        raise _no_memory()
+
+
+def _no_memory() -> Problem:
+    return Problem(507, "no_memory", "there is no memory for another model", "Unload one first.")
 
 
 def _taken() -> Problem:

@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2: encoded images in, or tensors that are already preprocessed.
 
 ``image`` takes encoded images and gives ``answer``, the JSON of each; of masks also, where they are asked for by name,
-``mask`` (PNG) and ``probabilities`` in the geometry of the image. ``tensor`` takes what the network sees and gives
+``mask`` and ``probabilities`` in the geometry of the image. ``tensor`` takes what the network sees and gives
 ``probabilities`` on its grid.
 
 Source: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
@@ -24,11 +24,15 @@ from medloom.errors import InputError
 from medloom.imaging.npy import read_array
 from medloom.inference import Predictor
 from medloom.inference.answers import KINDS
+from medloom.inference.forms import media_type
 from medloom.serving.admission import Admission, Limits
+from medloom.serving.answers import accept_for
 from medloom.serving.base64_text import read_base64
 from medloom.serving.bodies import MOST_IMAGES, read_metadata
+from medloom.serving.description import image_forms, volume_forms
 from medloom.serving.http.body import read_body
 from medloom.serving.http.exchange import exchange
+from medloom.serving.http.multipart import boundary_of, read_parts
 from medloom.serving.media_types import plain_type
 from medloom.serving.models import Model
 from medloom.serving.problems import JSON, Problem, of_input_error
@@ -45,8 +49,8 @@ _VERSION = "1"
 
 _HEADER = "Inference-Header-Content-Length"
 _ANSWER, _MASK, _PROBABILITIES = "answer", "mask", "probabilities"
-_FORMS = {_ANSWER: JSON, _MASK: "image/png", _PROBABILITIES: "application/x-npy"}
-"""Media types of what is made of images, by the name of the output."""
+_FORMS = {_ANSWER: "json", _MASK: "mask-npy", _PROBABILITIES: "npy"}
+"""Forms of an answer, by the name of the output that is made of it."""
 
 _PREPARED = ("FP32", "FP16", "UINT8")
 
@@ -147,21 +151,22 @@ class _V2:
         raise _bad("the inputs fit no way to ask; expected image (and metadata), or tensor (and table)")
 
     async def _of_images(self, asked: Asked, model: Model, admission: Admission) -> list[Tensor]:
-        forms = self.service.forms(model.name)
-        outputs = _outputs(asked, [name for name, form in _FORMS.items() if form in forms], [_ANSWER])
-        images = _images(asked.inputs["image"], asked.inputs.get("metadata"))
-        found: list[list[Answer | Problem]] = [
-            await asyncio.gather(*(self._answer(one, model, _FORMS[output.name], admission) for one in images))
-            for output in outputs
-        ]
-        problems = [one for made in found for one in made if isinstance(one, Problem)]
-        if problems and (len(images) == 1 or any(output.name != _ANSWER for output in outputs)):
+        outputs = _outputs(asked, _made_of(model.predictor), [_ANSWER])
+        names = [output.name for output in outputs]
+        images = await asyncio.to_thread(_images, asked.inputs["image"], asked.inputs.get("metadata"))
+        found = await asyncio.gather(*(self._answer(one, model, names, admission) for one in images))
+        problems = [one for one in found if isinstance(one, Problem)]
+        if problems and (len(images) == 1 or names != [_ANSWER]):
             raise problems[0]
-        return [_tensor(output, made) for output, made in zip(outputs, found, strict=True)]
+        parts = [_error(one) if isinstance(one, Problem) else _parts(one, names) for one in found]
+        return await asyncio.to_thread(lambda: [_tensor(output, parts) for output in outputs])
 
-    async def _answer(self, one: ImageRequest, model: Model, form: str, admission: Admission) -> Answer | Problem:
+    async def _answer(
+        self, one: ImageRequest, model: Model, names: Sequence[str], admission: Admission
+    ) -> Answer | Problem:
+        accept = accept_for([_FORMS[name] for name in names])
         try:
-            return await self.service.answer(one, model=model.name, accept=form, admission=admission)
+            return await self.service.answer(one, model=model.name, accept=accept, admission=admission)
         except Problem as problem:
             return problem
 
@@ -184,7 +189,8 @@ class _V2:
 def _described(model: Model) -> dict[str, Any]:
     predictor = model.predictor
     features = model.table_features
-    forms = (*predictor.forms, *predictor.volume_forms)
+    made = _made_of(predictor)
+    depth = "UINT16" if max(predictor.target.values, default=0) > np.iinfo(np.uint8).max else "UINT8"
     return {
         "name": model.name,
         "versions": [_VERSION],
@@ -197,7 +203,7 @@ def _described(model: Model) -> dict[str, Any]:
         ],
         "outputs": [
             {"name": _ANSWER, "datatype": "BYTES", "shape": [-1]},
-            *([{"name": _MASK, "datatype": "BYTES", "shape": [-1]}] if _FORMS[_MASK] in forms else []),
+            *([{"name": _MASK, "datatype": depth, "shape": [-1, -1, -1]}] if _MASK in made else []),
             {"name": _PROBABILITIES, "datatype": "FP32", "shape": _answer_shape(predictor)},
         ],
     }
@@ -267,18 +273,32 @@ def _table(model: Model, sent: Sent | None, images: int) -> Floats32 | None:
     return table
 
 
-def _tensor(output: Output, made: Sequence[Answer | Problem]) -> Tensor:
-    contents = [_content(one) for one in made]
-    if output.name != _PROBABILITIES:
+def _made_of(predictor: Predictor) -> list[str]:
+    """Outputs that are made of images."""
+    forms = {*image_forms(predictor), *volume_forms(predictor)}
+    return [name for name, form in _FORMS.items() if media_type(form) in forms]
+
+
+def _parts(answer: Answer, names: Sequence[str]) -> dict[str, bytes]:
+    """What is in an answer, by the name of the output."""
+    if len(names) == 1:
+        return {names[0]: answer.content}
+    found = read_parts(answer.content, boundary_of(answer.media_type))
+    return {name: bytes(part.content) for name, part in zip(names, found, strict=True)}
+
+
+def _error(problem: Problem) -> dict[str, bytes]:
+    return {_ANSWER: bytes(problem.answer({"error": problem.plain()}).body)}
+
+
+def _tensor(output: Output, parts: Sequence[Mapping[str, bytes]]) -> Tensor:
+    contents = [one[output.name] for one in parts]
+    if output.name == _ANSWER:
         return Tensor(output.name, contents, output.binary)
-    arrays = [read_array(content).astype(np.float32) for content in contents]
+    arrays = [read_array(content) for content in contents]
     if len({array.shape for array in arrays}) > 1:
-        raise _bad("the images differ in size, so their probabilities are no one tensor; send them one by one")
+        raise _bad("the images differ in size, so there is no one tensor of them; send them one by one")
     return Tensor(output.name, np.stack(arrays), output.binary)
-
-
-def _content(made: Answer | Problem) -> bytes:
-    return made.content if isinstance(made, Answer) else bytes(made.answer({"error": made.plain()}).body)
 
 
 def _refusal(problem: Problem) -> Response:
