@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from machine import describe
-from medloom.inference import MaskPoint, to_mask
+from medloom.inference import MaskPoint, default_point, to_mask
 from medloom.inference.runtimes.graph import read_graph
 from medloom.inference.runtimes.openvino import OpenVinoRuntime
 from medloom.models.kinds import build_network
@@ -32,7 +32,7 @@ BATCHES = (1, 16)
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as scratch:
-        path = options.bundle or _momentary_bundle(Path(scratch))
+        path = options.bundle or momentary_bundle(Path(scratch))
         with read_bundle(path) as bundle:
             reference = bundle.predictor(runtime="torch", threads=options.threads)
             if not reference.target.truth_is_mask:
@@ -73,7 +73,7 @@ def _openvino(graph, threads):
 def _inputs(predictor, location):
     if location is None:
         size, channels = predictor.preprocess.size, len(predictor.channels)
-        pixels, _ = _discs(max(BATCHES), channels, size, seed=7)
+        pixels, _ = discs(max(BATCHES), channels, size, seed=7)
         return np.stack([predictor.preprocess(np.moveaxis(one, 0, -1)) for one in pixels])
     from medloom.inference.inputs import open_images
 
@@ -107,17 +107,18 @@ def _dice(expected, found, threshold):
     return 2.0 * (one & two).sum() / max(1, one.sum() + two.sum())
 
 
-def _momentary_bundle(folder: Path) -> Path:
-    """The recipe's default network after a few steps on bright discs, so that its masks mean something."""
-    recipe = load_recipe("brain-mri")
-    size, channels = recipe.preprocess.size, len(recipe.data.channels)
+def momentary_bundle(folder: Path, recipe=None) -> Path:
+    """A recipe's network, of brain-mri by default, after a few steps on bright discs: its answers mean something."""
+    recipe = recipe or load_recipe("brain-mri")
+    size, channels = recipe.preprocess.input_size, len(recipe.data.channels)
     torch.manual_seed(0)
     network = build_network(recipe, channels, 0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for step in range(30):
-        images, masks = _discs(8, channels, (128, 128), seed=100 + step)
+        images, masks = discs(8, channels, (128, 128), seed=100 + step)
         inputs = torch.from_numpy((images - images.mean()) / images.std()).float()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(inputs)[:, 0], torch.from_numpy(masks))
+        truth = torch.from_numpy(masks if recipe.predicts().truth_is_mask else _large(masks))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(inputs)[:, 0], truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -127,14 +128,19 @@ def _momentary_bundle(folder: Path) -> Path:
         onnx=onnx,
         weights=network.state_dict(),
         recipe=recipe,
-        point=MaskPoint(0.5, 0),
+        point=default_point(recipe.predicts()),
         metrics={},
         fingerprint="",
         phantom=True,
     )
 
 
-def _discs(count, channels, size, seed):
+def _large(masks):
+    """Whether a disc is larger than most, as a label of the whole image."""
+    return (masks.mean(axis=(1, 2)) > 0.035).astype(np.float32)
+
+
+def discs(count, channels, size, seed):
     """Noise with a bright disc: ``(N, C, h, w)`` uint8 and its mask ``(N, h, w)`` float32."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0 : size[0], 0 : size[1]]

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "memory": "Peak memory of training",
     "profiling": "What the account of a training's time costs",
     "inference": "Runtimes beside each other",
+    "runtimes": "Runtimes and precisions: speed, memory and agreement",
 }
 
 

@@ -11,6 +11,7 @@ import torch
 from medloom.errors import BundleError, MissingExtraError, UserError
 from medloom.inference import NetworkSpec, build_runtime, needs_weights
 from medloom.inference.runtimes import members_of
+from medloom.inference.runtimes.torch import TorchRuntime
 from medloom.models.ensemble import Ensemble
 from medloom.models.networks import build_mask_network
 from medloom.packaging.export import export_onnx
@@ -244,3 +245,48 @@ def test_the_networks_of_an_ensemble_are_told_apart(name, tmp_path):
 def test_a_single_network_is_its_own_only_member(runtime):
     images = _images(2)
     np.testing.assert_array_equal(members_of(runtime, images), runtime.run(images)[None])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")  # the compiler's own
+def test_a_compiled_network_is_compiled_for_one_image_and_once_for_any_other_number(files, runtime):
+    if runtime.name != "torch":
+        pytest.skip("the others compile when they load")
+    compiled = build_runtime("torch", files["torch"], threads=1, providers=["cpu", "inductor"], network=SPEC)
+    for count in (1, 3):
+        np.testing.assert_allclose(compiled.run(_images(count)), runtime.run(_images(count)), atol=1e-5)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for count in (2, 5, 8, 1, 32):
+            np.testing.assert_allclose(compiled.run(_images(count)), runtime.run(_images(count)), atol=1e-5)
+
+
+def test_torch_takes_one_device(files):
+    with pytest.raises(UserError, match="expected one device, and inductor beside it"):
+        TorchRuntime.open(files["torch"], providers=["cpu", "cuda"], network=SPEC)
+
+
+def test_memory_that_large_batches_took_is_given_back_when_they_become_small(files):
+    runtime = build_runtime("onnx", files["onnx"], threads=1)
+    runtime.run(_images(64))
+    assert runtime._how(40) is runtime._keeping
+    assert runtime._how(4) is runtime._shrinking
+    assert runtime._how(4) is runtime._keeping
+    np.testing.assert_array_equal(
+        runtime.run(_images(3)), build_runtime("onnx", files["onnx"], threads=1).run(_images(3))
+    )
+
+
+@pytest.mark.parametrize("name", list(RUNTIMES))
+def test_a_precision_that_there_is_not_is_refused_by_its_nearest(name, files):
+    with pytest.raises(UserError, match="no precision 'int9', did you mean 'int8'"):
+        build_runtime(name, files[name], network=SPEC, precision="int9")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_torch_computes_in_fewer_bits_and_answers_in_float32(files, runtime, precision):
+    if runtime.name != "torch":
+        pytest.skip("of the others the graph, or the processor, decides")
+    reduced = build_runtime("torch", files["torch"], threads=1, network=SPEC, precision=precision)
+    found, expected = reduced.run(_images(3)), runtime.run(_images(3))
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() < 0.05

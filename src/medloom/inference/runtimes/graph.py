@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from medloom.errors import BundleError
 from medloom.inference.runtimes.bounds import check_bounds
 from medloom.inference.runtimes.protobuf import fields
 
-__all__ = ["FEATURES", "MEMBERS", "available_threads", "read_graph"]
+__all__ = ["FEATURES", "MEMBERS", "available_threads", "give_back_memory", "read_graph"]
 
 MEMBERS = "members"
 """Output of the graph of an ensemble that holds the answer of each of its networks."""
@@ -37,6 +39,12 @@ _DATA_LOCATION = 14
 def available_threads() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def give_back_memory() -> None:
+    """Return to the system what loading a model took and left: the C library of most Linux systems keeps it."""
+    with suppress(OSError, AttributeError, TypeError):  # others have no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_graph(path: Path) -> bytes:

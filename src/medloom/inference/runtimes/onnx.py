@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medloom.errors import BundleError, UserError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
-from medloom.inference.runtimes.graph import FEATURES, MEMBERS, available_threads, read_graph
+from medloom.inference.runtimes.graph import FEATURES, MEMBERS, available_threads, give_back_memory, read_graph
 from medloom.wording import one_line
 
 __all__ = ["OnnxRuntime"]
@@ -58,6 +58,8 @@ class OnnxRuntime:
             self._session: Any = ort.InferenceSession(graph, options, providers=wanted)
         except Exception as error:  # its exceptions share no base of their own
             raise BundleError(f"ONNX Runtime cannot load the model: {one_line(str(error))}") from error
+        self._session._model_bytes = None  # it would be kept for a second attempt with other providers
+        give_back_memory()
         if unused := [name for name in wanted if name not in self._session.get_providers()]:  # it would only warn
             raise UserError(f"{', '.join(unused)} cannot be used here: a library, a driver or a device is missing")
         self._keeping, self._shrinking = ort.RunOptions(), ort.RunOptions()

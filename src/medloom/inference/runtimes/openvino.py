@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medloom.errors import BundleError
 from medloom.extras import require
 from medloom.inference.runtimes import NetworkSpec
-from medloom.inference.runtimes.graph import FEATURES, MEMBERS, available_threads, read_graph
+from medloom.inference.runtimes.graph import FEATURES, MEMBERS, available_threads, give_back_memory, read_graph
 from medloom.wording import one_line
 
 __all__ = ["OpenVinoRuntime"]
@@ -71,6 +71,7 @@ class OpenVinoRuntime:
             self._model: Any = core.compile_model(core.read_model(model=graph), device, settings)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load the model: {one_line(str(error))}") from error
+        give_back_memory()
         # An input has names of its own beside that of the graph, where what follows it was made a part of it.
         self._inputs = [next(iter({"image", "table"} & one.get_names()), "") for one in self._model.inputs]
         if "image" not in self._inputs or "" in self._inputs:

@@ -23,7 +23,9 @@ __all__ = ["TorchRuntime"]
 
 Floats32 = NDArray[np.float32]
 
-_CPU = "cpu"
+_CPU, _COMPILER = "cpu", "inductor"
+"""What is taken by default, and what compiles the network for a device; see ``torch.compile``."""
+
 _REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -43,7 +45,7 @@ class TorchRuntime:
     """
 
     name = "torch"
-    most_providers = 1
+    most_providers = 2
 
     def __init__(
         self,
@@ -69,12 +71,12 @@ class TorchRuntime:
 
     @classmethod
     def available(cls) -> tuple[str, ...]:
-        """Return the devices on this machine."""
+        """Return the devices on this machine, and the compiler, which may come beside one of them."""
         if not torch.accelerator.is_available():
-            return (_CPU,)
+            return (_CPU, _COMPILER)
         kind = torch.accelerator.current_accelerator()
         numbered = (f"{kind}:{number}" for number in range(torch.accelerator.device_count()))
-        return (_CPU, str(kind), *numbered)
+        return (_CPU, str(kind), *numbered, _COMPILER)
 
     @classmethod
     def open(
@@ -85,14 +87,16 @@ class TorchRuntime:
         providers: Sequence[str] | None = None,
         network: NetworkSpec | None = None,
         precision: str = "fp32",
-        compiled: bool = False,
     ) -> TorchRuntime:
         """Rebuild ``network`` and load the safetensors at ``model_path``.
 
         Raises:
             BundleError: If the weights do not belong to that network.
-            UserError: If PyTorch cannot compute in that precision.
+            UserError: If PyTorch cannot compute in that precision, or on two devices.
         """
+        devices = [one for one in providers or () if one != _COMPILER] or [_CPU]
+        if len(devices) > 1:
+            raise UserError(f"providers is {list(providers or ())!r}; expected one device, and {_COMPILER} beside it")
         if network is None:
             raise ValueError("the torch runtime needs the network to rebuild")
         model = _rebuild(network)
@@ -103,9 +107,13 @@ class TorchRuntime:
             raise BundleError(
                 f"{model_path.name} does not hold the weights of {network.name}: {one_line(str(error))}"
             ) from error
-        (device,) = providers or [_CPU]
-        activation = network.target.activation
-        return cls(model.to(device), activation=activation, threads=threads, precision=precision, compiled=compiled)
+        return cls(
+            model.to(devices[0]),
+            activation=network.target.activation,
+            threads=threads,
+            precision=precision,
+            compiled=_COMPILER in (providers or ()),
+        )
 
     def heatmap(self, image_nchw: Floats32, table_nf: Floats32 | None, output: int) -> Floats32 | None:
         """Return where in one image the network found evidence for an output; see ``Network.heatmap``."""
