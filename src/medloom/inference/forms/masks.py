@@ -48,7 +48,7 @@ def _slices(answer: Prediction | VolumeAnswer) -> int | None:
 def _figures(one: ClassFigures, where: NDArray[np.bool_], unit: str, threshold: float) -> dict[str, float]:
     """What is not known, such as an area without spacing, is left out."""
     sizes = {"area_mm2": one.area_mm2, "volume_ml": one.volume_ml}
-    regions = ndimage.label(where, np.ones((3, 3, 3), bool))[1]
+    regions = ndimage.label(_cropped(where), np.ones((3, 3, 3), bool))[1]
     return {
         **{name: size for name, size in sizes.items() if size is not None},
         unit: one.area_px,
@@ -56,6 +56,14 @@ def _figures(one: ClassFigures, where: NDArray[np.bool_], unit: str, threshold: 
         "probability": one.probability,
         "threshold": threshold,
     }
+
+
+def _cropped(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cut out the box that holds all there is: labels of a whole volume would take four times its memory."""
+    found = [np.flatnonzero(where.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not len(found[0]):
+        return where[:0]
+    return where[tuple(slice(one[0], one[-1] + 1) for one in found)]
 
 
 REPORTED = Reported(_findings, _slices)
