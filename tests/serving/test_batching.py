@@ -13,6 +13,7 @@ import pytest
 
 from medloom.packaging import read_bundle
 from medloom.serving import ImageRequest, Service
+from medloom.serving.admission import Admission
 from medloom.serving.batching import Batcher, Batching, Pace
 from medloom.serving.problems import Problem
 from support.bundles import (
@@ -216,6 +217,26 @@ def test_an_answer_in_a_batch_is_byte_for_byte_that_of_the_image_alone(kind, tmp
     assert found == expected
     assert max(held.sizes) > 1
     assert len(set(expected)) == 6
+
+
+def test_a_request_of_many_images_leaves_room_for_others(tmp_path):
+    with read_bundle(_bundle("masks", tmp_path)) as bundle:
+        predictor, manifest = bundle.predictor(threads=1), bundle.manifest
+    held, image = Held(predictor.runtime), _images(len(predictor.channels))[0]
+
+    async def ask(service):
+        many = Admission()
+        answers = [asyncio.create_task(service.answer(ImageRequest(image), admission=many)) for _ in range(60)]
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, _until_there, service, held, 8)
+        single = asyncio.create_task(service.answer(ImageRequest(image)))
+        await loop.run_in_executor(None, _until_there, service, held, 9)
+        held.go.set()
+        return await asyncio.gather(single, *answers)
+
+    with Service.of(replace(predictor, runtime=held), manifest, batching=Batching(1, most_delay_s=0.0)) as service:
+        found = asyncio.run(ask(service))
+    assert len({answer.content for answer in found}) == 1
 
 
 @pytest.mark.parametrize("context", [0, 1])

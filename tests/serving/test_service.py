@@ -2,13 +2,15 @@
 
 import asyncio
 import io
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from medloom.errors import UserError
+from medloom.errors import BundleError, UserError
+from medloom.packaging import read_bundle
 from medloom.serving import ImageRequest, Limits, Model, Models, Service, create_app
 from medloom.serving.models import Opening
 from medloom.serving.problems import Problem
@@ -62,6 +64,19 @@ def test_two_models_of_one_name_and_a_name_that_no_address_can_hold_are_refused(
         Models([Model("a", *served), Model("a", *served)])
     with pytest.raises(UserError, match=r"'\.\./x' is no name for a model"):
         Opening().open(bundle_path, "../x")
+
+
+def test_a_bundle_that_was_changed_in_one_byte_is_not_served(bundle_path, tmp_path):
+    with read_bundle(bundle_path) as bundle:
+        shutil.copytree(bundle.folder, tmp_path / "bundle")
+    for name in ("model.onnx", "model.safetensors", "bundle.json"):
+        file = tmp_path / "bundle" / name
+        sound = file.read_bytes()
+        file.write_bytes(sound[:-2] + bytes([sound[-2] ^ 1]) + sound[-1:])
+        with pytest.raises(BundleError, match="was changed"):
+            Opening().open(tmp_path / "bundle")
+        file.write_bytes(sound)
+    assert Opening().open(tmp_path / "bundle").name == "tiny"
 
 
 def test_observers_are_told_of_every_image_and_one_that_fails_harms_no_request(served):

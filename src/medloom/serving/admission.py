@@ -6,6 +6,7 @@ each stage took. Requests that only send their body do not count as waiting, so 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import time
@@ -21,6 +22,9 @@ __all__ = ["Admission", "Gate", "Limits"]
 
 _FEW = 8
 """With as few at work nobody is refused by a guess of how long they take."""
+
+_TOGETHER = 8
+"""Images of one request that are at work at the same time."""
 
 _WEIGHT = 0.1
 """Of the newest answer in the mean time between two."""
@@ -78,6 +82,7 @@ class Admission:
         working: Whether its body is there.
         held_bytes: Of its body, as far as it has arrived.
         gate: Where it was let in; None if nobody was asked.
+        turns: Lets a few of its images work at the same time, so that a request with many leaves room for others.
     """
 
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -88,6 +93,7 @@ class Admission:
     working: bool = False
     held_bytes: int = 0
     gate: Gate | None = None
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TOGETHER))
 
     def hold(self, size_bytes: int) -> None:
         """Count bytes of its body, until it is answered.

@@ -162,7 +162,8 @@ class Service:
         found = self.models.get(model)
         admission = admission or Admission()
         with self.gate.working(admission):
-            return await self._in_thread(partial(self._answer, asked, found, accept, admission))
+            async with admission.turns:
+                return await self._in_thread(partial(self._answer, asked, found, accept, admission))
 
     async def run(
         self,

@@ -25,6 +25,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from medloom.errors import MedloomError
 from medloom.files import TemporaryFolder
 from medloom.inference.runtimes.graph import available_threads
+from medloom.serving.http.server import has_terminal
 
 __all__ = ["Part", "Supervisor", "this_command"]
 
@@ -62,6 +63,8 @@ class Part:
             return None
         number, ready, count = (int(os.environ.pop(name)) for name in (_SOCKET, _READY, _COUNT))
         _end_with_parent()
+        for early in (signal.SIGHUP, _HANDED_OVER):  # the server takes them when it is there
+            signal.signal(early, signal.SIG_IGN)
         return cls(socket.socket(fileno=number), count, ready)
 
     @property
@@ -100,6 +103,7 @@ class Supervisor:
         self._ending: list[_Child] = []
         self._stopping = self._rolling = False
         self._pause_s = 0.0
+        self._in_terminal = has_terminal()
 
     def run(self, ready: Callable[[], object] = lambda: None) -> int:
         """Run until told to stop.
@@ -142,7 +146,8 @@ class Supervisor:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if number in (signal.SIGTERM, signal.SIGINT):
+        hung_up = number == signal.SIGHUP and self._in_terminal and not has_terminal()
+        if hung_up or number in (signal.SIGTERM, signal.SIGINT):
             self._stopping = True
         elif number == signal.SIGHUP:
             for child in self._running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import ssl
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -21,7 +23,7 @@ from medloom.serving.admission import Gate
 from medloom.serving.http.connection import Connection, Settings
 from medloom.signals import announce
 
-__all__ = ["listen", "serve"]
+__all__ = ["has_terminal", "listen", "serve"]
 
 _DRAIN_S = 20.0
 _KEEP_ALIVE_S = 30
@@ -50,6 +52,11 @@ def listen(host: str = "127.0.0.1", port: int = 8080) -> socket.socket:
         ) from None
 
 
+def has_terminal() -> bool:
+    """Whether what this process says is read in a terminal; one that was closed is none."""
+    return os.isatty(2)
+
+
 def serve(
     app: Starlette,
     listener: socket.socket,
@@ -67,7 +74,8 @@ def serve(
         app: From ``create_app``.
         listener: From ``listen``; closed at the end.
         encrypted: For HTTPS; see ``medloom.serving.http.tls``.
-        reload: Called at SIGHUP, in the handler of the signal.
+        reload: Called at SIGHUP, in the handler of the signal; not where that says that the terminal is gone, with which
+            the server ends.
     """
     config = Settings(
         app,
@@ -85,7 +93,7 @@ def serve(
     config.header_timeout_s = app.state.limits.header_timeout_s
     config.refused = app.state.refused
     server = _DrainingServer(config, app.state.gate)
-    with _signals({"SIGHUP": reload, "SIGUSR1": server.hand_over}):
+    with _signals({"SIGHUP": None if reload is None else partial(server.hang_up, reload), "SIGUSR1": server.hand_over}):
         server.run(sockets=[listener])
 
 
@@ -112,6 +120,7 @@ class _DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._gate = gate
         self._deadline_s = float("inf")
+        self._in_terminal = has_terminal()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame  # and no call of super(), which would end the process with the signal again: status 0 is meant
@@ -121,6 +130,13 @@ class _DrainingServer(uvicorn.Server):
             self._gate.draining = True
             announce("stopping after the requests in progress, 20 s at most; press Ctrl-C again to stop at once")
             self._deadline_s = time.monotonic() + _DRAIN_S
+
+    def hang_up(self, reload: Callable[[], object]) -> None:
+        """Load the bundles anew, or end with the terminal."""
+        if self._in_terminal and not has_terminal():
+            self.handle_exit(signal.SIGTERM, None)
+        else:
+            reload()
 
     def hand_over(self) -> None:
         """Take no more connections, and end after the requests in progress."""
