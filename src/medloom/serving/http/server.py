@@ -74,8 +74,8 @@ def serve(
         app: From ``create_app``.
         listener: From ``listen``; closed at the end.
         encrypted: For HTTPS; see ``medloom.serving.http.tls``.
-        reload: Called at SIGHUP, in the handler of the signal; not where that says that the terminal is gone, with which
-            the server ends.
+        reload: Called at SIGHUP, in the handler of the signal; where that says that the terminal is gone, the server
+            ends instead.
     """
     config = Settings(
         app,
