@@ -24,6 +24,8 @@ __all__ = ["LogFormat", "RequestLog", "logging_to"]
 LogFormat = Literal["json", "plain", "none"]
 
 _REQUESTS = "medloom.requests"
+_MODELS = "medloom.serving.swapping"
+"""Says which bundles were loaded anew."""
 _OWN = ("medloom", "uvicorn.error", "asyncio")
 _MOST_WAITING = 10_000
 _END_S = 2.0
@@ -52,17 +54,23 @@ def logging_to(form: LogFormat, stream: TextIO | None = None) -> Iterator[None]:
     """
     handler = _Background(stream or sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Plain())
-    root, requests = logging.getLogger(), logging.getLogger(_REQUESTS)
-    before = requests.level
+    root, quiet = logging.getLogger(), form == "none"
+    levels = {
+        _REQUESTS: logging.CRITICAL if quiet else logging.INFO,
+        _MODELS: logging.WARNING if quiet else logging.INFO,
+    }
+    before = {name: logging.getLogger(name).level for name in levels}
     root.addHandler(handler)
-    requests.setLevel(logging.CRITICAL if form == "none" else logging.INFO)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(True)
     try:
         yield
     finally:
         logging.captureWarnings(False)
         root.removeHandler(handler)
-        requests.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
         handler.close()
 
 
