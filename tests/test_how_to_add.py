@@ -42,6 +42,7 @@ FOLLOWED = {
     "A kind of answer": "tests/test_new_kind.py",
     "A part of a report": "tests/e2e/test_pages.py, in a real browser",
     "A method of explanation": "tests/explanation/test_methods.py",
+    "A protocol of the server": "tests/serving/test_openapi.py: every path is described",
     "A back end": "tests/backends",
     "A command": "below",
     "A dependency": "tests/test_house.py: every dependency is pinned",
