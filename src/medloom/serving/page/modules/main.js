@@ -6,7 +6,7 @@ import { KINDS } from './kinds/index.js';
 import { drawFields, given } from './metadata.js';
 import { readParts } from './multipart.js';
 import { readNpy } from './npy.js';
-import { remarks } from './remarks.js';
+import { cautions, facts } from './remarks.js';
 import { printReport } from './report.js';
 import { models, predict, preview, useToken } from './server.js';
 import { Viewer } from './viewer.js';
@@ -101,24 +101,23 @@ async function fetchPicture(one) {
 async function fetchAnswer(one) {
   const begun = performance.now();
   const response = await one.ask(kindOf(one).accept(one));
-  await readAnswer(one, response);
+  const parts = await partsOf(response);
   one.elapsed = (performance.now() - begun) / 1000;
-  one.parts = stages(response.headers.get('Server-Timing'));
   one.phantom = response.headers.get('X-Medloom-Phantom') === 'true';
+  readAnswer(one, parts);
   one.row = kindOf(one).row(one);
   delete one.view;
 }
 
-async function readAnswer(one, response) {
+async function partsOf(response) {
   const several = response.headers.get('Content-Type').startsWith('multipart/');
-  const parts = several ? readParts(await response.arrayBuffer()) : { json: await response.arrayBuffer() };
-  one.answer = JSON.parse(new TextDecoder().decode(parts.json));
-  one.layers = kindOf(one).read({ ...one, beside: parts });
+  const bytes = await response.arrayBuffer();
+  return several ? readParts(bytes) : { json: bytes };
 }
 
-// What the server says of its own time: "decode;dur=12.3, predict;dur=40".
-function stages(header) {
-  return [...(header ?? '').matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, time]) => [name, Number(time) / 1000]);
+function readAnswer(one, parts) {
+  one.answer = JSON.parse(new TextDecoder().decode(parts.json));
+  one.layers = kindOf(one).read({ ...one, beside: parts });
 }
 
 // Of older cases only the answer is kept.
@@ -180,7 +179,8 @@ async function settle(one) {
 
 function drawAnswer(one) {
   const slice = viewer.view.slice ?? 0;
-  $('answer').replaceChildren(element('p', { class: 'headline' }, kindOf(one).headline(one)), ...[kindOf(one).figures(one, slice)].flat(), ...remarks(one, slice));
+  const headline = element('p', { class: 'headline' }, kindOf(one).headline(one));
+  $('answer').replaceChildren(headline, ...cautions(one, slice), ...[kindOf(one).figures(one, slice)].flat(), facts(one, slice));
 }
 
 // Objects for an archive, which are made from DICOM images alone.
@@ -223,7 +223,7 @@ async function open(one) {
     if (!one.picture) {
       busy(one, `Reading ${one.name} …`);
       await fetchPicture(one);
-      if (one.answer) await readAnswer(one, await one.ask(kindOf(one).accept(one)));
+      if (one.answer) readAnswer(one, await partsOf(await one.ask(kindOf(one).accept(one))));
     }
     if (isCurrent(one)) await show(one);
   } catch (error) {

@@ -4,12 +4,14 @@ import { element, percent, seconds } from './dom.js';
 
 const EXPECTED = { dice: 'Expected overlap with an expert (Dice)', correct: 'How likely the answer is to be right' };
 
-// Callouts first, then a list of facts.
-export function remarks(one, slice) {
-  const cautions = [...doubts(one, slice), ...gaps(part(one, slice)), ...(part(one, slice).warnings ?? []).map(sentence)];
-  const box = cautions.length ? [element('div', { class: 'callout', role: 'note' }, element('h3', {}, 'Look twice'), element('ul', {}, ...cautions.map((text) => element('li', {}, text))))] : [];
-  return [...box, facts(one, slice)];
+// Why to look twice, if there is a reason.
+export function cautions(one, slice) {
+  const said = [...doubts(one, slice), ...gaps(part(one, slice)), ...warnings(one, slice).map(sentence)];
+  if (!said.length) return [];
+  return [element('div', { class: 'callout', role: 'note' }, element('h3', {}, 'Look twice'), element('ul', {}, ...said.map((text) => element('li', {}, text))))];
 }
+
+const warnings = (one, slice) => part(one, slice).warnings ?? [];
 
 // The answer itself, or what it says of one slice.
 const part = ({ answer }, slice) => (Array.isArray(answer.slices) ? answer.slices[slice] : answer);
@@ -31,9 +33,10 @@ function gaps({ metadata }) {
   return Object.entries(words).flatMap(([key, text]) => (metadata[key] ?? []).map((column) => `${column.column ?? column} ${text}.`));
 }
 
-function facts(one, slice) {
+// Everything else, in a list.
+export function facts(one, slice) {
   const { answer, elapsed, model, picture, phantom } = one;
-  const said = [...expected(part(one, slice).quality, slice), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', timed(one)],
+  const said = [...expected(part(one, slice).quality, slice), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', `${seconds(elapsed)} to the answer`],
     ['Picture', sized(picture)], ...(part(one, slice).notes ?? answer.notes ?? []).map((note) => ['Note', sentence(note)])];
   return element('dl', { class: 'facts' }, ...said.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))));
 }
@@ -44,11 +47,6 @@ function expected(quality, slice) {
     const value = quality[key] ?? quality[`slices_${key}`]?.[slice];
     return value === undefined ? [] : [[text, percent(value)]];
   });
-}
-
-// The whole way there and back, and of it what the server says of its own parts.
-function timed({ elapsed, parts }) {
-  return [`${seconds(elapsed)} to the answer`, ...parts.map(([name, time]) => `${name} ${seconds(time)}`)].join(', ');
 }
 
 function sized({ kind, depth, height, width, channels, spacing_mm: spacing, format, step }) {

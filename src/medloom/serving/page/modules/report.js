@@ -3,7 +3,7 @@
 import { $, element } from './dom.js';
 import { KINDS } from './kinds/index.js';
 import { compose, drawn } from './pictures.js';
-import { remarks } from './remarks.js';
+import { cautions, facts } from './remarks.js';
 
 export function printReport(one, view) {
   $('report').replaceChildren(...contents(one, view));
@@ -21,8 +21,9 @@ export function contents(one, view) {
     element('div', { class: 'pair' }, ...pictures(one, view)),
     element('h2', {}, 'Answer'),
     element('p', {}, element('strong', {}, kind.headline(one))),
+    ...cautions(one, view.slice),
     ...[kind.figures(one, view.slice)].flat(),
-    ...remarks(one, view.slice),
+    facts(one, view.slice),
     element('h2', {}, 'Judgement of the reader'),
     element('p', {}, judged),
     element('p', { class: 'note' }, 'Made by a model for research. It is no diagnosis, and Medloom is no medical device.'),
