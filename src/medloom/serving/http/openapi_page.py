@@ -63,4 +63,4 @@ def _tables(operation: Json) -> Iterator[str]:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     first = "".join(f"<th>{escape(text)}</th>" for text in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
-    return f'<table class="wrap"><tr>{first}</tr>{body}</table>'
+    return f'<table class="words"><tr>{first}</tr>{body}</table>'
