@@ -38,6 +38,7 @@ FOLLOWED = {
     "A family of folders that `medloom init` knows": "tests/data/survey/test_publishers.py",
     "An image format": "below",
     "A runtime": "below",
+    "A form of an answer": "below",
     "A tracker": "tests/contracts/test_trackers.py",
     "A kind of answer": "tests/test_new_kind.py",
     "A part of a report": "tests/e2e/test_pages.py, in a real browser",
@@ -53,6 +54,18 @@ def test_every_line_of_the_page_is_followed():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition("## How to add")[2].partition("\n## ")[0]
     assert re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE) == list(FOLLOWED)
+
+
+def test_a_form_of_an_answer_is_a_line_that_the_server_and_the_commands_offer(monkeypatch):
+    from medloom.inference.forms import forms_for
+    from medloom.serving.answers import accept_for, check_accept, media_types
+
+    traits = {"media": "text/x-pixels", "suffix": ".txt", "of": ("image",)}
+    monkeypatch.setitem(registry.FORMS, "pixels", Entry("pixels", "medloom.inference.forms.plain:to_json", (), traits))
+    assert "pixels" in forms_for("binary", volume=False)
+    assert "pixels" not in forms_for("binary", volume=True)
+    assert accept_for(["pixels"]) == "text/x-pixels"
+    assert check_accept("text/x-pixels", media_types("masks", volume=False)) == "text/x-pixels"
 
 
 def test_a_recipe_key_is_a_field_with_a_docstring(monkeypatch):

@@ -159,6 +159,14 @@ def test_the_overlay_is_what_medloom_predict_draws(client, image, served_grey):
     assert not np.array_equal(heat, drawn)
 
 
+def test_a_host_of_the_four_functions_answers_with_the_same_segmentation(client, image, served_grey):
+    from medloom.packaging.code import inference
+
+    result = inference.predict_fn(inference.input_fn(image, "application/dicom"), served_grey)
+    content, kind = inference.output_fn(result, "application/dicom; form=seg")
+    assert (content, kind) == (_post(client, image, query="?form=seg").content, DICOM)
+
+
 def test_the_description_lists_every_form(client):
     said = client.get("/").json()
     listed = {*said["answers"], *said["volume_answers"]}
