@@ -30,6 +30,7 @@ BENCHMARKS = {
     "profiling": "What the account of a training's time costs",
     "inference": "Runtimes beside each other",
     "runtimes": "Runtimes and precisions: speed, memory and agreement",
+    "batch": "Bulk prediction against the network alone, and a million files",
 }
 
 

@@ -10,23 +10,25 @@ Shapes: N images, C channels, F columns of metadata, h and w of the network's gr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medloom.inference.in_memory import run_in_memory
-from medloom.inference.runtimes import Runtime, members_of
+from medloom.inference.runtimes import Runtime, members_of, run_with_features
 
 __all__ = ["Network", "Piece", "Seat"]
 
 Floats32 = NDArray[np.float32]
 
-_RUN, _MEMBERS = "run", "members"
+_RUN, _MEMBERS, _FEATURES = "run", "members", "run_with_features"
+"""What is asked of a runtime, as its methods are called."""
 
 
 class StoppedError(RuntimeError):
@@ -38,7 +40,7 @@ class _Question:
     """What a file asks.
 
     Args:
-        what: ``run``, or ``members`` for the answer of each network of an ensemble.
+        what: ``run``, ``members`` for the answer of each network of an ensemble, or ``run_with_features``.
         batch_nchw: Images.
         table_nf: Metadata, or None.
         answer: Where the answer is waited for.
@@ -47,7 +49,7 @@ class _Question:
     what: str
     batch_nchw: Floats32
     table_nf: Floats32 | None
-    answer: Future[Floats32] = field(default_factory=Future)
+    answer: Future[Any] = field(default_factory=Future)
 
     @property
     def alike(self) -> tuple[object, ...]:
@@ -101,22 +103,36 @@ class Network:
         try:
             if self.is_stopped:
                 raise StoppedError("the work was stopped")
-            counts = np.cumsum([len(one.batch_nchw) for one in questions])[:-1]
             tables = [one.table_nf for one in questions if one.table_nf is not None]
             batch = np.concatenate([one.batch_nchw for one in questions])
-            answer, axis = self._run(questions[0].what, batch, np.concatenate(tables) if tables else None)
-            for one, own in zip(questions, np.split(answer, counts, axis=axis), strict=True):
+            cuts = np.cumsum([len(one.batch_nchw) for one in questions])[:-1]
+            answers = self._run(questions[0].what, batch, np.concatenate(tables) if tables else None, cuts)
+            for one, own in zip(questions, answers, strict=True):
                 one.answer.set_result(own)
         except BaseException as error:
             for one in questions:
                 if not one.answer.done():
                     one.answer.set_exception(error)
 
-    def _run(self, what: str, batch_nchw: Floats32, table_nf: Floats32 | None) -> tuple[Floats32, int]:
-        """The answer, and its axis of images."""
+    def _run(
+        self, what: str, batch_nchw: Floats32, table_nf: Floats32 | None, cuts: NDArray[np.int64]
+    ) -> Sequence[Any]:
+        """The answers to questions whose images begin at ``cuts``."""
         if what == _MEMBERS:
-            return members_of(self.runtime, batch_nchw, table_nf), 1
-        return run_in_memory(self.runtime.run, batch_nchw, table_nf), 0
+            return np.split(members_of(self.runtime, batch_nchw, table_nf), cuts, axis=1)
+        if what == _RUN:
+            return np.split(run_in_memory(self.runtime.run, batch_nchw, table_nf), cuts)
+        kept: list[Floats32 | None] = []
+
+        def ask(images: Floats32, table: Floats32 | None) -> Floats32:
+            answer, features = run_with_features(self.runtime, images, table)
+            kept.append(features)
+            return answer
+
+        answers = np.split(run_in_memory(ask, batch_nchw, table_nf), cuts)
+        found = [one for one in kept if one is not None]
+        features = np.split(np.concatenate(found), cuts) if found else [None] * len(answers)
+        return list(zip(answers, features, strict=True))
 
 
 class Piece:
@@ -133,7 +149,7 @@ class Piece:
         self._waiting: dict[int, _Question] = {}
         self._lock = threading.Lock()
 
-    def ask(self, number: int, question: _Question) -> Floats32:
+    def ask(self, number: int, question: _Question) -> Any:  # noqa: ANN401 - what that method of a runtime returns
         """Wait for the round of a file and return its answer."""
         with self._lock:
             self._waiting[number] = question
@@ -166,11 +182,14 @@ class Seat:
     def __init__(self, piece: Piece, number: int, runtime: Runtime) -> None:
         self._piece, self._number = piece, number
         self.name = runtime.name
-        self.members: Callable[..., Floats32] | None = self._members if hasattr(runtime, _MEMBERS) else None
+        for method in (_MEMBERS, _FEATURES):  # which not every runtime has, and who asks looks whether it is there
+            if hasattr(runtime, method):
+                setattr(self, method, partial(self._ask, method))
 
     def run(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
         """Return what the network answers; see ``Runtime.run``."""
-        return self._piece.ask(self._number, _Question(_RUN, batch_nchw, table_nf))
+        answer: Floats32 = self._ask(_RUN, batch_nchw, table_nf)
+        return answer
 
-    def _members(self, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Floats32:
-        return self._piece.ask(self._number, _Question(_MEMBERS, batch_nchw, table_nf))
+    def _ask(self, what: str, batch_nchw: Floats32, table_nf: Floats32 | None = None) -> Any:  # noqa: ANN401 - as above
+        return self._piece.ask(self._number, _Question(what, batch_nchw, table_nf))

@@ -1,0 +1,197 @@
+"""Bulk prediction: images a second against the network alone, and a listing of a million files.
+
+    python benchmarks/batch.py                                      a U-Net on TIFFs, a ResNet-18 on JPEGs, the listing
+    python benchmarks/batch.py model.tar.gz --images FOLDER         a bundle of yours, on images of yours
+    python benchmarks/batch.py --files 0                            without the listing
+
+The limit is the same runtime on batches of the same size that lie in memory ready for it, with all cores. Limit and
+batch take turns; ratios are of neighbours, and what is printed are medians. A batch is timed from its first piece to
+its last, after decoders have started; the time of all of it, with start and table, is printed beside. So is the ratio
+of processor time, decoders included, which other work on the machine disturbs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from PIL import Image
+
+from inference import discs, momentary_bundle
+from machine import describe
+from medloom.inference import default_point
+from medloom.inference.inputs import open_images, opened
+from medloom.models.kinds import build_network
+from medloom.packaging import read_bundle, write_bundle
+from medloom.packaging.export import export_onnx
+from medloom.recipe import load_recipe, resolve_target
+from medloom.serving.batch import Batch, Listing, run_batch
+from medloom.targets import Target
+
+BATCH_SIZE = 16
+GOAL = 0.95
+
+
+def main() -> None:
+    options = _options()
+    print(describe("onnxruntime", "numpy"))
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        for what, bundle, images in _cases(scratch, options):
+            _compare(what, bundle, images, scratch / "out", options.rounds)
+        if options.files:
+            _list(scratch / "files", options.files)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("--images", type=Path, help="folder or zip of images for the bundle")
+    parser.add_argument("--count", type=int, default=256, help="images of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--files", type=int, default=1_000_000, help="files of the listing; 0 lists none")
+    return parser.parse_args()
+
+
+def _cases(scratch, options):
+    if options.bundle:
+        yield options.bundle.name, options.bundle, options.images
+        return
+    (scratch / "unet").mkdir()
+    yield "U-Net, 256x256 TIFF", momentary_bundle(scratch / "unet"), _tiffs(scratch / "tiffs", options.count)
+    yield "ResNet-18, JPEG", _classifier(scratch), _jpegs(scratch / "jpegs", options.count)
+
+
+def _tiffs(folder, count):
+    folder.mkdir()
+    pixels, _ = discs(count, 3, (256, 256), seed=3)
+    for number, image in enumerate(pixels):
+        tifffile.imwrite(folder / f"{number:05d}.tif", np.moveaxis(image, 0, -1), photometric="rgb")
+    return folder
+
+
+def _jpegs(folder, count):
+    folder.mkdir()
+    pixels, _ = discs(count, 1, (480, 640), seed=4)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image[0]).save(folder / f"{number:05d}.jpg", quality=92)
+    return folder
+
+
+def _classifier(scratch):
+    """The ResNet-18 of the recipe for radiographs, with weights that mean nothing."""
+    target = Target("binary", ("normal", "pneumonia"))
+    recipe = resolve_target(load_recipe("chest-xray"), target)
+    channels, size = recipe.data.input_channels, recipe.preprocess.size
+    torch.manual_seed(0)
+    network = build_network(recipe, channels, 0).eval()
+    onnx = export_onnx(network, scratch / "resnet.onnx", channels=channels, size=size, target=target)
+    return write_bundle(
+        scratch / "resnet.tar.gz",
+        onnx=onnx,
+        weights=network.state_dict(),
+        recipe=recipe,
+        point=default_point(target),
+        metrics={},
+        fingerprint="",
+        phantom=True,
+    )
+
+
+def _compare(what, bundle, images, out, rounds):
+    with read_bundle(bundle) as opened_bundle:
+        predictor = opened_bundle.predictor()
+    with open_images([images], ["*_mask.*"]) as files:
+        ready = np.stack([predictor.prepare(one.read()).network_input for one in files])
+        whole = len(files) // BATCH_SIZE * BATCH_SIZE
+    rates = []
+    for _ in range(rounds):
+        (limit, limit_cpu_s), (steady, overall, cpu_s) = (
+            _limit(predictor, ready[:whole]),
+            _batch(predictor, images, out),
+        )
+        rates.append((steady / limit, steady, limit, overall, limit_cpu_s / cpu_s))
+    ratio, steady, limit, overall, of_cpu = (statistics.median(one) for one in zip(*rates, strict=True))
+    spread = f"{min(one[0] for one in rates):.3f} to {max(one[0] for one in rates):.3f}"
+    print(
+        f"{what}: batch {steady:.1f} images/s ({overall:.1f} with start and table), network alone {limit:.1f}; "
+        f"ratio {ratio:.3f} ({spread}; goal {GOAL}), of processor time {of_cpu:.3f}"
+    )
+
+
+def _limit(predictor, ready):
+    """Images a second of the runtime with all views, on batches in memory; and processor seconds an image."""
+    begin, cpu_s = time.perf_counter(), _cpu_s()
+    for start in range(0, len(ready), BATCH_SIZE):
+        predictor.run(ready[start : start + BATCH_SIZE])
+    return len(ready) / (time.perf_counter() - begin), (_cpu_s() - cpu_s) / len(ready)
+
+
+def _cpu_s():
+    """Of this process and those that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def _batch(predictor, images, out):
+    """Images a second of a batch, from the first piece to the last and of all of it; processor seconds an image."""
+    seen, cpu_s = [], _cpu_s()
+
+    def entries():
+        with opened([images], ["*_mask.*"]) as listed:
+            yield from ((entry, {}) for entry in listed())
+
+    made = run_batch(
+        predictor,
+        Listing(entries),
+        out,
+        Batch(batch_size=BATCH_SIZE),
+        {},
+        overwrite=True,
+        watch=lambda pace: seen.append((time.perf_counter(), pace.done)),
+    )
+    (first_s, first), *_, (last_s, last) = [one for number, one in enumerate(seen) if number < len(seen) - 1]
+    return (last - first) / (last_s - first_s), made.done / made.seconds, (_cpu_s() - cpu_s) / made.done
+
+
+_LISTING = """
+import resource, sys, time
+from medloom.inference.inputs import opened
+from medloom.inference.writers import KINDS
+from medloom.serving.batch.small import inputs_of
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+before, begin = peak(), time.perf_counter()
+with opened([sys.argv[1]], ["*_mask.*"]) as images:
+    inputs = inputs_of(((image, {}) for image in images()), KINDS["masks"])
+    next(inputs)
+    first_s, count = time.perf_counter() - begin, 1 + sum(1 for _ in inputs)
+all_s = time.perf_counter() - begin
+more = peak() - before
+print(f"{first_s:.2f} s to the first, {count / all_s:,.0f} files/s, memory {before:.0f} MiB and {more:.0f} more")
+"""
+
+
+def _list(folder, count):
+    """List empty files, in folders of a thousand and in one, in processes of their own, as a batch does."""
+    for what, each in (("folders of 1,000", 1000), ("one folder", count)):
+        place = folder / what.replace(" ", "-")
+        for number in range(count):
+            inside = place / f"{number // each:06d}"
+            if number % each == 0:
+                inside.mkdir(parents=True)
+            os.close(os.open(f"{inside}/image-{number:07d}.png", os.O_WRONLY | os.O_CREAT))
+        said = subprocess.run([sys.executable, "-c", _LISTING, str(place)], check=True, capture_output=True, text=True)
+        print(f"{count:,} files in {what}, named and with size and time: {said.stdout.strip()}")
+
+
+if __name__ == "__main__":
+    main()
