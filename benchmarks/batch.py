@@ -166,12 +166,11 @@ def _batch(predictor, images, out):
 _LISTING = """
 import resource, sys, time
 from medloom.inference.inputs import opened
-from medloom.inference.writers import KINDS
 from medloom.serving.batch.small import inputs_of
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 before, begin = peak(), time.perf_counter()
 with opened([sys.argv[1]], ["*_mask.*"]) as images:
-    inputs = inputs_of(((image, {}) for image in images()), KINDS["masks"])
+    inputs = inputs_of(((image, {}) for image in images()), named=True)
     next(inputs)
     first_s, count = time.perf_counter() - begin, 1 + sum(1 for _ in inputs)
 all_s = time.perf_counter() - begin
