@@ -23,19 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image
 
 from inference import discs, momentary_bundle
 from machine import describe
-from medloom.inference import default_point
 from medloom.inference.inputs import open_images, opened
-from medloom.models.kinds import build_network
-from medloom.packaging import read_bundle, write_bundle
-from medloom.packaging.export import export_onnx
-from medloom.recipe import load_recipe, resolve_target
+from medloom.packaging import read_bundle
+from medloom.recipe import load_recipe
 from medloom.serving.batch import Batch, Listing, run_batch
-from medloom.targets import Target
 
 BATCH_SIZE = 16
 GOAL = 0.95
@@ -66,9 +61,14 @@ def _cases(scratch, options):
     if options.bundle:
         yield options.bundle.name, options.bundle, options.images
         return
-    (scratch / "unet").mkdir()
+    for name in ("unet", "resnet"):
+        (scratch / name).mkdir()
     yield "U-Net, 256x256 TIFF", momentary_bundle(scratch / "unet"), _tiffs(scratch / "tiffs", options.count)
-    yield "ResNet-18, JPEG", _classifier(scratch), _jpegs(scratch / "jpegs", options.count)
+    yield (
+        "ResNet-18, JPEG",
+        momentary_bundle(scratch / "resnet", _radiographs()),
+        _jpegs(scratch / "jpegs", options.count),
+    )
 
 
 def _tiffs(folder, count):
@@ -85,26 +85,6 @@ def _jpegs(folder, count):
     for number, image in enumerate(pixels):
         Image.fromarray(image[0]).save(folder / f"{number:05d}.jpg", quality=92)
     return folder
-
-
-def _classifier(scratch):
-    """The ResNet-18 of the recipe for radiographs, with weights that mean nothing."""
-    target = Target("binary", ("normal", "pneumonia"))
-    recipe = resolve_target(load_recipe("chest-xray"), target)
-    channels, size = recipe.data.input_channels, recipe.preprocess.size
-    torch.manual_seed(0)
-    network = build_network(recipe, channels, 0).eval()
-    onnx = export_onnx(network, scratch / "resnet.onnx", channels=channels, size=size, target=target)
-    return write_bundle(
-        scratch / "resnet.tar.gz",
-        onnx=onnx,
-        weights=network.state_dict(),
-        recipe=recipe,
-        point=default_point(target),
-        metrics={},
-        fingerprint="",
-        phantom=True,
-    )
 
 
 def _compare(what, bundle, images, out, rounds):
