@@ -66,7 +66,7 @@ def _cases(scratch, options):
     yield "U-Net, 256x256 TIFF", momentary_bundle(scratch / "unet"), _tiffs(scratch / "tiffs", options.count)
     yield (
         "ResNet-18, JPEG",
-        momentary_bundle(scratch / "resnet", _radiographs()),
+        momentary_bundle(scratch / "resnet", load_recipe("chest-xray")),
         _jpegs(scratch / "jpegs", options.count),
     )
 
@@ -90,9 +90,8 @@ def _jpegs(folder, count):
 def _compare(what, bundle, images, out, rounds):
     with read_bundle(bundle) as opened_bundle:
         predictor = opened_bundle.predictor()
-    with open_images([images], ["*_mask.*"]) as files:
-        ready = np.stack([predictor.prepare(one.read()).network_input for one in files])
-        whole = len(files) // BATCH_SIZE * BATCH_SIZE
+    ready = _ready(predictor, images)
+    whole = len(ready) // BATCH_SIZE * BATCH_SIZE
     rates = []
     for _ in range(rounds):
         (limit, limit_cpu_s), (steady, overall, cpu_s) = (
@@ -106,6 +105,11 @@ def _compare(what, bundle, images, out, rounds):
         f"{what}: batch {steady:.1f} images/s ({overall:.1f} with start and table), network alone {limit:.1f}; "
         f"ratio {ratio:.3f} ({spread}; goal {GOAL}), of processor time {of_cpu:.3f}"
     )
+
+
+def _ready(predictor, images):
+    with open_images([images], ["*_mask.*"]) as files:
+        return np.stack([predictor.prepare(one.read()).network_input for one in files])
 
 
 def _limit(predictor, ready):
