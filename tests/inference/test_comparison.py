@@ -40,9 +40,10 @@ def test_images_of_another_source_are_said_to_be_others_though_few_single_ones_a
 
 def test_of_few_patients_only_single_images_are_looked_at(fingerprint):
     found = compare(fingerprint, novelties(fingerprint, known(3, 19, shift=5.0)))
-    assert (found.tested, found.drift, found.embedding) == (False, False, {})
+    assert (found.tested, found.findings, found.embedding) == (False, ("images that are set apart",), {})
     assert {one["p"] for one in found.measures} == {None}
     assert found.flagged["share"] > 0.9
+    assert not compare(fingerprint, novelties(fingerprint, known(4, 19))).drift
 
 
 def test_images_of_one_patient_are_no_further_evidence(fingerprint):

@@ -7,6 +7,7 @@ import pytest
 import medloom
 from medloom.errors import BundleError, VerifyError
 from medloom.files import sha256_bytes
+from medloom.imaging import Volume
 from medloom.inference.runtimes import run_with_features
 from medloom.packaging import read_bundle, verify
 from medloom.packaging.archive import pack
@@ -69,6 +70,16 @@ def test_usual_images_pass_and_strange_ones_are_set_apart_with_a_warning(bundle)
             "score": pytest.approx(found.novelty.score, rel=1e-3),
             "flagged": True,
         }
+
+
+def test_of_a_volume_each_slice_is_looked_at(bundle):
+    planes = [picture(1), 255 - picture(2), picture(3)]
+    volume = Volume(np.stack(planes)[..., 0], (1.0, 1.0, 1.0), np.eye(4), "nifti")
+    predictor = medloom.load(bundle)
+    found = predictor.predict(volume)
+    assert [one.flagged for one in found.novelties] == [False, True, False]
+    alone = [predictor.predict(one).novelty.score for one in planes]
+    assert [one.score for one in found.novelties] == pytest.approx(alone, rel=1e-3)
 
 
 def test_an_image_has_the_same_score_alone_and_in_a_batch(bundle):

@@ -29,7 +29,7 @@ LEVEL = 0.01
 """Chance of speaking of drift where there is none, over everything that is looked at together."""
 
 FEWEST_TESTED = 20
-"""Of fewer patients only single images are looked at: a distribution of so few says nothing."""
+"""Of fewer patients only how many images are set apart is tested: a distribution of so few says nothing."""
 
 _RESAMPLES = 4999
 _MOST_ROWS = 400
@@ -51,7 +51,7 @@ class Comparison:
         measures: A row for each measure: ``name``, ``stability`` index and what is ``expected`` of it without drift,
             ``p``, ``here`` and ``training`` (5 %, 50 %, 95 %), ``shares`` here and there.
         findings: In which respects they differ, after correction for having looked at all; empty without drift.
-        tested: Whether there were enough images for tests.
+        tested: Whether there were enough patients for more than the share that is set apart.
     """
 
     images: int
@@ -109,7 +109,7 @@ def compare(
     embedding = _embedding(fingerprint, drawn, seed) if tested else {}
     measured = np.stack([one.measured for one in drawn])
     measures = _measures(fingerprint, measured, tested=tested)
-    findings = _findings(flagged, embedding, measures) if tested else ()
+    findings = _findings(flagged, embedding, measures if tested else ())
     return Comparison(len(novelties), len(drawn), flagged, embedding, measures, findings, tested)
 
 

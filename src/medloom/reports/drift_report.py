@@ -51,7 +51,7 @@ def drift_sentences(facts: Facts) -> list[str]:
         f"{number(flagged['images'])} of {counted(facts['images'], 'image')} are set apart ({share}; 95 % interval "
         f"{between}); of images like those of the training it would be {expected}."
     )
-    if not facts["tested"]:
+    if not facts["tested"] and not facts["drift"]:
         return [f"There are too few images to compare them as a whole ({number(facts['patients'])}).", apart]
     if not facts["drift"]:
         return ["Nothing shows that the images are others than those of the training.", apart]
