@@ -142,6 +142,7 @@ def test_a_refusal_is_a_line_with_its_code_and_one_of_the_server_is_a_warning(se
         server.ask(content_type="text/plain")
         server.ask("GET", "/nothing")
         server.ask(path="/v2/models/tiny/infer", content=b"{")
+        server.ask("GET", "/v2/models/none")
         server.app.state.gate.draining = True
         server.ask()
     lines = _lines(log)
@@ -150,6 +151,7 @@ def test_a_refusal_is_a_line_with_its_code_and_one_of_the_server_is_a_warning(se
         (415, "unsupported_type", "info"),
         (404, "not_found", "info"),
         (400, "bad_tensor", "info"),
+        (404, "unknown_model", "info"),
         (503, "going_down", "warning"),
     ]
     assert lines[0]["image_code"] == "truncated"

@@ -113,6 +113,7 @@ class _V2:
         try:
             return JSONResponse(say(self._named(request)))
         except Problem as problem:
+            self.service.refused(problem, Admission(getattr(request.state, "request_id", "")), "")
             return _refusal(problem)
 
     def _named(self, request: Request) -> Model:
