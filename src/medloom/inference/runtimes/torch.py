@@ -38,7 +38,7 @@ class TorchRuntime:
         threads: Threads of PyTorch's own pool, for the whole process; left as they are by default.
         precision: ``fp32``, or ``bf16`` or ``fp16`` for convolutions and matrices; what follows them is float32.
         compiled: Whether the network is compiled, which takes a minute and is faster from then on. It is compiled at
-            most twice, for one image and for any other number.
+            most three times: for one image, a few and many.
 
     Raises:
         UserError: If PyTorch cannot compute in that precision.
