@@ -181,7 +181,7 @@ def test_the_bundle_of_the_whole_verifies_itself_and_says_how_it_was_measured(cr
     assert "each fold has its own" in summary["rule"]
     with tarfile.open(crossed.folder / "model.tar.gz") as archive:
         measured = json.load(archive.extractfile("bundle.json"))["measured"]
-    assert measured == {"part": "folds", "runtime": "onnx", "note": ENSEMBLE_NOT_MEASURED}
+    assert measured == {"part": "folds", "runtime": "onnx", "precision": "fp32", "note": ENSEMBLE_NOT_MEASURED}
     assert summary["measured_with"] == {"runtime": "onnx", "precision": "fp32"}
     page = (crossed.folder / "report.html").read_text()
     assert ENSEMBLE_NOT_MEASURED in page
