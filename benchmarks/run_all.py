@@ -31,6 +31,8 @@ BENCHMARKS = {
     "inference": "Runtimes beside each other",
     "runtimes": "Runtimes and precisions: speed, memory and agreement",
     "batch": "Bulk prediction against the network alone, and a million files",
+    "serving": "The server beside its network alone and beside others",
+    "soak": "What the server holds on to after many requests",
 }
 
 

@@ -1,3 +1,5 @@
+from .client import AsyncClient as AsyncClient
+from .client import Client as Client
 from .packaging import load as load
 from .pipeline.fitting import fit as fit
 from .pipeline.preparing import prepare as prepare

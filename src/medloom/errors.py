@@ -6,6 +6,7 @@
     ├── TrainingError            training had to stop; what was good before is still there
     │   └── NonFiniteLossError   a loss was NaN or infinite; names the samples
     ├── DiskFullError            exit code 74: there is no room to write a file
+    ├── ServerError              a server gave no answer, or failed
     ├── VerifyError              a bundle no longer gives the answers it was packaged with
     └── UserError                exit code 2: what came in was wrong
         ├── RecipeError          a recipe's key or value
@@ -38,6 +39,7 @@ __all__ = [
     "NoMemoryError",
     "NonFiniteLossError",
     "RecipeError",
+    "ServerError",
     "TrainingError",
     "UserError",
     "VerifyError",
@@ -108,6 +110,10 @@ class NonFiniteLossError(TrainingError):
             f"the loss of step {step} is not finite; samples: {', '.join(sample_ids)}; the weights were not "
             f"changed and {kept}. Look at these samples in catalogue.csv, or lower train.optimizer.lr."
         )
+
+
+class ServerError(MedloomError):
+    """A server gave no answer, or failed."""
 
 
 class VerifyError(MedloomError):

@@ -57,7 +57,8 @@ def test_an_image_alone_is_answered_with_the_predictors_own_probabilities(client
     assert list(answer["probabilities"].values()) == pytest.approx(expected.scores, abs=1e-6)
     assert answer["decision"] == expected.decision[0]
     assert answer["operating_point"] == {"thresholds": [0.5]}
-    assert answer["model"] == {"name": "tiny-labels", "phantom": True}
+    target = {"kind": "binary", "names": ["benign", "malignant"]}
+    assert answer["model"] == {"name": "tiny-labels", "phantom": True, "target": target}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Which forms of an answer a client gets, and the bytes of them.
 
 A client asks by ``Accept``. Where several forms share a media type, such as a DICOM segmentation and a report, the
-parameter ``form`` names one; ``multipart/mixed; forms=json+seg+sr`` asks for several in one answer.
+parameter ``form`` names one; ``multipart/mixed; forms=json+seg+sr`` asks for several in one answer, and
+``optional=npy+overlay`` beside it for those of these that there are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from medloom.data.whole import may_be_dicom
 from medloom.errors import MissingExtraError, UserError
@@ -26,6 +28,7 @@ __all__ = [
     "check_accept",
     "encode_answer",
     "encode_prediction",
+    "joined",
     "made_from",
     "media_types",
 ]
@@ -92,8 +95,10 @@ def check_accept(accept: str | None, forms: Sequence[str]) -> str:
     chosen = choose(accept, forms)
     if chosen is None:
         raise NotAcceptableError(forms)
-    if chosen == MULTIPART and (unknown := [name for name in parts_wanted(accept or "") if name not in FORMS]):
-        raise NotAcceptableError(forms, _no_form(unknown[0]))
+    if chosen == MULTIPART:
+        named = (*parts_wanted(accept or ""), *parts_wanted(accept or "", "optional"))
+        if unknown := [name for name in named if name not in FORMS]:
+            raise NotAcceptableError(forms, _no_form(unknown[0]))
     return chosen
 
 
@@ -116,7 +121,7 @@ def encode_answer(accept: str | None, made: Made) -> tuple[bytes, str]:
     chosen = check_accept(accept, offers)
     try:
         if chosen == MULTIPART:
-            return _several(made, parts_wanted(accept or ""))
+            return _several(made, parts_wanted(accept or ""), parts_wanted(accept or "", "optional"))
         name = next(one for one in FORMS if media_type(one) == chosen)
         return encode(replace(made, beside=frozenset((name,))), name), _plain_type(name)
     except (FormError, MissingExtraError) as error:
@@ -155,7 +160,7 @@ def made_from(
         manifest.algorithm,
         image,
         read if may_be_dicom(asked.image) else None,
-        {"model": {"name": manifest.name, "phantom": manifest.phantom}},
+        {"model": _model(manifest)},
     )
 
 
@@ -167,7 +172,12 @@ def encode_prediction(prediction: Prediction | VolumeAnswer, manifest: Manifest,
         manifest: The bundle's manifest.
         form: A media type, one of ``prediction.forms``.
     """
-    return prediction.encode(form, model={"name": manifest.name, "phantom": manifest.phantom})
+    return prediction.encode(form, model=_model(manifest))
+
+
+def _model(manifest: Manifest) -> dict[str, Any]:
+    """Which model gave an answer, and what it predicts, so that an answer explains itself."""
+    return {"name": manifest.name, "phantom": manifest.phantom, "target": manifest.target.plain()}
 
 
 def _no_form(name: str) -> str:
@@ -179,29 +189,32 @@ def _plain_type(name: str) -> str:
     return media_type(name).partition(";")[0]
 
 
-def _several(made: Made, wanted: Sequence[str]) -> tuple[bytes, str]:
-    """Return several forms: those that are wanted, or the usual ones, of which JSON says what is not there and why."""
-    if wanted:
-        made = replace(made, beside=frozenset(wanted))
-        return _joined({name: encode(made, name) for name in wanted})
+def _several(made: Made, wanted: Sequence[str], optional: Sequence[str]) -> tuple[bytes, str]:
+    """Return several forms: those that are wanted, or JSON, which says which optional ones are not there and why."""
+    if not wanted:
+        wanted, optional = ("json",), optional or _USUAL
     there = forms_for(
         made.target.kind,
         volume=made.prediction.volume,
         dicom=made.read_sources is not None,
         image=made.image is not None,
     )
-    names = [name for name in _USUAL if name in there]
-    made, parts, missing = replace(made, beside=frozenset(names)), dict[str, bytes](), dict[str, str]()
-    for name in names[1:]:
+    names = dict.fromkeys((*wanted, *(name for name in optional if name in there)))
+    made, missing = replace(made, beside=frozenset(names)), dict[str, str]()
+    parts = dict.fromkeys(names, b"")
+    for name in sorted(names, key=lambda one: one == "json"):  # JSON last, for it says what became of the others
         try:
-            parts[name] = encode(made, name)
+            more = {**made.more, "left_out": missing} if missing else made.more
+            parts[name] = encode(replace(made, more=more), name)
         except FormError as error:
+            if name in wanted:
+                raise
             missing[name] = str(error)
-    more = {**made.more, "left_out": missing} if missing else made.more
-    return _joined({"json": encode(replace(made, more=more), "json"), **parts})
+            del parts[name]
+    return joined(parts)
 
 
-def _joined(parts: dict[str, bytes]) -> tuple[bytes, str]:
+def joined(parts: dict[str, bytes]) -> tuple[bytes, str]:
     """Put parts behind each other, each with its type, name and length.
 
     Source: https://www.rfc-editor.org/rfc/rfc2046#section-5.1

@@ -99,8 +99,12 @@ def _parameter(parameters: Sequence[str], wanted: str) -> str:
     return ""
 
 
-def parts_wanted(accept: str) -> tuple[str, ...]:
+def parts_wanted(accept: str, parameter: str = "forms") -> tuple[str, ...]:
     """Return the forms that a client wants in an answer of several parts, in its order; empty if it does not say.
+
+    Args:
+        accept: The header.
+        parameter: ``forms``, all of which it wants, or ``optional``, of which it wants those that there are.
 
     Example:
         >>> parts_wanted("multipart/mixed; forms=json+seg, application/json;q=0.5")
@@ -108,7 +112,7 @@ def parts_wanted(accept: str) -> tuple[str, ...]:
     """
     for part in accept.lower().split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
-        if media == MULTIPART and (found := _parameter(parameters, "forms")):
+        if media == MULTIPART and (found := _parameter(parameters, parameter)):
             return tuple(dict.fromkeys(found.split("+")))
     return ()
 

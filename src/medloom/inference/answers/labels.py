@@ -217,8 +217,9 @@ class LabelVolumePrediction(LabelAnswer):
         return tuple(one.novelty for one in self.slices if one.novelty is not None)
 
     def plain(self) -> dict[str, Any]:
-        """Return plain JSON types: what there is of an image, for each slice."""
-        return {"slices": [one.plain() for one in self.slices]}
+        """Return plain JSON types: what there is of an image, for each slice; ``axis`` where it is not the first."""
+        axis = {"axis": self.axis} if self.axis else {}
+        return {"slices": [one.plain() for one in self.slices], **axis}
 
     def encode(self, form: str = JSON, **more: object) -> bytes:
         """Return JSON.

@@ -91,6 +91,7 @@ class VolumePrediction(MaskAnswer):
             "probability": round(self.probability, DIGITS),
             "area_px": self.area_px,
             "volume_ml": self.volume_ml,
+            "voxel_ml": measure(1, self.voxel_ml),
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),

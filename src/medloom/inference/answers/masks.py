@@ -191,6 +191,7 @@ class MaskPrediction(MaskAnswer):
             "probability": round(self.probability, DIGITS),
             "area_px": self.area_px,
             "area_mm2": self.area_mm2,
+            "pixel_mm2": measure(1, self.pixel_mm2),
             "masks": [self._class(name, found) for name, found in self.by_class.items()],
             "operating_point": self.point.plain(),
             "classes": list(self.target.names),

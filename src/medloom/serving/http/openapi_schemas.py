@@ -125,7 +125,8 @@ SCHEMAS: Mapping[str, Json] = {
         hint={**_TEXT, "description": "What to do about it."},
         accepted={**_list(_TEXT), "description": "Media types that would do."},
     ),
-    "Model": _object(("name", "phantom"), name=_TEXT, phantom=_YES),
+    "Model": _object(("name", "phantom", "target"), name=_TEXT, phantom=_YES, target=_ref("Target")),
+    "Target": _object(("kind", "names"), kind=_TEXT, names=_list(_TEXT), values=_list(_WHOLE)),
     "Prediction": {
         "anyOf": [_ref(name) for name in ("Mask", "MaskVolume", "Labels", "Numbers", "LabelVolume", "Several")]
     },
@@ -137,6 +138,7 @@ SCHEMAS: Mapping[str, Json] = {
         probability=_SHARE,
         area_px=_WHOLE,
         area_mm2=_SIZE,
+        pixel_mm2=_SIZE,
         masks=_list(_CLASS),
         **_REMARKS,
     ),
@@ -150,13 +152,14 @@ SCHEMAS: Mapping[str, Json] = {
         probability=_SHARE,
         area_px=_WHOLE,
         volume_ml=_SIZE,
+        voxel_ml=_SIZE,
         masks=_list(_CLASS),
         **_REMARKS,
     ),
     "Labels": _object(("probabilities", "decision"), **_LABELS, **_REMARKS),
     "Numbers": _object(("values",), **_LABELS, **_REMARKS),
     "LabelVolume": _object(
-        ("slices",), slices=_list({"anyOf": [_ref("Labels"), _ref("Numbers")]}), model=_ref("Model")
+        ("slices",), slices=_list({"anyOf": [_ref("Labels"), _ref("Numbers")]}), axis=_WHOLE, model=_ref("Model")
     ),
     "Several": _object(("answers",), answers=_list({"type": "object"})),
     "State": _object(("status",), status=_TEXT, model=_TEXT, phantom=_YES, models=_list({"type": "object"})),

@@ -1,0 +1,137 @@
+"""An endpoint of SageMaker answers as the server in its container does, and refuses as the bundle would."""
+
+import asyncio
+import json
+
+import boto3
+import httpx
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from medloom.client import AsyncClient, Client, Retries
+from medloom.client.sagemaker import MOST_BYTES
+from medloom.errors import DecodeError, InputError, ServerError, UserError
+from medloom.serving import Model, Models, Service, create_app
+from support.served import served_at
+
+
+def _runtime(app, seen):
+    """SageMaker's runtime: hands bodies on to the container, and wraps what that refuses (`ModelError`)."""
+
+    async def invoke(request):
+        seen.append(dict(request.headers))
+        handed = {name: request.headers[name] for name in ("content-type", "accept")}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://container") as container:
+            answer = await container.post("/invocations", content=await request.body(), headers=handed)
+        if answer.status_code < 400:
+            return Response(answer.content, 200, {"Content-Type": answer.headers["content-type"]})
+        wrapped = {"OriginalStatusCode": answer.status_code, "OriginalMessage": answer.text, "Message": "container"}
+        return Response(json.dumps(wrapped), 424, {"x-amzn-errortype": "ModelError"}, "application/json")
+
+    async def throttled(request):
+        seen.append(dict(request.headers))
+        said = {"Message": "Rate exceeded"}
+        return Response(json.dumps(said), 429, {"x-amzn-errortype": "ThrottlingException", "Retry-After": "0"})
+
+    return Starlette(
+        routes=[
+            Route("/endpoints/brain/invocations", invoke, methods=["POST"]),
+            Route("/endpoints/busy/invocations", throttled, methods=["POST"]),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor(served):
+    return served["masks"][0]
+
+
+@pytest.fixture
+def seen(monkeypatch, served, predictor):
+    """The requests that the runtime got; boto3 is told that it is here."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "up")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    boto3.DEFAULT_SESSION = None
+    found = []
+    models = Models([Model("masks", predictor, served["masks"][1])])
+    with Service(models) as service, served_at(_runtime(create_app(service), found)) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", f"http://{address}")
+        yield found
+
+
+BRIGHT = np.full((24, 20, 3), 250, np.uint8)
+
+
+def test_an_endpoint_answers_as_the_bundle_does(seen, predictor):
+    with Client("sagemaker://brain") as client:
+        found, expected = client.predict(BRIGHT), predictor.predict(BRIGHT)
+    assert found.plain() == expected.plain()
+    assert np.array_equal(found.probabilities, expected.probabilities)
+    assert seen[0]["content-type"] == "application/x-npy"
+    assert seen[0]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=made/")
+
+
+def test_a_client_that_is_awaited_asks_it_too(seen, predictor):
+    async def ask():
+        async with AsyncClient("sagemaker://brain", model="one.tar.gz") as client:
+            return await client.predict_batch([BRIGHT, BRIGHT // 2])
+
+    found = asyncio.run(ask())
+    assert [one.area_px for one in found] == [predictor.predict(one).area_px for one in (BRIGHT, BRIGHT // 2)]
+    assert {one["x-amzn-sagemaker-target-model"] for one in seen} == {"one.tar.gz"}
+
+
+def test_what_the_container_refuses_is_the_error_that_the_bundle_raises(seen, predictor):
+    with Client("sagemaker://brain") as client:
+        for image, kind in ((b"no image", DecodeError), (np.zeros((4, 4, 5), np.uint8), InputError)):
+            with pytest.raises(kind) as expected:
+                predictor.predict(image)
+            with pytest.raises(kind) as found:
+                client.predict(image)
+            assert str(found.value) == str(expected.value)
+    assert len(seen) == 2
+
+
+def test_an_endpoint_that_throttles_is_asked_again_and_then_named(seen):
+    with (
+        Client("sagemaker://busy", retries=Retries(times=2)) as client,
+        pytest.raises(UserError, match=r"the endpoint busy refused it .429.: AWS says ThrottlingException"),
+    ):
+        client.predict(BRIGHT)
+    assert len(seen) == 3
+
+
+def test_what_an_endpoint_cannot_do_is_said_before_it_is_asked(seen):
+    with Client("sagemaker://brain") as client:
+        with pytest.raises(DecodeError, match=f"takes at most {MOST_BYTES} bytes"):
+            client.predict(bytes(MOST_BYTES + 1))
+        with pytest.raises(UserError, match="cannot be asked for a page or series"):
+            client.predict(BRIGHT, page=1)
+        with pytest.raises(UserError, match="cannot be asked what it takes"):
+            client.describe()
+        with pytest.raises(UserError, match="cannot be asked whether it is ready"):
+            client.is_ready()
+    assert not seen
+
+
+def test_without_a_region_it_is_said_what_to_set(monkeypatch, tmp_path):
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="set a region and credentials for AWS"):
+        Client("sagemaker://brain")
+
+
+def test_without_credentials_it_is_no_answer(monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with Client("sagemaker://brain") as client, pytest.raises(ServerError, match="NoCredentialsError"):
+        client.predict(BRIGHT)
