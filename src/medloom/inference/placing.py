@@ -47,7 +47,7 @@ def hashed(name: str) -> str:
 
     Example:
         >>> hashed("image-1.png")
-        '5d47bd27c7b0'
+        '15f606de3051'
     """
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_HASH_DIGITS]
 
