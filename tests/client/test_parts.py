@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medloom.client.answers import checked, parts_of, prediction_of
+from medloom.client.answers import checked, parts_of, received
 from medloom.client.wire import NoAnswer, Response
 from medloom.errors import ServerError
 from medloom.serving.answers import joined
@@ -37,7 +37,7 @@ def test_every_byte_comes_back(first, second):
 )
 def test_another_server_is_known_for_one(media_type, body):
     with pytest.raises(ServerError, match=r"http://h answered with .* that holds no prediction"):
-        prediction_of(Response(200, {"content-type": media_type}, body), "http://h")
+        received(Response(200, {"content-type": media_type}, body), "http://h")
 
 
 def test_an_answer_without_a_reason_is_named_by_its_status():

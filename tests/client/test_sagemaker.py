@@ -11,9 +11,12 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
+from medloom.cli.main import main
 from medloom.client import AsyncClient, Client, Retries
 from medloom.client.sagemaker import MOST_BYTES
 from medloom.errors import DecodeError, InputError, ServerError, UserError
+from medloom.imaging import encode_png
+from medloom.inference.answers.masks import mask_png
 from medloom.serving import Model, Models, Service, create_app
 from support.served import served_at
 
@@ -73,6 +76,25 @@ def test_an_endpoint_answers_as_the_bundle_does(seen, predictor):
     assert np.array_equal(found.probabilities, expected.probabilities)
     assert seen[0]["content-type"] == "application/x-npy"
     assert seen[0]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=made/")
+
+
+def test_files_are_predicted_by_an_endpoint_as_by_a_server(seen, predictor, tmp_path, capsys):
+    images = {"a.png": encode_png(BRIGHT), "b.png": encode_png(BRIGHT)[:60], "c.png": encode_png(BRIGHT // 50)}
+    for name, content in images.items():
+        (tmp_path / name).write_bytes(content)
+    asked = ["predict", "--server", "sagemaker://brain", *(str(tmp_path / name) for name in images)]
+    assert main([*asked, "-o", str(tmp_path / "out"), "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert [one["code"] for one in found["results"] if one["error"]] == ["truncated"]
+    for name in ("a.png", "c.png"):
+        expected = mask_png(predictor.predict(images[name]))
+        assert (tmp_path / "out" / "masks" / name).read_bytes() == expected
+    assert found["phantom"]
+    assert main([*asked, "-o", str(tmp_path / "more"), "--metadata", "people.csv"]) == 2
+    assert "leave --metadata out" in capsys.readouterr().err
+    assert main([*asked[:3], str(tmp_path / "b.png"), "-o", str(tmp_path / "more")]) == 2
+    assert "truncated" in capsys.readouterr().err
+    assert not (tmp_path / "more").exists()
 
 
 def test_a_client_that_is_awaited_asks_it_too(seen, predictor):

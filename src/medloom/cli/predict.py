@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,21 +13,30 @@ import typer
 from medloom.cli.display import progress
 from medloom.cli.options import FormOption, JsonOption, StrictOption, form_files
 from medloom.cli.output import ExitCode, print_result, warn
-from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
+from medloom.cli.remote import There, check_options, there
+from medloom.cli.verify import ProvidersOption, RuntimeOption
 from medloom.errors import DataError, UserError
 from medloom.wording import few
 
 if TYPE_CHECKING:
     from medloom.inference import Predictor
     from medloom.inference.inputs import Entry
-    from medloom.inference.writers import FileResult, Summary
+    from medloom.inference.metadata import Metadata
+    from medloom.inference.writers import FormFiles, Outcome
+    from medloom.packaging import Manifest
 
 __all__ = ["command"]
 
 
 def command(
-    bundle: BundleArgument,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, volumes, folders and zips.")],
+    arguments: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[BUNDLE] PATH...",
+            help="A model.tar.gz, its folder, or a run that has one (with --server none of these), and images, "
+            "volumes, folders and zips.",
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.")],
     skip: Annotated[
         list[str] | None,
@@ -64,6 +74,16 @@ def command(
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
     providers: ProvidersOption = None,
     strict: StrictOption = False,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="Ask this server, or sagemaker://NAME; then no BUNDLE is named."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token that the server wants.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Which model, of a server that has several.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment or classify files, folders and zips with a bundle.
@@ -88,41 +108,106 @@ def command(
     An image or metadata unlike those of the training are answered with a warning, in the table as well, and with
     --strict refused.
 
+    --server asks a medloom serve for the answers instead of a bundle, and writes the same files.
+
     A bad file is reported and the rest go on; the exit code is then 3.
     """
-    from medloom.imaging import FILE_BUDGET
     from medloom.inference.inputs import open_images
-    from medloom.inference.writers import summary
-    from medloom.packaging import read_bundle
-    from medloom.serving.batch import predict_files
 
     if series is not None and page is not None:
         raise UserError("--series takes every slice and --page takes one page; give one of them")
-    with read_bundle(bundle) as opened:
+    elsewhere = {"--token-file": token_file is not None, "--model": model is not None}
+    here = {
+        "--uncertainty": uncertainty is not None,
+        "--runtime": runtime is not None,
+        "--threads": threads is not None,
+        "--provider": bool(providers),
+        "--strict": strict,
+    }
+    check_options(elsewhere if server is None else here, server=server)
+    paths = arguments if server is not None else arguments[1:]
+    if not paths:
+        raise UserError(f"no images are named; name files, folders or zips behind the bundle {arguments[0]}")
+    chosen: AbstractContextManager[There | _Here] = (
+        _here(arguments[0], runtime, threads, providers, form, uncertainty, strict=strict)
+        if server is None
+        else there(server, token_file, model, form or (), metadata=metadata is not None)
+    )
+    with chosen as asked, open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
+        if not images:
+            raise DataError("there are no images in " + ", ".join(map(str, paths)))
+        rows = _metadata(asked.columns, images, metadata, id_column)
+        with progress("predict") as update:
+            outcome = asked.predict(images, rows, output, page, update)
+    _report(outcome, output, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A model that runs on this machine."""
+
+    predictor: Predictor
+    manifest: Manifest
+    forms: FormFiles | None
+    uncertainty: str
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return self.predictor.metadata_columns
+
+    def predict(
+        self,
+        images: Sequence[Entry],
+        metadata: Sequence[Metadata],
+        folder: Path,
+        page: int | None,
+        progress: Callable[[int, int], None],
+    ) -> Outcome:
+        from medloom.inference.writers import Outcome
+        from medloom.serving.batch import predict_files
+
+        results = predict_files(
+            self.predictor,
+            images,
+            folder,
+            metadata=metadata,
+            page=self.manifest.input.page if page is None else page,
+            uncertainty=self.uncertainty,
+            forms=self.forms,
+            progress=progress,
+        )
+        return Outcome(results, self.manifest.target, self.manifest.phantom)
+
+
+@contextmanager
+def _here(
+    bundle: Path,
+    runtime: str | None,
+    threads: int | None,
+    providers: list[str] | None,
+    form: list[str] | None,
+    uncertainty: str | None,
+    *,
+    strict: bool,
+) -> Iterator[_Here]:
+    from medloom.imaging import FILE_BUDGET
+    from medloom.packaging import read_bundle
+    from medloom.pipeline import bundle_of
+
+    with read_bundle(bundle_of(bundle)) as opened:
         manifest = opened.manifest
         predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
         predictor = replace(predictor, budget=FILE_BUDGET, strict=strict)
     forms = form_files(form, manifest)
     if other := manifest.runtime_warning(runtime):
         warn(other)
-    page = manifest.input.page if page is None else page
-    with open_images(paths, skip if skip is not None else ["*_mask.*"], series=series) as images:
-        if not images:
-            raise DataError("there are no images in " + ", ".join(map(str, paths)))
-        rows = _metadata(predictor, images, metadata, id_column)
-        with progress("predict") as update:
-            asked = "" if uncertainty is None else uncertainty or "entropy"
-            results = predict_files(
-                predictor, images, output, metadata=rows, page=page, uncertainty=asked, forms=forms, progress=update
-            )
-    _report(results, summary(manifest.target, results), output, phantom=manifest.phantom, as_json=as_json)
+    yield _Here(predictor, manifest, forms, "" if uncertainty is None else uncertainty or "entropy")
 
 
 def _metadata(
-    predictor: Predictor, images: Sequence[Entry], table: Path | None, id_column: str | None
+    columns: Sequence[str], images: Sequence[Entry], table: Path | None, id_column: str | None
 ) -> tuple[dict[str, str], ...]:
     """Read the table, or say what the model would take."""
-    columns = predictor.metadata_columns
     if table is None:
         if id_column is not None:
             raise UserError("--id names a column of the table that --metadata names; give both")
@@ -137,9 +222,11 @@ def _metadata(
     return found.rows
 
 
-def _report(results: Sequence[FileResult], found: Summary, output: Path, *, phantom: bool, as_json: bool) -> None:
-    from medloom.inference.writers import TABLE
+def _report(outcome: Outcome, output: Path, *, as_json: bool) -> None:
+    from medloom.inference.writers import TABLE, summary
 
+    results, phantom = outcome.results, outcome.phantom
+    found = summary(outcome.target, results)
     bad = [result for result in results if result.error]
     table = output / TABLE
     errors = [f"{result.file}: {result.error}" for result in bad]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import email.parser
 import email.policy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from numpy.typing import NDArray
@@ -21,22 +22,54 @@ from medloom.imaging.npy import read_array
 from medloom.inference import Prediction, VolumeAnswer
 from medloom.targets import LABELS, Target
 
-__all__ = ["ACCEPT", "checked", "parts_of", "prediction_of"]
+__all__ = ["Received", "accept_for", "checked", "parts_of", "received"]
 
 Read = Callable[[Target, Mapping[str, Any], Mapping[str, "NDArray[Any]"]], Prediction | VolumeAnswer]
 
 READERS: dict[str, Read] = {"masks": masks.read, **dict.fromkeys(LABELS, labels.read)}
 """What reads an answer of each kind."""
 
-ACCEPT = "multipart/mixed; forms=json; optional=mask-npy+npy"
-"""Asks for all that is needed to read an answer, whatever its kind."""
+_ARRAYS = ("mask-npy", "npy")
+"""Forms beside JSON that an answer is read from, where there are such."""
 
 _JSON, _MULTIPART = "application/json", "multipart/mixed"
 _PROBLEM = "application/problem+json"
 
 
-def prediction_of(response: Response, server: str) -> Prediction | VolumeAnswer:
-    """Read an answer to ``ACCEPT``.
+@dataclass(frozen=True, eq=False)
+class Received:
+    """What a server answered.
+
+    Args:
+        prediction: What ``medloom.load`` would have returned.
+        target: What the model predicts.
+        phantom: Whether it learned from phantoms, so that its answers mean nothing for people.
+        parts: Every form in which the answer came, by name.
+    """
+
+    prediction: Prediction | VolumeAnswer
+    target: Target
+    phantom: bool
+    parts: Mapping[str, bytes]
+
+
+def accept_for(forms: Sequence[str] = (), optional: Sequence[str] = ()) -> str:
+    """Return what asks for all that is needed to read an answer, whatever its kind.
+
+    Args:
+        forms: What is wanted beside it.
+        optional: What is wanted where there is such a form.
+
+    Example:
+        >>> accept_for(["seg"], ["overlay"])
+        'multipart/mixed; forms=json+seg; optional=mask-npy+npy+overlay'
+    """
+    wanted, more = ("+".join(dict.fromkeys(names)) for names in (("json", *forms), (*_ARRAYS, *optional)))
+    return f"{_MULTIPART}; forms={wanted}; optional={more}"
+
+
+def received(response: Response, server: str) -> Received:
+    """Read an answer to ``accept_for``.
 
     Args:
         response: With status 200.
@@ -47,10 +80,11 @@ def prediction_of(response: Response, server: str) -> Prediction | VolumeAnswer:
     """
     try:
         parts = parts_of(response)
-        plain = json.loads(parts.pop("json"))
+        plain = json.loads(parts["json"])
         target = Target.from_plain(plain["model"]["target"])
-        arrays = {name: read_array(content) for name, content in parts.items()}
-        return READERS[target.kind](target, plain, arrays)
+        arrays = {name: read_array(parts[name]) for name in _ARRAYS if name in parts}
+        prediction = READERS[target.kind](target, plain, arrays)
+        return Received(prediction, target, bool(plain["model"]["phantom"]), parts)
     except (KeyError, ValueError, TypeError, AttributeError, UserError) as error:
         what = f"{server} answered with {response.media_type[:60] or 'no media type'} that holds no prediction"
         raise ServerError(f"{what}; is it a Medloom server of this version? ({type(error).__name__})") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from medloom.client.answers import Received, accept_for
 from medloom.client.exchanges import Exchanges
 from medloom.client.http import AsyncHttp, Http, Token
 from medloom.client.payload import Options, Sendable
@@ -108,6 +109,22 @@ class Client:
         rows = self._exchanges.rows(images, metadata)
         with ThreadPoolExecutor(at_once) as threads:
             return list(threads.map(lambda pair: self._or_error(*pair), zip(images, rows, strict=True)))
+
+    def received(
+        self, image: Sendable, forms: Sequence[str] = (), optional: Sequence[str] = (), **options: Unpack[Options]
+    ) -> Received:
+        """Predict one image or volume, and return the answer in further forms beside it.
+
+        Args:
+            image: As for ``predict``.
+            forms: Such as ``seg``; refused where the answer has no such form.
+            optional: The same, left out where the answer has none.
+            options: As for ``predict``.
+
+        Raises:
+            MedloomError: As for ``predict``.
+        """
+        return self._done(self._exchanges.received(image, accept_for(forms, optional), **options))
 
     def encoded(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 from urllib.parse import quote
 
-from medloom.client.answers import ACCEPT, checked, prediction_of
+from medloom.client.answers import Received, accept_for, checked, received
 from medloom.client.payload import Options, Sendable, request_for
 from medloom.client.retries import Retries
 from medloom.client.wire import NoAnswer, Request, Response, Steps
@@ -38,8 +38,11 @@ class Exchanges:
 
     def predicted(self, image: Sendable, **options: Unpack[Options]) -> Steps[Prediction | VolumeAnswer]:
         """Send an image and read the answer."""
-        response = yield from self._invoked(image, ACCEPT, options)
-        return prediction_of(response, self.server)
+        return (yield from self.received(image, accept_for(), **options)).prediction
+
+    def received(self, image: Sendable, accept: str, **options: Unpack[Options]) -> Steps[Received]:
+        """Send an image and read the answer with all forms that ``accept_for`` asks for."""
+        return received((yield from self._invoked(image, accept, options)), self.server)
 
     def encoded(self, image: Sendable, accept: str, **options: Unpack[Options]) -> Steps[bytes]:
         """Send an image and return the answer as it comes."""

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -22,7 +22,7 @@ from medloom.errors import InputError
 from medloom.inference.answers.base import NPY, npy_bytes
 from medloom.inference.given import as_image, read_file
 
-__all__ = ["Options", "Sendable", "request_for"]
+__all__ = ["Options", "Sendable", "request_for", "zipped"]
 
 _ANY = "application/octet-stream"
 
@@ -94,8 +94,13 @@ def _zipped(folder: Path) -> bytes:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if not files:
         raise InputError(f"{folder} holds no files; expected a DICOM series")
+    return zipped(path.read_bytes() for path in files)
+
+
+def zipped(files: Iterable[bytes]) -> bytes:
+    """Return a zip of files, which are called by their number."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for number, path in enumerate(files):
-            archive.writestr(zipfile.ZipInfo(f"{number:06d}"), path.read_bytes())
+        for number, content in enumerate(files):
+            archive.writestr(zipfile.ZipInfo(f"{number:06d}"), content)
     return buffer.getvalue()

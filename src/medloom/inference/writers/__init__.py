@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from medloom.errors import UserError
-from medloom.inference.writers.base import TABLE, Asked, FileResult, Summary, Tally, Writer
-from medloom.inference.writers.forms import FormFiles
+from medloom.inference.writers.base import (
+    FOR_ONE_FILE,
+    TABLE,
+    Answered,
+    Asked,
+    FileResult,
+    Outcome,
+    Summary,
+    Tally,
+    Writer,
+)
+from medloom.inference.writers.forms import FormFiles, check_forms
 from medloom.inference.writers.labels import LabelWriter
 from medloom.inference.writers.masks import MaskWriter
 from medloom.registry import UNCERTAINTIES, check_name, names_for
 from medloom.targets import Target
 
 __all__ = [
+    "FOR_ONE_FILE",
     "KINDS",
     "TABLE",
+    "Answered",
     "Asked",
     "FileResult",
     "FormFiles",
+    "Outcome",
     "Summary",
     "Tally",
     "Writer",
+    "check_forms",
     "check_uncertainty",
     "summary",
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from medloom.errors import DecodeError, InputError, NotFiniteError, UserError
+import numpy as np
+from numpy.typing import NDArray
+
+from medloom.errors import DecodeError, InputError, NotFiniteError, ServerError, UserError
+from medloom.inference.answers import Prediction, VolumeAnswer
 from medloom.inference.inputs import Entry, ImageFile
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
@@ -20,8 +24,10 @@ from medloom.wording import counted
 __all__ = [
     "FOR_ONE_FILE",
     "TABLE",
+    "Answered",
     "Asked",
     "FileResult",
+    "Outcome",
     "Summary",
     "Tally",
     "Writer",
@@ -40,6 +46,7 @@ _CODES: dict[type[Exception], str] = {
     InputError: "wrong_input",
     NotFiniteError: "not_finite",
     UserError: "wrong_files",
+    ServerError: "no_answer",
     OSError: "unreadable",
     Exception: "failed",
 }
@@ -97,6 +104,21 @@ class Summary:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of all inputs.
+
+    Args:
+        results: One for each image or page, in order.
+        target: What the model predicts.
+        phantom: Whether it learned from phantoms.
+    """
+
+    results: list[FileResult]
+    target: Target
+    phantom: bool
+
+
 @dataclass
 class Tally:
     """Counts results one by one, so that they need not be there together."""
@@ -146,12 +168,38 @@ class Asked:
     forms: FormFiles | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """An answer to one input, from a model here or elsewhere, of which nothing is written yet.
+
+    Args:
+        file: Name of the input.
+        answer: The answer.
+        page: Which page of a file that has several.
+        overlay: The image with the outline of its mask as PNG; empty where there is none.
+        unsure: How uncertain each pixel of a mask is, 0 to 1; None where that was not asked for.
+        forms: Further forms of the answer, by name.
+    """
+
+    file: str
+    answer: Prediction | VolumeAnswer
+    page: int | None = None
+    overlay: bytes = b""
+    unsure: NDArray[np.float32] | None = None
+    forms: Mapping[str, bytes] = field(default_factory=dict)
+
+
 class Writer(Protocol):
     """Predicts one input after the other and writes what belongs to its kind of answer; may be asked by threads."""
 
     @property
     def writes_files(self) -> bool:
         """Whether there are files beside the table, which need names of their own."""
+        ...
+
+    @property
+    def takes_pages_apart(self) -> bool:
+        """Whether each page of a file that has several has an answer and a row of its own."""
         ...
 
     def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[FileResult]:
@@ -161,6 +209,16 @@ class Writer(Protocol):
             asked: What is asked of every image.
             image: The image.
             metadata: Values by column.
+            name: What its files are called, without an ending.
+        """
+        ...
+
+    def write(self, answered: Answered, folder: Path, name: str) -> Sequence[FileResult]:
+        """Write what belongs to an answer.
+
+        Args:
+            answered: The answer.
+            folder: Where to write.
             name: What its files are called, without an ending.
         """
         ...

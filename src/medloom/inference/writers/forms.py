@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from medloom.inference.predictor import Predictor
 from medloom.registry import FORMS, check_name
 from medloom.targets import Target
 
-__all__ = ["FormFiles", "write_forms"]
+__all__ = ["FormFiles", "check_forms", "write_forms"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,7 @@ class FormFiles:
         Raises:
             UserError: If there is no such form, or only for other targets.
         """
-        there = {*forms_for(target.kind, volume=False, dicom=True), *forms_for(target.kind, volume=True, dicom=True)}
-        for name in self.names:
-            check_name("form", name, FORMS)
-            check_name("form of such an answer", name, [one for one in FORMS if one in there])
+        check_forms(self.names, target)
 
     def encoded(
         self,
@@ -71,6 +68,22 @@ class FormFiles:
         more = {"model": {"name": self.algorithm.name, "phantom": self.algorithm.phantom}}
         made = Made(answer, predictor.target, self.algorithm, image, read, more, frozenset(self.names))
         return {name: encode(made, name) for name in self.names}
+
+
+def check_forms(names: Sequence[str], target: Target) -> None:
+    """Refuse forms that no answer of this target has.
+
+    Args:
+        names: Of ``medloom.registry.FORMS``.
+        target: What is predicted.
+
+    Raises:
+        UserError: If there is no such form, or only for other targets.
+    """
+    there = {*forms_for(target.kind, volume=False, dicom=True), *forms_for(target.kind, volume=True, dicom=True)}
+    for name in names:
+        check_name("form", name, FORMS)
+        check_name("form of such an answer", name, [one for one in FORMS if one in there])
 
 
 def write_forms(encoded: Mapping[str, bytes], folder: Path, name: str) -> dict[str, str]:

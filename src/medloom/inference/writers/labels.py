@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from medloom.errors import NotFiniteError, UserError
 from medloom.imaging import Volume, inspect
 from medloom.imaging.canonical import along
-from medloom.inference.answers.labels import LabelPrediction
+from medloom.inference.answers.labels import LabelAnswer, LabelPrediction
 from medloom.inference.forms import FormError
 from medloom.inference.inputs import Entry, read_input
 from medloom.inference.metadata import Metadata
@@ -19,6 +20,7 @@ from medloom.inference.prepared import Prepared
 from medloom.inference.volumes import slices_of, surrounded_pages, surrounded_slices
 from medloom.inference.writers.base import (
     FOR_ONE_FILE,
+    Answered,
     Asked,
     FileResult,
     Summary,
@@ -111,10 +113,17 @@ class LabelWriter:
     score: str
 
     writes_files: ClassVar[bool] = False
+    takes_pages_apart: ClassVar[bool] = True
 
     def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[LabelResult]:
         """Predict an image, each page of a file that has several unless one was asked for."""
         return _predict_file(asked, image, metadata, name)
+
+    def write(self, answered: Answered, folder: Path, name: str) -> Sequence[LabelResult]:
+        """Write further forms of the answer; of a volume there is a row for each slice, and one file of each form."""
+        images, forms = LabelAnswer.of(answered.answer).images, write_forms(answered.forms, folder, name)
+        pages = range(len(images)) if len(images) > 1 else [answered.page]
+        return [LabelResult(answered.file, page, one, forms=forms) for page, one in zip(pages, images, strict=True)]
 
     def failed(self, image: Entry, page: int | None, error: Exception) -> LabelResult:
         """Return the result of an image that there is no prediction for."""
@@ -179,7 +188,7 @@ def _with_forms(
     except FOR_ONE_FILE as error:
         return LabelResult(found.file, found.page, error=str(error), code=code_of(error))
     called = name if found.page is None or asked.page is not None else f"{name}-page{found.page}"
-    return replace(found, forms=write_forms(encoded, asked.folder, called))
+    return LabelResult(found.file, found.page, found.prediction, forms=write_forms(encoded, asked.folder, called))
 
 
 def _pages(

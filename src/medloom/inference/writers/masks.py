@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medloom.files import write_bytes
-from medloom.imaging import Volume, encode_png
+from medloom.imaging import Image, Volume, encode_png
 from medloom.imaging.canonical import along
 from medloom.imaging.nifti import write_nifti
-from medloom.inference.answers import Prediction, VolumeAnswer
 from medloom.inference.answers.base import DIGITS, Rating
 from medloom.inference.answers.figures import ClassFigures
 from medloom.inference.answers.mask_volume import VolumePrediction
@@ -31,6 +30,7 @@ from medloom.inference.uncertainty import uncertain_slices, uncertainty_map
 from medloom.inference.volumes import predict_pages, predict_volume, surrounded_pages, surrounded_slices
 from medloom.inference.writers.base import (
     FOR_ONE_FILE,
+    Answered,
     Asked,
     FileResult,
     Summary,
@@ -139,6 +139,7 @@ class MaskWriter:
     """
 
     writes_files: ClassVar[bool] = True
+    takes_pages_apart: ClassVar[bool] = False
 
     def predict(self, asked: Asked, image: Entry, metadata: Metadata, name: str) -> Sequence[MaskResult]:
         """Predict an image.
@@ -147,7 +148,23 @@ class MaskWriter:
         and its voxels hold the values that the masks of the training data have. The uncertainty lies beside it, in
         ``uncertainty/``: of an image 8 bits of grey, 255 the most uncertain, of a volume float32 from 0 to 1.
         """
-        return [_predict_file(asked, image, metadata, name)]
+        try:
+            answered = _answered(asked, image, metadata)
+        except FOR_ONE_FILE as error:
+            return [self.failed(image, asked.page, error)]
+        return self.write(answered, asked.folder, name)
+
+    def write(self, answered: Answered, folder: Path, name: str) -> Sequence[MaskResult]:
+        """Write the mask and what is beside it."""
+        try:
+            forms = write_forms(answered.forms, folder, name)
+            found = (_write_volume if answered.answer.volume else _write_image)(answered, folder, name)
+            return [replace(found, forms=forms)]
+        except OSError as error:
+            if error.errno not in _NAME_ERRORS:
+                raise
+            said = f"a mask of this name cannot be written: {error.strerror}"
+            return [MaskResult(answered.file, error=said, code=_NAME)]
 
     def failed(self, image: Entry, page: int | None, error: Exception) -> MaskResult:
         """Return the result of an image that there is no prediction for."""
@@ -196,67 +213,40 @@ def _of_image(asked: Asked, prepared: Prepared) -> tuple[MaskPrediction, Floats3
     return found, uncertainty_map(predictor, prepared, asked.uncertainty) if asked.uncertainty else None
 
 
-def _predict_file(asked: Asked, image: Entry, metadata: Metadata, name: str) -> MaskResult:
-    try:
-        answered = _answered(asked, image, metadata)
-        encoded = _forms(asked, image, answered)
-    except FOR_ONE_FILE as error:
-        return MaskResult(image.name, error=str(error), code=code_of(error))
-    try:
-        forms = write_forms(encoded, asked.folder, name)
-        if answered.prepared is None:
-            volume = VolumePrediction.of(answered.answer)
-            found = _write_volume(volume, image.name, asked.folder, f"{name}.nii.gz", answered.unsure)
-        else:
-            found = _write(answered, answered.prepared, image.name, asked.folder, f"{name}.png")
-        return replace(found, forms=forms)
-    except OSError as error:
-        if error.errno not in _NAME_ERRORS:
-            raise
-        said = f"a mask of this name cannot be written: {error.strerror}"
-        return MaskResult(image.name, error=said, code=_NAME)
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """An answer, the image as the network saw it (None for a volume), and how uncertain each pixel is."""
-
-    answer: Prediction | VolumeAnswer
-    prepared: Prepared | None
-    unsure: Floats32 | None
-
-
-def _answered(asked: Asked, image: Entry, metadata: Metadata) -> _Answered:
+def _answered(asked: Asked, image: Entry, metadata: Metadata) -> Answered:
     predictor, page = asked.predictor, asked.page
     given = read_input(image, page=page, budget=predictor.budget, reader=predictor.volume_decoder)
     if isinstance(given, Volume):
         volume, unsure = _of_volume(asked, given, metadata)
-        return _Answered(volume, None, unsure)
+        return Answered(image.name, volume, unsure=unsure, forms=_forms(asked, image, volume))
     if predictor.context and page is None and not has_siblings(image):
         volume, unsure = _of_pages(asked, given, metadata)
-        return _Answered(volume, None, unsure)
+        return Answered(image.name, volume, unsure=unsure, forms=_forms(asked, image, volume))
     prepared = prepare_file(predictor, image, given, metadata, page)
-    prediction, unsure = _of_image(asked, prepared)
-    return _Answered(prediction, prepared, unsure)
+    found, unsure = _of_image(asked, prepared)
+    drawn = encode_png(overlay(prepared.pixels, found.mask))
+    return Answered(image.name, found, page, drawn, unsure, _forms(asked, image, found, prepared.image))
 
 
-def _forms(asked: Asked, image: Entry, answered: _Answered) -> dict[str, bytes]:
+def _forms(
+    asked: Asked, image: Entry, answer: MaskPrediction | VolumePrediction, decoded: Image | None = None
+) -> dict[str, bytes]:
     """Further forms of an answer, before anything of it is written."""
     if asked.forms is None:
         return {}
-    decoded = None if answered.prepared is None else answered.prepared.image
-    return asked.forms.encoded(asked.predictor, image, answered.answer, image=decoded, page=asked.page)
+    return asked.forms.encoded(asked.predictor, image, answer, image=decoded, page=asked.page)
 
 
-def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str, unsure: Floats32 | None) -> MaskResult:
-    mask, uncertainty = f"masks/{name}", "" if unsure is None else f"uncertainty/{name}"
+def _write_volume(answered: Answered, folder: Path, name: str) -> MaskResult:
+    found, unsure = VolumePrediction.of(answered.answer), answered.unsure
+    mask, uncertainty = f"masks/{name}.nii.gz", "" if unsure is None else f"uncertainty/{name}.nii.gz"
     if unsure is not None:
         write_nifti(unsure, found.affine, folder / uncertainty)
     write_nifti(found.value_mask, found.affine, folder / mask)
     return MaskResult(
         notes=found.notes,
         uncertainty=uncertainty,
-        file=file,
+        file=answered.file,
         area_px=found.area_px,
         volume_ml=found.volume_ml,
         slices=len(found.mask),
@@ -270,15 +260,17 @@ def _write_volume(found: VolumePrediction, file: str, folder: Path, name: str, u
     )
 
 
-def _write(answered: _Answered, prepared: Prepared, file: str, folder: Path, name: str) -> MaskResult:
+def _write_image(answered: Answered, folder: Path, name: str) -> MaskResult:
     prediction, unsure = MaskPrediction.of(answered.answer), answered.unsure
-    mask, drawn, uncertainty = f"masks/{name}", f"overlays/{name}", "" if unsure is None else f"uncertainty/{name}"
+    mask, drawn = f"masks/{name}.png", f"overlays/{name}.png" if answered.overlay else ""
+    uncertainty = "" if unsure is None else f"uncertainty/{name}.png"
     if unsure is not None:  # first: its path is the longest
         write_bytes(folder / uncertainty, encode_png(np.rint(255.0 * unsure).astype(np.uint8)))
-    write_bytes(folder / drawn, encode_png(overlay(prepared.pixels, prediction.mask)))  # before it: likewise
+    if drawn:  # before the mask: likewise
+        write_bytes(folder / drawn, answered.overlay)
     write_bytes(folder / mask, mask_png(prediction))
     return MaskResult(
-        file=file,
+        file=answered.file,
         area_px=prediction.area_px,
         area_mm2=prediction.area_mm2,
         probability=round(prediction.probability, DIGITS),
@@ -286,7 +278,7 @@ def _write(answered: _Answered, prepared: Prepared, file: str, folder: Path, nam
         mask=mask,
         overlay=drawn,
         uncertainty=uncertainty,
-        notes=prepared.image.notes,
+        notes=prediction.notes,
         warnings=prediction.warnings,
         by_class=prediction.by_class,
         **_rated(prediction.quality),

@@ -14,8 +14,9 @@ from medloom.inference.writers import KINDS, TABLE, Asked, FileResult, FormFiles
 from medloom.serving.batch.names import Names
 from medloom.serving.batch.tables import write_table
 from medloom.serving.batch.work import BATCH_SIZE, Input, each_piece
+from medloom.targets import Target
 
-__all__ = ["inputs_of", "predict_files"]
+__all__ = ["inputs_of", "predict_files", "write_results"]
 
 
 def predict_files(
@@ -62,10 +63,22 @@ def predict_files(
             if progress:
                 progress(len(found), len(images))
     results = [result for number in range(len(images)) for result in found[number]]
-    cells = [writer.row(result, predictor.target) for result in results]
-    filled = {name for row in cells for name, value in row.items() if value not in ("", None)}
-    write_table(folder / TABLE, writer.columns(predictor.target, filled), cells)
+    write_results(results, predictor.target, folder)
     return results
+
+
+def write_results(results: Sequence[FileResult], target: Target, folder: Path) -> None:
+    """Write ``predictions.csv``.
+
+    Args:
+        results: A row each.
+        target: What was predicted.
+        folder: Where to write.
+    """
+    writer = KINDS[target.kind]
+    cells = [writer.row(result, target) for result in results]
+    filled = {name for row in cells for name, value in row.items() if value not in ("", None)}
+    write_table(folder / TABLE, writer.columns(target, filled), cells)
 
 
 def inputs_of(given: Iterable[tuple[Entry, Metadata]], *, named: bool) -> Iterator[Input]:
