@@ -31,7 +31,14 @@ ABOUT = {
     "limits": ("Only 5 test patients.",),
 }
 TITLES = ("Intended use", "Out of scope", "Limits", "Measured at home", "Measured elsewhere", "Learned from")
-TITLES += ("Where its labels come from", "Probabilities", "Weights", "How to use it", "Version")
+TITLES += (
+    "Where its labels come from",
+    "Probabilities",
+    "Runtime and precision",
+    "Weights",
+    "How to use it",
+    "Version",
+)
 
 
 @pytest.fixture(scope="module")

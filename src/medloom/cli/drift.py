@@ -25,7 +25,10 @@ __all__ = ["command"]
 _MOST_NAMED = 10
 
 _Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, folders and zips.")]
-_Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="PAGE.html", help="Write a report there.")]
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="PAGE.html", help="Write a report there, and beside it its figures."),
+]
 _Skip = Annotated[
     list[str] | None,
     typer.Option("--skip", metavar="GLOB", help="Names in folders and zips to leave out [default: *_mask.*]."),
@@ -48,7 +51,7 @@ def command(
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads; default: all cores.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether images are like those that a model learned from, before it is relied on for them.
+    """Say whether images are like those of the training.
 
     Each image is compared with the fingerprint in the bundle, and all of them together: 22 measures and what the
     network makes of them. Tests take one image of each patient, as --patient-pattern finds them in names (or the file

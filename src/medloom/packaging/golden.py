@@ -119,7 +119,8 @@ def verify(path: str | Path, *, runtime: str | None = None) -> VerifyReport:
 def _replay(bundle: Bundle, runtime: str) -> Difference:
     """Ask the model about the golden example, in a process of its own."""
     folder, manifest = bundle.folder, bundle.manifest
-    with FencedRuntime(folder, runtime, _LIMIT_S + _LIMIT_OF_VIEW_S * manifest.views) as fenced:
+    limit_s, precision = _LIMIT_S + _LIMIT_OF_VIEW_S * manifest.views, manifest.precision_with(runtime)
+    with FencedRuntime(folder, runtime, limit_s, precision) as fenced:
         return replay(bundle, build_predictor(manifest, fenced, bundle.fingerprint))
 
 

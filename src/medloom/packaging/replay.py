@@ -38,17 +38,18 @@ class FencedRuntime:
         folder: Of a bundle whose files have been checked.
         name: ``onnx``, ``openvino`` or ``torch``.
         limit_s: Seconds for everything that is asked of it, loading included.
+        precision: In what it computes.
 
     Raises:
         UserError: If there is no runtime of that name.
     """
 
-    def __init__(self, folder: Path, name: str, limit_s: float) -> None:
+    def __init__(self, folder: Path, name: str, limit_s: float, precision: str = "fp32") -> None:
         needs_weights(name)  # refuses a name that there is not
         self.name = name
         self._limit_s = limit_s
         self._late = False
-        self._process = _start(folder, name)
+        self._process = _start(folder, name, precision)
         self._timer = threading.Timer(limit_s, self._end_late)
         self._timer.daemon = True
         self._timer.start()
@@ -101,10 +102,10 @@ class FencedRuntime:
         self._process.kill()
 
 
-def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, name: str, precision: str) -> subprocess.Popen[bytes]:
     # -P: nothing more is imported from the working folder. Few arenas: each takes address space for nothing.
     return subprocess.Popen(  # noqa: S603 - this interpreter, and a module of ours
-        [sys.executable, "-P", "-W", "ignore", "-m", _CHILD, str(folder.resolve()), name],
+        [sys.executable, "-P", "-W", "ignore", "-m", _CHILD, str(folder.resolve()), name, precision],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The process in which a bundle's network runs: ``python -m`` this module, ``FOLDER RUNTIME``.
+"""The process in which a bundle's network runs: ``python -m`` this module, ``FOLDER RUNTIME PRECISION``.
 
 It reads arrays from its standard input and writes answers to its standard output, each time as a line of JSON with the
 shapes and then the float32 values. A refusal is a line of JSON, and the end.
@@ -19,7 +19,7 @@ import numpy as np
 from medloom.errors import BundleError, MedloomError, UserError
 from medloom.extras import require
 from medloom.imaging.fence.host import fence_in
-from medloom.inference import Runtime, build_runtime, needs_weights
+from medloom.inference import NetworkSpec, Runtime, build_runtime, needs_weights
 from medloom.inference.runtimes import run_with_features
 from medloom.inference.runtimes.graph import available_threads
 from medloom.packaging.bundle import GRAPH, MANIFEST, WEIGHTS
@@ -40,29 +40,34 @@ def main(arguments: Sequence[str]) -> None:
     """Answer until the other end is closed.
 
     Args:
-        arguments: Folder of the bundle, and name of the runtime.
+        arguments: Folder of the bundle, name of the runtime, and in what it computes.
     """
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what native libraries print is no part of the answers
     try:
-        _serve(_open(Path(arguments[0]), arguments[1]), sys.stdin.buffer, out)
+        _serve(_open(Path(arguments[0]), *arguments[1:]), sys.stdin.buffer, out)
     except Exception as error:  # libraries have exceptions of their own for a model that makes no sense
         out.write(json.dumps(_refusal(error)).encode() + b"\n")
         out.flush()
 
 
-def _open(folder: Path, name: str) -> Runtime:
-    manifest = Manifest.parse((folder / MANIFEST).read_bytes())
-    model = folder / (WEIGHTS if needs_weights(name) else GRAPH)
+def _open(folder: Path, name: str, precision: str) -> Runtime:
+    model, network = folder / GRAPH, _network(folder) if needs_weights(name) else None
+    if network is not None:
+        model = folder / WEIGHTS
     _load_libraries(name)
     fence_in(_GROWTH_BYTES + _TIMES_MODEL * model.stat().st_size)
     return build_runtime(
         name,
         model,
         threads=min(_MOST_THREADS, available_threads()),
-        network=manifest.network(),
-        precision=manifest.precision_with(name),
+        network=network,
+        precision=precision,
     )
+
+
+def _network(folder: Path) -> NetworkSpec:
+    return Manifest.parse((folder / MANIFEST).read_bytes()).network()
 
 
 def _load_libraries(name: str) -> None:

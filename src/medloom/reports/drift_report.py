@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medloom.evaluation.text import number, sentence_case
+from medloom.files import write_json
 from medloom.reports.charts import PALETTE, describe_axes, figure_uri, new_figure, new_panels
 from medloom.reports.facts import Facts
 from medloom.reports.html import percent, write_page
@@ -17,7 +18,7 @@ _MOST_CHARTS, _MOST_SHOWN = 8, 50
 
 
 def write_drift_report(path: Path, facts: Facts) -> Path:
-    """Write the page.
+    """Write the page, and beside it its facts as JSON under the same name.
 
     Args:
         path: Where it goes.
@@ -26,10 +27,12 @@ def write_drift_report(path: Path, facts: Facts) -> Path:
     Returns:
         The path.
     """
-    said = drift_sentences(facts)
+    said, figures = drift_sentences(facts), path.with_suffix(".json")
+    write_json(figures, facts)
     return write_page(
         path,
         "drift_report.html",
+        figures=figures.name,
         phantom=facts["phantom"],
         facts=facts,
         plain=plain_words(said, _caveats(facts)),
