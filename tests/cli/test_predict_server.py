@@ -177,6 +177,13 @@ def test_a_server_that_never_answers_is_one_line_and_exits_with_1(images, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("body", ["<html>", "[1]", "{}", '{"name": "x", "target": {}}', '{"models": 3}'])
+def test_another_kind_of_server_is_said_to_be_one(images, tmp_path, capsys, body):
+    with served_at(Response(body, media_type="application/json")) as at:
+        assert main(["predict", "--server", f"http://{at}", str(images), "-o", str(tmp_path / "out")]) == 1
+    assert "is it a Medloom server?" in capsys.readouterr().err
+
+
 def test_a_server_that_answers_no_image_at_all_exits_with_1(application, images, tmp_path, once, capsys):
     with served_at(_Ends(application, 0)) as at:
         asked = ["predict", "--server", f"http://{at}", "--model", "masks", str(images / "a.png")]

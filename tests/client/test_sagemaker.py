@@ -121,7 +121,7 @@ def test_what_the_container_refuses_is_the_error_that_the_bundle_raises(seen, pr
 def test_an_endpoint_that_throttles_is_asked_again_and_then_named(seen):
     with (
         Client("sagemaker://busy", retries=Retries(times=2)) as client,
-        pytest.raises(UserError, match=r"the endpoint busy refused it .429.: AWS says ThrottlingException"),
+        pytest.raises(ServerError, match=r"the endpoint busy refused it .429.: AWS says ThrottlingException"),
     ):
         client.predict(BRIGHT)
     assert len(seen) == 3

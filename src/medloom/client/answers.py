@@ -10,6 +10,7 @@ import email.policy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, cast, get_args
 
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def checked(answer: Response | NoAnswer, server: str) -> Response:
         DecodeError: If the bytes were no acceptable image.
         InputError: If the image is not what the model takes.
         UserError: If the server does not let one in, or has no such model or form.
-        ServerError: If it did not answer, or failed.
+        ServerError: If it did not answer, had too much to do, or failed.
     """
     if isinstance(answer, NoAnswer):
         raise ServerError(f"{server} gave no answer: {answer.why}")
@@ -116,7 +117,9 @@ def _refusal(response: Response, server: str) -> MedloomError:
     if code == "wrong_input":
         return InputError(message)
     text = f"{server} refused it ({response.status}): {message}{'' if hint is None else f'. {hint}'}"
-    return ServerError(text + after(response.headers)) if response.status >= 500 else UserError(text)
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerError(text + after(response.headers))  # nothing was wrong with what was sent
+    return UserError(text)
 
 
 def _problem(response: Response) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from medloom.client.answers import Received, accept_for, checked, received
 from medloom.client.payload import Options, Sendable, request_for
 from medloom.client.retries import Retries
 from medloom.client.wire import NoAnswer, Request, Response, Steps
-from medloom.errors import InputError, UserError
+from medloom.errors import InputError, ServerError, UserError
 from medloom.inference import Prediction, VolumeAnswer
 
 __all__ = ["Exchanges"]
@@ -53,7 +53,11 @@ class Exchanges:
         self._check_own("what it takes; see the bundle's bundle.json")
         request = Request("GET", "/", headers={"Accept": "application/json"})
         response = checked((yield from self.retries.sent(request)), self.server)
-        found: dict[str, Any] = json.loads(response.content)
+        try:
+            found: dict[str, Any] = dict(json.loads(response.content))
+        except (ValueError, TypeError) as error:
+            what = f"{self.server} answered with {response.media_type[:60] or 'no media type'}"
+            raise ServerError(f"{what} and not with what its model takes; is it a Medloom server?") from error
         if self.model is None:
             return found
         models = found.get("models", [found])

@@ -90,20 +90,23 @@ def facts_of(client: Client, model: str | None) -> Facts:
 
     Raises:
         UserError: If it has no such model, or several and none was named, or does not let one in.
-        ServerError: If it gives no answer.
+        ServerError: If it gives no answer, or one of another kind of server.
     """
     said = client.describe()
-    if "target" not in said or model not in (None, said["name"]):
-        names = ", ".join(one["name"] for one in said.get("models", [said])) or "none"
-        came = "several models and none was named" if model is None else f"no model {model}"
-        raise UserError(f"the server has {came}; expected one of: {names}")
-    return Facts(
-        Target.from_plain(said["target"]),
-        said["model"]["phantom"],
-        tuple(one["column"] for one in said["metadata"]),
-        said["page"],
-        said["context"],
-    )
+    try:
+        models = {one["name"]: one for one in said.get("models", [said])}
+        if "target" not in said or model not in (None, said["name"]):
+            came = "several models and none was named" if model is None else f"no model {model}"
+            raise UserError(f"the server has {came}; expected one of: {', '.join(models) or 'none'}")
+        return Facts(
+            Target.from_plain(said["target"]),
+            said["model"]["phantom"],
+            tuple(one["column"] for one in said["metadata"]),
+            said["page"],
+            said["context"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError("the server does not say what its model takes; is it a Medloom server?") from error
 
 
 def ask_files(
@@ -178,9 +181,11 @@ class _Asking:
     def _pages(self, entry: Entry, content: bytes) -> Sequence[int | None]:
         """Pages that are asked about each by itself; None where the server is asked about the file as it is."""
         target = self.facts.target
+        if isinstance(entry, SeriesFolder):
+            return _ONE_PAGE
         if self.page is not None or target is None or self.facts.context:
             return [self.page]
-        if not KINDS[target.kind].takes_pages_apart or isinstance(entry, SeriesFolder) or sniff(content) == _NIFTI:
+        if not KINDS[target.kind].takes_pages_apart or sniff(content) == _NIFTI:
             return _ONE_PAGE
         count = inspect(content, budget=FILE_BUDGET).pages
         return range(count) if count > 1 else _ONE_PAGE
