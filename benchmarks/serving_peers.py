@@ -36,29 +36,39 @@ def serve_fastapi(bundle: str, port: int) -> None:
     uvicorn.run(app, port=port, log_level="error")
 
 
+class Api(litserve.LitAPI):  # type: ignore[misc] # LitServe has no types
+    """The steps of LitServe; it takes images as files of a form.
+
+    Args:
+        bundle: What is served.
+    """
+
+    def __init__(self, bundle: str) -> None:
+        super().__init__(max_batch_size=8, batch_timeout=0.005)
+        self.bundle = bundle
+
+    def setup(self, device: str) -> None:
+        self.predictor = medloom.load(self.bundle)
+
+    def decode_request(self, request):  # it looks for annotations that FastAPI understands
+        return self.predictor.prepare(request["image"].file.read())
+
+    def batch(self, inputs: Any) -> Any:
+        return inputs
+
+    def unbatch(self, output: Any) -> Any:
+        return output
+
+    def predict(self, batch: Any) -> Any:
+        return self.predictor.answer(batch)
+
+    def encode_response(self, output: Any) -> Any:
+        return output.plain()
+
+
 def serve_litserve(bundle: str, port: int) -> None:
-    """LitServe with batches of eight that wait 5 ms, which it takes as files of a form."""
-
-    class Api(litserve.LitAPI):  # type: ignore[misc] # LitServe has no types
-        def setup(self, device: str) -> None:
-            self.predictor = medloom.load(bundle)
-
-        def decode_request(self, request: Any) -> Any:
-            return self.predictor.prepare(request["image"].file.read())
-
-        def batch(self, inputs: Any) -> Any:
-            return inputs
-
-        def unbatch(self, output: Any) -> Any:
-            return output
-
-        def predict(self, batch: Any) -> Any:
-            return self.predictor.answer(batch)
-
-        def encode_response(self, output: Any) -> Any:
-            return output.plain()
-
-    server = litserve.LitServer(Api(max_batch_size=8, batch_timeout=0.005), accelerator="cpu", healthcheck_path="/ping")
+    """LitServe with batches of eight that wait 5 ms."""
+    server = litserve.LitServer(Api(bundle), accelerator="cpu", healthcheck_path="/ping")
     server.run(port=port, host="127.0.0.1", generate_client_file=False, log_level="error")
 
 
