@@ -122,3 +122,11 @@ def test_the_constraints_pin_every_dependency_exactly():
 
 def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_no_file_holds_what_a_merge_left_behind():
+    mark = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    texts = [path for folder in ("docs", "src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.*")]
+    texts += ROOT.glob("*.*")
+    read = (path for path in texts if path.suffix in {".md", ".py", ".toml", ".yaml", ".yml", ".json", ".html", ".css"})
+    assert [str(path) for path in read if mark.search(path.read_text("utf-8"))] == []

@@ -26,6 +26,8 @@ _NO_SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinn
 """Threads that wait take no core from decoding, and none from other servers of the same machine."""
 
 _SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+_PATIENCE = 64
+"""So many calls in a row must need less than half before memory is given back; a server's batches differ in size."""
 
 
 class OnnxRuntime:
@@ -65,7 +67,7 @@ class OnnxRuntime:
         self._keeping, self._shrinking = ort.RunOptions(), ort.RunOptions()
         if wanted == [_CPU]:
             self._shrinking.add_run_config_entry(*_SHRINK)
-        self._largest = 0
+        self._largest, self._small = 0, 0
         self._inputs: list[str] = [one.name for one in self._session.get_inputs()]
         self._outputs: list[str] = [one.name for one in self._session.get_outputs()]
         if not {"image"} <= set(self._inputs) <= {"image", "table"} or self._session.get_outputs()[0].type != _FLOATS:
@@ -130,12 +132,13 @@ class OnnxRuntime:
         return answers
 
     def _how(self, count: int) -> Any:  # noqa: ANN401 - an object of ONNX Runtime
-        """Keep what memory a call took for the next one, unless calls have become much smaller: then give it back.
+        """Keep what memory a call took for the next ones, unless many of them were much smaller: then give it back.
 
         To give it back each time costs a fifth of the time of large batches, which take it anew.
         """
-        if 2 * count < self._largest:
-            self._largest = count
-            return self._shrinking
-        self._largest = max(self._largest, count)
-        return self._keeping
+        self._small = self._small + 1 if 2 * count < self._largest else 0
+        if self._small < _PATIENCE:
+            self._largest = max(self._largest, count)
+            return self._keeping
+        self._largest, self._small = count, 0
+        return self._shrinking
