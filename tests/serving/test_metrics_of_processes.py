@@ -32,6 +32,9 @@ def test_whichever_process_is_asked_it_answers_for_all(bundle_path):
     with serving_process(bundle_path, "--processes", "2", "--log-format", "json") as server:
         for _ in range(12):
             assert _ask(server.port, "POST", "/invocations", PNG)[0] == 200
+        for _ in range(500):  # a request is counted once its answer has gone out
+            if "medloom_images_total" in (text := _ask(server.port, "GET", "/metrics")[1]) and " 12.0" in text:
+                break
         for _ in range(6):  # each connection may be taken by either
             samples = _samples(_ask(server.port, "GET", "/metrics")[1])
             (images,) = (one.value for one in samples if one.name == "medloom_images_total")

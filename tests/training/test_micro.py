@@ -311,7 +311,8 @@ def test_where_memory_is_short_the_real_steps_are_those_with_enough_or_it_is_sai
     assert found["enough"] == [[], ""]
     warned, failed = found["short"]
     assert not failed
-    assert warned[0].startswith("out of memory in training with 22 images at a time; from now on 11 at a time")
+    assert warned[0].startswith("a step of 22 images would take about ")  # it is weighed, and never runs out
+    assert "from now on 11 at a time go through the network" in warned[0]
     assert_alike(tmp_path / "short", tmp_path / "enough", 5e-5)
     assert json.loads((tmp_path / "short" / "training.json").read_text())["micro_batch"] <= 11
     assert "out of memory in training" in found["none"][1]

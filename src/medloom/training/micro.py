@@ -160,6 +160,7 @@ class MicroBatches:
         few = [part[:_WEIGHED] for part in (images, *further)]
         with torch.random.fork_rng(devices=[]), self._unmoved():
             each = _BESIDE * kept_bytes(self._network, network, *few) / len(few[0])
+        _give_back()
         fitting = max(1, int(room / each)) if each else len(images)
         if fitting >= len(images):
             return
