@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from medloom.client.wire import NoAnswer, Request, Response
@@ -20,11 +22,13 @@ __all__ = ["AsyncHttp", "Http", "Token"]
 Token = str | Path | Callable[[], str]
 """A token; a file that holds it, read anew for each request, so that it may be renewed; or what gives it."""
 
+C = TypeVar("C", "httpx.Client", "httpx.AsyncClient")
+
 _UNREACHED = ("ConnectError", "ConnectTimeout", "ReadError", "WriteError", "RemoteProtocolError", "CloseError")
 """What httpx raises where the connection was refused or ended: nobody is at work on an answer that could come."""
 
 
-class _Door:
+class _Door(ABC, Generic[C]):
     """What both kinds of client share.
 
     Args:
@@ -40,8 +44,14 @@ class _Door:
     described = True
 
     def __init__(
-        self, url: str, *, token: Token | None, timeout_s: float, verify: str | Path | ssl.SSLContext | None
+        self,
+        url: str,
+        *,
+        token: Token | None = None,
+        timeout_s: float = 60.0,
+        verify: str | Path | ssl.SSLContext | None = None,
     ) -> None:
+        library = require("httpx", "client")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise UserError(f"{_shown(url)} is no address of a server; expected one such as https://HOST:PORT")
@@ -49,10 +59,17 @@ class _Door:
         self._base = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
-        self._verify = ssl.create_default_context(cafile=str(verify)) if isinstance(verify, (str, Path)) else verify
+        trusted = ssl.create_default_context(cafile=str(verify)) if isinstance(verify, (str, Path)) else verify
+        self._errors: type[httpx.HTTPError] = library.HTTPError
+        self._client: C = self._opened(library, True if trusted is None else trusted)
 
-    def _built(self, client: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
-        return client.build_request(
+    @staticmethod
+    @abstractmethod
+    def _opened(library: ModuleType, verify: ssl.SSLContext | bool) -> C:
+        """Return the client of httpx that sends."""
+
+    def _built(self, request: Request) -> httpx.Request:
+        return self._client.build_request(
             request.method,
             self._base + request.path,
             content=request.content or None,
@@ -77,26 +94,18 @@ class _Door:
         return NoAnswer(kind, again=False)
 
 
-class Http(_Door):
+class Http(_Door["httpx.Client"]):
     """Sends requests and waits; several threads may share it. The arguments are those of `Client`."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: Token | None = None,
-        timeout_s: float = 60.0,
-        verify: str | Path | ssl.SSLContext | None = None,
-    ) -> None:
-        library = require("httpx", "client")
-        super().__init__(url, token=token, timeout_s=timeout_s, verify=verify)
-        self._errors: type[httpx.HTTPError] = library.HTTPError
-        self._client: httpx.Client = library.Client(verify=True if self._verify is None else self._verify)
+    @staticmethod
+    def _opened(library: ModuleType, verify: ssl.SSLContext | bool) -> httpx.Client:
+        client: httpx.Client = library.Client(verify=verify)
+        return client
 
     def send(self, request: Request) -> Response | NoAnswer:
         """Send a request and wait for the answer."""
         try:
-            found = self._client.send(self._built(self._client, request))
+            found = self._client.send(self._built(request))
         except self._errors as error:
             return self._unanswered(error)
         return Response(found.status_code, dict(found.headers), found.content)
@@ -106,26 +115,18 @@ class Http(_Door):
         self._client.close()
 
 
-class AsyncHttp(_Door):
+class AsyncHttp(_Door["httpx.AsyncClient"]):
     """Sends requests from an event loop. The arguments are those of `AsyncClient`."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: Token | None = None,
-        timeout_s: float = 60.0,
-        verify: str | Path | ssl.SSLContext | None = None,
-    ) -> None:
-        library = require("httpx", "client")
-        super().__init__(url, token=token, timeout_s=timeout_s, verify=verify)
-        self._errors: type[httpx.HTTPError] = library.HTTPError
-        self._client: httpx.AsyncClient = library.AsyncClient(verify=True if self._verify is None else self._verify)
+    @staticmethod
+    def _opened(library: ModuleType, verify: ssl.SSLContext | bool) -> httpx.AsyncClient:
+        client: httpx.AsyncClient = library.AsyncClient(verify=verify)
+        return client
 
     async def send(self, request: Request) -> Response | NoAnswer:
         """Send a request and wait for the answer."""
         try:
-            found = await self._client.send(self._built(self._client, request))
+            found = await self._client.send(self._built(request))
         except self._errors as error:
             return self._unanswered(error)
         return Response(found.status_code, dict(found.headers), found.content)
