@@ -9,6 +9,7 @@ import sys
 import zipfile
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 
 import medloom
@@ -148,7 +149,6 @@ def test_metadata_that_change_are_another_input(classifier, images, tmp_path, ca
 
 
 def test_the_table_can_also_be_parquet_with_numbers_as_numbers(segmenter, images, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
     (images / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no image")
     assert main(["batch", str(segmenter), str(images), "-o", str(tmp_path / "out"), "--parquet"]) == 3
     found = parquet.read_table(tmp_path / "out/predictions.parquet").to_pylist()

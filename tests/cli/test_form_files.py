@@ -15,8 +15,6 @@ from medloom.serving import Service, create_app
 from support.bundles import tiny_label_recipe, tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
 from support.dicom_sources import make_enhanced, make_image, make_series
 
-pytest.importorskip("highdicom")
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):

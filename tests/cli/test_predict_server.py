@@ -123,7 +123,6 @@ def test_a_file_of_several_pages_has_a_row_for_each_and_one_of_them_can_be_asked
 
 
 def test_a_series_and_its_further_forms_are_those_of_the_bundle(run, tmp_path):
-    pytest.importorskip("highdicom")
     (tmp_path / "scan").mkdir()
     pixels = np.random.default_rng(0).integers(0, 900, (4, 24, 30)).astype(np.uint16)
     for number, content in enumerate(make_series(tmp_path, pixels)):

@@ -4,6 +4,7 @@ import io
 import shutil
 import subprocess
 
+import highdicom
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -22,8 +23,6 @@ from medloom.inference.forms import Algorithm, FormError, Made, encode, forms_fo
 from medloom.inference.forms.codes import FIGURES, WORDS, category_of, code_of, own_code
 from medloom.targets import Target
 from support.dicom_sources import RADIOGRAPH, STUDY, make_enhanced, make_image, make_series, zipped
-
-highdicom = pytest.importorskip("highdicom")
 
 TARGET = Target("masks", ("background", "tumour", "lung"))
 MODEL = Algorithm("brain-mri", "ab" * 32, "1.0")

@@ -455,7 +455,6 @@ def test_a_bucket_needs_boto3_and_the_error_says_how_to_get_it(monkeypatch):
 @pytest.fixture
 def bucket(monkeypatch):
     """A store that speaks as much of S3 as a read needs, and knows what it was asked."""
-    pytest.importorskip("boto3", reason="needs boto3: pip install 'medloom[aws]'")
     objects, asked = {}, []
 
     class Store(http.server.BaseHTTPRequestHandler):

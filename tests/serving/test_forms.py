@@ -21,8 +21,6 @@ from medloom.serving import Service, create_app
 from support.bundles import tiny_recipe, write_tiny_bundle
 from support.dicom_sources import make_image, make_series, zipped
 
-pytest.importorskip("highdicom")
-
 DICOM, ZIP = "application/dicom", "application/zip"
 
 
