@@ -257,6 +257,13 @@ FORMS: dict[str, Entry] = {
         _IMAGE,
         needs="dicom",
     ),
+    "seg-labelmap": _form(
+        "DICOM segmentation as a label map, 8 bits a pixel",
+        "seg:to_label_map",
+        "application/dicom; form=seg-labelmap",
+        ".dcm",
+        needs="dicom",
+    ),
     "sr": _form(
         "DICOM structured report with the measurements (TID 1500)",
         "sr:to_report",

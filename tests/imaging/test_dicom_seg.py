@@ -32,6 +32,34 @@ def test_a_label_map_says_the_segments_in_its_pixels():
     _assert_is(read_segmentation(write_seg(labels, kind="LABELMAP", keep_empty=True)), labels)
 
 
+@pytest.mark.parametrize("background", [0, 7, 255])
+def test_the_background_of_a_label_map_is_the_value_of_its_padding_and_in_no_segment(background):
+    labels = make_labels()
+    stored = np.where(labels == 0, np.uint8(background), labels)
+    segments = [item(SegmentNumber=number, SegmentLabel=f"part {number}") for number in (1, 2, 5, background)]
+    data = write_seg(
+        stored, kind="LABELMAP", keep_empty=True, PixelPaddingValue=background, SegmentSequence=segments
+    )  # fmt: skip
+    _assert_is(read_segmentation(data), labels)
+    by_name = read_segmentation(data, named={"part 1": 3, "part 5": 4})
+    np.testing.assert_array_equal(by_name.values, np.select([labels == 1, labels == 5], [3, 4]))
+    assert by_name.left_out == 1
+
+
+def test_a_label_map_with_a_palette_is_read_by_the_numbers_and_not_by_the_colours():
+    labels = make_labels()
+    palette = {
+        f"{colour}PaletteColorLookupTable{part}": value
+        for colour in ("Red", "Green", "Blue")
+        for part, value in (("Descriptor", [256, 0, 16]), ("Data", np.arange(65535, 65279, -1, np.uint16).tobytes()))
+    }
+    coloured = write_seg(
+        labels, kind="LABELMAP", keep_empty=True, PixelPaddingValue=0, PhotometricInterpretation="PALETTE COLOR",
+        **palette,
+    )  # fmt: skip
+    _assert_is(read_segmentation(coloured), labels)
+
+
 def test_frames_whose_bits_end_within_a_byte_are_told_apart():
     labels = make_labels(shape=(5, 3, 3), segments=(1, 2, 3))
     assert labels[0].size % 8

@@ -101,6 +101,37 @@ def test_the_segments_of_a_series_lie_on_the_pixels_that_they_were_found_in(tmp_
     np.testing.assert_array_equal(by_instance, mask)
 
 
+@pytest.mark.parametrize("cosines", [(1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), OBLIQUE])
+def test_a_label_map_has_the_number_of_the_segment_in_every_pixel_of_every_slice(tmp_path, cosines):
+    data = zipped(make_series(tmp_path, _pixels(2, (5, *SIZE)), cosines=cosines, order=(4, 2, 0, 1, 3)))
+    volume = read_whole(data)
+    mask = _mask(3, volume.voxels.shape)
+    mask[[0, 3]] = 0
+    label_map = _seg(data, _volume_answer(mask, volume.affine), "seg-labelmap")
+
+    made = _read(label_map)
+    assert (made.SegmentationType, made.BitsAllocated, made.NumberOfFrames) == ("LABELMAP", 8, 5)
+    assert [(one.SegmentNumber, one.SegmentLabel) for one in made.SegmentSequence][1:] == [(1, "tumour"), (2, "lung")]
+    uids = [frame.instance for frame in read_sources(data, whole=True).frames]
+    found = highdicom.seg.segread(io.BytesIO(label_map)).get_pixels_by_source_instance(uids, combine_segments=True)
+    np.testing.assert_array_equal(found, mask)
+
+    ours, binary = read_segmentation(label_map), read_segmentation(_seg(data, _volume_answer(mask, volume.affine)))
+    assert len(ours.values) == len(mask)
+    for number, plane in enumerate(binary.values):
+        match = find_match(binary.grid.plane(number), ours.grid)
+        np.testing.assert_array_equal(ours.values[match.slice], plane)
+
+
+def test_an_empty_label_map_has_every_slice_and_every_segment(tmp_path):
+    data = zipped(make_series(tmp_path, _pixels(2, (3, *SIZE))))
+    empty = _volume_answer(np.zeros((3, *SIZE), np.uint8), read_whole(data).affine)
+    made = _read(_seg(data, empty, "seg-labelmap"))
+    assert [one.SegmentLabel for one in made.SegmentSequence] == ["Background", "tumour", "lung"]
+    assert made.pixel_array.shape == (3, *SIZE)
+    assert not made.pixel_array.any()
+
+
 def test_a_segmentation_belongs_to_the_patient_study_and_frame_of_reference_of_its_images(image):
     source, made = _read(image), _read(_seg(image, _image_answer(_mask())))
     for keyword in (*STUDY, "PatientID", "PatientName", "FrameOfReferenceUID"):
@@ -125,7 +156,7 @@ def test_segments_say_what_they_are_and_which_model_found_them(image):
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("brain-mri", MODEL.version)
 
 
-@pytest.mark.parametrize("form", ["seg", "seg-fractional", "sr"])
+@pytest.mark.parametrize("form", ["seg", "seg-fractional", "seg-labelmap", "sr"])
 def test_the_same_answer_gives_the_same_bytes_and_another_one_another_object(image, form):
     first, again = (encode(_made(image, _image_answer(_mask()), form), form) for _ in range(2))
     assert first == again

@@ -161,3 +161,19 @@ def test_a_frame_of_probabilities_is_drawn(orthanc, tmp_path):
     drawn = orthanc.get(f"/instances/{found['ID']}/frames/0/image-uint8", headers={"Accept": "image/png"})
     assert drawn.status_code == 200, drawn.text
     np.testing.assert_array_equal(decode(drawn.content).pixels[..., 0], np.rint(255 * shares[1]).astype(np.uint8))
+
+
+def test_a_frame_of_a_label_map_is_drawn_with_the_numbers_of_its_segments(orthanc, tmp_path):
+    image = make_image(tmp_path, np.zeros((24, 30), np.uint16))
+    mask = np.random.default_rng(3).integers(0, 3, (24, 30)).astype(np.uint8)
+    answer = MaskPrediction(TARGET, np.eye(3, dtype=np.float32)[mask].transpose(2, 0, 1), mask, MaskPoint(0.5))
+    made = Made(answer, TARGET, MODEL, read_sources=lambda: read_sources(image))
+    label_map, binary = encode(made, "seg-labelmap"), encode(made, "seg")
+    assert not _stow(orthanc, [image, label_map, binary]).get("00081198", {}).get("Value"), "some failed"
+
+    def drawn(data):
+        (found,) = orthanc.post("/tools/lookup", content=dcmread(io.BytesIO(data)).SOPInstanceUID).json()
+        return orthanc.get(f"/instances/{found['ID']}/frames/0/image-uint8", headers={"Accept": "image/png"})
+
+    np.testing.assert_array_equal(decode(drawn(label_map).content).pixels[..., 0], mask)
+    assert drawn(binary).status_code == 415, "frames of one bit are drawn now: the documentation says that they are not"

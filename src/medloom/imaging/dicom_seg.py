@@ -3,7 +3,10 @@
 Frames that hold nothing are left out of such files, so their slices may have gaps, and begin and end where the
 segments do: all that is not there is background.
 
-Source: DICOM PS3.3, sections A.51 and C.8.20 (Segmentation).
+Pixels are taken as they are stored, since they are numbers of segments and no levels of grey: a label map calls its
+background by the value of padding, and may have a palette to be drawn with.
+
+Source: DICOM PS3.3, sections A.51 and C.8.20 (Segmentation); Supplement 243 (Label Map).
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ from numpy.typing import NDArray
 
 from medloom.errors import DecodeError
 from medloom.imaging.checks import check_encoded, guard
+from medloom.imaging.dicom_frames import read_frame
 from medloom.imaging.dicom_image import OpenImage, open_image
 from medloom.imaging.dicom_segments import segments_of, values_by_name
-from medloom.imaging.dicom_values import decode_frame
 from medloom.imaging.geometry import Grid
-from medloom.imaging.places import SAME_DIRECTION, Place, placed
+from medloom.imaging.places import SAME_DIRECTION, Place, place_of
 from medloom.imaging.registry import sniff
 from medloom.imaging.types import DEFAULT_BUDGET, FILE_BUDGET, Budget
 
@@ -91,6 +94,8 @@ def read_segmentation(
         if named is None:
             return _put_together(opened, kind, None)
         described = segments_of(opened.file.data_set)
+        if kind == _LABEL_MAP:
+            described.pop(_background(opened), None)
         values = values_by_name(described, named)
         told = {number: values.get(number, 0) for number in described}
         return replace(_put_together(opened, kind, told), left_out=len(told.keys() - values.keys()))
@@ -120,7 +125,9 @@ def _kind(opened: OpenImage) -> str:
 
 
 def _put_together(opened: OpenImage, kind: str, told: Mapping[int, int] | None) -> Segmentation:
-    places = [placed(opened, frame) for frame in range(opened.module.frames)]
+    if opened.module.samples != 1:
+        raise DecodeError("unsupported", "the segmentation has colours; expected numbers of segments in its pixels")
+    places = [place_of(opened, frame) for frame in range(opened.module.frames)]
     numbers, grid = _slices(places)
     columns, rows, depth = grid.sides
     if 2 * columns * rows * depth > _MOST_BYTES:
@@ -129,9 +136,24 @@ def _put_together(opened: OpenImage, kind: str, told: Mapping[int, int] | None) 
     for frame, number in enumerate(numbers):
         segment = _segment(opened, frame, kind)
         if told is None or not segment or _told(segment, told):
-            found = _valued(decode_frame(opened, frame).pixels[..., 0], segment, told)
+            found = _valued(_stored(opened, frame, kind), segment, told)
             _add(values[number], found, united=told is not None)
     return Segmentation(values, grid)
+
+
+def _stored(opened: OpenImage, frame: int, kind: str) -> NDArray[Any]:
+    """The pixels of a frame as they are stored, 0 for background."""
+    stored, _ = read_frame(opened.file, opened.module, frame)
+    if stored.shape != (opened.module.rows, opened.module.columns, 1):
+        raise DecodeError("corrupt", "a frame of the segmentation is not of the size that its header says")
+    pixels: NDArray[Any] = stored[..., 0]
+    background = _background(opened) if kind == _LABEL_MAP else 0
+    return np.where(pixels == background, pixels.dtype.type(0), pixels) if background else pixels
+
+
+def _background(opened: OpenImage) -> int:
+    """The value of pixels that are in no segment: that of padding in a label map, 0 where it names none."""
+    return opened.file.data_set.integer("PixelPaddingValue", 0)
 
 
 def _segment(opened: OpenImage, frame: int, kind: str) -> int:

@@ -42,7 +42,7 @@ __all__ = [
 _WHEN = ("Content", "Acquisition", "Series", "Study")
 _NO_DATE, _NO_TIME = "19000101", "000000"
 _MAKER = "Medloom"
-_SERIES = {"seg": 9001, "seg-fractional": 9002, "sr": 9003}
+_SERIES = {"seg": 9001, "seg-fractional": 9002, "sr": 9003, "seg-labelmap": 9004}
 """Numbers of the series, far above those of scanners."""
 
 _PLACES = "2.25.0."

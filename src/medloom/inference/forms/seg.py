@@ -7,7 +7,11 @@ frame, and a reader sees that each slice was looked at and which segments were l
 An image that does not say where it lies, such as a radiograph, is segmented by reference alone: pixel for pixel on the
 one frame that is named, as the standard allows.
 
-Source: DICOM PS3.3, sections A.51 and C.8.20 (Segmentation).
+A label map has a frame for each slice, whatever was found there, and in each pixel the number of its segment: with
+8 bits a pixel, which viewers and archives draw that do not draw frames of one bit. It is of a class of its own, younger
+than the others (2024), which older software does not know.
+
+Source: DICOM PS3.3, sections A.51 and C.8.20 (Segmentation); Supplement 243 (Label Map).
 """
 
 from __future__ import annotations
@@ -22,7 +26,10 @@ from medloom.inference.forms.base import FormError, Made
 from medloom.inference.forms.codes import category_of, code_of
 from medloom.palette import PALETTE
 
-__all__ = ["build", "to_binary", "to_fractional", "tracking_uid"]
+__all__ = ["build", "to_binary", "to_fractional", "to_label_map", "tracking_uid"]
+
+_TYPES = {"seg": "BINARY", "seg-fractional": "FRACTIONAL", "seg-labelmap": "LABELMAP"}
+"""SegmentationType of each form."""
 
 _LARGEST_SHARE = 255
 
@@ -34,7 +41,12 @@ def to_binary(made: Made) -> bytes:
 
 def to_fractional(made: Made) -> bytes:
     """Return that of the probabilities of an image, FRACTIONAL, in 255 steps."""
-    return dicom.file_bytes(build(made, fractional=True))
+    return dicom.file_bytes(build(made, "seg-fractional"))
+
+
+def to_label_map(made: Made) -> bytes:
+    """Return that of the mask as a label map, LABELMAP: a frame for each slice, in each pixel the segment's number."""
+    return dicom.file_bytes(build(made, "seg-labelmap"))
 
 
 def tracking_uid(made: Made, name: str) -> str:
@@ -42,26 +54,25 @@ def tracking_uid(made: Made, name: str) -> str:
     return dicom.make_uid("tracking", made.sources.series, made.algorithm.identity, name)
 
 
-def build(made: Made, *, fractional: bool = False) -> Any:  # noqa: ANN401 - highdicom is imported when it is needed
+def build(made: Made, form: str = "seg") -> Any:  # noqa: ANN401 - highdicom is imported when it is needed
     """Return the segmentation as a data set of pydicom.
 
     Args:
         made: The answer, whose target is a mask.
-        fractional: Whether it holds probabilities instead of the mask.
+        form: ``seg``, ``seg-fractional`` or ``seg-labelmap``.
 
     Raises:
         FormError: If the images cannot be segmented so, with the reason.
     """
-    form = "seg-fractional" if fractional else "seg"
     if form not in made.kept:
-        made.kept[form] = _built(made, form, _pixels(made, fractional=fractional), fractional=fractional)
+        made.kept[form] = _built(made, form, _pixels(made, form))
     return made.kept[form]
 
 
-def _pixels(made: Made, *, fractional: bool) -> NDArray[Any]:
+def _pixels(made: Made, form: str) -> NDArray[Any]:
     """The planes of the answer, found to be those of the images."""
     sources = made.sources
-    pixels: NDArray[Any] = masks.shares(made.prediction) if fractional else masks.planes(made.prediction)
+    pixels: NDArray[Any] = (masks.shares if form == "seg-fractional" else masks.planes)(made.prediction)
     if pixels.shape[:3] != (len(sources.frames), sources.rows, sources.columns):
         raise FormError("the mask does not have the slices of the DICOM images, so no segmentation can be laid on them")
     if len(sources.frames) > 1 and not sources.placed:
@@ -72,15 +83,15 @@ def _pixels(made: Made, *, fractional: bool) -> NDArray[Any]:
     return pixels
 
 
-def _built(made: Made, form: str, pixels: NDArray[Any], *, fractional: bool) -> Any:  # noqa: ANN401 - as of build
+def _built(made: Made, form: str, pixels: NDArray[Any]) -> Any:  # noqa: ANN401 - as of build
     found = dicom.highdicom().seg.Segmentation(
         dicom.data_sets(made.sources),
         pixels,
-        "FRACTIONAL" if fractional else "BINARY",
+        _TYPES[form],
         _segments(made),
         sop_instance_uid=_uid(made, form, pixels),
         max_fractional_value=_LARGEST_SHARE,
-        omit_empty_frames=bool(pixels.any()),
+        omit_empty_frames=form != "seg-labelmap" and bool(pixels.any()),
         content_label="SEGMENTATION",
         content_description=dicom.text(f"Segmentation by {made.algorithm.name}"),
         pixel_measures=_measures(made),
