@@ -61,6 +61,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "runs list": (),
     "runs show": ("tiny",),
     "runs delete": ("alone", "--yes"),
+    "sagemaker policy": ("train",),
     "cache list": (),
     "cache prune": ("--yes",),
 }

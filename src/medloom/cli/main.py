@@ -48,6 +48,7 @@ COMMANDS: dict[str, str] = {
     "cache prune": "Remove from the cache what was not used lately.",
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
+    "sagemaker policy": "Print the rights that a command needs there.",
     "recipes": "List the built-in recipes.",
     "names": "List what a recipe may name, such as encoders.",
     "init": "Write a commented recipe to edit.",
@@ -62,6 +63,7 @@ _GROUPS = {
     "data": "Get or make images.",
     "runs": "List, show and delete runs.",
     "cache": "List and remove what can be made again.",
+    "sagemaker": "Train, deploy and predict on Amazon SageMaker.",
 }
 
 _STOPPED = "stopped; nothing half written is left, and the same command goes on"
