@@ -29,9 +29,11 @@ def _ask(port, method, path, body=None, headers=None):
         connection.close()
 
 
-def _port(process):
-    """The port that the server says it took."""
+def _port(process, lines=None):
+    """The port that the server says it took; what it says before goes into the lines."""
     for line in process.stderr:
+        if lines is not None:
+            lines.append(line)
         if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
             return int(found[1])
     raise AssertionError("the server did not start")
@@ -40,8 +42,9 @@ def _port(process):
 def test_a_served_bundle_answers_and_ends_with_0_on_sigterm(bundle_path):
     command = [sys.executable, "-m", "medloom.cli.main", "serve", str(bundle_path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
     try:
-        port = _port(process)
+        port = _port(process, lines)
         assert _ask(port, "GET", "/ping") == (200, {"status": "ok", "model": "tiny", "phantom": True})
         body = io.BytesIO()
         np.save(body, np.zeros((10, 12, 3), np.uint8))
@@ -49,12 +52,27 @@ def test_a_served_bundle_answers_and_ends_with_0_on_sigterm(bundle_path):
         status, answer = _ask(port, "POST", "/invocations", body.getvalue(), headers)
         assert (status, answer["height"], answer["width"]) == (200, 10, 12)
         process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=25)
+        out, rest = process.communicate(timeout=25)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == 0
     assert out == ""
+    said = [json.loads(line) for line in [*lines, *rest.splitlines()]]  # nobody reads it in a terminal
+    assert [line["level"] for line in said] == ["warning", "info", "info", "info", "info"]
+    assert all(line["time"] for line in said)
+    assert said[0]["message"] == "this model learned from phantoms and must not be used on people"
+    assert (said[3]["route"], said[4]["message"].partition(" after ")[0]) == ("/invocations", "stopping")
+
+
+def test_why_a_server_does_not_start_is_said_in_the_form_of_its_log(tmp_path, capsys):
+    asked = ["serve", str(tmp_path / "none.tar.gz")]
+    assert main([*asked, "--log-format", "json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["message"][:19]) == ("error", "there is no bundle ")
+    assert main([*asked, "--log-format", "plain"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no bundle ")
 
 
 def test_a_tampered_bundle_is_not_served(bundle_path, tmp_path, capsys):

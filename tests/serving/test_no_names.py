@@ -14,6 +14,7 @@ import pytest
 from pydicom import dcmread
 
 from medloom.imaging import encode_png
+from medloom.serving import Service, create_app
 from support.server_process import serving_process
 
 CANARY = "DOEJOHN19470302"
@@ -123,6 +124,63 @@ def _ask(port, method, path, body, headers):
         return answer.status, answer.headers.as_string(), answer.read().decode("latin-1")
     finally:
         connection.close()
+
+
+def _infer(image, **more):
+    given = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(image).decode()], **more}
+    return json.dumps({"inputs": [given]}).encode()
+
+
+_NAMED = {
+    "media type": ("/invocations", PNG, {"Content-Type": f"image/{CANARY}"}),
+    "media type without a slash": ("/invocations", PNG, {"Content-Type": CANARY}),
+    "encoding": ("/invocations", PNG, {"Content-Type": "image/png", "Content-Encoding": CANARY}),
+    "encoding of V2": ("/v2/models/tiny/infer", _infer(PNG), {"Content-Encoding": CANARY}),
+    "form": (f"/invocations?form=json,{CANARY}", PNG, {"Content-Type": "image/png"}),
+    "form in Accept": (
+        "/invocations",
+        PNG,
+        {"Content-Type": "image/png", "Accept": f"multipart/mixed; forms={CANARY}"},
+    ),
+    "model in a header": (
+        "/invocations",
+        PNG,
+        {"Content-Type": "image/png", "X-Amzn-SageMaker-Target-Model": CANARY},
+    ),
+    "time": ("/invocations", PNG, {"Content-Type": "image/png", "X-Request-Timeout": CANARY}),
+    "media type in JSON": ("/invocations", _json(PNG, content_type=CANARY), {"Content-Type": "application/json"}),
+    "page in JSON": ("/invocations", _json(PNG, page=CANARY), {"Content-Type": "application/json"}),
+    "input of V2": ("/v2/models/tiny/infer", _infer(PNG, name=CANARY), {}),
+    "datatype of V2": ("/v2/models/tiny/infer", _infer(PNG, datatype=CANARY), {}),
+    "media type of V2": ("/v2/models/tiny/infer", _infer(PNG, parameters={"content_type": CANARY}), {}),
+    "key of V2": ("/v2/models/tiny/infer", _infer(PNG, **{CANARY: 1}), {}),
+    "model of V2": (f"/v2/models/{CANARY}/infer", _infer(PNG), {}),
+    "boundary": ("/invocations", PNG, {"Content-Type": f"multipart/form-data; boundary={CANARY}"}),
+}
+
+
+@pytest.mark.parametrize("where", _NAMED)
+def test_a_refusal_repeats_nothing_that_a_client_made_up(served, make_client, where):
+    answer = make_client(create_app(Service.of(*served))).post(*_NAMED[where])
+    assert 400 <= answer.status_code < 500
+    assert CANARY.lower() not in f"{answer.text} {answer.headers}".lower()
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("Content-Type", "application/x-www-form-urlencoded", 415),
+        ("Content-Type", "text/html; charset=utf-8", 415),
+        ("Content-Encoding", "gzip", 415),
+    ],
+)
+def test_a_usual_media_type_or_encoding_that_is_not_taken_is_named(served, make_client, header, value, status):
+    client = make_client(create_app(Service.of(*served)))
+    answer = client.post("/invocations", PNG, {"Content-Type": "image/png", header: value})
+    assert (answer.status_code, answer.json()["message"]) == (
+        status,
+        f"{header} {value.partition(';')[0]} is not taken",
+    )
 
 
 @pytest.mark.slow

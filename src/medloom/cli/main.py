@@ -12,7 +12,7 @@ import typer
 
 from medloom import __version__
 from medloom.cli.optional_values import with_values
-from medloom.cli.output import ExitCode, fail, say
+from medloom.cli.output import ExitCode, fail, message_line, messages_for_people, say
 from medloom.errors import MedloomError
 from medloom.files import cache_dir, is_disk_full
 from medloom.jobs import ENDS_WITH_PARENT
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MPLCONFIGDIR", str(cache_dir() / "matplotlib"))  # else it writes into the user's home
     if os.environ.pop(ENDS_WITH_PARENT, None):
         _end_with_parent()
-    with termination_raised(), announced(_say_at_once):
+    with termination_raised(), announced(_say_at_once), messages_for_people():
         return _run(arguments)
 
 
@@ -121,7 +121,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _say_at_once(text: str) -> None:
     """Print from the handler of a signal, which may have interrupted a print."""
-    os.write(2, f"\n{text}\n".encode() if os.isatty(2) else f"{text}\n".encode())
+    line = message_line("info", text)
+    os.write(2, f"\n{line}\n".encode() if os.isatty(2) else f"{line}\n".encode())
 
 
 def _end_with_parent() -> None:

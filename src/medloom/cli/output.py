@@ -12,7 +12,8 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -21,7 +22,18 @@ from medloom.files import cache_dir, is_disk_full
 from medloom.memory import ADVICE, is_out_of_memory
 from medloom.wording import one_line
 
-__all__ = ["ExitCode", "confirmed", "fail", "print_result", "say", "table", "warn"]
+__all__ = [
+    "ExitCode",
+    "confirmed",
+    "fail",
+    "message_line",
+    "messages_for_people",
+    "print_result",
+    "say",
+    "table",
+    "tell_as",
+    "warn",
+]
 
 
 class ExitCode(IntEnum):
@@ -37,14 +49,42 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+@contextmanager
+def messages_for_people() -> Iterator[None]:
+    """Let what a command chose with ``tell_as`` end with the block."""
+    before = len(_forms)
+    try:
+        yield
+    finally:
+        del _forms[before:]
+
+
+def tell_as(form: Callable[[str, str], str]) -> None:
+    """Write messages in another form from now on, until this command is over.
+
+    Args:
+        form: Makes a line of a level (``info``, ``warning`` or ``error``) and a text.
+    """
+    _forms.append(form)
+
+
+def message_line(level: str, text: str) -> str:
+    """Return a message as it is written to stderr, without the end of the line."""
+    return _forms[-1](level, text)
+
+
 def say(text: str) -> None:
     """Print a message to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    _tell("info", text)
 
 
 def warn(text: str) -> None:
     """Print a warning to stderr."""
-    say(f"{_coloured('warning:', '33')} {text}")
+    _tell("warning", text)
+
+
+def _tell(level: str, text: str) -> None:
+    print(message_line(level, text), file=sys.stderr, flush=True)
 
 
 def fail(error: BaseException) -> ExitCode:
@@ -60,7 +100,7 @@ def fail(error: BaseException) -> ExitCode:
     """
     if os.environ.get("MEDLOOM_TRACEBACK") == "1":
         traceback.print_exception(error)
-    say(f"{_coloured('error:', '31')} {_no_memory(error) or error}{_room(error)}")
+    _tell("error", f"{_no_memory(error) or error}{_room(error)}")
     if isinstance(error, MedloomError):
         return ExitCode(error.exit_code)
     return ExitCode.DISK_FULL if is_disk_full(error) else ExitCode.FAILED
@@ -126,6 +166,14 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
     return "\n".join((indent + line).rstrip() for line in lines)
 
 
-def _coloured(text: str, code: str) -> str:
+def _for_people(level: str, text: str) -> str:
+    """Begin a warning and an error with that word, in colour on a terminal."""
+    if level not in _COLOURS:
+        return text
     plain = "NO_COLOR" in os.environ or not sys.stderr.isatty()
-    return text if plain else f"\033[1;{code}m{text}\033[0m"
+    return f"{level}: {text}" if plain else f"\033[1;{_COLOURS[level]}m{level}:\033[0m {text}"
+
+
+_COLOURS = {"warning": "33", "error": "31"}
+_forms: list[Callable[[str, str], str]] = [_for_people]
+"""How messages are written: the last one counts."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medloom.cli.options import StrictOption
-from medloom.cli.output import say, warn
+from medloom.cli.output import say, tell_as, warn
 from medloom.cli.serve_options import (
     AllowHostOption,
     AllowOriginOption,
@@ -119,13 +119,12 @@ def command(
     certificate for --tls-client-ca. GET /metrics answers Prometheus; each request is a line on stderr. SIGHUP loads the
     bundles anew; SIGTERM ends the server after the requests in progress.
     """
-    for module in ("starlette", "uvicorn", "httptools", "prometheus_client", "python_multipart"):
-        require(module, "serve")
-    _check_models(bundles, model_folder, processes)
+    _begin(log_format_of(log_format))
     from medloom.serving.http.operations import Operation
     from medloom.serving.http.processes import Part
     from medloom.serving.models import Opening
 
+    _check_models(bundles, model_folder, processes)
     operation = Operation(
         host=host,
         token_file=token_file,
@@ -161,6 +160,16 @@ def command(
     )
 
 
+def _begin(log_format: str) -> None:
+    """See whether all is there that serving needs, and say the rest in the form of the log."""
+    for module in ("starlette", "uvicorn", "httptools", "prometheus_client", "python_multipart"):
+        require(module, "serve")
+    from medloom.serving.http.logs import json_line
+
+    if log_format == "json":
+        tell_as(json_line)
+
+
 def _check_models(bundles: Sequence[str] | None, model_folder: Path | None, processes: int) -> None:
     if not bundles and model_folder is None:
         raise UserError("there is nothing to serve; name a bundle, or a --model-folder that clients load bundles from")
@@ -182,11 +191,41 @@ def _answer(
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.imaging.fence import DecodeFence
-    from medloom.serving import Models, create_app
+    from medloom.serving import create_app
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
     from medloom.serving.repository import Repository
     from medloom.serving.swapping import Swapper
+
+    with operated(operation) as around:
+        models = _loaded(bundles, opening)
+        with (
+            listen(operation.host, port) if part is None else part.listener as listener,
+            DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
+            _service((_fenced(model, fence) for model in models), limits, around) as service,
+            Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
+        ):
+            app = create_app(
+                service,
+                middleware=around.middleware,
+                routes=around.routes(service),
+                fetcher=fetcher,
+                repository=Repository(model_folder, opening, partial(_fenced, fence=fence)),
+            )
+            service.calibrate()
+            if part is None:
+                served = (
+                    ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models) or "no model yet"
+                )
+                say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
+            else:
+                part.ready()
+            serve(app, listener, around.ssl, reload=swapper.ask)
+
+
+def _loaded(bundles: Sequence[str], opening: Opening) -> Sequence[Model]:
+    """Open the bundles, and say what one has to know of them."""
+    from medloom.serving import Models
 
     models = Models(opening.open(path, name) for name, path in map(_named, bundles)).all()
     if phantoms := [model.name for model in models if model.manifest.phantom]:
@@ -194,29 +233,7 @@ def _answer(
         warn(f"{learned} learned from phantoms and must not be used on people")
     for warning in filter(None, (model.manifest.runtime_warning(opening.runtime) for model in models)):
         warn(warning)
-    with (
-        operated(operation) as around,
-        listen(operation.host, port) if part is None else part.listener as listener,
-        DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
-        _service((_fenced(model, fence) for model in models), limits, around) as service,
-        Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
-    ):
-        app = create_app(
-            service,
-            middleware=around.middleware,
-            routes=around.routes(service),
-            fetcher=fetcher,
-            repository=Repository(model_folder, opening, partial(_fenced, fence=fence)),
-        )
-        service.calibrate()
-        if part is None:
-            served = (
-                ", ".join(f"{model.name} with {model.predictor.runtime.name}" for model in models) or "no model yet"
-            )
-            say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
-        else:
-            part.ready()
-        serve(app, listener, around.ssl, reload=swapper.ask)
+    return models
 
 
 def _service(models: Iterable[Model], limits: Limits, around: Operated) -> Service:
@@ -234,10 +251,11 @@ def _service(models: Iterable[Model], limits: Limits, around: Operated) -> Servi
 
 def _supervised(processes: int, operation: Operation, port: int) -> int:
     """Run this command in several processes behind one socket; the exit code."""
+    from medloom.serving.http.logs import logging_to
     from medloom.serving.http.processes import Supervisor, this_command
     from medloom.serving.http.server import listen
 
-    with listen(operation.host, port) as listener:
+    with logging_to(operation.log_format), listen(operation.host, port) as listener:
         text = f"serving with {processes} processes on {_url(operation, listener)} (Ctrl-C stops)"
         return Supervisor(this_command(), processes, listener).run(partial(say, text))
 

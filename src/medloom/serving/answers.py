@@ -21,6 +21,7 @@ from medloom.inference.forms import FORMS, FormError, Made, encode, forms_for, m
 from medloom.packaging import Manifest
 from medloom.serving.negotiation import MULTIPART, choose, parts_wanted
 from medloom.serving.requests import ImageRequest, page_of
+from medloom.wording import nearest
 
 __all__ = [
     "NotAcceptableError",
@@ -181,7 +182,9 @@ def _model(manifest: Manifest) -> dict[str, Any]:
 
 
 def _no_form(name: str) -> str:
-    return f"there is no form {name[:40]!r}; expected some of {', '.join(FORMS)}"
+    """Say that a form is none, without repeating what a client wrote."""
+    meant = nearest(name, list(FORMS))
+    return f"expected some of {', '.join(FORMS)}, and one that was asked for is none of these{meant}"
 
 
 def _plain_type(name: str) -> str:

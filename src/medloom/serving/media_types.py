@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["OCTETS", "plain_type"]
+import mimetypes
+
+__all__ = ["OCTETS", "not_taken", "plain_type"]
 
 OCTETS = "application/octet-stream"
 """Bytes whose format is found out."""
@@ -37,3 +39,27 @@ def plain_type(header: str) -> str:
     """
     found = header.partition(";")[0].strip().lower()
     return _ALIASES.get(found, found)
+
+
+_USUAL = frozenset(
+    {
+        *mimetypes.MimeTypes().types_map[True].values(),
+        "application/x-www-form-urlencoded",
+        *("gzip", "x-gzip", "deflate", "br", "zstd", "compress"),
+    }
+)
+"""Media types and encodings in wide use."""
+
+
+def not_taken(header: str, value: str) -> str:
+    """Say that what a header says is not taken, and repeat it only if it is a usual one: it may hold a name.
+
+    Args:
+        header: Its name.
+        value: In lower case, without parameters.
+
+    Example:
+        >>> not_taken("Content-Type", "text/html"), not_taken("Content-Type", "image/jane-doe")
+        ('Content-Type text/html is not taken', 'what Content-Type says is not taken')
+    """
+    return f"{header} {value} is not taken" if value in _USUAL else f"what {header} says is not taken"

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from medloom.serving.media_types import not_taken
 from medloom.serving.problems import Problem
 from medloom.serving.strict_json import MALFORMED, read_list, read_object
 
@@ -143,7 +144,7 @@ def inflate(body: bytes, encoding: str, most: int) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "deflate"):
-        raise Problem(415, "unsupported_encoding", f"Content-Encoding {encoding[:40]!r} is not taken")
+        raise Problem(415, "unsupported_encoding", not_taken("Content-Encoding", encoding))
     packed = zlib.decompressobj(wbits=31 if encoding == "gzip" else zlib.MAX_WBITS)
     try:
         found = packed.decompress(body, most + 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from starlette.requests import ClientDisconnect, Request
 
 from medloom.serving.admission import Admission, Limits
-from medloom.serving.media_types import plain_type
+from medloom.serving.media_types import not_taken, plain_type
 from medloom.serving.problems import ACCEPTED, Problem
 
 __all__ = ["declared_type", "read_body"]
@@ -26,12 +26,12 @@ def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        message = f"Content-Encoding {encoding[:40]!r} is not taken"
+        message = not_taken("Content-Encoding", encoding)
         raise Problem(415, "unsupported_encoding", message, "Send the image as it is.", close=True)
     values = request.headers.getlist("content-type")
     media_type = plain_type(values[0]) if len(values) == 1 else ""
     if media_type not in accepted:
-        came = f"Content-Type {media_type[:80]!r} is not taken" if media_type else "there is no single Content-Type"
+        came = not_taken("Content-Type", media_type) if media_type else "there is no single Content-Type"
         hint = f"Send an image as {', '.join(accepted)}."
         raise Problem(415, "unsupported_type", came, hint, close=True)
     return media_type

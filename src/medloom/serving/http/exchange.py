@@ -13,9 +13,10 @@ from medloom.serving.admission import Admission
 from medloom.serving.problems import Problem
 from medloom.serving.service import Answer, Service
 
-__all__ = ["answered", "exchange"]
+__all__ = ["SECONDS", "answered", "exchange"]
 
-_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
+SECONDS = r"(?=.*[1-9])[0-9]{1,5}(\.[0-9]{1,6})?"
+"""How long a client may say that it waits: some time, as a plain number."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +70,10 @@ def _timeout_s(request: Request) -> float | None:
     Raises:
         Problem: 400 if it says something else.
     """
-    text = request.headers.get("x-request-timeout")
-    if text is None:
+    given = request.headers.getlist("x-request-timeout")
+    if not given:
         return None
-    if not _SECONDS.fullmatch(text):
-        said = "X-Request-Timeout must be a number of seconds, such as 5 or 0.5"
+    if len(given) > 1 or not re.fullmatch(SECONDS, given[0]):
+        said = "X-Request-Timeout must be one number of seconds above 0, such as 5 or 0.5"
         raise Problem(400, "bad_timeout", said, close=True)
-    return float(text)
+    return float(given[0])

@@ -11,6 +11,7 @@ import logging
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any, Literal, TextIO
 
 from medloom.serving.http.watch import Finished, WatchedImage
 
-__all__ = ["LogFormat", "RequestLog", "logging_to"]
+__all__ = ["LogFormat", "RequestLog", "json_line", "logging_to"]
 
 LogFormat = Literal["json", "plain", "none"]
 
@@ -42,6 +43,11 @@ class RequestLog:
         if not done.is_routine:
             level = logging.WARNING if done.status >= 500 else logging.INFO
             self._log.log(level, "request", extra={"request": done})
+
+
+def json_line(level: str, text: str) -> str:
+    """Return a line of the JSON log for what the command says that serves, such as where it listens."""
+    return _line(time.time(), level, {"logger": "medloom", "message": text})
 
 
 @contextmanager
@@ -79,12 +85,9 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         request = getattr(record, "request", None)
-        line = {
-            "time": _time(request.began_s + request.seconds if request else record.created),
-            "level": record.levelname.lower(),
-            **(_fields(request) if request else {"logger": record.name, "message": _message(record)}),
-        }
-        return json.dumps(line, allow_nan=False)
+        when = request.began_s + request.seconds if request else record.created
+        said = _fields(request) if request else {"logger": record.name, "message": _message(record)}
+        return _line(when, record.levelname.lower(), said)
 
 
 class _Plain(logging.Formatter):
@@ -102,6 +105,10 @@ class _Plain(logging.Formatter):
             f"{_time(done.began_s + done.seconds)} {done.method} {done.route} {done.status} {done.code} "
             f"{done.seconds * 1e3:.1f} ms{f' ({times})' if times else ''} {done.request_id}"
         )
+
+
+def _line(seconds: float, level: str, said: Mapping[str, Any]) -> str:
+    return json.dumps({"time": _time(seconds), "level": level, **said}, allow_nan=False)
 
 
 def _fields(done: Finished) -> dict[str, Any]:

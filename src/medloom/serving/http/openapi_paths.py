@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from medloom.serving.http.exchange import SECONDS
+
 __all__ = ["PATHS", "Contents", "Described"]
 
 Json = dict[str, Any]
@@ -53,7 +55,7 @@ _PAGE = _query("page", {"type": "integer", "minimum": 0, "maximum": 999_999}, "P
 _SERIES = _query("series", {"type": "string"}, "Which DICOM series of a zip, by its index or UID.")
 _TIMEOUT = _header(
     "X-Request-Timeout",
-    {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,3})?$"},
+    {"type": "string", "pattern": f"^{SECONDS}$"},
     "Seconds after which nobody waits for the answer.",
 )
 _REFUSED = (404, 406, 411, 413, 415, 422, 429, 503)
