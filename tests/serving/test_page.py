@@ -152,6 +152,18 @@ def test_a_picture_too_large_for_a_browser_is_shown_smaller_as_means(preview):
     assert set(np.unique(shown)) == {10}
 
 
+def test_a_page_that_draws_few_pixels_gets_few(preview, client, assert_problem):
+    pixels = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    about, shown = preview(png(pixels), "?most_pixels=1800")
+    assert (about["height"], about["width"], about["step"]) == (40, 60, 2)
+    assert shown.shape == (1, 20, 30, 3)
+    assert preview(png(pixels), "?most_pixels=999999999999")[0]["step"] == 1
+    for wrong in ("0", "-1", "few", "1" * 13, ""):
+        assert_problem(
+            client.post(f"/models/tiny/preview?most_pixels={wrong}", png(pixels), BYTES), 400, "bad_request"
+        )
+
+
 def test_a_volume_is_shown_with_where_it_lies(preview):
     voxels = np.random.default_rng(4).integers(-900, 900, (6, 5, 4)).astype(np.int16)
     affine = np.array([[-0.5, 0, 0, 10], [0, 0.5, 0, -3], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])

@@ -280,6 +280,31 @@ def test_what_cannot_be_answered_is_said_and_no_other_picture_stays(visit, image
     assert not visitor.page.locator("#trouble").is_visible()
 
 
+def test_what_an_answer_took_is_said_stage_by_stage(visit, images):
+    visitor = visit()
+    visitor.give(images / "bright.png", model="colour")
+    times = next(text for text in visitor.page.locator(".facts dd").all_inner_texts() if "to the answer" in text)
+    stages = re.findall(r"(\w+) (?:\d+ ms|\d+\.\d s)(?:,|$)", times.partition(": ")[2])
+    assert stages == ["reading", "queue", "decoding", "preparing", "predicting", "writing", "way"]
+    read = "[...performance.getEntriesByType('resource')].find((one) => one.name.endsWith('/invocations'))"
+    known = visitor.value(f"{read}.serverTiming.map(({{name, duration}}) => [name, duration])")
+    assert {"read", "queue", "decode", "prepare", "predict", "encode", "total"} == {name for name, _ in known}
+    assert dict(known)["total"] > 0
+
+
+def test_a_large_picture_is_shown_smaller_and_its_mask_is_whole(visit, bundles, tmp_path):
+    pixels = np.zeros((2100, 2500), np.uint8)
+    pixels[1200:1500, 400:800] = 255
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    expected = medloom.load(bundles["grey"], kind="masks").predict(tmp_path / "large.png")
+    visitor = visit()
+    visitor.give(tmp_path / "large.png", model="grey")
+    assert "2500 × 2100, shown at 1/2 of its size" in visitor.text(".facts")
+    assert near(visitor.picture(), ORANGE) > 30
+    mask = np.asarray(Image.open(io.BytesIO(visitor.download("Mask (PNG)"))))
+    np.testing.assert_array_equal(mask, expected.value_mask)
+
+
 def test_files_can_be_dropped_and_pasted(visit, images):
     visitor = visit()
     visitor.page.select_option("#model", "grey")

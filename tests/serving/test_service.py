@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import shutil
 from dataclasses import replace
 
@@ -99,6 +100,10 @@ def test_observers_are_told_of_every_image_and_one_that_fails_harms_no_request(s
     np.testing.assert_array_equal(good.prepared.network_input, served[0].prepare(PNG).network_input)
     assert good.prediction.area_px == served[0].predict(PNG).area_px
     assert answer.headers["X-Medloom-Model"] == "tiny"
+    said = dict(re.findall(r"(\w+);dur=(\d+\.\d)(?:, |$)", answer.headers["Server-Timing"]))
+    milliseconds = {name: float(took) for name, took in said.items()}
+    assert milliseconds.pop("total") >= sum(milliseconds.values()) - 0.5  # each is rounded to a tenth
+    assert milliseconds == pytest.approx({name: 1e3 * took for name, took in good.stages.items()}, abs=0.051)
     assert (bad.code, bad.prediction) == ("truncated", None)
 
 

@@ -27,7 +27,8 @@ Pixels = NDArray[Any]
 MOST_SIDE = 2048
 """Rows or columns: as many as every browser draws in one texture."""
 
-MOST_BYTES = 128 * 2**20
+MOST_PIXELS = 2**25
+"""Pixels or voxels of all channels: what takes 128 MiB once they are drawn in colours."""
 
 _KEPT = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.uint16), np.dtype(np.float32))
 _AS = {np.dtype(np.bool_): np.uint8, np.dtype(np.int8): np.int16}
@@ -65,13 +66,14 @@ class Preview:
         return b"".join([*chunks, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
-def look(predictor: Predictor, asked: ImageRequest, page: int | None) -> Preview:
+def look(predictor: Predictor, asked: ImageRequest, page: int | None, most_pixels: int = MOST_PIXELS) -> Preview:
     """Decode what a prediction of the same request would decode.
 
     Args:
         predictor: The model, with its decoders.
         asked: The image or volume.
         page: Page of a file that has several; None for a volume as a whole.
+        most_pixels: Of all slices and channels together, as far as one row or column is left.
 
     Raises:
         DecodeError: If the bytes are not an acceptable image.
@@ -82,32 +84,36 @@ def look(predictor: Predictor, asked: ImageRequest, page: int | None) -> Preview
         with open_zip(data, declared, predictor.budget) as source:
             if not has_dicom(source):
                 images, spots = numbered_images(predictor, source)
-                return _of_images([images[at] for at in np.argsort([spot.place for spot in spots], kind="stable")])
+                placed = [images[at] for at in np.argsort([spot.place for spot in spots], kind="stable")]
+                return _of_images(placed, most_pixels)
     volume = read_whole_volume(predictor, asked, page)
     if volume is not None:
-        return _of_volume(volume)
+        return _of_volume(volume, most_pixels)
     if predictor.context:
-        return _of_images(file_pages(predictor, data, declared))
-    return _of_image(predictor.decoder(data, content_type=declared, page=page, budget=predictor.budget))
+        return _of_images(file_pages(predictor, data, declared), most_pixels)
+    image = predictor.decoder(data, content_type=declared, page=page, budget=predictor.budget)
+    return _of_image(image, most_pixels)
 
 
-def _of_image(image: Image) -> Preview:
+def _of_image(image: Image, most_pixels: int) -> Preview:
     spacing = None if image.spacing_mm is None else (1.0, *image.spacing_mm)
     more = {"window": image.window, "format": image.format, "notes": list(image.notes)}
-    return _made(image.pixels[np.newaxis], kind="image", spacing_mm=spacing, affine=None, oriented=False, **more)
+    pixels = image.pixels[np.newaxis]
+    return _made(pixels, most_pixels, kind="image", spacing_mm=spacing, affine=None, oriented=False, **more)
 
 
-def _of_images(images: Sequence[Image]) -> Preview:
+def _of_images(images: Sequence[Image], most_pixels: int) -> Preview:
     """Show images of one stack as a volume of their first channels."""
     pixels = np.stack([image.pixels[..., :1] for image in images])
     more = {"window": images[0].window, "format": images[0].format, "notes": list(images[0].notes)}
-    return _made(pixels, kind="volume", spacing_mm=None, affine=None, oriented=False, **more)
+    return _made(pixels, most_pixels, kind="volume", spacing_mm=None, affine=None, oriented=False, **more)
 
 
-def _of_volume(volume: Volume) -> Preview:
+def _of_volume(volume: Volume, most_pixels: int) -> Preview:
     windows = [one for one in volume.windows if one is not None]
     return _made(
         volume.voxels[..., np.newaxis],
+        most_pixels,
         kind="volume",
         spacing_mm=known_spacing(volume),
         affine=volume.affine.tolist(),
@@ -118,19 +124,19 @@ def _of_volume(volume: Volume) -> Preview:
     )
 
 
-def _made(pixels_dhwc: Pixels, **about: Any) -> Preview:  # noqa: ANN401 - plain JSON types
+def _made(pixels_dhwc: Pixels, most_pixels: int, **about: Any) -> Preview:  # noqa: ANN401 - plain JSON types
     depth, height, width, channels = pixels_dhwc.shape
-    step = _step(pixels_dhwc.shape)
+    step = _step(pixels_dhwc.shape, most_pixels)
     size = {"depth": depth, "height": height, "width": width, "channels": channels, "step": step}
     return Preview(_reduced(_narrowed(pixels_dhwc), step), {**size, **about})
 
 
-def _step(shape: tuple[int, ...]) -> int:
+def _step(shape: tuple[int, ...], most_pixels: int) -> int:
     """The smallest whole number by which rows and columns are divided until a browser can show them."""
     depth, height, width, channels = shape
     by_side = math.ceil(max(height, width) / MOST_SIDE)
-    by_bytes = math.ceil(math.sqrt(4 * depth * height * width * channels / MOST_BYTES))
-    return max(1, min(max(by_side, by_bytes), height, width))
+    by_number = math.ceil(math.sqrt(depth * height * width * channels / most_pixels))
+    return max(1, min(max(by_side, by_number), height, width))
 
 
 def _narrowed(pixels: Pixels) -> Pixels:

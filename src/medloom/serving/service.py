@@ -43,7 +43,7 @@ class Answer:
     Args:
         content: The bytes.
         media_type: What they are.
-        headers: Which model made them, and what observers added.
+        headers: Which model made them, how long each stage took, and what observers added.
     """
 
     content: bytes
@@ -255,8 +255,12 @@ class Service:
             raise Problem(500, "internal", "the prediction failed") from None
         seen = _seen(work, "ok")
         self._tell(seen)
-        phantom = str(model.manifest.phantom).lower()
-        return Answer(content, form, {"X-Medloom-Model": model.name, "X-Medloom-Phantom": phantom, **seen.headers})
+        said = {
+            "X-Medloom-Model": model.name,
+            "X-Medloom-Phantom": str(model.manifest.phantom).lower(),
+            "Server-Timing": work.admission.server_timing(),
+        }
+        return Answer(content, form, {**said, **seen.headers})
 
     def _tell(self, seen: Seen) -> None:
         for observer in self.observers:

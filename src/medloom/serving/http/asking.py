@@ -60,6 +60,7 @@ async def answer_all(service: Service, asked: Asked, *, model: str, accept: str,
         found = await asyncio.gather(*(_answer(service, one, model, admission) for one in asked.images))
     entries = [one.content if isinstance(one, Answer) else _entry(one) for one in found]
     headers = next((dict(one.headers) for one in found if isinstance(one, Answer)), {})
+    headers.pop("Server-Timing", None)  # several are at work at the same time, and this is of the first alone
     return Response(b'{"answers": [' + b", ".join(entries) + b"]}", headers=headers, media_type=JSON)
 
 

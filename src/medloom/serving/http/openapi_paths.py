@@ -110,7 +110,12 @@ PATHS: Mapping[tuple[str, str], Described] = {
         {200: {"multipart/form-data": {}}},
         (404, 411, 413, 415, 422, 429, 503),
         "images",
-        (_PAGE, _SERIES, _TIMEOUT),
+        (
+            _PAGE,
+            _SERIES,
+            _TIMEOUT,
+            _query("most_pixels", {"type": "integer", "minimum": 1, "maximum": 10**12 - 1}, "Where there are more, means."),
+        ),
     ),
     ("GET", "/execution-parameters"): Described(
         "How many requests of which size a batch transform is to send.", "models", {200: _json("Parameters")}

@@ -59,6 +59,10 @@ MODEL_HEADERS: Mapping[str, Json] = {
         "schema": {"type": "string", "enum": ["true", "false"]},
         "description": "Whether it learned from phantoms, and must not be used on people.",
     },
+    "Server-Timing": {
+        "schema": {"type": "string"},
+        "description": "What the one image took, in milliseconds by stage, and in all.",
+    },
     "X-Medloom-Out-Of-Distribution": {
         "schema": {"type": "string"},
         "description": "Whether the image is far outside those of the training, and its score, if the model can tell.",

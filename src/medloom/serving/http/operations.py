@@ -41,7 +41,7 @@ __all__ = ["Operated", "Operation", "operated"]
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 
-_SHOWN_TO_PAGES = ("Retry-After", "X-Request-Id", "X-Medloom-Model", "X-Medloom-Phantom", HEADER)
+_SHOWN_TO_PAGES = ("Retry-After", "Server-Timing", "X-Request-Id", "X-Medloom-Model", "X-Medloom-Phantom", HEADER)
 
 
 @dataclass(frozen=True)

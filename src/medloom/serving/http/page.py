@@ -30,12 +30,14 @@ from medloom.serving.http.asking import ask
 from medloom.serving.http.body import declared_type, read_body
 from medloom.serving.http.exchange import exchange
 from medloom.serving.negotiation import HTML, prefers_page
-from medloom.serving.preview import look
-from medloom.serving.problems import of_decode_error, of_input_error
+from medloom.serving.preview import MOST_PIXELS, look
+from medloom.serving.problems import Problem, of_decode_error, of_input_error
 from medloom.serving.requests import page_of
 from medloom.serving.service import Service
 
 __all__ = ["OPEN", "routes"]
+
+_DIGITS = 12
 
 OPEN = ("/",)
 """Where the page is, which holds nothing of the models and asks for a token itself."""
@@ -92,7 +94,7 @@ class _Page:
         declared = declared_type(request)
         asked = only(await ask(request, await read_body(request, self.limits, admission), declared, admission))
         page = page_of(asked, model.manifest.input.page)
-        work = partial(look, model.predictor, asked, page)
+        work = partial(look, model.predictor, asked, page, _most_pixels(request))
         try:
             preview = await to_thread.run_sync(work, limiter=self._threads)
         except DecodeError as error:
@@ -101,6 +103,18 @@ class _Page:
             raise of_input_error(error) from error
         content, media_type = await to_thread.run_sync(preview.encode, limiter=self._threads)
         return Response(content, headers={"Cache-Control": "no-store"}, media_type=media_type)
+
+
+def _most_pixels(request: Request) -> int:
+    """How many pixels the query says that a page draws; never more than every browser does.
+
+    Raises:
+        Problem: 400 if it is no whole number above 0.
+    """
+    text = request.query_params.get("most_pixels", str(MOST_PIXELS))
+    if not (text.isascii() and text.isdigit() and 0 < len(text.lstrip("0")) <= _DIGITS):
+        raise Problem(400, "bad_request", "most_pixels must be a whole number above 0", close=True)
+    return min(int(text), MOST_PIXELS)
 
 
 @cache

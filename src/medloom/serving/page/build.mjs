@@ -37,6 +37,19 @@ function colours() {
   return [predicted, ...others.filter((one) => one !== predicted).reverse()];
 }
 
+// NiiVue makes a gradient of every volume, for views in three dimensions that this page has none of. Without a graphics
+// card that takes most of the time until a volume is seen, and with one as much memory again.
+const GRADIENT = /this\.volumeTexture = outTexture;\s+this\.gradientTexture = gradientGL\(\{.*?\}\);/s;
+
+const flat = {
+  name: 'flat',
+  setup: ({ onLoad }) => onLoad({ filter: /@niivue\/niivue\/dist\/index\.js$/ }, ({ path }) => {
+    const whole = readFileSync(path, 'utf-8');
+    if (!GRADIENT.test(whole)) throw new Error('NiiVue makes its gradients elsewhere now; look for gradientGL in refreshLayers');
+    return { contents: whole.replace(GRADIENT, 'this.volumeTexture = outTexture;') };
+  }),
+};
+
 async function script() {
   const result = await build({
     entryPoints: [at('modules', 'main.js')],
@@ -48,6 +61,7 @@ async function script() {
     legalComments: 'none',
     write: false,
     metafile: true,
+    plugins: [flat],
     define: { CLASS_COLOURS: JSON.stringify(colours()) },
     // NiiVue can stream Zarr, whose codecs are WebAssembly: 1.4 MB that this page has no use for, and that a strict
     // policy would not let run.

@@ -5,6 +5,8 @@ import { compose } from './pictures.js';
 export class CanvasView {
   planes = [];
 
+  voxels = 32 * 2 ** 20;
+
   constructor(canvas) {
     this.canvas = canvas;
     this.scale = 1;

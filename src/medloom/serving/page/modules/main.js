@@ -4,11 +4,11 @@ import { $, element, save, stem } from './dom.js';
 import { cases as casesOf, check, dropped } from './files.js';
 import { KINDS } from './kinds/index.js';
 import { drawFields, given } from './metadata.js';
-import { readParts } from './multipart.js';
+import { readParts, unpacked } from './multipart.js';
 import { readNpy } from './npy.js';
 import { cautions, facts } from './remarks.js';
 import { printReport } from './report.js';
-import { models, predict, preview, useToken } from './server.js';
+import { models, predict, preview, stagesOf, useToken } from './server.js';
 import { Viewer } from './viewer.js';
 import { drawList, exportList } from './worklist.js';
 
@@ -40,6 +40,7 @@ async function start() {
     if (error.status === 401) askForToken();
     return trouble(error.message);
   }
+  viewer.ready();
   $('model').replaceChildren(...session.models.map((model) => element('option', {}, model.name)));
   chooseModel();
 }
@@ -80,10 +81,14 @@ async function run(one) {
   try {
     check({ name: one.name, image: one.asked.image }, one.model.max_body_bytes);
     busy(one, `Reading ${one.name} …`);
+    const answered = fetchAnswer(one);
+    answered.catch(() => {}); // where the picture was refused, the answer is as well
     await fetchPicture(one);
     if (isCurrent(one)) await show(one);
     busy(one, `Asking ${one.model.name} about ${one.name} …`);
-    await fetchAnswer(one);
+    readAnswer(one, await answered);
+    one.row = kindOf(one).row(one);
+    delete one.view;
     one.error = null;
     if (isCurrent(one)) await show(one);
   } catch (error) {
@@ -93,26 +98,28 @@ async function run(one) {
 }
 
 async function fetchPicture(one) {
-  const { about, pixels } = await preview(one.model.name, one.asked);
+  await viewer.ready();
+  const { about, pixels } = await preview(one.model.name, one.asked, viewer.voxels);
   one.picture = { ...about, ...readNpy(pixels) };
   forget(one);
 }
 
 async function fetchAnswer(one) {
   const begun = performance.now();
-  const response = await one.ask(kindOf(one).accept(one));
+  const response = await one.ask(kindOf(one).accept);
   const parts = await partsOf(response);
   one.elapsed = (performance.now() - begun) / 1000;
+  one.stages = stagesOf(response.headers.get('Server-Timing'));
   one.phantom = response.headers.get('X-Medloom-Phantom') === 'true';
-  readAnswer(one, parts);
-  one.row = kindOf(one).row(one);
-  delete one.view;
+  return parts;
 }
 
 async function partsOf(response) {
   const several = response.headers.get('Content-Type').startsWith('multipart/');
   const bytes = await response.arrayBuffer();
-  return several ? readParts(bytes) : { json: bytes };
+  const parts = several ? readParts(bytes) : { json: bytes };
+  if (parts['nifti-gz']) parts['nifti-gz'] = await unpacked(parts['nifti-gz']);
+  return parts;
 }
 
 function readAnswer(one, parts) {
@@ -223,7 +230,7 @@ async function open(one) {
     if (!one.picture) {
       busy(one, `Reading ${one.name} …`);
       await fetchPicture(one);
-      if (one.answer) readAnswer(one, await partsOf(await one.ask(kindOf(one).accept(one))));
+      if (one.answer) readAnswer(one, await partsOf(await one.ask(kindOf(one).accept)));
     }
     if (isCurrent(one)) await show(one);
   } catch (error) {

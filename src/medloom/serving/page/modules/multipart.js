@@ -3,6 +3,11 @@
 
 const END = [13, 10, 13, 10];
 
+// Undoes gzip, which browsers do by themselves and beside the page.
+export function unpacked(buffer) {
+  return new Response(new Blob([buffer]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
+}
+
 // From the bytes of a response to { name: bytes }.
 export function readParts(buffer) {
   const bytes = new Uint8Array(buffer);

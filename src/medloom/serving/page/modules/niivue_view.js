@@ -27,6 +27,13 @@ const OPTIONS = {
   touchEventConfig: { singleTouch: DRAG_MODE.pan, doubleTouch: DRAG_MODE.windowing },
 };
 const CLEAR = [0, 0, 0, 0];
+
+// Every image here says which values are black and white, so nobody need look for them among all of its voxels.
+NVImage.prototype.calMinMax = function given() {
+  const { cal_min: low, cal_max: high } = this.hdr;
+  Object.assign(this, { cal_min: low, cal_max: high, robust_min: low, robust_max: high, global_min: low, global_max: high });
+  return [low, high, low, high];
+};
 const WHOLE = [0, 0, 0, 1]; // nothing moved, nothing enlarged
 
 // Returns a view, or null where there is no WebGL 2.
@@ -42,17 +49,21 @@ class NiivueView {
 
   constructor(nv, listener) {
     this.nv = nv;
+    this.voxels = isSoftware(nv.gl) ? 2 ** 23 : 2 ** 25;
     nv.onIntensityChange = (volume) => this.#windowed(volume, listener);
     nv.onLocationChange = ({ mm }) => this.shown && listener.placed(this.#voxel(mm));
   }
 
   // Shows a case; the view says how.
   async show(shown, view) {
+    const same = this.shown?.picture === shown.picture && this.channel === view.channel;
     this.shown = shown;
-    this.affine = affineOf(shown.picture);
-    this.channel = view.channel;
-    this.base = await this.#image(view);
-    this.nv.scene.pan2Dxyzmm = [...WHOLE];
+    if (!same) {
+      this.affine = affineOf(shown.picture);
+      this.channel = view.channel;
+      this.base = await this.#image(view);
+      this.nv.scene.pan2Dxyzmm = [...WHOLE];
+    }
     await this.layers(shown, view);
   }
 
@@ -60,18 +71,16 @@ class NiivueView {
   async layers({ mask, outline, heat }, view) {
     this.overlays = {};
     if (heat) this.overlays.heat = await this.#overlay(heat, { colormap: 'inferno', cal_min: LEAST_HEAT, cal_max: 1 });
-    if (mask) this.overlays.mask = await this.#overlay(mask, {}, labels(mask));
-    if (outline) this.overlays.outline = await this.#overlay(outline, {}, labels(outline));
+    for (const [name, values] of Object.entries({ mask, outline })) {
+      if (values) this.overlays[name] = await this.#overlay(values, { cal_min: 0, cal_max: 1 }, labels(values));
+    }
     this.draw(view);
   }
 
-  // Everything at once: each of NiiVue's own setters would draw again.
+  // What has changed, all at once: each of NiiVue's own setters would draw again.
   draw(view) {
     const { base, nv } = this;
     if (!base) return;
-    if (view.channel === 'colour') this.#recolour(base, view);
-    else [base.cal_min, base.cal_max] = [view.level - view.width / 2, view.level + view.width / 2];
-    for (const [name, overlay] of Object.entries(this.overlays)) overlay.opacity = view[name] ? (name === 'outline' ? 1 : view.opacity) : 0;
     Object.assign(nv.opts, {
       crosshairWidth: view.plane === 'all' ? 0.3 : 0,
       isNearestInterpolation: !view.smooth,
@@ -80,12 +89,30 @@ class NiivueView {
       sliceType: PLANES[view.plane === 'stored' ? this.storedPlane : view.plane],
     });
     nv.setMouseEventConfig(view.plane === 'all' ? PLACES : PANS);
-    nv.volumes = [base, ...Object.values(this.overlays)];
-    nv.back = base;
-    nv.overlays = nv.volumes.slice(1);
-    nv.updateGLVolume();
+    this.#paint(base, view);
     nv.setInterpolation(!view.smooth);
     this.place(view.place);
+  }
+
+  // Brings the textures in line with the view. A large volume takes long, so only what differs is made again.
+  #paint(base, view) {
+    const { nv } = this;
+    const opacities = Object.keys(this.overlays).map((name) => (view[name] ? (name === 'outline' ? 1 : view.opacity) : 0));
+    const overlays = Object.values(this.overlays);
+    overlays.forEach((one, at) => { one.opacity = opacities[at]; });
+    const last = this.painted;
+    const other = last?.base !== base || last.overlays.length > overlays.length;
+    const window = other || last.level !== view.level || last.width !== view.width;
+    const laid = other || overlays.some((one, at) => one !== last.overlays[at] || one.opacity !== last.opacities[at]);
+    this.painted = { base, overlays, opacities, level: view.level, width: view.width };
+    nv.volumes = [base, ...overlays];
+    nv.back = base;
+    nv.overlays = overlays;
+    if (window && view.channel === 'colour') this.#recolour(base, view);
+    else if (window) [base.cal_min, base.cal_max] = [view.level - view.width / 2, view.level + view.width / 2];
+    if (other) return nv.updateGLVolume();
+    if (window) nv.refreshLayers(base, 0);
+    if (laid) overlays.forEach((one, at) => nv.refreshLayers(one, at + 1));
   }
 
   // Moves to a voxel: column, row, slice.
@@ -160,6 +187,13 @@ class NiivueView {
     const buffer = writeNifti({ ...drawn(this.shown.picture), data, colour, affine: this.affine });
     return NVImage.loadFromUrl({ url: buffer, name: `${crypto.randomUUID?.() ?? Math.random()}.nii`, colorbarVisible: false, ...options });
   }
+}
+
+// Whether WebGL is drawn by the processor, which takes some hundred times as long as a graphics card.
+function isSoftware(gl) {
+  const known = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = gl.getParameter(known ? known.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
 // A colour for each class number that may be there.

@@ -17,13 +17,18 @@ export const isColour = (picture) => picture.channels === 3 && picture.data inst
 
 // One channel by itself.
 export function channelOf({ data, channels }, channel) {
-  return channels === 1 ? data : data.filter((_, at) => at % channels === channel);
+  if (channels === 1) return data;
+  const one = new data.constructor(data.length / channels);
+  for (let at = 0, from = channel; at < one.length; at += 1, from += channels) one[at] = data[from];
+  return one;
 }
 
 // Colours as bytes with a window applied.
 export function windowed(data, { level, width }) {
   const table = Uint8ClampedArray.from({ length: 256 }, (_, value) => share(value, level, width) * 255);
-  return Uint8Array.from(data, (value) => table[value]);
+  const bytes = new Uint8Array(data.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = table[data[at]];
+  return bytes;
 }
 
 // Where a value lies between black and white, 0 to 1.

@@ -35,10 +35,21 @@ function gaps({ metadata }) {
 
 // Everything else, in a list.
 export function facts(one, slice) {
-  const { answer, elapsed, model, picture, phantom } = one;
-  const said = [...expected(part(one, slice).quality, slice), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', `${seconds(elapsed)} to the answer`],
+  const { answer, model, picture, phantom } = one;
+  const said = [...expected(part(one, slice).quality, slice), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', times(one)],
     ['Picture', sized(picture)], ...(part(one, slice).notes ?? answer.notes ?? []).map((note) => ['Note', sentence(note)])];
   return element('dl', { class: 'facts' }, ...said.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))));
+}
+
+const STAGES = { read: 'reading', queue: 'queue', decode: 'decoding', prepare: 'preparing', predict: 'predicting', encode: 'writing' };
+
+// How long the answer took, stage by stage; what is left was on its way, or waited.
+function times({ elapsed, stages }) {
+  const known = Object.entries(STAGES).filter(([name]) => name in stages);
+  const whole = `${seconds(elapsed)} to the answer`;
+  if (!known.length) return whole;
+  const rest = Math.max(0, elapsed - known.reduce((sum, [name]) => sum + stages[name], 0));
+  return `${whole}: ${[...known.map(([name, text]) => `${text} ${seconds(stages[name])}`), `on the way ${seconds(rest)}`].join(', ')}`;
 }
 
 function expected(quality, slice) {

@@ -25,9 +25,9 @@ export async function models() {
   return found.models ?? [{ name: found.model.name, ...found }];
 }
 
-// The decoded picture: what is known about it, and its values in one array.
-export async function preview(model, asked) {
-  const response = await ask(path(model, 'preview', asked), {
+// The decoded picture: what is known about it, and its values in one array, of as many pixels as can be drawn.
+export async function preview(model, asked, most) {
+  const response = await ask(path(model, 'preview', asked, { most_pixels: most }), {
     method: 'POST', body: asked.image, headers: { 'Content-Type': BYTES },
   });
   const form = await response.formData();
@@ -45,14 +45,19 @@ export async function predict(model, asked, accept) {
   return ask(path(model, 'invocations', asked), { method: 'POST', body, headers });
 }
 
+// What an answer took, from the header that says it: { stage: seconds }, and `total`.
+export function stagesOf(header) {
+  return Object.fromEntries([...(header ?? '').matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, time]) => [name, Number(time) / 1000]));
+}
+
 // Several files as one, stored as they are.
 export async function zip(files) {
   const entries = await Promise.all(files.map(async (file, at) => [`${String(at).padStart(5, '0')}.dcm`, new Uint8Array(await file.arrayBuffer())]));
   return new Blob([zipSync(Object.fromEntries(entries), { level: 0 })], { type: 'application/zip' });
 }
 
-function path(model, what, { page, series }) {
-  const query = new URLSearchParams();
+function path(model, what, { page, series }, more = {}) {
+  const query = new URLSearchParams(more);
   if (page !== '') query.set('page', page);
   if (series !== '') query.set('series', series);
   const asked = query.toString();

@@ -17,13 +17,23 @@ export class Viewer {
     this.#listen();
   }
 
-  async #ready() {
-    if (this.back) return;
+  // Gets everything ready that takes time and needs no picture.
+  ready() {
+    this.started ??= this.#start();
+    return this.started;
+  }
+
+  async #start() {
     const canvas = element('canvas', { 'aria-hidden': 'true' });
     $('stage').append(canvas);
     const listener = { windowed: (window) => this.#window(window, false), placed: (place) => this.#placed(place) };
     this.back = (await niivueView(canvas, listener).catch(() => null)) ?? this.#plain(canvas);
     canvas.tabIndex = -1;
+  }
+
+  // How many voxels it draws without long waits.
+  get voxels() {
+    return this.back.voxels;
   }
 
   #plain(old) {
@@ -53,7 +63,7 @@ export class Viewer {
   }
 
   async #open(one, profile) {
-    await this.#ready();
+    await this.ready();
     this.shown = { picture: one.picture, ...one.layers };
     this.name = one.name;
     const { picture } = one;

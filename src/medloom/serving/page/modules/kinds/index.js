@@ -1,6 +1,6 @@
 // One file for each family of answers; nothing else asks which kind there is.
 //
-// Each gives: accept(case) → what is asked for; read(case) → what is laid on the picture; headline(case) → a sentence; figures(case) → elements;
+// Each gives: accept → what is asked for; read(case) → what is laid on the picture; headline(case) → a sentence; figures(case) → elements;
 // slices(case) → a number for each slice, or null; row(case) → cells of the work list.
 
 import * as labels from './labels.js';

@@ -10,11 +10,11 @@ const NPY = 'application/x-npy';
 const PNG = 'image/png';
 
 // What is asked for at once: the mask of a volume is not in its JSON.
-export const accept = ({ picture }) => (picture.kind === 'volume' ? 'multipart/mixed; forms=json+nifti' : 'application/json');
+export const accept = 'multipart/mixed; forms=json; optional=nifti-gz';
 
 // What is laid on the picture, out of the answer and what came beside it.
 export function read({ answer, picture, beside }) {
-  const whole = isVolume(answer) ? fromValues(readNifti(beside.nifti), answer.masks) : fromRuns(answer.masks, answer.height, answer.width);
+  const whole = isVolume(answer) ? fromValues(readNifti(beside['nifti-gz']), answer.masks) : fromRuns(answer.masks, answer.height, answer.width);
   const { height, width } = drawn(picture);
   const mask = laid(whole, picture);
   return { mask, outline: outline(mask, height, width) };

@@ -2,7 +2,7 @@
 
 import { element, number } from '../dom.js';
 
-export const accept = () => 'application/json';
+export const accept = 'application/json';
 export const read = () => ({});
 export const heat = async () => null;
 export const hasHeat = () => false;
