@@ -159,9 +159,7 @@ def test_a_page_that_draws_few_pixels_gets_few(preview, client, assert_problem):
     assert shown.shape == (1, 20, 30, 3)
     assert preview(png(pixels), "?most_pixels=999999999999")[0]["step"] == 1
     for wrong in ("0", "-1", "few", "1" * 13, ""):
-        assert_problem(
-            client.post(f"/models/tiny/preview?most_pixels={wrong}", png(pixels), BYTES), 400, "bad_request"
-        )
+        assert_problem(client.post(f"/models/tiny/preview?most_pixels={wrong}", png(pixels), BYTES), 400, "bad_request")
 
 
 def test_a_volume_is_shown_with_where_it_lies(preview):

@@ -114,7 +114,9 @@ PATHS: Mapping[tuple[str, str], Described] = {
             _PAGE,
             _SERIES,
             _TIMEOUT,
-            _query("most_pixels", {"type": "integer", "minimum": 1, "maximum": 10**12 - 1}, "Where there are more, means."),
+            _query(
+                "most_pixels", {"type": "integer", "minimum": 1, "maximum": 10**12 - 1}, "Where there are more, means."
+            ),
         ),
     ),
     ("GET", "/execution-parameters"): Described(
