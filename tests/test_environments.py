@@ -116,6 +116,27 @@ def test_the_page_of_environments_names_commands_and_extras_that_exist():
         assert re.search(rf"^## .*{title}", PAGE, re.MULTILINE), title
 
 
+SERVING = (
+    "annotated-doc annotated-types anyio click flatbuffers h11 highdicom httptools idna imagecodecs "
+    "importlib-resources lazy-loader "
+    "markdown-it-py mdurl msgspec nibabel numpy onnxruntime packaging pillow prometheus-client protobuf "
+    "pydantic pydantic-core pydicom pygments pyjpegls python-multipart pyyaml rich safetensors shellingham simplejpeg "
+    "starlette tifffile typer typing-extensions typing-inspection uvicorn uvloop"
+)
+
+
+def test_serving_installs_what_is_listed_here_and_nothing_else():
+    found: dict[str, str] = {}
+    for requirement in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"]):
+        _follow(Requirement(requirement), found, set())
+    assert sorted(found) == SERVING.split()
+
+
+def test_who_trains_has_what_preparing_needs():
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["prepare"]) <= set(extras["train"])
+
+
 def test_everything_that_the_extras_pull_is_pinned_at_what_is_installed():
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pinned = {canonicalize_name(name): version for name, version in pins.items()}

@@ -9,7 +9,23 @@ from types import ModuleType
 
 from medloom.errors import MissingExtraError
 
-__all__ = ["find_compiler", "require"]
+__all__ = ["find_compiler", "lacking", "require"]
+
+_BROUGHT_BY = {
+    "lightning": "train",
+    "matplotlib": "train",
+    "monai": "train",
+    "pandas": "prepare",
+    "scipy": "prepare",
+    "torch": "train",
+}
+"""Which extra brings what whole stages are written with, and therefore import without asking for it."""
+
+
+def lacking(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return what to install where a stage's library is not there; None for a module that no extra brings."""
+    module = (error.name or "").partition(".")[0]
+    return MissingExtraError(module, _BROUGHT_BY[module]) if module in _BROUGHT_BY else None
 
 
 def find_compiler() -> str | None:

@@ -14,6 +14,7 @@ from medloom import __version__
 from medloom.cli.optional_values import with_values
 from medloom.cli.output import ExitCode, fail, message_line, messages_for_people, say
 from medloom.errors import MedloomError
+from medloom.extras import lacking
 from medloom.files import cache_dir, is_disk_full
 from medloom.jobs import ENDS_WITH_PARENT
 from medloom.memory import is_out_of_memory
@@ -112,6 +113,11 @@ def _run(arguments: Sequence[str]) -> int:
         return ExitCode.TERMINATED
     except (MedloomError, OSError) as error:
         return fail(error)
+    except ModuleNotFoundError as error:
+        missing = lacking(error)
+        if missing is None:
+            raise
+        return fail(missing)
     except Exception as error:
         if not is_disk_full(error) and not is_out_of_memory(error):
             raise

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from medloom.metrics import label_components
 
 __all__ = ["CONNECTIVITY", "Threshold", "decided", "erase_small", "foreground_probability", "to_mask"]
 
@@ -36,8 +37,6 @@ Threshold = float | tuple[float, ...]
 
 CONNECTIVITY = 8
 """Pixels that share a side or a corner belong to one region."""
-
-_EIGHT = np.ones((3, 3), bool)
 
 
 def foreground_probability(probabilities_khw: Floats32) -> Floats32:
@@ -110,7 +109,7 @@ def erase_small(probabilities_khw: Floats32, threshold: Threshold, min_region_px
 
 
 def _small_regions(foreground_hw: NDArray[np.bool_], min_px: int) -> NDArray[np.bool_]:
-    labels, _ = ndimage.label(foreground_hw, _EIGHT)
+    labels, _ = label_components(foreground_hw)
     sizes = np.bincount(labels.ravel())
     small = sizes < min_px
     small[0] = False

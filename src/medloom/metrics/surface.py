@@ -6,22 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from medloom.metrics.masks import Bits, Mask, both_set
+from medloom.metrics.outlines import outline
 
-__all__ = ["hausdorff95", "outline"]
-
-
-def outline(mask: Mask) -> Bits:
-    """Return the pixels of a mask that touch its outside, the border of the image included.
-
-    Args:
-        mask: Mask of any dimension; non-zero is set.
-
-    Returns:
-        Mask of the same shape with only the outline set; neighbours share a side.
-    """
-    bits = mask.astype(bool)
-    inside: Bits = ndimage.binary_erosion(bits)
-    return bits & ~inside
+__all__ = ["hausdorff95"]
 
 
 def hausdorff95(truth: Mask, predicted: Mask, spacing: tuple[float, ...] | None = None) -> float:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from medloom.metrics.tails import binomial_above, chi_square_above, share_with_tail
 
 __all__ = [
     "Distance",
@@ -102,7 +103,7 @@ def homogeneity_p(reference: ArrayLike, found: ArrayLike, reference_size: float,
         return 1.0
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
     statistic = float(((counts - expected) ** 2 / expected).sum())
-    return float(special.chdtrc(counts.shape[1] - 1, statistic))
+    return chi_square_above(statistic, counts.shape[1] - 1)
 
 
 def energy_distance(reference: ArrayLike, found: ArrayLike) -> float:
@@ -194,7 +195,7 @@ def exceedance_p(flagged: int, values: int, rate: float) -> float:
         >>> round(exceedance_p(3, 10, 0.1), 4)
         0.0702
     """
-    return 1.0 if flagged == 0 else float(special.bdtrc(flagged - 1, values, rate))
+    return binomial_above(flagged - 1, values, rate)
 
 
 def share_interval(found: int, values: int) -> tuple[float, float]:
@@ -209,8 +210,8 @@ def share_interval(found: int, values: int) -> tuple[float, float]:
         >>> round(low, 3), round(high, 3)
         (0.0, 0.036)
     """
-    low = 0.0 if found == 0 else float(special.betaincinv(found, values - found + 1, 0.025))
-    high = 1.0 if found == values else float(special.betaincinv(found + 1, values - found, 0.975))
+    low = 0.0 if found == 0 else share_with_tail(found - 1, values, 0.025)
+    high = 1.0 if found == values else share_with_tail(found, values, 0.975)
     return low, high
 
 

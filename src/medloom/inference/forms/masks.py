@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medloom.inference.answers import Prediction, VolumeAnswer
 from medloom.inference.answers.figures import ClassFigures, MaskAnswer
 from medloom.inference.answers.masks import MaskPoint, MaskPrediction
 from medloom.inference.forms.findings import Finding, Reported
+from medloom.metrics import label_components
 
 __all__ = ["REPORTED", "planes", "shares"]
 
@@ -48,7 +48,7 @@ def _slices(answer: Prediction | VolumeAnswer) -> int | None:
 def _figures(one: ClassFigures, where: NDArray[np.bool_], unit: str, threshold: float) -> dict[str, float]:
     """What is not known, such as an area without spacing, is left out."""
     sizes = {"area_mm2": one.area_mm2, "volume_ml": one.volume_ml}
-    regions = ndimage.label(_cropped(where), np.ones((3, 3, 3), bool))[1]
+    regions = label_components(_cropped(where))[1]
     return {
         **{name: size for name, size in sizes.items() if size is not None},
         unit: one.area_px,
