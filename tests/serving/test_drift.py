@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from medloom.serving import Limits, Models, Service, create_app
 from medloom.serving.drift import HEADER, DriftWatch, Window
 from medloom.serving.http.metrics import Metrics
 from medloom.serving.models import Model
+from medloom.serving.recent import Recent
 from support.fingerprints import picture, png, write_known_bundle
 
 PNG = {"Content-Type": "image/png"}
@@ -64,8 +67,7 @@ def test_only_the_last_images_are_kept_and_nothing_of_their_pixels(model):
         window.add(model.predictor.predict(picture(seed)).novelty)
     plain = window.plain()
     assert (plain["images"], plain["seen"]) == (30, 40)
-    kept = [np.asarray(part).size for row in window._kept for part in row]
-    assert max(kept) <= 41
+    assert window.rows().shape == (30, 1 + 41 + len(window.fingerprint.embedding.spread))
 
 
 def test_a_model_that_is_exchanged_begins_anew_and_one_without_a_fingerprint_is_not_watched(model):
@@ -77,6 +79,43 @@ def test_a_model_that_is_exchanged_begins_anew_and_one_without_a_fingerprint_is_
     fingerprints["known"] = other.without_embedding()
     assert watch.plain("known")["images"] == 0
     assert watch.plain("absent") is None
+
+
+def test_several_processes_keep_one_window_and_each_says_the_same(model, tmp_path):
+    find, alone = {"known": model.predictor.fingerprint}.get, Window(model.predictor.fingerprint, size=30)
+    watches = [DriftWatch(find, size=30, folder=tmp_path) for _ in range(2)]
+    for seed in range(40):
+        novelty = model.predictor.predict(picture(seed)).novelty
+        alone.add(novelty)
+        watches[seed % 2].window("known").add(novelty)
+    assert watches[0].plain("known") == watches[1].plain("known") == alone.plain()
+    assert DriftWatch(find, size=30, folder=tmp_path).plain("known") == alone.plain()
+    other = model.predictor.fingerprint.without_embedding()
+    assert DriftWatch({"known": other}.get, size=30, folder=tmp_path).plain("known")["seen"] == 0
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_rows_of_several_threads_and_handles_are_all_there_once(tmp_path):
+    handles = [Recent(1000, 3, tmp_path / "rows") for _ in range(2)]
+
+    def add(begin):
+        for number in range(begin, 1000, 4):
+            handles[begin % 2].add(np.full(3, number, np.float32))
+
+    threads = [threading.Thread(target=add, args=(begin,)) for begin in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    rows, seen = handles[0].read()
+    assert seen == 1000
+    assert sorted(rows[:, 0].tolist()) == list(range(1000))
+    assert (rows == rows[:, :1]).all()
+    handles[0].close()
+    handles[0].add(np.zeros(3, np.float32))
+    assert handles[0].read()[1] == 0
+    assert handles[1].read()[1] == 1000
+    handles[1].close()
 
 
 def test_a_server_without_a_fingerprint_answers_as_before(served, make_client, bundle_path):

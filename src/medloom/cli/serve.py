@@ -145,7 +145,7 @@ def command(
             raise typer.Exit(_supervised(processes, operation, port))
     threads = threads if part is None else threads or part.threads
     opening = Opening(runtime=runtime, threads=threads, providers=providers, strict=strict)
-    limits = limits_of(max_body, timeout, queue, per_client)
+    limits = limits_of(max_body, timeout, queue, per_client, None if part is None else max(2, part.threads))
     fetcher = fetcher_of(allow_url_host, allow_url_network, limits)
     _answer(
         bundles or (),
@@ -202,7 +202,7 @@ def _answer(
         with (
             listen(operation.host, port) if part is None else part.listener as listener,
             DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
-            _service((_fenced(model, fence) for model in models), limits, around) as service,
+            _service((_fenced(model, fence) for model in models), limits, around, part) as service,
             Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
         ):
             app = create_app(
@@ -220,7 +220,7 @@ def _answer(
                 say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
             else:
                 part.ready()
-            serve(app, listener, around.ssl, reload=swapper.ask)
+            serve(app, listener, around.ssl, reload=swapper.ask, place=None if part is None else part.place)
 
 
 def _loaded(bundles: Sequence[str], opening: Opening) -> Sequence[Model]:
@@ -236,7 +236,7 @@ def _loaded(bundles: Sequence[str], opening: Opening) -> Sequence[Model]:
     return models
 
 
-def _service(models: Iterable[Model], limits: Limits, around: Operated) -> Service:
+def _service(models: Iterable[Model], limits: Limits, around: Operated, part: Part | None) -> Service:
     """Stand behind the server, watched by operators and for drift."""
     from medloom.serving import Models, Service
     from medloom.serving.drift import DriftWatch
@@ -244,7 +244,11 @@ def _service(models: Iterable[Model], limits: Limits, around: Operated) -> Servi
     served = Models(models)
     for name in [model.name for model in served.all() if model.predictor.fingerprint is None]:
         say(f"{name} holds no fingerprint of its training images: nothing is said of images unlike those")
-    drift = DriftWatch(served.fingerprint)
+    drift = (
+        DriftWatch(served.fingerprint)
+        if part is None
+        else DriftWatch(served.fingerprint, served.names, folder=part.folder)
+    )
     around.metrics.before(drift.show(around.metrics.gauge))
     return Service(served, limits, observers=(drift, around.watch))
 

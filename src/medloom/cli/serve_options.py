@@ -133,7 +133,13 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise UserError(f"--allow-url-network {text}: {error}; expected a network such as 10.20.0.0/16") from error
 
 
-def limits_of(max_body_mib: float | None, timeout_s: float | None, queue: int | None, per_client: int | None) -> Limits:
+def limits_of(
+    max_body_mib: float | None,
+    timeout_s: float | None,
+    queue: int | None,
+    per_client: int | None,
+    decoders: int | None = None,
+) -> Limits:
     """Return how much a client may ask for; None leaves it at the default."""
     from medloom.serving import Limits
 
@@ -142,6 +148,8 @@ def limits_of(max_body_mib: float | None, timeout_s: float | None, queue: int | 
         limits = replace(limits, max_body_bytes=int(max_body_mib * 2**20))
     if timeout_s is not None:
         limits = replace(limits, timeout_s=timeout_s)
+    if decoders is not None:
+        limits = replace(limits, decoders=decoders)
     return limits if queue is None else replace(limits, queue=queue)
 
 

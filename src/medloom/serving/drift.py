@@ -1,22 +1,27 @@
 """Whether the images that a server is asked about are still like those that its models learned from.
 
 Of each image only what was measured of it is kept, and what the network made of it, for as long as it is among the last
-ones; no image is, and nothing that says whose it was.
+ones; no image is, and nothing that says whose it was. Several processes of one server keep the last images together, so
+whichever is asked says the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from medloom.inference.comparison import embedding_distance, stability
 from medloom.inference.fingerprint import Fingerprint
+from medloom.inference.measures import MEASURES
 from medloom.inference.novelty import Novelty
+from medloom.serving.recent import Recent
 from medloom.serving.service import Seen, Service
 
 __all__ = ["HEADER", "DriftWatch", "GaugeMaker", "Window", "drift_of", "header_of"]
@@ -37,37 +42,43 @@ class Window:
     Args:
         fingerprint: Of its training images.
         size: How many are kept.
+        path: A file in which several processes keep them together; None for those of this process.
     """
 
-    def __init__(self, fingerprint: Fingerprint, size: int = _WINDOW) -> None:
+    def __init__(self, fingerprint: Fingerprint, size: int = _WINDOW, path: Path | None = None) -> None:
         self.fingerprint = fingerprint
-        self._kept: deque[tuple[float, NDArray[np.float32], NDArray[np.float32]]] = deque(maxlen=size)
-        self._lock = threading.Lock()
-        self._seen = 0
+        self._directions = 0 if fingerprint.embedding is None else len(fingerprint.embedding.spread)
+        self._recent = Recent(size, 1 + MEASURES + self._directions, path)
 
     def add(self, novelty: Novelty) -> None:
         """Take an image."""
-        row = novelty.score, novelty.measured.astype(np.float32), novelty.embedded.astype(np.float32)
-        with self._lock:
-            self._kept.append(row)
-            self._seen += 1
+        embedded = novelty.embedded if len(novelty.embedded) else np.full(self._directions, np.nan)
+        self._recent.add(np.concatenate([[novelty.score], novelty.measured, embedded]).astype(np.float32))
 
     def plain(self) -> dict[str, Any]:
         """Return plain JSON types: how many images there are, how many are set apart, and how far they all are.
 
         ``stability`` and ``embedding_distance`` are there from 20 images on.
         """
-        with self._lock:
-            kept, seen = list(self._kept), self._seen
-        plain: dict[str, Any] = {"images": len(kept), "seen": seen, "expected": self.fingerprint.false_alarms}
-        if kept:
-            plain["out_of_distribution"] = float(np.mean([score > 1.0 for score, _, _ in kept]))
-        if len(kept) >= _FEWEST:
-            measured, embedded = (np.stack([row[at] for row in kept]).astype(np.float64) for at in (1, 2))
+        rows, seen = self._recent.read()
+        scores, measured, embedded = np.split(rows.astype(np.float64), [1, 1 + MEASURES], axis=1)
+        plain: dict[str, Any] = {"images": len(rows), "seen": seen, "expected": self.fingerprint.false_alarms}
+        if len(rows):
+            plain["out_of_distribution"] = float(np.mean(scores > 1.0))
+        if len(rows) >= _FEWEST:
             plain["stability"] = stability(self.fingerprint, measured)
-            distance = embedding_distance(self.fingerprint, embedded)
-            plain |= {} if distance is None else {"embedding_distance": distance}
+        known = embedded[~np.isnan(embedded).any(axis=1)]
+        if self._directions and len(known) >= _FEWEST:
+            plain["embedding_distance"] = embedding_distance(self.fingerprint, known)
         return plain
+
+    def rows(self) -> NDArray[np.float32]:
+        """Return what is kept, a row of numbers for each image."""
+        return self._recent.read()[0]
+
+    def close(self) -> None:
+        """Take no more images."""
+        self._recent.close()
 
 
 class DriftWatch:
@@ -76,15 +87,24 @@ class DriftWatch:
     Args:
         find: Returns the fingerprint of a model by its name; None of one that has none, or is not served any more. A
             model that was exchanged has another one, and its window begins anew.
+        names: Returns the names of all models; those that were asked anything by default.
         size: How many of the last images of each are compared.
+        folder: Where several processes keep them together; None for those of this process.
 
     Example:
         >>> watch = DriftWatch({"brain": predictor.fingerprint}.get)  # doctest: +SKIP
         >>> Service(models, observers=(watch,))  # doctest: +SKIP
     """
 
-    def __init__(self, find: Callable[[str], Fingerprint | None], size: int = _WINDOW) -> None:
-        self._find, self._size = find, size
+    def __init__(
+        self,
+        find: Callable[[str], Fingerprint | None],
+        names: Callable[[], Iterable[str]] | None = None,
+        *,
+        size: int = _WINDOW,
+        folder: Path | None = None,
+    ) -> None:
+        self._find, self._names, self._size, self._folder = find, names, size, folder
         self._windows: dict[str, Window] = {}
         self._lock = threading.Lock()
 
@@ -93,11 +113,11 @@ class DriftWatch:
         fingerprint = self._find(model)
         with self._lock:
             found = self._windows.get(model)
-            if fingerprint is None:
-                self._windows.pop(model, None)
-                return None
-            if found is None or found.fingerprint is not fingerprint:
-                found = self._windows[model] = Window(fingerprint, self._size)
+            if found is not None and found.fingerprint is not fingerprint:
+                self._windows.pop(model).close()
+                found = None
+            if found is None and fingerprint is not None:
+                found = self._windows[model] = Window(fingerprint, self._size, self._path(model, fingerprint))
             return found
 
     def seen(self, seen: Seen) -> None:
@@ -115,6 +135,13 @@ class DriftWatch:
         window = self.window(model)
         return None if window is None else window.plain()
 
+    def _path(self, model: str, fingerprint: Fingerprint) -> Path | None:
+        """The file of a model and of the images that it learned from: the same in every process that serves it."""
+        if self._folder is None:
+            return None
+        told = hashlib.sha256(msgspec.json.encode([model, self._size, fingerprint.plain()])).hexdigest()
+        return self._folder / f"{told[:32]}.window"
+
     def show(self, gauge: GaugeMaker) -> Callable[[], None]:
         """Make the gauges of ``GET /metrics``.
 
@@ -124,20 +151,31 @@ class DriftWatch:
         Returns:
             What brings them up to date; to be called before they are read.
         """
-        images = gauge("drift_window_images", "Last images that are compared with the training.", "model")
-        apart = gauge("drift_out_of_distribution_ratio", "Share of them that is set apart.", "model", mode="livemax")
+        images = gauge(
+            "drift_window_images", "Last images that are compared with the training.", "model", mode="livemostrecent"
+        )
+        apart = gauge(
+            "drift_out_of_distribution_ratio", "Share of them that is set apart.", "model", mode="livemostrecent"
+        )
         moved = gauge(
-            "drift_stability_index", "Population stability index of a measure.", "model", "measure", mode="livemax"
+            "drift_stability_index",
+            "Population stability index of a measure.",
+            "model",
+            "measure",
+            mode="livemostrecent",
         )
         distance = gauge(
-            "drift_embedding_distance", "Energy distance of what the network makes of them.", "model", mode="livemax"
+            "drift_embedding_distance",
+            "Energy distance of what the network makes of them.",
+            "model",
+            mode="livemostrecent",
         )
 
         def update() -> None:
-            with self._lock:
-                windows = dict(self._windows)
-            for model, window in windows.items():
-                plain = window.plain()
+            for model in list(self._windows if self._names is None else self._names()):
+                plain = self.plain(model)
+                if plain is None:
+                    continue
                 images.labels(model).set(plain["images"])
                 if "out_of_distribution" in plain:
                     apart.labels(model).set(plain["out_of_distribution"])

@@ -50,6 +50,9 @@ class Settings(Config):
     refused: Callable[[Problem], object] | None = None
     """Is told of what was refused before it was a request."""
 
+    ended: Callable[[], object] | None = None
+    """Is told of each connection that is lost."""
+
 
 class _Awaited(Enum):
     """What comes next."""
@@ -86,7 +89,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._header_timeout_s = config.header_timeout_s
-        self._refused = config.refused
+        self._refused, self._ended = config.refused, config.ended
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
@@ -115,6 +118,8 @@ class Connection(HttpToolsProtocol):
                 timer.cancel()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
+        if self._ended is not None:
+            self._ended()
 
     def pause_writing(self) -> None:
         """Give a client that does not read its answer some time."""

@@ -1,7 +1,7 @@
 """Several server processes behind one listening socket: started, watched, started again, and ended together.
 
-Each is the same command in a process of its own, which is given the open socket, so any of them takes the next
-connection. Nothing is forked once libraries have threads.
+Each is the same command in a process of its own, which is given the open socket; ``sharing`` says which of them takes
+the next connection. Nothing is forked once libraries have threads.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
@@ -26,12 +28,15 @@ from medloom.errors import MedloomError
 from medloom.files import TemporaryFolder
 from medloom.inference.runtimes.graph import available_threads
 from medloom.serving.http.server import has_terminal
+from medloom.serving.http.sharing import Counts, Place
 
 __all__ = ["Part", "Supervisor", "this_command"]
 
 _log = logging.getLogger(__name__)
 
-_SOCKET, _READY, _COUNT = "MEDLOOM_SERVE_SOCKET", "MEDLOOM_SERVE_READY", "MEDLOOM_SERVE_PROCESSES"
+_PART = "MEDLOOM_SERVE_PART"
+"""Says what a process is given: its numbers for the socket, the pipe and the counts, how many there are, its place."""
+
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _HANDED_OVER = signal.SIGUSR1
 """Ends a process without the word that the server goes down: others take new connections."""
@@ -50,27 +55,34 @@ class Part:
     Args:
         listener: The socket that all share.
         processes: How many they are.
+        place: Where this one says how many connections it has.
     """
 
     listener: socket.socket
     processes: int
+    place: Place
     _ready: int
 
     @classmethod
     def given(cls) -> Part | None:
         """Take what this process was started with; None if it is no part of a server."""
-        if _SOCKET not in os.environ:
+        if _PART not in os.environ:
             return None
-        number, ready, count = (int(os.environ.pop(name)) for name in (_SOCKET, _READY, _COUNT))
+        number, ready, counts, processes, place = map(int, os.environ.pop(_PART).split())
         _end_with_parent()
         for early in (signal.SIGHUP, _HANDED_OVER):  # the server takes them when it is there
             signal.signal(early, signal.SIG_IGN)
-        return cls(socket.socket(fileno=number), count, ready)
+        return cls(socket.socket(fileno=number), processes, Counts(counts).place(place), ready)
 
     @property
     def threads(self) -> int:
         """Threads of one prediction: the share of one of the processes in the cores."""
         return max(1, available_threads() // self.processes)
+
+    @property
+    def folder(self) -> Path:
+        """Where the processes keep figures together; it is gone with them."""
+        return Path(os.environ[_METRICS])
 
     def ready(self) -> None:
         """Say that this process answers."""
@@ -120,11 +132,12 @@ class Supervisor:
         before = {one: signal.signal(one, self._take) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         before[_HANDED_OVER] = signal.signal(_HANDED_OVER, self._take)
         folder = TemporaryFolder("medloom-metrics-")
-        self._environment = {_METRICS: str(folder.path)}
+        self._environment, self._counts = {_METRICS: str(folder.path)}, Counts()
         try:
             return self._supervise(ready)
         finally:
             self._end_all()
+            self._counts.close()
             folder.remove()
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -156,7 +169,9 @@ class Supervisor:
             self._rolling = True
 
     def _start(self) -> _Child:
-        return _Child.start(self._command, self._listener, self._count, self._environment)
+        taken = {child.place.number for child in (*self._running, *self._ending)}
+        place = self._counts.place(next(number for number in count() if number not in taken))
+        return _Child.start(self._command, self._listener, place, self._count, self._environment)
 
     def _wait_until_ready(self, child: _Child) -> bool:
         while not self._stopping:
@@ -202,6 +217,7 @@ class Supervisor:
     def _is_over(self, child: _Child) -> bool:
         if child.process.poll() is None:
             return False
+        child.place.leave()
         child.close()
         mark_process_dead(child.process.pid, self._environment[_METRICS])  # type: ignore[no-untyped-call] # theirs
         return True
@@ -225,30 +241,32 @@ class _Child:
 
     Args:
         process: It.
+        place: Where it says how many connections it has.
         ready: Where it says that it answers.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], ready: int) -> None:
-        self.process, self._ready = process, ready
+    def __init__(self, process: subprocess.Popen[bytes], place: Place, ready: int) -> None:
+        self.process, self.place, self._ready = process, place, ready
         self.since = time.monotonic()
 
     @classmethod
     def start(
-        cls, command: Sequence[str], listener: socket.socket, count: int, environment: Mapping[str, str]
+        cls, command: Sequence[str], listener: socket.socket, place: Place, count: int, environment: Mapping[str, str]
     ) -> _Child:
         """Start one."""
         ours, theirs = os.pipe()
-        given = {_SOCKET: str(listener.fileno()), _READY: str(theirs), _COUNT: str(count)}
+        passed = listener.fileno(), theirs, place.counts.descriptor
+        part = " ".join(map(str, (*passed, count, place.number)))
         try:
             process = subprocess.Popen(  # noqa: S603 - this command once more
-                command, env={**os.environ, **environment, **given}, pass_fds=(listener.fileno(), theirs)
+                command, env={**os.environ, **environment, _PART: part}, pass_fds=passed
             )
         except OSError as error:
             os.close(ours)
             raise MedloomError(f"no server process can be started: {error}") from error
         finally:
             os.close(theirs)
-        return cls(process, ours)
+        return cls(process, place, ours)
 
     def is_ready(self) -> bool:
         """Wait a little for the word that it answers."""

@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from medloom.errors import UserError
 from medloom.serving.admission import Gate
 from medloom.serving.http.connection import Connection, Settings
+from medloom.serving.http.sharing import Acceptor, Place
 from medloom.signals import announce
 
 __all__ = ["has_terminal", "listen", "serve"]
@@ -63,6 +64,7 @@ def serve(
     encrypted: ssl.SSLContext | None = None,
     *,
     reload: Callable[[], object] | None = None,
+    place: Place | None = None,
 ) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
@@ -76,6 +78,7 @@ def serve(
         encrypted: For HTTPS; see ``medloom.serving.http.tls``.
         reload: Called at SIGHUP, in the handler of the signal; where that says that the terminal is gone, the server
             ends instead.
+        place: Where this process says how many connections it has, if several share the socket.
     """
     config = Settings(
         app,
@@ -92,7 +95,7 @@ def serve(
     )
     config.header_timeout_s = app.state.limits.header_timeout_s
     config.refused = app.state.refused
-    server = _DrainingServer(config, app.state.gate)
+    server = _DrainingServer(config, app.state.gate, place)
     with _signals({"SIGHUP": None if reload is None else partial(server.hang_up, reload), "SIGUSR1": server.hand_over}):
         server.run(sockets=[listener])
 
@@ -116,11 +119,22 @@ def _signals(calls: Mapping[str, Callable[[], object] | None]) -> Iterator[None]
 class _DrainingServer(uvicorn.Server):
     """Keeps listening while it drains, so that a load balancer's ``/ping`` sees the 503."""
 
-    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+    def __init__(self, config: Settings, gate: Gate, place: Place | None) -> None:
         super().__init__(config)
-        self._gate = gate
+        self._settings, self._gate, self._place = config, gate, place
         self._deadline_s = float("inf")
         self._in_terminal = has_terminal()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._place is None or not sockets:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        settings, make = self._settings, partial(Connection, self._settings, self.server_state, {})
+        for listener in sockets:
+            acceptor = Acceptor(listener, self._place, make, settings.ssl)
+            settings.ended = acceptor.ended
+            self.servers.append(acceptor)  # type: ignore[arg-type] # it has what is asked of one
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame  # and no call of super(), which would end the process with the signal again: status 0 is meant
