@@ -175,7 +175,26 @@ def test_half_a_million_chunks_of_one_byte_are_refused_and_ping_is_answered_mean
         while sent.is_alive():
             connection.request("GET", "/ping")
             assert connection.getresponse().read()
-    assert _statuses(_ask(port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunks[:600_000])) in ([400], [])
+    assert _statuses(_ask(port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", chunks[:600_000])) == [400]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"GET\r\n\r\n",
+        HEAD + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nz\r\n",
+        HEAD + b"X-Long: " + b"a" * 100_000,
+        bytes(2**20),
+    ],
+    ids=["no request", "two lengths", "a body that is none", "long headers", "rubbish"],
+)
+def test_what_was_asked_before_a_request_that_is_none_is_answered_and_then_the_connection_ends(port, last):
+    post = HEAD + b"Content-Length: %d\r\n\r\n" % len(NPY) + NPY
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+        raw.sendall(post + post + last)
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert _statuses(answer) == [200, 200]
 
 
 def test_a_refusal_by_load_leaves_the_connection_and_what_is_left_of_its_body_is_not_a_request(served):

@@ -52,6 +52,9 @@ _MOST_SAID = 2**13
 _MOST_NUMBERS = 2**21
 """Most numbers of a tensor in JSON, which take 16 times their bytes in memory; the binary form has no such limit."""
 
+_PIECE = 1024
+"""Packed bytes that are unpacked at once; at most a thousand times as many come out."""
+
 _LENGTH = struct.Struct("<I")
 _NUMBER = b"0123456789+-.eE,[] \t\r\n"
 _WHOLE = b"0123456789-,[] \t\r\n"
@@ -145,15 +148,24 @@ def inflate(body: bytes, encoding: str, most: int) -> bytes:
         return body
     if encoding not in ("gzip", "deflate"):
         raise Problem(415, "unsupported_encoding", not_taken("Content-Encoding", encoding))
-    packed = zlib.decompressobj(wbits=31 if encoding == "gzip" else zlib.MAX_WBITS)
+    wbits = 31 if encoding == "gzip" else zlib.MAX_WBITS
     try:
-        found = packed.decompress(body, most + 1)
+        size_bytes = _unpacked_bytes(body, wbits, most)
+        return zlib.decompress(body, wbits, max(1, size_bytes))  # memory is taken once, and for what is there
     except zlib.error as error:
-        raise _bad(f"the body is not sound {encoding}") from error
-    if len(found) > most:
-        raise Problem(413, "too_large", f"the unpacked body is larger than {most} bytes")
-    if not packed.eof or packed.unused_data:
-        raise _bad(f"the body is not one whole {encoding} stream")
+        raise _bad(f"the body is not one whole {encoding} stream") from error
+
+
+def _unpacked_bytes(body: bytes, wbits: int, most: int) -> int:
+    """Count what comes out without keeping it."""
+    packed, found, start = zlib.decompressobj(wbits), 0, 0
+    while start < len(body) and not packed.eof:
+        found += len(packed.decompress(body[start : start + _PIECE]))
+        start += _PIECE
+        if found > most:
+            raise Problem(413, "too_large", f"the unpacked body is larger than {most} bytes")
+    if not packed.eof or packed.unused_data or start < len(body):
+        raise zlib.error
     return found
 
 

@@ -34,6 +34,10 @@ _VERSIONS = ("1.0", "1.1")
 _REST_S = 10.0
 """For how long what is left of a body is read whose request has been answered."""
 
+_LINGER_S, _MOST_DROPPED = 0.8, 64 * 2**20
+"""For how long, and how many bytes, what a client still sends is taken and dropped after it was told that it ends: a
+connection that is closed with bytes unread is reset, and the client may lose the answer."""
+
 _GRACE_S = 0.5
 """For how long a connection that rests is kept when the server goes down: a request may be on its way."""
 
@@ -92,9 +96,11 @@ class Connection(HttpToolsProtocol):
         self._refused, self._ended = config.refused, config.ended
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._awaited = _Awaited.FIRST
-        self._last = False
+        self._last = self._over = False
+        self._dropped = 0
         self._header_bytes = self._framing = self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own, too
@@ -108,12 +114,15 @@ class Connection(HttpToolsProtocol):
         for start in range(0, len(data), _PIECE):
             if self.transport.is_closing():
                 return
+            if self._over:
+                self._drop(len(data) - start)
+                break
             self._take(data[start : start + _PIECE])
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the time limits."""
-        for timer in (self._header_timer, self._rest_timer, self._write_timer):
+        for timer in (self._header_timer, self._rest_timer, self._linger_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
         self._unset_keepalive_if_required()
@@ -181,6 +190,9 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Read what is left of the body for a while; not where the client was told nothing and may send none."""
+        if self._over and not self.pipeline:
+            self._leave()
+            return
         unread = self._awaited is _Awaited.BODY and not self.pipeline
         if unread and self.expect_100_continue:
             self.transport.close()
@@ -215,7 +227,7 @@ class Connection(HttpToolsProtocol):
     @property
     def _waits_for_headers(self) -> bool:
         """Whether headers are awaited; empty lines between requests are no rest."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._over:
             return False
         if self._awaited is _Awaited.NEXT:
             return self.cycle.response_complete and self.timeout_keep_alive_task is None
@@ -231,6 +243,7 @@ class Connection(HttpToolsProtocol):
             self._header_timer = self.loop.call_later(self._header_timeout_s, self._cut)
 
     def _cut(self) -> None:
+        self._header_timer = None
         if not self.transport.is_closing():
             message = f"the headers did not arrive within {self._header_timeout_s:g} s"
             self._refuse(Problem(408, "too_slow", message, close=True))
@@ -243,11 +256,41 @@ class Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with the reason, unless another answer is awaited or was begun, and close."""
+        """Read no further, answer with the reason, and close; what came before on the connection is answered first."""
+        self._over = True
         if self._refused is not None:
             self._refused(problem)
         if self._may_answer:
-            answer = problem.response()
-            lines = [name + b": " + value + b"\r\n" for name, value in answer.raw_headers]
-            self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
-        self.transport.close()
+            self._write(problem)
+        elif self._awaited is _Awaited.BODY and self.pipeline:
+            self.pipeline.popleft()  # its headers were sound and its body is not; nobody began to answer it
+        elif self.cycle.response_complete:
+            self._leave()
+
+    def _write(self, problem: Problem) -> None:
+        """Answer with a problem and close; whoever reads the body of the request learns that there is no more."""
+        if self._awaited is _Awaited.BODY:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        answer = problem.response()
+        lines = [name + b": " + value + b"\r\n" for name, value in answer.raw_headers]
+        self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
+        self._leave()
+
+    def _leave(self) -> None:
+        """Say that nothing more comes, and close when the client has read that, or a little later."""
+        if self.transport.is_closing() or self._linger_timer is not None:
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._linger_timer = self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _drop(self, size_bytes: int) -> None:
+        """Take no notice of bytes; of very many not even that."""
+        self._dropped += size_bytes
+        if self._dropped > _MOST_DROPPED:
+            if self._linger_timer is not None:
+                self.transport.close()
+            else:
+                self.flow.pause_reading()
