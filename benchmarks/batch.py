@@ -4,7 +4,8 @@
     python benchmarks/batch.py model.tar.gz --images FOLDER         a bundle of yours, on images of yours
     python benchmarks/batch.py --files 0                            without the listing
 
-The limit is the same runtime on batches of the same size that lie in memory ready for it, with all cores. Limit and
+The limit is the same runtime on batches that lie in memory ready for it, with all cores, in the best of several ways:
+batches of 4 to 64 images, one call at a time with all threads or as many calls at a time as a batch makes. Limit and
 batch take turns; ratios are of neighbours, and what is printed are medians. A batch is timed from its first piece to
 its last, after decoders have started; the time of all of it, with start and table, is printed beside. So is the ratio
 of processor time, decoders included, which other work on the machine disturbs less.
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +33,10 @@ from medloom.inference.inputs import open_images, opened
 from medloom.packaging import read_bundle
 from medloom.recipe import load_recipe
 from medloom.serving.batch import Batch, Listing, run_batch
+from medloom.serving.batch.rounds import shared_out
 
 BATCH_SIZE = 16
+SIZES = (4, 8, 16, 32, 64)
 GOAL = 0.95
 
 
@@ -88,21 +92,21 @@ def _jpegs(folder, count):
 
 
 def _compare(what, bundle, images, out, rounds):
+    calls, each = shared_out("onnx", None, None)
     with read_bundle(bundle) as opened_bundle:
-        predictor = opened_bundle.predictor()
-    ready = _ready(predictor, images)
-    whole = len(ready) // BATCH_SIZE * BATCH_SIZE
+        whole, shared = (opened_bundle.predictor(threads=threads) for threads in (None, each))
+    ready = _ready(shared, images)
+    ways = [(run, number, size) for run, number in ((whole, 1), (shared, calls)) for size in SIZES]
+    best = max(ways, key=lambda way: _limit(*way, ready)[0])
     rates = []
     for _ in range(rounds):
-        (limit, limit_cpu_s), (steady, overall, cpu_s) = (
-            _limit(predictor, ready[:whole]),
-            _batch(predictor, images, out),
-        )
+        (limit, limit_cpu_s), (steady, overall, cpu_s) = _limit(*best, ready), _batch(shared, images, out, calls)
         rates.append((steady / limit, steady, limit, overall, limit_cpu_s / cpu_s))
     ratio, steady, limit, overall, of_cpu = (statistics.median(one) for one in zip(*rates, strict=True))
     spread = f"{min(one[0] for one in rates):.3f} to {max(one[0] for one in rates):.3f}"
+    way = f"{best[2]} images a call, {best[1]} at a time"
     print(
-        f"{what}: batch {steady:.1f} images/s ({overall:.1f} with start and table), network alone {limit:.1f}; "
+        f"{what}: batch {steady:.1f} images/s ({overall:.1f} with start and table), network alone {limit:.1f} ({way}); "
         f"ratio {ratio:.3f} ({spread}; goal {GOAL}), of processor time {of_cpu:.3f}"
     )
 
@@ -112,12 +116,14 @@ def _ready(predictor, images):
         return np.stack([predictor.prepare(one.read()).network_input for one in files])
 
 
-def _limit(predictor, ready):
+def _limit(predictor, calls, size, ready):
     """Images a second of the runtime with all views, on batches in memory; and processor seconds an image."""
-    begin, cpu_s = time.perf_counter(), _cpu_s()
-    for start in range(0, len(ready), BATCH_SIZE):
-        predictor.run(ready[start : start + BATCH_SIZE])
-    return len(ready) / (time.perf_counter() - begin), (_cpu_s() - cpu_s) / len(ready)
+    pieces = [ready[start : start + size] for start in range(0, len(ready), size)]
+    with ThreadPoolExecutor(calls) as threads:
+        begin, cpu_s = time.perf_counter(), _cpu_s()
+        for _ in threads.map(predictor.run, pieces):
+            pass
+        return len(ready) / (time.perf_counter() - begin), (_cpu_s() - cpu_s) / len(ready)
 
 
 def _cpu_s():
@@ -126,7 +132,7 @@ def _cpu_s():
     return used.user + used.system + used.children_user + used.children_system
 
 
-def _batch(predictor, images, out):
+def _batch(predictor, images, out, calls):
     """Images a second of a batch, from the first piece to the last and of all of it; processor seconds an image."""
     seen, cpu_s = [], _cpu_s()
 
@@ -138,7 +144,7 @@ def _batch(predictor, images, out):
         predictor,
         Listing(entries),
         out,
-        Batch(batch_size=BATCH_SIZE),
+        Batch(batch_size=BATCH_SIZE, calls=calls),
         {},
         overwrite=True,
         watch=lambda pace: seen.append((time.perf_counter(), pace.done)),

@@ -1,13 +1,15 @@
 """What a killed process left behind is removed by the next one in the same place, and nothing else is."""
 
 import os
+import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from medloom.errors import BundleError
-from medloom.files import TemporaryFolder, remove_abandoned, replacing, write_text
+from medloom.errors import BundleError, DiskFullError
+from medloom.files import TemporaryFolder, flush_files, remove_abandoned, replacing, write_soon, write_text
 from medloom.packaging import read_bundle
 from support.bundles import write_tiny_bundle
 
@@ -142,3 +144,28 @@ def test_an_unpacked_bundle_of_a_killed_process_goes_when_the_next_bundle_is_ope
 def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path):
     write_text(tmp_path / ("x" * 255), "whole")
     assert (tmp_path / ("x" * 255)).read_text() == "whole"
+
+
+def test_a_file_that_is_written_soon_is_whole_or_as_it_was_and_what_was_begun_is_removed(tmp_path):
+    path = tmp_path / "sub" / "mask.png"
+    write_soon(path, b"first")
+    flush_files(tmp_path)
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o644
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(DiskFullError, match="mask"):
+            write_soon(path, b"x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [one.name for one in path.parent.iterdir()] == ["mask.png"]
+    assert path.read_bytes() == b"first"
+
+
+def test_threads_that_write_the_same_file_leave_one_of_them_whole(tmp_path):
+    contents = [bytes([number]) * 50_000 for number in range(16)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda data: write_soon(tmp_path / "a.png", data), contents))
+    assert (tmp_path / "a.png").read_bytes() in contents
+    assert len(list(tmp_path.iterdir())) == 1

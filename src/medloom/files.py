@@ -6,10 +6,12 @@ ends, so the next process in the same place can tell what was left behind, and r
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import functools
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -27,6 +29,7 @@ __all__ = [
     "TemporaryFolder",
     "cache_dir",
     "disk_full",
+    "flush_files",
     "is_disk_full",
     "members_of",
     "read_json",
@@ -38,6 +41,7 @@ __all__ = [
     "sync_folder",
     "write_bytes",
     "write_json",
+    "write_soon",
     "write_text",
 ]
 
@@ -46,6 +50,8 @@ _PART_PREFIX = ".medloom-"
 _PART_NAME = 40
 """Characters of a file's name in that of its part: all of a long one, and more, may be too long for the file system."""
 
+
+_NUMBERS = itertools.count()
 
 _MEMBERS = ("fold-*", "seed-*")
 """Run directories inside one: a training for each fold, or for each seed."""
@@ -219,13 +225,17 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
 
 def _new_part(path: Path) -> tuple[Path, int]:
     """An empty file of mode 0600 beside a path, and its lock."""
-    prefix = f"{_PART_PREFIX}{path.name[:_PART_NAME]}."
+    prefix = _prefix_of(path)
     while True:
         number, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
         os.close(number)
         lock = _lock(Path(name))
         if lock is not None:
             return Path(name), lock
+
+
+def _prefix_of(path: Path) -> str:
+    return f"{_PART_PREFIX}{path.name[:_PART_NAME]}."
 
 
 def sync_folder(folder: Path) -> None:
@@ -241,6 +251,77 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with replacing(path, len(data)) as beside:
         beside.write_bytes(data)
+
+
+def write_soon(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``: whole or not at all for every process, but on the disk only after ``flush_files``.
+
+    For many small files, of which each would wait for the disk by itself.
+
+    Args:
+        path: Where the file is written. Its folder is made if it is missing.
+        data: All of it.
+
+    Raises:
+        DiskFullError: If there is no room for it.
+    """
+    folder = path.parent
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+        _tidy(folder.absolute())
+        beside, number = _held_part(path)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(number, left) :]
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(number)
+    except OSError as error:
+        if is_disk_full(error) and folder.is_dir():
+            raise disk_full(path, len(data), error) from error
+        raise
+
+
+def _held_part(path: Path) -> tuple[Path, int]:
+    """An empty file beside a path, open for writing, and locked where files can be."""
+    while True:
+        beside = path.parent / f"{_prefix_of(path)}{next(_NUMBERS)}-{os.getpid()}.part"
+        with suppress(FileExistsError):
+            number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            if _holds(number):
+                return beside, number
+            os.close(number)
+            beside.unlink(missing_ok=True)
+
+
+def _holds(number: int) -> bool:
+    """Lock a new file where files can be; whether no other process is about to tidy it away."""
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return os.fstat(number).st_nlink > 0
+
+
+def flush_files(folder: Path) -> None:
+    """Flush the file system of a folder to the disk, with everything that was written to it, names included."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "syncfs"):  # it is Linux's own
+            os.sync()
+        elif libc.syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -178,7 +178,7 @@ def test_a_full_disk_is_no_matter_of_one_file(tmp_path, predictor, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medloom.inference.writers.masks.write_bytes", full)
+    monkeypatch.setattr("medloom.inference.writers.masks.write_soon", full)
     with pytest.raises(OSError, match="No space left"):
         predict_files(predictor, [ImageFile("a.png", _png)], tmp_path)
 

@@ -70,7 +70,7 @@ _BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, max=1024, help="Images that go through the network together.")
 ]
 _Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that decode; default: one a core.")]
-_Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the network; default: all cores.")]
+_Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the network, all calls together; default: all cores.")]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Also write predictions.parquet.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove another batch that DIR holds, and begin anew.")]
 _Labels = Annotated[
@@ -148,11 +148,11 @@ def command(
     named = [*(inputs or ()), *([f"@{listed}"] if listed else [])]
     if not named:
         raise UserError("nothing was named; expected folders, zips, files, @LIST, - or a CSV that names files")
-    predictor, of, manifest = _opened(bundle, runtime, threads, providers, strict)
+    predictor, calls, of, manifest = _opened(bundle, runtime, threads, providers, strict)
     phantom, own_page, forms = manifest.phantom, manifest.input.page, form_files(form, manifest)
     truth = _truth(predictor, named, labels, id_column, target, patient, group, patient_pattern)
     asked = "" if uncertainty is None else uncertainty or "entropy"
-    batch = Batch(own_page if page is None else page, asked, batch_size, parquet=parquet, forms=forms)
+    batch = Batch(own_page if page is None else page, asked, batch_size, calls=calls, parquet=parquet, forms=forms)
     batch = batch if workers is None else replace(batch, workers=workers)
     stop = StopRequest(waits_for="what is under way")
     with (
@@ -178,16 +178,18 @@ def command(
 
 def _opened(
     bundle: Path, runtime: str | None, threads: int | None, providers: Sequence[str] | None, strict: bool
-) -> tuple[Predictor, dict[str, Any], Manifest]:
-    """The predictor, what decides its answers, and the manifest of the bundle."""
+) -> tuple[Predictor, int, dict[str, Any], Manifest]:
+    """The predictor, how often it is asked at a time, what decides its answers, and the manifest of the bundle."""
     from medloom.imaging import FILE_BUDGET
     from medloom.packaging import read_bundle
+    from medloom.serving.batch.rounds import shared_out
 
     with read_bundle(bundle) as opened:
-        predictor = opened.predictor(runtime=runtime, threads=threads, providers=providers)
+        calls, each = shared_out(runtime or opened.manifest.runtime, threads, providers)
+        predictor = opened.predictor(runtime=runtime, threads=each, providers=providers)
         of = {**_identity(opened), "runtime": predictor.runtime.name, "providers": providers, "strict": strict}
         manifest = opened.manifest
-    return replace(predictor, budget=FILE_BUDGET, strict=strict), of, manifest
+    return replace(predictor, budget=FILE_BUDGET, strict=strict), calls, of, manifest
 
 
 def _identity(bundle: Bundle) -> dict[str, Any]:

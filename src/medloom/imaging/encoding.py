@@ -14,12 +14,17 @@ __all__ = ["encode_png", "encode_tiff"]
 _RUNS = 3
 """zlib's Z_RLE: of pictures as small as what it finds by default, and in a quarter of the time."""
 
+_AS_IT_IS, _BY_ROW_ABOVE = 8, 32
+"""Filters of libpng: none, for areas of one value; and the difference from the row above, for pictures. To try five for
+each row, as libpng does by itself, takes twice as long for a tenth less."""
 
-def encode_png(pixels: Pixels) -> bytes:
+
+def encode_png(pixels: Pixels, *, areas: bool = False) -> bytes:
     """Encode pixels losslessly as PNG.
 
     Args:
         pixels: Array (H, W) or (H, W, C) with C of 1, 3 or 4, uint8 or uint16.
+        areas: Whether it is a mask, with large areas of one value; it is then smaller and faster.
 
     Returns:
         The PNG file.
@@ -34,7 +39,7 @@ def encode_png(pixels: Pixels) -> bytes:
         raise ValueError(f"cannot write {shown} as PNG; expected (H, W) or (H, W, C) with C of 1, 3 or 4")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"cannot write {shown} as PNG; expected uint8 or uint16")
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), strategy=_RUNS))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), strategy=_RUNS, filter=_AS_IT_IS if areas else _BY_ROW_ABOVE))
 
 
 def encode_tiff(pixels: Pixels) -> bytes:

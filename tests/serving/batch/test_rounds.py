@@ -1,6 +1,7 @@
 """The network of a piece: whatever a file asks of its runtime, the answer is its own."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -104,3 +105,19 @@ def test_an_error_of_the_network_reaches_each_file_that_asked():
             return str(error)
 
     assert asked(Broken(), 3, 8, lambda number: [caught]) == {0: ["no"], 1: ["no"], 2: ["no"]}
+
+
+def test_several_calls_at_a_time_give_each_file_its_own_answer():
+    runtime, found = Telling(), {}
+    with Network(runtime, 2, calls=3) as network:
+        pieces = [Piece(network, 2) for _ in range(20)]
+
+        def work(number):
+            piece, seat = divmod(number, 2)
+            found[number] = Seat(pieces[piece], seat, runtime).run(np.full((1, 1, 2, 2), number, np.float32)).item()
+            pieces[piece].leave()
+
+        with ThreadPoolExecutor(40) as threads:
+            list(threads.map(work, range(40)))
+    assert found == {number: number for number in range(40)}
+    assert sorted(runtime.batches) == [[2 * piece, 2 * piece + 1] for piece in range(20)]

@@ -83,10 +83,35 @@ def test_a_line_that_a_kill_tore_is_done_again(neighbourly, folder_of, tmp_path,
     run_batch(neighbourly(), listing, tmp_path / "whole", BATCH, {})
     run_batch(neighbourly(), listing, out, BATCH, {}, is_wanted=wanted_for(3))
     journal = out / "journal.jsonl"
-    lines = journal.read_bytes().splitlines(keepends=True)
+    lines = unmarked(journal)
     journal.write_bytes(b"".join(lines[:-1]) + lines[-1][: -min(cut, len(lines[-1]) - 1)])
     made = run_batch(neighbourly(), listing, out, BATCH, {})
     assert made.now == ALL - 32
+    assert written(out) == written(tmp_path / "whole")
+
+
+def unmarked(journal):
+    """The lines of a journal as a kill leaves them, before it could say what is safe."""
+    return [line for line in journal.read_bytes().splitlines(keepends=True) if not line.startswith(b'{"safe"')]
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0" * 300, b'\0\0{"ids":["x"]}\n'], ids=["whole", "zeros", "damaged"])
+@pytest.mark.parametrize("pieces", [0, 2])
+def test_after_a_power_cut_what_was_not_flushed_is_done_again(
+    neighbourly, folder_of, tmp_path, written, pieces, rest
+):
+    listing, out = folder_of(), tmp_path / "out"
+    run_batch(neighbourly(), listing, tmp_path / "whole", BATCH, {})
+    run_batch(neighbourly(), listing, out, BATCH, {}, is_wanted=wanted_for(3))
+    journal = out / "journal.jsonl"
+    begin, *lines = unmarked(journal)
+    start = json.loads(begin)["start"].encode()
+    assert start  # what Linux calls this start of the machine
+    begin = begin.replace(start, b"f" * len(start))
+    safe = b'{"safe":%d}\n' % len(begin + b"".join(lines[:pieces])) if pieces else b""
+    journal.write_bytes(begin + b"".join([*lines, safe, rest]))
+    assert run_batch(neighbourly(), listing, out, BATCH, {}).now == ALL - 16 * pieces
+    assert run_batch(neighbourly(), listing, out, BATCH, {}).now == 0
     assert written(out) == written(tmp_path / "whole")
 
 

@@ -379,4 +379,4 @@ class MaskAnswers:
 
 def mask_png(prediction: MaskPrediction) -> bytes:
     """Encode the mask as PNG in the image's size; its values are those of ``written_mask``."""
-    return encode_png(prediction.written_mask)
+    return encode_png(prediction.written_mask, areas=True)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from medloom.errors import DataError, DecodeError
-from medloom.files import write_bytes
+from medloom.files import write_soon
 from medloom.imaging import Image
 from medloom.imaging.dicom_sources import Sources, read_source_series
 from medloom.inference.answers import Prediction, VolumeAnswer
@@ -96,7 +96,7 @@ def write_forms(encoded: Mapping[str, bytes], folder: Path, name: str) -> dict[s
     """
     places = {form: f"{form}/{name}{suffix(form)}" for form in encoded}
     for form, place in places.items():
-        write_bytes(folder / place, encoded[form])
+        write_soon(folder / place, encoded[form])
     return places
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.files import write_bytes
+from medloom.files import write_soon
 from medloom.imaging import Image, Volume, encode_png
 from medloom.imaging.canonical import along
 from medloom.imaging.nifti import write_nifti
@@ -265,10 +265,10 @@ def _write_image(answered: Answered, folder: Path, name: str) -> MaskResult:
     mask, drawn = f"masks/{name}.png", f"overlays/{name}.png" if answered.overlay else ""
     uncertainty = "" if unsure is None else f"uncertainty/{name}.png"
     if unsure is not None:  # first: its path is the longest
-        write_bytes(folder / uncertainty, encode_png(np.rint(255.0 * unsure).astype(np.uint8)))
+        write_soon(folder / uncertainty, encode_png(np.rint(255.0 * unsure).astype(np.uint8)))
     if drawn:  # before the mask: likewise
-        write_bytes(folder / drawn, answered.overlay)
-    write_bytes(folder / mask, mask_png(prediction))
+        write_soon(folder / drawn, answered.overlay)
+    write_soon(folder / mask, mask_png(prediction))
     return MaskResult(
         file=answered.file,
         area_px=prediction.area_px,

@@ -20,7 +20,7 @@ from medloom.serving.batch.tables import PARQUET
 __all__ = ["EVALUATION", "JOURNAL", "MANIFEST", "Manifest", "now", "opened_folder"]
 
 MANIFEST, JOURNAL, EVALUATION = "batch.json", "journal.jsonl", "evaluation"
-_FORMAT = 1
+_FORMAT = 2
 _OURS = (MANIFEST, JOURNAL, TABLE, PARQUET, EVALUATION, "masks", "overlays", "uncertainty", *FORMS)
 
 

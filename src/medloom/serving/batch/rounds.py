@@ -1,5 +1,8 @@
 """The network of many files at a time: the files of a piece ask it in step, and each round is one batch.
 
+Several small calls with a thread or two each take less time than one after the other with all threads, which wait for
+each other at every layer. So where the runtime allows it the rounds of several pieces are run at a time.
+
 A file's thread decodes, asks, and writes as if it were alone. Its piece waits until every file of it has asked or is
 done, and then the network is run on what they ask, in their order. So a file's neighbours in a batch, on which the last
 digit of its answer may depend, are the same in every run, however fast the files were read.
@@ -22,8 +25,9 @@ from numpy.typing import NDArray
 
 from medloom.inference.in_memory import run_in_memory
 from medloom.inference.runtimes import Runtime, members_of, run_with_features
+from medloom.inference.runtimes.graph import available_threads
 
-__all__ = ["Network", "Piece", "Seat"]
+__all__ = ["Network", "Piece", "Seat", "shared_out"]
 
 Floats32 = NDArray[np.float32]
 
@@ -58,17 +62,41 @@ class _Question:
         return self.what, self.batch_nchw.shape[1:], table
 
 
+_MOST_CALLS = 4
+"""At a time, for each takes the memory of a batch."""
+
+
+def shared_out(runtime: str, threads: int | None, providers: Sequence[str] | None) -> tuple[int, int | None]:
+    """Return how many calls of a network are made at a time, and how many threads each has.
+
+    Args:
+        runtime: Name of the runtime.
+        threads: Of all calls together; None for all cores.
+        providers: What the runtime computes with; None for the processor.
+
+    Example:
+        >>> shared_out("onnx", 8, None), shared_out("onnx", 8, ["CUDAExecutionProvider"]), shared_out("torch", 8, None)
+        ((4, 2), (1, 8), (1, 8))
+    """
+    if runtime != "onnx" or providers:
+        return 1, threads
+    total = threads or available_threads()
+    calls = min(total, _MOST_CALLS)
+    return calls, total // calls
+
+
 class Network:
-    """Runs a network in one thread, on batches of no more than so many images. A context manager.
+    """Runs a network on batches of no more than so many images, in a thread for each call. A context manager.
 
     Args:
         runtime: What runs it.
         batch_size: Images in one call.
+        calls: How many are made at a time.
     """
 
-    def __init__(self, runtime: Runtime, batch_size: int) -> None:
+    def __init__(self, runtime: Runtime, batch_size: int, calls: int = 1) -> None:
         self.runtime, self.batch_size = runtime, batch_size
-        self._thread = ThreadPoolExecutor(1, "network")
+        self._thread = ThreadPoolExecutor(calls, "network")
         self._stopped = threading.Event()
 
     def __enter__(self) -> Self:

@@ -59,6 +59,7 @@ class Batch:
         uncertainty: Measure of each pixel of a mask; empty for none.
         batch_size: Images in one call of the network.
         workers: Processes that decode; 0 decodes in this one.
+        calls: Calls of the network at a time; see ``medloom.serving.batch.rounds.shared_out``.
         parquet: Whether the table is also written as Parquet.
         forms: Further forms of each answer that are written; None for none.
     """
@@ -67,6 +68,7 @@ class Batch:
     uncertainty: str = ""
     batch_size: int = BATCH_SIZE
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    calls: int = 1
     parquet: bool = False
     forms: FormFiles | None = None
 
@@ -152,9 +154,11 @@ def run_batch(
         run = _Run(predictor, folder, batch, journal, watch)
         try:
             run.go(chain([first], given), listing, is_wanted)
-        finally:
-            with suppress(OSError):
+        except BaseException:
+            with suppress(OSError, MedloomError):
                 journal.sync()
+            raise
+        journal.sync()
         return _finished(run, manifest, time.monotonic() - begun_s)
 
 
@@ -213,7 +217,8 @@ class _Run:
             for piece in each_piece(
                 asked,
                 self._inputs(given),
-                batch_size=self.batch.batch_size,
+                batch_size=batch.batch_size,
+                calls=batch.calls,
                 is_done=self._is_done,
                 is_wanted=is_wanted,
             ):

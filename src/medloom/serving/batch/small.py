@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from medloom.errors import UserError
+from medloom.files import flush_files
 from medloom.inference.inputs import Entry
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
@@ -79,6 +80,7 @@ def write_results(results: Sequence[FileResult], target: Target, folder: Path) -
     cells = [writer.row(result, target) for result in results]
     filled = {name for row in cells for name, value in row.items() if value not in ("", None)}
     write_table(folder / TABLE, writer.columns(target, filled), cells)
+    flush_files(folder)
 
 
 def inputs_of(given: Iterable[tuple[Entry, Metadata]], *, named: bool) -> Iterator[Input]:

@@ -21,8 +21,8 @@ __all__ = ["BATCH_SIZE", "Done", "Input", "each_piece"]
 BATCH_SIZE = 16
 """Images that go through the network together, and inputs of a piece."""
 
-_AHEAD = 3
-"""Pieces under way: one is decoded, one is with the network, one is written."""
+_BESIDE = 2
+"""Pieces under way beside those that are with the network: one is decoded, one is written."""
 
 _PIECE_BYTES = 64 * 2**20
 """Encoded bytes from which a piece is full, so that of volumes there are a few in memory and not many."""
@@ -77,6 +77,7 @@ def each_piece(
     inputs: Iterable[Input],
     *,
     batch_size: int = BATCH_SIZE,
+    calls: int = 1,
     is_done: Callable[[Input], bool] = lambda _: False,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[Sequence[Done]]:
@@ -86,6 +87,7 @@ def each_piece(
         asked: What is asked of every input.
         inputs: What to predict, in order.
         batch_size: Images in one call of the network, and inputs in a piece.
+        calls: How many calls are made at a time.
         is_done: Whether an input was predicted before. It has its place in a piece all the same, so that the others
             have theirs.
         is_wanted: Asked before each piece whether to begin it; those that are under way are finished.
@@ -94,11 +96,11 @@ def each_piece(
         MedloomError: Whatever concerns more than one input, such as a full disk; what was finished by then is yielded
             first.
     """
-    finished: queue.SimpleQueue[_Flying] = queue.SimpleQueue()
-    with Network(asked.predictor.runtime, batch_size) as network:
-        crew = ThreadPoolExecutor(batch_size * _AHEAD, "file")
+    most = calls + _BESIDE
+    with Network(asked.predictor.runtime, batch_size, calls) as network:
+        crew = ThreadPoolExecutor(batch_size * most, "file")
         try:
-            yield from _flown(asked, _undone(inputs, batch_size, is_done), network, crew, finished, is_wanted)
+            yield from _flown(asked, _undone(inputs, batch_size, is_done), network, crew, most, is_wanted)
         finally:
             network.stop()
             crew.shutdown()
@@ -109,12 +111,13 @@ def _flown(
     pieces: Iterator[Sequence[Input]],
     network: Network,
     crew: ThreadPoolExecutor,
-    finished: queue.SimpleQueue[_Flying],
+    most: int,
     is_wanted: Callable[[], bool],
 ) -> Iterator[Sequence[Done]]:
+    finished: queue.SimpleQueue[_Flying] = queue.SimpleQueue()
     under_way, failure = 0, None
     while True:
-        while under_way < _AHEAD and failure is None and is_wanted() and (inputs := next(pieces, None)):
+        while under_way < most and failure is None and is_wanted() and (inputs := next(pieces, None)):
             _begin(asked, inputs, network, crew, finished)
             under_way += 1
         if not under_way:
