@@ -97,10 +97,10 @@ def _compare(what, bundle, images, out, rounds):
         whole, shared = (opened_bundle.predictor(threads=threads) for threads in (None, each))
     ready = _ready(shared, images)
     ways = [(run, number, size) for run, number in ((whole, 1), (shared, calls)) for size in SIZES]
-    best = max(ways, key=lambda way: _limit(*way, ready)[0])
+    best = max(ways, key=lambda way: _limit(way, ready)[0])
     rates = []
     for _ in range(rounds):
-        (limit, limit_cpu_s), (steady, overall, cpu_s) = _limit(*best, ready), _batch(shared, images, out, calls)
+        (limit, limit_cpu_s), (steady, overall, cpu_s) = _limit(best, ready), _batch(shared, images, out, calls)
         rates.append((steady / limit, steady, limit, overall, limit_cpu_s / cpu_s))
     ratio, steady, limit, overall, of_cpu = (statistics.median(one) for one in zip(*rates, strict=True))
     spread = f"{min(one[0] for one in rates):.3f} to {max(one[0] for one in rates):.3f}"
@@ -116,8 +116,9 @@ def _ready(predictor, images):
         return np.stack([predictor.prepare(one.read()).network_input for one in files])
 
 
-def _limit(predictor, calls, size, ready):
+def _limit(way, ready):
     """Images a second of the runtime with all views, on batches in memory; and processor seconds an image."""
+    predictor, calls, size = way
     pieces = [ready[start : start + size] for start in range(0, len(ready), size)]
     with ThreadPoolExecutor(calls) as threads:
         begin, cpu_s = time.perf_counter(), _cpu_s()
@@ -154,10 +155,11 @@ def _batch(predictor, images, out, calls):
 
 
 _LISTING = """
-import resource, sys, time
+import sys, time
+from pathlib import Path
 from medloom.inference.inputs import opened
 from medloom.serving.batch.small import inputs_of
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 2**10
 before, begin = peak(), time.perf_counter()
 with opened([sys.argv[1]], ["*_mask.*"]) as images:
     inputs = inputs_of(((image, {}) for image in images()), named=True)

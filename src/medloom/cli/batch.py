@@ -70,7 +70,9 @@ _BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, max=1024, help="Images that go through the network together.")
 ]
 _Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that decode; default: one a core.")]
-_Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the network, all calls together; default: all cores.")]
+_Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of the network, all calls together; default: all cores.")
+]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Also write predictions.parquet.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove another batch that DIR holds, and begin anew.")]
 _Labels = Annotated[

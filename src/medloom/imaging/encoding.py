@@ -39,7 +39,11 @@ def encode_png(pixels: Pixels, *, areas: bool = False) -> bytes:
         raise ValueError(f"cannot write {shown} as PNG; expected (H, W) or (H, W, C) with C of 1, 3 or 4")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"cannot write {shown} as PNG; expected uint8 or uint16")
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), strategy=_RUNS, filter=_AS_IT_IS if areas else _BY_ROW_ABOVE))
+    return bytes(
+        imagecodecs.png_encode(
+            np.ascontiguousarray(pixels), strategy=_RUNS, filter=_AS_IT_IS if areas else _BY_ROW_ABOVE
+        )
+    )
 
 
 def encode_tiff(pixels: Pixels) -> bytes:

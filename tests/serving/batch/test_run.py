@@ -97,9 +97,7 @@ def unmarked(journal):
 
 @pytest.mark.parametrize("rest", [b"", b"\0" * 300, b'\0\0{"ids":["x"]}\n'], ids=["whole", "zeros", "damaged"])
 @pytest.mark.parametrize("pieces", [0, 2])
-def test_after_a_power_cut_what_was_not_flushed_is_done_again(
-    neighbourly, folder_of, tmp_path, written, pieces, rest
-):
+def test_after_a_power_cut_what_was_not_flushed_is_done_again(neighbourly, folder_of, tmp_path, written, pieces, rest):
     listing, out = folder_of(), tmp_path / "out"
     run_batch(neighbourly(), listing, tmp_path / "whole", BATCH, {})
     run_batch(neighbourly(), listing, out, BATCH, {}, is_wanted=wanted_for(3))

@@ -1,8 +1,8 @@
-"""What is finished, a line for each piece: appended, and flushed to the disk now and then with the files it speaks of.
+"""What is finished, a line for each piece: appended, and now and then flushed to the disk with the files it speaks of.
 
-A process that is killed leaves at most its last line torn, which is dropped by the next one. A power cut may leave lines
-on the disk whose files are not. So a line says from time to time up to where all is safe, and another one in which
-start of the machine the lines after it were written: in a later one those that are not safe are dropped.
+A process that is killed leaves at most its last line torn, which is dropped by the next one. A power cut may leave
+lines on the disk whose files are not. So a line says from time to time up to where all is safe, and another one in
+which start of the machine the lines after it were written: in a later one those that are not safe are dropped.
 
 Of each input that was finished before 16 bytes are held in memory.
 """
