@@ -62,13 +62,20 @@ CALLS: dict[str, tuple[str, ...]] = {
     "runs show": ("tiny",),
     "runs delete": ("alone", "--yes"),
     "sagemaker policy": ("train",),
+    "sagemaker train": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
+    "sagemaker status": ("tiny",),
+    "sagemaker logs": ("tiny",),
+    "sagemaker pull": ("tiny",),
+    "sagemaker list": (),
+    "sagemaker delete": ("tiny", "--yes"),
     "cache list": (),
     "cache prune": ("--yes",),
 }
 
-CODES = {"data get": 2, "inspect": 3, "ui": 2}
-"""Exit codes other than 0: that recipe has no data set to get, the folder holds a note that is no image, and the pages
-of MLflow are not installed."""
+AWS = ("status", "logs", "pull", "list", "delete")
+CODES = {"data get": 2, "inspect": 3, "ui": 2, **{f"sagemaker {name}": 2 for name in AWS}}
+"""Exit codes other than 0: that recipe has no data set to get, the folder holds a note that is no image, the pages of
+MLflow are not installed, and there is no region of AWS."""
 
 _SERVED_S = 12
 """ONNX Runtime reported nine seconds after its session was made."""
@@ -85,7 +92,7 @@ def home(tmp_path):
 @pytest.fixture
 def environment(home, tmp_path):
     """The environment of such a process: outside of CI, where libraries behave, and without the switches."""
-    unset = (*SWITCHES, "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME")
+    unset = (*SWITCHES, "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE")
     plain = {name: value for name, value in os.environ.items() if name not in unset}
     return plain | {"HOME": str(home), "MEDLOOM_CACHE": str(tmp_path / "cache")}
 

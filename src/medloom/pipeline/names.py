@@ -55,6 +55,7 @@ OF_A_RUN = (
     "report.ipynb",
     "report.pdf",
     "run.json",
+    "sagemaker.json",
     "seed-*",
     "system.jsonl",
     "table.json",

@@ -14,7 +14,16 @@ from medloom.backends.sagemaker.place import Place
 from medloom.errors import UserError
 from medloom.extras import require
 
-__all__ = ["ROLE", "Account", "Wanted", "bucket_region", "check_region", "find_place", "place_without_account"]
+__all__ = [
+    "ROLE",
+    "Account",
+    "Wanted",
+    "bucket_region",
+    "check_region",
+    "find_bucket",
+    "find_place",
+    "place_without_account",
+]
 
 ROLE = "MEDLOOM_SAGEMAKER_ROLE"
 """Environment variable with the ARN of the role."""
@@ -113,10 +122,20 @@ def find_place(account: Account, wanted: Wanted, said: Callable[[str], object]) 
     Raises:
         UserError: If there is none or several, or the bucket is in another region.
     """
-    bucket = wanted.bucket or _found_bucket(account, said)
-    check_region(account, bucket)
+    bucket = find_bucket(account, wanted.bucket, said)
     role = wanted.role or os.environ.get(ROLE) or _found_role(account, said)
     return Place(account.region, bucket, _role_arn(account, role), **wanted.more)
+
+
+def find_bucket(account: Account, named: str | None, said: Callable[[str], object]) -> str:
+    """Return the bucket that the user named, or the usual one, which is said.
+
+    Raises:
+        UserError: If there is none, or it is in another region.
+    """
+    bucket = named or _found_bucket(account, said)
+    check_region(account, bucket)
+    return bucket
 
 
 def place_without_account(wanted: Wanted, said: Callable[[str], object]) -> Place:

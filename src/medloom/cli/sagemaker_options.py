@@ -1,0 +1,184 @@
+"""Options and steps that the commands ``medloom sagemaker`` share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medloom.cli.output import confirmed, say
+from medloom.errors import UserError
+
+if TYPE_CHECKING:
+    from medloom.backends.sagemaker import Account, Call, Estimate, Place, Wanted
+    from medloom.backends.sagemaker.note import Note
+
+__all__ = [
+    "BucketOption",
+    "ImageOption",
+    "InstanceOption",
+    "InstancesOption",
+    "IsolatedOption",
+    "KmsOption",
+    "MaxCostOption",
+    "PrefixOption",
+    "PriceOption",
+    "RegionOption",
+    "RoleOption",
+    "SecurityGroupOption",
+    "SubnetOption",
+    "TagOption",
+    "agreed",
+    "known_job",
+    "place_for",
+    "print_calls",
+    "stamp",
+    "wanted",
+]
+
+RegionOption = Annotated[
+    str | None, typer.Option("--region", metavar="NAME", help="Region of AWS [default: AWS_DEFAULT_REGION].")
+]
+BucketOption = Annotated[
+    str | None, typer.Option("--bucket", metavar="NAME", help="Bucket for images and runs, in the same region.")
+]
+PrefixOption = Annotated[
+    str, typer.Option("--prefix", metavar="KEY", help="Everything of ours in the bucket lies below it.")
+]
+RoleOption = Annotated[
+    str | None,
+    typer.Option("--role", metavar="ARN|NAME", help="Role that SageMaker takes on [default: MEDLOOM_SAGEMAKER_ROLE]."),
+]
+KmsOption = Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Key of KMS for objects and volumes.")]
+SubnetOption = Annotated[
+    list[str] | None, typer.Option("--subnet", metavar="ID", help="Subnet of a VPC; may be given several times.")
+]
+SecurityGroupOption = Annotated[
+    list[str] | None, typer.Option("--security-group", metavar="ID", help="Security group; may be given several times.")
+]
+IsolatedOption = Annotated[
+    bool, typer.Option("--isolated", help="Give containers no network at all; files still come and go.")
+]
+TagOption = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag beside ours, such as a cost centre.")
+]
+ImageOption = Annotated[
+    str, typer.Option("--image", envvar="MEDLOOM_IMAGE", metavar="URI", help="Container image in ECR.")
+]
+InstanceOption = Annotated[str, typer.Option("--instance", metavar="TYPE", help="What it runs on.")]
+InstancesOption = Annotated[int, typer.Option("--instances", min=1, help="How many of them.")]
+PriceOption = Annotated[
+    float | None, typer.Option("--price", metavar="USD", min=0, help="What an hour of one instance costs you.")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option("--max-cost", metavar="USD", min=0, help="Refuse what may cost more than that.")
+]
+
+
+def wanted(
+    region: str | None,
+    bucket: str | None,
+    role: str | None,
+    prefix: str,
+    kms_key: str | None = None,
+    subnets: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    *,
+    isolated: bool = False,
+) -> Wanted:
+    """Return what the options say of the place.
+
+    Raises:
+        UserError: If two of them do not go together, or one is no tag.
+    """
+    from medloom.backends.sagemaker import Wanted
+
+    if bool(subnets) != bool(groups):
+        raise UserError("--subnet and --security-group belong together: name both, or neither")
+    more = {
+        "prefix": prefix.strip("/"),
+        "kms_key": kms_key,
+        "subnets": tuple(subnets or ()),
+        "security_groups": tuple(groups or ()),
+        "isolated": isolated,
+        "tags": _tags(tags or ()),
+    }
+    return Wanted(region, bucket, role, more)
+
+
+def _tags(texts: Sequence[str]) -> Mapping[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    wrong = [key for key, equals, _ in pairs if not key or not equals]
+    if wrong:
+        raise UserError(f"--tag {wrong[0]}: expected KEY=VALUE, such as cost-centre=radiology")
+    return {key: value for key, _, value in pairs}
+
+
+def place_for(asked: Wanted, *, dry_run: bool) -> tuple[Account | None, Place]:
+    """Return the account and the place in it; for requests that are only printed no account, and nobody is asked."""
+    from medloom.backends.sagemaker import Account, find_place, place_without_account
+
+    if dry_run:
+        return None, place_without_account(asked, say)
+    account = Account(asked.region)
+    return account, find_place(account, asked, say)
+
+
+def print_calls(calls: Sequence[Call], more: Mapping[str, Any] | None = None) -> None:
+    """Print requests as JSON, each checked by AWS's model of it."""
+    from medloom.backends.sagemaker import plain_calls
+
+    print(json.dumps({**(more or {}), "calls": plain_calls(calls)}, indent=2), flush=True)
+
+
+def agreed(cost: Estimate, most: float | None, *, yes: bool, dry_run: bool, question: str) -> bool:
+    """Say what something may cost, and ask whether it is to be.
+
+    Args:
+        cost: The estimate.
+        most: What it may cost at most; None for whatever it costs.
+        yes: It was agreed to on the command line.
+        dry_run: Whether nothing is sent, so that there is nothing to ask.
+        question: What is asked.
+
+    Raises:
+        UserError: If it may cost more than it is to, or there is no terminal to ask on.
+    """
+    say(f"cost: {cost.text}")
+    if most is not None and (cost.usd is None or cost.usd > most):
+        said = "has no end by itself" if cost.usd is None else f"may cost {cost.usd:.2f} USD"
+        raise UserError(f"--max-cost {most:g}: it {said}; take a shorter time or a smaller machine")
+    return dry_run or confirmed(question, yes=yes)
+
+
+def stamp(now: datetime | None = None) -> str:
+    """Return the time as it stands in names of jobs, in UTC.
+
+    Example:
+        >>> stamp(datetime(2026, 11, 27, 23, 5, tzinfo=UTC))
+        '261127-230500'
+    """
+    return (now or datetime.now(UTC)).strftime("%y%m%d-%H%M%S")
+
+
+def known_job(run: str, runs: Path, asked: Wanted) -> tuple[Account, Note | None, str]:
+    """Return the account, what the run directory remembers, and the name of a run's training job.
+
+    Args:
+        run: Name of a run, or its folder.
+        runs: Folder that holds the runs.
+        asked: What the options say; the region of the note is taken where they say none.
+    """
+    from medloom.backends.sagemaker import Account
+    from medloom.backends.sagemaker.jobs import find_job
+    from medloom.backends.sagemaker.note import Note
+    from medloom.pipeline.names import run_folder
+
+    note = Note.read(run_folder(run, runs))
+    account = Account(asked.region or (note.region if note else None))
+    return account, note, note.job if note else find_job(account, Path(run).name)

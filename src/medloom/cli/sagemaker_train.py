@@ -1,0 +1,190 @@
+"""``medloom sagemaker train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medloom.cli.display import progress
+from medloom.cli.options import (
+    RUNS,
+    DataOption,
+    DryRunOption,
+    JsonOption,
+    RecipeArgument,
+    RunsOption,
+    SetOption,
+    YesOption,
+)
+from medloom.cli.output import print_result, say
+from medloom.cli.sagemaker_options import (
+    BucketOption,
+    ImageOption,
+    InstanceOption,
+    InstancesOption,
+    IsolatedOption,
+    KmsOption,
+    MaxCostOption,
+    PrefixOption,
+    PriceOption,
+    RegionOption,
+    RoleOption,
+    SecurityGroupOption,
+    SubnetOption,
+    TagOption,
+    agreed,
+    place_for,
+    print_calls,
+    stamp,
+    wanted,
+)
+from medloom.errors import UserError
+from medloom.wording import size_text
+
+if TYPE_CHECKING:
+    from medloom.backends.sagemaker import Account, Place, Training
+
+__all__ = ["command"]
+
+
+def command(
+    recipe: RecipeArgument,
+    image: ImageOption,
+    data: DataOption = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run; default: the recipe's name.")
+    ] = None,
+    runs: RunsOption = RUNS,
+    overrides: SetOption = None,
+    instance: InstanceOption = "ml.g5.xlarge",
+    instances: InstancesOption = 1,
+    max_time: Annotated[
+        str, typer.Option("--max-time", metavar="TIME", help="It is stopped after that, having saved.")
+    ] = "4h",
+    spot: Annotated[
+        bool, typer.Option("--spot", help="Take capacity that AWS may take back; it goes on from its checkpoints.")
+    ] = False,
+    max_wait: Annotated[
+        str | None, typer.Option("--max-wait", metavar="TIME", help="With --spot: waiting included [twice --max-time].")
+    ] = None,
+    keep_warm: Annotated[
+        str | None, typer.Option("--keep-warm", metavar="TIME", help="Keep the machine for the next job; it bills.")
+    ] = None,
+    volume: Annotated[int, typer.Option("--volume", metavar="GB", min=1, help="Disk for images and pixels.")] = 50,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read images from S3 instead of copying them first.")
+    ] = False,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    role: RoleOption = None,
+    prefix: PrefixOption = "medloom",
+    kms_key: KmsOption = None,
+    subnet: SubnetOption = None,
+    security_group: SecurityGroupOption = None,
+    isolated: IsolatedOption = False,
+    tag: TagOption = None,
+    price: PriceOption = None,
+    max_cost: MaxCostOption = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recipe on SageMaker: send what is new of the images, begin, follow, bring the run back.
+
+    The run goes on where it was if its last job was stopped. The laptop may be closed: medloom sagemaker status and
+    pull take the run up from its name. --data may be s3:// where the images are there already.
+    """
+    from medloom import pipeline
+    from medloom.backends.sagemaker import Training, check, estimate, training_call
+    from medloom.backends.sagemaker.recipes import recipe_settings
+    from medloom.pipeline.names import run_folder
+
+    loaded = pipeline.loaded_recipe(recipe, overrides or ())
+    folder = run_folder(run or loaded.name, runs)
+    name = folder.name
+    asked = wanted(region, bucket, role, prefix, kms_key, subnet, security_group, tag, isolated=isolated)
+    account, place = place_for(asked, dry_run=dry_run)
+    source = _source(data or loaded.data.path)
+    sent = recipe_settings(recipe, overrides or (), name, place)
+    training = Training(
+        name,
+        image,
+        sent.settings,
+        {"training": _channel(source, place), **sent.channels},
+        instance,
+        instances,
+        int(pipeline.read_budget(max_time, "--max-time")),
+        volume,
+        spot,
+        None if max_wait is None else int(pipeline.read_budget(max_wait, "--max-wait")),
+        0 if keep_warm is None else int(pipeline.read_budget(keep_warm, "--keep-warm")),
+        stream,
+        stamp="" if dry_run else stamp(),
+    )
+    cost = estimate(instance, instances, training.max_s + training.warm_s, place.region, price)
+    call = check(training_call(training, place))
+    if not agreed(cost, max_cost, yes=yes, dry_run=dry_run, question=f"Train {name} in {place.region}?"):
+        return
+    if account is None:
+        print_calls([call], {"images": _channel(source, place)})
+        return
+    if isinstance(source, Path):
+        _send(account, place, source)
+    sent.upload(account, place)
+    _begin(account, place, training, folder)
+    _end(account, place, training, folder, detach=detach, as_json=as_json)
+
+
+def _source(said: str | None) -> Path | str:
+    """The images here, or where they are in a bucket already."""
+    if said is None:
+        raise UserError("the recipe has no images; say where they are: --data PATH, or --data s3://BUCKET/FOLDER")
+    if said.startswith("s3://"):
+        return said
+    path = Path(said).expanduser()
+    if not path.exists():
+        raise UserError(f"--data {said}: there is no such folder or zip")
+    return path
+
+
+def _channel(source: Path | str, place: Place) -> str:
+    from medloom.backends.sagemaker.upload import data_uri
+
+    return source if isinstance(source, str) else data_uri(place, source)
+
+
+def _send(account: Account, place: Place, source: Path) -> None:
+    from medloom.backends.sagemaker.upload import upload_images
+
+    with progress("send") as update:
+        sent = upload_images(account, place, source, update)
+    say(f"images: {sent.files:,} files, {size_text(sent.bytes)}; {sent.sent:,} sent, {sent.removed:,} removed there")
+
+
+def _begin(account: Account, place: Place, training: Training, folder: Path) -> None:
+    from datetime import UTC, datetime
+
+    from medloom.backends.sagemaker import training_call
+    from medloom.backends.sagemaker.note import Note
+
+    account.send(training_call(training, place), "the training cannot begin")
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    Note(training.name, place.region, place.bucket, place.prefix, training.run, begun).save(folder)
+    say(f"begun: {training.name} in {place.region}")
+
+
+def _end(account: Account, place: Place, training: Training, folder: Path, *, detach: bool, as_json: bool) -> None:
+    """Follow a training to its end and bring its run back, or say how to."""
+    from medloom.cli.sagemaker_following import followed, pulled
+
+    if detach:
+        text = f"Next:\n  medloom sagemaker status {folder}\n  medloom sagemaker pull {folder}"
+        print_result({"job": training.name, "run": str(folder)}, text, as_json=as_json)
+        return
+    facts = followed(account, training.name)
+    brought = pulled(account, place.run_uri(training.run, "checkpoints"), folder)
+    text = f"{facts.text}\nNext:\n  medloom evaluate {folder}\n  medloom serve {folder / 'model.tar.gz'}"
+    print_result({**facts.value, "run": str(brought.folder)}, text, as_json=as_json)
