@@ -30,7 +30,7 @@ BENCHMARKS = {
     "profiling": "What the account of a training's time costs",
     "inference": "Runtimes beside each other",
     "runtimes": "Runtimes and precisions: speed, memory and agreement",
-    "batch": "Bulk prediction against the network alone, and a million files",
+    "batch": "Bulk prediction against the network alone, and a listing of very many files",
     "serving": "The server beside its network alone and beside others",
     "soak": "What the server holds on to after many requests",
 }

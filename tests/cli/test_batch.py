@@ -103,7 +103,7 @@ def test_the_files_are_those_of_predict_volumes_and_all(segmenter, images, tmp_p
 def test_files_may_be_named_by_a_list_or_on_standard_input(segmenter, images, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     absolute = (images / "c.png").as_uri()
-    lines = f"images/P1/b.png\n\n{absolute}\nimages/none.png\ns3://bucket/key.png\n"
+    lines = f"images/P1/b.png\n\n{absolute}\nimages/none.png\nftp://host/key.png\n"
     (tmp_path / "list.txt").write_text(lines)
     assert main(["batch", str(segmenter), "@list.txt", "-o", "one"]) == 3
     assert main(["batch", str(segmenter), "--list", "list.txt", "-o", "two"]) == 3
@@ -117,7 +117,7 @@ def test_files_may_be_named_by_a_list_or_on_standard_input(segmenter, images, tm
     assert second["mask"] == f"masks{second['file'].removesuffix('.png')}.png"
     assert (tmp_path / "one" / second["mask"]).is_file()
     assert (missing["code"], elsewhere["code"]) == ("unreadable", "wrong_files")
-    assert "s3:// is not read by a batch" in elsewhere["error"]
+    assert "ftp:// is not read by a batch" in elsewhere["error"]
     assert main(["batch", str(segmenter), "@nothing.txt", "-o", "four"]) == 2
     assert "there is no list of files at nothing.txt" in capsys.readouterr().err
 
@@ -268,3 +268,12 @@ def test_labels_are_measured_from_a_column_of_the_table_that_names_the_files(cla
     assert main([*command, "--labels", str(tmp_path)]) == 2
     assert "expected a CSV with a label for each image" in capsys.readouterr().err
     assert main([*command, "--target", "truth"]) == 2
+
+
+def test_masks_alone_are_written_where_nobody_looks_at_overlays(segmenter, images, tmp_path, capsys):
+    command = ["batch", str(segmenter), str(images), "-o", str(tmp_path / "out")]
+    assert main([*command, "--no-overlays"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "b.png", "c.png"]
+    assert [row["overlay"] for row in rows_of(tmp_path / "out")] == ["", "", ""]
+    assert main(command) == 2
+    assert "overlays False, now None" in capsys.readouterr().err

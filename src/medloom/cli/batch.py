@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from medloom.cli.options import FormOption, JsonOption, StrictOption, form_files
 from medloom.cli.output import ExitCode, print_result, say, warn
 from medloom.cli.output import table as table_of
 from medloom.cli.pace import PaceDisplay
+from medloom.cli.serve_options import AllowUrlHostOption, AllowUrlNetworkOption, fetcher_of
 from medloom.cli.verify import BundleArgument, ProvidersOption, RuntimeOption
 from medloom.errors import UserError
 from medloom.signals import StopRequest, Terminated
@@ -34,12 +35,10 @@ _Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[INPUT]...",
-        help="Folders, zips, files; @FILE with a path on each line, - for stdin; a CSV that names files.",
+        help="Folders, zips, files; s3://BUCKET/PREFIX/; @FILE with a path or URI a line, - for stdin; CSV of files.",
     ),
 ]
-_List = Annotated[
-    Path | None, typer.Option("--list", metavar="FILE", help="A path or file:// URI on each line; as @FILE.")
-]
+_List = Annotated[Path | None, typer.Option("--list", metavar="FILE", help="A path or URI on each line; as @FILE.")]
 _Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to, or to go on in.")]
 _Skip = Annotated[
     list[str] | None,
@@ -74,7 +73,13 @@ _Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of the network, all calls together; default: all cores.")
 ]
 _Parquet = Annotated[bool, typer.Option("--parquet", help="Also write predictions.parquet.")]
+_Overlays = Annotated[
+    bool, typer.Option("--overlays/--no-overlays", help="Draw the outline of each mask on its image.")
+]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Remove another batch that DIR holds, and begin anew.")]
+_RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try inputs again that have no prediction, though they did not change.")
+]
 _Labels = Annotated[
     str | None,
     typer.Option(
@@ -96,6 +101,9 @@ _Pattern = Annotated[
 _Groups = Annotated[
     list[str] | None, typer.Option("--group", metavar="COLUMN", help="With --labels: metrics by group, such as sex.")
 ]
+
+_FETCHED_S = 60.0
+"""Seconds for one URL."""
 
 _STOPPED = {"SIGTERM": Terminated, "SIGINT": KeyboardInterrupt}
 
@@ -122,8 +130,12 @@ def command(
     patient: _Patient = None,
     patient_pattern: _Pattern = None,
     group: _Groups = None,
+    overlays: _Overlays = True,
     parquet: _Parquet = False,
     overwrite: _Overwrite = False,
+    retry_failed: _RetryFailed = False,
+    allow_url_host: AllowUrlHostOption = None,
+    allow_url_network: AllowUrlNetworkOption = None,
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -137,8 +149,11 @@ def command(
     Files are decoded in processes of their own, so that none can end or hang the batch. A bad one is recorded with its
     reason in the columns error and code and the rest go on; the exit code is then 3.
 
-    An input is the same as before while its name, size and time of change are. Memory does not grow with the number of
-    inputs but for 40 bytes of each; only --metadata and bundles with data.context hold the list of all.
+    Buckets on S3 are read with the credentials and the region that boto3 finds (extra aws); https:// URLs of a list
+    only from hosts that --allow-url-host names.
+
+    An input is the same as before while its name, size and time of change (ETag) are. Memory does not grow with the
+    number of inputs but for 40 bytes of each; only --metadata and bundles with data.context hold the list of all.
 
     --labels measures the answers when all are there, as medloom evaluate --labels does: evaluation/ has metrics with
     intervals, a table of the cases and a report. What has no label or no prediction is left out and counted.
@@ -154,14 +169,13 @@ def command(
     phantom, own_page, forms = manifest.phantom, manifest.input.page, form_files(form, manifest)
     truth = _truth(predictor, named, labels, id_column, target, patient, group, patient_pattern)
     asked = "" if uncertainty is None else uncertainty or "entropy"
-    batch = Batch(own_page if page is None else page, asked, batch_size, calls=calls, parquet=parquet, forms=forms)
-    batch = batch if workers is None else replace(batch, workers=workers)
+    more = {} if workers is None else {"workers": workers}
+    wanted = own_page if page is None else page
+    batch = Batch(wanted, asked, batch_size, calls=calls, parquet=parquet, forms=forms, overlays=overlays, **more)
+    fetch = _fetch(allow_url_host, allow_url_network)
     stop = StopRequest(waits_for="what is under way")
-    with (
-        _listing(predictor, named, skip, series, metadata, id_column) as listing,
-        stop,
-        PaceDisplay(as_json=as_json) as watch,
-    ):
+    listed_as = _listing(predictor, named, skip, series, metadata, id_column, fetch)
+    with listed_as as listing, stop, PaceDisplay(as_json=as_json) as watch:
         made = run_batch(
             predictor,
             listing,
@@ -169,6 +183,7 @@ def command(
             batch,
             {**of, "series": series},
             overwrite=overwrite,
+            retry=retry_failed,
             is_wanted=lambda: not stop.requested,
             watch=watch,
         )
@@ -211,13 +226,28 @@ def _listing(
     series: str | None,
     table: Path | None,
     id_column: str | None,
+    fetch: Callable[[str], bytes] | None,
 ) -> Iterator[Listing]:
     from medloom.serving.batch.listing import opened_listing
 
     columns = predictor.metadata_columns
     skipped = skip if skip is not None else ["*_mask.*"]
-    with opened_listing(named, skip=skipped, series=series, columns=columns, id_column=id_column) as listing:
+    with opened_listing(
+        named, skip=skipped, series=series, columns=columns, id_column=id_column, fetch=fetch
+    ) as listing:
         yield listing if table is None else _joined(listing, table, columns, id_column)
+
+
+def _fetch(hosts: Sequence[str] | None, networks: Sequence[str] | None) -> Callable[[str], bytes] | None:
+    """What fetches URLs, where hosts are allowed: within the limits of files, for nobody else names them."""
+    if not hosts and not networks:
+        return None
+    from medloom.imaging import FILE_BUDGET
+    from medloom.serving import Limits
+    from medloom.serving.batch.urls import fetch_from
+
+    fetcher = fetcher_of(hosts, networks, Limits())
+    return fetch_from(replace(fetcher, max_bytes=FILE_BUDGET.max_bytes, timeout_s=_FETCHED_S))
 
 
 def _joined(listing: Listing, table: Path, columns: Sequence[str], id_column: str | None) -> Listing:

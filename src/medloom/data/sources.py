@@ -14,9 +14,11 @@ from medloom.errors import DataError
 from medloom.imaging import FILE_BUDGET
 from medloom.wording import counted
 
-__all__ = ["FolderSource", "Source", "ZipSource", "is_zip", "open_source", "unread_files"]
+__all__ = ["MOST_BYTES", "FolderSource", "Source", "ZipSource", "is_litter", "is_zip", "open_source", "unread_files"]
 
-_MOST_BYTES = FILE_BUDGET.max_bytes + 1
+MOST_BYTES = FILE_BUDGET.max_bytes + 1
+"""Of a file that are read; of one that is too large to decode, enough for the decoder to say so."""
+
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 _JUNK_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information"})
 _JUNK_FILES = frozenset({"Thumbs.db", "desktop.ini"})
@@ -107,7 +109,7 @@ class FolderSource:
 
     def read(self, name: str) -> bytes:
         """Return a file's content; of a file that is too large to decode, enough for the decoder to say so."""
-        return self.head(name, _MOST_BYTES)
+        return self.head(name, MOST_BYTES)
 
     def head(self, name: str, most: int) -> bytes:
         """Return at most so many of a file's first bytes."""
@@ -144,7 +146,7 @@ class ZipSource:
 
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""
-        return sorted(name for name in self._reader.names() if not _is_litter(name))
+        return sorted(name for name in self._reader.names() if not is_litter(name))
 
     def walk(self) -> Iterator[str]:
         """Yield the names of all files, sorted."""
@@ -249,7 +251,7 @@ def _unpacked(packed: Iterable[bytes]) -> Iterator[str]:
         yield from os.fsdecode(names).split("\0")
 
 
-def _is_litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
     """Whether a path is a hidden file or left by an operating system, and never data."""
     *folders, file = name.split("/")
     if file in _JUNK_FILES or file.startswith(".") or _JUNK_FOLDERS.intersection(folders):

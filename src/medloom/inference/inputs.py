@@ -26,7 +26,7 @@ from medloom.imaging import (
 if TYPE_CHECKING:
     from medloom.inference.prepared import Prepared, VolumeDecoder
 
-__all__ = ["Entry", "ImageFile", "SeriesFolder", "named_file", "open_images", "opened", "read_input"]
+__all__ = ["Entry", "ImageFile", "SeriesFolder", "images_of", "named_file", "open_images", "opened", "read_input"]
 
 _ZIP = ".zip"
 _HEAD = 2**12
@@ -151,16 +151,30 @@ def _part(path: Path, skip: Sequence[str], series: str | None, stack: ExitStack)
     if path.is_file() and path.suffix.lower() != _ZIP:
         return lambda: iter([named_file(path, path.name)])
     source = stack.enter_context(open_source(path))
-    place = path.expanduser().resolve()
+    return images_of(source, path.expanduser().resolve().as_posix(), skip, series=series)
+
+
+def images_of(
+    source: Source, place: str, skip: Sequence[str] = (), *, series: str | None = None
+) -> Callable[[], Iterator[Entry]]:
+    """Return what lists the images of a source one by one, as often as it is asked.
+
+    Args:
+        source: An open source.
+        place: Its whole path.
+        skip: As of ``open_images``.
+        series: As of ``open_images``.
+    """
     if series is None:
-        return partial(_images, source, strip_suffix(place.as_posix(), (_ZIP,)), skip)
+        return partial(_images, source, strip_suffix(place, (_ZIP,)), skip)
     return lambda: iter([_series(source, place, skip, series)])
 
 
-def _series(source: Source, place: Path, skip: Sequence[str], series: str) -> SeriesFolder:
+def _series(source: Source, place: str, skip: Sequence[str], series: str) -> SeriesFolder:
     names = list(_unskipped(source, skip))
     stamp = partial(_stamp_of_all, source, names)
-    return SeriesFolder(place.name, partial(dicom_files, source, names), place.as_posix(), series or None, stamp)
+    name = place.rpartition("/")[2]
+    return SeriesFolder(name, partial(dicom_files, source, names), place, series or None, stamp)
 
 
 def _images(source: Source, place: str, skip: Sequence[str]) -> Iterator[Entry]:

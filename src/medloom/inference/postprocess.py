@@ -99,7 +99,10 @@ def erase_small(probabilities_khw: Floats32, threshold: Threshold, min_region_px
     """
     if min_region_px <= 1:
         return probabilities_khw
-    small = _small_regions(decided(probabilities_khw, threshold)[0], min_region_px)
+    foreground = decided(probabilities_khw, threshold)[0]
+    if not foreground.any():
+        return probabilities_khw
+    small = _small_regions(foreground, min_region_px)
     if not small.any():
         return probabilities_khw
     erased = np.where(small, np.float32(0.0), probabilities_khw)

@@ -1,96 +1,23 @@
-"""What AWS and the way there may refuse, in plain words; a user never sees a traceback of boto3's."""
+"""What AWS and the way there may refuse, in the words of ``medloom.aws``, with what ``medloom sagemaker`` can do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
 
-from medloom.errors import MedloomError, ServerError, UserError
-from medloom.extras import require
-from medloom.wording import one_line
+from medloom import aws
+from medloom.aws import code_of, is_absent
 
 __all__ = ["code_of", "is_absent", "plainly"]
 
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_WRONG = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-_WRONG |= {"AuthFailure", "IncompleteSignature", "InvalidToken", "MissingAuthenticationToken"}
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "AuthorizationError"}
-_BUSY = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
-_BUSY |= {"ServiceUnavailable", "InternalFailure", "InternalServerError", "500", "503", "ThrottledException"}
-_FULL = {"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"}
-_TAKEN = {"ResourceInUse", "ResourceInUseException", "ConflictException"}
-_ELSEWHERE = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
-_ABSENT = {"ResourceNotFound", "ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "404", "NotFound"}
-_ABSENT |= {"NoSuchEntity"}
 
-_LOG_IN = "log in again (aws sso login, or new keys in the environment), then give the same command"
-
-
-@contextmanager
-def plainly(doing: str) -> Iterator[None]:
-    """Turn what boto3 raises in the block into an error that says what to do.
+def plainly(doing: str) -> AbstractContextManager[None]:
+    """Turn what boto3 raises in the block into an error that says what to do; see ``medloom.aws.plainly``.
 
     Args:
         doing: What was being done, such as ``the training cannot begin``.
-
-    Raises:
-        UserError: If the account, its settings or its rights are what is wrong.
-        ServerError: If another time may do.
     """
-    failures = require("botocore.exceptions", "aws")
-    try:
-        yield
-    except failures.ClientError as error:
-        raise _refused(doing, error.response, error.operation_name) from error
-    except (failures.NoCredentialsError, failures.PartialCredentialsError, failures.CredentialRetrievalError) as error:
-        raise UserError(
-            f"{doing}: there are no credentials for AWS ({one_line(str(error))}); set AWS_PROFILE, or run aws configure"
-        ) from error
-    except failures.TokenRetrievalError as error:
-        raise UserError(f"{doing}: the login has ended ({one_line(str(error))}); {_LOG_IN}") from error
-    except failures.NoRegionError as error:
-        raise UserError(f"{doing}: no region is known; name one: --region, or AWS_DEFAULT_REGION") from error
-    except failures.HTTPClientError as error:
-        raise ServerError(f"{doing}: AWS cannot be reached ({one_line(str(error))}); try again later") from error
-    except failures.BotoCoreError as error:
-        raise UserError(f"{doing}: {one_line(str(error))}") from error
-
-
-def code_of(error: Any) -> str:  # noqa: ANN401 - a ClientError
-    """Return the code of what AWS answered."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def is_absent(error: Any) -> bool:  # noqa: ANN401 - a ClientError
-    """Whether AWS says that something does not exist; SageMaker calls that a validation."""
-    said = error.response.get("Error", {})
-    absent = ("could not find", "does not exist", "not found")
-    return code_of(error) in _ABSENT or (
-        code_of(error) == "ValidationException" and any(word in str(said.get("Message", "")).lower() for word in absent)
+    return aws.plainly(
+        doing,
+        rights="; medloom sagemaker policy prints what is needed",
+        region="--region or AWS_DEFAULT_REGION, or name another --bucket",
     )
-
-
-def _refused(doing: str, said: Mapping[str, Any], operation: str) -> MedloomError:
-    code = str(said.get("Error", {}).get("Code", "refused"))
-    reason = one_line(str(said.get("Error", {}).get("Message", "")), 600)
-    start = f"{doing}: AWS refused {operation} ({code})"
-    if code in _EXPIRED:
-        return UserError(f"{doing}: the credentials for AWS have expired; {_LOG_IN}")
-    if code in _WRONG:
-        return UserError(f"{doing}: AWS does not know these credentials ({code}); {_LOG_IN}")
-    if code in _DENIED:
-        return UserError(
-            f"{start}: {reason}. Who asks, or the role, may not; medloom sagemaker policy prints what is needed"
-        )
-    if code in _BUSY:
-        return ServerError(f"{start}: it is busy and was asked several times ({reason}); try again in some minutes")
-    if code in _FULL:
-        return UserError(f"{start}: {reason}. The account has too small a quota; ask for more under Service Quotas")
-    if code in _TAKEN:
-        return UserError(f"{start}: {reason}. That name is taken; choose another")
-    if code in _ELSEWHERE:
-        return UserError(f"{start}: the bucket is in another region; name that one with --region, or another --bucket")
-    if code in _ABSENT:
-        return UserError(f"{start}: {reason or 'there is no such thing'}; look at its name and the region")
-    return UserError(f"{start}: {reason}")

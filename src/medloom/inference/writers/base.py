@@ -159,6 +159,7 @@ class Asked:
         page: Page of files that have several; None for all of a volume.
         uncertainty: Measure of each pixel of a mask, of ``medloom.registry.UNCERTAINTIES``; empty for none.
         forms: Further forms of each answer that are written; None for none.
+        overlays: Whether the outline of a mask is drawn on its image.
     """
 
     predictor: Predictor
@@ -166,6 +167,7 @@ class Asked:
     page: int | None = None
     uncertainty: str = ""
     forms: FormFiles | None = None
+    overlays: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -224,7 +224,7 @@ def _answered(asked: Asked, image: Entry, metadata: Metadata) -> Answered:
         return Answered(image.name, volume, unsure=unsure, forms=_forms(asked, image, volume))
     prepared = prepare_file(predictor, image, given, metadata, page)
     found, unsure = _of_image(asked, prepared)
-    drawn = encode_png(overlay(prepared.pixels, found.mask))
+    drawn = encode_png(overlay(prepared.pixels, found.mask)) if asked.overlays else b""
     return Answered(image.name, found, page, drawn, unsure, _forms(asked, image, found, prepared.image))
 
 

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -125,9 +125,9 @@ class Journal:
         return len(self._known)
 
     def find(self, digest: int) -> int | None:
-        """Return where an input lies that was finished before; None if it was not."""
-        at = bisect_left(self._known, digest)
-        return self._places[at] if at < len(self._known) and self._known[at] == digest else None
+        """Return where an input lies that was finished before, the last time; None if it was not."""
+        at = bisect_right(self._known, digest) - 1
+        return self._places[at] if at >= 0 and self._known[at] == digest else None
 
     def append(self, piece: Sequence[Done], writer: Writer, target: Target) -> list[int]:
         """Add what was finished and return where each input of it lies.

@@ -62,6 +62,7 @@ class Batch:
         calls: Calls of the network at a time; see ``medloom.serving.batch.rounds.shared_out``.
         parquet: Whether the table is also written as Parquet.
         forms: Further forms of each answer that are written; None for none.
+        overlays: Whether the outline of each mask is drawn on its image.
     """
 
     page: int | None = None
@@ -71,11 +72,13 @@ class Batch:
     calls: int = 1
     parquet: bool = False
     forms: FormFiles | None = None
+    overlays: bool = True
 
     def plain(self) -> dict[str, Any]:
         """What of it decides an answer."""
         forms = {} if self.forms is None else {"forms": list(self.forms.names)}
-        return {"page": self.page, "uncertainty": self.uncertainty, "batch_size": self.batch_size, **forms}
+        drawn = {} if self.overlays else {"overlays": False}
+        return {"page": self.page, "uncertainty": self.uncertainty, "batch_size": self.batch_size, **forms, **drawn}
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def run_batch(
     of: Mapping[str, Any],
     *,
     overwrite: bool = False,
+    retry: bool = False,
     is_wanted: Callable[[], bool] = lambda: True,
     watch: Callable[[Pace], object] = lambda _: None,
 ) -> Outcome:
@@ -134,6 +138,7 @@ def run_batch(
         batch: What is asked of them.
         of: What else decides the answers, such as the bundle's digest; in words that a user understands.
         overwrite: Whether another batch in the folder is removed.
+        retry: Whether inputs without a prediction are tried again.
         is_wanted: Asked from time to time whether to go on.
         watch: Told how far it is.
 
@@ -151,7 +156,7 @@ def run_batch(
         raise DataError("there are no images in what was named")
     with opened_folder(folder, {**of, **batch.plain()}, overwrite=overwrite) as manifest, ExitStack() as stack:
         journal = stack.enter_context(Journal(folder / JOURNAL))
-        run = _Run(predictor, folder, batch, journal, watch)
+        run = _Run(predictor, folder, batch, journal, watch, retry=retry)
         try:
             run.go(chain([first], given), listing, is_wanted)
         except BaseException:
@@ -173,7 +178,7 @@ def _finished(run: _Run, manifest: Manifest, seconds: float) -> Outcome:
     inputs = run.digest.hexdigest()
     tables = [TABLE, *([PARQUET] if run.batch.parquet else [])]
     there = all((run.folder / name).is_file() for name in tables)
-    if not (manifest.finished and manifest.inputs == inputs and there):
+    if run.now or not (manifest.finished and manifest.inputs == inputs and there):
         manifest.result = _write_tables(run)
         manifest.finished, manifest.inputs = True, inputs
         manifest.times["finished"] = now()
@@ -192,7 +197,10 @@ class _Run:
         batch: Batch,
         journal: Journal,
         watch: Callable[[Pace], object],
+        *,
+        retry: bool,
     ) -> None:
+        self._retry = retry
         self.predictor, self.folder, self.batch, self.journal = predictor, folder, batch, journal
         self.writer: Writer = KINDS[predictor.target.kind]
         self.places = array("Q")
@@ -213,7 +221,7 @@ class _Run:
         counting = threading.Thread(target=self._count, args=(listing,), daemon=True) if listing.again else None
         with _fenced(self.predictor, self.batch.workers) as predictor:
             batch = self.batch
-            asked = Asked(predictor, self.folder, batch.page, batch.uncertainty, batch.forms)
+            asked = Asked(predictor, self.folder, batch.page, batch.uncertainty, batch.forms, batch.overlays)
             for piece in each_piece(
                 asked,
                 self._inputs(given),
@@ -244,7 +252,7 @@ class _Run:
 
     def _is_done(self, one: Input) -> bool:
         place = self.journal.find(identity(one))
-        if place is None:
+        if place is None or (self._retry and any(told.error for told in self.journal.results(place))):
             return False
         self.places[one.number] = place
         self.done += 1
