@@ -14,7 +14,8 @@ import pytest
 from medloom.packaging import read_bundle
 from medloom.serving import ImageRequest, Service
 from medloom.serving.admission import Admission
-from medloom.serving.batching import Batcher, Batching, Pace
+from medloom.serving.batching import Batcher, Batching
+from medloom.serving.pace import Arrangement, Pace, calibrate
 from medloom.serving.problems import Problem
 from support.bundles import (
     spatial_graph,
@@ -54,7 +55,7 @@ def _wait_for(batcher, images):
 
 def test_what_comes_while_a_batch_runs_goes_together_and_each_gets_its_own():
     held = Held()
-    with Batcher(Batching(most_images=4)) as batcher, ThreadPoolExecutor(8) as pool:
+    with Batcher(Batching(most_images=4, most_streams=1)) as batcher, ThreadPoolExecutor(8) as pool:
         first = pool.submit(batcher.run, held, _image(1))
         held.begun.wait()
         others = []
@@ -71,18 +72,21 @@ def test_what_comes_while_a_batch_runs_goes_together_and_each_gets_its_own():
 def test_an_image_that_comes_alone_does_not_wait_for_others():
     held = Held()
     held.go.set()
-    with Batcher(Batching(most_images=16, most_delay_s=3600.0)) as batcher:
+    with Batcher(Batching(most_images=16, most_delay_s=3600.0, most_streams=1)) as batcher:
         assert batcher.run(held, _image(3)).images == 1
 
 
 def test_a_batch_waits_for_an_image_that_is_known_to_be_on_its_way():
     held = Held()
     held.go.set()
-    with Batcher(Batching(most_images=2, most_delay_s=3600.0)) as batcher, ThreadPoolExecutor(1) as pool:
+    with (
+        Batcher(Batching(most_images=2, most_delay_s=3600.0, most_streams=1)) as batcher,
+        ThreadPoolExecutor(1) as pool,
+    ):
         batcher.calibrate(held, (1, 4, 4))
         while not batcher.pace(held).seconds:
             pass
-        batcher._paces[held] = Pace({1: 3600.0})  # so slow that waiting pays
+        batcher._paces[held] = Pace({Arrangement(): 3600.0})  # so slow that waiting pays
         batcher.expect(held, 1)
         first = pool.submit(batcher.run, held, _image(1))
         assert batcher.run(held, _image(2), expected=True).images == 2
@@ -92,7 +96,7 @@ def test_a_batch_waits_for_an_image_that_is_known_to_be_on_its_way():
 def test_images_of_several_sizes_and_networks_do_not_go_together():
     one, other = Held(), Held()
     other.go.set()
-    with Batcher(Batching(most_images=8)) as batcher, ThreadPoolExecutor(8) as pool:
+    with Batcher(Batching(most_images=8, most_streams=1)) as batcher, ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(batcher.run, one, _image(1))]
         one.begun.wait()
         for at, (runtime, image) in enumerate([(one, _image(2)), (other, _image(3)), (one, _image(4, channels=2))]):
@@ -111,7 +115,7 @@ def test_slices_of_a_volume_and_single_images_have_their_turns():
             return super().run(batch_nchw, table_nf)
 
     held = Noting()
-    with Batcher(Batching(most_images=1)) as batcher, ThreadPoolExecutor(16) as pool:
+    with Batcher(Batching(most_images=1, most_streams=1)) as batcher, ThreadPoolExecutor(16) as pool:
         pool.submit(batcher.run, held, _image(0))
         held.begun.wait()
         for at, (number, bulk) in enumerate([(10, True), (11, True), (12, True), (1, False), (2, False), (3, False)]):
@@ -130,7 +134,7 @@ def test_one_image_that_the_network_fails_at_does_not_harm_those_beside_it():
             return found
 
     held = Failing()
-    with Batcher(Batching(most_images=4)) as batcher, ThreadPoolExecutor(8) as pool:
+    with Batcher(Batching(most_images=4, most_streams=1)) as batcher, ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(batcher.run, held, _image(0))]
         held.begun.wait()
         for number in (1, 2, 3):
@@ -147,7 +151,7 @@ def test_what_nobody_waits_for_any_more_is_not_run():
         raise Problem(503, "too_late", "too late")
 
     held = Held()
-    with Batcher(Batching(most_images=4)) as batcher, ThreadPoolExecutor(8) as pool:
+    with Batcher(Batching(most_images=4, most_streams=1)) as batcher, ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(batcher.run, held, _image(0))]
         held.begun.wait()
         calls.append(pool.submit(batcher.run, held, _image(1), check=late))
@@ -158,10 +162,67 @@ def test_what_nobody_waits_for_any_more_is_not_run():
     assert held.sizes == [1]
 
 
-def test_the_smallest_batch_that_is_about_the_fastest_is_taken():
-    assert Pace({1: 1.0, 2: 0.99, 4: 0.985}).best == 1
-    assert Pace({1: 1.0, 2: 0.6, 4: 0.5, 8: 0.495}).best == 4
-    assert Pace({}).best == 1
+def _best(**seconds):
+    """Of seconds by images and streams, such as ``i2s1``."""
+    return Pace({Arrangement(*map(int, name[1:].split("s"))): one for name, one in seconds.items()}).best
+
+
+def test_the_fewest_images_in_flight_that_are_about_the_fastest_are_taken():
+    assert _best(i1s1=1.0, i2s1=0.99, i4s1=0.985) == (1, 1)
+    assert _best(i1s1=1.0, i2s1=0.6, i4s1=0.5, i8s1=0.495) == (4, 1)
+    assert _best(i1s1=1.0, i1s2=1.0, i2s1=1.0) == (1, 2), "two streams where they cost nothing"
+    assert _best(i1s1=1.0, i1s2=1.1, i2s1=0.98) == (1, 1)
+    assert _best(i1s1=1.0, i1s2=0.8, i1s4=0.5, i8s1=0.49) == (1, 4)
+    assert Pace({}).best is None
+
+
+def test_batches_run_side_by_side_where_that_is_faster_and_no_more_than_that():
+    class Meeting:
+        """Goes on when two are in it."""
+
+        name, inside, most = "meeting", 0, 0
+
+        def __init__(self):
+            self.barrier, self.lock = threading.Barrier(2, timeout=30), threading.Lock()
+
+        def run(self, batch_nchw, table_nf=None):
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            self.barrier.wait()
+            with self.lock:
+                self.inside -= 1
+            return batch_nchw.sum(axis=(2, 3))
+
+    meeting = Meeting()
+    with Batcher(Batching(most_images=1, most_streams=4)) as batcher, ThreadPoolExecutor(8) as pool:
+        batcher._paces[meeting] = Pace({Arrangement(1, 2): 1.0})
+        calls = [pool.submit(batcher.run, meeting, _image(number)) for number in range(8)]
+        assert [call.result().answer.item() for call in calls] == [16 * number for number in range(8)]
+    assert meeting.most == 2
+
+
+def test_a_network_that_takes_turns_with_another_is_not_starved_by_its_streams():
+    one, other = Held(), Held()
+    one.go.set()
+    other.go.set()
+    with Batcher(Batching(most_images=1, most_streams=2)) as batcher, ThreadPoolExecutor(32) as pool:
+        batcher._paces[one], batcher._paces[other] = Pace({Arrangement(1, 2): 1.0}), Pace({Arrangement(): 1.0})
+        calls = [pool.submit(batcher.run, (one, other)[number % 2], _image(number)) for number in range(200)]
+        assert [call.result(30).answer.item() for call in calls] == [16 * number for number in range(200)]
+
+
+def test_what_is_measured_stops_at_what_the_machine_has_no_memory_for():
+    class Small(Held):
+        def run(self, batch_nchw, table_nf=None):
+            if len(batch_nchw) > 2:
+                raise MemoryError("no room")
+            return super().run(batch_nchw, table_nf)
+
+    small = Small()
+    small.go.set()
+    *_, last = calibrate(small, (1, 4, 4), most_streams=2)
+    assert sorted(last.seconds) == [(1, 1), (1, 2), (2, 1)]
 
 
 def _npy(pixels):
@@ -212,7 +273,9 @@ def test_an_answer_in_a_batch_is_byte_for_byte_that_of_the_image_alone(kind, tmp
     with Service.of(predictor, manifest) as alone:
         expected = [asyncio.run(alone.answer(one)).content for one in asked]
     held = Held(predictor.runtime)
-    with Service.of(replace(predictor, runtime=held), manifest, batching=Batching(8, most_delay_s=0.0)) as service:
+    with Service.of(
+        replace(predictor, runtime=held), manifest, batching=Batching(8, most_delay_s=0.0, most_streams=1)
+    ) as service:
         found = [answer.content for answer in asyncio.run(_gathered(service, asked, held))]
     assert found == expected
     assert max(held.sizes) > 1
@@ -234,7 +297,9 @@ def test_a_request_of_many_images_leaves_room_for_others(tmp_path):
         held.go.set()
         return await asyncio.gather(single, *answers)
 
-    with Service.of(replace(predictor, runtime=held), manifest, batching=Batching(1, most_delay_s=0.0)) as service:
+    with Service.of(
+        replace(predictor, runtime=held), manifest, batching=Batching(1, most_delay_s=0.0, most_streams=1)
+    ) as service:
         found = asyncio.run(ask(service))
     assert len({answer.content for answer in found}) == 1
 

@@ -202,7 +202,7 @@ def _answer(
         with (
             listen(operation.host, port) if part is None else part.listener as listener,
             DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
-            _service((_fenced(model, fence) for model in models), limits, around, part) as service,
+            _service((_fenced(model, fence) for model in models), limits, around, part, opening.threads) as service,
             Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
         ):
             app = create_app(
@@ -236,9 +236,12 @@ def _loaded(bundles: Sequence[str], opening: Opening) -> Sequence[Model]:
     return models
 
 
-def _service(models: Iterable[Model], limits: Limits, around: Operated, part: Part | None) -> Service:
+def _service(
+    models: Iterable[Model], limits: Limits, around: Operated, part: Part | None, threads: int | None
+) -> Service:
     """Stand behind the server, watched by operators and for drift."""
     from medloom.serving import Models, Service
+    from medloom.serving.batching import Batching
     from medloom.serving.drift import DriftWatch
 
     served = Models(models)
@@ -250,7 +253,7 @@ def _service(models: Iterable[Model], limits: Limits, around: Operated, part: Pa
         else DriftWatch(served.fingerprint, served.names, folder=part.folder)
     )
     around.metrics.before(drift.show(around.metrics.gauge))
-    return Service(served, limits, observers=(drift, around.watch))
+    return Service(served, limits, observers=(drift, around.watch), batching=Batching(most_streams=threads))
 
 
 def _supervised(processes: int, operation: Operation, port: int) -> int:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx_ir
 import torch
 from numpy.typing import NDArray
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass
 
 from medloom.errors import MedloomError
 from medloom.files import replacing
@@ -89,10 +90,31 @@ def export_onnx(
     if program is None:
         raise MedloomError("the ONNX exporter gave nothing")
     ClearMetadataAndDocStringPass()(program.model)
+    _lighten(program.model)
     with replacing(path) as beside:
         program.save(beside, external_data=False)
         _check_agreement(reference, OnnxRuntime.open(beside), shapes, examples)
     return path
+
+
+def _lighten(model: onnx_ir.Model) -> None:
+    """Write an activation whose one slope was learned as the one whose slope is given: the same numbers, faster.
+
+    ONNX Runtime computes ``PRelu`` by a branch for each value, which a processor guesses wrongly half of the time, and
+    apart from the convolution before it; of a U-Net that is a quarter of the time. ``LeakyRelu`` it does with the
+    convolution.
+    """
+    for node in [one for one in model.graph.all_nodes() if one.op_type == "PRelu"]:
+        slope = node.inputs[1]
+        known = None if slope is None or slope.const_value is None else slope.const_value.numpy()
+        if known is None or known.size != 1:
+            continue
+        alpha = onnx_ir.AttrFloat32("alpha", float(known.item()))
+        leaky = onnx_ir.Node("", "LeakyRelu", node.inputs[:1], [alpha], name=node.name)
+        outputs = (node.outputs, leaky.outputs)
+        leaky.outputs[0].name = node.outputs[0].name
+        onnx_ir.convenience.replace_nodes_and_values(model.graph, node, [node], [leaky], *outputs)
+    RemoveUnusedNodesPass()(model)
 
 
 def _random(shapes: Sequence[tuple[int, ...]], batch: int, seed: int) -> list[torch.Tensor]:

@@ -1,8 +1,9 @@
-"""Images of several requests go through a network together: one thread runs every network, on all cores.
+"""Images of several requests go through a network together: a few threads run every network, on all cores.
 
-While a batch runs, others gather and are the next one, so nobody waits for company when nothing else is asked. Only
-where larger batches are faster on this machine, and more images are known to be on their way, a batch waits for them a
-little. Slices of volumes stand in a line of their own: where single images wait as well, both have their turn.
+How many images go together, and how many batches run side by side, is what was found to be the fastest on this machine;
+see ``medloom.serving.pace``. While batches run, others gather and are the next one, so nobody waits for company when
+nothing else is asked. Only where larger batches are faster, and more images are known to be on their way, a batch waits
+for them a little. Slices of volumes stand in a line of their own: where single images wait as well, both have turns.
 
 Shapes: N images, C channels, h and w of the network's image, F columns of metadata.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Self
@@ -23,22 +24,15 @@ from numpy.typing import NDArray
 
 from medloom.inference import Runtime
 from medloom.inference.runtimes import run_with_features
+from medloom.inference.runtimes.graph import available_threads
+from medloom.serving.pace import MOST_STREAMS, Arrangement, Pace, calibrate
 
-__all__ = ["Batcher", "Batching", "Pace", "Ran"]
+__all__ = ["Batcher", "Batching", "Ran"]
 
 Floats32 = NDArray[np.float32]
 
-_SIZES = (1, 2, 4, 8, 16)
-_CALIBRATION_S = 1.0
-"""How long a network is measured at most."""
-
-_LONGEST_RUN_S = 0.25
-"""Larger batches than this allows are not tried: somebody may be waiting."""
-
-_GAIN = 0.03
-"""A larger batch must save this share of the time for an image."""
-
-_REPEATS = 2
+_UNMEASURED = Arrangement(1, 2)
+"""Where the cores allow it: while one batch waits for its last thread, the other computes."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +42,12 @@ class Batching:
     Args:
         most_images: Largest batch; None for what is found to be the fastest on this machine, 16 at most.
         most_delay_s: How long a batch waits for images that are on their way.
+        most_streams: Batches that run at the same time at most; None for as many as there are cores, 8 at most.
     """
 
     most_images: int | None = None
     most_delay_s: float = 0.005
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a network is on this machine.
-
-    Args:
-        seconds: Of one image, by the size of the batch.
-
-    Example:
-        >>> Pace({1: 0.010, 2: 0.007, 4: 0.0069}).best
-        2
-    """
-
-    seconds: dict[int, float]
-
-    @property
-    def best(self) -> int:
-        """The smallest batch that is about as fast as the fastest; 1 if nothing was measured."""
-        fastest = min(self.seconds.values(), default=0.0)
-        return next((size for size, one in sorted(self.seconds.items()) if one * (1 - _GAIN) <= fastest), 1)
+    most_streams: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +86,7 @@ class _Item:
 
 
 class Batcher:
-    """Runs networks in one thread. Close it, or use it in a ``with`` block.
+    """Runs networks in a few threads. Close it, or use it in a ``with`` block.
 
     Args:
         batching: Bounds of batches.
@@ -128,11 +103,14 @@ class Batcher:
         self._turn = 0
         self._coming: WeakKeyDictionary[Runtime, int] = WeakKeyDictionary()
         self._paces: WeakKeyDictionary[Runtime, Pace] = WeakKeyDictionary()
-        self._measuring: deque[_Calibration] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="medloom-model", daemon=True)
-        self._thread.start()
+        self._measuring: deque[tuple[Runtime, Iterator[Pace]]] = deque()
+        self._found = Pace({})
+        lock = threading.Lock()
+        self._changed, self._more = threading.Condition(lock), threading.Condition(lock)
+        self._running, self._alone, self._closed = 0, False, False
+        self._most_streams = min(self._batching.most_streams or available_threads(), MOST_STREAMS)
+        self._threads: list[threading.Thread] = []
+        self._grow(_UNMEASURED.streams)
 
     def __enter__(self) -> Self:
         return self
@@ -175,13 +153,14 @@ class Batcher:
             if expected:
                 self._coming[runtime] = self._coming.get(runtime, 0) - 1
             self._changed.notify()
+            self._more.notify_all()
         return item.result.result()
 
     def expect(self, runtime: Runtime, images: int) -> None:
         """Say that an image more (or fewer, if negative) is on its way to a network."""
         with self._changed:
             self._coming[runtime] = self._coming.get(runtime, 0) + images
-            self._changed.notify()
+            self._more.notify_all()
 
     def calibrate(self, runtime: Runtime, shape: Sequence[int], table_features: int = 0) -> None:
         """Measure how fast a network is, by and by, whenever nobody waits.
@@ -192,23 +171,31 @@ class Batcher:
             table_features: F; 0 if it takes no metadata.
         """
         with self._changed:
-            self._measuring.append(_Calibration(runtime, tuple(shape), table_features))
+            self._measuring.append((runtime, calibrate(runtime, tuple(shape), table_features, self._most_streams)))
             self._changed.notify()
 
     def pace(self, runtime: Runtime) -> Pace:
         """Return how fast a network is; empty as long as it has not been measured."""
         return self._paces.get(runtime, Pace({}))
 
-    def best(self, runtime: Runtime) -> int:
-        """Return how many images of a network go together."""
-        return self._batching.most_images or self.pace(runtime).best
+    def best(self, runtime: Runtime) -> Arrangement:
+        """Return how many images of a network go together, in how many streams."""
+        images, streams = self.pace(runtime).best or _UNMEASURED
+        return Arrangement(self._batching.most_images or images, min(streams, self._most_streams))
 
     def close(self) -> None:
-        """End the thread, after what waits."""
+        """End the threads, after what waits."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _grow(self, streams: int) -> None:
+        """Have a thread for each stream."""
+        while len(self._threads) < min(streams, self._most_streams):
+            self._threads.append(threading.Thread(target=self._work, name="medloom-model", daemon=True))
+            self._threads[-1].start()
 
     def _work(self) -> None:
         while (work := self._next()) is not None:
@@ -217,37 +204,57 @@ class Batcher:
     def _next(self) -> Callable[[], None] | None:
         """Wait for work; None at the end."""
         with self._changed:
-            while not any(self._lines):
-                if self._closed:
+            while not self._may_begin():
+                if self._closed and not any(self._lines):
+                    self._changed.notify_all()
                     return None
-                if self._measuring:
+                if self._measuring and not self._running and not self._closed:
+                    self._running, self._alone = 1, True
                     return self._measure
                 self._changed.wait()
+            self._running += 1
             batch = self._gathered()
-        return lambda: _run(batch)
+            if self._may_begin():
+                self._changed.notify()
+        return lambda: self._run(batch)
+
+    def _may_begin(self) -> bool:
+        """Whether a batch waits, and fewer run than are the fastest together."""
+        lead = self._lines[self._turn] or self._lines[1 - self._turn]
+        return bool(lead) and not self._alone and self._running < self.best(lead[0].runtime).streams
+
+    def _run(self, batch: list[_Item]) -> None:
+        _run(batch)
+        with self._changed:
+            self._running -= 1
 
     def _gathered(self) -> list[_Item]:
         """Take the next batch from the lines, and wait a little for more where that pays."""
         lead = self._turn if self._lines[self._turn] else 1 - self._turn
         self._turn = 1 - lead
         first = self._lines[lead].popleft()
-        batch, most = [first], self.best(first.runtime)
-        until = time.perf_counter() + min(self._batching.most_delay_s, self.pace(first.runtime).seconds.get(1, np.inf))
+        batch, most = [first], self.best(first.runtime).images
+        until = time.perf_counter() + min(self._batching.most_delay_s, self.pace(first.runtime).image_s or np.inf)
         while True:
             for line in (self._lines[lead], self._lines[1 - lead]):
                 _fill(batch, line, most)
             left = until - time.perf_counter()
             if sum(len(one.batch) for one in batch) >= most or self._coming.get(first.runtime, 0) <= 0 or left <= 0:
                 return batch
-            self._changed.wait(left)
+            self._more.wait(left)
 
     def _measure(self) -> None:
-        """Take one step of what is measured."""
-        calibration = self._measuring[0]
-        if calibration.step():
-            return
-        self._paces[calibration.runtime] = Pace(calibration.seconds)
-        self._measuring.popleft()
+        """Take one step of what is measured, while no batch runs."""
+        runtime, steps = self._measuring[0]
+        pace = next(steps, None)
+        with self._changed:
+            self._running, self._alone = 0, False
+            if pace is not None:
+                self._found = pace
+                return
+            self._measuring.popleft()
+            self._paces[runtime], self._found = self._found, Pace({})
+            self._grow(self.best(runtime).streams)
 
 
 def _fill(batch: list[_Item], line: deque[_Item], most: int) -> None:
@@ -310,36 +317,3 @@ def _asked(
     runtime: Runtime, batch: Floats32, table: Floats32 | None, *, features: bool
 ) -> tuple[Floats32, Floats32 | None]:
     return run_with_features(runtime, batch, table) if features else (runtime.run(batch, table), None)
-
-
-@dataclass
-class _Calibration:
-    """Measures one size of batch after the other, a run in each step."""
-
-    runtime: Runtime
-    shape: tuple[int, ...]
-    table_features: int
-    seconds: dict[int, float] = field(default_factory=dict)
-    _size: int = 0
-    _repeat: int = 0
-    _spent_s: float = 0.0
-
-    def step(self) -> bool:
-        """Run it once; whether there is more to measure."""
-        size = _SIZES[self._size]
-        batch = np.zeros((size, *self.shape), np.float32)
-        table = np.zeros((size, self.table_features), np.float32) if self.table_features else None
-        start = time.perf_counter()
-        try:
-            self.runtime.run(batch, table)
-        except Exception:  # such as for want of memory: smaller ones do
-            return False
-        took = time.perf_counter() - start
-        self._spent_s += took
-        self.seconds[size] = min(took / size, self.seconds.get(size, float("inf")))
-        self._repeat += 1
-        if self._repeat > _REPEATS:
-            self._size, self._repeat = self._size + 1, 0
-            if 2 * took > _LONGEST_RUN_S:
-                return False
-        return self._size < len(_SIZES) and self._spent_s < _CALIBRATION_S

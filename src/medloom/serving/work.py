@@ -149,7 +149,7 @@ class Work:
             decoder=self._decode,
             volume_decoder=self._read_volume,
             runtime=self.runtime,
-            together=self._batcher.best(self.model.predictor.runtime),
+            together=self._batcher.best(self.model.predictor.runtime).images,
         )
         page = page_of(self.asked, self.model.manifest.input.page)
         with self.admission.timed("prepare", without=("decode", "queue", "predict")):
