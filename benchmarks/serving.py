@@ -23,23 +23,27 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 from PIL import Image
 
 import medloom
 from inference import discs, momentary_bundle
 from load import Load, Seen, measure
 from machine import describe
+from medloom.inference import Predictor
 from medloom.recipe import load_recipe
 
 HERE = Path(__file__).parent
 CLIENTS = (1, 8, 32)
 SIZES = (1, 2, 4, 8, 16)
 BOUNDARY = "medloom-benchmark"
+_SEVERAL = 3
 RECIPES = {"brain U-Net": "brain-mri", "ResNet-18": "chest-xray"}
 
 
@@ -96,7 +100,7 @@ def _report(name: str, bundle: Path, folder: Path, seconds: float, rounds: int) 
                     measure(server.load(port, 1.0, clients=clients))
                     seen = measure(server.load(port, seconds, clients=clients))
                     found[server.name].append((seen, _resident_mb(process)))
-        limit = limits[1] if clients == 1 else best
+        limit = limits["1"] if clients == 1 else best
         for server in servers:
             _row(server.name, clients, limit, found[server.name])
     _overload(servers[0], seconds)
@@ -132,32 +136,44 @@ def _overload(server: Server, seconds: float) -> None:
         )
 
 
-def _limits(bundle: Path) -> dict[int, float]:
-    """Images a second of the network alone, by the size of the batch."""
+def _limits(bundle: Path) -> dict[str, float]:
+    """Images a second of the network alone on the image that is sent, by the size of the batch; and two at a time."""
     predictor = medloom.load(bundle)
-    height, width = predictor.preprocess.input_size
+    image = predictor.prepare(_image()).network_input
     found = {}
-    for size in SIZES:
-        batch = np.random.default_rng(0).random((size, len(predictor.channels), height, width), np.float32)
-        predictor.run(batch)
-        times, begin = list[float](), time.perf_counter()
-        while len(times) < 5 or time.perf_counter() - begin < 2.0:
-            start = time.perf_counter()
-            predictor.run(batch)
-            times.append(time.perf_counter() - start)
-        found[size] = size / statistics.median(times)
+    for size, streams in (*((size, 1) for size in SIZES), (1, 2)):
+        batch = np.stack([image] * size)
+        with ThreadPoolExecutor(streams) as threads:
+            rounds, begin = list[float](), time.perf_counter()
+            while len(rounds) < 5 or time.perf_counter() - begin < 2.0:
+                start = time.perf_counter()
+                for done in [threads.submit(_several, predictor, batch) for _ in range(streams)]:
+                    done.result()
+                rounds.append(time.perf_counter() - start)
+        found[f"{size}" if streams == 1 else f"{size} in {streams} threads"] = (
+            size * streams * _SEVERAL / statistics.median(rounds)
+        )
     return found
+
+
+def _several(predictor: Predictor, batch: NDArray[np.float32]) -> None:
+    for _ in range(_SEVERAL):
+        predictor.run(batch)
+
+
+def _image() -> bytes:
+    pixels, _ = discs(1, 3, (256, 256), seed=1)
+    buffer = io.BytesIO()
+    Image.fromarray(np.moveaxis(pixels[0], 0, -1)).save(buffer, "png")
+    return buffer.getvalue()
 
 
 def _servers(bundle: Path, folder: Path) -> list[Server]:
     image, form = folder / "image.png", folder / "image.form"
-    pixels, _ = discs(1, 3, (256, 256), seed=1)
-    buffer = io.BytesIO()
-    Image.fromarray(np.moveaxis(pixels[0], 0, -1)).save(buffer, "png")
-    image.write_bytes(buffer.getvalue())
+    image.write_bytes(_image())
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n'
     form.write_bytes(
-        f"{head}Content-Type: image/png\r\n\r\n".encode() + buffer.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode()
+        f"{head}Content-Type: image/png\r\n\r\n".encode() + image.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
     )
     plain = {"Content-Type": "image/png"}
     peer = (sys.executable, str(HERE / "serving_peers.py"))

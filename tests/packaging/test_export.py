@@ -52,6 +52,20 @@ def test_the_graph_is_sound_stands_alone_and_names_no_file_of_this_machine(expor
     assert b".py" not in path.read_bytes()
 
 
+def test_one_learned_slope_is_written_as_a_given_one_and_several_are_left(tmp_path):
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.PReLU(init=0.3), nn.Conv2d(4, 4, 1), nn.PReLU(4, 0.2))
+    network.append(nn.Conv2d(4, 1, 1)).eval()
+    path = export.export_onnx(network, tmp_path / "m.onnx", channels=2, size=(20, 24), target=TARGET)
+    nodes = onnx.load(path).graph.node
+    assert [node.op_type for node in nodes if "elu" in node.op_type.lower()] == ["LeakyRelu", "PRelu"]
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    images = np.random.default_rng(0).standard_normal((3, 2, 20, 24)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images)).sigmoid().numpy()
+    np.testing.assert_allclose(OnnxRuntime.open(path).run(images), expected, atol=1e-6)
+
+
 def test_a_graph_that_disagrees_is_not_written(exported, tmp_path, monkeypatch):
     network, _ = exported
     monkeypatch.setattr(export, "AGREEMENT", -1.0)

@@ -21,14 +21,18 @@ __all__ = ["MOST_STREAMS", "Arrangement", "Pace", "calibrate"]
 MOST_STREAMS = 8
 """Batches that run at the same time at most; each keeps memory of its own for what it computes."""
 
-_CALIBRATION_S = 1.0
+_CALIBRATION_S = 1.5
 """How long a network is measured at most."""
 
 _LONGEST_RUN_S = 0.25
 """Larger batches than this allows are not tried: somebody may be waiting."""
 
-_GAIN = 0.03
+_GAIN = 0.1
 """More images in flight must save this share of the time for an image."""
+
+_STALLS = 1.1
+"""A batch that runs alone on all cores waits for the last of them, and a server decodes and answers on these cores:
+under load it is slower than was measured, by about this much."""
 
 _TIMES = 3
 _POWERS = (1, 2, 4, 8, 16)
@@ -64,10 +68,11 @@ class Pace:
     def best(self) -> Arrangement | None:
         """The fewest images in flight that are about as fast as the fastest; None if nothing was measured.
 
-        Two streams are taken where they are no slower than one: other work on the same cores then stops only one.
+        Of two that have as many in flight, the one with more streams.
         """
-        fastest = min(self.seconds.values(), default=0.0)
-        near = [one for one, seconds in self.seconds.items() if seconds * (1 - _GAIN) <= fastest]
+        beside = {one: seconds * (_STALLS if one.streams == 1 else 1.0) for one, seconds in self.seconds.items()}
+        fastest = min(beside.values(), default=0.0)
+        near = [one for one, seconds in beside.items() if seconds * (1 - _GAIN) <= fastest]
         return min(near, key=lambda one: (max(2, one.images * one.streams), -one.streams), default=None)
 
     @property
@@ -87,22 +92,28 @@ def calibrate(runtime: Runtime, shape: Sequence[int], table_features: int = 0, m
     """
     seconds: dict[Arrangement, float] = {}
     spent_s = 0.0
-    for arrangement in _arrangements(seconds, min(most_streams, MOST_STREAMS)):
-        for _ in range(_TIMES):
-            try:
-                took = _took_s(runtime, arrangement, shape, table_features)
-            except Exception:  # such as for want of memory: fewer do
-                return
-            spent_s += took
-            one = took / (arrangement.images * arrangement.streams)
-            seconds[arrangement] = min(one, seconds.get(arrangement, one))
-            yield Pace(dict(seconds))
-        if spent_s >= _CALIBRATION_S:
+    for arrangement in _rounds(seconds, min(most_streams, MOST_STREAMS)):
+        if spent_s >= _CALIBRATION_S and len(seconds) > 1:  # one alone would say nothing
             return
+        try:
+            took = _took_s(runtime, arrangement, shape, table_features)
+        except Exception:  # such as for want of memory: fewer do
+            return
+        spent_s += took
+        one = took / (arrangement.images * arrangement.streams)
+        seconds[arrangement] = min(one, seconds.get(arrangement, one))
+        yield Pace(dict(seconds))
+
+
+def _rounds(seconds: Mapping[Arrangement, float], most_streams: int) -> Iterator[Arrangement]:
+    """What to measure, in turn; all of it once more when all was measured, for a server's first moments are busy."""
+    yield from _arrangements(seconds, most_streams)
+    for _ in range(_TIMES - 1):
+        yield from tuple(seconds)
 
 
 def _arrangements(seconds: Mapping[Arrangement, float], most_streams: int) -> Iterator[Arrangement]:
-    """What to measure, in turn: single images in more and more streams, larger batches, and the best batch in two."""
+    """Single images in more and more streams, larger batches, and the best batch in two."""
     for streams in _POWERS:
         if streams <= most_streams and _has_room(seconds, Arrangement(1, streams)):
             yield Arrangement(1, streams)
