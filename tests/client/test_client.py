@@ -18,6 +18,7 @@ from medloom.errors import DecodeError, InputError, MissingExtraError, ServerErr
 from medloom.packaging import read_bundle
 from medloom.serving import Model, Models, Service, create_app
 from support.bundles import tiny_recipe, write_tiny_bundle
+from support.fingerprints import picture, write_known_bundle
 from support.served import served_at
 
 AFFINE = np.array([[-0.6, 0, 0, 10], [0, 0, 1.5, -20], [0, -0.7, 0, 30], [0, 0, 0, 1]], np.float64)
@@ -97,6 +98,22 @@ def test_a_volume_comes_back_in_its_own_geometry(tmp_path):
     assert np.array_equal(found.slice_px, expected.slice_px)
     assert found.volume_ml == expected.volume_ml > 0
     assert_same_mask(page, predictor.predict(nifti(), page=2))
+
+
+def test_how_far_each_slice_is_from_the_training_comes_back(tmp_path):
+    with read_bundle(write_known_bundle(tmp_path / "model.tar.gz")) as bundle:
+        predictor, manifest = bundle.predictor(threads=1), bundle.manifest
+    slices = [picture(900)[..., 0], 255 - picture(900)[..., 0], picture(901)[..., 0]]
+    (tmp_path / "volume.nii").write_bytes(nibabel.Nifti1Image(np.stack(slices).T, AFFINE).to_bytes())
+    with (
+        Service(Models([Model("known", predictor, manifest)])) as service,
+        served_at(create_app(service)) as at,
+        Client(f"http://{at}") as client,
+    ):
+        found, expected = client.predict(tmp_path / "volume.nii"), predictor.predict(tmp_path / "volume.nii")
+    assert_same_mask(found, expected)
+    assert [one.flagged for one in found.novelties] == [False, True, False]
+    assert [one.score for one in found.novelties] == pytest.approx([one.score for one in expected.novelties], rel=1e-3)
 
 
 def test_several_images_keep_their_order_and_one_bad_one_loses_no_other(client, served):

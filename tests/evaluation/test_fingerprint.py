@@ -61,6 +61,25 @@ def test_it_is_read_back_as_it_was_written(fitted):
     assert again.plain() == Fingerprint.from_plain(again.plain()).plain()
 
 
+def test_a_fingerprint_of_an_earlier_version_tests_images_by_the_measures_that_it_knows(fitted):
+    plain = fitted.plain()
+    side = np.zeros((MEASURES, MEASURES))
+    side[np.triu_indices(MEASURES)] = plain["measured"]["precision"]
+    measured = {
+        **plain["measured"],
+        "centre": plain["measured"]["centre"][:41],
+        "precision": side[:41, :41][np.triu_indices(41)].tolist(),
+    }
+    older = Fingerprint.from_plain({**plain, "references": plain["references"][:-1], "measured": measured})
+    new = known(4, 30).measured
+    changed = new.copy()
+    changed[:, 41:] += 100
+    scores = [[one.score for one in older.novelties(rows, None)] for rows in (new, changed)]
+    assert scores[0] == scores[1]
+    with pytest.raises(ValueError, match="other things"):
+        Fingerprint.from_plain({**plain, "references": plain["references"][:-1]})
+
+
 def test_a_network_is_known_again_by_what_it_makes_of_one_image(fitted):
     assert fitted.is_of(np.ones((1, 40)))
     assert not fitted.is_of(2 * np.ones((1, 40)))

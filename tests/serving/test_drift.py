@@ -1,15 +1,20 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from medloom.errors import InputError
 from medloom.imaging import encode_png
+from medloom.imaging.nifti import read_nifti_volume, write_nifti
+from medloom.inference.measures import MEASURES
 from medloom.packaging import read_bundle
 from medloom.serving import Limits, Models, Service, create_app
 from medloom.serving.drift import HEADER, DriftWatch, Window
 from medloom.serving.http.metrics import Metrics
 from medloom.serving.models import Model
 from medloom.serving.recent import Recent
+from medloom.serving.service import Seen
 from support.fingerprints import picture, png, write_known_bundle
 
 PNG = {"Content-Type": "image/png"}
@@ -67,7 +72,68 @@ def test_only_the_last_images_are_kept_and_nothing_of_their_pixels(model):
         window.add(model.predictor.predict(picture(seed)).novelty)
     plain = window.plain()
     assert (plain["images"], plain["seen"]) == (30, 40)
-    assert window.rows().shape == (30, 1 + 41 + len(window.fingerprint.embedding.spread))
+    assert window.rows().shape == (30, 1 + MEASURES + len(window.fingerprint.embedding.spread))
+
+
+def test_of_a_volume_some_slices_of_all_heights_are_kept(watched, model):
+    slices = [picture(seed)[..., 0] for seed in range(900, 921)]
+    volume = write_nifti(np.stack(slices), np.eye(4))
+    answer = watched.post("/invocations", volume, {"Content-Type": "application/x-nifti"}).json()
+    found = model.predictor.predict(read_nifti_volume(volume))
+    assert watched.get("/").json()["drift"]["images"] == 8
+    assert answer["out_of_distribution"]["score"] == pytest.approx(max(one.score for one in found.novelties), abs=1e-3)
+    watch = DriftWatch({"known": model.predictor.fingerprint}.get)
+    watch.seen(Seen("known", "ok", {}, 0, "", 0, None, found, ""))
+    kept = [found.novelties[at].measured for at in (1, 3, 6, 9, 11, 14, 17, 19)]
+    np.testing.assert_array_equal(watch.window("known").rows()[:, 1 : 1 + MEASURES], np.stack(kept).astype(np.float32))
+
+
+def test_a_volume_of_few_slices_is_kept_whole(model):
+    watch = DriftWatch({"known": model.predictor.fingerprint}.get)
+    found = model.predictor.predict(read_nifti_volume(write_nifti(np.stack([picture(1)[..., 0]] * 3), np.eye(4))))
+    watch.seen(Seen("known", "ok", {}, 0, "", 0, None, found, ""))
+    assert watch.plain("known")["images"] == 3
+
+
+def test_a_strict_model_refuses_an_image_that_is_set_apart_and_a_volume_that_mostly_is(model):
+    strict = replace(model.predictor, strict=True)
+    usual, strange = picture(900), 255 - picture(900)
+    assert not strict.predict(usual).novelty.flagged
+    with pytest.raises(InputError, match="unlike those of the training in"):
+        strict.predict(strange)
+    first, refused, last = strict.predict_batch([usual, strange, picture(901)])
+    assert isinstance(refused, InputError)
+    np.testing.assert_array_equal(first.mask, model.predictor.predict(usual).mask)
+    assert not last.novelty.flagged
+
+    def volume(strange_slices):
+        slices = [(strange if number < strange_slices else usual)[..., 0] for number in range(6)]
+        return read_nifti_volume(write_nifti(np.stack(slices), np.eye(4)))
+
+    assert sum(one.flagged for one in strict.predict(volume(3)).novelties) == 3
+    with pytest.raises(InputError, match="4 of 6 slices are set apart"):
+        strict.predict(volume(4))
+
+
+def test_a_strict_server_refuses_what_another_one_flags(model, make_client):
+    strict = Model("known", replace(model.predictor, strict=True), model.manifest)
+    with Service(Models([strict])) as service:
+        client = make_client(create_app(service))
+        assert client.post("/invocations", png(900), PNG).status_code == 200
+        refused = client.post("/invocations", encode_png(255 - picture(900)[..., 0]), PNG)
+        assert refused.status_code == 422
+        assert "unlike the training data" in refused.json()["message"]
+
+
+def test_an_image_that_is_brightened_until_its_brightest_parts_are_lost_is_set_apart(model):
+    predictor = model.predictor
+    images = [picture(seed) for seed in range(900, 930)]
+    bright = [np.clip(image * 1.6, 0, 255).astype(np.uint8) for image in images]
+    lost = [image for image in bright if (image == 255).mean() > 0.01]
+    assert len(lost) > 5
+    usual, found = ([predictor.predict(one).novelty for one in several] for several in (images, lost))
+    assert sum(one.flagged for one in usual) <= 1
+    assert all(one.flagged for one in found)
 
 
 def test_a_model_that_is_exchanged_begins_anew_and_one_without_a_fingerprint_is_not_watched(model):

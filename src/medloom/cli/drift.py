@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Say whether images are like those of the training.
 
-    Each image is compared with the fingerprint in the bundle, and all of them together: 22 measures and what the
+    Each image is compared with the fingerprint in the bundle, and all of them together: 23 measures and what the
     network makes of them. Tests take one image of each patient, as --patient-pattern finds them in names (or the file
     of a volume); without it each file counts as a patient of its own, and several of one make p-values too small.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medloom.client.ratings import novelty, rating, slice_ratings
+from medloom.client.ratings import novelty, rating, slice_novelties, slice_ratings
 from medloom.inference.answers import point_from_plain
 from medloom.inference.answers.figures import count_classes
 from medloom.inference.answers.mask_volume import VolumePrediction
@@ -58,6 +58,7 @@ def read(
         probabilities=np.array([float(one["probability"]) for one in plain["masks"]]),
         voxel_ml=plain["voxel_ml"],
         ratings=slice_ratings(plain.get("quality")),
+        novelties=slice_novelties(plain.get("out_of_distribution")),
         **said,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from medloom.inference.answers.base import Rating
 from medloom.inference.novelty import Novelty
 
-__all__ = ["novelty", "rating", "slice_ratings"]
+__all__ = ["novelty", "rating", "slice_novelties", "slice_ratings"]
 
 _OF_SLICES = "slices_"
 
@@ -39,3 +39,12 @@ def novelty(plain: Mapping[str, Any] | None) -> Novelty | None:
         return None
     score = float(plain["score"])  # rounded, so that it may have come to lie on the other side of 1
     return Novelty(max(score, float(np.nextafter(1.0, 2.0))) if plain["flagged"] else min(score, 1.0))
+
+
+def slice_novelties(plain: Mapping[str, Any] | None) -> tuple[Novelty, ...]:
+    """Return how far each slice of a volume is; nothing where an older server does not say it of each."""
+    if plain is None or "scores" not in plain:
+        return ()
+    apart = frozenset(plain["slices"])
+    found = (novelty({"score": one, "flagged": number in apart}) for number, one in enumerate(plain["scores"]))
+    return tuple(one for one in found if one is not None)

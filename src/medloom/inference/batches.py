@@ -42,8 +42,8 @@ def _prepared(predictor: Predictor, image: Input, metadata: Metadata) -> Prepare
 
 
 def _answered(predictor: Predictor, prepared: Sequence[Prepared]) -> Sequence[Prediction | MedloomError]:
-    """Answer; one by one if the answer to one is not finite, so that the others have theirs."""
+    """Answer; one by one if one has no answer (not finite, or unlike the training), so that the others have theirs."""
     try:
         return predictor.answer(prepared)
-    except NotFiniteError as error:
+    except (InputError, NotFiniteError) as error:
         return [error] if len(prepared) == 1 else [_answered(predictor, [one])[0] for one in prepared]

@@ -120,7 +120,7 @@ def stability(fingerprint: Fingerprint, measured: NDArray[np.float64]) -> dict[s
         fingerprint: Of the training images.
         measured: ``(M, F)`` of new ones.
     """
-    columns = zip(fingerprint.references, MEASURE_NAMES, strict=True)
+    columns = zip(fingerprint.references, MEASURE_NAMES, strict=False)  # later measures are not in older fingerprints
     return {one.name: _index(one, bin_shares(measured[:, at], one.edges), len(measured)) for one, at in columns}
 
 
@@ -163,7 +163,7 @@ def embedding_distance(fingerprint: Fingerprint, embedded: NDArray[np.float64]) 
 def _measures(fingerprint: Fingerprint, measured: NDArray[np.float64], *, tested: bool) -> tuple[dict[str, Any], ...]:
     known, new = fingerprint.patients, len(measured)
     rows = []
-    for one, at in zip(fingerprint.references, MEASURE_NAMES, strict=True):
+    for one, at in zip(fingerprint.references, MEASURE_NAMES, strict=False):
         shares = bin_shares(measured[:, at], one.edges)
         rows.append(
             {

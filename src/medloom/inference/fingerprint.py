@@ -49,6 +49,9 @@ MOST_DIRECTIONS = 16
 """D at most."""
 
 _FORMAT = 1
+_VERSIONS = tuple((count, tuple(name for at, name in MEASURE_NAMES.items() if at < count)) for count in (41, MEASURES))
+"""How many measures a fingerprint may be of, and which of them have a name: an earlier one tests by what it knows."""
+
 _MOST_GROUPS = 512
 _RANGE = (0.05, 0.5, 0.95)
 _DIGITS = 5
@@ -101,8 +104,11 @@ class Measured:
     usual: float
 
     def distance(self, measured: Floats64) -> Floats64:
-        """Return how far rows ``(N, F)`` are from the centre, ``(N,)``, in shares of what is usual."""
-        return mahalanobis(measured, self.centre, self.precision) / self.usual
+        """Return how far rows ``(N, F)`` are from the centre, ``(N,)``, in shares of what is usual.
+
+        Measures that were added since the fingerprint was made are left out.
+        """
+        return mahalanobis(measured[:, : len(self.centre)], self.centre, self.precision) / self.usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +249,7 @@ class Fingerprint:
             ],
             "measured": {
                 "centre": [float(f"{value:.9g}") for value in self.measured.centre],
-                "precision": [float(f"{value:.9g}") for value in self.measured.precision[np.triu_indices(MEASURES)]],
+                "precision": [float(f"{value:.9g}") for value in _upper(self.measured.precision)],
                 "usual": float(f"{self.measured.usual:.9g}"),
             },
             "embedding": None if self.embedding is None else _plain_embedding(self.embedding),
@@ -271,7 +277,8 @@ class Fingerprint:
             )
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError("expected the fingerprint of the training images") from error
-        if tuple(one.name for one in found.references) != tuple(MEASURE_NAMES.values()):
+        names = tuple(one.name for one in found.references)
+        if (len(found.measured.centre), names) not in _VERSIONS:
             raise ValueError("the fingerprint measures other things than this version of Medloom does")
         return found
 
@@ -302,10 +309,11 @@ def _reference(plain: Mapping[str, Any]) -> Reference:
 
 def _measured(plain: Mapping[str, Any]) -> Measured:
     centre, upper = _numbers(plain["centre"], 1), _numbers(plain["precision"], 1)
-    if centre.shape != (MEASURES,) or upper.shape != (MEASURES * (MEASURES + 1) // 2,):
-        raise ValueError(f"expected {MEASURES} measures of the training images, and their precision")
-    precision = np.zeros((MEASURES, MEASURES))
-    precision[np.triu_indices(MEASURES)] = upper
+    count = len(centre)
+    if upper.shape != (count * (count + 1) // 2,):
+        raise ValueError("expected measures of the training images, and their precision")
+    precision = np.zeros((count, count))
+    precision[np.triu_indices(count)] = upper
     return Measured(centre, precision + np.triu(precision, 1).T, _positive(plain["usual"]))
 
 
@@ -319,6 +327,10 @@ def _embedding(plain: Mapping[str, Any]) -> Embedding:
     if not fits or directions > MOST_DIRECTIONS or (scale <= 0).any() or (spread <= 0).any():
         raise ValueError("the embedding of the fingerprint has no sound shape")
     return Embedding(width, centre, scale, axes, spread, (along, away), sample, probe)
+
+
+def _upper(precision: Floats64) -> Floats64:
+    return np.asarray(precision[np.triu_indices(len(precision))])
 
 
 def _numbers(plain: Sequence[Any], dimensions: int) -> Floats64:

@@ -30,6 +30,7 @@ _OWN = (
     "what the network sees: median",
     "what the network sees: value that 75 % are below",
     "what the network sees: value that 95 % are below",
+    "share of pixels at the largest value (logarithm)",
 )
 _SEEN_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -47,6 +48,10 @@ MEASURE_NAMES: dict[int, str] = {
 _LOOKED_AT = 3000
 _SHARP_SIDE = 128
 _DULL = 1e-6
+_MOST_COUNTED = 512
+_FEW_CLIPPED, _FEW_LEVELS = 1e-3, 32
+"""A share that says nothing yet, because some pixels of every image have its largest value; and a range of whole
+numbers within which many have it without anything being lost, as in the empty first slices of a volume."""
 
 
 def measure(prepared: Prepared) -> Floats64:
@@ -56,7 +61,7 @@ def measure(prepared: Prepared) -> Floats64:
         prepared: The image as the network sees it, with its look.
 
     Returns:
-        ``(41,)``, all finite; see ``MEASURES``.
+        ``(42,)``, all finite; see ``MEASURES``.
 
     Raises:
         ValueError: If it has no look.
@@ -74,6 +79,7 @@ def measure(prepared: Prepared) -> Floats64:
         float(values.mean(dtype=np.float64)),
         float(values.std(dtype=np.float64)),
         *levels,
+        _clipped(prepared.pixels),
     ]
     return np.concatenate([prepared.look, np.array(own, np.float64)])
 
@@ -82,6 +88,21 @@ def _some(pixels_hwc: NDArray[Any]) -> NDArray[Any]:
     """Values at even distances, at most some thousands of them."""
     step = max(math.ceil((pixels_hwc.size / _LOOKED_AT) ** 0.5), 1)
     return pixels_hwc[::step, ::step]
+
+
+def _clipped(pixels_hwc: NDArray[Any]) -> float:
+    """Logarithm of the share of pixels that are at the largest value of their channel, of the channel with the most.
+
+    Normalisation hides how bright an image is from the network, but not that what was brighter than the largest number
+    is gone.
+    """
+    height, width = pixels_hwc.shape[:2]
+    step = max(math.ceil(min(height, width) / _MOST_COUNTED), 1)
+    seen = pixels_hwc[::step, ::step]
+    low, high = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
+    share = (seen == high).mean(axis=(0, 1))
+    wide = np.subtract(high, low, dtype=np.float64) > (_FEW_LEVELS if pixels_hwc.dtype.kind in "iub" else 0)
+    return float(np.log(float(np.where(wide, share, 0.0).max()) + _FEW_CLIPPED))
 
 
 def _sharpness(plane: NDArray[np.float32]) -> float:

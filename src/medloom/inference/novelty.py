@@ -20,7 +20,7 @@ class Novelty:
     Args:
         score: Above 1 it is set apart; below, the nearer to 0 the more usual.
         warnings: In which respect, a sentence each; empty for one that is not set apart.
-        measured: ``(41,)`` what is measured of it.
+        measured: ``(42,)`` what is measured of it.
         embedded: ``(D,)`` what the network makes of it, in standard deviations of the training images; none where the
             model cannot say.
     """

@@ -87,7 +87,8 @@ class Predictor(Generic[P, V]):
         fingerprint: What each image is tested against, so that its answer says how far it is from those of the
             training; None where the model does not know.
         looks: Describe images as decoded although nothing here compares them with others.
-        strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``.
+        strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``; of a
+            volume that is one of which more than half of the slices are set apart.
         together: How many slices of a volume go through the network in one call.
 
     Example:
@@ -413,13 +414,19 @@ class Predictor(Generic[P, V]):
             answer: ``(K, h, w)`` or ``(K,)`` float32.
             prepared: The image it belongs to.
             features: ``(E,)`` from ``run_with_features``; without them an image is known by what is measured of it.
+
+        Raises:
+            InputError: If the predictor is ``strict`` and the image is set apart from those of the training.
         """
         made = self._answers.finish(answer, prepared, target=self.target, point=self.point, preprocess=self.preprocess)
         if self.quality is not None:
             made = made.rated(self.quality.rate(self.certainty(answer)))
         if self.fingerprint is not None and prepared.look is not None:
             row = None if features is None else features[None].astype(np.float64)
-            made = made.placed(self.fingerprint.novelties(measure(prepared)[None], row)[0])
+            novelty = self.fingerprint.novelties(measure(prepared)[None], row)[0]
+            if self.strict and novelty.flagged:
+                raise InputError(f"unlike the training data: {'; '.join(novelty.warnings)}")
+            made = made.placed(novelty)
         return cast(P, made)  # the target, by which the answers are chosen, says what P is
 
     def certainty(self, answer: Floats32) -> tuple[float, ...]:

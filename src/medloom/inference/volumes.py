@@ -7,6 +7,7 @@ file and numbered files for a volume, whose place in the patient is then not kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def predict_volume(
     seen = surrounded_slices(predictor, cut, metadata)
     kind = answers.KINDS[predictor.target.kind]
     predictions = _predictions(predictor, seen, len(cut.voxels), progress)
-    return kind.gather(volume, predictions, axis=axis, target=predictor.target, point=predictor.point)
+    found = kind.gather(volume, predictions, axis=axis, target=predictor.target, point=predictor.point)
+    return _familiar(predictor, found)
 
 
 def surrounded_slices(predictor: Predictor, cut: Volume, metadata: Metadata | None) -> Surrounded:
@@ -299,14 +301,32 @@ def _predict_stack(
     )  # fmt: skip
     predictions = _predictions(predictor, seen, len(images), progress, order)
     kind = answers.KINDS[predictor.target.kind]
-    return kind.gather(volume, predictions, axis=0, target=predictor.target, point=predictor.point)
+    found = kind.gather(volume, predictions, axis=0, target=predictor.target, point=predictor.point)
+    return _familiar(predictor, found)
 
 
 def _predictions(
     predictor: Predictor, seen: Surrounded, count: int, progress: Progress | None, order: Sequence[int] | None = None
 ) -> Iterator[Prediction]:
     numbers = range(count) if order is None else order
+    answering = replace(predictor, strict=False)  # a volume is refused by most of its slices, not by one
     for done in range(0, count, predictor.together):
         if progress:
             progress(done, count)
-        yield from predictor.answer([seen(number) for number in numbers[done : done + predictor.together]])
+        yield from answering.answer([seen(number) for number in numbers[done : done + predictor.together]])
+
+
+def _familiar(predictor: Predictor, found: VolumeAnswer) -> VolumeAnswer:
+    """Return an answer; a strict predictor refuses a volume most of which is set apart from the training.
+
+    The first and last slices of a volume often are, as they show little.
+
+    Raises:
+        InputError: If so.
+    """
+    apart, slices = sum(one.flagged for one in found.novelties), len(found.novelties)
+    if predictor.strict and 2 * apart > slices:
+        raise InputError(
+            f"unlike the training data: {apart} of {slices} slices are set apart from the images of the training"
+        )
+    return found

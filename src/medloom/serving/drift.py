@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ __all__ = ["HEADER", "DriftWatch", "GaugeMaker", "Window", "drift_of", "header_o
 HEADER = "X-Medloom-Out-Of-Distribution"
 
 _WINDOW = 200
+_SLICES = 8
+"""Slices of a volume that are kept at most, so that a few long volumes do not fill the window."""
+
 _FEWEST = 20
 
 
@@ -128,7 +131,8 @@ class DriftWatch:
         strangest = max(novelties, key=lambda one: one.score)
         seen.headers[HEADER] = header_of(strangest)
         if (window := self.window(seen.model)) is not None:
-            window.add(novelties[len(novelties) // 2])  # one slice stands for a volume, which is of one patient
+            for one in _spread(novelties):
+                window.add(one)
 
     def plain(self, model: str) -> dict[str, Any] | None:
         """Return what is known of the last images of a model; None where it has no fingerprint."""
@@ -212,3 +216,9 @@ def _novelties(prediction: object) -> Iterable[Novelty]:
     """Of an image its own, of a volume those of its slices."""
     one = getattr(prediction, "novelty", None)
     return [one] if isinstance(one, Novelty) else getattr(prediction, "novelties", ())
+
+
+def _spread(novelties: Sequence[Novelty]) -> list[Novelty]:
+    """Some slices evenly from the first to the last: training images are of all heights, those in the middle differ."""
+    count = min(len(novelties), _SLICES)
+    return [novelties[(2 * number + 1) * len(novelties) // (2 * count)] for number in range(count)]

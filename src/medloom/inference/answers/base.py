@@ -118,12 +118,13 @@ def place_said(novelty: Novelty | None) -> dict[str, Any]:
 
 
 def places_said(novelties: Sequence[Novelty]) -> dict[str, Any]:
-    """Return the same of the slices of a volume: the largest score, and which slices are set apart."""
+    """Return the same of the slices of a volume: the largest score, that of each slice, and which are set apart."""
     if not novelties:
         return {}
     strangest = max(novelties, key=lambda one: one.score)
     slices = [number for number, one in enumerate(novelties) if one.flagged]
-    return {"out_of_distribution": {**strangest.plain(), "slices": slices}}
+    scores = [one.plain()["score"] for one in novelties]
+    return {"out_of_distribution": {**strangest.plain(), "slices": slices, "scores": scores}}
 
 
 class Encodable(Protocol):
@@ -201,6 +202,11 @@ class Prediction(Encodable, Protocol):
 
 class VolumeAnswer(Encodable, Protocol):
     """What the model says about one volume, slice by slice."""
+
+    @property
+    def novelties(self) -> tuple[Novelty, ...]:
+        """How far each slice is from those of the training; empty where the model cannot say."""
+        ...
 
 
 class Answers(Protocol):
