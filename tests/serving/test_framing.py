@@ -212,7 +212,7 @@ def test_a_refusal_by_load_leaves_the_connection_and_what_is_left_of_its_body_is
 
 
 def test_a_connection_that_was_just_made_is_answered_though_the_server_takes_no_more(served, monkeypatch):
-    monkeypatch.setattr("medloom.serving.http.connection._GRACE_S", 15.0)
+    monkeypatch.setattr("medloom.serving.http.connection._NEW_S", 15.0)
     service = Service.of(*served)
     listener = listen(port=0)
     thread = threading.Thread(target=serve, args=(create_app(service), listener))

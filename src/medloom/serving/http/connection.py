@@ -41,6 +41,9 @@ connection that is closed with bytes unread is reset, and the client may lose th
 _GRACE_S = 0.5
 """For how long a connection that rests is kept when the server goes down: a request may be on its way."""
 
+_NEW_S = 3.0
+"""And one on which nothing has come yet: whoever connects means to ask, and may be on a busy machine."""
+
 _WRITE_S = 60.0
 """For how long a client may take none of its answer."""
 
@@ -147,7 +150,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
         elif self._awaited is not _Awaited.HEADERS:
-            self.loop.call_later(_GRACE_S, self._end)
+            self.loop.call_later(_NEW_S if self._awaited is _Awaited.FIRST else _GRACE_S, self._end)
 
     def _end(self) -> None:
         rests = self._awaited in (_Awaited.FIRST, _Awaited.NEXT) and (
