@@ -63,6 +63,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "runs delete": ("alone", "--yes"),
     "sagemaker policy": ("train",),
     "sagemaker train": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
+    "sagemaker deploy": (BUNDLE, "--image", "medloom-serve", "--dry-run"),
+    "sagemaker transform": (BUNDLE, "images", "-o", "there", "--image", "medloom-serve", "--dry-run"),
     "sagemaker status": ("tiny",),
     "sagemaker logs": ("tiny",),
     "sagemaker pull": ("tiny",),

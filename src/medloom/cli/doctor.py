@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+import typer
 
 from medloom import __version__
 from medloom.cli.options import JsonOption
-from medloom.cli.output import print_result, table
+from medloom.cli.output import ExitCode, print_result, table
+from medloom.cli.sagemaker_options import BucketOption, InstanceOption, RegionOption, RoleOption
 from medloom.extras import find_compiler
 from medloom.files import cache_dir
 
@@ -43,8 +46,23 @@ class _Gpu(Protocol):
     major: int
 
 
-def command(as_json: JsonOption = False) -> None:
-    """Say what is installed and what this machine can do: devices, codecs, extras, memory, disk, compiler."""
+def command(
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Look at the account of AWS instead: region, bucket, role, quotas.")
+    ] = False,
+    region: RegionOption = None,
+    bucket: BucketOption = None,
+    role: RoleOption = None,
+    instance: InstanceOption = "ml.g5.xlarge",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is installed and what this machine can do: devices, codecs, extras, memory, disk, compiler.
+
+    With --aws it says what stands between this machine and a job on SageMaker; the exit code is 1 if something does.
+    """
+    if aws:
+        _look_at_aws(region, bucket, role, instance, as_json=as_json)
+        return
     from medloom.imaging import available_codecs, transfer_syntaxes
 
     facts = {
@@ -61,6 +79,19 @@ def command(as_json: JsonOption = False) -> None:
         "compiler": find_compiler(),
     }
     print_result(facts, "\n".join(_lines(facts)), as_json=as_json)
+
+
+def _look_at_aws(region: str | None, bucket: str | None, role: str | None, instance: str, *, as_json: bool) -> None:
+    from medloom.backends.sagemaker import Wanted
+    from medloom.backends.sagemaker.diagnosis import look_at_account
+
+    found = list(look_at_account(Wanted(region, bucket, role), instance))
+    marks = {True: "ok", False: "LACKS", None: "?"}
+    rows = [(one.what, marks[one.ok], one.text) for one in found]
+    value = [{"what": one.what, "ok": one.ok, "text": one.text} for one in found]
+    print_result(value, table(rows, indent=""), as_json=as_json)
+    if any(one.ok is False for one in found):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _version(package: str) -> str | None:

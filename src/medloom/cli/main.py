@@ -50,6 +50,8 @@ COMMANDS: dict[str, str] = {
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
     "sagemaker train": "Train a recipe there; bring the run back.",
+    "sagemaker deploy": "Put a bundle behind an endpoint, also for a while.",
+    "sagemaker transform": "Predict a folder of images in a job there.",
     "sagemaker status": "Say how the training of a run stands there.",
     "sagemaker logs": "Print what the training of a run printed there.",
     "sagemaker pull": "Bring a run back as an ordinary run directory.",

@@ -29,8 +29,8 @@ class Told:
     text: str
 
 
-def followed(account: Account, job: str, kind: str = "training") -> Told:
-    """Print the lines of a job until it has ended.
+def followed(account: Account, job: str, kind: str = "training", timeout_s: float | None = None) -> Told:
+    """Print the lines of a job until it has ended, or so many seconds have passed.
 
     Raises:
         MedloomError: If it failed; the message is what the container said.
@@ -40,7 +40,7 @@ def followed(account: Account, job: str, kind: str = "training") -> Told:
     def changed(facts: JobFacts) -> None:
         say(f"sagemaker: {facts.said}")
 
-    facts = follow(account, job, say, kind=kind, changed=changed)
+    facts = follow(account, job, say, kind=kind, changed=changed, timeout_s=timeout_s)
     if facts.status.code:
         raise MedloomError(f"the job {job} failed there: {one_line(facts.reason, 1100) or 'without a reason'}")
     return told(facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ __all__ = [
     "IsolatedOption",
     "KmsOption",
     "MaxCostOption",
+    "Model",
     "PrefixOption",
     "PriceOption",
     "RegionOption",
@@ -34,8 +36,10 @@ __all__ = [
     "TagOption",
     "agreed",
     "known_job",
+    "model_uri",
     "place_for",
     "print_calls",
+    "send_model",
     "stamp",
     "wanted",
 ]
@@ -182,3 +186,50 @@ def known_job(run: str, runs: Path, asked: Wanted) -> tuple[Account, Note | None
     note = Note.read(run_folder(run, runs))
     account = Account(asked.region or (note.region if note else None))
     return account, note, note.job if note else find_job(account, Path(run).name)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle that is to answer there.
+
+    Args:
+        name: What people call it.
+        uri: Where it is, or will be.
+        file: Where it is here; None if it is there already.
+    """
+
+    name: str
+    uri: str
+    file: Path | None = None
+
+
+def model_uri(given: str, name: str | None, place: Place) -> Model:
+    """Return the bundle that is meant, and where it goes.
+
+    Args:
+        given: A bundle, a run that has one, or the URI of a bundle.
+        name: What it is called; by default as its run, else as its file.
+        place: Where it goes.
+
+    Raises:
+        UserError: If there is none.
+    """
+    from medloom.backends.sagemaker.endpoints import bundle_uri
+    from medloom.pipeline.runs import bundle_of
+
+    if given.startswith("s3://"):
+        return Model(name or Path(given).parent.name, given)
+    file = bundle_of(Path(given))
+    if not file.is_file():
+        raise UserError(f"{given}: expected a bundle, model.tar.gz, or a run that has one")
+    named = name or (file.parent.name if file.name == "model.tar.gz" else file.name.partition(".")[0])
+    return Model(named, bundle_uri(place, file, named), file)
+
+
+def send_model(account: Account, place: Place, model: Model) -> None:
+    """Bring a bundle into the bucket, unless it is there."""
+    from medloom.backends.sagemaker.endpoints import send_bundle
+
+    if model.file is not None:
+        sent = send_bundle(account, place, model.file, model.uri)
+        say(f"bundle: {model.uri}{'' if sent else ', which was there already'}")

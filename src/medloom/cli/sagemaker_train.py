@@ -46,7 +46,7 @@ from medloom.wording import size_text
 if TYPE_CHECKING:
     from medloom.backends.sagemaker import Account, Place, Training
 
-__all__ = ["command"]
+__all__ = ["command", "send_images"]
 
 
 def command(
@@ -132,7 +132,7 @@ def command(
         print_calls([call], {"images": _channel(source, place)})
         return
     if isinstance(source, Path):
-        _send(account, place, source)
+        send_images(account, place, source)
     sent.upload(account, place)
     _begin(account, place, training, folder)
     _end(account, place, training, folder, detach=detach, as_json=as_json)
@@ -156,12 +156,14 @@ def _channel(source: Path | str, place: Place) -> str:
     return source if isinstance(source, str) else data_uri(place, source)
 
 
-def _send(account: Account, place: Place, source: Path) -> None:
+def send_images(account: Account, place: Place, source: Path) -> str:
+    """Bring images into the bucket, showing how far that is; return where they are."""
     from medloom.backends.sagemaker.upload import upload_images
 
     with progress("send") as update:
         sent = upload_images(account, place, source, update)
     say(f"images: {sent.files:,} files, {size_text(sent.bytes)}; {sent.sent:,} sent, {sent.removed:,} removed there")
+    return sent.uri
 
 
 def _begin(account: Account, place: Place, training: Training, folder: Path) -> None:

@@ -18,7 +18,7 @@ from medloom.wording import counted
 if TYPE_CHECKING:
     from medloom.tuning import NestedResult, StudyResult
 
-__all__ = ["command"]
+__all__ = ["closing", "command"]
 
 _STUDIES = Path("studies")
 
@@ -114,7 +114,7 @@ def command(
     if found.stopped is not None:
         say(STOPPED)
         return
-    text = _closing(found) if isinstance(found, tuning.StudyResult) else _nested(found)
+    text = closing(found) if isinstance(found, tuning.StudyResult) else _nested(found)
     print_result(found.plain(), text, as_json=as_json)
 
 
@@ -131,7 +131,8 @@ def _nested(found: NestedResult) -> str:
     return f"\n{nested_sentence(facts)}\n\n{table(rows)}{phantom if facts['phantom'] else ''}\n\nPage: {found.page}"
 
 
-def _closing(result: StudyResult) -> str:
+def closing(result: StudyResult) -> str:
+    """Return what is said at the end of a study."""
     best, facts = result.facts["best"], result.facts
     settings = table([(key, text) for key, text in best["shown"].items()])
     luck = facts["luck"]

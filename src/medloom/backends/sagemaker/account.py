@@ -123,8 +123,16 @@ def find_place(account: Account, wanted: Wanted, said: Callable[[str], object]) 
         UserError: If there is none or several, or the bucket is in another region.
     """
     bucket = find_bucket(account, wanted.bucket, said)
-    role = wanted.role or os.environ.get(ROLE) or _found_role(account, said)
-    return Place(account.region, bucket, _role_arn(account, role), **wanted.more)
+    return Place(account.region, bucket, find_role(account, wanted.role, said), **wanted.more)
+
+
+def find_role(account: Account, named: str | None, said: Callable[[str], object]) -> str:
+    """Return the ARN of the role that the user named, or of the only one that SageMaker may take on, which is said.
+
+    Raises:
+        UserError: If there is none, or several.
+    """
+    return _role_arn(account, named or os.environ.get(ROLE) or _found_role(account, said))
 
 
 def find_bucket(account: Account, named: str | None, said: Callable[[str], object]) -> str:

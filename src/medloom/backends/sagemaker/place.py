@@ -48,6 +48,10 @@ class Place:
         """Return where a part of a run lies: its ``checkpoints``, which are its run directory, or its ``output``."""
         return self.uri("runs", aws_name(run), part)
 
+    def batch_uri(self, name: str, stamp: str) -> str:
+        """Return where the answers of a batch go; of each time to a folder of its own."""
+        return self.uri("batches", aws_name(name), stamp or "answers")
+
     def tagged(self, kind: str, run: str) -> list[dict[str, str]]:
         """Return the tags of something that belongs to a run."""
         return tag_list(kind, run, self.tags)

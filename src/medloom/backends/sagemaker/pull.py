@@ -6,7 +6,7 @@ fetched again, and a run that goes on there can be looked at in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -41,7 +41,13 @@ class Pulled:
     bytes: int
 
 
-def pull_run(account: Account, uri: str, folder: Path, progress: Callable[[int, int], object] | None = None) -> Pulled:
+def pull_run(
+    account: Account,
+    uri: str,
+    folder: Path,
+    progress: Callable[[int, int], object] | None = None,
+    only: Collection[str] | None = None,
+) -> Pulled:
     """Fetch a run directory.
 
     Args:
@@ -49,6 +55,7 @@ def pull_run(account: Account, uri: str, folder: Path, progress: Callable[[int, 
         uri: Where its checkpoints are.
         folder: Where it goes.
         progress: Called with how many files are here and how many there are.
+        only: Names of files and folders at its top that are fetched; all by default.
 
     Raises:
         UserError: If there is no run there yet.
@@ -62,6 +69,8 @@ def pull_run(account: Account, uri: str, folder: Path, progress: Callable[[int, 
                 f"{uri} holds no run yet: the job has not begun to write; medloom sagemaker logs shows what it is at"
             )
         inside = {name.removeprefix(root): size for name, size in found.items() if name.startswith(root)}
+        if only is not None:
+            inside = {name: size for name, size in inside.items() if PurePosixPath(name).parts[0] in only}
         return _fetched(s3, bucket, f"{prefix.rstrip('/')}/{root}", inside, folder, progress)
 
 

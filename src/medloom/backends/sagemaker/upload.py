@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from io import BufferedReader, BytesIO
@@ -26,7 +26,9 @@ from medloom.errors import UserError
 from medloom.extras import require
 from medloom.imaging import FILE_BUDGET
 
-__all__ = ["Sent", "data_name", "data_uri", "put_file", "upload_images"]
+__all__ = ["DATA", "INPUTS", "Sent", "data_name", "data_uri", "put_file", "upload_images"]
+
+DATA, INPUTS = "data", "inputs"
 
 _AT_ONCE = 8
 _PART = 16 * 2**20
@@ -60,12 +62,19 @@ def data_name(images: Path) -> str:
     return aws_name(images.name.removesuffix(".zip"), str(images.absolute()))
 
 
-def data_uri(place: Place, images: Path) -> str:
-    """Return where a folder or zip of images goes."""
-    return place.uri("data", data_name(images))
+def data_uri(place: Place, images: Path, below: str = DATA) -> str:
+    """Return where a folder or zip of images goes: below ``data`` to learn from, below ``inputs`` to be predicted."""
+    return place.uri(below, data_name(images))
 
 
-def upload_images(account: Account, place: Place, images: Path, progress: Progress | None = None) -> Sent:
+def upload_images(
+    account: Account,
+    place: Place,
+    images: Path,
+    progress: Progress | None = None,
+    only: Collection[str] | None = None,
+    below: str = DATA,
+) -> Sent:
     """Bring images into the bucket as they are now; a zip is unpacked on the way.
 
     Args:
@@ -73,13 +82,15 @@ def upload_images(account: Account, place: Place, images: Path, progress: Progre
         place: Where.
         images: Folder or zip.
         progress: Called with how many files were sent and how many have to be.
+        only: Names of the files that are sent; all by default. Others are not there afterwards.
+        below: As in ``data_uri``.
 
     Raises:
         UserError: If there are none, or they may not be written.
     """
     with open_source(images) as source, plainly("the images cannot be sent"):
         folder = images if images.is_dir() else None
-        return _Upload(account.client("s3"), place, data_name(images), source, folder).done(progress)
+        return _Upload(account.client("s3"), place, data_name(images), source, folder, below).done(progress, only)
 
 
 def put_file(account: Account, place: Place, file: Path, *parts: str) -> str:
@@ -99,18 +110,19 @@ class _Upload:
     name: str
     source: Source
     root: Path | None
+    below: str
     known: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
-        return f"{self.place.prefix}/data/{self.name}/"
+        return f"{self.place.prefix}/{self.below}/{self.name}/"
 
     @property
     def list_key(self) -> str:
-        return f"{self.place.prefix}/lists/{self.name}.json"
+        return f"{self.place.prefix}/lists/{self.below}/{self.name}.json"
 
-    def done(self, progress: Progress | None) -> Sent:
-        names = self.source.names()
+    def done(self, progress: Progress | None, only: Collection[str] | None) -> Sent:
+        names = self.source.names() if only is None else list(only)
         if not names:
             raise UserError(f"{self.source.location} holds no files to send")
         self.known, there = self._known(), self._there()
