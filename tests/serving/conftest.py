@@ -7,7 +7,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medloom.packaging import read_bundle
+from support import browser
 from support.bundles import tiny_label_recipe, write_tiny_bundle, write_tiny_label_bundle
+from support.visitor import WEBGL, Visitor, browsers
 
 
 class Client:
@@ -96,3 +98,32 @@ def make_dicom():
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Start a browser with some flags."""
+    pytest.importorskip("playwright", reason="needs Playwright: pip install playwright")
+    with browsers(browser.executable()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def window(start):
+    return start(WEBGL)
+
+
+@pytest.fixture
+def visit(window, url):
+    """Open the page; in the end it has complained of nothing and asked nobody else."""
+    visitors = []
+
+    def open_it(browser=window, address=url, **options):
+        visitors.append(Visitor(browser, address, **options))
+        return visitors[-1]
+
+    yield open_it
+    for visitor in visitors:
+        refused = [text for text in visitor.said if "Failed to load resource" not in text]
+        assert (refused, visitor.elsewhere()) == ([], [])
+        visitor.close()

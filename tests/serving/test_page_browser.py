@@ -6,10 +6,7 @@ import csv
 import gzip
 import io
 import re
-import subprocess
-import sys
 import zipfile
-from contextlib import contextmanager
 
 import nibabel
 import numpy as np
@@ -24,15 +21,12 @@ from medloom.inference.volumes import predict_volume
 from support import browser
 from support.bundles import tiny_label_recipe, tiny_recipe, write_tiny_bundle, write_tiny_label_bundle
 from support.dicoms import write_dicom
-from support.visitor import NO_WEBGL, WEBGL, Visitor, browsers
+from support.visitor import NO_WEBGL, ORANGE, near, serving
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(browser.executable() is None, reason="needs a browser: apt-get install chromium"),
 ]
-
-ORANGE = np.array([230, 159, 0])
-"""The first class's outline."""
 
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 
@@ -47,63 +41,11 @@ def bundles(tmp_path_factory):
     }
 
 
-@contextmanager
-def serving(*arguments):
-    """Run `medloom serve` until the end of the block."""
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "medloom.cli.main",
-        "serve",
-        "--port",
-        "0",
-        "--log-format",
-        "none",
-        *arguments,
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        yield next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line))) + "/"
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
 @pytest.fixture(scope="module")
 def url(bundles):
     """Where a server of all bundles answers."""
     with serving(*(f"{name}={path}" for name, path in bundles.items())) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def start():
-    """Start a browser with some flags."""
-    pytest.importorskip("playwright", reason="needs Playwright: pip install playwright")
-    with browsers(browser.executable()) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def window(start):
-    return start(WEBGL)
-
-
-@pytest.fixture
-def visit(window, url):
-    """Open the page; in the end it has complained of nothing and asked nobody else."""
-    visitors = []
-
-    def open_it(browser=window, address=url, **options):
-        visitors.append(Visitor(browser, address, **options))
-        return visitors[-1]
-
-    yield open_it
-    for visitor in visitors:
-        refused = [text for text in visitor.said if "Failed to load resource" not in text]
-        assert (refused, visitor.elsewhere()) == ([], [])
-        visitor.close()
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +69,6 @@ def images(tmp_path_factory):
         part = {"Modality": "MR", "StudyInstanceUID": "1.2.9", "FrameOfReferenceUID": "1.2.8"}
         write_dicom(folder / "series" / f"{number}.dcm", plane, "Jane", number=number, **lies, **sized, **part)
     return folder
-
-
-def near(pixels, colour, within=40):
-    return int((np.abs(pixels.astype(int) - colour).sum(axis=-1) < within).sum())
 
 
 @pytest.mark.parametrize("name", ["bright.png", "bright.tif"])

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import io
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +23,31 @@ HERE_ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NO_WEBGL = ("--disable-3d-apis",)
 PATIENCE_MS = 180_000
+ORANGE = np.array([230, 159, 0])
+"""The first class's outline."""
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
+    """Run `medloom serve` until the end of the block."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "medloom.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--log-format",
+        "none",
+        *arguments,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line))) + "/"
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
 
 
 @contextmanager
@@ -116,3 +144,8 @@ class Visitor:
         """Return what was asked of somebody else than the server."""
         own = (self.url.rstrip("/"), "data:", "blob:")
         return [url for url in self.asked if not url.startswith(own)]
+
+
+def near(pixels: NDArray[np.uint8], colour: NDArray[np.int_], within: int = 40) -> int:
+    """Return how many pixels have about this colour."""
+    return int((np.abs(pixels.astype(int) - colour).sum(axis=-1) < within).sum())

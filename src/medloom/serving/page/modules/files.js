@@ -19,6 +19,9 @@ export async function dropped(transfer) {
   return (await Promise.all(entries.map(inside))).flat();
 }
 
+// Whether several files are inside.
+export const isZip = async (file) => (await file.slice(0, 2).text()) === 'PK';
+
 // Refuses what the server would not read anyway.
 export function check({ name, image }, most) {
   if (image.size === 0) throw new Refusal(`${name} is empty.`, { code: 'empty' });

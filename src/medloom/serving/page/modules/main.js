@@ -1,10 +1,11 @@
 // What the page does: files become cases, a case gets its picture and its answer, and a judgement.
 
 import { $, element, save, stem } from './dom.js';
-import { cases as casesOf, check, dropped } from './files.js';
+import { cases as casesOf, check, dropped, isZip } from './files.js';
 import { KINDS } from './kinds/index.js';
 import { drawFields, given } from './metadata.js';
 import { readParts, unpacked } from './multipart.js';
+import { farSaid } from './novelty.js';
 import { readNpy } from './npy.js';
 import { cautions, facts } from './remarks.js';
 import { printReport } from './report.js';
@@ -12,10 +13,11 @@ import { models, predict, preview, stagesOf, useToken } from './server.js';
 import { Viewer } from './viewer.js';
 import { drawList, exportList } from './worklist.js';
 
+const STILL_MS = 300;
 const KEPT = 6; // pictures in memory; others are asked for again
 
 const session = { models: [], cases: [], current: null, queue: Promise.resolve() };
-const viewer = new Viewer(() => session.current?.answer && drawAnswer(session.current));
+const viewer = new Viewer(moved);
 
 const kindOf = (one) => KINDS[one.model.target.kind];
 const chosen = () => session.models[$('model').selectedIndex];
@@ -62,7 +64,8 @@ async function take(files) {
   if (!files.length || !chosen()) return;
   trouble();
   const asked = { page: $('page-number').value, series: $('series').value.trim(), metadata: given() };
-  const made = (await casesOf(files, $('together').value)).map(({ name, image }) => newCase(name, { image, ...asked }));
+  const found = await casesOf(files, $('together').value);
+  const made = await Promise.all(found.map(async ({ name, image }) => newCase(name, { image, isZip: await isZip(image), ...asked })));
   session.cases.push(...made);
   session.current = made[0];
   redrawList();
@@ -72,7 +75,7 @@ async function take(files) {
 
 function newCase(name, asked) {
   const model = chosen();
-  const ask = (form) => predict(model.name, asked, form);
+  const ask = (form, more) => predict(model.name, { ...asked, ...more }, form);
   return { name, asked, model, ask, phantom: model.model.phantom, layers: {}, verdict: '', comment: '', time: new Date(), answer: null, picture: null };
 }
 
@@ -176,13 +179,27 @@ async function show(one) {
 
 async function settle(one) {
   drawAnswer(one);
-  say(`${one.name}: ${kindOf(one).headline(one)}`, { written: true });
+  say([`${one.name}: ${kindOf(one).headline(one)}`, farSaid(one.answer)].join(' ').trim(), { written: true });
   $('after').hidden = false;
-  $('heat-tool').hidden = !kindOf(one).hasHeat(one);
+  const why = kindOf(one).noHeat(one);
+  $('heat-tool').hidden = Boolean(why);
+  $('heat-why').hidden = !why;
+  $('heat-why').textContent = why;
   drawDownloads(one);
   drawJudgement(one);
-  if (one.view.heat) await heat(true);
+  if (one.view.heat) await heat(!why).catch(noted);
 }
+
+// Another slice is shown: what is said of it, and its heat map once nobody scrolls any more.
+function moved() {
+  const one = session.current;
+  if (!one?.answer) return;
+  drawAnswer(one);
+  clearTimeout(session.still);
+  if (viewer.view.heat && depthOf(one) > 1) session.still = setTimeout(() => heat(true).catch(noted), STILL_MS);
+}
+
+const depthOf = ({ picture }) => picture?.depth ?? 1;
 
 function drawAnswer(one) {
   const slice = viewer.view.slice ?? 0;
@@ -214,11 +231,30 @@ async function download(one, form, suffix) {
 
 async function heat(on) {
   const one = session.current;
-  if (on && !one.layers.heat) one.layers.heat = await kindOf(one).heat(one);
-  const { opacity } = viewer.view;
-  Object.assign(viewer.view, { heat: on, mask: !on, opacity: on ? Math.max(opacity, 0.6) : Math.min(opacity, 0.35) }); // one hides the other
-  if (isCurrent(one)) await viewer.lay(one);
+  const { heat: before, opacity, slice } = viewer.view;
+  if (!one.error) trouble();
+  if (on) await heatUp(one, depthOf(one) > 1 ? slice : 0);
+  if (!isCurrent(one)) return;
+  if (on !== before) Object.assign(viewer.view, { heat: on, mask: !on, opacity: on ? Math.max(opacity, 0.6) : Math.min(opacity, 0.35) }); // one hides the other
+  await viewer.lay(one);
 }
+
+// Asks for the heat map of a slice, once.
+async function heatUp(one, slice) {
+  one.heated ??= new Set();
+  if (one.heated.has(slice) && one.layers.heat) return;
+  if (!one.layers.heat) one.heated.clear();
+  one.layers.heat = await kindOf(one).heat(one, slice);
+  one.heated.add(slice);
+}
+
+// What cannot be shown is not said to be shown.
+function unheated(error) {
+  $('show-heat').checked = viewer.view.heat;
+  trouble(error.message);
+}
+
+const noted = (error) => trouble(error.message);
 
 // Goes back to a case of the list; what was forgotten of it is asked for again.
 async function open(one) {
@@ -289,7 +325,7 @@ function listen() {
   $('comment').addEventListener('input', () => { session.current.comment = $('comment').value; redrawList(); });
   $('export').addEventListener('click', () => exportList(session.cases));
   $('clear').addEventListener('click', clear);
-  $('show-heat').addEventListener('change', () => session.current?.answer && heat($('show-heat').checked).catch((error) => trouble(error.message)));
+  $('show-heat').addEventListener('change', () => session.current?.answer && heat($('show-heat').checked).catch(unheated));
   $('stage').addEventListener('keydown', key);
   document.addEventListener('dragover', (event) => { event.preventDefault(); $('drop').classList.add('over'); });
   document.addEventListener('dragleave', (event) => { if (!event.relatedTarget) $('drop').classList.remove('over'); });

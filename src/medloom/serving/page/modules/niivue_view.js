@@ -63,16 +63,17 @@ class NiivueView {
       this.channel = view.channel;
       this.base = await this.#image(view);
       this.nv.scene.pan2Dxyzmm = [...WHOLE];
+      [this.overlays, this.sources] = [{}, {}];
     }
     await this.layers(shown, view);
   }
 
   // Lays the answer on the image, or takes it away.
   async layers({ mask, outline, heat }, view) {
-    this.overlays = {};
-    if (heat) this.overlays.heat = await this.#overlay(heat, { colormap: 'inferno', cal_min: LEAST_HEAT, cal_max: 1 });
-    for (const [name, values] of Object.entries({ mask, outline })) {
-      if (values) this.overlays[name] = await this.#overlay(values, { cal_min: 0, cal_max: 1 }, labels(values));
+    const { overlays: before, sources } = this;
+    [this.overlays, this.sources] = [{}, { heat, mask, outline }];
+    for (const [name, values] of Object.entries(this.sources)) {
+      if (values) this.overlays[name] = values === sources[name] ? before[name] : await this.#overlay(values, name);
     }
     this.draw(view);
   }
@@ -177,9 +178,10 @@ class NiivueView {
     base.img.set(windowed(this.shown.picture.data, { level, width }));
   }
 
-  async #overlay(data, options, labelled) {
-    const volume = await this.#volume(data, options);
-    if (labelled) volume.setColormapLabel(labelled);
+  async #overlay(data, name) {
+    if (name === 'heat') return this.#volume(data, { colormap: 'inferno', cal_min: LEAST_HEAT, cal_max: 255 });
+    const volume = await this.#volume(data, { cal_min: 0, cal_max: 1 });
+    volume.setColormapLabel(labels(data));
     return volume;
   }
 

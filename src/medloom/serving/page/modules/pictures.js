@@ -3,8 +3,8 @@
 
 import { thin } from './masks.js';
 
-// Smaller probabilities are not drawn on a heat map.
-export const LEAST_HEAT = 0.05;
+// Smaller probabilities are not drawn on a heat map, whose 255 is certainty.
+export const LEAST_HEAT = Math.round(0.05 * 255);
 
 // Size of the arrays that are drawn.
 export function drawn(picture) {
@@ -71,7 +71,7 @@ function colourOf({ data, channels }, view, at) {
 }
 
 function layered(colour, at, { mask, outline, heat }, view) {
-  if (view.heat && heat?.[at] >= LEAST_HEAT) colour = mixed(colour, heatColour(heat[at]), view.opacity);
+  if (view.heat && heat?.[at] >= LEAST_HEAT) colour = mixed(colour, heatColour(heat[at] / 255), view.opacity);
   if (view.mask && mask?.[at]) colour = mixed(colour, classColour(mask[at]), view.opacity);
   if (view.outline && outline?.[at]) colour = classColour(outline[at]);
   return colour;

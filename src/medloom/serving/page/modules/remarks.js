@@ -1,12 +1,13 @@
 // What an answer says beside its figures: how sure it is, what was odd about the image, how long it took.
 
-import { element, percent, seconds } from './dom.js';
+import { element, number, percent, seconds } from './dom.js';
+import { farSaid, listed, noveltyOf } from './novelty.js';
 
 const EXPECTED = { dice: 'Expected overlap with an expert (Dice)', correct: 'How likely the answer is to be right' };
 
 // Why to look twice, if there is a reason.
 export function cautions(one, slice) {
-  const said = [...doubts(one, slice), ...gaps(part(one, slice)), ...warnings(one, slice).map(sentence)];
+  const said = [...doubts(one), ...gaps(part(one, slice)), ...warnings(one, slice).map(sentence)];
   if (!said.length) return [];
   return [element('div', { class: 'callout', role: 'note' }, element('h3', {}, 'Look twice'), element('ul', {}, ...said.map((text) => element('li', {}, text))))];
 }
@@ -16,16 +17,13 @@ const warnings = (one, slice) => part(one, slice).warnings ?? [];
 // The answer itself, or what it says of one slice.
 const part = ({ answer }, slice) => (Array.isArray(answer.slices) ? answer.slices[slice] : answer);
 
-function doubts({ answer }, slice) {
+function doubts({ answer }) {
   const { quality } = answer;
-  const said = [];
-  if (part({ answer }, slice).out_of_distribution?.flagged) said.push('This image is far from those that the model learned from: its answer is worth little.');
-  if (quality?.review && quality.slices) said.push(`A person is to look at ${listed(quality.slices.map((at) => at + 1))}: the model is not sure there.`);
+  const said = [farSaid(answer)].filter(Boolean);
+  if (quality?.review && quality.slices) said.push(`A person is to look at ${listed(quality.slices)}: the model is not sure there.`);
   else if (quality?.review) said.push('A person is to look at this answer: the model is not sure.');
   return said;
 }
-
-const listed = (numbers) => `${numbers.length === 1 ? 'slice' : 'slices'} ${numbers.join(', ')}`;
 
 function gaps({ metadata }) {
   if (!metadata) return [];
@@ -36,7 +34,8 @@ function gaps({ metadata }) {
 // Everything else, in a list.
 export function facts(one, slice) {
   const { answer, model, picture, phantom } = one;
-  const said = [...expected(part(one, slice).quality, slice), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', times(one)],
+  const here = noveltyOf(part(one, slice));
+  const said = [...expected(part(one, slice), slice), ...(here ? [['Distance from the training', distance(here)]] : []), ['Model', phantom ? `${model.name} (learned from phantoms)` : model.name], ['Time', times(one)],
     ['Picture', sized(picture)], ...(part(one, slice).notes ?? answer.notes ?? []).map((note) => ['Note', sentence(note)])];
   return element('dl', { class: 'facts' }, ...said.map(([name, value]) => element('div', {}, element('dt', {}, name), element('dd', {}, value))));
 }
@@ -52,11 +51,16 @@ function times({ elapsed, stages }) {
   return `${whole}: ${[...known.map(([name, text]) => `${text} ${seconds(stages[name])}`), `on the way ${seconds(rest)}`].join(', ')}`;
 }
 
-function expected(quality, slice) {
+const distance = ({ score, flagged }) => `${number(score)}${flagged ? ', which is far: the limit is 1' : ' of at most 1'}`;
+
+// What was learned of images like those of the training says nothing of one that is far from them.
+function expected({ quality, ...answer }, slice) {
   if (!quality) return [];
+  const novelty = noveltyOf(answer);
+  const far = novelty?.slices?.includes(slice) ?? novelty?.flagged;
   return Object.entries(EXPECTED).flatMap(([key, text]) => {
     const value = quality[key] ?? quality[`slices_${key}`]?.[slice];
-    return value === undefined ? [] : [[text, percent(value)]];
+    return value === undefined ? [] : [[text, far ? 'not known of such an image' : percent(value)]];
   });
 }
 

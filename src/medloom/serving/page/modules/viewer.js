@@ -125,7 +125,7 @@ export class Viewer {
       ArrowUp: () => this.step(-1), ArrowDown: () => this.step(1), ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       PageUp: () => this.step(-10), PageDown: () => this.step(10), Home: () => this.go(0), End: () => this.go(Infinity),
       '+': () => this.back.zoom(1.25), '=': () => this.back.zoom(1.25), '-': () => this.back.zoom(0.8), 0: () => this.back.reset(),
-      w: () => this.#nextPreset(), f: () => $('show-mask').click(), o: () => $('show-outline').click(), h: () => $('show-heat').click(),
+      w: () => this.#nextPreset(), f: () => $('show-mask').click(), o: () => $('show-outline').click(), h: () => $('heat-tool').hidden || $('show-heat').click(),
       '[': () => this.#opacity(view.opacity - 0.1), ']': () => this.#opacity(view.opacity + 0.1),
     };
     if (!this.shown || !keys[key]) return false;

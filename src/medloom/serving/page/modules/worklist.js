@@ -1,8 +1,9 @@
 // What was looked at in this session: a table, and the same as a file.
 
 import { $, element, number, percent, save } from './dom.js';
+import { noveltyOf } from './novelty.js';
 
-const COLUMNS = ['image', 'model', 'phantom', 'answer', 'probability', 'pixels', 'size', 'warnings', 'seconds', 'judgement', 'comment', 'looked at', 'error'];
+const COLUMNS = ['image', 'model', 'phantom', 'answer', 'probability', 'pixels', 'size', 'far from training', 'distance from training', 'warnings', 'seconds', 'judgement', 'comment', 'looked at', 'error'];
 const JUDGED = { accepted: 'accepted', rejected: 'rejected' };
 
 // Draws the list; opening a row tells which case it is.
@@ -19,7 +20,7 @@ function rowOf(one, isCurrent, open) {
   return element('tr', { class: isCurrent ? 'current' : '' },
     element('th', { scope: 'row' }, button),
     element('td', {}, one.model.name),
-    element('td', { class: one.error ? 'refused' : '' }, one.error ? 'not answered' : result ?? 'waiting'),
+    element('td', { class: one.error ? 'refused' : '' }, one.error ? 'not answered' : result ?? 'waiting', far(one)[0] === 'yes' ? element('span', { class: 'tag warn' }, 'far from training') : null),
     element('td', {}, typeof probability === 'number' ? percent(probability) : ''),
     element('td', {}, size || (typeof one.row?.pixels === 'number' ? `${number(one.row.pixels)} px` : '')),
     element('td', {}, JUDGED[one.verdict] ?? ''),
@@ -34,9 +35,15 @@ export function exportList(cases) {
 export function csv(cases) {
   const lines = cases.map((one) => [
     one.name, one.model.name, one.phantom ? 'yes' : 'no', one.row?.result ?? '', one.row?.probability ?? '', one.row?.pixels ?? '', one.row?.size ?? '',
-    (one.answer?.warnings ?? []).join(' '), one.elapsed?.toFixed(3) ?? '', one.verdict, one.comment, one.time.toISOString(), one.error ?? '',
+    ...far(one), (one.answer?.warnings ?? []).join('; '), one.elapsed?.toFixed(3) ?? '', one.verdict, one.comment, one.time.toISOString(), one.error ?? '',
   ]);
   return [COLUMNS, ...lines].map((line) => line.map(cell).join(',')).join('\r\n') + '\r\n';
+}
+
+// Whether the image is far from those of the training, and how far; empty where the model cannot say.
+function far({ answer }) {
+  const found = answer && noveltyOf(answer);
+  return found ? [found.flagged ? 'yes' : 'no', found.score] : ['', ''];
 }
 
 // Text that a spreadsheet would take for a formula gets an apostrophe before it.

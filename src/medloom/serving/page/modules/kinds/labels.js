@@ -5,7 +5,7 @@ import { drawing, element, percent, scrolled } from '../dom.js';
 export const accept = 'application/json';
 export const read = () => ({});
 export const heat = async () => null;
-export const hasHeat = () => false;
+export const noHeat = () => '';
 export const downloads = () => [];
 
 export function headline({ answer }) {

@@ -2,9 +2,11 @@
 
 import { element, number, percent, scrolled } from '../dom.js';
 import { fromRuns, fromValues, outline } from '../masks.js';
+import { readParts } from '../multipart.js';
 import { readNifti } from '../nifti.js';
 import { readNpy } from '../npy.js';
 import { drawn, laid } from '../pictures.js';
+import { Refusal } from '../server.js';
 
 const NPY = 'application/x-npy';
 const PNG = 'image/png';
@@ -20,15 +22,35 @@ export function read({ answer, picture, beside }) {
   return { mask, outline: outline(mask, height, width) };
 }
 
-// Foreground probability of each pixel of an image.
-export async function heat({ picture, ask }) {
-  const { shape, data } = readNpy(await (await ask(NPY)).arrayBuffer());
-  const pixels = shape[1] * shape[2];
-  const foreground = shape[0] === 1 ? data : data.slice(0, pixels).map((background) => 1 - background);
-  return laid(foreground, picture);
+// Foreground probability of each pixel of a slice, 255 for certainty, with those of the slices before.
+export async function heat({ answer, picture, ask, layers }, slice) {
+  const { depth, height, width } = drawn(picture);
+  if (!isVolume(answer)) return foreground(await (await ask(NPY)).arrayBuffer(), picture);
+  const parts = readParts(await (await ask('multipart/mixed; forms=json+npy', { page: String(slice) })).arrayBuffer());
+  const alone = JSON.parse(new TextDecoder().decode(parts.json));
+  if (alone.area_px !== slices({ answer }).counts[slice]) {
+    throw new Refusal(`There is no heat map of slice ${slice + 1}: by itself it gets another answer than in the volume.`);
+  }
+  const all = layers.heat?.slice() ?? new Uint8Array(depth * height * width);
+  all.set(foreground(parts.npy, { ...picture, depth: 1 }), slice * height * width);
+  return all;
 }
 
-export const hasHeat = ({ answer }) => !isVolume(answer);
+function foreground(npy, picture) {
+  const { shape, data } = readNpy(npy);
+  const sure = new Uint8Array(shape[1] * shape[2]);
+  for (let at = 0; at < sure.length; at += 1) sure[at] = Math.round(255 * (shape[0] === 1 ? data[at] : 1 - data[at]));
+  return laid(sure, picture);
+}
+
+// Why there is no heat map, if there is none.
+export function noHeat({ answer, asked, model }) {
+  if (!isVolume(answer)) return '';
+  const kept = 'the server keeps no probabilities of a volume';
+  if (model.context) return `No heat map: ${kept}, and this model answers no slice by itself.`;
+  if (asked.isZip || asked.series !== '') return `No heat map of a series: ${kept}. Give one of its files to see that slice's.`;
+  return '';
+}
 
 export function headline({ answer }) {
   if (!answer.foreground) return `Nothing was found. The largest probability of any ${cell(answer)} is ${percent(answer.probability)}.`;

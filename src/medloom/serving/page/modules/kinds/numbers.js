@@ -5,7 +5,7 @@ import { element, number } from '../dom.js';
 export const accept = 'application/json';
 export const read = () => ({});
 export const heat = async () => null;
-export const hasHeat = () => false;
+export const noHeat = () => '';
 export const downloads = () => [];
 
 export const headline = ({ answer }) => (answer.slices ? `${answer.slices.length} slices were looked at one by one; each has its own answer.` : `${said(answer)}.`);
