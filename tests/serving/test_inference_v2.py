@@ -83,7 +83,7 @@ def test_the_server_and_its_models_say_what_they_are(client):
     assert not client.is_model_ready("masks", "2")
     assert not client.is_model_ready("missing")
     assert client.get_server_metadata()["name"] == "medloom"
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_server_metadata()["extensions"][0] == "binary_tensor_data"
     masks, labels = client.get_model_metadata("masks"), client.get_model_metadata("labels", "1")
     assert masks["versions"] == ["1"]
     assert {one["name"]: (one["datatype"], one["shape"]) for one in masks["inputs"]} == {

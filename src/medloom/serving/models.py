@@ -14,7 +14,7 @@ from medloom.packaging import Manifest, read_bundle
 from medloom.packaging.golden import replay
 from medloom.serving.problems import Problem
 
-__all__ = ["Model", "Models", "Opening", "check_model_name"]
+__all__ = ["Model", "Models", "Opening", "check_model_name", "is_model_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -162,8 +162,13 @@ def check_model_name(name: str) -> None:
     Raises:
         UserError: If it is not 1 to 128 letters, digits, dots, dashes and underscores, with a letter or digit first.
     """
-    if not _NAME.fullmatch(name):
+    if not is_model_name(name):
         raise UserError(
             f"{name!r} is no name for a model; expected at most 128 letters, digits, dots, dashes and underscores, "
             "beginning with a letter or digit"
         )
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a name can stand in an address as it is."""
+    return _NAME.fullmatch(name) is not None

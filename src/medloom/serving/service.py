@@ -189,10 +189,8 @@ class Service:
             BundleError: If the network cannot be run on them.
         """
         found, admission = self.models.get(model), admission or Admission()
-        runtime = Batched(self.batcher, found, admission)
-        predictor = replace(found.predictor, runtime=runtime)
         with self.gate.working(admission):
-            return await self._in_thread(partial(predictor.run, batch_nchw, table_nf))
+            return await self._in_thread(partial(self._run, batch_nchw, table_nf, found, admission))
 
     def forms(self, model: str | None, asked_page: bool = False) -> tuple[str, ...]:
         """Return the media types that a model may answer with.
@@ -261,6 +259,22 @@ class Service:
             "Server-Timing": work.admission.server_timing(),
         }
         return Answer(content, form, {**said, **seen.headers})
+
+    def _run(self, batch_nchw: Floats32, table_nf: Floats32 | None, model: Model, admission: Admission) -> Floats32:
+        """Run a model, and tell observers, who see no image."""
+        own = replace(admission, stages=dict(admission.stages))
+        runtime, code = Batched(self.batcher, model, own), "internal"
+        admission.told = True
+        try:
+            found = replace(model.predictor, runtime=runtime).run(batch_nchw, table_nf)
+            code = "ok"
+            return found
+        except Problem as problem:
+            code = problem.code
+            raise
+        finally:
+            size = batch_nchw.nbytes
+            self._tell(Seen(model.name, code, own.stages, runtime.batch_size, "", size, None, None, own.request_id))
 
     def _tell(self, seen: Seen) -> None:
         for observer in self.observers:

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 
 from medloom.serving.admission import Admission, Limits
 from medloom.serving.fetching import Fetcher
-from medloom.serving.http import inference_v2, native, page, sagemaker
+from medloom.serving.http import inference_v2, native, operating_v2, page, sagemaker
+from medloom.serving.http.compression import Compress
 from medloom.serving.problems import Problem
 from medloom.serving.repository import Repository
 from medloom.serving.service import Service
@@ -31,6 +32,7 @@ PROTOCOLS: tuple[Callable[[Service, Limits], list[BaseRoute]], ...] = (
     native.routes,
     sagemaker.routes,
     inference_v2.routes,
+    operating_v2.routes,
 )
 """What speaks to clients; the first route that fits a path and method answers."""
 
@@ -60,9 +62,10 @@ def create_app(
     """
     limits = limits or service.limits
     table = [*routes, *(route for protocol in PROTOCOLS for route in protocol(service, limits))]
+    layers: list[Callable[[ASGIApp], ASGIApp]] = [*middleware, Compress]
     app = Starlette(
         routes=table,
-        middleware=[Middleware(around) for around in middleware],
+        middleware=[Middleware(around) for around in layers],
         exception_handlers={HTTPException: _answer_no_route},
     )
     app.state.gate = service.gate

@@ -40,12 +40,15 @@ from medloom.serving.requests import ImageRequest
 from medloom.serving.service import Answer, Service
 from medloom.serving.tensors import Asked, Output, Sent, Tensor, inflate, read_infer, write_infer
 
-__all__ = ["routes"]
+__all__ = ["MODEL_VERSION", "described", "named", "refusal", "routes"]
 
 Floats32 = NDArray[np.float32]
 
-_VERSION = "1"
+MODEL_VERSION = "1"
 """The one version of every model."""
+
+_EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration")
+"""Those of Triton that are always answered; ``statistics`` are where something counts."""
 
 _HEADER = "Inference-Header-Content-Length"
 _ANSWER, _MASK, _PROBABILITIES = "answer", "mask", "probabilities"
@@ -82,8 +85,9 @@ class _V2:
 
     async def server(self, request: Request) -> Response:
         """Answer with what the server is."""
-        del request
-        said = {"name": "medloom", "version": version("medloom"), "extensions": ["binary_tensor_data"]}
+        counted = any(getattr(route, "path", "") == "/v2/models/stats" for route in request.app.routes)
+        extensions = [*_EXTENSIONS, *(["statistics"] if counted else [])]
+        said = {"name": "medloom", "version": version("medloom"), "extensions": extensions}
         return JSONResponse(said)
 
     async def live(self, request: Request) -> Response:
@@ -99,7 +103,7 @@ class _V2:
 
     async def model(self, request: Request) -> Response:
         """Answer with the tensors that a model takes and gives."""
-        return self._of_model(request, _described)
+        return self._of_model(request, described)
 
     async def model_ready(self, request: Request) -> Response:
         """Answer 200 if a model answers."""
@@ -107,31 +111,24 @@ class _V2:
 
     async def infer(self, request: Request) -> Response:
         """Answer with tensors."""
-        return await exchange(request, self.service, self._infer, _refusal)
+        return await exchange(request, self.service, self._infer, refusal)
 
     def _of_model(self, request: Request, say: Callable[[Model], dict[str, Any]]) -> Response:
         try:
-            return JSONResponse(say(self._named(request)))
+            return JSONResponse(say(named(request, self.service)))
         except Problem as problem:
             self.service.refused(problem, Admission(getattr(request.state, "request_id", "")), "")
-            return _refusal(problem)
-
-    def _named(self, request: Request) -> Model:
-        asked = request.path_params.get("version", _VERSION)
-        model = self.service.models.get(request.path_params["model"])
-        if asked != _VERSION:
-            raise Problem(404, "unknown_version", "the model has no such version", f"Ask for version {_VERSION}.")
-        return model
+            return refusal(problem)
 
     async def _infer(self, request: Request, admission: Admission) -> Response:
-        model = self._named(request)
+        model = named(request, self.service)
         with admission.timed("read"):
             packed = await read_body(request, self.limits, admission)
             encoding = request.headers.get("content-encoding", "").strip().lower()
             body = await asyncio.to_thread(inflate, packed, encoding, self.limits.max_body_bytes)
             admission.hold(max(0, len(body) - len(packed)))
             asked = await asyncio.to_thread(read_infer, body, request.headers.get(_HEADER))
-        head: dict[str, Any] = {"model_name": model.name, "model_version": _VERSION}
+        head: dict[str, Any] = {"model_name": model.name, "model_version": MODEL_VERSION}
         if asked.id is not None:
             head["id"] = asked.id
         with self.service.gate.working(admission):
@@ -187,14 +184,28 @@ class _V2:
         return [Tensor(output.name, np.concatenate(await asyncio.gather(*runs)), output.binary)]
 
 
-def _described(model: Model) -> dict[str, Any]:
+def named(request: Request, service: Service) -> Model:
+    """Return the model that the path of a request names.
+
+    Raises:
+        Problem: 404 if there is no such model, or no such version of it.
+    """
+    asked = request.path_params.get("version", MODEL_VERSION)
+    model = service.models.get(request.path_params["model"])
+    if asked != MODEL_VERSION:
+        raise Problem(404, "unknown_version", "the model has no such version", f"Ask for version {MODEL_VERSION}.")
+    return model
+
+
+def described(model: Model) -> dict[str, Any]:
+    """Return the tensors that a model takes and gives, as the protocol says it."""
     predictor = model.predictor
     features = model.table_features
     made = _made_of(predictor)
     depth = "UINT16" if max(predictor.target.values, default=0) > np.iinfo(np.uint8).max else "UINT8"
     return {
         "name": model.name,
-        "versions": [_VERSION],
+        "versions": [MODEL_VERSION],
         "platform": f"medloom_{predictor.runtime.name}",
         "inputs": [
             {"name": "image", "datatype": "BYTES", "shape": [-1]},
@@ -302,8 +313,8 @@ def _tensor(output: Output, parts: Sequence[Mapping[str, bytes]]) -> Tensor:
     return Tensor(output.name, np.stack(arrays), output.binary)
 
 
-def _refusal(problem: Problem) -> Response:
-    """Say a problem as the protocol does: one text."""
+def refusal(problem: Problem) -> Response:
+    """Return a problem in the words of the protocol: one text."""
     said: Mapping[str, Any] = {"error": " ".join(filter(None, (f"{problem.message}.", problem.hint)))}
     return problem.answer(said)
 

@@ -9,7 +9,10 @@ Source: https://prometheus.io/docs/practices/naming/
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -21,6 +24,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,7 +33,7 @@ from starlette.routing import Route
 from medloom.errors import DecodeCode
 from medloom.serving.http.watch import OTHER, Finished, WatchedImage
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "ModelFigures"]
 
 GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
 
@@ -39,6 +43,53 @@ _MOST_MODELS = 200
 """Models that have series of their own; a server that loads and unloads thousands would keep theirs for ever."""
 
 _DECODE_CODES = frozenset(get_args(DecodeCode))
+
+
+@dataclass
+class ModelFigures:
+    """What was counted of one model.
+
+    Args:
+        images: How many, by code.
+        seconds: What they took, ``ok`` and ``failed``.
+        stages: How many reached a stage, and what it took them.
+        runs: Runs of the network; each image of a batch has its share.
+        last_s: When the last image was looked at, in seconds since 1970; 0 if none was.
+    """
+
+    images: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, tuple[int, float]] = field(default_factory=dict)
+    runs: float = 0.0
+    last_s: float = 0.0
+
+    @property
+    def answered(self) -> int:
+        """Images that were answered."""
+        return self.images.get("ok", 0)
+
+    @property
+    def failed(self) -> int:
+        """Images that were not."""
+        return sum(self.images.values()) - self.answered
+
+    def take(self, name: str, labels: Mapping[str, str], value: float) -> None:
+        """Take one sample that Prometheus would collect."""
+        if name == "medloom_images_total":
+            self.images[labels["code"]] = round(value)
+        elif name == "medloom_image_seconds_total":
+            self.seconds[labels["outcome"]] = value
+        elif name == "medloom_network_runs_total":
+            self.runs = value
+        elif name == "medloom_last_image_timestamp_seconds":
+            self.last_s = value
+        elif name.startswith("medloom_stage_duration_seconds_"):
+            count, seconds = self.stages.get(labels["stage"], (0, 0.0))
+            counted = name.endswith("_count"), name.endswith("_sum")
+            self.stages[labels["stage"]] = (
+                round(value) if counted[0] else count,
+                value if counted[1] else seconds,
+            )
 
 
 class Metrics:
@@ -68,6 +119,11 @@ class Metrics:
         self._stages = self._histogram("stage_duration_seconds", "What an image took, by stage.", "model", "stage")
         self._batches = self._histogram(
             "batch_size", "Images that went through the network together, for each image.", "model", buckets=_BATCHES
+        )
+        self._image_seconds = self._counter("image_seconds", "What images took in all stages.", "model", "outcome")
+        self._runs = self._counter("network_runs", "Runs of the network.", "model")
+        self._last = self.gauge(
+            "last_image_timestamp_seconds", "When the last image was looked at.", "model", mode="livemax"
         )
         self._now = {
             "requests_in_progress": self.gauge("requests_in_progress", "Requests that are not over."),
@@ -121,6 +177,18 @@ class Metrics:
             self._count(image)
         self._set_state()
 
+    def of_models(self) -> dict[str, ModelFigures]:
+        """Return what all processes counted of each model that was asked anything; it reads files, so in a thread."""
+        found: defaultdict[str, ModelFigures] = defaultdict(ModelFigures)
+        families: Collection[Metric] = list(self._of_all().collect())
+        for sample in (sample for family in families for sample in family.samples if "model" in sample.labels):
+            found[sample.labels["model"]].take(sample.name, sample.labels, sample.value)
+        return dict(found)
+
+    def counts(self, models: Collection[str]) -> bool:
+        """Whether each of these models is counted by itself; of very many, later ones are counted together."""
+        return len(self._models) < _MOST_MODELS or self._models.issuperset(models)
+
     def route(self) -> Route:
         """Return ``GET /metrics``."""
         return Route("/metrics", self._answer, methods=["GET"])
@@ -132,8 +200,11 @@ class Metrics:
             self._decode_errors.labels(image.code).inc()
         for stage, seconds in image.stages.items():
             self._stages.labels(model, stage).observe(seconds)
+        self._image_seconds.labels(model, "ok" if image.code == "ok" else "failed").inc(sum(image.stages.values()))
+        self._last.labels(model).set(time.time())
         if image.batch_size:
             self._batches.labels(model).observe(image.batch_size)
+            self._runs.labels(model).inc(1 / image.batch_size)
 
     def _known(self, model: str) -> str:
         if model not in self._models:
@@ -151,12 +222,16 @@ class Metrics:
         self._set_state()
         for update in self._updates:
             update()
-        registry = self.registry
-        if self._shared:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry, self._shared)  # type: ignore[no-untyped-call] # it is not annotated
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": media_type})
+        return Response(encode(self._of_all()), headers={"Content-Type": media_type})
+
+    def _of_all(self) -> CollectorRegistry:
+        """What all processes counted."""
+        if not self._shared:
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, self._shared)  # type: ignore[no-untyped-call] # it is not annotated
+        return registry
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, namespace="medloom", registry=self.registry)

@@ -143,6 +143,7 @@ def _path_parameters(path: str, service: Service) -> list[Json]:
     schemas: dict[str, Json] = {
         "model": {"type": "string", "enum": names} if names else {"type": "string"},
         "version": {"type": "string", "enum": ["1"]},
+        **{name: {"type": "string"} for name in ("region", "action")},
     }
     found = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
     return [{"name": name, "in": "path", "required": True, "schema": schemas[name]} for name in found]

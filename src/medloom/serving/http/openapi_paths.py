@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from medloom.serving.http.exchange import SECONDS
+from medloom.serving.http.operating_v2 import ABSENT
 
 __all__ = ["PATHS", "Contents", "Described"]
 
@@ -58,6 +59,16 @@ _TIMEOUT = _header(
     {"type": "string", "pattern": f"^{SECONDS}$"},
     "Seconds after which nobody waits for the answer.",
 )
+_ATTRIBUTES = _header(
+    "X-Amzn-SageMaker-Custom-Attributes",
+    {"type": "string", "pattern": r"^[ -~]{1,1024}$"},
+    "Text that comes back with the answer.",
+)
+_TARGET = _header(
+    "X-Amzn-SageMaker-Target-Model",
+    {"type": "string"},
+    "Which model, where there are several: its name, or that of its file, NAME.tar.gz.",
+)
 _REFUSED = (404, 406, 411, 413, 415, 422, 429, 503)
 _INVOKE = Described(
     "Predict one image or volume, or several images.",
@@ -65,7 +76,7 @@ _INVOKE = Described(
     {200: "answer"},
     _REFUSED,
     "images",
-    (_PAGE, _SERIES, _TIMEOUT),
+    (_PAGE, _SERIES, _TIMEOUT, _ATTRIBUTES),
 )
 _HTML: ByType = {"text/html": {"type": "string"}}
 
@@ -82,6 +93,22 @@ _V2_MODEL = Described(
     "The tensors that a model takes and gives.", "v2", {200: _json("V2Model")}, (404,), errors="V2Error"
 )
 _V2_READY = Described("Whether a model answers.", "v2", {200: _json("V2State")}, (404,), errors="V2Error")
+
+_V2_CONFIG = Described(
+    "How a model is set up, in the words of Triton.", "v2", {200: _json("V2Config")}, (404, 429, 503), errors="V2Error"
+)
+_V2_STATS = Described(
+    "What images took, by stage, since the server began.",
+    "v2",
+    {200: _json("V2Statistics")},
+    (404, 429, 503),
+    parameters=(_TIMEOUT,),
+    errors="V2Error",
+)
+_V2_ABSENT = Described(
+    "Not answered here, where Triton would; the refusal says why.", "v2", {}, (404, 429, 503), errors="V2Error"
+)
+_V2_CHANGE = (404, 409, 411, 413, 429, 503, 507)
 
 PATHS: Mapping[tuple[str, str], Described] = {
     ("GET", "/"): Described(
@@ -101,7 +128,7 @@ PATHS: Mapping[tuple[str, str], Described] = {
     ),
     ("GET", "/openapi.json"): Described("This document.", "about", {200: {"application/json": {"type": "object"}}}),
     ("GET", "/docs"): Described("This document for people.", "about", {200: _HTML}),
-    ("POST", "/invocations"): _INVOKE,
+    ("POST", "/invocations"): replace(_INVOKE, parameters=(*_INVOKE.parameters, _TARGET)),
     ("POST", "/models/{model}/invocations"): _INVOKE,
     ("POST", "/models/{model}/invoke"): _INVOKE,
     ("POST", "/models/{model}/preview"): Described(
@@ -158,7 +185,29 @@ PATHS: Mapping[tuple[str, str], Described] = {
         for method, path, described in (
             ("GET", "", _V2_MODEL),
             ("GET", "/ready", _V2_READY),
+            ("GET", "/config", _V2_CONFIG),
+            ("GET", "/stats", _V2_STATS),
             ("POST", "/infer", _V2_INFER),
         )
     },
+    ("GET", "/v2/models/stats"): _V2_STATS,
+    ("POST", "/v2/repository/index"): Described(
+        "The models that are served, and those that could be loaded.",
+        "v2",
+        {200: _json("V2Index")},
+        (411, 413, 429, 503),
+        _json("V2Ready"),
+        (_TIMEOUT,),
+        errors="V2Error",
+    ),
+    **{
+        ("POST", f"/v2/repository/models/{{model}}/{change}"): Described(
+            summary, "v2", {200: {}}, _V2_CHANGE, _json("V2Change"), (_TIMEOUT,), errors="V2Error"
+        )
+        for change, summary in (
+            ("load", "Load a model from the operator's folder, or load it anew."),
+            ("unload", "Take a model away."),
+        )
+    },
+    **{(method, path): _V2_ABSENT for path in ABSENT for method in ("GET", "POST")},
 }

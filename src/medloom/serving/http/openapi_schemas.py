@@ -30,7 +30,7 @@ PROBLEMS: Mapping[int, tuple[str, ...]] = {
     ),
     401: ("unauthorized",),
     403: ("host_not_allowed", "origin_not_allowed", "no_repository", "url_not_allowed"),
-    404: ("not_found", "unknown_bundle", "unknown_model", "unknown_version"),
+    404: ("not_counted", "not_found", "not_supported", "unknown_bundle", "unknown_model", "unknown_version"),
     405: ("method_not_allowed",),
     406: ("not_acceptable",),
     408: ("too_slow",),
@@ -54,6 +54,10 @@ REQUEST_ID: Mapping[str, Json] = {
     }
 }
 MODEL_HEADERS: Mapping[str, Json] = {
+    "X-Amzn-SageMaker-Custom-Attributes": {
+        "schema": {"type": "string"},
+        "description": "Those of the request, where they are plain text.",
+    },
     "X-Medloom-Model": {"schema": {"type": "string"}, "description": "The model that answered."},
     "X-Medloom-Phantom": {
         "schema": {"type": "string", "enum": ["true", "false"]},
@@ -117,6 +121,8 @@ _LABELS: Json = {
 _URL: Json = {**_TEXT, "description": "Where the image is, at a host that the operator allows; none by default."}
 _ONE_OF_SEVERAL: Json = {"description": "As one alone. What is wrong with one stands in its place in the answer."}
 _FORM: Json = _object(("image",), image=_BYTES, metadata={**_TEXT, "contentMediaType": JSON})
+
+_CONFIGURED: Json = _object(("name", "data_type", "dims"), name=_TEXT, data_type=_TEXT, dims=_list({"type": "integer"}))
 
 SCHEMAS: Mapping[str, Json] = {
     "Problem": _object(
@@ -211,6 +217,41 @@ SCHEMAS: Mapping[str, Json] = {
         id=_TEXT,
         outputs=_list(_ref("V2Tensor")),
     ),
+    "V2Config": _object(
+        ("name", "platform", "backend", "max_batch_size", "input", "output"),
+        name=_TEXT,
+        platform=_TEXT,
+        backend=_TEXT,
+        max_batch_size=_WHOLE,
+        **dict.fromkeys(("input", "output"), _list(_CONFIGURED)),
+    ),
+    "V2Statistics": _object(
+        ("model_stats",),
+        model_stats=_list(
+            _object(
+                ("name", "version", "last_inference", "inference_count", "execution_count", "inference_stats"),
+                name=_TEXT,
+                version=_TEXT,
+                **dict.fromkeys(("last_inference", "inference_count", "execution_count"), _WHOLE),
+                inference_stats={
+                    "type": "object",
+                    "additionalProperties": _object(("count", "ns"), count=_WHOLE, ns=_WHOLE),
+                },
+                batch_stats=_list({"type": "object"}),
+            )
+        ),
+    ),
+    "V2Index": _list(
+        _object(
+            ("name", "version", "state", "reason"),
+            name=_TEXT,
+            version=_TEXT,
+            state={**_TEXT, "enum": ["READY", "UNAVAILABLE"]},
+            reason=_TEXT,
+        )
+    ),
+    "V2Ready": _object((), False, ready={**_YES, "description": "Whether only models that are served are wanted."}),
+    "V2Change": _object((), False, parameters={"type": "object"}),
     "V2Error": _object(("error",), error=_TEXT),
 }
 

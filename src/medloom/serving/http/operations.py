@@ -31,6 +31,7 @@ from medloom.serving.http.security import (
     read_names,
     read_origins,
 )
+from medloom.serving.http.statistics import Statistics
 from medloom.serving.http.tls import Certificates, context
 from medloom.serving.http.tokens import TokenFile
 from medloom.serving.http.traces import are_wanted, check_endpoint, traced
@@ -133,7 +134,8 @@ class Operated:
                 "models_loaded": len(service.models.names()),
             }
         )
-        return [self.metrics.route(), *Documentation(service, tokens=self.tokens, open_paths=self.open_paths).routes()]
+        documented = Documentation(service, tokens=self.tokens, open_paths=self.open_paths)
+        return [self.metrics.route(), *Statistics(service, self.metrics).routes(), *documented.routes()]
 
 
 @contextmanager

@@ -113,17 +113,11 @@ class _Host:
         repository = _repository(request)
         declared_type(request, (JSON,))
         name, place = _asked(await read_body(request, self.limits, admission))
-        return JSONResponse(_plain(await repository.load(self.service.models, name, place)))
+        return JSONResponse(_plain(await repository.load(self.service, name, place)))
 
     async def _unload(self, request: Request, admission: Admission) -> Response:
         del admission
-        name = request.path_params["model"]
-        model = self.service.models.get(name)
-        if _repository(request).folder is None:
-            hint = "Let the operator name a folder with --model-folder."
-            raise Problem(403, "no_repository", "this server unloads no models on request", hint)
-        self.service.models.remove(name)
-        return JSONResponse(_plain(model))
+        return JSONResponse(_plain(_repository(request).unload(self.service, request.path_params["model"])))
 
 
 def _repository(request: Request) -> Repository:
