@@ -26,7 +26,7 @@ PNG = encode_png(np.full((24, 20, 3), 40, np.uint8))
 
 @contextmanager
 def _running(app):
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", http="httptools"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", http="httptools"))
     listener = listen(port=0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

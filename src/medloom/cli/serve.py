@@ -191,9 +191,11 @@ def _answer(
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.imaging.fence import DecodeFence
+    from medloom.inference.forms.dicom import highdicom
     from medloom.serving import create_app
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
+    from medloom.serving.idle import WhenIdle
     from medloom.serving.repository import Repository
     from medloom.serving.swapping import Swapper
 
@@ -220,7 +222,8 @@ def _answer(
                 say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
             else:
                 part.ready()
-            serve(app, listener, around.ssl, reload=swapper.ask, place=None if part is None else part.place)
+            with WhenIdle(service.gate, highdicom):
+                serve(app, listener, around.ssl, reload=swapper.ask, place=None if part is None else part.place)
 
 
 def _loaded(bundles: Sequence[str], opening: Opening) -> Sequence[Model]:
