@@ -108,14 +108,13 @@ def _run_name(job: TrainingJob, asked: Asked) -> str:
 def _work(job: TrainingJob, asked: Asked, folder: Path, images: Images) -> _Work:
     """Find the recipe, and make it keep to the channels and the GPUs."""
     settings = list(asked.settings)
-    given = _given_recipe(job, asked)
+    given: str | Recipe | None = _given_recipe(job, asked)
     found = None
     if given is None:
         survey, found = look_at(str(images.path), settings)
         say_found(survey)
-    recipe = pipeline.loaded_recipe(
-        given if found is None else parse_recipe(found), settings, asked.own.get("preset", "good")
-    )
+        given = parse_recipe(found)
+    recipe = pipeline.loaded_recipe(given, settings, asked.own.get("preset", "good"))
     said = {setting.partition("=")[0] for setting in settings}
     changes = part_settings(recipe, images)
     if job.hosts.gpus > 1 and recipe.train.devices == 1:
