@@ -129,6 +129,13 @@ def test_a_wrong_hyperparameter_is_said_where_sagemaker_looks(job):
     assert job.failure.startswith("lrr: there is no such hyper-parameter")
 
 
+def test_several_hosts_do_not_each_train_a_model_of_their_own(job):
+    write_pictures(job.channel("training"), 2)
+    job.write("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
+    assert main(["train"]) == 2
+    assert job.failure.startswith("the job has 2 hosts")
+
+
 def test_a_channel_that_is_a_pipe_is_refused(job):
     job.write("inputdataconfig", {"training": {"TrainingInputMode": "Pipe"}})
     assert main(["train"]) == 2

@@ -83,6 +83,7 @@ class _Work:
 
 
 def _train(job: TrainingJob) -> None:
+    _check_hosts(job)
     asked = read_hyperparameters(job.hyperparameters)
     folder = job.places.checkpoints / _run_name(job, asked)
     output = Path(asked.own.get("output-dir") or job.places.output)
@@ -98,6 +99,15 @@ def _train(job: TrainingJob) -> None:
     finally:
         scratch.remove()
         hand_over(folder, output)
+
+
+def _check_hosts(job: TrainingJob) -> None:
+    """Refuse several hosts: each would train by itself, and the last to end would be taken for all."""
+    if len(job.hosts.names) > 1:
+        raise UserError(
+            f"the job has {len(job.hosts.names)} hosts, and a training shares its batches between the GPUs of one; set "
+            "InstanceCount to 1 and take a larger instance"
+        )
 
 
 def _run_name(job: TrainingJob, asked: Asked) -> str:
