@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from medloom.container.coercing import boolean, coerced, unquoted
 from medloom.errors import RecipeError
 from medloom.recipe.kinds import KINDS
-from medloom.recipe.reference import allowed_at, tree, yaml_text
+from medloom.recipe.reference import allowed_in, tree, yaml_text
 from medloom.wording import nearest
 
 __all__ = ["ALIASES", "OWN", "Alias", "Asked", "read_hyperparameters"]
@@ -86,15 +86,16 @@ def read_hyperparameters(given: Mapping[str, str]) -> Asked:
     problems: list[str] = []
     values: dict[str, object] = {}
     own: dict[str, str] = {}
+    trees = [tree(kind) for kind in KINDS]
     for name, text in given.items():
         if name.startswith(_RESERVED):
             continue
         if name.replace("_", "-") in OWN:
             own[name.replace("_", "-")] = unquoted(text)
             continue
-        key, value = _read(name, text)
+        key, value = _read(name, text, trees)
         if key is None:
-            problems.append(_unknown(name))
+            problems.append(_unknown(name, trees))
         elif key in values and values[key] != value:
             problems.append(f"{name}: {key} is given twice, with other values")
         else:
@@ -105,38 +106,33 @@ def read_hyperparameters(given: Mapping[str, str]) -> Asked:
     return Asked(settings, own, "_tuning_objective_metric" in given)
 
 
-def _read(name: str, text: str) -> tuple[str | None, object]:
+def _read(name: str, text: str, trees: Sequence[Mapping[str, Any]]) -> tuple[str | None, object]:
     alias = ALIASES.get(name.replace("_", "-"))
     key = name if alias is None else alias.key
     word = boolean(text)
     if alias is not None and alias.words and word is not None:
         return key, alias.words[word]
-    node = next((found for kind in KINDS if (found := allowed_at(key.split("."), kind))), None)
-    if node is None and not _is_free(key):
+    node = next((found for tree in trees if (found := allowed_in(tree, key.split(".")))), None)
+    if node is None and not _is_free(key, trees):
         return None, None
     return key, coerced(text, node or {})
 
 
-def _is_free(key: str) -> bool:
+def _is_free(key: str, trees: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a key lies in a group that takes any JSON value, as ``model.args.dropout``."""
     *above, _ = key.split(".")
-    groups = [allowed_at(above, kind) for kind in KINDS] if above else []
+    groups = [allowed_in(tree, above) for tree in trees] if above else []
     return any(group.get("additionalProperties", False) is not False for group in groups)
 
 
-def _unknown(name: str) -> str:
-    known = [*_keys(), *ALIASES, *OWN]
-    return (
-        f"{name}: there is no such hyper-parameter; expected a recipe's key, as in docs/recipe.md{nearest(name, known)}"
-    )
-
-
-def _keys() -> Iterator[str]:
-    """Yield every key of every kind of recipe."""
-    yield from dict.fromkeys(key for kind in KINDS for key in _below(tree(kind), ""))
+def _unknown(name: str, trees: Sequence[Mapping[str, Any]]) -> str:
+    keys = dict.fromkeys(key for tree in trees for key in _below(tree, ""))
+    guess = nearest(name, [*keys, *ALIASES, *OWN])
+    return f"{name}: there is no such hyper-parameter; expected a recipe's key, as in docs/recipe.md{guess}"
 
 
 def _below(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Yield every key below a place."""
     for name, inner in node.get("properties", {}).items():
         yield f"{prefix}{name}"
         yield from _below(inner, f"{prefix}{name}.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ import yaml
 
 from medloom.files import write_text
 from medloom.recipe.kinds import DEFAULT, KINDS
-from medloom.recipe.recipe import Recipe
 
 __all__ = [
     "allowed_at",
+    "allowed_in",
     "describe",
     "json_schema",
     "reference",
@@ -56,11 +55,8 @@ def json_schema(kind: str = DEFAULT) -> dict[str, Any]:
     Args:
         kind: A key of ``medloom.recipe.kinds.KINDS``; of another one, the default's.
     """
-    return _schema_of(KINDS.get(kind, KINDS[DEFAULT]))
-
-
-def _schema_of(recipe: type[Recipe]) -> dict[str, Any]:
-    return {"$schema": _DRAFT, **recipe.model_json_schema(), "title": "Medloom recipe"}
+    schema = KINDS.get(kind, KINDS[DEFAULT]).model_json_schema()
+    return {"$schema": _DRAFT, **schema, "title": "Medloom recipe"}
 
 
 def whole_schema() -> dict[str, Any]:
@@ -99,14 +95,8 @@ def describe(node: Mapping[str, Any]) -> str:
 
 def tree(kind: str = DEFAULT) -> dict[str, Any]:
     """Return the JSON schema of the recipes of one kind with every reference replaced by what it refers to."""
-    return dict(_tree_of(KINDS.get(kind, KINDS[DEFAULT])))
-
-
-@cache
-def _tree_of(recipe: type[Recipe]) -> Mapping[str, Any]:
-    """The tree of one kind, which takes a tenth of a second to make; nobody may change it."""
-    schema = _schema_of(recipe)
-    return _without_references(schema, schema["$defs"])
+    schema = json_schema(kind)
+    return dict(_without_references(schema, schema["$defs"]))
 
 
 def allowed_at(location: Sequence[int | str], kind: str = DEFAULT) -> dict[str, Any]:
@@ -114,7 +104,16 @@ def allowed_at(location: Sequence[int | str], kind: str = DEFAULT) -> dict[str, 
 
     Empty if recipes of this kind have no such place.
     """
-    node: Mapping[str, Any] = _tree_of(KINDS.get(kind, KINDS[DEFAULT]))
+    return allowed_in(tree(kind), location)
+
+
+def allowed_in(node: Mapping[str, Any], location: Sequence[int | str]) -> dict[str, Any]:
+    """Return the same of a tree that is there already: making one takes a while.
+
+    Args:
+        node: What ``tree`` returned, or a part of it.
+        location: Where the value stands in it.
+    """
     for part in location:
         node = _child(node, part)
     return dict(node)
