@@ -6,9 +6,10 @@
 
 The limit is the same runtime on batches that lie in memory ready for it, with all cores, in the best of several ways:
 batches of 4 to 64 images, one call at a time with all threads or as many calls at a time as a batch makes. Limit and
-batch take turns; ratios are of neighbours, and what is printed are medians. A batch is timed from its first piece to
-its last, after decoders have started; the time of all of it, with start and table, is printed beside. So is the ratio
-of processor time, decoders included, which other work on the machine disturbs less.
+batch take turns; ratios are of neighbours, and what is printed are medians. A batch is timed from its first piece,
+after decoders have started, to the last one at which as many others are under way, so that no work is counted that was
+done before; the time of all of it, with start and table, is printed beside. So is the ratio of processor time
+meanwhile, decoders included, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import tifffile
 from PIL import Image
 
@@ -38,6 +40,7 @@ from medloom.serving.batch.rounds import shared_out
 BATCH_SIZE = 16
 SIZES = (4, 8, 16, 32, 64)
 GOAL = 0.95
+SEARCHED = 64
 MEMORY = Path("/dev/shm")
 
 
@@ -98,7 +101,7 @@ def _compare(what, bundle, images, out, rounds):
         whole, shared = (opened_bundle.predictor(threads=threads) for threads in (None, each))
     ready = _ready(shared, images)
     ways = [(run, number, size) for run, number in ((whole, 1), (shared, calls)) for size in SIZES]
-    best = max(ways, key=lambda way: _limit(way, ready)[0])
+    best = max(ways, key=lambda way: _limit(way, ready[:SEARCHED])[0])
     rates = []
     for _ in range(rounds):
         (limit, limit_cpu_s), (steady, overall, cpu_s) = _limit(best, ready), _batch(shared, images, out, calls)
@@ -129,14 +132,15 @@ def _limit(way, ready):
 
 
 def _cpu_s():
-    """Of this process and those that it has waited for."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    """Of this process and those that it has started, of which none ends while it counts."""
+    own = psutil.Process()
+    times = [one.cpu_times() for one in (own, *own.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def _batch(predictor, images, out, calls):
     """Images a second of a batch, from the first piece to the last and of all of it; processor seconds an image."""
-    seen, cpu_s = [], _cpu_s()
+    seen = []
 
     def entries():
         with opened([images], ["*_mask.*"]) as listed:
@@ -149,10 +153,13 @@ def _batch(predictor, images, out, calls):
         Batch(batch_size=BATCH_SIZE, calls=calls),
         {},
         overwrite=True,
-        watch=lambda pace: seen.append((time.perf_counter(), pace.done)),
+        watch=lambda pace: seen.append((time.perf_counter(), _cpu_s(), pace.done)),
     )
-    (first_s, first), *_, (last_s, last) = [one for number, one in enumerate(seen) if number < len(seen) - 1]
-    return (last - first) / (last_s - first_s), made.done / made.seconds, (_cpu_s() - cpu_s) / made.done
+    (first_s, first_cpu_s, first), *later = seen
+    under_way = BATCH_SIZE * (calls + 1)
+    last_s, last_cpu_s, last = max(one for one in later if one[2] <= made.done - under_way)
+    done = last - first
+    return done / (last_s - first_s), made.done / made.seconds, (last_cpu_s - first_cpu_s) / done
 
 
 _LISTING = """
