@@ -179,6 +179,15 @@ def test_what_clients_of_triton_could_change_and_not_here_says_so(client):
             ask()
 
 
+@pytest.mark.parametrize(
+    "body", ["[", "[]", '{"ready": 1}', '{"ready": true, "ready": true}', '{"other": 1}', " " * 9000]
+)
+def test_a_body_that_the_repository_does_not_know_is_refused(service, make_client, body):
+    answer = make_client(create_app(service)).post("/v2/repository/index", body)
+    assert answer.status_code == 400
+    assert "JSON object with nothing but ready" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_a_large_answer_in_json_is_compressed_for_a_client_that_asks(client, algorithm):
     tensor = triton.InferInput("tensor", [1, 3, 32, 32], "FP32")

@@ -126,7 +126,10 @@ def _operation(method: str, path: str, described: Described, service: Service, s
     if parameters:
         made["parameters"] = parameters
     if described.takes is not None:
-        made["requestBody"] = {"required": True, "content": _contents(described.takes, service)}
+        made["requestBody"] = {
+            "required": not described.may_be_empty,
+            "content": _contents(described.takes, service),
+        }
     if secured:
         made["security"] = [{"bearer": []}, {"basic": []}]
     return made

@@ -27,6 +27,7 @@ class Described:
         answers: What comes when all is well, by status.
         problems: Statuses of refusals, beside those that every path has.
         takes: What a body may be; None if there is none.
+        may_be_empty: Whether a body may be left out.
         parameters: Those that are not in the path.
         errors: Schema in which a protocol says refusals itself; they also come as problems, from what stands before it.
     """
@@ -38,6 +39,7 @@ class Described:
     takes: Contents | None = None
     parameters: tuple[Json, ...] = ()
     errors: str = ""
+    may_be_empty: bool = False
 
 
 def _json(schema: str) -> ByType:
@@ -199,10 +201,11 @@ PATHS: Mapping[tuple[str, str], Described] = {
         _json("V2Ready"),
         (_TIMEOUT,),
         errors="V2Error",
+        may_be_empty=True,
     ),
     **{
         ("POST", f"/v2/repository/models/{{model}}/{change}"): Described(
-            summary, "v2", {200: {}}, _V2_CHANGE, _json("V2Change"), (_TIMEOUT,), errors="V2Error"
+            summary, "v2", {200: {}}, _V2_CHANGE, _json("V2Change"), (_TIMEOUT,), errors="V2Error", may_be_empty=True
         )
         for change, summary in (
             ("load", "Load a model from the operator's folder, or load it anew."),

@@ -86,7 +86,7 @@ class _Operating:
         return await exchange(request, self.service, self._absent, refusal)
 
     async def _index(self, request: Request, admission: Admission) -> Response:
-        only_ready = (await self._asked(request, admission, ("ready",))).get("ready") is True
+        only_ready = (await self._asked(request, admission, {"ready": bool})).get("ready", False)
         served = self.service.models.names()
         listed = [_listed(name, "READY", "") for name in served]
         if not only_ready:
@@ -96,14 +96,14 @@ class _Operating:
 
     async def _load(self, request: Request, admission: Admission) -> Response:
         repository, name = _repository(request), request.path_params["model"]
-        asked = await self._asked(request, admission, ("parameters",))
+        asked = await self._asked(request, admission, {"parameters": dict})
         if asked.get("parameters"):
             raise Problem(400, "bad_request", "a model is loaded as its bundle says; send no config and no files")
         await repository.load(self.service, name, repository.bundles().get(name, name), again=True)
         return Response()
 
     async def _unload(self, request: Request, admission: Admission) -> Response:
-        await self._asked(request, admission, ("parameters",))
+        await self._asked(request, admission, {"parameters": dict})
         _repository(request).unload(self.service, request.path_params["model"])
         return Response()
 
@@ -115,13 +115,14 @@ class _Operating:
         del admission
         raise Problem(404, "not_supported", ABSENT[request.scope["route"].path], close=request.method == "POST")
 
-    async def _asked(self, request: Request, admission: Admission, keys: tuple[str, ...]) -> dict[str, Any]:
-        """What a body says, which may be empty."""
+    async def _asked(self, request: Request, admission: Admission, keys: Mapping[str, type]) -> dict[str, Any]:
+        """What a body says, which may be empty: keys that there may be, and of which type."""
         body = await read_body(request, self.limits, admission)
         try:
             if len(body) > _MOST_JSON:
                 raise msgspec.ValidationError("too long")
-            return {key: msgspec.json.decode(value) for key, value in read_object(body or b"{}", keys).items()}
+            said = read_object(body or b"{}", list(keys))
+            return {key: msgspec.json.decode(value, type=keys[key]) for key, value in said.items()}
         except MALFORMED as error:
             expected = f"the body is no small JSON object with nothing but {', '.join(keys)}"
             raise Problem(400, "bad_json", expected) from error
