@@ -1,5 +1,7 @@
 """What only some answers need is made ready while nobody waits."""
 
+import subprocess
+import sys
 import threading
 
 from medloom.errors import MissingExtraError
@@ -36,3 +38,12 @@ def test_what_is_not_installed_is_said_by_the_answer_that_needs_it():
 
     with WhenIdle(Gate(), missing, 0.001) as idle:
         idle._thread.join()
+
+
+def test_after_making_ready_the_first_segmentation_reads_no_table_of_the_standard():
+    program = (
+        "import json; from medloom.inference.forms import dicom; dicom.make_ready(); json.loads = None\n"
+        "uid = dicom.make_uid('another')\n"
+        "dicom.highdicom().SOPClass(uid, uid, 1, uid, '1.2.840.10008.5.1.4.1.1.66.4', 1, 'SEG', 'Maker')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

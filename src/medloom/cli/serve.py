@@ -41,6 +41,7 @@ from medloom.cli.serve_options import (
 from medloom.cli.verify import ProvidersOption, RuntimeOption
 from medloom.errors import UserError
 from medloom.extras import require
+from medloom.memory import available_bytes
 
 if TYPE_CHECKING:
     from medloom.imaging.fence import DecodeFence
@@ -57,6 +58,8 @@ _VOLUMES = "medloom.data.whole:read_whole"
 
 _SOURCES = "medloom.data.whole:read_sources"
 """What reads there whose DICOM images they are."""
+
+_PLENTY_BYTES = 2**30
 
 BundlesArgument = Annotated[
     list[str] | None,
@@ -191,7 +194,6 @@ def _answer(
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.imaging.fence import DecodeFence
-    from medloom.inference.forms.dicom import highdicom
     from medloom.serving import create_app
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
@@ -222,8 +224,16 @@ def _answer(
                 say(f"serving {served} on {_url(operation, listener)} (Ctrl-C stops)")
             else:
                 part.ready()
-            with WhenIdle(service.gate, highdicom):
+            with WhenIdle(service.gate, _make_ready):
                 serve(app, listener, around.ssl, reload=swapper.ask, place=None if part is None else part.place)
+
+
+def _make_ready() -> None:
+    """Make ready what writes DICOM, which takes 100 MB, where there is plenty; else its first object takes longer."""
+    from medloom.inference.forms.dicom import make_ready
+
+    if (available_bytes() or 0) > _PLENTY_BYTES:
+        make_ready()
 
 
 def _loaded(bundles: Sequence[str], opening: Opening) -> Sequence[Model]:

@@ -24,7 +24,7 @@ class WhenIdle:
         rest_s: Between two looks, at both of which nothing is asked.
 
     Example:
-        >>> with WhenIdle(service.gate, highdicom):  # doctest: +SKIP
+        >>> with WhenIdle(service.gate, make_ready):  # doctest: +SKIP
         ...     serve(app, listener)
     """
 

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from medloom.extras import require
+from medloom.imaging.dicom_seg import SEGMENTATIONS
 from medloom.imaging.dicom_sources import Sources
 from medloom.inference.forms.base import Made
 from medloom.inference.forms.codes import SCHEME, Code
@@ -73,6 +74,16 @@ def highdicom() -> ModuleType:
         MissingExtraError: If it is not installed.
     """
     return require("highdicom", "serve")
+
+
+def make_ready() -> None:
+    """Import what writes the objects, and let it read the tables of the standard, as it does for its first object.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    uid = make_uid("the first one")
+    highdicom().SOPClass(uid, uid, 1, uid, SEGMENTATIONS[0], 1, "SEG", "Medloom")
 
 
 def make_uid(*parts: str | bytes) -> str:
