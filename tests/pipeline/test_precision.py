@@ -19,6 +19,7 @@ from medloom.errors import UserError
 from medloom.evaluation.tables import read_cases
 from medloom.packaging import precision
 from medloom.recipe import parse_recipe
+from medloom.registry import RUNTIMES
 
 RECIPE = {
     "name": "lesions",
@@ -142,3 +143,39 @@ def test_answers_by_another_runtime_come_with_a_warning(run, tmp_path, capsys):
     assert "lesions was measured with onnx in fp32, not with torch: on 8 images of its own" in said
     assert main([*arguments, "--runtime", "onnx"]) == 0
     assert "measured with" not in capsys.readouterr().err
+
+
+SEVERAL = [
+    "data.phantom.patients=30",
+    "data.phantom.size=32",
+    "data.phantom.slices=[2, 3]",
+    "data.phantom.prevalence=0.4",
+    "preprocess.size=[32, 32]",
+    "preprocess.crop=null",
+    "model.name=test_efficientnet",
+    "train.epochs=1",
+    "train.device=cpu",
+    "train.precision=32",
+    "evaluate.bootstrap=20",
+    "package.precision=int8",
+    "package.precision_limit=1",
+]
+
+
+@pytest.mark.parametrize("several", ["split.folds=2", "train.seeds=2"])
+def test_of_several_networks_with_metadata_the_bundle_says_what_8_bits_cost(tmp_path, several):
+    run = medloom.run("melanoma", run=tmp_path / "run", settings=[*SEVERAL, several], workers=1).folder
+    manifest, summary = _manifest(run), json.loads((run / "evaluation" / "summary.json").read_text())
+    members = [json.loads(path.read_text())["precision"] for path in run.glob("*-[01]/evaluation/summary.json")]
+    assert manifest["precision"]["name"] == manifest["measured"]["precision"] == "int8"
+    assert manifest["precision"]["loss"] == summary["precision"]["loss"]
+    if several == "split.folds=2":
+        assert summary["precision"]["loss"] == max(one["loss"] for one in members)
+        assert "whose network loses most of the 2" in summary["precision"]["cases"]
+    assert precision._layers_of_onnx(run / "model.onnx")["int8"]
+    assert packaging.verify(run / "model.tar.gz").tolerance == 0.1
+    with packaging.read_bundle(run / "model.tar.gz") as bundle:
+        assert "in int8 and" in (bundle.folder / "MODEL_CARD.md").read_text()
+    image, person = np.random.default_rng(0).integers(40, 160, (32, 32, 3), np.uint8), {"sex": "female"}
+    answers = [medloom.load(run / "model.tar.gz", runtime=name).predict(image, metadata=person) for name in RUNTIMES]
+    np.testing.assert_allclose([answer.scores for answer in answers], [answers[0].scores] * len(answers), atol=0.25)

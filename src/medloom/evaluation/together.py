@@ -61,6 +61,19 @@ class Together:
         """The operating point and the calibration that the folds have together."""
         return self.family.combine(self._found)
 
+    @property
+    def precision(self) -> Facts | None:
+        """What fewer bits cost the network that loses most by them, on the validation patients of its own fold.
+
+        Those of one fold taught the networks of the others, so nothing is said of all together. None for float32.
+        """
+        found = [one["precision"] for one in self._found if "precision" in one]
+        if not found:
+            return None
+        worst = max(range(len(found)), key=lambda number: found[number]["loss"])
+        cases = f"{found[worst]['cases']} of fold {worst + 1}, whose network loses most of the {len(found)},"
+        return {**found[worst], "cases": cases}
+
     def measure(self, predictor: Predictor) -> pd.DataFrame:
         """Return the per-case table of a predictor, of everything that was held out.
 

@@ -115,7 +115,7 @@ def serve(whole: Run, folds: Sequence[Run], *, events: Events) -> Served:
     ensemble = Served(whole, network, tables, {})
     with _together(whole, folds, events) as together:
         if together.rows.empty:
-            return replace(ensemble, summary=_agreement(ensemble.export(events)))
+            return replace(ensemble, summary=_computed(together, ensemble.export(events)))
         if whole.recipe.package.serve == "ensemble":
             exported = ensemble.export(events)
             return _written(together, ensemble, together.measure(exported.predictor), exported)
@@ -215,12 +215,17 @@ def _written(
         measured_with={"runtime": package.runtime, "precision": package.precision},
         heatmap=served.network.heatmap,
     )
-    said = _agreement(exported)
+    said = _computed(together, exported)
     said["held_out"] = {**summary["test"], "cases_text": together.cases_text(table)}
     if facts is not None:
         said["served"] = facts
     return replace(served, summary=said)
 
 
-def _agreement(exported: Exported) -> dict[str, Any]:
-    return {"agreement": list(exported.agreement)}
+def _computed(together: Together, exported: Exported) -> dict[str, Any]:
+    """How far other runtimes are from what is packaged, and what its precision cost, as a summary says them."""
+    said: dict[str, Any] = {"agreement": list(exported.agreement)}
+    if exported.computed:
+        made = {"computed": exported.computed, "calibrated_on": exported.calibrated_on}
+        said["precision"] = {**(together.precision or {}), **made}
+    return said
