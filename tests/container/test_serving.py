@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
 from medloom.container.__main__ import main
 from medloom.container.serving import serve_arguments
+from medloom.imaging import encode_png
+from medloom.packaging.archive import extract
+from support.bundles import write_tiny_bundle
 
 
 def test_an_endpoint_is_served_at_8080_to_everyone_who_reaches_the_container():
@@ -36,3 +50,41 @@ def test_a_variable_that_is_no_number_is_said(monkeypatch, capsys):
 def test_other_words_are_the_medloom_command(capsys):
     assert main(["recipes"]) == 0
     assert "brain-mri" in capsys.readouterr().out
+
+
+@contextmanager
+def served(base, **environment):
+    """What an image's entry point starts for ``serve``, on a free port."""
+    variables = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": "0", **environment}
+    command = [sys.executable, "-m", "medloom.container", "serve"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
+    try:
+        found = next((at for line in process.stderr if (at := re.search(r"http://[\d.]+:(\d+)", line))), None)
+        assert found is not None
+        yield f"http://127.0.0.1:{found[1]}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def asked(url, body=None, method=None, **headers):
+    request = urllib.request.Request(url, body, headers, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status, answer.read()
+
+
+@pytest.mark.slow
+def test_the_entry_point_answers_an_endpoint_and_several_models_behind_one(tmp_path):
+    write_tiny_bundle(tmp_path / "model.tar.gz")
+    image = encode_png(np.zeros((32, 32, 3), np.uint8))
+    for place in ("model", "models/0a1b/model"):
+        (tmp_path / place).mkdir(parents=True)
+        extract(tmp_path / "model.tar.gz", tmp_path / place)
+    with served(tmp_path) as url:
+        assert asked(f"{url}/ping")[0] == 200
+        alone = asked(f"{url}/invocations", image, **{"Content-Type": "image/png"})
+    with served(tmp_path, SAGEMAKER_MULTI_MODEL="true") as url:
+        load = {"model_name": "0a1b", "url": str(tmp_path / "models" / "0a1b" / "model")}
+        assert asked(f"{url}/models", json.dumps(load).encode(), **{"Content-Type": "application/json"})[0] == 200
+        assert asked(f"{url}/models/0a1b/invoke", image, **{"Content-Type": "image/png"}) == alone
+        assert asked(f"{url}/models/0a1b", method="DELETE")[0] == 200

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import multiprocessing
+import re
 import resource
 
 import numpy as np
@@ -292,6 +293,20 @@ def test_a_damaged_last_checkpoint_costs_an_epoch_and_nothing_else(store, catalo
         again = read_tree(tmp_path / path)[key]
         assert all(torch.equal(tree[name], again[name]) for name in tree)
     assert len(lines_of(tmp_path)) == 3
+
+
+def test_best_weights_that_are_older_than_the_checkpoint_are_not_taken_for_the_best(
+    store, catalogue, make_recipe, tmp_path
+):
+    train(make_recipe(epochs=1), catalogue, store, tmp_path)
+    older = (tmp_path / BEST).read_bytes()
+    result = train(make_recipe(epochs=4), catalogue, store, tmp_path)
+    assert result.best_epoch > 1
+    (tmp_path / PREVIOUS).unlink()
+    (tmp_path / BEST).write_bytes(older)  # as where a copy was made in between
+    said = f"says that epoch {result.best_epoch} is the best, and {BEST} is of epoch 1"
+    with pytest.raises(TrainingError, match=re.escape(said)):
+        train(make_recipe(epochs=4), catalogue, store, tmp_path)
 
 
 def test_loading_the_best_of_an_untrained_or_other_network_says_so(store, catalogue, make_recipe, tmp_path):

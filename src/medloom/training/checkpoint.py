@@ -61,6 +61,9 @@ def write_checkpoint(path: Path, tree: Mapping[str, Any], *, keep: Path | None =
 def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return the newest whole checkpoint of a run, or None before the first.
 
+    A checkpoint whose best weights are not there counts as damaged: the folder was copied, as to and from an object
+    store, between two of its files, and older weights would be taken for the best.
+
     Args:
         run_dir: The run directory.
 
@@ -79,10 +82,25 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
         except DamagedTreeError as error:
             damaged.append(str(error))
         else:
-            return path, tree
+            if not (lack := _lack(run_dir, tree)):
+                return path, tree
+            damaged.append(f"{path} {lack}")
     if damaged:
         raise TrainingError(f"{'; '.join(damaged)}. Delete {run_dir / LAST.parent} to train from the start.")
     return None
+
+
+def _lack(run_dir: Path, tree: Mapping[str, Any]) -> str:
+    """Say that the best weights are older than a checkpoint says; nothing where they are not."""
+    known = int(tree.get("run", {}).get("ledger", {}).get("best_epoch", 0))
+    try:
+        epoch = int(read_tree(run_dir / BEST)["epoch"]) if known else known
+    except FileNotFoundError:
+        epoch = 0
+    except DamagedTreeError:
+        return ""  # said where they are loaded; a better epoch writes them anew
+    there = f"is of epoch {epoch}" if epoch else "is not there"
+    return "" if epoch >= known else f"says that epoch {known} is the best, and {BEST} {there}"
 
 
 def clean_up(run_dir: Path, good: Path | None) -> None:

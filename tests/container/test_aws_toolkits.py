@@ -1,0 +1,229 @@
+"""AWS's own software as the judge: its training toolkit, its inference toolkit and its model server, each as released.
+
+They live in an environment of their own, made on first use, to which Medloom is lent. The model server needs Java.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from socket import socket
+
+import numpy as np
+import pytest
+
+from container.conftest import write_pictures
+from medloom.files import sha256_bytes
+from medloom.imaging import encode_png
+from support.bundles import write_tiny_bundle
+from support.server_process import serving_process
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+PINNED = ("sagemaker-training==5.1.4", "sagemaker-inference==1.10.1", "multi-model-server==1.1.11")
+PLACE = Path(os.environ.get("MEDLOOM_TEST_ENVIRONMENTS") or Path.home() / ".cache" / "medloom-test-environments")
+ACCEPTS = ("application/json", "image/png", "application/x-npy", "*/*")
+
+HANDLED = """
+import json, sys
+from pathlib import Path
+model, asked, answers = map(Path, sys.argv[1:])
+sys.path.insert(0, str(model / "code"))
+from mms.context import Context, RequestProcessor
+from sagemaker_inference.default_handler_service import DefaultHandlerService
+service = DefaultHandlerService()
+for number, (kind, accept) in enumerate(json.loads((asked / "requests.json").read_text())):
+    context = Context("model", str(model), {}, 1, None, "1.0")
+    context.request_processor = [RequestProcessor({"Content-Type": kind, "Accept": accept})]
+    service.initialize(context)
+    body = bytearray((asked / f"{number}.bin").read_bytes())
+    (answer,) = service.handle([{"body": body}], context)
+    status = context.get_response_status(0) if hasattr(context, "get_response_status") else (200, "")
+    said = answer.encode() if isinstance(answer, str) else bytes(answer)
+    (answers / f"{number}.bin").write_bytes(said)
+"""
+
+SCRIPT = "import sys\nfrom medloom.container.training import train\nsys.exit(train(sys.argv[1:]))\n"
+
+
+@pytest.fixture(scope="module")
+def toolkits():
+    """The environment with AWS's software; it sees Medloom and what that needs behind its own packages."""
+    folder = PLACE / f"aws-{sha256_bytes(' '.join(PINNED).encode())[:12]}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", "--no-compile"]
+        done = subprocess.run([*install, "-U", "pip"], capture_output=True, text=True)
+        done = done if done.returncode else subprocess.run([*install, *PINNED], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip("AWS's toolkits cannot be installed: is the package index reached?")
+        (folder / "complete").touch()
+    packages = folder / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    (packages / "zz-medloom.pth").write_text(f"{ROOT / 'src'}\n{sysconfig.get_paths()['purelib']}\n")
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A bundle, unpacked as SageMaker unpacks it."""
+    folder = tmp_path_factory.mktemp("model")
+    write_tiny_bundle(folder / "model.tar.gz")
+    (folder / "model").mkdir()
+    subprocess.run(["tar", "-xzf", str(folder / "model.tar.gz"), "-C", str(folder / "model")], check=True)
+    return folder / "model"
+
+
+def requests():
+    """Bodies with their types, each as image bytes and as JSON text, and the forms that are asked for."""
+    import base64
+
+    rng = np.random.default_rng(0)
+    png = encode_png(rng.integers(0, 255, (40, 48, 3), np.uint8))
+    text = json.dumps({"image": base64.b64encode(png).decode()}).encode()
+    return [
+        (kind, accept, body) for kind, body in (("image/png", png), ("application/json", text)) for accept in ACCEPTS
+    ]
+
+
+def ask(port, kind, accept, body, path="/invocations"):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", body, {"Content-Type": kind, "Accept": accept}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.headers["Content-Type"], answer.read()
+
+
+@pytest.fixture(scope="module")
+def ours(model):
+    """What ``medloom serve`` answers."""
+    with serving_process(model) as server:
+        return [ask(server.port, *one) for one in requests()]
+
+
+def test_the_handler_of_the_inference_toolkit_answers_as_the_server_does(toolkits, model, ours, tmp_path):
+    asked = requests()
+    (tmp_path / "requests.json").write_text(json.dumps([one[:2] for one in asked]))
+    for number, (_, _, body) in enumerate(asked):
+        (tmp_path / f"{number}.bin").write_bytes(body)
+    (tmp_path / "answers").mkdir()
+    command = [str(toolkits / "python"), "-c", HANDLED, str(model), str(tmp_path), str(tmp_path / "answers")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = [(tmp_path / "answers" / f"{number}.bin").read_bytes() for number in range(len(asked))]
+    assert answers == [body for _, body in ours]
+
+
+def free_port():
+    """A free port of those that AWS's model server takes, which are below 32768."""
+    for port in range(20000 + os.getpid() % 10000, 32768):
+        with socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+@contextmanager
+def model_server(toolkits, folder, environment):
+    """AWS's model server on a free port, with the settings that its inference toolkit writes."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    settings = {
+        "enable_envvars_config": "true",
+        "decode_input_request": "false",
+        "default_service_handler": "sagemaker_inference.default_handler_service",
+        "default_workers_per_model": "1",
+        "inference_address": address,
+        "management_address": address,
+    }
+    (folder / "mms.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    command = ["multi-model-server", "--start", "--foreground", "--mms-config", str(folder / "mms.properties")]
+    model = environment["SAGEMAKER_BASE_DIR"] + "/model"
+    command += ["--model-store", "/", "--models", f"model={model}"]
+    variables = {**os.environ, **environment, "PATH": f"{toolkits}:{os.environ['PATH']}", "PYTHONPATH": f"{model}/code"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(f"{address}/ping", process, folder / "log")
+        yield port
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def wait_for(url, process, log):
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(url, timeout=10):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="AWS's model server needs Java: apt-get install default-jre")
+def test_awss_model_server_answers_as_ours_does(toolkits, model, ours, tmp_path):
+    with model_server(toolkits, tmp_path, {"SAGEMAKER_BASE_DIR": str(model.parent)}) as port:
+        answers = [ask(port, *one) for one in requests()]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(port, "image/png", "application/json", b"no image")
+        refused.value.close()
+    assert [body for _, body in answers] == [body for _, body in ours]
+    assert refused.value.code >= 400
+
+
+def scripted(job, **hyperparameters):
+    """Give a job a script of ours, as a user does in script mode."""
+    source = job.base.parent / "source"
+    source.mkdir()
+    (source / "train.py").write_text(SCRIPT)
+    own = {"sagemaker_program": '"train.py"', "sagemaker_submit_directory": json.dumps(str(source))}
+    job.asks(**hyperparameters, **own)
+    job.write("inputdataconfig", {name: {"TrainingInputMode": "File"} for name in ("training", "recipe")})
+    hosts = {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "lo"}  # it looks them up
+    job.write("resourceconfig", hosts)
+
+
+def run_toolkit(toolkits):
+    return subprocess.run([str(toolkits / "train")], capture_output=True, text=True, env=dict(os.environ), timeout=500)
+
+
+def test_the_training_toolkit_runs_a_script_of_ours_to_the_bundle_that_the_container_makes(toolkits, job):
+    write_pictures(job.channel("training"), 14)
+    job.recipe()
+    scripted(job, **{"max-epochs": "2", "lr": '"0.01"', "debugging": "false", "evaluate.bootstrap": "5"})
+    theirs = run_toolkit(toolkits)
+    assert theirs.returncode == 0, theirs.stdout[-3000:] + theirs.stderr[-3000:]
+    assert (job.base / "output" / "success").exists()
+    assert "best=" in theirs.stdout
+    weights = (job.base / "model" / "model.safetensors").read_bytes()
+
+    for name in ("model", "checkpoints", "output"):
+        shutil.rmtree(job.base / name)
+    done = subprocess.run([sys.executable, "-m", "medloom.container", "train"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (job.base / "model" / "model.safetensors").read_bytes() == weights
+
+
+def test_the_training_toolkit_reports_a_job_of_ours_that_fails(toolkits, job):
+    job.channel("training")
+    job.recipe()
+    scripted(job)
+    done = run_toolkit(toolkits)
+    assert done.returncode == 1
+    assert "channel training is empty" in done.stderr + done.stdout
+    assert job.failure.startswith("channel training is empty")  # it writes none over a reason that is there
