@@ -11,9 +11,12 @@ import sys
 import pytest
 
 from container.conftest import write_pictures
+from medloom.backends.sagemaker.training import metric_definitions
 from medloom.container.__main__ import main
 from medloom.container.failing import failure_text
+from medloom.container.metric_lines import MetricLines
 from medloom.errors import DataError, NonFiniteLossError
+from medloom.events import EpochEnded
 from medloom.packaging import read_bundle, verify
 
 OBJECTIVE = re.compile(r"(?:^|[ ;])best=([0-9eE+.-]+);", re.MULTILINE)
@@ -67,6 +70,18 @@ def test_a_stopped_job_goes_on_to_the_same_weights_with_the_best_value_said_firs
         shutil.rmtree(job.base / folder)
     assert main(["train"]) == 0
     assert (job.base / "model" / "model.safetensors").read_bytes() == resumed
+
+
+def test_the_callers_side_finds_the_metrics_in_the_lines_of_the_containers():
+    said = []
+    lines = MetricLines(said.append, "loss", lambda folder: None)
+    for epoch, loss in enumerate((0.5, 0.3, float("nan"), 0.4), start=1):
+        lines(EpochEnded(epoch, 4, {"epoch": epoch, "train_loss": 1.0, "val_loss": None if loss != loss else loss}))
+    lines.close()
+    found = {one["Name"]: re.findall(one["Regex"], "\n".join(said), re.MULTILINE) for one in metric_definitions()}
+    assert found["medloom:best"] == ["0.500000", "0.300000", "0.300000", "0.300000", "0.300000"]
+    assert found["medloom:value"] == ["0.500000", "0.300000", "0.400000"]
+    assert len(found["medloom:train_loss"]) == 4
 
 
 def test_parts_in_channels_of_their_own_stay_what_they_are(job):
