@@ -144,11 +144,11 @@ def test_a_wrong_hyperparameter_is_said_where_sagemaker_looks(job):
     assert job.failure.startswith("lrr: there is no such hyper-parameter")
 
 
-def test_several_hosts_do_not_each_train_a_model_of_their_own(job):
-    write_pictures(job.channel("training"), 2)
+def test_hosts_that_have_other_images_each_share_no_batch(job):
     job.write("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
+    job.write("inputdataconfig", {"training": {"S3DistributionType": "ShardedByS3Key"}})
     assert main(["train"]) == 2
-    assert job.failure.startswith("the job has 2 hosts")
+    assert job.failure.startswith("channel training: its S3DistributionType is ShardedByS3Key")
 
 
 def test_a_channel_that_is_a_pipe_is_refused(job):

@@ -21,6 +21,7 @@ from medloom.container.channels import RECIPE_CHANNEL, Images, gathered, part_se
 from medloom.container.environment import TrainingJob, read_job, read_places
 from medloom.container.failing import exit_code_of, failure_text, say_failure, where_it_failed
 from medloom.container.handing_over import hand_over, hand_over_bundle
+from medloom.container.hosts import become_torchrun, is_in_group
 from medloom.container.hyperparameters import Asked, read_hyperparameters
 from medloom.container.metric_lines import MetricLines
 from medloom.errors import DataError, MedloomError, UserError
@@ -55,7 +56,8 @@ def train(arguments: Sequence[str]) -> int:
     with termination_raised():
         try:
             job = read_job(os.environ, gpus=gpus_here()).asked(arguments)
-            _train(job)
+            _started(job, arguments)
+            _take_part(job)
         except Terminated:
             say(f"{_STOPPED} (SIGTERM)")
         except Exception as error:
@@ -83,7 +85,6 @@ class _Work:
 
 
 def _train(job: TrainingJob) -> None:
-    _check_hosts(job)
     asked = read_hyperparameters(job.hyperparameters)
     folder = job.places.checkpoints / _run_name(job, asked)
     output = Path(asked.own.get("output-dir") or job.places.output)
@@ -101,13 +102,44 @@ def _train(job: TrainingJob) -> None:
         hand_over(folder, output)
 
 
-def _check_hosts(job: TrainingJob) -> None:
-    """Refuse several hosts: each would train by itself, and the last to end would be taken for all."""
-    if len(job.hosts.names) > 1:
+def _started(job: TrainingJob, arguments: Sequence[str]) -> None:
+    """Start the processes of a job with several hosts, unless this is one of them."""
+    if len(job.hosts.names) == 1 or is_in_group():
+        return
+    shards = [one.name for one in job.channels.values() if one.distribution != "FullyReplicated"]
+    if shards:
         raise UserError(
-            f"the job has {len(job.hosts.names)} hosts, and a training shares its batches between the GPUs of one; set "
-            "InstanceCount to 1 and take a larger instance"
+            f"channel {', '.join(shards)}: its S3DistributionType is ShardedByS3Key, so each host has other images; "
+            "expected FullyReplicated: the hosts share each batch, which is drawn from all images"
         )
+    become_torchrun(job.hosts, arguments)
+
+
+def _take_part(job: TrainingJob) -> None:
+    """Do the job, or in a group of several processes the part of this one."""
+    if not is_in_group():
+        _train(job)
+        return
+    from medloom.training.group import release  # brings torch
+
+    if os.environ["RANK"] == "0":
+        _train(job)
+        release()
+    else:
+        _follow(job)
+
+
+def _follow(job: TrainingJob) -> None:
+    """Take part in the training of the first process; what is written here is thrown away."""
+    from medloom.training.group import follow  # brings torch
+
+    scratch, beside = TemporaryFolder("medloom-channels-"), TemporaryFolder("medloom-follows-")
+    try:
+        images = gathered(job.channels, scratch.path).path
+        follow(beside.path, lambda folder: pipeline.find_store(pipeline.Run.open(folder), images))
+    finally:
+        beside.remove()
+        scratch.remove()
 
 
 def _run_name(job: TrainingJob, asked: Asked) -> str:
@@ -127,8 +159,12 @@ def _work(job: TrainingJob, asked: Asked, folder: Path, images: Images) -> _Work
     recipe = pipeline.loaded_recipe(given, settings, asked.own.get("preset", "good"))
     said = {setting.partition("=")[0] for setting in settings}
     changes = part_settings(recipe, images)
-    if job.hosts.gpus > 1 and recipe.train.devices == 1:
-        changes["train.devices"] = job.hosts.gpus
+    devices = max(1, job.hosts.gpus) * len(job.hosts.names)
+    if devices > 1 and (recipe.train.devices == 1 or is_in_group()):
+        changes["train.devices"] = devices
+        said -= {"train.devices"} if is_in_group() else set()
+    if is_in_group() and (recipe.split.folds is not None or recipe.train.seeds > 1):
+        raise UserError("split.folds and train.seeds: several hosts share one training; give a job of one host")
     changes = {key: value for key, value in changes.items() if key not in said}
     return _Work(with_values(recipe, changes) if changes else recipe, images, folder, found)
 

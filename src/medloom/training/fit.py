@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -45,6 +46,7 @@ from medloom.training.module import TaskModule
 from medloom.training.precision import LIGHTNING_PRECISION, Precision, choose_channels_last
 from medloom.training.profiling.profile import build_profile
 from medloom.training.quiet import quiet_lightning
+from medloom.training.ranks import is_in_group, processes_here
 from medloom.training.schedule import Cosine, Plateau, Schedule, build_optimizer
 from medloom.training.tasks import Truth
 
@@ -290,7 +292,8 @@ def build_trainer(
     """
     return Trainer(
         accelerator="gpu" if job.device == "cuda" else "cpu",
-        devices=job.devices,
+        devices=processes_here(job.devices),
+        num_nodes=job.devices // processes_here(job.devices),
         strategy=_strategy(job),
         precision=LIGHTNING_PRECISION[job.precision],
         max_epochs=job.recipe.train.epochs if steps is None else 1,
@@ -315,4 +318,5 @@ def _strategy(job: Job) -> Strategy | str:
     if job.devices == 1:
         return "auto"
     backend = "nccl" if job.device == "cuda" else "gloo"
-    return DDPStrategy(cluster_environment=LightningEnvironment(), process_group_backend=backend)
+    started = TorchElasticEnvironment() if is_in_group() else LightningEnvironment()
+    return DDPStrategy(cluster_environment=started, process_group_backend=backend)

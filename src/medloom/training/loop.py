@@ -22,12 +22,14 @@ from medloom.signals import StopRequest
 from medloom.training.checkpoint import clean_up, newest_checkpoint
 from medloom.training.distillation import Teachers
 from medloom.training.fit import Job, fit
+from medloom.training.group import fit_in_group
 from medloom.training.keeper import Interrupted
 from medloom.training.kinds import KINDS
 from medloom.training.ledger import Ledger
 from medloom.training.module import NonFiniteStep
 from medloom.training.precision import choose_compiling, choose_device, choose_precision
 from medloom.training.processes import fit_in_processes
+from medloom.training.ranks import is_in_group
 from medloom.training.result import TrainResult
 from medloom.training.throttle import Throttle
 
@@ -155,7 +157,9 @@ def _is_finished(ledger: Ledger, recipe: Recipe) -> bool:
 def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener) -> None:
     """Fit, and turn what went wrong into errors that a user can act on."""
     with contextlib.suppress(Interrupted), guarded(job, store):
-        if job.devices > 1:
+        if job.devices > 1 and is_in_group():
+            fit_in_group(job, store, ledger, listener)
+        elif job.devices > 1:
             fit_in_processes(job, store.path, ledger, listener)
         else:
             with StopRequest() as stop:

@@ -11,6 +11,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from medloom.errors import RecipeError
 from medloom.extras import find_compiler
+from medloom.training.ranks import processes_here
 
 __all__ = [
     "LIGHTNING_PRECISION",
@@ -51,7 +52,7 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"], devices: int = 1) -> L
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "cpu" or (wanted == "auto" and there == 0):
         return "cpu"
-    if there < devices:
+    if there < processes_here(devices):
         raise RecipeError(
             f"train.device: {devices} GPU(s) were asked for and torch sees {there}; "
             "set train.device=cpu, or lower train.devices"
