@@ -32,6 +32,7 @@ BENCHMARKS = {
     "runtimes": "Runtimes and precisions: speed, memory and agreement",
     "batch": "Bulk prediction against the network alone, and a listing of very many files",
     "serving": "The server beside its network alone and beside others",
+    "attacks": "What the server answers while it is attacked",
     "soak": "What the server holds on to after many requests",
 }
 

@@ -193,3 +193,14 @@ def test_two_hundred_slow_headers_and_fifty_slow_bodies_are_cut_and_others_are_a
     assert set(answers) == {before}
     assert set(pings) == {200}
     assert peak.growth() <= 32 * MIB
+
+
+def test_what_was_refused_of_many_bodies_in_a_row_does_not_add_up(server):
+    peak = _Peak(server.process)
+    for _ in range(12):
+        with socket.create_connection(("127.0.0.1", server.port)) as raw, contextlib.suppress(OSError):
+            raw.sendall(HEAD + CHUNKED)
+            for part in _chunks(27):
+                raw.sendall(part)
+            raw.recv(100)
+    assert peak.growth() <= 64 * MIB

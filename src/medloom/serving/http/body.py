@@ -62,11 +62,15 @@ async def read_body(request: Request, limits: Limits, admission: Admission | Non
 
 async def _read(request: Request, most: int, hold: Callable[[int], None]) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        hold(len(chunk))
-        body += chunk
-        if len(body) > most:
-            raise _too_large(most)
+    try:
+        async for chunk in request.stream():
+            hold(len(chunk))
+            body += chunk
+            if len(body) > most:
+                raise _too_large(most)
+    except BaseException:
+        body.clear()  # whoever holds the exception, until the refusal has gone out, holds this frame
+        raise
     return bytes(body)
 
 
