@@ -84,15 +84,20 @@ def test_the_callers_side_finds_the_metrics_in_the_lines_of_the_containers():
     assert len(found["medloom:train_loss"]) == 4
 
 
-def test_parts_in_channels_of_their_own_stay_what_they_are(job):
+def test_parts_in_channels_of_their_own_stay_what_they_are_also_in_a_trial_of_a_tuner(job, monkeypatch):
+    monkeypatch.setenv("TRAINING_JOB_NAME", "trial-7")
     for part, people in (("train", 10), ("validation", 4), ("test", 4)):
         write_pictures(job.channel(part), people, part)
     job.write("inputdataconfig", {part: {"TrainingInputMode": "File"} for part in ("train", "validation", "test")})
     job.asks(
         **{"model.name": "perceptron", "preprocess.size": "[16, 16]", "epochs": "1", "evaluate.bootstrap": "5"},
         **{"train.averaging": "none", "evaluate.views": "1", "train.precision": "32"},
+        _tuning_objective_metric="medloom:best",
     )
     assert main(["train"]) == 0, job.failure
+    assert [path.name for path in (job.base / "checkpoints").iterdir()] == [
+        "trial-7"
+    ]  # trials share the bucket's folder
     rows = (job.base / "output" / "data" / "catalogue.csv").read_text().splitlines()[1:]
     assert rows
     for row in rows:
@@ -125,6 +130,19 @@ def test_a_channel_of_the_wrong_structure_fails_and_names_no_file(job, capsys):
     assert main(["train"]) == 2
     assert "the files are laid out in no way that is known: 1 file (1 .txt)" in job.failure
     assert "Jane" not in job.failure + capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_named_in_the_output_alone(job, capsys):
+    write_pictures(job.channel("training"), 14, "Jane")
+    job.recipe()
+    damaged = job.channel("training") / "pictures" / "Jane-03.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    assert main(["train"]) == 2
+    assert job.failure.startswith("1 of 28 samples cannot be used.")
+    assert "Jane" not in job.failure + capsys.readouterr().err
+    assert "Jane-03.png" in (job.base / "output" / "data" / "problems.txt").read_text()
+    assert main(["train", "--data.policy", "quarantine", "--data.quarantine_limit", "0.1", "--epochs", "1"]) == 0
+    assert "Jane" not in capsys.readouterr().err
 
 
 def test_a_recipe_that_the_images_are_not_laid_out_for_fails_at_once(job):
