@@ -7,6 +7,7 @@ import pytest
 from medloom.errors import InputError
 from medloom.imaging import encode_png
 from medloom.imaging.nifti import read_nifti_volume, write_nifti
+from medloom.inference.appearance import Appearance, describe_image
 from medloom.inference.measures import MEASURES
 from medloom.packaging import read_bundle
 from medloom.serving import Limits, Models, Service, create_app
@@ -111,8 +112,26 @@ def test_a_strict_model_refuses_an_image_that_is_set_apart_and_a_volume_that_mos
         return read_nifti_volume(write_nifti(np.stack(slices), np.eye(4)))
 
     assert sum(one.flagged for one in strict.predict(volume(3)).novelties) == 3
-    with pytest.raises(InputError, match="4 of 6 slices are set apart"):
+    with pytest.raises(InputError, match="4 of 6 slices, most of them because"):
         strict.predict(volume(4))
+
+
+def test_a_strict_model_does_not_refuse_a_volume_for_one_slice_that_looks_unlike_the_training(model):
+    rng = np.random.default_rng(0)
+    looks = np.stack([describe_image(picture(seed)) for seed in range(60)])
+    appearance = Appearance.fit(looks, np.arange(60))
+    strict = replace(model.predictor, strict=True, appearance=appearance)
+    noise = rng.integers(0, 255, (32, 32, 1)).astype(np.uint8)
+    with pytest.raises(InputError, match="the image looks unlike"):
+        strict.predict(noise)
+
+    def volume(noisy):
+        slices = [(noise if number < noisy else picture(900 + number))[..., 0] for number in range(5)]
+        return read_nifti_volume(write_nifti(np.stack(slices), np.eye(4)))
+
+    assert strict.predict(volume(2)).mask.shape == (5, 32, 32)
+    with pytest.raises(InputError, match="3 of 5 slices, most of them because the image looks unlike those"):
+        strict.predict(volume(3))
 
 
 def test_a_strict_server_refuses_what_another_one_flags(model, make_client):

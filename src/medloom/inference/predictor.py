@@ -88,7 +88,7 @@ class Predictor(Generic[P, V]):
             training; None where the model does not know.
         looks: Describe images as decoded although nothing here compares them with others.
         strict: Refuse images and metadata unlike those of the training instead of answering with ``warnings``; of a
-            volume that is one of which more than half of the slices are set apart.
+            volume that is one of which more than half of the slices have them.
         together: How many slices of a volume go through the network in one call.
 
     Example:

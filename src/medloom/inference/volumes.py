@@ -6,6 +6,7 @@ file and numbered files for a volume, whose place in the patient is then not kno
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -80,11 +81,11 @@ def predict_volume(
         12.7
     """
     cut, axis = along(volume, predictor.orientation)
-    seen = surrounded_slices(predictor, cut, metadata)
+    lenient = replace(predictor, strict=False)  # a volume is refused by most of its slices, not by one
+    seen = surrounded_slices(lenient, cut, metadata)
     kind = answers.KINDS[predictor.target.kind]
-    predictions = _predictions(predictor, seen, len(cut.voxels), progress)
-    found = kind.gather(volume, predictions, axis=axis, target=predictor.target, point=predictor.point)
-    return _familiar(predictor, found)
+    predictions = _familiar(predictor, _predictions(lenient, seen, len(cut.voxels), progress))
+    return kind.gather(volume, predictions, axis=axis, target=predictor.target, point=predictor.point)
 
 
 def surrounded_slices(predictor: Predictor, cut: Volume, metadata: Metadata | None) -> Surrounded:
@@ -288,7 +289,8 @@ def _predict_stack(
     progress: Progress | None,
 ) -> VolumeAnswer:
     """Predict slices that are one stack as a volume whose place in the patient is not known."""
-    seen, sizes = _stack(predictor, images, spots, metadata), {image.pixels.shape[:2] for image in images}
+    lenient = replace(predictor, strict=False)
+    seen, sizes = _stack(lenient, images, spots, metadata), {image.pixels.shape[:2] for image in images}
     if len(sizes) > 1:
         said = ", ".join(f"{height}x{width}" for height, width in sorted(sizes))
         raise InputError(f"the slices have several sizes: {said}; expected those of one stack")
@@ -299,34 +301,34 @@ def _predict_stack(
         np.broadcast_to(np.uint8(0), shape), (1.0, 1.0, 1.0), np.eye(4), images[0].format, (*notes, NO_SPACING),
         oriented=False,
     )  # fmt: skip
-    predictions = _predictions(predictor, seen, len(images), progress, order)
+    predictions = _familiar(predictor, _predictions(lenient, seen, len(images), progress, order))
     kind = answers.KINDS[predictor.target.kind]
-    found = kind.gather(volume, predictions, axis=0, target=predictor.target, point=predictor.point)
-    return _familiar(predictor, found)
+    return kind.gather(volume, predictions, axis=0, target=predictor.target, point=predictor.point)
 
 
 def _predictions(
     predictor: Predictor, seen: Surrounded, count: int, progress: Progress | None, order: Sequence[int] | None = None
 ) -> Iterator[Prediction]:
     numbers = range(count) if order is None else order
-    answering = replace(predictor, strict=False)  # a volume is refused by most of its slices, not by one
     for done in range(0, count, predictor.together):
         if progress:
             progress(done, count)
-        yield from answering.answer([seen(number) for number in numbers[done : done + predictor.together]])
+        yield from predictor.answer([seen(number) for number in numbers[done : done + predictor.together]])
 
 
-def _familiar(predictor: Predictor, found: VolumeAnswer) -> VolumeAnswer:
-    """Return an answer; a strict predictor refuses a volume most of which is set apart from the training.
+def _familiar(predictor: Predictor, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yield the answers to slices; a strict predictor refuses the volume in the end if most of them have warnings.
 
-    The first and last slices of a volume often are, as they show little.
+    The first and last slices of a sound volume often have one, as they show little.
 
     Raises:
         InputError: If so.
     """
-    apart, slices = sum(one.flagged for one in found.novelties), len(found.novelties)
-    if predictor.strict and 2 * apart > slices:
-        raise InputError(
-            f"unlike the training data: {apart} of {slices} slices are set apart from the images of the training"
-        )
-    return found
+    slices, unlike, said = 0, 0, Counter[str]()
+    for one in predictions:
+        slices, unlike = slices + 1, unlike + bool(one.warnings)
+        said.update(one.warnings)
+        yield one
+    if predictor.strict and 2 * unlike > slices:
+        why = said.most_common(1)[0][0]
+        raise InputError(f"unlike the training data: {unlike} of {slices} slices, most of them because {why}")

@@ -170,6 +170,11 @@ class Prediction(Encodable, Protocol):
         """What turned probabilities into a decision."""
         ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """How the image or its metadata are unlike those of the training, a sentence each."""
+        ...
+
     def rated(self, rating: Rating) -> Self:
         """Return it with how good it is to be expected."""
         ...
@@ -202,11 +207,6 @@ class Prediction(Encodable, Protocol):
 
 class VolumeAnswer(Encodable, Protocol):
     """What the model says about one volume, slice by slice."""
-
-    @property
-    def novelties(self) -> tuple[Novelty, ...]:
-        """How far each slice is from those of the training; empty where the model cannot say."""
-        ...
 
 
 class Answers(Protocol):

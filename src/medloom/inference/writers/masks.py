@@ -193,7 +193,7 @@ def _of_volume(asked: Asked, volume: Volume, metadata: Metadata) -> tuple[Volume
     if not asked.uncertainty:
         return found, None
     cut, _ = along(volume, predictor.orientation)
-    seen = surrounded_slices(predictor, cut, metadata)
+    seen = surrounded_slices(replace(predictor, strict=False), cut, metadata)  # the whole has been judged
     return found, uncertain_slices(predictor, volume, seen, asked.uncertainty)
 
 
@@ -203,7 +203,7 @@ def _of_pages(asked: Asked, data: bytes, metadata: Metadata) -> tuple[VolumePred
     found = VolumePrediction.of(predict_pages(predictor, data, metadata))
     if not asked.uncertainty:
         return found, None
-    seen, count = surrounded_pages(predictor, data, metadata)
+    seen, count = surrounded_pages(replace(predictor, strict=False), data, metadata)
     return found, np.stack([uncertainty_map(predictor, seen(one), asked.uncertainty) for one in range(count)])
 
 
