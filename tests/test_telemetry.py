@@ -61,6 +61,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "runs list": (),
     "runs show": ("tiny",),
     "runs delete": ("alone", "--yes"),
+    "image build": ("serve", BUNDLE, "-o", "context"),
     "sagemaker policy": ("train",),
     "sagemaker train": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
     "sagemaker deploy": (BUNDLE, "--image", "medloom-serve", "--dry-run"),

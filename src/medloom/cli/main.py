@@ -49,6 +49,7 @@ COMMANDS: dict[str, str] = {
     "cache prune": "Remove from the cache what was not used lately.",
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
+    "image build": "Build a container image that serves or trains.",
     "sagemaker train": "Train a recipe there; bring the run back.",
     "sagemaker deploy": "Put a bundle behind an endpoint, also for a while.",
     "sagemaker transform": "Predict a folder of images in a job there.",
@@ -69,6 +70,7 @@ _HIDDEN = {"fold": "Train and measure one prepared fold.", "trials": "Do trials 
 """Commands that are started as jobs and not listed."""
 
 _GROUPS = {
+    "image": "Build container images.",
     "data": "Get or make images.",
     "runs": "List, show and delete runs.",
     "cache": "List and remove what can be made again.",

@@ -1,0 +1,104 @@
+"""The build context: a folder with everything that a builder needs beside the index of packages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from medloom import __version__
+from medloom.errors import UserError
+from medloom.files import write_text
+from medloom.packaging.bundle import CHECKSUM, MANIFEST, read_bundle
+from medloom.packaging.images.wheel import write_wheel
+
+__all__ = ["ImageKind", "ImagePlan", "ServingRuntime", "write_context"]
+
+ImageKind = Literal["serve", "train"]
+ServingRuntime = Literal["onnx", "openvino"]
+
+_MODEL = "/opt/medloom/model"
+_FILES = resources.files("medloom.packaging.images")
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """What an image is to be.
+
+    Args:
+        kind: ``serve`` or ``train``.
+        runtime: What a serving image computes with; a training image has ONNX Runtime.
+        bundle: A bundle that is put into it; None leaves it to whoever starts the image.
+    """
+
+    kind: ImageKind
+    runtime: ServingRuntime = "onnx"
+    bundle: Path | None = None
+
+    @property
+    def tag(self) -> str:
+        """What it is called when nothing else is said, such as ``medloom-serve:0.1.0``."""
+        runtime = "" if self.kind == "train" or self.runtime == "onnx" else f"-{self.runtime}"
+        return f"medloom-{self.kind}{runtime}:{__version__}"
+
+    @property
+    def lock(self) -> str:
+        """The file of exact versions, below ``locks``."""
+        return "train.txt" if self.kind == "train" else f"serve-{self.runtime}.txt"
+
+
+def write_context(plan: ImagePlan, folder: Path) -> list[str]:
+    """Write the build context of an image.
+
+    Args:
+        plan: The image.
+        folder: Where; made if it is not there, and else empty.
+
+    Returns:
+        Its files, sorted, relative to it.
+
+    Raises:
+        UserError: If the folder holds something already.
+        BundleError: If the bundle is no sound one.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; name a folder that is, or one that is not there yet")
+    model = folder / "model"
+    model.mkdir(parents=True)
+    if plan.bundle is not None:
+        _put(plan.bundle, model)
+    wheel = write_wheel(folder)
+    write_text(folder / "requirements.txt", _locked(plan))
+    write_text(folder / "medloom.txt", _hashed(wheel))
+    write_text(folder / "Containerfile", _containerfile(plan))
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _locked(plan: ImagePlan) -> str:
+    return (_FILES / "locks" / plan.lock).read_text(encoding="utf-8")
+
+
+def _hashed(wheel: Path) -> str:
+    """Our own wheel as a requirement: like all others it is installed only if it is the one that was meant."""
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"/build/{wheel.name} \\\n    --hash=sha256:{digest}\n"
+
+
+def _containerfile(plan: ImagePlan) -> str:
+    text = (_FILES / f"Containerfile.{plan.kind}").read_text(encoding="utf-8")
+    command = ["--help"]
+    if plan.bundle is not None:
+        command = ["serve", _MODEL, "--host", "0.0.0.0", "--port", "8080"]  # noqa: S104 - the container's own
+    return f"{text}CMD {json.dumps(command)}\n"
+
+
+def _put(bundle: Path, folder: Path) -> None:
+    """Unpack what a bundle lists, each file checked, so that a server need not do so at every start."""
+    with read_bundle(bundle) as found:
+        for name in (MANIFEST, CHECKSUM, *found.manifest.files):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.folder / name, folder / name)
