@@ -88,6 +88,15 @@ def test_a_context_holds_the_installed_medloom_by_its_hash_and_the_bundle_unpack
     assert not [name for name in inside if "__pycache__" in name or "node_modules" in name]
 
 
+def test_an_image_with_openvino_serves_its_bundle_with_it(bundle, tmp_path):
+    write_context(ImagePlan("serve", "openvino", bundle), tmp_path / "context")
+    last = (tmp_path / "context" / "Containerfile").read_text().splitlines()[-1]
+    assert last.endswith('"--runtime", "openvino"]')
+    locked = (tmp_path / "context" / "requirements.txt").read_text()
+    assert "\nopenvino==" in locked
+    assert "\nopenvino-telemetry==" not in locked
+
+
 def test_two_contexts_of_the_same_code_are_the_same(tmp_path):
     made = []
     for name in ("a", "b"):

@@ -93,6 +93,7 @@ def _containerfile(plan: ImagePlan) -> str:
     command = ["--help"]
     if plan.bundle is not None:
         command = ["serve", _MODEL, "--host", "0.0.0.0", "--port", "8080"]  # noqa: S104 - the container's own
+        command += [] if plan.runtime == "onnx" else ["--runtime", plan.runtime]
     return f"{text}CMD {json.dumps(command)}\n"
 
 
