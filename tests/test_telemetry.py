@@ -64,6 +64,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "image build": ("serve", BUNDLE, "-o", "context"),
     "sagemaker policy": ("train",),
     "sagemaker train": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
+    "sagemaker tune": ("brain-mri-small", "--data", "images", "--image", "medloom-train"),
     "sagemaker deploy": (BUNDLE, "--image", "medloom-serve", "--dry-run"),
     "sagemaker transform": (BUNDLE, "images", "-o", "there", "--image", "medloom-serve", "--dry-run"),
     "sagemaker status": ("tiny",),
@@ -75,7 +76,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cache prune": ("--yes",),
 }
 
-AWS = ("status", "logs", "pull", "list", "delete")
+AWS = ("tune", "status", "logs", "pull", "list", "delete")
 CODES = {"data get": 2, "inspect": 3, "ui": 2, **{f"sagemaker {name}": 2 for name in AWS}}
 """Exit codes other than 0: that recipe has no data set to get, the folder holds a note that is no image, the pages of
 MLflow are not installed, and there is no region of AWS."""

@@ -24,6 +24,7 @@ _ELSEWHERE = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "Illeg
 _ABSENT = {"ResourceNotFound", "ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "404", "NotFound"}
 _ABSENT |= {"NoSuchEntity"}
 
+_NO_AWS = "what answered is not AWS; is there a proxy in between? Try again later"
 _LOG_IN = "log in again (aws sso login, or new keys in the environment), then give the same command"
 
 
@@ -57,6 +58,8 @@ def plainly(doing: str, *, rights: str = "", region: str = "AWS_DEFAULT_REGION")
         raise ServerError(f"{doing}: AWS cannot be reached ({one_line(str(error))}); try again later") from error
     except failures.BotoCoreError as error:
         raise UserError(f"{doing}: {one_line(str(error))}") from error
+    except require("botocore.parsers", "aws").ResponseParserError as error:
+        raise ServerError(f"{doing}: {_NO_AWS}") from error
 
 
 def code_of(error: Any) -> str:  # noqa: ANN401 - a ClientError
@@ -82,6 +85,8 @@ def _refused(doing: str, said: Mapping[str, Any], operation: str, rights: str, r
     code = str(said.get("Error", {}).get("Code", "refused"))
     reason = one_line(str(said.get("Error", {}).get("Message", "")), 600)
     start = f"{doing}: AWS refused {operation} ({code})"
+    if reason.startswith("<"):  # a page, which services that speak JSON take for a refusal
+        return ServerError(f"{doing}: {_NO_AWS}")
     if code in _EXPIRED:
         return UserError(f"{doing}: the credentials for AWS have expired; {_LOG_IN}")
     if code in _WRONG:

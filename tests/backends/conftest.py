@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import pytest
 
 from medloom.backends import LocalBackend, Slot
 from medloom.jobs import Job
+from support.sagemaker_backend import sagemaker_running
 
 PROGRAM = (sys.executable, "-I", "-S", "-c")
 
@@ -25,16 +27,22 @@ while True:
 """
 """Saves when it is asked to stop, as a training does."""
 
-BACKENDS = {"local": lambda: LocalBackend(TWO, PROGRAM)}
+
+@contextlib.contextmanager
+def _local():
+    yield LocalBackend(TWO, PROGRAM)
+
+
+BACKENDS = {"local": _local, "sagemaker": sagemaker_running(PROGRAM, at_a_time=len(TWO))}
 """A back end joins the shared tests with a line here: it runs two jobs at a time, each a piece of Python."""
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     """One of the back ends."""
-    found = BACKENDS[request.param]()
-    yield found
-    found.close()
+    with BACKENDS[request.param]() as found:
+        yield found
+        found.close()
 
 
 def job(piece: str, **more) -> Job:

@@ -40,6 +40,8 @@ class FakeAws:
     def __init__(self, url):
         self.url = url
         self.on_begin = lambda name: None
+        self.on_stop = None
+        self.environments = {}
 
     def client(self, service, region=REGION, **more):
         return boto3.client(service, region_name=region, endpoint_url=self.url, **more)
@@ -105,10 +107,25 @@ def _begun(aws, original):
     return create
 
 
-def _stop_training_job(self):
-    job = self.sagemaker_backend.training_jobs[self._get_param("TrainingJobName")]
-    job.training_job_status = job.secondary_status = "Stopped"
-    return EmptyResult()
+def _asked(aws, original):
+    def create(self):
+        aws.environments[self._get_param("TrainingJobName")] = self._get_param("Environment") or {}  # moto drops it
+        return original(self)
+
+    return create
+
+
+def _stopping(aws):
+    def stop(self):
+        name = self._get_param("TrainingJobName")
+        job = self.sagemaker_backend.training_jobs[name]
+        if aws.on_stop is None:
+            job.training_job_status = job.secondary_status = "Stopped"
+        else:
+            aws.on_stop(name)
+        return EmptyResult()
+
+    return stop
 
 
 def _stop_transform_job(self):
@@ -141,7 +158,9 @@ def opened_aws():
         patch.delenv(name, raising=False)
     original = SageMakerModelBackend.create_training_job
     patch.setattr(SageMakerModelBackend, "create_training_job", _begun(aws, original))
-    for function in (_stop_training_job, _stop_transform_job, _update_endpoint):
+    patch.setattr(SageMakerResponse, "create_training_job", _asked(aws, SageMakerResponse.create_training_job))
+    patch.setattr(SageMakerResponse, "stop_training_job", _stopping(aws), raising=False)
+    for function in (_stop_transform_job, _update_endpoint):
         patch.setattr(SageMakerResponse, function.__name__.removeprefix("_"), function, raising=False)
     try:
         set_up(aws)
@@ -164,7 +183,7 @@ _ENVIRONMENT = {
 def set_up(aws):
     """Empty the account, and make its bucket and its role."""
     moto_api_backend.reset()
-    aws.on_begin = lambda name: None
+    aws.on_begin, aws.on_stop = lambda name: None, None
     aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     document = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})
     aws.client("iam").create_role(RoleName="medloom", AssumeRolePolicyDocument=document)

@@ -51,6 +51,7 @@ COMMANDS: dict[str, str] = {
     "data phantom": "Make synthetic images in a recipe's own layout.",
     "image build": "Build a container image that serves or trains.",
     "sagemaker train": "Train a recipe there; bring the run back.",
+    "sagemaker tune": "Search settings with trials there; the study is here.",
     "sagemaker deploy": "Put a bundle behind an endpoint, also for a while.",
     "sagemaker transform": "Predict a folder of images in a job there.",
     "sagemaker status": "Say how the training of a run stands there.",

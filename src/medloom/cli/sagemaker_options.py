@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medloom.cli.output import confirmed, say
+from medloom.cli.output import confirmed, say, warn
 from medloom.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BucketOption",
+    "EnvironmentOption",
     "ImageOption",
     "InstanceOption",
     "InstancesOption",
@@ -35,6 +36,7 @@ __all__ = [
     "SubnetOption",
     "TagOption",
     "agreed",
+    "environment",
     "known_job",
     "model_uri",
     "place_for",
@@ -70,6 +72,10 @@ IsolatedOption = Annotated[
 TagOption = Annotated[
     list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag beside ours, such as a cost centre.")
 ]
+EnvironmentOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=VALUE", help="Variable of the container, such as MLFLOW_TRACKING_URI."),
+]
 ImageOption = Annotated[
     str, typer.Option("--image", envvar="MEDLOOM_IMAGE", metavar="URI", help="Container image in ECR.")
 ]
@@ -81,6 +87,8 @@ PriceOption = Annotated[
 MaxCostOption = Annotated[
     float | None, typer.Option("--max-cost", metavar="USD", min=0, help="Refuse what may cost more than that.")
 ]
+
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
 def wanted(
@@ -110,16 +118,29 @@ def wanted(
         "subnets": tuple(subnets or ()),
         "security_groups": tuple(groups or ()),
         "isolated": isolated,
-        "tags": _tags(tags or ()),
+        "tags": _pairs("--tag", tags or (), "cost-centre=radiology"),
     }
     return Wanted(region, bucket, role, more)
 
 
-def _tags(texts: Sequence[str]) -> Mapping[str, str]:
+def environment(texts: Sequence[str] | None) -> Mapping[str, str]:
+    """Return the variables that ``--env`` names, and warn of what everyone who sees the job could read.
+
+    Raises:
+        UserError: If one is no such pair.
+    """
+    found = _pairs("--env", texts or (), "MLFLOW_TRACKING_URI=arn:aws:sagemaker:...")
+    for name in found:
+        if any(word in name.upper() for word in _SECRETS):
+            warn(f"--env {name}: whoever may describe the job can read it; a role is safer than a key")
+    return found
+
+
+def _pairs(option: str, texts: Sequence[str], such_as: str) -> Mapping[str, str]:
     pairs = [text.partition("=") for text in texts]
     wrong = [key for key, equals, _ in pairs if not key or not equals]
     if wrong:
-        raise UserError(f"--tag {wrong[0]}: expected KEY=VALUE, such as cost-centre=radiology")
+        raise UserError(f"{option} {wrong[0]}: expected NAME=VALUE, such as {such_as}")
     return {key: value for key, _, value in pairs}
 
 

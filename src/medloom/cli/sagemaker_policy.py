@@ -16,7 +16,8 @@ def command(
     verb: Annotated[
         str,
         typer.Argument(
-            metavar="VERB", help="train, tune, deploy, transform, status, logs, pull, list, delete; role, scheduler."
+            metavar="VERB",
+            help="train, tune, deploy, transform, status, logs, pull, list, delete, doctor; role, scheduler.",
         ),
     ],
     bucket: Annotated[str, typer.Option("--bucket", metavar="NAME", help="The bucket.")] = "*",

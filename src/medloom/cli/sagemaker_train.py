@@ -18,12 +18,12 @@ from medloom.cli.options import (
     SetOption,
     YesOption,
 )
-from medloom.cli.output import print_result, say
+from medloom.cli.output import print_result, say, warn
 from medloom.cli.sagemaker_options import (
     BucketOption,
+    EnvironmentOption,
     ImageOption,
     InstanceOption,
-    InstancesOption,
     IsolatedOption,
     KmsOption,
     MaxCostOption,
@@ -35,16 +35,18 @@ from medloom.cli.sagemaker_options import (
     SubnetOption,
     TagOption,
     agreed,
+    environment,
     place_for,
     print_calls,
     stamp,
     wanted,
 )
-from medloom.errors import UserError
+from medloom.errors import ServerError, UserError
+from medloom.signals import Terminated
 from medloom.wording import size_text
 
 if TYPE_CHECKING:
-    from medloom.backends.sagemaker import Account, Place, Training
+    from medloom.backends.sagemaker import Account, Estimate, Place, Training
 
 __all__ = ["command", "send_images"]
 
@@ -59,7 +61,6 @@ def command(
     runs: RunsOption = RUNS,
     overrides: SetOption = None,
     instance: InstanceOption = "ml.g5.xlarge",
-    instances: InstancesOption = 1,
     max_time: Annotated[
         str, typer.Option("--max-time", metavar="TIME", help="It is stopped after that, having saved.")
     ] = "4h",
@@ -85,8 +86,12 @@ def command(
     security_group: SecurityGroupOption = None,
     isolated: IsolatedOption = False,
     tag: TagOption = None,
+    env: EnvironmentOption = None,
     price: PriceOption = None,
     max_cost: MaxCostOption = None,
+    home_price: Annotated[
+        float, typer.Option("--home-price", metavar="USD", min=0, help="What an hour of this machine costs you.")
+    ] = 0.0,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -115,17 +120,22 @@ def command(
         sent.settings,
         {"training": _channel(source, place), **sent.channels},
         instance,
-        instances,
+        1,
         int(pipeline.read_budget(max_time, "--max-time")),
         volume,
         spot,
         None if max_wait is None else int(pipeline.read_budget(max_wait, "--max-wait")),
         0 if keep_warm is None else int(pipeline.read_budget(keep_warm, "--keep-warm")),
         stream,
+        environment(env),
         stamp="" if dry_run else stamp(),
     )
-    cost = estimate(instance, instances, training.max_s + training.warm_s, place.region, price)
+    cost = estimate(instance, 1, training.max_s + training.warm_s, place.region, price)
     call = check(training_call(training, place))
+    if account is not None and (job := _goes_on(account, name)) is not None:
+        _end(account, place, name, job, folder, detach=detach, as_json=as_json)
+        return
+    _warn_of_home(source, folder, cost, home_price)
     if not agreed(cost, max_cost, yes=yes, dry_run=dry_run, question=f"Train {name} in {place.region}?"):
         return
     if account is None:
@@ -135,7 +145,7 @@ def command(
         send_images(account, place, source)
     sent.upload(account, place)
     _begin(account, place, training, folder)
-    _end(account, place, training, folder, detach=detach, as_json=as_json)
+    _end(account, place, name, training.name, folder, detach=detach, as_json=as_json)
 
 
 def _source(said: str | None) -> Path | str:
@@ -148,6 +158,20 @@ def _source(said: str | None) -> Path | str:
     if not path.exists():
         raise UserError(f"--data {said}: there is no such folder or zip")
     return path
+
+
+def _warn_of_home(source: Path | str, folder: Path, cost: Estimate, home_usd: float) -> None:
+    """Say where the training would be cheaper on this machine: by its forecast, else by how small the images are."""
+    from medloom.backends.sagemaker.prices import cheaper_at_home
+    from medloom.files import read_json, size_of
+
+    if isinstance(source, str):
+        return
+    known = folder / "forecast.json"
+    here_s = float(read_json(known)["total_s"]) if known.is_file() else None
+    warning = cheaper_at_home(here_s, cost, size_of(source), home_usd)
+    if warning is not None:
+        warn(warning)
 
 
 def _channel(source: Path | str, place: Place) -> str:
@@ -178,15 +202,32 @@ def _begin(account: Account, place: Place, training: Training, folder: Path) -> 
     say(f"begun: {training.name} in {place.region}")
 
 
-def _end(account: Account, place: Place, training: Training, folder: Path, *, detach: bool, as_json: bool) -> None:
+def _goes_on(account: Account, run: str) -> str | None:
+    """The job of the run that is there already: it is followed, and no second one begins."""
+    from medloom.backends.sagemaker.inventory import running_training
+
+    job = running_training(account, run)
+    if job is not None:
+        say(f"{run} trains there already; this follows it, and what was said of the machine and the recipe is not used")
+    return job
+
+
+def _end(account: Account, place: Place, run: str, job: str, folder: Path, *, detach: bool, as_json: bool) -> None:
     """Follow a training to its end and bring its run back, or say how to."""
     from medloom.cli.sagemaker_following import followed, pulled
 
     if detach:
         text = f"Next:\n  medloom sagemaker status {folder}\n  medloom sagemaker pull {folder}"
-        print_result({"job": training.name, "run": str(folder)}, text, as_json=as_json)
+        print_result({"job": job, "run": str(folder)}, text, as_json=as_json)
         return
-    facts = followed(account, training.name)
-    brought = pulled(account, place.run_uri(training.run, "checkpoints"), folder)
-    text = f"{facts.text}\nNext:\n  medloom evaluate {folder}\n  medloom serve {folder / 'model.tar.gz'}"
+    try:
+        facts = followed(account, job)
+    except (KeyboardInterrupt, Terminated, ServerError):
+        say(f"{job} goes on there and costs money; to stop it: medloom sagemaker status {folder} --stop")
+        raise
+    brought = pulled(account, place.run_uri(run, "checkpoints"), folder)
+    if (folder / "model.tar.gz").is_file():
+        text = f"{facts.text}\nNext:\n  medloom evaluate {folder}\n  medloom serve {folder / 'model.tar.gz'}"
+    else:
+        text = f"{facts.text}\nIt was stopped there; the same command goes on."
     print_result({**facts.value, "run": str(brought.folder)}, text, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +35,7 @@ from medloom.cli.sagemaker_options import (
     stamp,
     wanted,
 )
-from medloom.errors import UserError
+from medloom.errors import MedloomError, UserError
 from medloom.wording import few
 
 if TYPE_CHECKING:
@@ -137,11 +138,16 @@ def _done(account: Account, transform: Transform, place: Place, seconds: float) 
     say(f"begun: {transform.job} in {place.region}")
     try:
         found = followed(account, transform.job, "transform", timeout_s=seconds)
-        if found.value["state"] in ("running", "waiting"):
+    except BaseException:  # nobody looks at it any more
+        with suppress(MedloomError):
             stop_job(account, transform.job, "transform")
-            raise UserError(f"the batch took longer than --max-time and was stopped; give more: {transform.job}")
+        raise
     finally:
-        account.send(Call("sagemaker", "DeleteModel", {"ModelName": transform.job}), "its model cannot be deleted")
+        with suppress(MedloomError):  # what went wrong before is what the user is told
+            account.send(Call("sagemaker", "DeleteModel", {"ModelName": transform.job}), "its model cannot be deleted")
+    if found.value["state"] in ("running", "waiting"):
+        stop_job(account, transform.job, "transform")
+        raise UserError(f"the batch took longer than --max-time and was stopped: {transform.job}; give it more")
 
 
 def _report(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,10 @@ _FAST = ("train.epochs=2",)
 
 _MOST_NETWORKS = 24
 """So many networks of a space are built before it is searched."""
+
+
+Elsewhere = Callable[[Study, Path, Limits, Events], str | None]
+"""Does the trials of a study."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def tune(
     settings: Settings = (),
     studies: Path = STUDIES,
     workers: int | None = None,
+    elsewhere: Elsewhere | None = None,
     on_event: Listener | Sequence[Listener] = (),
 ) -> StudyResult:
     """Search the settings of a recipe and package the best model.
@@ -100,6 +105,8 @@ def tune(
         settings: Values of the recipe to override: texts such as ``train.epochs=5``, or ``{"train.epochs": 5}``.
         studies: Folder that holds the studies.
         workers: Processes that read images; one a core by default.
+        elsewhere: Does the trials on another machine, given the study, its images, the limits and who is told; returns
+            why it stopped before there were enough. Here by default.
         on_event: Who is told what happens.
 
     Returns:
@@ -123,8 +130,9 @@ def tune(
     with begun_study(
         loaded, folder, images=data, folds=folds, fast=fast, workers=workers, events=events
     ) as (begun, images):  # fmt: skip
-        foresee(begun, images, limits, jobs, events=events)
-        stopped = work_on(begun, images, limits, jobs, events)
+        if elsewhere is None:
+            foresee(begun, images, limits, jobs, events=events)
+        stopped = (elsewhere or _here(jobs))(begun, images, limits, events)
         if stopped:
             return StudyResult(folder, stopped=stopped)
         return finished_study(begun, images, seeds=confirm, retrain=retrain, events=events)
@@ -202,6 +210,10 @@ def finished_study(study: Study, images: Path, *, seeds: int = 0, retrain: bool 
             f"{study.folder}: no trial came to its end, see {page}; look at the space, or take more trials"
         )
     return StudyResult(study.folder, facts, run.bundle, None if again is None else again.bundle, stopped)
+
+
+def _here(jobs: int | None) -> Elsewhere:
+    return lambda study, images, limits, events: work_on(study, images, limits, jobs, events)
 
 
 def work_on(study: Study, images: Path, limits: Limits, jobs: int | None, events: Events) -> str | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from medloom import pipeline
-from medloom.errors import DiskFullError, MedloomError, NonFiniteLossError, RecipeError
+from medloom.errors import DiskFullError, MedloomError, NonFiniteLossError, RecipeError, UserError
 from medloom.events import EpochEnded, Event, Events, Listener, RuleFired, Stop
 from medloom.files import is_disk_full, read_json
 from medloom.recipe import Recipe
@@ -19,7 +19,16 @@ from medloom.registry import METRICS
 from medloom.tuning.plan import Study
 from medloom.tuning.shared import trial_run
 
-__all__ = ["Outcome", "Report", "cause_of", "ends_study", "run_trial"]
+__all__ = [
+    "Outcome",
+    "PlaceError",
+    "Report",
+    "TrialTraining",
+    "cause_of",
+    "ends_study",
+    "facts_of_trained",
+    "run_trial",
+]
 
 Report = Callable[[float, int], bool]
 """Told the best score so far and the epoch, counted over all folds; returns whether the trial is given up."""
@@ -42,6 +51,15 @@ class Outcome:
     state: Literal["complete", "pruned", "stopped"]
     score: float = math.nan
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+class TrialTraining(Protocol):
+    """Trains with the settings of a trial somewhere, as ``run_trial`` does here."""
+
+    def __call__(
+        self, study: Study, recipe: Recipe, folder: Path, images: Path, report: Report, *, events: Events | None = None
+    ) -> Outcome:
+        """Train; the arguments are those of ``run_trial``."""
 
 
 def run_trial(
@@ -96,9 +114,13 @@ def cause_of(error: BaseException) -> str:
     return type(error).__name__
 
 
+class PlaceError(UserError):
+    """The place where trials run refuses them, so that no other would fare better: rights, images, a version."""
+
+
 def ends_study(error: BaseException) -> bool:
     """Whether an error is not the fault of a trial's settings, so that no other would fare better."""
-    return isinstance(error, DiskFullError) or is_disk_full(error)
+    return isinstance(error, DiskFullError | PlaceError) or is_disk_full(error)
 
 
 class _Watch:
@@ -157,11 +179,16 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _facts(watch: _Watch, trained: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**facts_of_trained(trained), "folds": watch.scores if len(watch.scores) > 1 else []}
+
+
+def facts_of_trained(trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what is kept of the trainings of a trial, one or one for each fold."""
     return {
         "best_epochs": [one["best_epoch"] for one in trained],
         "epochs": sum(one["epochs"] for one in trained),
         "seconds": round(sum(one["seconds"] for one in trained), 3),
         "parameters": trained[0]["parameters"],
-        "folds": watch.scores if len(watch.scores) > 1 else [],
+        "folds": [],
         "device": trained[0]["device"],
     }

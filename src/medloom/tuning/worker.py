@@ -30,7 +30,7 @@ from medloom.tuning.storage import (
     opened,
     suggested,
 )
-from medloom.tuning.trial import Outcome, cause_of, ends_study, run_trial
+from medloom.tuning.trial import Outcome, TrialTraining, cause_of, ends_study, run_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -55,7 +55,9 @@ class Limits:
     ends_at: float | None = None
 
 
-def work(study: Study, images: Path, limits: Limits, *, events: Events | None = None) -> str | None:
+def work(
+    study: Study, images: Path, limits: Limits, *, events: Events | None = None, train: TrialTraining = run_trial
+) -> str | None:
     """Do trials until there are enough of them.
 
     Args:
@@ -63,6 +65,7 @@ def work(study: Study, images: Path, limits: Limits, *, events: Events | None = 
         images: Folder or zip with the images.
         limits: How many, and until when.
         events: Told of everything; who listens may ask for an end.
+        train: Trains with the settings of a trial; here by default.
 
     Returns:
         Why it stopped before there were enough, where someone asked it to; else None.
@@ -71,7 +74,7 @@ def work(study: Study, images: Path, limits: Limits, *, events: Events | None = 
         TrainingError: If every trial fails.
         DiskFullError: If there is no room.
     """
-    worker = _Worker(study, opened(study), images, events or Events())
+    worker = _Worker(study, opened(study), images, events or Events(), train)
     while True:
         with worker.claimed(limits) as trial:
             if trial is None:
@@ -92,6 +95,7 @@ class _Worker:
     storage: optuna.Study
     images: Path
     events: Events
+    train: TrialTraining
 
     @contextmanager
     def claimed(self, limits: Limits) -> Iterator[Trial | None]:
@@ -117,7 +121,7 @@ class _Worker:
                 self.events.emit(Noted(f"trial {number}: {_said(values)}"))
                 recipe = self.study.space.recipe_of(values)
                 report = self._report(trial)
-                outcome = run_trial(self.study, recipe, folder, self.images, report, events=self.events)
+                outcome = self.train(self.study, recipe, folder, self.images, report, events=self.events)
         except Exception as error:
             if ends_study(error):
                 lose(self.storage, number, asked=True)

@@ -24,7 +24,7 @@ class Refusing(BaseHTTPRequestHandler):
         self.server.asked += 1
         self.rfile.read(int(self.headers["Content-Length"]))
         status, code, message = self.server.answer
-        body = json.dumps({"__type": code, "Message": message, "message": message}).encode()
+        body = json.dumps({"__type": code, "Message": message, "message": message}).encode() if code else message
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -74,6 +74,12 @@ def test_a_refusal_says_what_to_do(refusing, code):
     refusing.answer = (status, code, message)
     with pytest.raises(UserError, match=said):
         Account().send(Call("sagemaker", "StopTrainingJob", {"TrainingJobName": "a"}), "the job cannot be stopped")
+
+
+def test_a_page_of_a_proxy_is_said_to_be_none_of_awss(refusing):
+    refusing.answer = (400, "", b"<html>blocked by the hospital</html>")
+    with pytest.raises(ServerError, match="is there a proxy in between"):
+        job_facts(Account(), "a")
 
 
 def test_without_credentials_it_is_said_how_to_get_some(monkeypatch, tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from medloom.backends.sagemaker import estimate
 from medloom.backends.sagemaker.calls import _model
-from medloom.backends.sagemaker.prices import _USD_AN_HOUR
+from medloom.backends.sagemaker.prices import _USD_AN_HOUR, cheaper_at_home
 from medloom.errors import UserError
 
 
@@ -36,3 +36,14 @@ def test_every_machine_of_the_table_is_one_that_sagemaker_has():
     kinds = ("TrainingInstanceType", "ProductionVariantInstanceType")
     known = {word for kind in kinds for word in _model("sagemaker").shape_for(kind).enum}
     assert set(_USD_AN_HOUR) <= known
+
+
+def test_a_small_training_is_said_to_be_cheaper_at_home_with_both_figures():
+    cost = estimate("ml.g5.xlarge", 1, 4 * 3600, "eu-west-1", price=2.0)
+    text = cheaper_at_home(1800.0, cost, 10**7, home_usd=0.1)
+    assert "30 min here, for 0.05 USD" in text
+    assert "the same time costs 1.00 USD" in text
+    assert "at most 8.00 USD" in text
+    assert cheaper_at_home(1800.0, cost, 10**7, home_usd=5.0) is None
+    assert cheaper_at_home(None, cost, 10**10) is None
+    assert "only 10 MB" in cheaper_at_home(None, cost, 10**7)

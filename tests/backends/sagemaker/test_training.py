@@ -87,7 +87,7 @@ def test_a_dry_run_prints_the_request_and_asks_nobody(here, capsys, monkeypatch)
     assert not (here / "runs").exists()
 
 
-def test_a_laptop_may_be_closed_and_another_one_takes_the_run_up(aws, here, capsys):
+def test_a_laptop_may_be_closed_and_another_one_takes_the_run_up(aws, here, capsys, monkeypatch):
     began, _ = run_json(capsys, *TRAIN, "--data", "images", "--run", "brain", "--detach")
     assert read_json(here / "runs/brain/sagemaker.json")["job"] == began["job"]
     aws.goes_on(began["job"])
@@ -104,8 +104,13 @@ def test_a_laptop_may_be_closed_and_another_one_takes_the_run_up(aws, here, caps
     aws.writes(aws.job(began["job"]).checkpoint_config["S3Uri"], here / "written")
     found, _ = run_json(capsys, "sagemaker", "pull", "brain")
     assert (found["files"], found["fetched"], found["state"]) == (1, 1, "running")
+    monkeypatch.setattr("medloom.backends.sagemaker.pull._SETTLED_S", -9.0)  # as if it had been written long ago
+    run_json(capsys, "sagemaker", "pull", "brain")
     assert run_json(capsys, "sagemaker", "pull", "brain")[0]["fetched"] == 0
-    assert (here / "runs/brain/recipe.yaml").read_text() == "name: brain"
+    (run / "recipe.yaml").write_text("name: brains")
+    aws.writes(aws.job(began["job"]).checkpoint_config["S3Uri"], here / "written")
+    assert run_json(capsys, "sagemaker", "pull", "brain")[0]["fetched"] == 1
+    assert (here / "runs/brain/recipe.yaml").read_text() == "name: brains"
 
 
 def test_a_training_that_is_stopped_goes_on_with_the_same_command(aws, here, capsys):
@@ -131,7 +136,7 @@ def test_a_job_that_fails_says_what_its_container_said(aws, here, capsys):
 
 
 def test_lines_of_several_machines_say_which(aws, here, capsys):
-    began, _ = run_json(capsys, *TRAIN, "--data", "images", "--run", "brain", "--instances", "2", "--detach")
+    began, _ = run_json(capsys, *TRAIN, "--data", "images", "--run", "brain", "--detach")
     aws.prints(began["job"], ["one"], "algo-1")
     aws.prints(began["job"], ["two"], "algo-2")
     assert main(["sagemaker", "logs", "brain"]) == 0
@@ -178,3 +183,34 @@ def test_the_one_role_that_sagemaker_may_take_on_is_found_and_said(aws, here, ca
     aws.client("iam").create_role(RoleName="second", AssumeRolePolicyDocument=json.dumps(trusting))
     assert main([*TRAIN, "--data", "images", "--detach"]) == 2
     assert "name one with --role or MEDLOOM_SAGEMAKER_ROLE: medloom, second" in capsys.readouterr().err
+
+
+def test_a_run_that_trains_there_already_is_followed_and_not_begun_twice(aws, here, capsys):
+    first, _ = run_json(capsys, *TRAIN, "--data", "images", "--run", "brain", "--detach")
+    shutil.rmtree(here / "runs")  # as on another laptop
+    second, said = run_json(capsys, *TRAIN, "--data", "images", "--run", "brain", "--detach")
+    assert "brain trains there already" in said
+    assert first["job"] == second["job"]
+    assert len(aws.jobs) == 1
+
+
+def test_who_stops_following_is_told_that_the_job_goes_on(aws, here, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medloom.cli.sagemaker_following.followed", interrupted)
+    assert main([*TRAIN, "--data", "images", "--run", "brain"]) == 130
+    assert (
+        "goes on there and costs money; to stop it: medloom sagemaker status runs/brain --stop"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_container_gets_variables_and_a_secret_among_them_is_warned_of(here, capsys):
+    arguments = ("--env", "MLFLOW_TRACKING_URI=arn:aws:x", "--env", "WANDB_API_KEY=k", "--dry-run")
+    assert main([*TRAIN, "--data", "images", *arguments]) == 0
+    captured = capsys.readouterr()
+    asked = json.loads(captured.out)["calls"][0]["parameters"]["Environment"]
+    assert asked == {"MLFLOW_TRACKING_URI": "arn:aws:x", "WANDB_API_KEY": "k"}
+    assert "--env WANDB_API_KEY: whoever may describe the job can read it" in captured.err
+    assert main([*TRAIN, "--data", "images", "--env", "X", "--dry-run"]) == 2

@@ -7,6 +7,7 @@ user did not name, ``prices`` estimates, ``policy`` says which rights are needed
 from __future__ import annotations
 
 from medloom.backends.sagemaker.account import Account, Wanted, find_place, place_without_account
+from medloom.backends.sagemaker.backend import SageMakerBackend
 from medloom.backends.sagemaker.calls import Call, check, plain_calls, problems
 from medloom.backends.sagemaker.hosting import (
     Deployment,
@@ -27,6 +28,7 @@ __all__ = [
     "Deployment",
     "Estimate",
     "Place",
+    "SageMakerBackend",
     "Scope",
     "Training",
     "Transform",

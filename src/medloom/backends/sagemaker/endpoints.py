@@ -18,7 +18,7 @@ from medloom.backends.sagemaker.faults import code_of, is_absent, plainly
 from medloom.backends.sagemaker.hosting import Deployment, deletion_call, deployment_calls, scaling_calls
 from medloom.backends.sagemaker.names import aws_name
 from medloom.backends.sagemaker.place import Place
-from medloom.backends.sagemaker.upload import put_file
+from medloom.backends.sagemaker.upload import put_file, size_there
 from medloom.errors import MedloomError
 from medloom.extras import require
 from medloom.files import sha256_file
@@ -56,13 +56,9 @@ def send_bundle(account: Account, place: Place, bundle: Path, uri: str) -> bool:
     """Bring a bundle into the bucket unless it is there; return whether it was sent."""
     key = uri.removeprefix(f"s3://{place.bucket}/{place.prefix}/")
     with plainly("the bundle cannot be looked for in the bucket"):
-        try:
-            head = account.client("s3").head_object(Bucket=place.bucket, Key=f"{place.prefix}/{key}")
-            if head["ContentLength"] == bundle.stat().st_size:
-                return False
-        except require("botocore.exceptions", "aws").ClientError as error:
-            if not is_absent(error):
-                raise
+        there = size_there(account.client("s3"), place.bucket, f"{place.prefix}/{key}")
+    if there == bundle.stat().st_size:
+        return False
     put_file(account, place, bundle, key)
     return True
 

@@ -14,7 +14,7 @@ from medloom.backends.sagemaker.names import OURS, RUN_TAG, tags_of
 from medloom.errors import UserError
 from medloom.extras import require
 
-__all__ = ["OF_A_NAME", "Thing", "delete_objects", "delete_thing", "list_ours"]
+__all__ = ["OF_A_NAME", "Thing", "delete_objects", "delete_thing", "list_ours", "running_training"]
 
 _AGAIN = 1000
 
@@ -122,6 +122,14 @@ def list_ours(
             name = one[f"{_KINDS[kind].noun}Name"]
             found.append(Thing(kind, name, tags.get(RUN_TAG, ""), state, one.get("CreationTime"), bills))
     return found
+
+
+def running_training(account: Account, run: str) -> str | None:
+    """Return the training job of a run that goes on there; None if none does.
+
+    A second one would write into the same checkpoints.
+    """
+    return next((one.name for one in list_ours(account, run=run, kinds=["training"], running=True)), None)
 
 
 def _listed(account: Account, kind: str, *, running: bool) -> Iterator[Mapping[str, Any]]:

@@ -28,6 +28,12 @@ _STATES = {
 }
 _WAITING = {"Starting", "Pending", "LaunchingMLInstances", "PreparingTrainingStack"}
 
+_EMPTY_PAGES = 3
+"""CloudWatch gives pages without a line in between; the end is where it gives the same token again."""
+
+_SIGNALS = 128
+"""A container that a signal killed has its number and so much as its exit code."""
+
 _POLL_S = 5.0
 _LONGEST_POLL_S = 30.0
 
@@ -120,10 +126,11 @@ def job_facts(account: Account, name: str, kind: str = "training") -> JobFacts:
 
 
 def _code(found: Mapping[str, Any]) -> int:
-    """Exit code of a container that failed, where SageMaker says it."""
+    """Exit code of a container that failed, where SageMaker says it; the negative of the signal that killed it."""
     words = str(found.get("FailureReason", "")).lower().replace(",", " ").split()
     codes = [after for word, after in pairwise(words) if word.endswith("code:")]
-    return int(codes[0]) if codes and codes[0].lstrip("-").isdigit() else 1
+    code = int(codes[0]) if codes and codes[0].isdigit() else 1
+    return code if code <= _SIGNALS else _SIGNALS - code
 
 
 def _best(found: Mapping[str, Any]) -> float | None:
@@ -202,7 +209,7 @@ class Lines:
             raise
 
     def _of(self, stream: str) -> Iterator[str]:
-        logs = self._account.client("logs")
+        logs, empty = self._account.client("logs"), 0
         while True:
             token = self._tokens.get(stream)
             more = {"nextToken": token} if token else {}
@@ -210,7 +217,8 @@ class Lines:
             self._tokens[stream] = page["nextForwardToken"]
             for event in page["events"]:
                 yield from event["message"].rstrip("\n").split("\n")
-            if page["nextForwardToken"] == token or not page["events"]:
+            empty = 0 if page["events"] else empty + 1
+            if page["nextForwardToken"] == token or empty >= _EMPTY_PAGES:
                 return
 
 

@@ -26,6 +26,8 @@ _LIST = (
     "sagemaker:ListTags",
 )
 _DESCRIBE = ("sagemaker:DescribeTrainingJob", "sagemaker:DescribeTransformJob", "sagemaker:DescribeEndpoint")
+_SCALER = "sagemaker.application-autoscaling.amazonaws.com"
+_OURS_ALONE = {"Null": {"aws:ResourceTag/medloom": "false"}}
 _JOBS = ("training-job/*",)
 _MODELS = ("model/*", "endpoint/*", "endpoint-config/*")
 _TRANSFORMS = ("model/*", "transform-job/*")
@@ -115,13 +117,27 @@ def _hosts(scope: Scope) -> _Statements:
 def _deploy(scope: Scope) -> _Statements:
     made = ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "AddTags"]
     grows = ["application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy"]
+    undone = ["sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"]
     ends = f"arn:aws:scheduler:{scope.region}:{scope.number}:schedule/default/*"
     return [
         _allow([f"sagemaker:{one}" for one in made], scope.made(*_MODELS)),
+        _allow(undone, scope.made(*_MODELS), **_OURS_ALONE),
         _allow([*grows, "application-autoscaling:TagResource"], "*"),
+        *_growing(scope),
         _allow(["scheduler:CreateSchedule", "scheduler:UpdateSchedule"], ends),
         _passes(scope, "scheduler.amazonaws.com"),
         *_hosts(scope),
+    ]
+
+
+def _growing(scope: Scope) -> _Statements:
+    """What Application Auto Scaling does in the name of who asks: alarms, and a role of its own the first time."""
+    alarms = f"arn:aws:cloudwatch:{scope.region}:{scope.number}:alarm:TargetTracking-endpoint/*"
+    role = f"arn:aws:iam::{scope.number}:role/aws-service-role/{_SCALER}/*"
+    return [
+        _allow(["cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"], alarms),
+        _allow(["sagemaker:UpdateEndpointWeightsAndCapacities"], scope.made("endpoint/*")),
+        _allow(["iam:CreateServiceLinkedRole"], role, StringEquals={"iam:AWSServiceName": _SCALER}),
     ]
 
 
@@ -157,10 +173,19 @@ def _delete(scope: Scope) -> _Statements:
     things = scope.made(*_MODELS, "training-job/*", "transform-job/*")
     schedules = f"arn:aws:scheduler:{scope.region}:{scope.number}:schedule/default/*"
     return [
-        _allow([f"sagemaker:{one}" for one in ends], things, Null={"aws:ResourceTag/medloom": "false"}),
+        _allow([f"sagemaker:{one}" for one in ends], things, **_OURS_ALONE),
         _allow(["scheduler:DeleteSchedule"], schedules),
         *_files(scope, writes=True),
         *_status(scope),
+    ]
+
+
+def _doctor(scope: Scope) -> _Statements:
+    return [
+        _allow(["s3:GetBucketLocation", "s3:GetBucketPublicAccessBlock"], scope.the_bucket),
+        _allow(["iam:SimulatePrincipalPolicy"], scope.role),
+        _allow(["servicequotas:ListServiceQuotas"], "*"),
+        _finds(scope),
     ]
 
 
@@ -193,6 +218,7 @@ VERBS = {
     "pull": _pull,
     "list": _status,
     "delete": _delete,
+    "doctor": _doctor,
     "role": _role,
     "scheduler": _scheduler,
 }

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medloom.errors import UserError
-from medloom.wording import duration_text
+from medloom.wording import duration_text, size_text
 
-__all__ = ["PRICES_OF", "Estimate", "estimate", "hourly_usd"]
+__all__ = ["PRICES_OF", "Estimate", "cheaper_at_home", "estimate", "hourly_usd"]
 
 PRICES_OF = "EU (Ireland), December 2023 and January 2024"
 """Of when and where the prices of the table are.
@@ -50,6 +50,9 @@ _USD_AN_HOUR: dict[str, float] = {
 }
 
 _REGION = "eu-west-1"
+
+_SMALL_BYTES = 200_000_000
+_SHORT_S = 2 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -123,3 +126,35 @@ def _origin(region: str, price: float | None) -> str:
         return "by --price"
     elsewhere = "" if region == _REGION else f"; {region} may differ"
     return f"prices of {PRICES_OF}{elsewhere}; --price overrides; storage and transfer come on top"
+
+
+def cheaper_at_home(here_s: float | None, cost: Estimate, data_bytes: int, home_usd: float = 0.0) -> str | None:
+    """Return a warning where a training is small enough to be cheaper on this machine, with both figures.
+
+    Args:
+        here_s: Seconds that it takes here, as the forecast of the run says; None if nobody knows.
+        cost: The estimate of the job.
+        data_bytes: How large its images are.
+        home_usd: What an hour of this machine costs.
+
+    Returns:
+        The warning; None of what is large, or dearer here.
+
+    Example:
+        >>> cheaper_at_home(9 * 3600.0, estimate("ml.g5.xlarge", 1, 3600, "eu-west-1"), 10**9) is None
+        True
+    """
+    there = f"there it is at most {cost.usd:.2f} USD" if cost.usd is not None else "there it costs until it is deleted"
+    if here_s is None:
+        small = data_bytes < _SMALL_BYTES
+        how = "medloom run says how long it takes here before it trains; small sets are mostly cheaper at home"
+        return f"the images are only {size_text(data_bytes)}: {there}, here it costs power. {how}" if small else None
+    if here_s > _SHORT_S:
+        return None
+    here, same = here_s / 3600 * home_usd, here_s / 3600 * cost.hourly_usd
+    if here >= same:
+        return None
+    return (
+        f"it takes about {duration_text(here_s)} here, for {here:.2f} USD; there the same time costs {same:.2f} USD, "
+        f"{there}, and some minutes pass until it begins: it is cheaper at home"
+    )

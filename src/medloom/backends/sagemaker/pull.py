@@ -6,6 +6,8 @@ fetched again, and a run that goes on there can be looked at in between.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from medloom.files import replacing
 __all__ = ["Pulled", "pull_folder", "pull_run"]
 
 _AT_ONCE = 8
+_SETTLED_S = 2.0
 _RECIPE = "recipe.yaml"
 
 
@@ -128,13 +131,18 @@ def _fetched(
 
 
 def _fetch(s3: Any, bucket: str, key: str, size: int, path: Path) -> bool:  # noqa: ANN401 - boto3 has no types
-    """Fetch a file unless it is here as it is there, which its size and time say."""
-    there = s3.head_object(Bucket=bucket, Key=key)["LastModified"].timestamp() if path.is_file() else None
-    if there is not None and path.stat().st_size == size and path.stat().st_mtime >= there:
+    """Fetch a file unless it is here as it is there, which its size and the time of its last change say.
+
+    S3 tells times in whole seconds. So a file that was written in the last ones is fetched again the next time.
+    """
+    changed = s3.head_object(Bucket=bucket, Key=key)["LastModified"].timestamp()
+    if path.is_file() and path.stat().st_size == size and path.stat().st_mtime == changed:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, size) as part:
         s3.download_file(bucket, key, str(part))
+        is_settled = time.time() - changed > _SETTLED_S
+        os.utime(part, (changed, changed if is_settled else changed - 1))
     return True
 
 

@@ -80,7 +80,8 @@ class Training:
     @property
     def name(self) -> str:
         """Name of the job."""
-        return aws_name(f"{self.run}-{self.stamp}" if self.stamp else self.run, self.image)
+        settings = " ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
+        return aws_name(f"{self.run}-{self.stamp}" if self.stamp else self.run, f"{self.image} {settings}")
 
 
 def training_call(training: Training, place: Place) -> Call:

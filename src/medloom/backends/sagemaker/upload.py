@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medloom.backends.sagemaker.account import Account
-from medloom.backends.sagemaker.faults import is_absent, plainly
+from medloom.backends.sagemaker.faults import plainly
 from medloom.backends.sagemaker.names import aws_name, joined
 from medloom.backends.sagemaker.place import Place
 from medloom.data import open_source
@@ -26,7 +26,7 @@ from medloom.errors import UserError
 from medloom.extras import require
 from medloom.imaging import FILE_BUDGET
 
-__all__ = ["DATA", "INPUTS", "Sent", "data_name", "data_uri", "put_file", "upload_images"]
+__all__ = ["DATA", "INPUTS", "Sent", "data_name", "data_uri", "put_file", "size_there", "upload_images"]
 
 DATA, INPUTS = "data", "inputs"
 
@@ -172,12 +172,9 @@ class _Upload:
 
     def _known(self) -> dict[str, list[Any]]:
         """What was written down the last time; nothing if nobody did."""
-        try:
-            body = self.s3.get_object(Bucket=self.place.bucket, Key=self.list_key)["Body"].read()
-        except require("botocore.exceptions", "aws").ClientError as error:
-            if is_absent(error):
-                return {}
-            raise
+        if size_there(self.s3, self.place.bucket, self.list_key) is None:
+            return {}
+        body = self.s3.get_object(Bucket=self.place.bucket, Key=self.list_key)["Body"].read()
         found: dict[str, list[Any]] = json.loads(body)
         return found
 
@@ -195,6 +192,14 @@ class _Upload:
         for start in range(0, len(names), _OLD):
             keys = [{"Key": f"{self.folder}{name}"} for name in names[start : start + _OLD]]
             self.s3.delete_objects(Bucket=self.place.bucket, Delete={"Objects": keys, "Quiet": True})
+
+
+def size_there(s3: Any, bucket: str, key: str) -> int | None:  # noqa: ANN401 - boto3 has no types
+    """Return the size of an object; None if there is none.
+
+    Asked by a list: who may list only what is ours is told of an absent object that it may not be read.
+    """
+    return dict(_objects(s3, bucket, key)).get("")
 
 
 def _objects(s3: Any, bucket: str, folder: str) -> Iterator[tuple[str, int]]:  # noqa: ANN401 - boto3 has no types
