@@ -23,16 +23,15 @@ import numpy as np
 import pytest
 
 from container.conftest import write_pictures
-from medloom.files import sha256_bytes
 from medloom.imaging import encode_png
 from support.bundles import write_tiny_bundle
+from support.other_environment import environment_with
 from support.server_process import serving_process
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PINNED = ("sagemaker-training==5.1.4", "sagemaker-inference==1.10.1", "multi-model-server==1.1.11")
-PLACE = Path(os.environ.get("MEDLOOM_TEST_ENVIRONMENTS") or Path.home() / ".cache" / "medloom-test-environments")
 ACCEPTS = ("application/json", "image/png", "application/x-npy", "*/*")
 
 HANDLED = """
@@ -60,17 +59,7 @@ SCRIPT = "import sys\nfrom medloom.container.training import train\nsys.exit(tra
 @pytest.fixture(scope="module")
 def toolkits():
     """The environment with AWS's software; it sees Medloom and what that needs behind its own packages."""
-    folder = PLACE / f"aws-{sha256_bytes(' '.join(PINNED).encode())[:12]}"
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--no-compile"]
-        done = subprocess.run([*install, "-U", "pip"], capture_output=True, text=True)
-        done = done if done.returncode else subprocess.run([*install, *PINNED], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip("AWS's toolkits cannot be installed: is the package index reached?")
-        (folder / "complete").touch()
+    folder = environment_with("aws", PINNED)
     packages = folder / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     (packages / "zz-medloom.pth").write_text(f"{ROOT / 'src'}\n{sysconfig.get_paths()['purelib']}\n")
     return folder / "bin"

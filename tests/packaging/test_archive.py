@@ -105,6 +105,21 @@ def test_extended_headers_are_not_read(tmp_path, format):
         extract(archive, destination)
 
 
+def test_headers_that_say_no_more_than_when_are_passed_over(tmp_path):
+    made = _tar(_entry("abc", mtime=1.5), _entry("d/e", mtime=-2.25), format=tarfile.PAX_FORMAT)
+    archive, destination = _place(tmp_path, made)
+    assert extract(archive, destination) == ["abc", "d/e"]
+
+
+@pytest.mark.parametrize(
+    "said", [{"path": "other"}, {"size": "900"}, {"GNU.sparse.size": "1"}, {"mtime": "1\n9 path=x"}]
+)
+def test_headers_that_say_more_than_when_are_refused(tmp_path, said):
+    archive, destination = _place(tmp_path, _tar(_entry("abc", pax_headers=said), format=tarfile.PAX_FORMAT))
+    with pytest.raises(BundleError, match="ustar"):
+        extract(archive, destination)
+
+
 def test_a_name_that_is_no_utf8_is_refused(tmp_path):
     tar = bytearray(_tar(_entry("abc")))
     tar[0] = 0xFF

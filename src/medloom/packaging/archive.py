@@ -28,6 +28,9 @@ PLAIN_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 20
 _NAME = re.compile(rf"(\./)?{PLAIN_NAME}")
+_RECORD = re.compile(rb"(\d{1,3}) [amc]time=-?[\d.]+\n")
+"""A record of a pax header that says when, after its own length."""
+
 _REPACK = "; pack bundles with `medloom package` or `tar --format=ustar`"
 
 
@@ -129,6 +132,9 @@ def _extract_all(stream: _Counted, destination: Path, limits: ArchiveLimits) -> 
         entry = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         if entry.type == tarfile.DIRTYPE and entry.size == 0:
             continue
+        if entry.type == tarfile.XHDTYPE:
+            _pass_over_times(stream, entry)
+            continue
         name = _checked_name(entry)
         if name.lower() in seen:
             raise BundleError(f"the bundle holds {name} twice")
@@ -138,6 +144,24 @@ def _extract_all(stream: _Counted, destination: Path, limits: ArchiveLimits) -> 
     while stream.read(_CHUNK):  # to the end: gzip compares its checksum there
         pass
     return names
+
+
+def _pass_over_times(stream: _Counted, entry: tarfile.TarInfo) -> None:
+    """Skip what Python's ``tarfile``, and with it SageMaker's local mode, says of when a file was made.
+
+    Anything else in such a header, as another name or size for the file behind it, is refused.
+
+    Source: POSIX.1-2001, pax interchange format.
+    """
+    if entry.size > _BLOCK:
+        raise BundleError(f"the bundle holds {entry.name!r}, which is not a regular file" + _REPACK)
+    rest = stream.read_exactly(entry.size)
+    stream.read_exactly(-entry.size % _BLOCK)
+    while rest:
+        found = _RECORD.match(rest)
+        if found is None or found.end() != int(found[1]):
+            raise BundleError(f"the bundle holds {entry.name!r}, which is not a regular file" + _REPACK)
+        rest = rest[found.end() :]
 
 
 def _checked_name(entry: tarfile.TarInfo) -> str:
