@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import io
 import json
 import struct
@@ -26,14 +27,18 @@ import numpy as np
 import psutil
 import uvloop
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from inference import discs, momentary_bundle
 from machine import describe
+from medloom.packaging import read_bundle
 from medloom.recipe import load_recipe
 from serving import Server, running
 
 TENTHS = 10
 GOAL_MB = 1.0
+DICOM_SEG = "application/dicom"
 
 
 def main() -> None:
@@ -46,18 +51,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         bundle = momentary_bundle(folder, load_recipe("brain-mri", ["preprocess.size=[32,32]", "evaluate.views=1"]))
+        with read_bundle(bundle) as opened:
+            model = opened.manifest.name
         image = folder / "image.png"
         image.write_bytes(_png())
         command = (sys.executable, "-m", "medloom", "serve", str(bundle), "--port", "{port}")
         server = Server("medloom", command, "/invocations", {"Content-Type": "image/png"}, image)
         with running(server) as (port, process):
-            uvloop.run(_soak(port, process, options.requests, options.clients))
+            uvloop.run(_soak(port, process, model, options.requests, options.clients))
 
 
-async def _soak(port: int, process: psutil.Process, requests: int, clients: int) -> None:
-    sound, hostile = list(_sound()), list(_hostile())
+async def _soak(port: int, process: psutil.Process, model: str, requests: int, clients: int) -> None:
+    sound, hostile = list(_sound(model)), list(_hostile())
     statuses: dict[str, Counter[str]] = {"sound": Counter(), "hostile": Counter()}
-    began = {one.pid for one in _tree(process)}
+    began = set[int]()
     memory = []
     print(f"{'requests':>10}{'MB':>9}{'files':>7}{'processes':>11}{'1/s':>8}")
     for tenth in range(TENTHS):
@@ -73,6 +80,7 @@ async def _soak(port: int, process: psutil.Process, requests: int, clients: int)
         await asyncio.gather(*(client() for _ in range(clients)))
         rate = requests / TENTHS / (time.perf_counter() - start)
         tree = _tree(process)
+        began = began or {one.pid for one in tree}  # decoders start when they are first needed
         memory.append(sum(one.memory_info().rss for one in tree) / 2**20)
         files = sum(one.num_fds() for one in tree)
         print(
@@ -102,13 +110,20 @@ async def _asked(port: int, request: bytes) -> str:
         return type(error).__name__
 
 
-def _sound() -> Iterator[bytes]:
+def _sound(model: str) -> Iterator[bytes]:
     png = _png()
     yield _post("/invocations", "image/png", png)
     yield _post("/invocations", "image/png", png, "Accept: image/png\r\n")
     yield _post("/invocations", "application/octet-stream", png, "Accept: application/x-npy\r\n")
     yield _post("/invocations", "image/tiff", _encoded("tiff"))
     yield _post("/invocations", "image/jpeg", _encoded("jpeg"))
+    inputs = [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(png).decode()]}]
+    yield _post(f"/v2/models/{model}/infer", "application/json", json.dumps({"inputs": inputs}).encode())
+    yield _post("/invocations", "application/json", json.dumps({"image": inputs[0]["data"][0]}).encode())
+    form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + png + b"\r\n--b--\r\n"
+    yield _post("/invocations", "multipart/form-data; boundary=b", form)
+    for media_type in (DICOM_SEG, "application/json"):
+        yield _post("/invocations", "application/dicom", _dicom(), f"Accept: {media_type}\r\n")
     yield b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     yield b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -137,6 +152,25 @@ def _hostile() -> Iterator[bytes]:
 def _post(path: str, media_type: str, body: bytes, more: str = "") -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {media_type}\r\n"
     return f"{head}{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _dicom() -> bytes:
+    """A colour photograph as ultrasound and dermatoscopes send it."""
+    pixels, _ = discs(1, 3, (48, 48), seed=1)
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.77.1.4", generate_uid(entropy_srcs=["soak"])
+    dataset.StudyInstanceUID = dataset.SeriesInstanceUID = dataset.SOPInstanceUID
+    dataset.Modality, dataset.PatientID, dataset.PatientName = "XC", "", ""
+    dataset.Rows = dataset.Columns = 48
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = np.ascontiguousarray(np.moveaxis(pixels[0], 0, -1)).tobytes()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _png() -> bytes:
