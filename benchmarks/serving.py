@@ -44,6 +44,8 @@ CLIENTS = (1, 8, 32)
 SIZES = (1, 2, 4, 8, 16)
 BOUNDARY = "medloom-benchmark"
 _SEVERAL = 3
+SETTLED_S = 3.0
+"""After its first answer a server is left alone for so long: ours measures its network then."""
 RECIPES = {"brain U-Net": "brain-mri", "ResNet-18": "chest-xray"}
 
 
@@ -97,6 +99,7 @@ def _report(name: str, bundle: Path, folder: Path, seconds: float, rounds: int) 
         for _ in range(rounds):
             for server in servers:
                 with running(server) as (port, process):
+                    time.sleep(SETTLED_S)
                     measure(server.load(port, 1.0, clients=clients))
                     seen = measure(server.load(port, seconds, clients=clients))
                     found[server.name].append((seen, _resident_mb(process)))
@@ -123,6 +126,7 @@ def _row(name: str, clients: int, limit: float, rounds: list[tuple[Seen, float]]
 def _overload(server: Server, seconds: float) -> None:
     """Ten times what it can do, from clients that try again at once; then the peak once more."""
     with running(server) as (port, _):
+        time.sleep(SETTLED_S)
         measure(server.load(port, 1.0, clients=8))
         peak = measure(server.load(port, seconds, clients=32))
         storm = measure(server.load(port, seconds, rate=10 * peak.per_s, ping=True))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medloom.packaging import read_bundle
-from medloom.serving import ImageRequest, Service
+from medloom.serving import ImageRequest, Service, batching
 from medloom.serving.admission import Admission
 from medloom.serving.batching import Batcher, Batching
 from medloom.serving.pace import Arrangement, Pace, calibrate
@@ -210,6 +210,25 @@ def test_a_network_that_takes_turns_with_another_is_not_starved_by_its_streams()
         batcher._paces[one], batcher._paces[other] = Pace({Arrangement(1, 2): 1.0}), Pace({Arrangement(): 1.0})
         calls = [pool.submit(batcher.run, (one, other)[number % 2], _image(number)) for number in range(200)]
         assert [call.result(30).answer.item() for call in calls] == [16 * number for number in range(200)]
+
+
+def test_a_network_is_not_measured_between_requests_that_follow_each_other_unless_that_lasts(monkeypatch):
+    monkeypatch.setattr(batching, "_QUIET_S", 3600.0)
+    held = Held()
+    held.go.set()
+    with Batcher(Batching(most_streams=1)) as batcher:
+        batcher.run(held, _image(1))
+        batcher.calibrate(held, (1, 4, 4))
+        for number in range(5):
+            batcher.run(held, _image(number))
+        assert held.sizes == [1] * 6
+        assert not batcher.pace(held).seconds
+        monkeypatch.setattr(batching, "_AT_LAST_S", 0.0)
+        batcher._measuring.clear()
+        batcher.calibrate(held, (1, 4, 4))
+        while not batcher.pace(held).seconds:
+            pass
+    assert max(held.sizes) > 1
 
 
 def test_what_is_measured_stops_at_what_the_machine_has_no_memory_for():

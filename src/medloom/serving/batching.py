@@ -34,6 +34,10 @@ Floats32 = NDArray[np.float32]
 _UNMEASURED = Arrangement(1, 2)
 """Where the cores allow it: while one batch waits for its last thread, the other computes."""
 
+_QUIET_S, _AT_LAST_S = 0.25, 10.0
+"""A step of measuring takes as long as a large batch, and whoever asks meanwhile waits for it. So it is taken when
+nobody has asked for a while; after some seconds whenever nobody waits."""
+
 
 @dataclass(frozen=True)
 class Batching:
@@ -85,6 +89,15 @@ class _Item:
         return id(self.runtime), self.batch.shape[1:], None if self.table is None else self.table.shape[1:]
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """A network that is measured, and when that is no longer put off for those who ask now and then."""
+
+    runtime: Runtime
+    steps: Iterator[Pace]
+    until_s: float
+
+
 class Batcher:
     """Runs networks in a few threads. Close it, or use it in a ``with`` block.
 
@@ -103,7 +116,8 @@ class Batcher:
         self._turn = 0
         self._coming: WeakKeyDictionary[Runtime, int] = WeakKeyDictionary()
         self._paces: WeakKeyDictionary[Runtime, Pace] = WeakKeyDictionary()
-        self._measuring: deque[tuple[Runtime, Iterator[Pace]]] = deque()
+        self._measuring: deque[_Measured] = deque()
+        self._asked_s = -np.inf
         self._found = Pace({})
         lock = threading.Lock()
         self._changed, self._more = threading.Condition(lock), threading.Condition(lock)
@@ -150,6 +164,7 @@ class Batcher:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             self._lines[bulk].append(item)
+            self._asked_s = item.since
             if expected:
                 self._coming[runtime] = self._coming.get(runtime, 0) - 1
             self._changed.notify()
@@ -171,7 +186,8 @@ class Batcher:
             table_features: F; 0 if it takes no metadata.
         """
         with self._changed:
-            self._measuring.append((runtime, calibrate(runtime, tuple(shape), table_features, self._most_streams)))
+            steps = calibrate(runtime, tuple(shape), table_features, self._most_streams)
+            self._measuring.append(_Measured(runtime, steps, time.perf_counter() + _AT_LAST_S))
             self._changed.notify()
 
     def pace(self, runtime: Runtime) -> Pace:
@@ -208,15 +224,22 @@ class Batcher:
                 if self._closed and not any(self._lines):
                     self._changed.notify_all()
                     return None
-                if self._measuring and not self._running and not self._closed:
+                rest_s = self._rest_s()
+                if rest_s is not None and rest_s <= 0:
                     self._running, self._alone = 1, True
                     return self._measure
-                self._changed.wait()
+                self._changed.wait(rest_s)
             self._running += 1
             batch = self._gathered()
             if self._may_begin():
                 self._changed.notify()
         return lambda: self._run(batch)
+
+    def _rest_s(self) -> float | None:
+        """Seconds after which the next step may be measured; None if nothing is to be, or a batch runs."""
+        if not self._measuring or self._running or self._closed:
+            return None
+        return min(self._asked_s + _QUIET_S, self._measuring[0].until_s) - time.perf_counter()
 
     def _may_begin(self) -> bool:
         """Whether a batch waits, and fewer run than are the fastest together."""
@@ -245,8 +268,8 @@ class Batcher:
 
     def _measure(self) -> None:
         """Take one step of what is measured, while no batch runs."""
-        runtime, steps = self._measuring[0]
-        pace = next(steps, None)
+        runtime = self._measuring[0].runtime
+        pace = next(self._measuring[0].steps, None)
         with self._changed:
             self._running, self._alone = 0, False
             if pace is not None:

@@ -37,7 +37,7 @@ def aws_name(text: str, key: str = "", most: int = _MOST) -> str:
 
     Example:
         >>> aws_name("brain_mri v2.1"), len(aws_name("x" * 100))
-        ('brain-mri-v2-1-bdd386f2', 63)
+        ('brain-mri-v2-1-76bba8bd', 63)
     """
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text)[: most - _HASH - 1].strip("-")
     digest = sha256_bytes(f"{text}\0{key}".encode())[:_HASH]
