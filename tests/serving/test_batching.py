@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medloom.packaging import read_bundle
-from medloom.serving import ImageRequest, Service, batching
+from medloom.serving import ImageRequest, Service
 from medloom.serving.admission import Admission
 from medloom.serving.batching import Batcher, Batching
 from medloom.serving.pace import Arrangement, Pace, calibrate
@@ -213,7 +213,7 @@ def test_a_network_that_takes_turns_with_another_is_not_starved_by_its_streams()
 
 
 def test_a_network_is_not_measured_between_requests_that_follow_each_other_unless_that_lasts(monkeypatch):
-    monkeypatch.setattr(batching, "_QUIET_S", 3600.0)
+    monkeypatch.setattr("medloom.serving.batching._QUIET_S", 3600.0)
     held = Held()
     held.go.set()
     with Batcher(Batching(most_streams=1)) as batcher:
@@ -223,7 +223,7 @@ def test_a_network_is_not_measured_between_requests_that_follow_each_other_unles
             batcher.run(held, _image(number))
         assert held.sizes == [1] * 6
         assert not batcher.pace(held).seconds
-        monkeypatch.setattr(batching, "_AT_LAST_S", 0.0)
+        monkeypatch.setattr("medloom.serving.batching._AT_LAST_S", 0.0)
         batcher._measuring.clear()
         batcher.calibrate(held, (1, 4, 4))
         while not batcher.pace(held).seconds:
