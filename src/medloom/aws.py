@@ -85,7 +85,7 @@ def _refused(doing: str, said: Mapping[str, Any], operation: str, rights: str, r
     code = str(said.get("Error", {}).get("Code", "refused"))
     reason = one_line(str(said.get("Error", {}).get("Message", "")), 600)
     start = f"{doing}: AWS refused {operation} ({code})"
-    if reason.startswith("<"):  # a page, which services that speak JSON take for a refusal
+    if reason.lower().startswith(("<html", "<!doctype")):  # a page, which clients of JSON take for a refusal
         return ServerError(f"{doing}: {_NO_AWS}")
     if code in _EXPIRED:
         return UserError(f"{doing}: the credentials for AWS have expired; {_LOG_IN}")
