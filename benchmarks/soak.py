@@ -88,7 +88,8 @@ async def _soak(port: int, process: psutil.Process, model: str, requests: int, c
         )
     slope = float(np.polyfit(np.arange(len(memory) - 2), memory[2:], 1)[0]) / (requests / TENTHS) * 10_000
     print(f"memory grows by {slope:.2f} MB in 10,000 requests after the first fifth; goal below {GOAL_MB}")
-    print("restarted: " + ("nothing" if {one.pid for one in _tree(process)} == began else "some processes"))
+    replaced = len(began - {one.pid for one in _tree(process)})
+    print(f"the server is {'the one that began' if process.is_running() else 'gone'}; decoders exchanged: {replaced}")
     print(json.dumps(statuses))
 
 
