@@ -55,6 +55,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "verify": (BUNDLE,),
     "predict": (BUNDLE, "images", "-o", "out", "--skip", "*_mask*"),
     "batch": (BUNDLE, "images", "-o", "bulk", "--skip", "*_mask*"),
+    "pipeline": ("event.json",),
     "drift": (BUNDLE, "images", "--skip", "*_mask*"),
     "explain": (BUNDLE, "images", "-o", "why", "--skip", "*_mask*", "--method", "occlusion"),
     "serve": (BUNDLE, "--port", "0"),
@@ -77,7 +78,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 }
 
 AWS = ("tune", "status", "logs", "pull", "list", "delete")
-CODES = {"data get": 2, "inspect": 3, "ui": 2, **{f"sagemaker {name}": 2 for name in AWS}}
+CODES = {"pipeline": 2, "data get": 2, "inspect": 3, "ui": 2, **{f"sagemaker {name}": 2 for name in AWS}}
 """Exit codes other than 0: that recipe has no data set to get, the folder holds a note that is no image, the pages of
 MLflow are not installed, and there is no region of AWS."""
 

@@ -36,6 +36,8 @@ SETTINGS = {
     "brain-mri-pretrained": [],
     "chest-xray": [*LABELS, "data.phantom.patients=24"],
     "chest-xray-pretrained": ["preprocess.crop=[24, 24]", *LABELS[2:], "data.phantom.patients=24"],
+    "labels-deep": ["model.name=test_efficientnet", "data.page=all"],
+    "labels-shallow": ["data.page=all"],
     "dicom-csv": ["model.name=perceptron", "preprocess.crop=[24, 24]"],
     "melanoma": [*LABELS, "data.phantom.patients=16", "data.phantom.prevalence=0.4"],
 }
@@ -103,6 +105,8 @@ def run(phantoms, pairs, dicoms, place, finished, capsys):
     given = {
         "image-mask": pairs,
         "dicom-csv": dicoms,
+        "labels-deep": dicoms,
+        "labels-shallow": dicoms,
         "chest-xray": None,
         "chest-xray-pretrained": None,
         "melanoma": None,

@@ -124,7 +124,7 @@ def test_the_recipes_own_values_are_known_where_the_space_has_them(recipe_of):
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_built_in_recipe_has_a_space_of_which_every_value_makes_a_recipe(name):
-    kind = "multi-class" if name == "dicom-csv" else None
+    kind = "multi-class" if name in ("dicom-csv", "labels-deep", "labels-shallow") else None
     recipe = load_recipe(name, [f"target.kind={kind}"] if kind else [])
     assert len(Space.of(recipe).check()) >= 6
 

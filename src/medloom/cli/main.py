@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "verify": "Check a bundle and replay its golden example.",
     "predict": "Segment or classify files, folders and zips with a bundle.",
     "batch": "Predict any number of files; goes on where it was stopped.",
+    "pipeline": "Do what an event of a serverless pipeline says.",
     "drift": "Say whether images are like those a model learned from.",
     "explain": "Show what speaks for answers, and whether to rely on that.",
     "track": "Send trackers what they lack of a run.",
