@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -44,7 +43,6 @@ from medloom.extras import require
 from medloom.memory import available_bytes
 
 if TYPE_CHECKING:
-    from medloom.imaging.fence import DecodeFence
     from medloom.serving import Limits, Service
     from medloom.serving.fetching import Fetcher
     from medloom.serving.http.operations import Operated, Operation
@@ -52,12 +50,6 @@ if TYPE_CHECKING:
     from medloom.serving.models import Model, Opening
 
 __all__ = ["command"]
-
-_VOLUMES = "medloom.data.whole:read_whole"
-"""What reads a volume behind the fence."""
-
-_SOURCES = "medloom.data.whole:read_sources"
-"""What reads there whose DICOM images they are."""
 
 _PLENTY_BYTES = 2**30
 
@@ -193,11 +185,11 @@ def _answer(
     model_folder: Path | None,
 ) -> None:
     """Load the bundles and answer until told to stop."""
-    from medloom.imaging.fence import DecodeFence
     from medloom.serving import create_app
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
     from medloom.serving.idle import WhenIdle
+    from medloom.serving.models import fenced, new_fence
     from medloom.serving.repository import Repository
     from medloom.serving.swapping import Swapper
 
@@ -205,16 +197,16 @@ def _answer(
         models = _loaded(bundles, opening)
         with (
             listen(operation.host, port) if part is None else part.listener as listener,
-            DecodeFence(limits.decoders, volumes=_VOLUMES, sources=_SOURCES) as fence,
-            _service((_fenced(model, fence) for model in models), limits, around, part, opening.threads) as service,
-            Swapper(service, opening, partial(_fenced, fence=fence), watch=watch) as swapper,
+            new_fence(limits.decoders) as fence,
+            _service((fenced(model, fence) for model in models), limits, around, part, opening.threads) as service,
+            Swapper(service, opening, partial(fenced, fence=fence), watch=watch) as swapper,
         ):
             app = create_app(
                 service,
                 middleware=around.middleware,
                 routes=around.routes(service),
                 fetcher=fetcher,
-                repository=Repository(model_folder, opening, partial(_fenced, fence=fence)),
+                repository=Repository(model_folder, opening, partial(fenced, fence=fence)),
             )
             service.calibrate()
             if part is None:
@@ -283,14 +275,6 @@ def _supervised(processes: int, operation: Operation, port: int) -> int:
 def _url(operation: Operation, listener: socket) -> str:
     scheme = "http" if operation.certificates is None else "https"
     return f"{scheme}://{operation.host}:{listener.getsockname()[1]}"
-
-
-def _fenced(model: Model, fence: DecodeFence) -> Model:
-    """Let everything that looks into bytes from outside do so behind the fence."""
-    predictor = replace(
-        model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources
-    )
-    return replace(model, predictor=predictor)
 
 
 def _named(given: str) -> tuple[str | None, Path]:

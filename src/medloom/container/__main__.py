@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from medloom.cli.main import main as medloom
 from medloom.cli.output import fail
 from medloom.container.serving import serve_arguments
-from medloom.errors import UserError
+from medloom.errors import MedloomError
 
 __all__ = ["main"]
 
@@ -17,8 +17,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str]) -> int:
     """Do what a container was started for.
 
-    ``train`` and ``serve`` alone are what SageMaker calls, and read what it says of the job. Anything else, such as
-    ``serve BUNDLE`` or ``batch BUNDLE IMAGES``, is the ``medloom`` command with the same arguments.
+    ``lambda`` answers the events of AWS Lambda. ``train`` and ``serve`` alone are what SageMaker calls, and read what
+    it says of the job. Anything else, such as ``serve BUNDLE`` or ``batch BUNDLE IMAGES``, is the ``medloom`` command
+    with the same arguments.
 
     Args:
         arguments: As the container was given them.
@@ -31,11 +32,16 @@ def main(arguments: Sequence[str]) -> int:
         from medloom.container.training import train  # pandas and more, which an image that only serves lacks
 
         return train(words[1:])
-    if words == ["serve"]:
-        try:
+    try:
+        if words == ["lambda"]:
+            from medloom.container.lambda_ import run  # what serves, which an image that only trains lacks
+
+            run()
+            return 0
+        if words == ["serve"]:
             words = serve_arguments(os.environ)
-        except UserError as error:
-            return fail(error)
+    except MedloomError as error:
+        return fail(error)
     return medloom(words)
 
 

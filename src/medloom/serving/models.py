@@ -8,13 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medloom.errors import UserError
+from medloom.imaging.fence import DecodeFence
 from medloom.inference import Predictor
 from medloom.inference.fingerprint import Fingerprint
 from medloom.packaging import Manifest, read_bundle
 from medloom.packaging.golden import replay
 from medloom.serving.problems import Problem
 
-__all__ = ["Model", "Models", "Opening", "check_model_name", "is_model_name"]
+__all__ = ["Model", "Models", "Opening", "check_model_name", "fenced", "is_model_name", "new_fence"]
+
+_VOLUMES = "medloom.data.whole:read_whole"
+"""What reads a volume behind the fence."""
+
+_SOURCES = "medloom.data.whole:read_sources"
+"""What reads there whose DICOM images they are."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -172,3 +179,20 @@ def check_model_name(name: str) -> None:
 def is_model_name(name: str) -> bool:
     """Whether a name can stand in an address as it is."""
     return _NAME.fullmatch(name) is not None
+
+
+def new_fence(workers: int) -> DecodeFence:
+    """Return a fence behind which images, volumes and the headers of DICOM are read.
+
+    Args:
+        workers: Images decoded at the same time.
+    """
+    return DecodeFence(workers, volumes=_VOLUMES, sources=_SOURCES)
+
+
+def fenced(model: Model, fence: DecodeFence) -> Model:
+    """Return a model that lets everything that looks into bytes from outside do so behind a fence."""
+    predictor = replace(
+        model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources
+    )
+    return replace(model, predictor=predictor)
