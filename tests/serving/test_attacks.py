@@ -63,6 +63,7 @@ def server(bundle_path):
     with serving_process(bundle_path, "--log-format", "none") as server:
         for _ in range(3):
             assert _predict(server.port)[0] == 200
+        server.settle()
         yield server
 
 

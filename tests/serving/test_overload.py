@@ -168,6 +168,7 @@ def test_at_ten_times_its_capacity_a_server_answers_about_as_much_and_as_soon_as
     with serving_process(slow, "--queue", str(QUEUE), "--log-format", "none") as server:
         with Client(server.port) as client:
             expected = client.ask()[1]
+        server.settle()
         capacity = Crowd(server, QUEUE)
         cost_s = capacity.ask(80)
         memory = psutil.Process(server.process.pid).memory_info

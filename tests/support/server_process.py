@@ -7,12 +7,17 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 __all__ = ["ServerProcess", "serving_process"]
+
+_SETTLE_S, _SAME_LOOKS = 120.0, 16
 
 
 @dataclass
@@ -28,6 +33,15 @@ class ServerProcess:
     port: int
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Wait until it has done what it does when nobody asks, such as measuring its network, by its memory."""
+        memory, looks = psutil.Process(self.process.pid).memory_info, list[int]()
+        until = time.monotonic() + _SETTLE_S
+        while len(looks) < _SAME_LOOKS or max(looks[-_SAME_LOOKS:]) - min(looks[-_SAME_LOOKS:]) > 2**20:
+            assert time.monotonic() < until, "its memory does not come to rest"
+            time.sleep(0.25)
+            looks.append(memory().rss)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from medloom.serving.problems import ACCEPTED, Problem
 
 __all__ = ["declared_type", "read_body"]
 
+_PIECE_BYTES = 2**18
+
 
 def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str:
     """Return the media type of the body; see ``plain_type``.
@@ -61,17 +63,22 @@ async def read_body(request: Request, limits: Limits, admission: Admission | Non
 
 
 async def _read(request: Request, most: int, hold: Callable[[int], None]) -> bytes:
-    body = bytearray()
+    pieces, last, size = list[bytes](), bytearray(), 0  # one that grows to the end would be copied, and be there twice
     try:
         async for chunk in request.stream():
             hold(len(chunk))
-            body += chunk
-            if len(body) > most:
+            size += len(chunk)
+            if size > most:
                 raise _too_large(most)
+            last += chunk
+            if len(last) >= _PIECE_BYTES:
+                pieces.append(bytes(last))
+                last.clear()
     except BaseException:
-        body.clear()  # whoever holds the exception, until the refusal has gone out, holds this frame
+        pieces.clear()  # whoever holds the exception, until the refusal has gone out, holds this frame
+        last.clear()
         raise
-    return bytes(body)
+    return b"".join([*pieces, last])
 
 
 def _check_length(request: Request, most: int) -> None:
