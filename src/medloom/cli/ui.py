@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +16,8 @@ from medloom.errors import UserError
 
 __all__ = ["command"]
 
-_PAGES = "flask"
-"""What the full MLflow brings and the one that only tracks does not."""
+_FULL = "mlflow"
+"""The distribution that holds the pages. What it needs for them, such as flask, may be there for other reasons."""
 
 
 def command(
@@ -43,8 +42,9 @@ def command(
 
 def _check(runs: Path) -> None:
     """Raise if the pages cannot be opened, saying what to type."""
-    if find_spec("mlflow") is None or find_spec(_PAGES) is None:
-        version = _installed_version()
+    if version_of(_FULL) is None:
+        client = version_of("mlflow-skinny")
+        version = "" if client is None else f"=={client}"  # the one that fits the client that is installed
         raise UserError(
             "MLflow's pages need the full mlflow, which is not installed; install it with: "
             f"pip install 'mlflow{version}'"
@@ -55,11 +55,11 @@ def _check(runs: Path) -> None:
         )
 
 
-def _installed_version() -> str:
-    """The version that fits the client that is installed."""
+def version_of(distribution: str) -> str | None:
+    """Return the version of what is installed under a name; None if nothing is."""
     from importlib import metadata
 
     try:
-        return f"=={metadata.version('mlflow-skinny')}"
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return ""
+        return None
