@@ -17,6 +17,7 @@ _MULTIPART = "multipart/form-data"
 
 PROBLEMS: Mapping[int, tuple[str, ...]] = {
     400: (
+        "bad_body",
         *get_args(DecodeCode),
         "bad_bundle",
         "bad_json",
@@ -36,7 +37,7 @@ PROBLEMS: Mapping[int, tuple[str, ...]] = {
     408: ("too_slow",),
     409: ("already_loaded",),
     411: ("length_required",),
-    413: ("too_large", "too_slow"),
+    413: ("answer_too_large", "too_large", "too_slow"),
     415: ("mismatch", "unsupported", "unsupported_encoding", "unsupported_type"),
     422: ("corrupt", "truncated", "wrong_input", "not_fetched"),
     429: ("too_many",),
