@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medloom.errors import MedloomError, ServerError, UserError
 from medloom.extras import require
 from medloom.wording import one_line
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 __all__ = ["code_of", "is_absent", "is_denied", "plainly"]
 
@@ -62,12 +65,12 @@ def plainly(doing: str, *, rights: str = "", region: str = "AWS_DEFAULT_REGION")
         raise ServerError(f"{doing}: {_NO_AWS}") from error
 
 
-def code_of(error: Any) -> str:  # noqa: ANN401 - a ClientError
+def code_of(error: ClientError) -> str:
     """Return the code of what AWS answered."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def is_absent(error: Any) -> bool:  # noqa: ANN401 - a ClientError
+def is_absent(error: ClientError) -> bool:
     """Whether AWS says that something does not exist; SageMaker calls that a validation."""
     said = error.response.get("Error", {})
     absent = ("could not find", "does not exist", "not found")
@@ -76,7 +79,7 @@ def is_absent(error: Any) -> bool:  # noqa: ANN401 - a ClientError
     )
 
 
-def is_denied(error: Any) -> bool:  # noqa: ANN401 - a ClientError
+def is_denied(error: ClientError) -> bool:
     """Whether AWS says that who asks may not."""
     return code_of(error) in _DENIED
 
@@ -87,20 +90,17 @@ def _refused(doing: str, said: Mapping[str, Any], operation: str, rights: str, r
     start = f"{doing}: AWS refused {operation} ({code})"
     if reason.lower().startswith(("<html", "<!doctype")):  # a page, which clients of JSON take for a refusal
         return ServerError(f"{doing}: {_NO_AWS}")
-    if code in _EXPIRED:
-        return UserError(f"{doing}: the credentials for AWS have expired; {_LOG_IN}")
-    if code in _WRONG:
-        return UserError(f"{doing}: AWS does not know these credentials ({code}); {_LOG_IN}")
-    if code in _DENIED:
-        return UserError(f"{start}: {reason}. Who asks, or the role, may not{rights}")
-    if code in _BUSY:
-        return ServerError(f"{start}: it is busy and was asked several times ({reason}); try again in some minutes")
-    if code in _FULL:
-        return UserError(f"{start}: {reason}. The account has too small a quota; ask for more under Service Quotas")
-    if code in _TAKEN:
-        return UserError(f"{start}: {reason}. That name is taken; choose another")
-    if code in _ELSEWHERE:
-        return UserError(f"{start}: the bucket is in another region; name that one with {region}")
-    if code in _ABSENT:
-        return UserError(f"{start}: {reason or 'there is no such thing'}; look at its name and the region")
-    return UserError(f"{start}: {reason}")
+    words: tuple[tuple[set[str], type[MedloomError], str], ...] = (
+        (_EXPIRED, UserError, f"{doing}: the credentials for AWS have expired; {_LOG_IN}"),
+        (_WRONG, UserError, f"{doing}: AWS does not know these credentials ({code}); {_LOG_IN}"),
+        (_DENIED, UserError, f"{start}: {reason}. Who asks, or the role, may not{rights}"),
+        (_BUSY, ServerError, f"{start}: it is busy and was asked several times ({reason}); try again in some minutes"),
+        (_FULL, UserError, f"{start}: {reason}. The account has too small a quota; ask for more under Service Quotas"),
+        (_TAKEN, UserError, f"{start}: {reason}. That name is taken; choose another"),
+        (_ELSEWHERE, UserError, f"{start}: the bucket is in another region; name that one with {region}"),
+        (_ABSENT, UserError, f"{start}: {reason or 'there is no such thing'}; look at its name and the region"),
+    )
+    kind, said_so = next(
+        ((kind, text) for codes, kind, text in words if code in codes), (UserError, f"{start}: {reason}")
+    )
+    return kind(said_so)

@@ -15,7 +15,7 @@ from medloom.packaging import Manifest, read_bundle
 from medloom.packaging.golden import replay
 from medloom.serving.problems import Problem
 
-__all__ = ["Model", "Models", "Opening", "check_model_name", "fenced", "is_model_name", "new_fence"]
+__all__ = ["Model", "Models", "Opening", "behind", "check_model_name", "fenced", "is_model_name", "new_fence"]
 
 _VOLUMES = "medloom.data.whole:read_whole"
 """What reads a volume behind the fence."""
@@ -181,18 +181,22 @@ def is_model_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def new_fence(workers: int) -> DecodeFence:
+def new_fence(workers: int, *, limit_s: float = 5.0, growth_bytes: int = 2**30) -> DecodeFence:
     """Return a fence behind which images, volumes and the headers of DICOM are read.
 
     Args:
         workers: Images decoded at the same time.
+        limit_s: Seconds for one.
+        growth_bytes: By how much the memory of a worker may grow.
     """
-    return DecodeFence(workers, volumes=_VOLUMES, sources=_SOURCES)
+    return DecodeFence(workers, limit_s=limit_s, growth_bytes=growth_bytes, volumes=_VOLUMES, sources=_SOURCES)
+
+
+def behind(predictor: Predictor, fence: DecodeFence) -> Predictor:
+    """Return a predictor that lets everything that looks into bytes from outside do so behind a fence."""
+    return replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources)
 
 
 def fenced(model: Model, fence: DecodeFence) -> Model:
-    """Return a model that lets everything that looks into bytes from outside do so behind a fence."""
-    predictor = replace(
-        model.predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources
-    )
-    return replace(model, predictor=predictor)
+    """Return a model whose predictor is ``behind`` a fence."""
+    return replace(model, predictor=behind(model.predictor, fence))

@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medloom.errors import UserError
 from medloom.extras import require
 from medloom.wording import few, nearest
+
+if TYPE_CHECKING:
+    from botocore.model import ServiceModel, Shape
 
 __all__ = ["Call", "check", "plain_calls", "problems"]
 
@@ -71,11 +74,11 @@ def problems(call: Call) -> list[str]:
 
 
 @cache
-def _model(service: str) -> Any:  # noqa: ANN401 - botocore has no types
+def _model(service: str) -> ServiceModel:
     return require("botocore.session", "aws").get_session().get_service_model(service)
 
 
-def _of_value(shape: Any, value: object, place: str) -> Iterator[str]:  # noqa: ANN401 - botocore has no types
+def _of_value(shape: Shape, value: object, place: str) -> Iterator[str]:
     kind, types = _KINDS.get(shape.type_name, ("", ()))
     is_flag = isinstance(value, bool)
     if not isinstance(value, types) or (is_flag and shape.type_name != "boolean"):
@@ -109,7 +112,7 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def _of_structure(shape: Any, value: Mapping[str, object], place: str) -> Iterator[str]:  # noqa: ANN401
+def _of_structure(shape: Shape, value: Mapping[str, object], place: str) -> Iterator[str]:
     before = f"{place}." if place else ""
     for name in shape.required_members:
         if name not in value:
@@ -123,14 +126,14 @@ def _of_structure(shape: Any, value: Mapping[str, object], place: str) -> Iterat
             yield f"{before}{name}: there is no such member{nearest(name, list(shape.members))}"
 
 
-def _of_map(shape: Any, value: Mapping[str, object], place: str) -> Iterator[str]:  # noqa: ANN401
+def _of_map(shape: Shape, value: Mapping[str, object], place: str) -> Iterator[str]:
     yield from _bounds(shape, len(value), place, "entries")
     for key, item in value.items():
         yield from _of_value(shape.key, key, f"{place} key {key!r}")
         yield from _of_value(shape.value, item, f"{place}.{key}")
 
 
-def _of_text(shape: Any, value: str, place: str) -> Iterator[str]:  # noqa: ANN401 - botocore has no types
+def _of_text(shape: Shape, value: str, place: str) -> Iterator[str]:
     words = getattr(shape, "enum", None) or []
     if words and value not in words:
         yield f"{place}: {value!r} is none of the {len(words)} words that it may be{nearest(value, words)}"
@@ -141,7 +144,7 @@ def _of_text(shape: Any, value: str, place: str) -> Iterator[str]:  # noqa: ANN4
         yield f"{place}: {value!r} does not fit the pattern {pattern}"
 
 
-def _bounds(shape: Any, size: float, place: str, what: str) -> Iterator[str]:  # noqa: ANN401 - botocore has no types
+def _bounds(shape: Shape, size: float, place: str, what: str) -> Iterator[str]:
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if (least is not None and size < least) or (most is not None and size > most):
         span = f"at least {least}" if most is None else f"{least if least is not None else 0} to {most}"

@@ -8,14 +8,13 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from medloom.errors import DataError, MedloomError
-from medloom.imaging.fence import DecodeFence
 from medloom.inference.inputs import Entry
 from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
@@ -26,13 +25,12 @@ from medloom.serving.batch.journal import Journal, Told, identity
 from medloom.serving.batch.small import inputs_of
 from medloom.serving.batch.tables import PARQUET, write_parquet, write_table
 from medloom.serving.batch.work import BATCH_SIZE, Done, Input, each_piece
+from medloom.serving.models import behind, new_fence
 
 __all__ = ["Batch", "Listing", "Outcome", "Pace", "run_batch"]
 
 _LIMIT_S, _GROWTH_BYTES = 60.0, 4 * 2**30
 """Of a worker that decodes one file: files that a user named are larger than what a server takes from anybody."""
-
-_VOLUMES, _SOURCES = "medloom.data.whole:read_whole", "medloom.data.whole:read_sources"
 
 _NOWHERE = 2**64 - 1
 
@@ -297,12 +295,8 @@ def _fenced(predictor: Predictor, workers: int) -> Iterator[Predictor]:
     if not workers:
         yield predictor
         return
-    with DecodeFence(
-        workers, limit_s=_LIMIT_S, growth_bytes=_GROWTH_BYTES, volumes=_VOLUMES, sources=_SOURCES
-    ) as fence:
-        yield replace(
-            predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources
-        )
+    with new_fence(workers, limit_s=_LIMIT_S, growth_bytes=_GROWTH_BYTES) as fence:
+        yield behind(predictor, fence)
 
 
 def _write_tables(run: _Run) -> dict[str, Any]:
