@@ -186,10 +186,11 @@ def _answer(
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.serving import create_app
+    from medloom.serving.fencing import new_fence
     from medloom.serving.http.operations import operated
     from medloom.serving.http.server import listen, serve
     from medloom.serving.idle import WhenIdle
-    from medloom.serving.models import fenced, new_fence
+    from medloom.serving.models import fenced
     from medloom.serving.repository import Repository
     from medloom.serving.swapping import Swapper
 

@@ -16,8 +16,9 @@ from medloom.errors import UserError
 from medloom.extras import require
 from medloom.imaging.fence import DecodeFence
 from medloom.serving import Models, Service
+from medloom.serving.fencing import new_fence
 from medloom.serving.lambda_ import LIMITS, Context, Function
-from medloom.serving.models import Opening, fenced, new_fence
+from medloom.serving.models import Opening, fenced
 
 __all__ = ["handler", "run"]
 

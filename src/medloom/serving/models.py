@@ -13,15 +13,10 @@ from medloom.inference import Predictor
 from medloom.inference.fingerprint import Fingerprint
 from medloom.packaging import Manifest, read_bundle
 from medloom.packaging.golden import replay
+from medloom.serving.fencing import behind
 from medloom.serving.problems import Problem
 
-__all__ = ["Model", "Models", "Opening", "behind", "check_model_name", "fenced", "is_model_name", "new_fence"]
-
-_VOLUMES = "medloom.data.whole:read_whole"
-"""What reads a volume behind the fence."""
-
-_SOURCES = "medloom.data.whole:read_sources"
-"""What reads there whose DICOM images they are."""
+__all__ = ["Model", "Models", "Opening", "check_model_name", "fenced", "is_model_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -179,22 +174,6 @@ def check_model_name(name: str) -> None:
 def is_model_name(name: str) -> bool:
     """Whether a name can stand in an address as it is."""
     return _NAME.fullmatch(name) is not None
-
-
-def new_fence(workers: int, *, limit_s: float = 5.0, growth_bytes: int = 2**30) -> DecodeFence:
-    """Return a fence behind which images, volumes and the headers of DICOM are read.
-
-    Args:
-        workers: Images decoded at the same time.
-        limit_s: Seconds for one.
-        growth_bytes: By how much the memory of a worker may grow.
-    """
-    return DecodeFence(workers, limit_s=limit_s, growth_bytes=growth_bytes, volumes=_VOLUMES, sources=_SOURCES)
-
-
-def behind(predictor: Predictor, fence: DecodeFence) -> Predictor:
-    """Return a predictor that lets everything that looks into bytes from outside do so behind a fence."""
-    return replace(predictor, decoder=fence.decode, volume_decoder=fence.read_volume, source_reader=fence.read_sources)
 
 
 def fenced(model: Model, fence: DecodeFence) -> Model:

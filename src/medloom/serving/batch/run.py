@@ -25,7 +25,7 @@ from medloom.serving.batch.journal import Journal, Told, identity
 from medloom.serving.batch.small import inputs_of
 from medloom.serving.batch.tables import PARQUET, write_parquet, write_table
 from medloom.serving.batch.work import BATCH_SIZE, Done, Input, each_piece
-from medloom.serving.models import behind, new_fence
+from medloom.serving.fencing import behind, new_fence
 
 __all__ = ["Batch", "Listing", "Outcome", "Pace", "run_batch"]
 
