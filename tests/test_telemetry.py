@@ -63,6 +63,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "runs show": ("tiny",),
     "runs delete": ("alone", "--yes"),
     "image build": ("serve", BUNDLE, "-o", "context"),
+    "lambda package": (BUNDLE, "--runtime", "python3.11"),
     "sagemaker policy": ("train",),
     "sagemaker train": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
     "sagemaker tune": ("brain-mri-small", "--data", "images", "--image", "medloom-train"),
@@ -78,9 +79,16 @@ CALLS: dict[str, tuple[str, ...]] = {
 }
 
 AWS = ("tune", "status", "logs", "pull", "list", "delete")
-CODES = {"pipeline": 2, "data get": 2, "inspect": 3, "ui": 2, **{f"sagemaker {name}": 2 for name in AWS}}
+CODES = {
+    "pipeline": 2,
+    "data get": 2,
+    "inspect": 3,
+    "ui": 2,
+    "lambda package": 2,
+    **{f"sagemaker {name}": 2 for name in AWS},
+}
 """Exit codes other than 0: that recipe has no data set to get, the folder holds a note that is no image, the pages of
-MLflow are not installed, and there is no region of AWS."""
+MLflow are not installed, Lambda has no such Python, and there is no region of AWS."""
 
 _SERVED_S = 12
 """ONNX Runtime reported nine seconds after its session was made."""

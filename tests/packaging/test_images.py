@@ -23,7 +23,8 @@ from medloom.errors import UserError
 from medloom.packaging.images import builders
 from medloom.packaging.images.bill import Part, as_cyclonedx, as_list, debian_parts, python_parts
 from medloom.packaging.images.context import ImagePlan, write_context
-from medloom.packaging.images.trimming import without_sections
+from medloom.packaging.images.libraries import needed_by, with_needed, without_sections
+from medloom.packaging.images.trimming import _CODECS
 from support.bundles import write_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +214,23 @@ def test_a_library_without_its_sections_is_smaller_and_still_loads(tmp_path):
     program = "import asyncio, uvloop; print(uvloop.__file__, uvloop.run(asyncio.sleep(0, 'ran')))"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(package / "__init__.py"), "ran"]
+
+
+def test_the_libraries_that_codecs_need_are_found_without_loading_them():
+    """What is read from the files of imagecodecs is what the system maps when they are imported."""
+    import imagecodecs
+
+    home = Path(imagecodecs.__file__).parent
+    found = {path.name: path for folder in (home, home.parent / "imagecodecs.libs") for path in folder.glob("*.so*")}
+    codecs = [path for path in found.values() if path.name.partition(".")[0].removeprefix("_") in _CODECS]
+    names = [path.name.partition(".")[0] for path in codecs]
+    program = f"""
+import importlib
+for name in {names}:
+    importlib.import_module(f"imagecodecs.{{name}}")
+print(*{{line.split()[-1] for line in open("/proc/self/maps") if "/imagecodecs" in line}}, sep="\\n")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    mapped = {Path(line).name for line in done.stdout.split()}
+    assert {path.name for path in with_needed(codecs, found)} == mapped
+    assert needed_by(b"no library") == []

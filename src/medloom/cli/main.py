@@ -51,6 +51,7 @@ COMMANDS: dict[str, str] = {
     "data get": "Download a recipe's data set from Kaggle.",
     "data phantom": "Make synthetic images in a recipe's own layout.",
     "image build": "Build a container image that serves or trains.",
+    "lambda package": "Write the zip of a function that answers with a bundle.",
     "sagemaker train": "Train a recipe there; bring the run back.",
     "sagemaker tune": "Search settings with trials there; the study is here.",
     "sagemaker deploy": "Put a bundle behind an endpoint, also for a while.",
@@ -76,6 +77,7 @@ _GROUPS = {
     "data": "Get or make images.",
     "runs": "List, show and delete runs.",
     "cache": "List and remove what can be made again.",
+    "lambda": "Put a bundle into a function of AWS Lambda.",
     "sagemaker": "Train, deploy and predict on Amazon SageMaker.",
 }
 

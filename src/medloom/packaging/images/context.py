@@ -16,7 +16,7 @@ from medloom.files import write_text
 from medloom.packaging.bundle import CHECKSUM, MANIFEST, read_bundle
 from medloom.packaging.images.wheel import write_wheel
 
-__all__ = ["ImageKind", "ImagePlan", "ServingRuntime", "write_context"]
+__all__ = ["ImageKind", "ImagePlan", "ServingRuntime", "locked_requirements", "put_bundle", "write_context"]
 
 ImageKind = Literal["serve", "train"]
 ServingRuntime = Literal["onnx", "openvino"]
@@ -70,15 +70,16 @@ def write_context(plan: ImagePlan, folder: Path) -> list[str]:
     model = folder / "model"
     model.mkdir(parents=True)
     if plan.bundle is not None:
-        _put(plan.bundle, model)
+        put_bundle(plan.bundle, model)
     wheel = write_wheel(folder)
-    write_text(folder / "requirements.txt", _locked(plan))
+    write_text(folder / "requirements.txt", locked_requirements(plan))
     write_text(folder / "medloom.txt", _hashed(wheel))
     write_text(folder / "Containerfile", _containerfile(plan))
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _locked(plan: ImagePlan) -> str:
+def locked_requirements(plan: ImagePlan) -> str:
+    """Return the exact versions that an image installs, with the hashes of their files."""
     return (_FILES / "locks" / plan.lock).read_text(encoding="utf-8")
 
 
@@ -97,8 +98,8 @@ def _containerfile(plan: ImagePlan) -> str:
     return f"{text}CMD {json.dumps(command)}\n"
 
 
-def _put(bundle: Path, folder: Path) -> None:
-    """Unpack what a bundle lists, each file checked, so that a server need not do so at every start."""
+def put_bundle(bundle: Path, folder: Path) -> None:
+    """Unpack what a bundle lists into a folder, each file checked, so that a server need not do so at every start."""
     with read_bundle(bundle) as found:
         for name in (MANIFEST, CHECKSUM, *found.manifest.files):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

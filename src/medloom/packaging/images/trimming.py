@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from medloom.files import write_bytes
+from medloom.packaging.images.libraries import with_needed, without_sections
 
-__all__ = ["LEFT_OUT", "trim", "without_sections"]
+__all__ = ["LEFT_OUT", "trim"]
 
 LEFT_OUT: dict[str, str] = {
     "*/tests": "tests of packages",
@@ -46,18 +44,14 @@ LEFT_OUT: dict[str, str] = {
 }
 """What is left out, below the folder of packages, and why."""
 
-_CODECS = ("deflate", "imcd", "jpeg2k", "jpeg8", "jpegls", "png", "shared", "tiff", "zlib", "zstd")
-"""Of imagecodecs: TIFF's compressions, those of DICOM, and PNG."""
+_CODECS = (
+    *("deflate", "imcd", "jpeg2k", "jpeg8", "jpegls", "png", "tiff", "zlib", "zstd"),
+    *("shared", "shared_cython"),
+)
+"""Of imagecodecs: TIFF's compressions, those of DICOM, and PNG; and what all its codecs import."""
 
 _INDENTED = ("highdicom/_standard/module_attribute_map.json",)
 """Large tables that are a third smaller without their indentation."""
-
-_MAPPED = """
-import importlib, sys
-for name in sys.argv[1:]:
-    importlib.import_module(f"imagecodecs._{name}")
-print(*{line.split()[-1] for line in open("/proc/self/maps") if "/imagecodecs" in line}, sep="\\n")
-"""
 
 
 def trim(packages: Path) -> int:
@@ -83,24 +77,6 @@ def trim(packages: Path) -> int:
     return before - size_of(packages)
 
 
-def without_sections(library: bytes) -> bytes:
-    """Return a library without what only debuggers and linkers read: symbols and debugging information at its end.
-
-    A process is loaded by segments alone. What is no ELF file of 64 bits, little-endian, comes back as it is.
-
-    Source: Tool Interface Standard, Executable and Linking Format (1995), and its 64-bit form in the System V ABI
-    """
-    if library[:6] != b"\x7fELF\x02\x01":
-        return library
-    table, entry, count = *struct.unpack_from("<Q", library, 32), *struct.unpack_from("<HH", library, 54)
-    segments = [struct.unpack_from("<8xQ16xQ", library, table + entry * number) for number in range(count)]
-    end = max(table + entry * count, *(offset + size for offset, size in segments))
-    kept = bytearray(library[:end])
-    struct.pack_into("<Q", kept, 40, 0)
-    struct.pack_into("<HH", kept, 60, 0, 0)
-    return bytes(kept)
-
-
 def size_of(folder: Path) -> int:
     """Return how many bytes the files of a folder hold."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
@@ -108,10 +84,7 @@ def size_of(folder: Path) -> int:
 
 def _unused_codecs(packages: Path) -> Iterator[Path]:
     """Libraries of imagecodecs that the codecs which are read do not load."""
-    command = [sys.executable, "-c", _MAPPED, *_CODECS]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - this Python
-    used = done.stdout.split()
-    for folder in (packages / "imagecodecs", packages / "imagecodecs.libs"):
-        for path in folder.glob("*.so*"):
-            if str(path.resolve()) not in used:
-                yield path
+    found = [path for name in ("imagecodecs", "imagecodecs.libs") for path in (packages / name).glob("*.so*")]
+    codecs = [path for path in found if path.name.partition(".")[0].removeprefix("_") in _CODECS]
+    used = with_needed(codecs, {path.name: path for path in found})
+    yield from (path for path in found if path not in used)

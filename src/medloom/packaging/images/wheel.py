@@ -12,9 +12,11 @@ from pathlib import Path
 import medloom
 from medloom.files import replacing
 
-__all__ = ["wheel_name", "write_wheel"]
+__all__ = ["EARLIEST", "wheel_name", "write_wheel"]
 
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+"""First time that a zip can hold; the time of every file."""
+
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "modules", "licences"})
 """Folders that no installation has: what Python and Node.js make, and what the server's page is built from."""
 
@@ -47,7 +49,7 @@ def write_wheel(folder: Path) -> Path:
     path = folder / wheel_name()
     with replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            entry = zipfile.ZipInfo(name, _EARLIEST)
+            entry = zipfile.ZipInfo(name, EARLIEST)
             entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return path
