@@ -13,7 +13,7 @@ from medloom.wording import one_line
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-__all__ = ["code_of", "is_absent", "is_denied", "plainly"]
+__all__ = ["code_of", "is_absent", "is_denied", "plainly", "says_yes"]
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -26,6 +26,8 @@ _TAKEN = {"ResourceInUse", "ResourceInUseException", "ConflictException"}
 _ELSEWHERE = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _ABSENT = {"ResourceNotFound", "ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "404", "NotFound"}
 _ABSENT |= {"NoSuchEntity"}
+
+_YES = ("true", "1", "yes")
 
 _NO_AWS = "what answered is not AWS; is there a proxy in between? Try again later"
 _LOG_IN = "log in again (aws sso login, or new keys in the environment), then give the same command"
@@ -77,6 +79,11 @@ def is_absent(error: ClientError) -> bool:
     return code_of(error) in _ABSENT or (
         code_of(error) == "ValidationException" and any(word in str(said.get("Message", "")).lower() for word in absent)
     )
+
+
+def says_yes(environment: Mapping[str, str], name: str) -> bool:
+    """Whether a variable that AWS sets in a container says yes; the local mode of its SDK writes ``True``."""
+    return environment.get(name, "").strip().lower() in _YES
 
 
 def is_denied(error: ClientError) -> bool:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 import urllib.request
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -18,6 +13,7 @@ from medloom.container.serving import serve_arguments
 from medloom.imaging import encode_png
 from medloom.packaging.archive import extract
 from support.bundles import write_tiny_bundle
+from support.transform_job import posted, served_container
 
 
 def test_an_endpoint_is_served_at_8080_to_everyone_who_reaches_the_container():
@@ -33,7 +29,8 @@ def test_several_models_are_loaded_on_request_into_one_process():
 
 def test_a_batch_transform_says_how_large_a_body_may_be_and_waits_longer():
     said = serve_arguments({"SAGEMAKER_BATCH": "True", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "50"})
-    assert said[-4:] == ["--max-body", "50", "--timeout", "590"]
+    assert said[-5:] == ["--refuse-in-records", "--max-body", "50", "--timeout", "590"]
+    assert "--refuse-in-records" not in serve_arguments({"SAGEMAKER_BATCH": "false"})
 
 
 def test_processes_and_timeouts_of_awss_own_servers_are_ours():
@@ -52,21 +49,6 @@ def test_other_words_are_the_medloom_command(capsys):
     assert "brain-mri" in capsys.readouterr().out
 
 
-@contextmanager
-def served(base, **environment):
-    """What an image's entry point starts for ``serve``, on a free port."""
-    variables = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": "0", **environment}
-    command = [sys.executable, "-m", "medloom.container", "serve"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
-    try:
-        found = next((at for line in process.stderr if (at := re.search(r"http://[\d.]+:(\d+)", line))), None)
-        assert found is not None
-        yield f"http://127.0.0.1:{found[1]}"
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
 def asked(url, body=None, method=None, **headers):
     request = urllib.request.Request(url, body, headers, method=method)
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -80,11 +62,36 @@ def test_the_entry_point_answers_an_endpoint_and_several_models_behind_one(tmp_p
     for place in ("model", "models/0a1b/model"):
         (tmp_path / place).mkdir(parents=True)
         extract(tmp_path / "model.tar.gz", tmp_path / place)
-    with served(tmp_path) as url:
+    with served_container(tmp_path) as url:
         assert asked(f"{url}/ping")[0] == 200
         alone = asked(f"{url}/invocations", image, **{"Content-Type": "image/png"})
-    with served(tmp_path, SAGEMAKER_MULTI_MODEL="true") as url:
+    with served_container(tmp_path, SAGEMAKER_MULTI_MODEL="true") as url:
         load = {"model_name": "0a1b", "url": str(tmp_path / "models" / "0a1b" / "model")}
         assert asked(f"{url}/models", json.dumps(load).encode(), **{"Content-Type": "application/json"})[0] == 200
         assert asked(f"{url}/models/0a1b/invoke", image, **{"Content-Type": "image/png"}) == alone
         assert asked(f"{url}/models/0a1b", method="DELETE")[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spelling", ["true", "True"])
+def test_in_a_batch_transform_what_is_wrong_with_an_image_is_its_answer(tmp_path, spelling):
+    write_tiny_bundle(tmp_path / "model.tar.gz")
+    extract(tmp_path / "model.tar.gz", tmp_path / "model")
+    image = encode_png(np.zeros((32, 32, 3), np.uint8))
+    with served_container(tmp_path, SAGEMAKER_BATCH=spelling, SAGEMAKER_MAX_PAYLOAD_IN_MB="1") as url:
+        assert posted(url, image, "image/png")[0] == 200
+        for body, declared, status, code in (
+            (b"no image", "application/octet-stream", 415, "unsupported"),
+            (image[:60], "application/octet-stream", 400, "truncated"),
+            (b"", "application/octet-stream", 400, "empty"),
+            (image, "image/tiff", 415, "mismatch"),
+            (bytes(2**20 + 1), "application/octet-stream", 413, "too_large"),
+            (b"{", "application/json", 400, "bad_json"),
+            (encode_png(np.zeros((32, 32), np.uint8)), "image/png", 422, "wrong_input"),
+        ):
+            answered, kind, said = posted(url, body, declared)
+            assert (answered, kind) == (200, "application/problem+json"), said
+            found = json.loads(said)
+            assert (found["refused"], found["status"], found["code"]) == (True, status, code)
+        assert posted(url, image, "image/png", "text/html")[0] == 406  # of the job, not of the image
+        assert posted(url, image, "text/plain")[0] == 415

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import medloom
-from medloom.errors import BundleError, InputError, VerifyError
+from medloom.errors import BundleError, DecodeError, InputError, UserError, VerifyError
 from medloom.inference import LabelPoint
 from medloom.packaging import read_bundle, verify
 from medloom.serving.problems import Problem
@@ -188,6 +188,27 @@ def _call(function, *arguments, context):
     """As sagemaker-inference calls: with the context where a function takes one more argument."""
     more = len(inspect.signature(function).parameters) > len(arguments)
     return function(*arguments, *([context] if more else []))
+
+
+def test_in_a_batch_transform_awss_server_is_answered_why_an_image_was_refused(folder, entry, monkeypatch):
+    asked = (entry, folder, b"no image", "application/octet-stream")
+    with pytest.raises(DecodeError):
+        _ask_as_the_toolkit(*asked)
+    monkeypatch.setenv("SAGEMAKER_BATCH", "True")
+    content, kind = _ask_as_the_toolkit(*asked)
+    said = json.loads(content)
+    assert (kind, said["status"], said["code"], said["refused"]) == (
+        "application/problem+json",
+        415,
+        "unsupported",
+        True,
+    )
+    content, kind = _ask_as_the_toolkit(entry, folder, b"{", "application/json")
+    assert json.loads(content)["code"] == "bad_json"
+    content, kind = _ask_as_the_toolkit(entry, folder, IMAGE, "application/x-npy")
+    assert "refused" not in json.loads(content)
+    with pytest.raises(UserError, match="Accept"):
+        _ask_as_the_toolkit(entry, folder, IMAGE, "application/x-npy", "text/html")
 
 
 def _ask_as_the_toolkit(entry, folder, body, kind, accept="application/json"):

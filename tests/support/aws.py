@@ -40,6 +40,7 @@ class FakeAws:
     def __init__(self, url):
         self.url = url
         self.on_begin = lambda name: None
+        self.on_transform = lambda name: None
         self.on_stop = None
         self.environments = {}
 
@@ -107,6 +108,17 @@ def _begun(aws, original):
     return create
 
 
+def _transforming(aws, original):
+    def create(self, **given):
+        if given["transform_job_name"] in self.transform_jobs:
+            raise ValidationError(message="Transform job names must be unique within an AWS account and region")
+        job = original(self, **given)
+        aws.on_transform(job.transform_job_name)
+        return job
+
+    return create
+
+
 def _asked(aws, original):
     def create(self):
         aws.environments[self._get_param("TrainingJobName")] = self._get_param("Environment") or {}  # moto drops it
@@ -158,6 +170,8 @@ def opened_aws():
         patch.delenv(name, raising=False)
     original = SageMakerModelBackend.create_training_job
     patch.setattr(SageMakerModelBackend, "create_training_job", _begun(aws, original))
+    transform = SageMakerModelBackend.create_transform_job
+    patch.setattr(SageMakerModelBackend, "create_transform_job", _transforming(aws, transform))
     patch.setattr(SageMakerResponse, "create_training_job", _asked(aws, SageMakerResponse.create_training_job))
     patch.setattr(SageMakerResponse, "stop_training_job", _stopping(aws), raising=False)
     for function in (_stop_transform_job, _update_endpoint):
@@ -184,6 +198,7 @@ def set_up(aws):
     """Empty the account, and make its bucket and its role."""
     moto_api_backend.reset()
     aws.on_begin, aws.on_stop = lambda name: None, None
+    aws.on_transform = lambda name: None
     aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     document = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})
     aws.client("iam").create_role(RoleName="medloom", AssumeRolePolicyDocument=document)

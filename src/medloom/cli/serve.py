@@ -26,6 +26,7 @@ from medloom.cli.serve_options import (
     PerClientOption,
     ProcessesOption,
     QueueOption,
+    RecordsOption,
     TimeoutOption,
     TlsCertOption,
     TlsClientCaOption,
@@ -93,6 +94,7 @@ def command(
     allow_url_host: AllowUrlHostOption = None,
     allow_url_network: AllowUrlNetworkOption = None,
     model_folder: ModelFolderOption = None,
+    refuse_in_records: RecordsOption = False,
 ) -> None:
     """Answer HTTP requests with one bundle, or with several by name.
 
@@ -152,6 +154,7 @@ def command(
         watch=watch,
         fetcher=fetcher,
         model_folder=model_folder,
+        records=refuse_in_records,
     )
 
 
@@ -183,6 +186,7 @@ def _answer(
     watch: bool,
     fetcher: Fetcher,
     model_folder: Path | None,
+    records: bool,
 ) -> None:
     """Load the bundles and answer until told to stop."""
     from medloom.serving import create_app
@@ -208,6 +212,7 @@ def _answer(
                 routes=around.routes(service),
                 fetcher=fetcher,
                 repository=Repository(model_folder, opening, partial(fenced, fence=fence)),
+                records=records,
             )
             service.calibrate()
             if part is None:

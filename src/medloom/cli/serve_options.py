@@ -33,6 +33,7 @@ __all__ = [
     "PerClientOption",
     "ProcessesOption",
     "QueueOption",
+    "RecordsOption",
     "TimeoutOption",
     "TlsCertOption",
     "TlsClientCaOption",
@@ -104,6 +105,9 @@ AllowUrlHostOption = Annotated[
 AllowUrlNetworkOption = Annotated[
     list[str] | None,
     typer.Option("--allow-url-network", metavar="CIDR", help="Private addresses these hosts may have."),
+]
+RecordsOption = Annotated[
+    bool, typer.Option("--refuse-in-records", help="Answer bad images with 200 and why, for batch jobs of SageMaker.")
 ]
 ModelFolderOption = Annotated[
     Path | None,

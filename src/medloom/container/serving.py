@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from medloom.aws import says_yes
 from medloom.errors import UserError
 
 __all__ = ["serve_arguments"]
 
 _BASE = "/opt/ml"
 _PORT = "8080"
-_YES = ("true", "1", "yes")
 
 _BATCH_TIMEOUT_S = "590"
 """A batch transform waits 600 s for an answer, unless it says otherwise; an endpoint 60 s."""
@@ -45,21 +45,18 @@ def serve_arguments(environment: Mapping[str, str]) -> list[str]:
         ['serve', '/opt/ml/model', '--host', '0.0.0.0', '--port', '9000', '--insecure']
     """
     base = Path(environment.get("SAGEMAKER_BASE_DIR") or _BASE)
-    several = _is_set(environment, "SAGEMAKER_MULTI_MODEL")
+    several = says_yes(environment, "SAGEMAKER_MULTI_MODEL")
     models = ["--model-folder", str(base / "models")] if several else [str(base / "model")]
     port = _number(environment, "SAGEMAKER_BIND_TO_PORT") or _PORT
     numbers = {option: said for name, option in _NUMBERS.items() if (said := _number(environment, name))}
     if several:  # what a client has loaded is in one process alone
         numbers.pop("--processes", None)
-    if _is_set(environment, "SAGEMAKER_BATCH"):
+    options = ["--insecure"]
+    if says_yes(environment, "SAGEMAKER_BATCH"):
         numbers.setdefault("--timeout", _BATCH_TIMEOUT_S)
-    options = [word for option, said in numbers.items() for word in (option, said)]
-    return ["serve", *models, "--host", "0.0.0.0", "--port", port, "--insecure", *options]  # noqa: S104 - the container's
-
-
-def _is_set(environment: Mapping[str, str], name: str) -> bool:
-    """Whether a variable says yes; the local mode of AWS's SDK writes ``True``."""
-    return environment.get(name, "").lower() in _YES
+        options.append("--refuse-in-records")
+    options += [word for option, said in numbers.items() for word in (option, said)]
+    return ["serve", *models, "--host", "0.0.0.0", "--port", port, *options]  # noqa: S104 - the container's own
 
 
 def _number(environment: Mapping[str, str], name: str) -> str | None:

@@ -9,6 +9,7 @@ from .bodies import read_request as read_request
 from .http.app import create_app as create_app
 from .models import Model as Model
 from .models import Models as Models
+from .records import record_of as record_of
 from .requests import ImageRequest as ImageRequest
 from .requests import predict as predict
 from .service import Answer as Answer

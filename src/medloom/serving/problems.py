@@ -79,10 +79,15 @@ class Problem(Exception):
         }
         return {key: value for key, value in said.items() if value is not None}
 
-    def response(self) -> Response:
-        """Return the answer as ``application/problem+json``."""
+    def response(self, more: Mapping[str, Any] | None = None) -> Response:
+        """Return the answer as ``application/problem+json``.
+
+        Args:
+            more: What else its body says.
+        """
         title = HTTPStatus(self.status).phrase
-        return self.answer({"type": "about:blank", "title": title, **self.plain()}, "application/problem+json")
+        body = {"type": "about:blank", "title": title, **self.plain(), **(more or {})}
+        return self.answer(body, "application/problem+json")
 
     def answer(self, body: Mapping[str, Any], media_type: str = JSON) -> Response:
         """Return the answer in the words of some protocol, with everything that is not in its body."""

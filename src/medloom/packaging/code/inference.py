@@ -7,10 +7,11 @@ from typing import Any
 
 from medloom.inference import Prediction, Predictor, VolumeAnswer
 from medloom.packaging import Manifest, read_bundle
-from medloom.serving import ImageRequest, encode_answer, made_from, predict, read_request
+from medloom.serving import ImageRequest, encode_answer, made_from, predict, read_request, record_of
 
 Model = tuple[Predictor, Manifest]
 Answer = tuple[Prediction | VolumeAnswer, ImageRequest, Model]
+Refused = tuple[bytes, str]
 
 
 def model_fn(model_dir: str, context: Any = None) -> Model:
@@ -26,14 +27,22 @@ def input_fn(request_body: bytes | bytearray | str, content_type: str, context: 
     return bytes(request_body), content_type.partition(";")[0].strip().lower()
 
 
-def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer:
-    """Predict in the geometry of the image or volume that came in."""
+def predict_fn(data: tuple[bytes, str], model: Model, context: Any = None) -> Answer | Refused:
+    """Predict in the geometry of the image or volume that came in; in a batch transform, say why one cannot be."""
     predictor, manifest = model
-    asked = read_request(*data)
-    return predict(predictor, asked, manifest.input.page), asked, model
+    try:
+        asked = read_request(*data)
+        return predict(predictor, asked, manifest.input.page), asked, model
+    except Exception as error:
+        refused = record_of(error, data[1])
+        if refused is None:
+            raise
+        return refused
 
 
-def output_fn(result: Answer, accept: str, context: Any = None) -> tuple[bytes, str]:
+def output_fn(result: Answer | Refused, accept: str, context: Any = None) -> tuple[bytes, str]:
     """Answer in a form that ``accept`` takes, JSON where it leaves the choice: bytes and their content type."""
+    if len(result) == 2:
+        return result
     prediction, asked, model = result
     return encode_answer(accept, made_from(prediction, *model, asked))

@@ -22,6 +22,7 @@ from medloom.serving.fetching import Fetcher
 from medloom.serving.http import inference_v2, native, operating_v2, page, sagemaker
 from medloom.serving.http.compression import Compress
 from medloom.serving.problems import Problem
+from medloom.serving.records import recorded
 from medloom.serving.repository import Repository
 from medloom.serving.service import Service
 
@@ -45,6 +46,7 @@ def create_app(
     routes: Sequence[BaseRoute] = (),
     fetcher: Fetcher | None = None,
     repository: Repository | None = None,
+    records: bool = False,
 ) -> Starlette:
     """Make the application.
 
@@ -55,6 +57,7 @@ def create_app(
         routes: Further ones, looked at before those of the protocols.
         fetcher: What fetches images that requests name by a URL; nothing is fetched by default.
         repository: Where clients may have models loaded from; nothing is loaded by default.
+        records: Whether what is wrong with one image is the answer to it, and no error; see ``recorded``.
 
     Returns:
         An ASGI application; its server finds in ``app.state`` the ``limits``, the ``gate`` that counts the requests in
@@ -70,6 +73,7 @@ def create_app(
     )
     app.state.gate = service.gate
     app.state.limits = limits
+    app.state.say = recorded if records else Problem.response
     app.state.refused = lambda problem: service.refused(problem, Admission(), "")
     app.state.fetcher = fetcher or Fetcher()
     app.state.repository = repository or Repository()

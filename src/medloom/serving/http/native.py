@@ -78,7 +78,7 @@ class _Native:
 
     async def invoke(self, request: Request) -> Response:
         """Answer one image with one prediction, or say why not."""
-        return echoed(request, await exchange(request, self.service, self._answer))
+        return echoed(request, await exchange(request, self.service, self._answer, request.app.state.say))
 
     def _state(self, *, ready: bool, said: dict[str, Any]) -> Response:
         draining = self.service.gate.draining
