@@ -24,6 +24,8 @@ _NOT_HERE = (
 
 _LIBRARIES = (
     "PIL.Image",
+    "awslambdaric.bootstrap",
+    "awslambdaric.lambda_runtime_client",
     "highdicom",
     "nibabel",
     "onnxruntime",
@@ -42,7 +44,8 @@ def import_what_serves() -> None:
         for module in pkgutil.walk_packages(package.__path__, f"{room}."):
             if not module.name.startswith(_NOT_HERE):
                 importlib.import_module(module.name)
-    importlib.import_module("medloom.container.serving")
+    for command in ("lambda_", "serving"):
+        importlib.import_module(f"medloom.container.{command}")
     for command in _COMMANDS:
         importlib.import_module(f"medloom.cli.{command}")
     for library in _LIBRARIES:
