@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import os
-import shutil
 import socket
 import subprocess
 import urllib.request
@@ -17,38 +16,34 @@ import tifffile
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from medloom.cli import main as cli
 from support.bundles import write_tiny_bundle
+from support.containers import LOCKED_UP, NO_NETWORK, RUN, built, inside, name_of, needs_tools, output_of, running
+from support.lambda_runtime import runtime_api
 
 pytestmark = [pytest.mark.slow]
 
-TOOLS = ("buildah", "podman", "runc")
-BASE = os.environ.get("MEDLOOM_TEST_BASE", "")
-TAG = "localhost/medloom-serve-tested:1"
-# What Podman needs inside of another container: no files of limits, no network of its own.
-RUN = [
-    "podman", "--runtime", "runc", "run", "--rm", "--network", "host", "--no-healthcheck", "--pull=never",
-    "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000",
-]  # fmt: skip
-LOCKED_UP = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"]
-LARGEST_BYTES = 330e6
+TAGS = {runtime: f"localhost/medloom-serve-{runtime}-tested:1" for runtime in ("onnx", "openvino")}
+LARGEST_BYTES = {"onnx": 330e6, "openvino": 400e6}
+NETWORK = ["--network", "host"]  # the machine's own loopback
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8)
+ASKS = """
+import sys, urllib.request
+content, kind = bytes.fromhex(sys.stdin.read()), sys.argv[1]
+request = urllib.request.Request("http://127.0.0.1:8080/invocations", content, {"Content-Type": kind})
+print(urllib.request.urlopen(request, timeout=120).read().decode())
+"""
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def bundle(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "model.tar.gz", phantom=True)
+
+
+@pytest.fixture(scope="module")
+def image(bundle):
     """The serving image with a bundle in it."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing or not BASE:
-        pytest.skip(
-            f"needs {' '.join(missing) or 'an image with Python 3.11 and pip'}: apt-get install buildah podman runc, "
-            "and MEDLOOM_TEST_BASE=IMAGE, such as python:3.11-slim-bookworm"
-        )
-    bundle = write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "model.tar.gz", phantom=True)
-    options = [f"--builder-option={one}" for one in os.environ.get("MEDLOOM_TEST_BUILD_OPTIONS", "").split()]
-    command = ["image", "build", "serve", str(bundle), "--tag", TAG, "--base", BASE, "--builder", "buildah", *options]
-    assert cli.main(command) == 0
-    return TAG
+    needs_tools()
+    return built("serve", TAGS["onnx"], bundle)
 
 
 def _free_port():
@@ -60,18 +55,13 @@ def _free_port():
 @contextmanager
 def _served(image, *options):
     """The address at which a container answers."""
-    port, name = _free_port(), f"medloom-tested-{os.getpid()}"
-    command = [*RUN, "--name", name, *LOCKED_UP, *options, image, "serve", "/opt/medloom/model", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
+    port, name = _free_port(), name_of("serves")
+    words = ["serve", "/opt/medloom/model", "--port", str(port)]
+    with running(name, image, *words, options=[*NETWORK, *options]) as process:
         for line in process.stdout:
             if f":{port}" in line:
                 break
         yield f"http://127.0.0.1:{port}", name, process
-    finally:
-        subprocess.run(["podman", "kill", name], capture_output=True, check=False)
-        process.wait(60)
-        process.stdout.close()
 
 
 def _ask(address, content, kind, accept="application/json"):
@@ -86,15 +76,52 @@ def _tiff(**options):
     return file.getvalue()
 
 
+def _ends_on_sigterm(name, process):
+    output_of("podman", "--runtime", "runc", "kill", "--signal", "TERM", name)
+    return process.wait(60) == 0
+
+
 @pytest.mark.parametrize("user", [None, "0:0", "4711:4711"], ids=["its-own", "root", "unknown"])
 def test_a_container_answers_whoever_it_runs_as_and_ends_on_sigterm(image, user):
     with _served(image, *([] if user is None else ["--user", user])) as (address, name, process):
         assert json.loads(_ask(address, _tiff(), "image/tiff"))["height"] == 40
-        pid = subprocess.run(
-            ["podman", "inspect", "-f", "{{.State.Pid}}", name], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        os.kill(int(pid), 15)
-        assert process.wait(60) in (0, 143)
+        assert _ends_on_sigterm(name, process)
+
+
+@pytest.mark.parametrize("runtime", list(TAGS))
+def test_a_small_image_of_each_runtime_answers_without_a_network(bundle, runtime):
+    needs_tools()
+    image, name = built("serve", TAGS[runtime], bundle, "--runtime", runtime), name_of("alone")
+    words = ["serve", "/opt/medloom/model", "--runtime", runtime]
+    with running(name, image, *words, options=NO_NETWORK) as process:
+        for line in process.stdout:
+            if ":8080" in line:
+                break
+        said = json.loads(inside(name, ASKS, "image/tiff", given=_tiff().hex()))
+        assert (said["height"], said["width"]) == PIXELS.shape[:2]
+        assert _ends_on_sigterm(name, process)
+    size = int(output_of("podman", "image", "inspect", "-f", "{{.Size}}", image))
+    assert size < LARGEST_BYTES[runtime]
+
+
+def test_the_image_answers_events_of_lambda(image):
+    """As Lambda runs it: as a user nobody knows, with /tmp alone to write to."""
+    request = {
+        "version": "2.0",
+        "rawPath": "/invocations",
+        "rawQueryString": "",
+        "headers": {"content-type": "image/tiff"},
+        "requestContext": {"http": {"method": "POST", "sourceIp": "192.0.2.1"}, "stage": "$default"},
+        "body": base64.b64encode(_tiff()).decode(),
+        "isBase64Encoded": True,
+    }
+    with runtime_api([request]) as api:
+        options = [*NETWORK, "--user", "993:990", "--env", f"AWS_LAMBDA_RUNTIME_API={api.address}"]
+        with running(name_of("lambda"), image, "lambda", options=options) as process:
+            assert api.done.wait(120), process.stdout.read()
+    ((kind, said),) = api.answers
+    assert (kind, said["statusCode"]) == ("response", 200), said
+    assert json.loads(said["body"])["height"] == 40
 
 
 def test_what_was_left_out_is_not_missed(image):
@@ -110,16 +137,9 @@ def test_what_was_left_out_is_not_missed(image):
             assert len(_ask(address, _tiff(), "image/tiff", accept)) > 50
 
 
-def test_the_image_is_small_and_says_what_is_in_it(image):
-    size = subprocess.run(
-        ["podman", "image", "inspect", "-f", "{{.Size}}", image], capture_output=True, text=True, check=True
-    ).stdout
-    assert int(size) < LARGEST_BYTES
+def test_the_image_says_what_is_in_it(image):
     program = "import sys, pathlib; print(pathlib.Path(sys.argv[1]).read_text())"
-    bill = subprocess.run(
-        [*RUN, "--entrypoint", "python3", image, "-c", program, "/opt/medloom/sbom.json"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    bill = output_of(*RUN, *NO_NETWORK, "--entrypoint", "python3", image, "-c", program, "/opt/medloom/sbom.json")
     names = {one["name"] for one in json.loads(bill)["components"]}
     assert {"numpy", "onnxruntime", "medloom", "libc6"} <= names
     assert not {"torch", "pandas", "scipy", "monai", "lightning", "matplotlib"} & names
@@ -134,7 +154,7 @@ def test_dicom_of_every_lossy_and_lossless_coding_is_decoded_inside(image):
     files = [get_testdata_file(name) for name in names]
     mounts = [word for at, file in enumerate(files) for word in ("-v", f"{file}:/in/{at}.dcm:ro")]
     done = subprocess.run(
-        [*RUN, *LOCKED_UP, *mounts, "--entrypoint", "python3", image, "-c", program,
+        [*RUN, *LOCKED_UP, *NO_NETWORK, *mounts, "--entrypoint", "python3", image, "-c", program,
          *[f"/in/{at}.dcm" for at in range(len(files))]],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -51,8 +51,8 @@ def test_locks_hold_the_versions_of_the_constraints_and_a_hash_for_each():
     pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pinned = {canonicalize_name(name): version for name, version in pinned.items()}
     for lock in LOCKS.glob("*.txt"):
-        found = _locked(lock.name)
-        assert len(found) > 30
+        found = {name: version.removesuffix("+cpu") for name, version in _locked(lock.name).items()}
+        assert len(found) > 30 or found.keys() == {"torch"}
         assert {name: version for name, version in found.items() if pinned.get(name, version) != version} == {}
         parts = re.split(r"\n(?=[a-z])", lock.read_text())[1:]
         assert all("--hash=sha256:" in part for part in parts)
@@ -97,6 +97,31 @@ def test_an_image_with_openvino_serves_its_bundle_with_it(bundle, tmp_path):
     locked = (tmp_path / "context" / "requirements.txt").read_text()
     assert "\nopenvino==" in locked
     assert "\nopenvino-telemetry==" not in locked
+
+
+def test_a_training_image_for_processors_has_the_same_versions_and_nothing_of_cuda(tmp_path):
+    """Only PyTorch comes from its own index; both processors have a file of it."""
+    names = {}
+    for torch in ("cuda", "cpu"):
+        write_context(ImagePlan("train", torch=torch), tmp_path / torch)
+        pins = [(tmp_path / torch / name).read_text() for name in ("torch.txt", "requirements.txt")]
+        assert pins[0].count("\ntorch==") + pins[0].startswith("torch==") == 1
+        assert "\ntorch==" not in pins[1]
+        names[torch] = set(re.findall(r"^([a-z0-9-]+==[^ ]+)", "\n".join(pins), re.MULTILINE))
+    assert {one for one in names["cuda"] if not one.startswith(("nvidia-", "cuda-", "triton=="))} == {
+        one.replace("+cpu", "") for one in names["cpu"]
+    }
+    found = (tmp_path / "cpu" / "torch.txt").read_text()
+    assert "\n--index-url https://" in found
+    assert found.count("--hash=sha256:") == 2
+    assert "index-url" not in (tmp_path / "cpu" / "requirements.txt").read_text()
+    assert ImagePlan("train", torch="cpu").tag.startswith("medloom-train-cpu:")
+
+
+def test_another_index_can_be_named_for_every_step_that_installs():
+    for file in (LOCKS.parent).glob("Containerfile.*"):
+        before = file.read_text().partition("RUN ")[0]
+        assert {"ARG PIP_INDEX_URL", "ARG PIP_EXTRA_INDEX_URL", "ARG PIP_FIND_LINKS"} <= set(before.splitlines())
 
 
 def test_two_contexts_of_the_same_code_are_the_same(tmp_path):
@@ -147,9 +172,11 @@ def test_what_is_built_and_pushed_is_printed(capsys):
     [
         (["segment"], "an image is one of serve, train; got 'segment'"),
         (["serve", "--runtime", "torch"], "--runtime is one of onnx, openvino; got 'torch'"),
+        (["train", "--torch", "rocm"], "--torch is one of cuda, cpu; got 'rocm'"),
+        (["serve", "--torch", "cpu"], "--torch cpu: a serving image has no PyTorch"),
         (["serve", "--builder", "kaniko"], "--builder knows docker, podman, buildah; got 'kaniko'"),
     ],
-    ids=["kind", "runtime", "builder"],
+    ids=["kind", "runtime", "torch", "torch to serve", "builder"],
 )
 def test_a_wrong_word_names_the_right_ones(arguments, said, capsys):
     assert cli.main(["image", "build", *arguments]) == 2

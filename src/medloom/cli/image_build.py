@@ -19,7 +19,7 @@ from medloom.packaging.images.builders import (
     push_command,
     run,
 )
-from medloom.packaging.images.context import ImageKind, ImagePlan, ServingRuntime, write_context
+from medloom.packaging.images.context import ImageKind, ImagePlan, ServingRuntime, TorchBuild, write_context
 
 __all__ = ["command"]
 
@@ -35,6 +35,10 @@ def command(
     runtime: Annotated[
         str, typer.Option("--runtime", metavar="onnx|openvino", help="What a serving image computes with.")
     ] = "onnx",
+    torch: Annotated[
+        str | None,
+        typer.Option("--torch", metavar="cuda|cpu", help="PyTorch of a training image; default: cuda, with CUDA."),
+    ] = None,
     tag: Annotated[
         str | None, typer.Option("--tag", metavar="NAME:TAG", help="Name of the image; default: medloom-serve:VERSION.")
     ] = None,
@@ -69,7 +73,7 @@ def command(
     a bill of materials (sbom.json, CycloneDX), licences.txt, and sizes.json. The image takes a command of medloom as
     its arguments.
     """
-    plan = _plan(kind, runtime, bundle)
+    plan = _plan(kind, runtime, torch, bundle)
     if output is not None and not dry_run:
         write_context(plan, output)
         say(f"wrote the build context to {output}; build it with: docker build --tag {tag or plan.tag} {output}")
@@ -98,13 +102,17 @@ def command(
         say(f"to push it: {found} tag {name} REPOSITORY:TAG; {found} push REPOSITORY:TAG; or --push REPOSITORY")
 
 
-def _plan(kind: str, runtime: str, bundle: Path | None) -> ImagePlan:
+def _plan(kind: str, runtime: str, torch: str | None, bundle: Path | None) -> ImagePlan:
     from medloom.pipeline import bundle_of
 
+    what = _one_of(get_args(ImageKind), kind, "an image")
+    if torch is not None and what == "serve":
+        raise UserError(f"--torch {torch}: a serving image has no PyTorch; leave it out, or build train")
     return ImagePlan(
-        _one_of(get_args(ImageKind), kind, "an image"),
+        what,
         _one_of(get_args(ServingRuntime), runtime, "--runtime"),
         None if bundle is None else bundle_of(bundle),
+        _one_of(get_args(TorchBuild), torch or "cuda", "--torch"),
     )
 
 

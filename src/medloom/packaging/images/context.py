@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from importlib import resources
@@ -16,13 +17,25 @@ from medloom.files import write_text
 from medloom.packaging.bundle import CHECKSUM, MANIFEST, read_bundle
 from medloom.packaging.images.wheel import write_wheel
 
-__all__ = ["ImageKind", "ImagePlan", "ServingRuntime", "locked_requirements", "put_bundle", "write_context"]
+__all__ = [
+    "ImageKind",
+    "ImagePlan",
+    "ServingRuntime",
+    "TorchBuild",
+    "locked_requirements",
+    "put_bundle",
+    "write_context",
+]
 
 ImageKind = Literal["serve", "train"]
 ServingRuntime = Literal["onnx", "openvino"]
+TorchBuild = Literal["cuda", "cpu"]
 
 _MODEL = "/opt/medloom/model"
 _FILES = resources.files("medloom.packaging.images")
+_TORCH = "torch=="
+_OF_CUDA = ("cuda-", "nvidia-", "triton==")
+"""Packages that PyTorch's build for CUDA needs and nothing else does."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +46,19 @@ class ImagePlan:
         kind: ``serve`` or ``train``.
         runtime: What a serving image computes with; a training image has ONNX Runtime.
         bundle: A bundle that is put into it; None leaves it to whoever starts the image.
+        torch: Which build of PyTorch a training image has.
     """
 
     kind: ImageKind
     runtime: ServingRuntime = "onnx"
     bundle: Path | None = None
+    torch: TorchBuild = "cuda"
 
     @property
     def tag(self) -> str:
         """What it is called when nothing else is said, such as ``medloom-serve:0.1.0``."""
-        runtime = "" if self.kind == "train" or self.runtime == "onnx" else f"-{self.runtime}"
-        return f"medloom-{self.kind}{runtime}:{__version__}"
+        variant = self.torch if self.kind == "train" else self.runtime
+        return f"medloom-{self.kind}{'' if variant in ('cuda', 'onnx') else f'-{variant}'}:{__version__}"
 
     @property
     def lock(self) -> str:
@@ -72,7 +87,8 @@ def write_context(plan: ImagePlan, folder: Path) -> list[str]:
     if plan.bundle is not None:
         put_bundle(plan.bundle, model)
     wheel = write_wheel(folder)
-    write_text(folder / "requirements.txt", locked_requirements(plan))
+    for name, text in _requirements(plan).items():
+        write_text(folder / name, text)
     write_text(folder / "medloom.txt", _hashed(wheel))
     write_text(folder / "Containerfile", _containerfile(plan))
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -80,7 +96,25 @@ def write_context(plan: ImagePlan, folder: Path) -> list[str]:
 
 def locked_requirements(plan: ImagePlan) -> str:
     """Return the exact versions that an image installs, with the hashes of their files."""
-    return (_FILES / "locks" / plan.lock).read_text(encoding="utf-8")
+    return _read(plan.lock)
+
+
+def _requirements(plan: ImagePlan) -> dict[str, str]:
+    """What is installed; PyTorch first and by itself, since one of its builds comes from an index of its own."""
+    lock = locked_requirements(plan)
+    if plan.kind == "serve":
+        return {"requirements.txt": lock}
+    head, *pins = re.split(r"^(?=[a-z])", lock, flags=re.MULTILINE)
+    torch = "".join(pin for pin in pins if pin.startswith(_TORCH))
+    left_out: tuple[str, ...] = (_TORCH,)
+    if plan.torch == "cpu":
+        torch, left_out = _read("torch-cpu.txt"), (_TORCH, *_OF_CUDA)
+    others = "".join(pin for pin in pins if not pin.startswith(left_out))
+    return {"torch.txt": torch, "requirements.txt": head + others}
+
+
+def _read(lock: str) -> str:
+    return (_FILES / "locks" / lock).read_text(encoding="utf-8")
 
 
 def _hashed(wheel: Path) -> str:
