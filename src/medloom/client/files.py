@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, Unpack
 
+from medloom.client.answers import Received
 from medloom.client.client import Client
-from medloom.client.payload import Options, zipped
+from medloom.client.payload import Options, Sendable, zipped
 from medloom.errors import MedloomError, ServerError, UserError
 from medloom.imaging import FILE_BUDGET, inspect, sniff
 from medloom.inference.inputs import Entry, SeriesFolder
@@ -16,13 +18,23 @@ from medloom.inference.metadata import Metadata
 from medloom.inference.writers import FOR_ONE_FILE, KINDS, Answered, FileResult, Outcome
 from medloom.targets import Target
 
-__all__ = ["AskedFile", "Facts", "ask_files", "facts_of"]
+__all__ = ["AskedFile", "Asks", "Facts", "ask_files", "facts_of"]
 
 _AT_ONCE = 8
 _NIFTI = "nifti"
 _OVERLAY = "overlay"
 _ZIP = "application/zip"
 _ONE_PAGE: tuple[int | None, ...] = (None,)
+
+
+class Asks(Protocol):
+    """Gives answers: a server, or the files in which those of a batch lie."""
+
+    def received(
+        self, image: Sendable, forms: Sequence[str] = (), optional: Sequence[str] = (), **options: Unpack[Options]
+    ) -> Received:
+        """Return the answer to an image; see ``Client.received``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def facts_of(client: Client, model: str | None) -> Facts:
 
 
 def ask_files(
-    client: Client,
+    client: Asks,
     facts: Facts,
     files: Sequence[AskedFile],
     folder: Path,
@@ -157,7 +169,7 @@ def ask_files(
 class _Asking:
     """Asks about one file after the other, from several threads, as long as there are answers."""
 
-    client: Client
+    client: Asks
     facts: Facts
     folder: Path
     page: int | None
@@ -169,9 +181,9 @@ class _Asking:
 
     def found(self, file: AskedFile) -> list[_Found]:
         """Return what came of a file: a result for each image or page."""
+        if file.problem is not None:
+            return [_Failed(file.entry, self.page, file.problem)]
         try:
-            if file.problem is not None:
-                raise file.problem
             content, options = _sent(file)
             pages = self._pages(file.entry, content)
         except FOR_ONE_FILE as error:

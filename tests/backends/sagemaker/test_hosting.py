@@ -143,39 +143,6 @@ def images(here):
     return folder
 
 
-def answering(aws, here, refusing=()):
-    """A batch transform whose container answers as soon as the job is looked at."""
-    from moto.sagemaker.models import SageMakerModelBackend
-
-    original = SageMakerModelBackend.create_transform_job
-
-    def create(self, **given):
-        job = original(self, **given)
-        written = here / "answers"
-        for name in ("a.png", "deep/b.png"):
-            body = {"code": "mismatch", "message": "no"} if name in refusing else {"prediction": 1}
-            (written / name).parent.mkdir(parents=True, exist_ok=True)
-            (written / f"{name}.out").write_text(json.dumps(body))
-        aws.writes(job.transform_output["S3OutputPath"], written)
-        return job
-
-    return create
-
-
-def test_a_folder_is_predicted_there_and_what_is_no_image_is_set_aside(aws, here, images, capsys, monkeypatch):
-    from moto.sagemaker.models import SageMakerModelBackend
-
-    monkeypatch.setattr(SageMakerModelBackend, "create_transform_job", answering(aws, here, {"deep/b.png"}))
-    arguments = ("brain/model.tar.gz", "images", "-o", "out")
-    found, text = said(capsys, "sagemaker", "transform", *arguments, *COMMON, code=3)
-    assert found["answered"] == 1
-    assert found["set_aside"] == {"bad.png": "unsupported", "deep/b.png": "mismatch"}
-    assert json.loads((here / "out/a.png.out").read_text()) == {"prediction": 1}
-    assert "a_mask.png" not in " ".join(aws.objects())
-    assert names(aws)[2] == []  # its model is gone
-    assert "Traceback" not in text
-
-
 def test_a_batch_that_fails_says_why_and_leaves_no_model(aws, here, images, capsys, monkeypatch):
     from moto.sagemaker.models import SageMakerModelBackend
 

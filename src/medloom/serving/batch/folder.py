@@ -51,6 +51,11 @@ class Manifest:
         self.times["seconds"] = round(self.times["seconds"] + seconds, 3)
         self.times["runs"] += 1
 
+    def ended(self, seconds: float) -> None:
+        """Add the time of one run, which did all that there is."""
+        self.times["finished"] = now()
+        self.worked(seconds)
+
 
 @contextmanager
 def opened_folder(folder: Path, of: Mapping[str, Any], *, overwrite: bool) -> Iterator[Manifest]:

@@ -20,10 +20,10 @@ from medloom.inference.metadata import Metadata
 from medloom.inference.predictor import Predictor
 from medloom.inference.siblings import with_siblings
 from medloom.inference.writers import KINDS, TABLE, Asked, FormFiles, Tally, Writer, check_uncertainty
-from medloom.serving.batch.folder import JOURNAL, Manifest, now, opened_folder
+from medloom.serving.batch.folder import JOURNAL, Manifest, opened_folder
 from medloom.serving.batch.journal import Journal, Told, identity
 from medloom.serving.batch.small import inputs_of
-from medloom.serving.batch.tables import PARQUET, write_parquet, write_table
+from medloom.serving.batch.tables import PARQUET, widen, write_parquet, write_table
 from medloom.serving.batch.work import BATCH_SIZE, Done, Input, each_piece
 from medloom.serving.fencing import behind, new_fence
 
@@ -179,8 +179,7 @@ def _finished(run: _Run, manifest: Manifest, seconds: float) -> Outcome:
     if run.now or not (manifest.finished and manifest.inputs == inputs and there):
         manifest.result = _write_tables(run)
         manifest.finished, manifest.inputs = True, inputs
-        manifest.times["finished"] = now()
-        manifest.worked(seconds)
+        manifest.ended(seconds)
         manifest.write(run.folder)
     return Outcome(manifest.result, True, run.done, run.now, seconds)
 
@@ -304,8 +303,7 @@ def _write_tables(run: _Run) -> dict[str, Any]:
     tally, kinds, target = Tally(), dict[str, type](), run.predictor.target
     for told in run.results():
         tally.add(told)
-        for name, value in told.row.items():
-            kinds[name] = _wider(kinds.get(name), type(value))
+        widen(kinds, told.row)
     columns = run.writer.columns(target, kinds.keys())
     write_table(run.folder / TABLE, columns, (told.row for told in run.results()))
     if run.batch.parquet:
@@ -321,10 +319,3 @@ def _write_tables(run: _Run) -> dict[str, Any]:
         "text": found.text,
         "warnings": list(found.warnings),
     }
-
-
-def _wider(known: type | None, new: type) -> type:
-    """The type that holds both."""
-    if known is None or known is new:
-        return new
-    return float if {known, new} == {int, float} else str

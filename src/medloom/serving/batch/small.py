@@ -13,7 +13,7 @@ from medloom.inference.predictor import Predictor
 from medloom.inference.siblings import with_siblings
 from medloom.inference.writers import KINDS, TABLE, Asked, FileResult, FormFiles, check_uncertainty
 from medloom.serving.batch.names import Names
-from medloom.serving.batch.tables import write_table
+from medloom.serving.batch.tables import PARQUET, widen, write_parquet, write_table
 from medloom.serving.batch.work import BATCH_SIZE, Input, each_piece
 from medloom.targets import Target
 
@@ -68,18 +68,23 @@ def predict_files(
     return results
 
 
-def write_results(results: Sequence[FileResult], target: Target, folder: Path) -> None:
+def write_results(results: Sequence[FileResult], target: Target, folder: Path, *, parquet: bool = False) -> None:
     """Write ``predictions.csv``.
 
     Args:
         results: A row each.
         target: What was predicted.
         folder: Where to write.
+        parquet: Whether ``predictions.parquet`` is written, too.
     """
-    writer = KINDS[target.kind]
+    writer, kinds = KINDS[target.kind], dict[str, type]()
     cells = [writer.row(result, target) for result in results]
-    filled = {name for row in cells for name, value in row.items() if value not in ("", None)}
-    write_table(folder / TABLE, writer.columns(target, filled), cells)
+    for row in cells:
+        widen(kinds, {name: value for name, value in row.items() if value not in ("", None)})
+    columns = writer.columns(target, kinds.keys())
+    write_table(folder / TABLE, columns, cells)
+    if parquet:
+        write_parquet(folder / PARQUET, {name: kinds.get(name, str) for name in columns}, cells)
     flush_files(folder)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from medloom.extras import require
 from medloom.files import replacing
 
-__all__ = ["PARQUET", "write_parquet", "write_table"]
+__all__ = ["PARQUET", "widen", "write_parquet", "write_table"]
 
 PARQUET = "predictions.parquet"
 """Name of the second table, where it is asked for."""
@@ -60,6 +60,19 @@ def write_parquet(path: Path, columns: Mapping[str, type], rows: Rows) -> None:
                 writer.write_table(arrow.Table.from_pylist(group, schema))
                 group = []
         writer.write_table(arrow.Table.from_pylist(group, schema))
+
+
+def widen(kinds: dict[str, type], row: Mapping[str, Any]) -> None:
+    """Let each column be of a type that holds the cell of a row, too.
+
+    Args:
+        kinds: Types by column; changed in place.
+        row: Cells by column.
+    """
+    for name, value in row.items():
+        known, new = kinds.get(name), type(value)
+        same = known is None or known is new
+        kinds[name] = new if same else float if {known, new} == {int, float} else str
 
 
 def _cell(value: Any, kind: type) -> Any:  # noqa: ANN401 - what a table holds
