@@ -66,7 +66,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "lambda package": (BUNDLE, "--runtime", "python3.11"),
     "sagemaker policy": ("train",),
     "sagemaker train": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
-    "sagemaker tune": ("brain-mri-small", "--data", "images", "--image", "medloom-train"),
+    "sagemaker tune": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
     "sagemaker deploy": (BUNDLE, "--image", "medloom-serve", "--dry-run"),
     "sagemaker transform": (BUNDLE, "images", "-o", "there", "--image", "medloom-serve", "--dry-run"),
     "sagemaker status": ("tiny",),
@@ -78,7 +78,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cache prune": ("--yes",),
 }
 
-AWS = ("tune", "status", "logs", "pull", "list", "delete")
+AWS = ("status", "logs", "pull", "list", "delete")
 CODES = {
     "pipeline": 2,
     "data get": 2,

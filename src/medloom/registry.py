@@ -17,6 +17,7 @@ from medloom.wording import nearest
 
 __all__ = [
     "BACKBONES",
+    "BACKENDS",
     "EXPLANATIONS",
     "FORMATS",
     "FORMS",
@@ -293,6 +294,23 @@ PRECISIONS: dict[str, Entry] = {
     "int8": Entry("8 bits, with ranges from validation images: a fourth of the file; the fastest on most processors"),
 }
 """In what a bundle's network is computed."""
+
+BACKENDS: dict[str, Entry] = {
+    "local": Entry("this machine: jobs are processes of it", "medloom.backends.local:LocalBackend"),
+    "sagemaker": Entry(
+        "Amazon SageMaker: jobs are training jobs of an account",
+        "medloom.backends.sagemaker:SageMakerBackend",
+        traits={
+            "extra": "aws",
+            "commands": {
+                "run": "sagemaker train",
+                "train": "sagemaker train",
+                "tune": "sagemaker tune",
+            },
+        },
+    ),
+}
+"""Where jobs run; the trait ``commands`` names what ``--backend`` does for a command there."""
 
 TRACKERS: dict[str, Entry] = {
     "mlflow": Entry(

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ from medloom.jobs import ENDS_WITH_PARENT
 from medloom.memory import is_out_of_memory
 from medloom.signals import Terminated, announced, termination_raised
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "command_of", "main"]
 
 COMMANDS: dict[str, str] = {
     "run": "Prepare, train, evaluate, package and report in one go.",
@@ -179,6 +179,17 @@ def _typer(help_text: str, epilog: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings=settings,
     )
+
+
+def command_of(name: str) -> Any:  # noqa: ANN401 - a command of the parser that Typer brings
+    """Return one command, as another one calls it.
+
+    Args:
+        name: As in ``COMMANDS``.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name)(_load(name))
+    return typer.main.get_command(app)
 
 
 def _load(name: str) -> Callable[..., object]:

@@ -95,6 +95,7 @@ _LISTS: dict[str, tuple[str, Callable[[], _Named]]] = {
     "runtimes": ("what computes a bundle's answers: package.runtime", _table("RUNTIMES")),
     "precisions": ("in what a bundle's network is computed: package.precision", _table("PRECISIONS")),
     "trackers": ("where runs are tracked: tracking.trackers", _table("TRACKERS")),
+    "backends": ("where work is done: --backend", _table("BACKENDS")),
     "presets": ("how much work goes into a run: --preset", _presets),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medloom import pipeline
+from medloom.cli.backend_option import BackendOption, OnOption, done_elsewhere
 from medloom.cli.display import Collected, Display
 from medloom.cli.found import Given, given_recipe
 from medloom.cli.hooks import HookOption, rules_hooked
@@ -41,6 +42,7 @@ __all__ = ["command"]
 
 
 def command(
+    context: typer.Context,
     recipe: RecipeOrImagesArgument,
     data: DataOption = None,
     name: RunOption = None,
@@ -71,6 +73,8 @@ def command(
         ),
     ] = None,
     hooks: HookOption = None,
+    backend: BackendOption = "local",
+    on: OnOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +91,11 @@ def command(
 
     With split.folds or --seeds several train at a time where there are GPUs for them, or with --jobs. One that
     fails leaves the others alone, and the same command does only what is left.
+
+    With --backend sagemaker it is done there, and the run comes back; see medloom sagemaker train.
     """
+    if done_elsewhere(context, backend, on, dry_run=False):
+        return
     overrides = with_profile(overrides, profile)
     overrides = [*(overrides or ()), *([] if seeds is None else [f"train.seeds={seeds}"])]
     given = given_recipe(recipe, data, overrides)

@@ -17,6 +17,7 @@ from medloom.errors import UserError
 if TYPE_CHECKING:
     from medloom.backends.sagemaker import Account, Call, Estimate, Place, Wanted
     from medloom.backends.sagemaker.note import Note
+    from medloom.recipe import Recipe
 
 __all__ = [
     "BucketOption",
@@ -26,6 +27,7 @@ __all__ = [
     "InstancesOption",
     "IsolatedOption",
     "KmsOption",
+    "MachinesOption",
     "MaxCostOption",
     "Model",
     "PrefixOption",
@@ -36,6 +38,7 @@ __all__ = [
     "SubnetOption",
     "TagOption",
     "agreed",
+    "check_machines",
     "environment",
     "known_job",
     "model_uri",
@@ -80,6 +83,9 @@ ImageOption = Annotated[
     str, typer.Option("--image", envvar="MEDLOOM_IMAGE", metavar="URI", help="Container image in ECR.")
 ]
 InstanceOption = Annotated[str, typer.Option("--instance", metavar="TYPE", help="What it runs on.")]
+MachinesOption = Annotated[
+    int, typer.Option("--machines", metavar="N", min=1, help="So many of them share each batch of one training.")
+]
 InstancesOption = Annotated[int, typer.Option("--instances", min=1, help="How many of them.")]
 PriceOption = Annotated[
     float | None, typer.Option("--price", metavar="USD", min=0, help="What an hour of one instance costs you.")
@@ -152,6 +158,19 @@ def place_for(asked: Wanted, *, dry_run: bool) -> tuple[Account | None, Place]:
         return None, place_without_account(asked, say)
     account = Account(asked.region)
     return account, find_place(account, asked, say)
+
+
+def check_machines(machines: int, recipe: Recipe) -> None:
+    """Refuse several machines for what their container would refuse: a recipe with several trainings.
+
+    Raises:
+        UserError: If the recipe has folds or seeds.
+    """
+    if machines > 1 and (recipe.split.folds is not None or recipe.train.seeds > 1):
+        raise UserError(
+            f"--machines {machines}: several machines share one training, and the recipe has several (split.folds or "
+            "train.seeds); leave out --machines, or those"
+        )
 
 
 def print_calls(calls: Sequence[Call], more: Mapping[str, Any] | None = None) -> None:

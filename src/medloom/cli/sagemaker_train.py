@@ -26,6 +26,7 @@ from medloom.cli.sagemaker_options import (
     InstanceOption,
     IsolatedOption,
     KmsOption,
+    MachinesOption,
     MaxCostOption,
     PrefixOption,
     PriceOption,
@@ -35,6 +36,7 @@ from medloom.cli.sagemaker_options import (
     SubnetOption,
     TagOption,
     agreed,
+    check_machines,
     environment,
     place_for,
     print_calls,
@@ -61,6 +63,7 @@ def command(
     runs: RunsOption = RUNS,
     overrides: SetOption = None,
     instance: InstanceOption = "ml.g5.xlarge",
+    machines: MachinesOption = 1,
     max_time: Annotated[
         str, typer.Option("--max-time", metavar="TIME", help="It is stopped after that, having saved.")
     ] = "4h",
@@ -108,6 +111,7 @@ def command(
     from medloom.pipeline.names import run_folder
 
     loaded = pipeline.loaded_recipe(recipe, overrides or ())
+    check_machines(machines, loaded)
     folder = run_folder(run or loaded.name, runs)
     name = folder.name
     asked = wanted(region, bucket, role, prefix, kms_key, subnet, security_group, tag, isolated=isolated)
@@ -120,7 +124,7 @@ def command(
         sent.settings,
         {"training": _channel(source, place), **sent.channels},
         instance,
-        1,
+        machines,
         int(pipeline.read_budget(max_time, "--max-time")),
         volume,
         spot,
@@ -130,7 +134,7 @@ def command(
         environment(env),
         stamp="" if dry_run else stamp(),
     )
-    cost = estimate(instance, 1, training.max_s + training.warm_s, place.region, price)
+    cost = estimate(instance, machines, training.max_s + training.warm_s, place.region, price)
     call = check(training_call(training, place))
     if account is not None and (job := _goes_on(account, name)) is not None:
         _end(account, place, name, job, folder, detach=detach, as_json=as_json)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medloom.cli.display import Display
-from medloom.cli.options import DataOption, JsonOption, RecipeArgument, SetOption, YesOption
+from medloom.cli.options import DataOption, DryRunOption, JsonOption, RecipeArgument, SetOption, YesOption
 from medloom.cli.output import print_result, say
 from medloom.cli.sagemaker_options import (
     BucketOption,
@@ -18,6 +17,7 @@ from medloom.cli.sagemaker_options import (
     InstanceOption,
     IsolatedOption,
     KmsOption,
+    MachinesOption,
     MaxCostOption,
     PrefixOption,
     PriceOption,
@@ -27,8 +27,10 @@ from medloom.cli.sagemaker_options import (
     SubnetOption,
     TagOption,
     agreed,
+    check_machines,
     environment,
     place_for,
+    print_calls,
     stamp,
     wanted,
 )
@@ -37,6 +39,10 @@ from medloom.cli.texts import STOPPED
 from medloom.cli.tune import closing
 from medloom.errors import UserError
 from medloom.extras import require
+
+if TYPE_CHECKING:
+    from medloom.backends.sagemaker import Place, Training
+    from medloom.recipe import Recipe
 
 __all__ = ["command"]
 
@@ -57,6 +63,7 @@ def command(
         "studies"
     ),
     instance: InstanceOption = "ml.g5.xlarge",
+    machines: MachinesOption = 1,
     max_time: Annotated[str, typer.Option("--max-time", metavar="TIME", help="Longest time of one trial.")] = "2h",
     spot: Annotated[bool, typer.Option("--spot", help="Take capacity that AWS may take back.")] = False,
     keep_warm: Annotated[
@@ -75,6 +82,7 @@ def command(
     env: EnvironmentOption = None,
     price: PriceOption = None,
     max_cost: MaxCostOption = None,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,36 +96,40 @@ def command(
     require("optuna", "tune")
     from medloom import pipeline, tuning
     from medloom.backends.sagemaker import Training, check, estimate, training_call
-    from medloom.tuning.sagemaker import SageMakerTrials, work_there
+    from medloom.backends.sagemaker.upload import data_uri
 
     loaded = pipeline.loaded_recipe(recipe, overrides or ())
+    check_machines(machines, loaded)
     images = Path(data or loaded.data.path or "").expanduser()
     if not (data or loaded.data.path) or not images.exists():
         raise UserError("say where the images are, on this machine: --data PATH; the study needs them, too")
     asked = wanted(region, bucket, role, prefix, kms_key, subnet, security_group, tag, isolated=isolated)
-    account, place = place_for(asked, dry_run=False)
-    longest = int(pipeline.read_budget(max_time, "--max-time"))
-    warm = 0 if keep_warm is None else int(pipeline.read_budget(keep_warm, "--keep-warm"))
+    account, place = place_for(asked, dry_run=dry_run)
     like = Training(
         loaded.name,
         image,
         {},
-        {"training": place.uri("data")},
+        {"training": data_uri(place, images)},
         instance,
-        1,
-        longest,
+        machines,
+        int(pipeline.read_budget(max_time, "--max-time")),
         volume,
         spot,
-        warm_s=warm,
+        warm_s=0 if keep_warm is None else int(pipeline.read_budget(keep_warm, "--keep-warm")),
         environment=environment(env),
     )
     check(training_call(like, place))
-    cost = estimate(instance, 1, longest + warm, place.region, price, jobs=trials)
+    cost = estimate(instance, machines, like.max_s + like.warm_s, place.region, price, jobs=trials)
     question = f"Search {loaded.name} with {trials} trials in {place.region}?"
-    if account is None or not agreed(cost, max_cost, yes=yes, dry_run=False, question=question):
+    if not agreed(cost, max_cost, yes=yes, dry_run=dry_run, question=question):
         return
-    sent = {"training": send_images(account, place, images)}
-    there = SageMakerTrials(account, place, replace(like, channels=sent), stamp)
+    if account is None:
+        _print_first(loaded, tuning.study_folder(study or loaded.name, studies), like, place, trials)
+        return
+    from medloom.tuning.sagemaker import SageMakerTrials, work_there
+
+    send_images(account, place, images)
+    there = SageMakerTrials(account, place, like, stamp)
     with Display() as display:
         found = tuning.tune(
             recipe,
@@ -133,3 +145,18 @@ def command(
         say(STOPPED)
         return
     print_result(found.plain(), closing(found), as_json=as_json)
+
+
+def _print_first(recipe: Recipe, folder: Path, like: Training, place: Place, trials: int) -> None:
+    """Print the request of the first trial: of the recipe as it is, or where the space lacks that, of an example."""
+    from medloom.backends.sagemaker import training_call
+    from medloom.tuning.plan import Study
+    from medloom.tuning.sagemaker import trial_name, trial_training
+    from medloom.tuning.storage import first_settings
+
+    study = Study.begun(folder, recipe)
+    laid = first_settings(study)
+    values = laid[0] if laid else study.space.chosen(lambda _, parameter: parameter.extremes[0])
+    say(f"trials: {trials}, each with such a request; this is {'the first' if laid else 'an example of one'}")
+    first, _ = trial_training(like, study.space.recipe_of(values), trial_name(folder.name, 0), place, "0000")
+    print_calls([training_call(first, place)], {"images": like.channels["training"], "trials": trials, "first": values})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medloom import pipeline
+from medloom.cli.backend_option import BackendOption, OnOption, done_elsewhere
 from medloom.cli.display import Display
 from medloom.cli.hooks import HookOption, rules_hooked
 from medloom.cli.options import (
     RUNS,
+    DryRunOption,
     ImagesOption,
     JsonOption,
     ProfileOption,
@@ -28,6 +32,7 @@ __all__ = ["command"]
 
 
 def command(
+    context: typer.Context,
     run: RunArgument,
     overrides: SetOption = None,
     data: ImagesOption = None,
@@ -40,13 +45,21 @@ def command(
             "--find-lr", help="Look for a learning rate instead: draws find_lr.html, trains nothing for good."
         ),
     ] = False,
+    backend: BackendOption = "local",
+    on: OnOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the network of a prepared run, or go on where it was stopped.
 
     A finished run is extended with more epochs: --set train.epochs=80. Where the pixel store is not on this machine it
     is built again from the images.
+
+    With --backend sagemaker the run, or a recipe in its place, is prepared, trained, measured and packaged there, and
+    comes back; see medloom sagemaker train.
     """
+    if done_elsewhere(context, backend, on, dry_run=dry_run, instead=_there(run, runs, data, backend)):
+        return
     settings = with_profile(overrides, profile)
     with (
         pipeline.opened_run(run, runs, settings, command="train") as opened,
@@ -71,3 +84,14 @@ def command(
         return
     facts = opened.facts("training.json", "train")
     print_result(facts, f"{trained_text(facts)}\nNext:\n  medloom evaluate {opened.folder}", as_json=as_json)
+
+
+def _there(run: str, runs: Path, data: str | None, backend: str) -> Mapping[str, Sequence[str]]:
+    """What another back end is given in the place of a run that is here: its recipe, its folder and its images."""
+    folder = next((path for path in (runs / run, Path(run)) if (path / "recipe.yaml").is_file()), None)
+    if folder is None or backend == "local":
+        return {}
+    words = [str(folder / "recipe.yaml"), "--run", f"{folder}/"]
+    if data is None and (folder / "catalogue.csv").is_file():
+        words += ["--data", str(pipeline.find_images(pipeline.Run.open(folder)))]
+    return {"run": words}

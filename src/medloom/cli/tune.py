@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medloom.cli.backend_option import BackendOption, OnOption, done_elsewhere
 from medloom.cli.display import Display
-from medloom.cli.options import DataOption, JsonOption, RecipeArgument, SetOption, WorkersOption
+from medloom.cli.options import DataOption, DryRunOption, JsonOption, RecipeArgument, SetOption, WorkersOption
 from medloom.cli.output import print_result, say, table
 from medloom.cli.texts import STOPPED
 from medloom.errors import UserError
@@ -24,6 +25,7 @@ _STUDIES = Path("studies")
 
 
 def command(
+    context: typer.Context,
     recipe: RecipeArgument,
     data: DataOption = None,
     trials: Annotated[
@@ -76,6 +78,9 @@ def command(
     studies: Annotated[
         Path, typer.Option("--studies", metavar="DIR", help="Folder that holds the studies.")
     ] = _STUDIES,
+    backend: BackendOption = "local",
+    on: OnOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search the settings of a recipe, and package the best model.
@@ -88,7 +93,11 @@ def command(
     settings on the others; what the winners give on the folds is an honest figure of the whole way of choosing.
 
     Stopped or killed at any moment, the same command goes on.
+
+    With --backend sagemaker the trials are done there; see medloom sagemaker tune.
     """
+    if done_elsewhere(context, backend, on, dry_run=dry_run):
+        return
     require("torch", "train")
     require("optuna", "tune")
     from medloom import pipeline, tuning

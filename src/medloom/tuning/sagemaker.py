@@ -24,7 +24,7 @@ from medloom.backends.sagemaker import Account, Place, Training, training_call
 from medloom.backends.sagemaker.jobs import JobFacts, follow, job_facts, stop_job
 from medloom.backends.sagemaker.note import Note
 from medloom.backends.sagemaker.pull import pull_run
-from medloom.backends.sagemaker.recipes import written_recipe
+from medloom.backends.sagemaker.recipes import SentRecipe, written_recipe
 from medloom.errors import MedloomError, ServerError, TrainingError, UserError
 from medloom.events import Events, Noted
 from medloom.files import TemporaryFolder, read_json
@@ -36,7 +36,7 @@ from medloom.tuning.trial import Outcome, PlaceError, Report, facts_of_trained
 from medloom.tuning.worker import Limits, work
 from medloom.wording import one_line
 
-__all__ = ["SageMakerTrials", "work_there"]
+__all__ = ["SageMakerTrials", "trial_name", "trial_training", "work_there"]
 
 _PREPARED = "prepare.json"
 _WRONG_INPUT = 2
@@ -55,6 +55,28 @@ _FROM_THERE = (
     "system.jsonl",
 )
 """What a training writes; everything else of a trial is made here, as of any other."""
+
+
+def trial_name(study: str, number: int) -> str:
+    """Return what a trial is called there."""
+    return f"{study}-trial-{number:04d}"
+
+
+def trial_training(like: Training, recipe: Recipe, run: str, place: Place, stamp: str) -> tuple[Training, SentRecipe]:
+    """Return the job of a trial, and its recipe, which has to be sent before; nothing is done.
+
+    Args:
+        like: What all jobs have in common.
+        recipe: With the settings of the trial.
+        run: What the trial is called there.
+        place: Where.
+        stamp: Tells the job from others of the trial.
+    """
+    values = written_values(recipe)
+    values.get("data", {}).pop("path", None)
+    sent = written_recipe(yaml.safe_dump(values, sort_keys=False), run, place)
+    channels = {**like.channels, **sent.channels}
+    return replace(like, run=run, settings=sent.settings, channels=channels, stamp=stamp), sent
 
 
 @dataclass
@@ -112,14 +134,9 @@ class SageMakerTrials:
 
     def _begun(self, study: Study, recipe: Recipe, folder: Path) -> Note:
         before = Note.read(folder)
-        run = before.run if before else f"{study.folder.name}-trial-{folder.name}"
-        values = written_values(recipe)
-        values.get("data", {}).pop("path", None)
-        sent = written_recipe(yaml.safe_dump(values, sort_keys=False), run, self.place)
+        run = before.run if before else trial_name(study.folder.name, int(folder.name))
+        training, sent = trial_training(self.like, recipe, run, self.place, f"{self.stamp()}-{folder.name}")
         sent.upload(self.account, self.place)
-        channels = {**self.like.channels, **sent.channels}
-        stamp = f"{self.stamp()}-{folder.name}"
-        training = replace(self.like, run=run, settings=sent.settings, channels=channels, stamp=stamp)
         self.account.send(training_call(training, self.place), f"trial {folder.name} cannot begin")
         begun = datetime.now(UTC).isoformat(timespec="seconds")
         note = Note(training.name, self.place.region, self.place.bucket, self.place.prefix, run, begun)

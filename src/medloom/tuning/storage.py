@@ -36,6 +36,7 @@ __all__ = [
     "beating",
     "counted_trials",
     "find_lost",
+    "first_settings",
     "lay_down",
     "lose",
     "next_trial",
@@ -89,17 +90,21 @@ def lay_down(study: Study, storage: optuna.Study) -> None:
     """Lay down what is tried before anything is chosen: the recipe as it is, or every setting of a grid."""
     if storage.get_trials(deepcopy=False):
         return
+    with quiet():
+        for values in first_settings(study):
+            storage.enqueue_trial(_labelled(values))
+
+
+def first_settings(study: Study) -> list[Values]:
+    """Return what is tried before anything is chosen; see ``lay_down``."""
     if study.recipe.tune.sampler == "grid":
         import random
 
         settings = study.space.grid(study.recipe.tune.grid_points)
         random.Random(study.recipe.tune.seed).shuffle(settings)  # noqa: S311 - no secret
-    else:
-        own = study.space.own()
-        settings = [] if own is None else [own]
-    with quiet():
-        for values in settings:
-            storage.enqueue_trial(_labelled(values))
+        return settings
+    own = study.space.own()
+    return [] if own is None else [own]
 
 
 def next_trial(study: Study, storage: optuna.Study) -> Trial:
