@@ -11,15 +11,9 @@ import typer
 
 from medloom.cli.output import say
 from medloom.errors import UserError
-from medloom.packaging.images.builders import (
-    build_command,
-    ecr_steps,
-    find_builder,
-    log_in_to_ecr,
-    push_command,
-    run,
-)
+from medloom.packaging.images.builders import build_command, find_builder, push_command, run
 from medloom.packaging.images.context import ImageKind, ImagePlan, ServingRuntime, TorchBuild, write_context
+from medloom.packaging.images.ecr import ecr_steps, open_ecr, steps_by_hand
 
 __all__ = ["command"]
 
@@ -44,7 +38,7 @@ def command(
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option("--push", metavar="REPOSITORY", help="Push it there; in Amazon's ECR after logging in."),
+        typer.Option("--push", metavar="REPOSITORY", help="Push it there; Amazon's ECR: log in, make it if need be."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -94,12 +88,22 @@ def command(
         write_context(plan, Path(folder) / "context")
         run(built(Path(folder) / "context"))
     say(f"built {name}")
-    if push is not None:
-        log_in_to_ecr(found, name)
-        run(push_command(found, name))
-        say(f"pushed {name}")
+    if push is None:
+        say(
+            "\n  ".join(
+                ["to push it, give --push REPOSITORY, or to Amazon's ECR by hand:", *steps_by_hand(found, name)]
+            )
+        )
     else:
-        say(f"to push it: {found} tag {name} REPOSITORY:TAG; {found} push REPOSITORY:TAG; or --push REPOSITORY")
+        _push(found, name)
+
+
+def _push(builder: str, name: str) -> None:
+    made = open_ecr(builder, name)
+    if made is not None:
+        say(f"made the repository {made} in ECR; AWS bills what lies in it")
+    run(push_command(builder, name))
+    say(f"pushed {name}")
 
 
 def _plan(kind: str, runtime: str, torch: str | None, bundle: Path | None) -> ImagePlan:

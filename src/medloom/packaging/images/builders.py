@@ -1,9 +1,7 @@
-"""Docker, Podman or Buildah, whichever is there: the commands that build and push an image, and those of ECR."""
+"""Docker, Podman or Buildah, whichever is there: the commands that build and push an image."""
 
 from __future__ import annotations
 
-import base64
-import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medloom.errors import MedloomError, UserError
-from medloom.extras import require
 
-__all__ = ["BUILDERS", "build_command", "ecr_steps", "find_builder", "log_in_to_ecr", "push_command", "run"]
+__all__ = ["BUILDERS", "build_command", "find_builder", "push_command", "run"]
 
 Command = list[str]
 
@@ -23,10 +20,6 @@ BUILDERS: dict[str, Command] = {
     "buildah": ["buildah", "build", "--format", "docker"],
 }
 """How each builds. The format of Docker is the one that knows health checks."""
-
-_ECR = re.compile(
-    r"(?P<host>(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?)/(?P<name>.+)"
-)
 
 
 def find_builder(name: str | None = None) -> str:
@@ -69,42 +62,6 @@ def build_command(
 def push_command(builder: str, tag: str) -> Command:
     """Return the command that pushes an image to where its tag says."""
     return [builder, "push", tag]
-
-
-def ecr_steps(builder: str, tag: str) -> list[str]:
-    """Return what to type in a shell to log in to the registry of a tag in Amazon's ECR; nothing for other registries.
-
-    Example:
-        >>> ecr_steps("podman", "medloom-serve:0.1.0")
-        []
-    """
-    found = _ECR.fullmatch(tag)
-    if found is None:
-        return []
-    host, region, name = found["host"], found["region"], found["name"].partition(":")[0]
-    return [
-        f"aws ecr create-repository --region {region} --repository-name {name}   # once",
-        f"aws ecr get-login-password --region {region} | {builder} login --username AWS --password-stdin {host}",
-    ]
-
-
-def log_in_to_ecr(builder: str, tag: str) -> None:
-    """Log in where a tag lies in Amazon's ECR, with the credentials of this machine; do nothing for other registries.
-
-    Raises:
-        MissingExtraError: If boto3 is not installed.
-        UserError: If AWS does not give a password.
-    """
-    found = _ECR.fullmatch(tag)
-    if found is None:
-        return
-    boto3, exceptions = require("boto3", "aws"), require("botocore.exceptions", "aws")
-    try:
-        asked = boto3.client("ecr", region_name=found["region"]).get_authorization_token()
-    except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-        raise UserError(f"AWS gives no password for {found['host']}: {error}") from error
-    user, _, password = base64.b64decode(asked["authorizationData"][0]["authorizationToken"]).decode().partition(":")
-    run([builder, "login", "--username", user, "--password-stdin", found["host"]], given=password)
 
 
 def run(command: Command, given: str | None = None) -> None:
