@@ -27,9 +27,10 @@ from PIL import Image
 from machine import describe
 from medloom.data.building import build_store
 from medloom.data.layouts import build_layout
+from medloom.data.opening import open_source
 from medloom.data.phantom.chest import chest_image
 from medloom.data.pseudonyms import Entry, with_pseudonyms
-from medloom.data.sources import Source, open_source
+from medloom.data.sources import Source
 from medloom.imaging import decode
 from medloom.recipe import Recipe, load_recipe
 from medloom.transforms import Preprocess

@@ -33,8 +33,8 @@ from monai.data import CacheDataset, DataLoader
 
 from machine import describe
 from medloom.data import prepare
+from medloom.data.opening import open_source
 from medloom.data.phantom import PhantomPlan, make_phantom
-from medloom.data.sources import open_source
 from medloom.events import BatchEnded, EpochEnded, Event, Events
 from medloom.extras import find_compiler
 from medloom.files import read_json

@@ -33,9 +33,10 @@ from medloom.data.building import build_store
 from medloom.data.describe.intensities import channel_facts
 from medloom.data.describe.statistics import measure
 from medloom.data.layouts import build_layout
+from medloom.data.opening import open_source
 from medloom.data.phantom import PhantomPlan, make_phantom
 from medloom.data.pseudonyms import Entry, with_pseudonyms
-from medloom.data.sources import Source, open_source
+from medloom.data.sources import Source
 from medloom.files import sha256_bytes
 from medloom.recipe import load_recipe
 from medloom.transforms import Preprocess

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from machine import describe
+from medloom.data.opening import open_source
 from medloom.data.phantom import PhantomPlan, make_phantom
-from medloom.data.sources import open_source
 from medloom.data.survey import survey
 
 FILES, PATIENTS, ROUNDS = 100_000, 500, 3

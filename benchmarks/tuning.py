@@ -21,6 +21,7 @@ import optuna
 from machine import describe
 from medloom import pipeline, training
 from medloom.data import read_catalogue
+from medloom.data.opening import Images
 from medloom.events import Events
 from medloom.recipe import Recipe, load_recipe, with_values
 from medloom.tuning import Limits, begun_study, work
@@ -78,7 +79,7 @@ def plain_trials(prepared: pipeline.Run, folder: Path, trials: int) -> float:
     return time.perf_counter() - begun
 
 
-def study_trials(recipe: Recipe, images: Path, folder: Path, trials: int) -> float:
+def study_trials(recipe: Recipe, images: Images, folder: Path, trials: int) -> float:
     """Seconds of the trials of a study; its preparation is not counted, as that of the loop is not."""
     with begun_study(recipe, folder, images=images, events=Events()) as (study, where):
         begun = time.perf_counter()

@@ -12,9 +12,9 @@ from medloom.data import preparation, prepare
 from medloom.data.alignment import Alignment, read_mask
 from medloom.data.checks import ClassMap
 from medloom.data.layouts.dicom_seg import DicomSegmentations
+from medloom.data.opening import open_source
 from medloom.data.page_reader import PageReader
 from medloom.data.pages import with_pages
-from medloom.data.sources import open_source
 from medloom.errors import DataError
 from medloom.recipe import parse_recipe
 from medloom.transforms import Preprocess

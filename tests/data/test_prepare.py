@@ -13,8 +13,8 @@ import tifffile
 from medloom.data import page_reader, preparation
 from medloom.data import workers as workers_file
 from medloom.data.catalogue import read_catalogue
+from medloom.data.opening import open_source
 from medloom.data.preparation import prepare, prepare_undivided
-from medloom.data.sources import open_source
 from medloom.errors import DataError
 from medloom.files import sha256_bytes
 from medloom.transforms import Preprocess

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from medloom.data.sources import open_source, unread_files
+from medloom.data.opening import open_source
+from medloom.data.sources import unread_files
 from medloom.errors import DataError
 
 FILES = {"p1/a_1.tif": b"one", "p1/a_1_mask.tif": b"mask", "p2/b.tif": b"two" * 500, "data.csv": b"x"}

@@ -9,6 +9,7 @@ import typer
 from medloom import pipeline
 from medloom.cli.display import Display
 from medloom.cli.output import ExitCode, print_result, table, warn
+from medloom.data.opening import images_at, name_of
 from medloom.errors import UserError
 from medloom.events import Events
 
@@ -48,7 +49,7 @@ def evaluate_bundle(
     """
     if images is None:
         raise UserError("a bundle is measured on images that are named: --data PATH, a folder or zip with their labels")
-    where = folder or _FOLDER / Path(images).stem
+    where = folder or _FOLDER / name_of(images_at(images))
     with pipeline.problems_listed(where), Display() as display:
         made = pipeline.validate_elsewhere(
             bundle,

@@ -66,12 +66,12 @@ def given_recipe(recipe: str, data: str | None, settings: Sequence[str]) -> Give
 
 
 def is_images(recipe: str) -> bool:
-    """Return whether what was given for a recipe is a folder or zip of images: no built-in name and no YAML file."""
+    """Return whether what was given for a recipe is a folder, zip or bucket: no built-in name and no YAML file."""
     from medloom.data.sources import is_zip
     from medloom.recipe.library import builtin_names
 
     path = Path(recipe).expanduser()
-    return recipe not in builtin_names() and (path.is_dir() or (path.is_file() and is_zip(path)))
+    return recipe not in builtin_names() and ("://" in recipe or path.is_dir() or (path.is_file() and is_zip(path)))
 
 
 def look_at(path: str, settings: Sequence[str]) -> tuple[Survey, str]:

@@ -59,7 +59,7 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _collection(path: Path) -> CollectionFacts:
-    from medloom.data.sources import open_source
+    from medloom.data.opening import open_source
     from medloom.imaging import FILE_BUDGET
     from medloom.imaging.inspection import inspect_many
 

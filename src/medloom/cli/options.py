@@ -41,17 +41,19 @@ RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="Built-in 
 RecipeOrImagesArgument = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE|PATH", help="Built-in recipe, a YAML file, or a folder or zip of images to look at."
+        metavar="RECIPE|PATH", help="Built-in recipe, a YAML file, or a folder, zip or s3:// of images to look at."
     ),
 ]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or its folder.")]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="PATH", help="Folder or zip with the images; default: what the recipe says."),
+    typer.Option("--data", metavar="PATH", help="Folder, zip or s3://BUCKET/FOLDER/; default: what the recipe says."),
 ]
 ImagesOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="PATH", help="Folder or zip with the run's images; default: where they were."),
+    typer.Option(
+        "--data", metavar="PATH", help="Folder, zip or s3:// with the run's images; default: where they were."
+    ),
 ]
 RunOption = Annotated[
     str | None,

@@ -9,7 +9,8 @@ from pathlib import Path
 from medloom.container.environment import Channel
 from medloom.data.layouts import build_layout
 from medloom.data.layouts.base import Item
-from medloom.data.sources import is_zip, open_source
+from medloom.data.opening import open_source
+from medloom.data.sources import is_zip
 from medloom.errors import DataError, UserError
 from medloom.files import write_text
 from medloom.recipe import Recipe

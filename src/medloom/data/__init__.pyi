@@ -17,6 +17,11 @@ from .kaggle import kaggle_credentials as kaggle_credentials
 from .kaggle import store_kaggle_credentials as store_kaggle_credentials
 from .kinds import strata_of as strata_of
 from .metadata import TableEncoding as TableEncoding
+from .opening import Images as Images
+from .opening import absolute as absolute
+from .opening import images_at as images_at
+from .opening import name_of as name_of
+from .opening import open_source as open_source
 from .page_reader import PageReader as PageReader
 from .phantom import PHANTOM_FILE as PHANTOM_FILE
 from .phantom import PhantomPlan as PhantomPlan
@@ -29,7 +34,6 @@ from .preparation import recounted as recounted
 from .preparation import rule_facts as rule_facts
 from .pseudonyms import patient_pseudonyms as patient_pseudonyms
 from .sources import Source as Source
-from .sources import open_source as open_source
 from .splits import SPLITS as SPLITS
 from .splits import SplitRule as SplitRule
 from .splits import choosing_half as choosing_half

@@ -10,8 +10,9 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple, Self
@@ -31,6 +32,12 @@ _TRIES = 5
 _CONNECT_S, _READ_S = 10.0, 60.0
 _REMEMBERED = 4096
 _AT_A_TIME = 16
+_PAUSE_S = 0.2
+
+_AHEAD_BYTES = 2**27
+"""Of objects that are fetched before they are read; a larger one is fetched when it is."""
+
+_PART = "came only in part"
 
 
 class Place(NamedTuple):
@@ -77,17 +84,47 @@ def _client() -> Any:  # noqa: ANN401 - boto3 has no types
     return boto3.Session().client("s3", config=settings)
 
 
-def read_object(place: Place, most: int = MOST_BYTES) -> bytes:
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AT_A_TIME, "objects")
+
+
+def read_object(place: Place, most: int = MOST_BYTES, stamp: str = "") -> bytes:
     """Return an object's content, of a very large one the beginning.
 
+    Args:
+        place: The object.
+        most: How many bytes at most.
+        stamp: What ``head_object`` said, where it must still be the same.
+
     Raises:
-        OSError: If it is not there, or may not be read.
-        ServerError: If no object can be read now.
+        OSError: If it is not there, or may not be read, or comes only in part each time.
+        ServerError: If no object can be read now, or this one has changed.
     """
+    size, _, tag = stamp.partition(":")
+    asked = {"IfMatch": f'"{tag}"'} if tag else {}
+    if size and int(size) > most:
+        asked["Range"] = f"bytes=0-{most - 1}"
     with _one(place):
-        found = _client().get_object(Bucket=place.bucket, Key=place.key)
+        for tries_left in reversed(range(_TRIES)):
+            content = _content(place, asked, most)
+            if content is not None:
+                return content
+            if tries_left:
+                time.sleep(_PAUSE_S * 2 ** (_TRIES - tries_left - 1))
+    raise OSError(errno.EIO, _PART, str(place))
+
+
+def _content(place: Place, asked: dict[str, str], most: int) -> bytes | None:
+    """The content; None if the connection was lost in the middle of it, which boto3 does not try again."""
+    failures = require("botocore.exceptions", "aws")
+    found = _client().get_object(Bucket=place.bucket, Key=place.key, **asked)
+    try:
         with found["Body"] as body:
-            return bytes(body.read(most))
+            content = bytes(body.read(most))
+    except (failures.IncompleteReadError, failures.ResponseStreamingError, failures.ReadTimeoutError):
+        return None
+    return content if len(content) == min(found["ContentLength"], most) else None
 
 
 def head_object(place: Place) -> str:
@@ -117,10 +154,16 @@ class BucketSource:
         self.location = str(place)
         self._place = place
         self._stamps: dict[str, str] = {}
+        self._all_known = False
+        self._coming: dict[str, tuple[int, Future[bytes]]] = {}
         next(self._pages(1), None)
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_coming": {}}
+
     def names(self) -> list[str]:
-        """Return the names of all objects."""
+        """Return the names of all objects; from now on each must still be what it was when it was listed."""
+        self._all_known = True
         return list(self.walk())
 
     def walk(self) -> Iterator[str]:
@@ -136,13 +179,31 @@ class BucketSource:
         """Return size and ETag, as they were listed where that is not long ago."""
         return self._stamps.get(name) or head_object(self._of(name))
 
+    def expect(self, names: Sequence[str], most: int = MOST_BYTES) -> None:
+        """Fetch what is read next, several objects at a time, as far as they are small."""
+        for name in self._coming.keys() - set(names):
+            self._coming.pop(name)[1].cancel()
+        left = _AHEAD_BYTES
+        for name in names:
+            left -= min(most, int(self._stamps.get(name, f"{_AHEAD_BYTES}:").partition(":")[0]))
+            if left < 0:
+                break
+            if self._coming.get(name, (-1,))[0] < most:
+                self._coming[name] = most, _threads().submit(self._fetch, name, most)
+
     def read(self, name: str) -> bytes:
         """Return an object's content; see ``read_object``."""
-        return read_object(self._of(name))
+        return self.head(name, MOST_BYTES)
 
     def head(self, name: str, most: int) -> bytes:
         """Return at most so many of an object's first bytes."""
-        return read_object(self._of(name), most)
+        coming = self._coming.pop(name, None)
+        if coming is not None and coming[0] >= most:
+            return coming[1].result()[:most]
+        return self._fetch(name, most)
+
+    def _fetch(self, name: str, most: int) -> bytes:
+        return read_object(self._of(name), most, self._stamps.get(name, "") if self._all_known else "")
 
     def close(self) -> None:
         """Do nothing; the connections are shared."""
@@ -165,7 +226,7 @@ class BucketSource:
             )
 
     def _remember(self, name: str, stamp: str) -> None:
-        while len(self._stamps) >= _REMEMBERED:
+        while len(self._stamps) >= _REMEMBERED and not self._all_known:
             self._stamps.pop(next(iter(self._stamps), ""), None)
         self._stamps[name] = stamp
 
@@ -226,5 +287,9 @@ def _one(place: Place) -> Iterator[None]:
 def _raise_of_one(place: Place, error: Any) -> None:  # noqa: ANN401 - a ClientError
     if is_absent(error) and code_of(error) != "NoSuchBucket":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place)) from error
+    if code_of(error) == "PreconditionFailed":
+        raise ServerError(
+            f"{place} has changed since it was listed; give the same command again when nobody writes there any more"
+        ) from error
     if is_denied(error):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place)) from error

@@ -192,6 +192,7 @@ class _Work:
     writer: StoreWriter
 
     def __call__(self, job: Job) -> list[Sample]:
+        self.read.expect(entry for _, entry in job)
         return [self._one(row, entry) for row, entry in job]
 
     def _one(self, row: int, entry: Entry) -> Sample:

@@ -66,6 +66,10 @@ class PageReader:
         for name in [name for name in self._files if name not in names]:
             del self._files[name]
 
+    def holds(self, name: str) -> bool:
+        """Whether a file is kept."""
+        return name in self._files
+
     def data(self, name: str) -> bytes:
         """Return a file's bytes; DataError or OSError if that cannot be."""
         return self._file(name).data

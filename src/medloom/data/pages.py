@@ -29,6 +29,9 @@ PlaneRule = Plane | Literal["auto", "stored"]
 
 _SHOWN = 5
 
+_AT_ONCE = 64
+"""Files whose headers are asked for together."""
+
 
 @dataclass(frozen=True)
 class _Pages:
@@ -177,7 +180,9 @@ def _look(names: Sequence[str], source: Source, cache: Path) -> dict[str, _Pages
     known = dict(zip(names, last, strict=False))
     found: dict[str, _Pages | str] = {}
     kept: list[list[object]] = []
-    for name in names:
+    for number, name in enumerate(names):
+        if number % _AT_ONCE == 0:
+            source.expect([one for one in names[number : number + _AT_ONCE] if one not in known])
         stamp, facts = known.get(name, ["", None])
         if facts is not None and stamp == _stamp(source, name):
             found[name] = _Pages(**facts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ class SampleReader:
         self.orientation = asked_orientation(recipe.data.plane)
         self._channels = recipe.data.channels
         self._classes = truth_of(recipe).class_map(recipe)
+        self._source = source
         self._files = PageReader(source.read, cut, self._classes.values if self._classes else None)
         self._alignment = Alignment(self._files, recipe.data.align)
         self._preprocess = preprocess
@@ -93,6 +95,11 @@ class SampleReader:
     def with_masks(self) -> bool:
         """Whether images have masks."""
         return self._classes is not None
+
+    def expect(self, entries: Iterable[Entry]) -> None:
+        """Be told which samples are read next."""
+        names = dict.fromkeys(chain.from_iterable(files_of(entry.item) for entry in entries))
+        self._source.expect([name for name in names if name and not self._files.holds(name)])
 
     def __call__(self, entry: Entry) -> tuple[Sample, SamplePixels | None]:
         """Return what was found out about a sample, and its pixels where nothing is wrong."""

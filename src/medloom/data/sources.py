@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from medloom.data.archive import DEFAULT_LIMITS, Limits, ZipReader
-from medloom.errors import DataError
 from medloom.imaging import FILE_BUDGET
 from medloom.wording import counted
 
-__all__ = ["MOST_BYTES", "FolderSource", "Source", "ZipSource", "is_litter", "is_zip", "open_source", "unread_files"]
+__all__ = ["MOST_BYTES", "FolderSource", "Source", "ZipSource", "is_litter", "is_zip", "unread_files"]
 
 MOST_BYTES = FILE_BUDGET.max_bytes + 1
 """Of a file that are read; of one that is too large to decode, enough for the decoder to say so."""
@@ -50,6 +49,14 @@ class Source(Protocol):
 
     def head(self, name: str, most: int) -> bytes:
         """Return at most so many of a file's first bytes; DataError or OSError if that cannot be."""
+
+    def expect(self, names: Sequence[str], most: int = MOST_BYTES) -> None:
+        """Be told what is read next, in this order; where each file takes a while to come, they come together.
+
+        Args:
+            names: The files.
+            most: How many of their first bytes.
+        """
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -119,6 +126,9 @@ class FolderSource:
         finally:
             os.close(handle)
 
+    def expect(self, names: Sequence[str], most: int = MOST_BYTES) -> None:
+        """Do nothing: no file is far away."""
+
     def close(self) -> None:
         """Do nothing; no file stays open."""
 
@@ -164,6 +174,9 @@ class ZipSource:
         """Return at most so many of a file's first bytes; they are compared with no checksum."""
         return self._reader.head(name, most)
 
+    def expect(self, names: Sequence[str], most: int = MOST_BYTES) -> None:
+        """Do nothing: no file is far away."""
+
     def close(self) -> None:
         """Close the archive."""
         self._reader.close()
@@ -173,32 +186,6 @@ class ZipSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_source(location: str | Path) -> Source:
-    """Open the folder or the zip archive that a user named.
-
-    Args:
-        location: Path of a folder or of a zip file.
-
-    Returns:
-        A source; close it, or use it as a context manager.
-
-    Raises:
-        DataError: If it is neither, or an unsafe archive.
-
-    Example:
-        >>> with open_source("brain.zip") as source:  # doctest: +SKIP
-        ...     source.names()
-    """
-    path = Path(location).expanduser()
-    if path.is_dir():
-        return FolderSource(path)
-    if not path.exists():
-        raise DataError(f"{location} does not exist")
-    if not is_zip(path):
-        raise DataError(f"{location} is neither a folder nor a zip file; unpack it and name the folder")
-    return ZipSource(path)
 
 
 def unread_files(names: Collection[str]) -> list[str]:

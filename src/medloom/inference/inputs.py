@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medloom.data.layouts.base import is_one
-from medloom.data.sources import FolderSource, Source, open_source
+from medloom.data.opening import open_source
+from medloom.data.sources import FolderSource, Source
 from medloom.data.whole import dicom_files, read_whole
 from medloom.errors import DataError
 from medloom.imaging import (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 from medloom.data.metadata import TableEncoding
-from medloom.data.sources import open_source
+from medloom.data.opening import open_source
 from medloom.data.whole import read_sources, read_whole
 from medloom.errors import BundleError, InputError, MedloomError, NotFiniteError
 from medloom.imaging import DEFAULT_BUDGET, FILE_BUDGET, Budget, Image, Volume, decode

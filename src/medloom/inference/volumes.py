@@ -17,7 +17,8 @@ import numpy as np
 
 from medloom.data.context import OrderError, Spot, surroundings
 from medloom.data.layouts.base import list_images
-from medloom.data.sources import Source, open_source
+from medloom.data.opening import open_source
+from medloom.data.sources import Source
 from medloom.data.stacks import counts_up, image_spot, name_spots
 from medloom.data.whole import has_dicom
 from medloom.errors import DecodeError, InputError

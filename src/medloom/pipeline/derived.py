@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from medloom import data
+from medloom.data.opening import Images
 from medloom.files import read_json, sha256_file, write_bytes, write_json
 from medloom.pipeline.metadata import write_encoding
 from medloom.pipeline.places import remember_images
@@ -19,7 +20,7 @@ _CATALOGUE, _PREPARED = "catalogue.csv", "prepare.json"
 
 
 def derived_run(
-    source: Path, recipe: Recipe, folder: Path, images: Path, *, catalogue: pd.DataFrame | None = None
+    source: Path, recipe: Recipe, folder: Path, images: Images, *, catalogue: pd.DataFrame | None = None
 ) -> Run:
     """Make the run directory of a training on data that are prepared.
 

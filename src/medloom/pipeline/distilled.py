@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from medloom import data, models
+from medloom.data.opening import Images
 from medloom.data.splits.given import HELD_OUT
 from medloom.errors import RecipeError
 from medloom.events import Events, Noted
@@ -79,7 +80,7 @@ def _named() -> Iterator[None]:
 
 
 def distil(
-    whole: Run, folds: Sequence[Run], *, images: str | Path | None = None, events: Events | None = None
+    whole: Run, folds: Sequence[Run], *, images: str | Images | None = None, events: Events | None = None
 ) -> TrainResult:
     """Train the one network, or go on where its training stands.
 

@@ -18,6 +18,7 @@ import yaml
 
 from medloom import __version__, data, packaging
 from medloom.data import Prepared
+from medloom.data.opening import Images
 from medloom.errors import MedloomError, UserError
 from medloom.evaluation.elsewhere import evaluate_elsewhere
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
@@ -26,7 +27,7 @@ from medloom.inference import build_runtime
 from medloom.packaging import Bundle, Manifest, Validation
 from medloom.packaging.bundle import WEIGHTS
 from medloom.pipeline.notices import SetAside
-from medloom.pipeline.places import stores_dir
+from medloom.pipeline.places import existing_images, stores_dir
 from medloom.pipeline.problems import PROBLEMS
 from medloom.recipe import Recipe, load_recipe, parse_recipe, resolve_target
 from medloom.recipe.library import builtin_names
@@ -77,7 +78,7 @@ class Elsewhere:
 
 def validate_elsewhere(
     bundle: str | Path,
-    images: str | Path,
+    images: str | Images,
     folder: Path,
     *,
     recipe: str | Path | None = None,
@@ -106,16 +107,14 @@ def validate_elsewhere(
         UserError: If the recipe does not fit the bundle, or a place is not what it should be.
         DataError: Naming every file that does not fit.
     """
-    events, where = events or Events(), Path(images).expanduser()
-    if not where.exists():
-        raise UserError(f"--data {images}: there is no such folder or zip")
+    events, where = events or Events(), existing_images(images)
     _check_folder(folder)
     with packaging.read_bundle(bundle) as opened:
         if record is not None:
             _check_record(record, Path(bundle))
         asked = recipe_for(opened.manifest, recipe, settings)
         events.emit(StageBegun("evaluate", folder))
-        summary, aside = _measure(opened, asked, where, folder, name or where.stem, events)
+        summary, aside = _measure(opened, asked, where, folder, name or data.name_of(where), events)
         facts = read_json(folder / ELSEWHERE)
         made = None if record is None else _recorded(opened, record, _validation(opened, summary, facts))
     page = write_elsewhere_report(folder)
@@ -177,7 +176,7 @@ def _arrangement(manifest: Manifest, recipe: str | Path | None) -> Mapping[str, 
 
 
 def _measure(
-    bundle: Bundle, recipe: Recipe, where: Path, folder: Path, name: str, events: Events
+    bundle: Bundle, recipe: Recipe, where: Images, folder: Path, name: str, events: Events
 ) -> tuple[Facts, tuple[str, ...]]:
     """Read and measure every image, and write what the report needs beside the metrics; also what was set aside."""
     manifest = bundle.manifest

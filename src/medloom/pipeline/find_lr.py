@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from medloom import data, training
+from medloom.data.opening import Images
 from medloom.events import Events, FileMade
 from medloom.files import write_json
 from medloom.pipeline.metadata import read_encoding
@@ -19,7 +19,7 @@ __all__ = ["find_lr"]
 _FILE = "find_lr.json"
 
 
-def find_lr(run: Run, *, images: str | Path | None = None, events: Events | None = None) -> dict[str, Any]:
+def find_lr(run: Run, *, images: str | Images | None = None, events: Events | None = None) -> dict[str, Any]:
     """Train a fresh network for some steps at rising learning rates, forget it, and say which rate to try.
 
     Args:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medloom import __version__, data
+from medloom.data.opening import Images
 from medloom.errors import MedloomError
 from medloom.events import Events, FileMade, Noted, Warned
 from medloom.files import members_of, read_json, sha256_bytes, sha256_file, write_json
@@ -30,7 +31,7 @@ _OF_ONE_SPLIT = ("identity.json", "trained_on.csv")
 """What a run of folds has in each of them."""
 
 
-def remember_finished(run: Run, images: Path) -> None:
+def remember_finished(run: Run, images: Images) -> None:
     """Note that all stages of a run are done, and drop what only an unfinished run needs.
 
     Nothing is noted or dropped if a stage has made nothing. Of the checkpoints the best and the last one stay, and more
@@ -50,7 +51,7 @@ def remember_finished(run: Run, images: Path) -> None:
                 (folder / _PREVIOUS).unlink(missing_ok=True)
 
 
-def finished_result(run: Run, images: Path, *, events: Events | None = None) -> RunResult | None:
+def finished_result(run: Run, images: Images, *, events: Events | None = None) -> RunResult | None:
     """Return the result of a run that is finished, or None if something is left to do.
 
     Something is left to do if the recipe, a file of the images, the version of Medloom, or a file that the run made is
@@ -81,7 +82,7 @@ def finished_result(run: Run, images: Path, *, events: Events | None = None) -> 
     return result
 
 
-def _is_finished(run: Run, images: Path) -> bool:
+def _is_finished(run: Run, images: Images) -> bool:
     try:
         known: dict[str, Any] = read_json(run.folder / FINISHED)
         outputs = known.pop("outputs")
@@ -92,7 +93,7 @@ def _is_finished(run: Run, images: Path) -> bool:
         return False
 
 
-def _basis(run: Run, images: Path) -> dict[str, str]:
+def _basis(run: Run, images: Images) -> dict[str, str]:
     return {"medloom": __version__, "recipe": _recipe_hash(run), "images": _images_hash(images)}
 
 
@@ -107,6 +108,6 @@ def _recipe_hash(run: Run) -> str:
     return sha256_bytes(json.dumps([plain, split and sha256_file(Path(split))]).encode())
 
 
-def _images_hash(images: Path) -> str:
+def _images_hash(images: Images) -> str:
     with data.open_source(images) as source:
         return sha256_bytes(json.dumps([[name, source.stamp(name)] for name in source.names()]).encode())

@@ -9,10 +9,10 @@ patient is left to measure it on, so the bundle carries the out-of-fold metrics 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 from medloom import evaluation
+from medloom.data.opening import Images
 from medloom.evaluation.appearance import APPEARANCE
 from medloom.evaluation.fingerprint import FINGERPRINT
 from medloom.evaluation.parts import Part, evaluation_folder
@@ -90,7 +90,7 @@ def measure_fold(fold: Run, *, part: Part = "test", events: Events | None = None
 
 
 def teach_one(
-    run: Run, folds: list[Run], *, images: str | Path | None = None, events: Events | None = None
+    run: Run, folds: list[Run], *, images: str | Images | None = None, events: Events | None = None
 ) -> TrainResult | None:
     """Train the one network that is to stand for the folds' ensemble; None where the recipe does not ask for one.
 
@@ -107,7 +107,7 @@ def teach_one(
 
 
 def finish_folds(
-    run: Run, folds: list[Run], *, images: str | Path | None = None, events: Events | None = None
+    run: Run, folds: list[Run], *, images: str | Images | None = None, events: Events | None = None
 ) -> dict[str, Any]:
     """Take the metrics over all folds, and export and package their ensemble, or one network in its place.
 

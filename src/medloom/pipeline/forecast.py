@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloom import data
+from medloom.data.opening import Images
 from medloom.errors import DiskFullError, RecipeError, UserError
 from medloom.events import Events, Noted, Warned
 from medloom.files import read_json, write_json
@@ -124,7 +125,7 @@ class Forecast:
 
 
 def forecast(
-    run: Run, *, images: str | Path | None = None, runs: int = 1, whole: bool = True, events: Events | None = None
+    run: Run, *, images: str | Images | None = None, runs: int = 1, whole: bool = True, events: Events | None = None
 ) -> Forecast | None:
     """Take a few steps of the training, and say how long all of it will take and what of memory and disk.
 
@@ -176,7 +177,7 @@ def memory_warning(found: Forecast) -> str | None:
 
 
 def foresee(
-    run: Run, *, images: str | Path | None = None, runs: int = 1, whole: bool = True, events: Events | None = None
+    run: Run, *, images: str | Images | None = None, runs: int = 1, whole: bool = True, events: Events | None = None
 ) -> Forecast | None:
     """Return the forecast as ``forecast`` does, without saying or writing it."""
     from medloom.training.pace import measure_pace  # brings torch

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medloom import data
 from medloom.data import PixelStore, TableEncoding
 from medloom.data.context import gathered, rows_beside
+from medloom.data.opening import Images
 from medloom.errors import MissingExtraError
 from medloom.events import Events
 from medloom.inference import NetworkSpec, Predictor, Runtime, build_runtime, default_point, needs_weights
@@ -70,7 +71,7 @@ def export(
     network: Network,
     tables: Sequence[TableEncoding | None],
     *,
-    images: str | Path | None = None,
+    images: str | Images | None = None,
     events: Events | None = None,
 ) -> Exported:
     """Export a network into the run directory, in the precision of the recipe, and load it as the bundle will be.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from medloom import data
+from medloom.data.opening import Images
 from medloom.errors import RecipeError, UserError
 from medloom.evaluation import KINDS, Part, curve_facts
 from medloom.evaluation import Point as CurvePoint
@@ -135,7 +136,7 @@ class _Curve:
 
     folder: Path
     whole: Run
-    images: Path
+    images: Images
     asked: dict[str, Any]
     part: Part
     events: Events

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 from medloom.backends import Slot
+from medloom.data.opening import Images
 from medloom.evaluation.parts import Part
 from medloom.events import Events, Noted
 from medloom.pipeline.fold_jobs import fold_name, plan_slots, run_side_by_side
@@ -40,7 +40,7 @@ class Members:
     what: str
     runs: Sequence[Run]
     ready: Callable[[Run], Run]
-    images: Path
+    images: Images
 
 
 def train_members(

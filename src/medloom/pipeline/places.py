@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medloom import __version__, data
+from medloom.data.opening import Images
 from medloom.errors import DataError, UserError
 from medloom.events import Events, Noted
 from medloom.files import TemporaryFolder, cache_dir, read_json, sha256_bytes, write_json
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "downloads_dir",
+    "existing_images",
     "find_images",
     "find_store",
     "in_use",
@@ -45,23 +47,23 @@ _NEAR = 3
 """Images so many folders above a run, as in ``project/images`` and ``project/runs/name/fold-0``, move with it."""
 
 
-def resolve_images(recipe: Recipe, given: str | Path | None = None, *, events: Events | None = None) -> Path:
+def resolve_images(recipe: Recipe, given: str | Images | None = None, *, events: Events | None = None) -> Images:
     """Find the images of a recipe: what was given, its own path, Kaggle with credentials, else phantoms.
 
     Args:
         recipe: Says where, if ``given`` does not.
-        given: Folder or zip.
+        given: Folder, zip, or ``s3://bucket/prefix/``.
         events: Told of patients made and patients in all when phantoms are made.
 
     Returns:
-        An existing folder or zip.
+        An existing folder or zip, or a place in a bucket.
 
     Raises:
         UserError: If it does not exist, or if there is nothing to stand in for it.
     """
     said = given or recipe.data.path
     if said:
-        return _existing(said)
+        return existing_images(said)
     if recipe.data.kaggle and data.kaggle_credentials():
         return data.fetch_kaggle(recipe.data.kaggle, downloads_dir())
     if recipe.data.layout != _PHANTOM_LAYOUTS[recipe.data.phantom.kind]:
@@ -69,8 +71,16 @@ def resolve_images(recipe: Recipe, given: str | Path | None = None, *, events: E
     return _phantom(recipe.data.phantom, events or Events())
 
 
-def _existing(given: str | Path) -> Path:
-    path = Path(given).expanduser().absolute()
+def existing_images(given: str | Images) -> Images:
+    """Return where images are that ``--data`` named.
+
+    Raises:
+        UserError: If there is no such folder or zip. Whether a bucket has some is found when it is opened.
+    """
+    where = data.images_at(given)
+    if not isinstance(where, Path):
+        return where
+    path = where.absolute()
     if not path.exists():
         raise UserError(f"--data {given}: there is no such folder or zip")
     return path
@@ -85,21 +95,27 @@ def _phantom(config: PhantomConfig, events: Events) -> Path:
     return folder
 
 
-def remember_images(run: Run, images: Path) -> None:
-    """Note where the images of a prepared run are: in the run, if they are near enough to move with it, and here.
+def remember_images(run: Run, images: Images) -> None:
+    """Note where the images of a prepared run are: in the run, if that holds when it moves, and here.
 
     Args:
         run: The run, with its catalogue.
-        images: Folder or zip.
+        images: Folder or zip, which may move with the run if it is near; or a place in a bucket.
     """
-    away = os.path.relpath(images.absolute(), run.folder.absolute())
-    near = away if Path(away).parts.count(os.pardir) <= _NEAR else None
-    write_json(run.folder / "run.json", {"data": near, "environment": environment()})
+    write_json(run.folder / "run.json", {"data": _from_run(run, images), "environment": environment()})
     _remember_here(run, images)
 
 
-def _remember_here(run: Run, images: Path) -> None:
-    write_json(_note(run), {"data": str(images.absolute())})
+def _from_run(run: Run, images: Images) -> str | None:
+    """What a run says of the place of its images, wherever it is; None where only this machine knows it."""
+    if not isinstance(images, Path):
+        return str(images)
+    away = os.path.relpath(images.absolute(), run.folder.absolute())
+    return away if Path(away).parts.count(os.pardir) <= _NEAR else None
+
+
+def _remember_here(run: Run, images: Images) -> None:
+    write_json(_note(run), {"data": data.absolute(images)})
 
 
 def _note(run: Run) -> Path:
@@ -107,12 +123,12 @@ def _note(run: Run) -> Path:
     return cache_dir() / "data" / f"{run.facts('prepare.json', 'prepare')['catalogue_sha256'][:32]}.json"
 
 
-def find_images(run: Run, given: str | Path | None = None, *, events: Events | None = None) -> Path:
+def find_images(run: Run, given: str | Images | None = None, *, events: Events | None = None) -> Images:
     """Find the images that a run was prepared from, wherever the run is now.
 
     Args:
         run: The run.
-        given: Folder or zip where the caller has them.
+        given: Folder, zip or place in a bucket where the caller has them.
         events: Told of progress if phantoms have to be made again.
 
     Raises:
@@ -121,7 +137,7 @@ def find_images(run: Run, given: str | Path | None = None, *, events: Events | N
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     said = given or run.recipe.data.path
     if said:
-        path = _existing(said)
+        path = existing_images(said)
         if not _holds(path, catalogue):
             raise UserError(
                 f"--data {said}: these are not the images that {run.folder} was prepared from; to measure its model on "
@@ -130,25 +146,26 @@ def find_images(run: Run, given: str | Path | None = None, *, events: Events | N
         _remember_here(run, path)
         return path
     for path in _candidates(run, events or Events()):
-        if path.exists() and _holds(path, catalogue):
+        if not (isinstance(path, Path) and not path.exists()) and _holds(path, catalogue):
             return path
     raise UserError(
         f"the images that {run.folder} was prepared from are not known on this machine; say where they are: --data PATH"
     )
 
 
-def _candidates(run: Run, events: Events) -> Iterator[Path]:
-    near = run.facts("run.json", "prepare")["data"]
-    if near is not None:
-        yield Path(os.path.normpath(run.folder.absolute() / near))
+def _candidates(run: Run, events: Events) -> Iterator[Images]:
+    said = run.facts("run.json", "prepare")["data"]
+    if said is not None:
+        where = data.images_at(said)
+        yield Path(os.path.normpath(run.folder.absolute() / where)) if isinstance(where, Path) else where
     note = _note(run)
     if note.is_file():
-        yield Path(read_json(note)["data"])
+        yield data.images_at(read_json(note)["data"])
     if run.facts("prepare.json", "prepare")["phantom"]:
         yield _phantom(run.recipe.data.phantom, events)
 
 
-def _holds(images: Path, catalogue: pd.DataFrame) -> bool:
+def _holds(images: Images, catalogue: pd.DataFrame) -> bool:
     """Whether a folder or zip has every file of a catalogue, and the content of one of them."""
     try:
         with data.open_source(images) as source:
@@ -166,9 +183,9 @@ def _looked_at(catalogue: pd.DataFrame) -> pd.Series:
 
 
 @contextmanager
-def in_use(images: Path) -> Iterator[None]:
+def in_use(images: Images) -> Iterator[None]:
     """Keep images that lie in the cache from being removed while they are read."""
-    if cache_dir().absolute() not in images.absolute().parents:
+    if not isinstance(images, Path) or cache_dir().absolute() not in images.absolute().parents:
         yield
         return
     number = share(images)
@@ -198,12 +215,12 @@ def stores_dir() -> Path:
     return cache_dir() / "stores"
 
 
-def find_store(run: Run, given: str | Path | None = None, *, events: Events | None = None) -> data.PixelStore:
+def find_store(run: Run, given: str | Images | None = None, *, events: Events | None = None) -> data.PixelStore:
     """Open the pixel store of a run; build it again from the images where this machine does not have it.
 
     Args:
         run: The run.
-        given: Folder or zip with the images, for building.
+        given: Folder, zip or place in a bucket with the images, for building.
         events: Told that it is built, and how far it is.
 
     Raises:
@@ -216,7 +233,7 @@ def find_store(run: Run, given: str | Path | None = None, *, events: Events | No
         return _build_again(run, key, given, events or Events())
 
 
-def _build_again(run: Run, key: str, given: str | Path | None, events: Events) -> data.PixelStore:
+def _build_again(run: Run, key: str, given: str | Images | None, events: Events) -> data.PixelStore:
     try:
         images = find_images(run, given, events=events)
     except UserError as error:

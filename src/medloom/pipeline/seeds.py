@@ -7,10 +7,10 @@ epoch, on validation; no metric on test takes part, so those of the chosen one s
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 from medloom import training
+from medloom.data.opening import Images
 from medloom.errors import RecipeError
 from medloom.evaluation import Part, seed_facts
 from medloom.evaluation.fingerprint import FINGERPRINT
@@ -53,7 +53,7 @@ def seed_runs(run: Run) -> list[Run]:
     return [Run.planned(_of_seed(run.recipe, seed), run.folder / f"seed-{seed}") for seed in seeds]
 
 
-def seed_run(whole: Run, seed: Run, images: Path) -> Run:
+def seed_run(whole: Run, seed: Run, images: Images) -> Run:
     """Make the run directory of a seed, on the data and the split of the whole.
 
     Args:

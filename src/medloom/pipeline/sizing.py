@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from medloom import data
+from medloom.data.opening import Images
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json
 from medloom.pipeline.identity import is_trained
@@ -21,7 +21,7 @@ BATCH_SIZE = "batch_size.json"
 """What was measured where the recipe left the size of a step open."""
 
 
-def sized(run: Run, *, images: str | Path | None = None, trainings: int = 1, events: Events | None = None) -> Run:
+def sized(run: Run, *, images: str | Images | None = None, trainings: int = 1, events: Events | None = None) -> Run:
     """Return a run with a number of images in a step, and write it into its recipe.
 
     Nothing is measured where the recipe says a number, or where the training has begun: it keeps the number that it

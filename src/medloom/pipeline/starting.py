@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from medloom.data.opening import Images
 from medloom.errors import UserError
 from medloom.events import Events, Noted
 from medloom.pipeline.names import FOUND, RUNS, run_folder
@@ -31,10 +32,10 @@ def started_run(
     settings: Sequence[str] = (),
     preset: str = "good",
     in_budget: bool = False,
-    images: str | Path | None = None,
+    images: str | Images | None = None,
     command: str = "run",
     events: Events | None = None,
-) -> Iterator[tuple[Run, Path]]:
+) -> Iterator[tuple[Run, Images]]:
     """Make the run of a recipe, or take up the one that is there, and find its images; see ``writing``.
 
     The recipe is written when the images are prepared. Nothing is left in ``runs`` if the recipe, the name or the

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medloom.data.opening import Images
 from medloom.errors import UserError
 from medloom.evaluation.parts import Part
 from medloom.events import Events, Listener, Noted
@@ -101,7 +102,7 @@ def run(
         )  # fmt: skip
 
 
-def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jobs: int | None) -> list[Job]:
+def planned_jobs(run: Run, command: Sequence[str], images: str | Images | None, jobs: int | None) -> list[Job]:
     """Return the jobs that a run would be, without doing anything: one for each fold or seed that is left, or one.
 
     Args:
@@ -112,7 +113,7 @@ def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jo
     """
     members = fold_runs(run) or seed_runs(run)
     left = [number for number, member in enumerate(members) if not is_measured(member)]
-    inputs = () if images is None else (uri_of(images),)
+    inputs = () if images is None else (uri_of(str(images)),)
     if not members:
         return [Job(run.recipe.name, tuple(command), inputs, (uri_of(run.folder),))]
     slots, what = plan_slots(run.recipe, max(1, len(left)), jobs), "fold" if fold_runs(run) else "seed"
@@ -121,7 +122,7 @@ def planned_jobs(run: Run, command: Sequence[str], images: str | Path | None, jo
 
 def run_stages(
     run: Run,
-    images: Path,
+    images: Images,
     *,
     workers: int | None = None,
     jobs: int | None = None,
@@ -185,7 +186,7 @@ def _check_budget(run: Run, jobs: int | None, ends_s: float | None) -> None:
 class _Work:
     """What the stages of a run have in common, and what was set aside on the way."""
 
-    images: Path
+    images: Images
     workers: int | None
     jobs: int | None
     part: Part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from medloom.data.opening import Images
 from medloom.events import Events, Noted
 from medloom.files import read_json, write_json
 from medloom.recipe import with_values
@@ -18,7 +19,7 @@ _FOLDER = "confirm"
 _SCORE = "score.json"
 
 
-def confirm(study: Study, number: int, images: Path, seeds: int, *, events: Events) -> str | None:
+def confirm(study: Study, number: int, images: Images, seeds: int, *, events: Events) -> str | None:
     """Train with the settings of a trial and so many other seeds; what was trained before is not trained again.
 
     Args:

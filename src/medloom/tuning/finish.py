@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from medloom import pipeline
+from medloom.data.opening import Images
 from medloom.errors import TrainingError
 from medloom.events import Events
 from medloom.files import TemporaryFolder, read_json, write_json
@@ -23,7 +24,7 @@ BEST = "best"
 _OF = "of_trial.json"
 
 
-def package_best(study: Study, number: int, images: Path, *, events: Events) -> pipeline.Run:
+def package_best(study: Study, number: int, images: Images, *, events: Events) -> pipeline.Run:
     """Make the run of the best trial whole: measured on validation, packaged and reported. The test set stays closed.
 
     Where settings were scored by folds, it is trained once more by the recipe's own split.
@@ -60,7 +61,7 @@ def _is_of(folder: Path, number: int) -> bool:
     return (folder / _OF).is_file() and bool(read_json(folder / _OF) == {"trial": number})
 
 
-def _begun(study: Study, folder: Path, number: int, images: Path, events: Events) -> pipeline.Run:
+def _begun(study: Study, folder: Path, number: int, images: Images, events: Events) -> pipeline.Run:
     """The run of the best trial: its own files; where it has none with weights, new ones."""
     if _is_of(folder, number):
         return pipeline.Run.open(folder)

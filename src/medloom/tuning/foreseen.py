@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from medloom import pipeline
+from medloom.data.opening import Images
 from medloom.errors import MedloomError
 from medloom.events import Events, Noted
 from medloom.files import write_json
@@ -18,7 +17,7 @@ __all__ = ["foresee"]
 _FORECAST = "forecast.json"
 
 
-def foresee(study: Study, images: Path, limits: Limits, jobs: int | None, *, events: Events) -> None:
+def foresee(study: Study, images: Images, limits: Limits, jobs: int | None, *, events: Events) -> None:
     """Take a few steps with the recipe's own settings, and say what a trial and the study will take.
 
     Nothing is said where no trial is left, and where those settings cannot be trained: a trial will say why.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from medloom.backends import Ending, LocalBackend, Slot, run_jobs
+from medloom.data.opening import Images, absolute
 from medloom.errors import TrainingError, UserError
 from medloom.events import Events, Noted, Stop
 from medloom.jobs import Job, Resources, uri_of
@@ -20,7 +20,7 @@ __all__ = ["trials_job", "work_side_by_side"]
 _WRONG_INPUT = 2
 
 
-def trials_job(study: Study, images: Path, limits: Limits, slot: Slot, name: str) -> Job:
+def trials_job(study: Study, images: Images, limits: Limits, slot: Slot, name: str) -> Job:
     """Return the job that does trials of a study until there are enough.
 
     Args:
@@ -30,14 +30,14 @@ def trials_job(study: Study, images: Path, limits: Limits, slot: Slot, name: str
         slot: What it takes of a machine.
         name: What it is called.
     """
-    command = ["trials", str(study.folder.absolute()), "--trials", str(limits.trials), "--data", str(images.absolute())]
+    command = ["trials", str(study.folder.absolute()), "--trials", str(limits.trials), "--data", absolute(images)]
     command += [] if limits.ends_at is None else ["--until", str(limits.ends_at)]
     place = uri_of(study.folder)
     resources = Resources(slot.threads, len(slot.gpus))
-    return Job(name, tuple(command), (place, uri_of(images)), (place,), resources)
+    return Job(name, tuple(command), (place, uri_of(absolute(images))), (place,), resources)
 
 
-def work_side_by_side(study: Study, images: Path, limits: Limits, jobs: int, *, events: Events) -> str | None:
+def work_side_by_side(study: Study, images: Images, limits: Limits, jobs: int, *, events: Events) -> str | None:
     """Let several processes do trials until there are enough; one that was killed is replaced.
 
     Args:
@@ -71,7 +71,7 @@ def work_side_by_side(study: Study, images: Path, limits: Limits, jobs: int, *, 
 
 
 def _once(
-    study: Study, images: Path, limits: Limits, slots: Sequence[Slot], names: Sequence[str], events: Events
+    study: Study, images: Images, limits: Limits, slots: Sequence[Slot], names: Sequence[str], events: Events
 ) -> tuple[Ending, list[Stop]]:
     """Run a process for each slot to its end."""
     wishes = list[Stop]()

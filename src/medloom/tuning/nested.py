@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from medloom import data, evaluation, pipeline
+from medloom.data.opening import Images
 from medloom.errors import RecipeError, UserError
 from medloom.evaluation.comparison import drawn_metrics
 from medloom.evaluation.parts import evaluation_folder, read_summary
@@ -134,7 +135,7 @@ def tune_nested(
     return NestedResult(folder, facts, page)
 
 
-def _measure(best: Path, images: Path, events: Events) -> None:
+def _measure(best: Path, images: Images, events: Events) -> None:
     """Measure the winner of an outer fold on the patients of the fold, whom its study never saw."""
     run = pipeline.Run.open(best)
     if is_measured(run):

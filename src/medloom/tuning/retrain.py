@@ -7,11 +7,11 @@ one of the winner, and keeps the winner's point and calibration; the bundle and 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 
 from medloom import data, pipeline, training
+from medloom.data.opening import Images
 from medloom.errors import RecipeError, TrainingError
 from medloom.evaluation.appearance import APPEARANCE
 from medloom.evaluation.fingerprint import FINGERPRINT
@@ -53,7 +53,7 @@ def check_can_retrain(recipe: Recipe) -> None:
         )
 
 
-def retrain_best(study: Study, images: Path, *, events: Events) -> pipeline.Run:
+def retrain_best(study: Study, images: Images, *, events: Events) -> pipeline.Run:
     """Train the best settings on training and validation patients together, and package that.
 
     Args:
@@ -84,7 +84,7 @@ def retrain_best(study: Study, images: Path, *, events: Events) -> pipeline.Run:
     return run
 
 
-def _begun(study: Study, best: pipeline.Run, images: Path) -> pipeline.Run:
+def _begun(study: Study, best: pipeline.Run, images: Images) -> pipeline.Run:
     """The run on all patients but those who test, which begins anew where another trial has become the best."""
     folder, facts = study.folder / RETRAINED, best.facts("training.json", "train")
     of = {"trial": read_json(best.folder / "of_trial.json"), "epochs": facts["best_epoch"]}

@@ -25,6 +25,7 @@ from medloom.backends.sagemaker.jobs import JobFacts, follow, job_facts, stop_jo
 from medloom.backends.sagemaker.note import Note
 from medloom.backends.sagemaker.pull import pull_run
 from medloom.backends.sagemaker.recipes import SentRecipe, written_recipe
+from medloom.data.opening import Images
 from medloom.errors import MedloomError, ServerError, TrainingError, UserError
 from medloom.events import Events, Noted
 from medloom.files import TemporaryFolder, read_json
@@ -101,7 +102,14 @@ class SageMakerTrials:
         self._asked.set()
 
     def __call__(
-        self, study: Study, recipe: Recipe, folder: Path, images: Path, report: Report, *, events: Events | None = None
+        self,
+        study: Study,
+        recipe: Recipe,
+        folder: Path,
+        images: Images,
+        report: Report,
+        *,
+        events: Events | None = None,
     ) -> Outcome:
         """Train with the settings of a trial there; see ``run_trial``.
 
@@ -116,7 +124,7 @@ class SageMakerTrials:
             raise PlaceError(str(error)) from error
 
     def _trained(
-        self, study: Study, recipe: Recipe, folder: Path, images: Path, report: Report, told: Events
+        self, study: Study, recipe: Recipe, folder: Path, images: Images, report: Report, told: Events
     ) -> Outcome:
         trial_run(study, recipe, folder, None, images, told)
         note = self._taken_up(folder) or self._begun(study, recipe, folder)
@@ -207,7 +215,7 @@ class _Scores:
 
 
 def work_there(
-    study: Study, images: Path, limits: Limits, jobs: int, trials: SageMakerTrials, events: Events
+    study: Study, images: Images, limits: Limits, jobs: int, trials: SageMakerTrials, events: Events
 ) -> str | None:
     """Do trials of a study there, so many at a time, until there are enough; see ``work``.
 

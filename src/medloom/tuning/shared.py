@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from medloom import data, pipeline
+from medloom.data.opening import Images
 from medloom.errors import DataError
 from medloom.events import Events
 from medloom.files import read_json, sha256_bytes, sha256_file, write_json
@@ -23,13 +24,13 @@ _SECTIONS = ("data", "preprocess")
 """What decides about the pixel store."""
 
 
-def prepare_study(study: Study, images: Path, *, workers: int | None, events: Events) -> None:
+def prepare_study(study: Study, images: Images, *, workers: int | None, events: Events) -> None:
     """Prepare the data of a study as its recipe says, and divide the folds; nothing is done that is done already."""
     _prepared(study, study.recipe, images, workers, events)
 
 
 def trial_run(
-    study: Study, recipe: Recipe, folder: Path, fold: int | None, images: Path, events: Events
+    study: Study, recipe: Recipe, folder: Path, fold: int | None, images: Images, events: Events
 ) -> pipeline.Run:
     """Make the run directory of a trial, or of a fold of it.
 
@@ -45,7 +46,7 @@ def trial_run(
     return pipeline.derived_run(source if fold is None else _fold_folder(source, fold), recipe, folder, images)
 
 
-def _prepared(study: Study, recipe: Recipe, images: Path, workers: int | None, events: Events) -> Path:
+def _prepared(study: Study, recipe: Recipe, images: Images, workers: int | None, events: Events) -> Path:
     """The folder with the data of a recipe; made once, by the process that needs it first."""
     folder = data_folder(study, recipe)
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medloom import pipeline
+from medloom.data.opening import Images
 from medloom.errors import RecipeError, TrainingError
 from medloom.events import Events, FileMade, Listener
 from medloom.extras import require
@@ -38,7 +39,7 @@ _MOST_NETWORKS = 24
 """So many networks of a space are built before it is searched."""
 
 
-Elsewhere = Callable[[Study, Path, Limits, Events], str | None]
+Elsewhere = Callable[[Study, Images, Limits, Events], str | None]
 """Does the trials of a study."""
 
 
@@ -143,12 +144,12 @@ def begun_study(
     recipe: Recipe,
     folder: Path,
     *,
-    images: str | Path | None = None,
+    images: str | Images | None = None,
     folds: int | None = None,
     fast: bool = False,
     workers: int | None = None,
     events: Events,
-) -> Iterator[tuple[Study, Path]]:
+) -> Iterator[tuple[Study, Images]]:
     """Begin a study, or take up the one that is there, as the only command that does; prepare what its trials share.
 
     Args:
@@ -183,7 +184,9 @@ def begun_study(
             yield known, where
 
 
-def finished_study(study: Study, images: Path, *, seeds: int = 0, retrain: bool = False, events: Events) -> StudyResult:
+def finished_study(
+    study: Study, images: Images, *, seeds: int = 0, retrain: bool = False, events: Events
+) -> StudyResult:
     """Package the best trial of a study, train its settings with other seeds, and write the facts and the report.
 
     Args:
@@ -216,7 +219,7 @@ def _here(jobs: int | None) -> Elsewhere:
     return lambda study, images, limits, events: work_on(study, images, limits, jobs, events)
 
 
-def work_on(study: Study, images: Path, limits: Limits, jobs: int | None, events: Events) -> str | None:
+def work_on(study: Study, images: Images, limits: Limits, jobs: int | None, events: Events) -> str | None:
     """Do trials of a study until there are enough, in this process or in several.
 
     Args:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from medloom import pipeline
+from medloom.data.opening import Images
 from medloom.errors import DiskFullError, MedloomError, NonFiniteLossError, RecipeError, UserError
 from medloom.events import EpochEnded, Event, Events, Listener, RuleFired, Stop
 from medloom.files import is_disk_full, read_json
@@ -57,13 +58,20 @@ class TrialTraining(Protocol):
     """Trains with the settings of a trial somewhere, as ``run_trial`` does here."""
 
     def __call__(
-        self, study: Study, recipe: Recipe, folder: Path, images: Path, report: Report, *, events: Events | None = None
+        self,
+        study: Study,
+        recipe: Recipe,
+        folder: Path,
+        images: Images,
+        report: Report,
+        *,
+        events: Events | None = None,
     ) -> Outcome:
         """Train; the arguments are those of ``run_trial``."""
 
 
 def run_trial(
-    study: Study, recipe: Recipe, folder: Path, images: Path, report: Report, *, events: Events | None = None
+    study: Study, recipe: Recipe, folder: Path, images: Images, report: Report, *, events: Events | None = None
 ) -> Outcome:
     """Train with the settings of a trial, or go on where that was stopped.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medloom.data.opening import Images
 from medloom.errors import TrainingError
 from medloom.events import Events, Noted
 from medloom.locks import holding, sole
@@ -56,7 +57,7 @@ class Limits:
 
 
 def work(
-    study: Study, images: Path, limits: Limits, *, events: Events | None = None, train: TrialTraining = run_trial
+    study: Study, images: Images, limits: Limits, *, events: Events | None = None, train: TrialTraining = run_trial
 ) -> str | None:
     """Do trials until there are enough of them.
 
@@ -93,7 +94,7 @@ def cost_of(study: Study, facts: Mapping[str, Any]) -> list[float]:
 class _Worker:
     study: Study
     storage: optuna.Study
-    images: Path
+    images: Images
     events: Events
     train: TrialTraining
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medloom.data.sources import Source, open_source
+from medloom.data.opening import Images, images_at, name_of, open_source
+from medloom.data.sources import Source
 from medloom.data.survey.choice import chosen, considered
 from medloom.data.survey.detectors import DETECTORS
 from medloom.data.survey.device import Device
@@ -97,7 +98,11 @@ def survey(
         5856
     """
     with open_source(path) as source, _without_collector():
-        return _survey(source, slug(Path(path).resolve().name), dict(settings or {}), device or Device(), weights)
+        return _survey(source, slug(_name(images_at(path))), dict(settings or {}), device or Device(), weights)
+
+
+def _name(images: Images) -> str:
+    return images.resolve().name if isinstance(images, Path) else name_of(images)
 
 
 @contextmanager

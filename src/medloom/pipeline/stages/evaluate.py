@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medloom import data, evaluation, training
+from medloom.data.opening import Images
 from medloom.evaluation.parts import Part, evaluation_folder
 from medloom.events import Events, FileMade, Noted, StageBegun, StageEnded
 from medloom.pipeline.graph import Exported, export
@@ -23,7 +23,7 @@ __all__ = ["evaluate", "measure_again"]
 
 
 def evaluate(
-    run: Run, *, part: Part = "test", images: str | Path | None = None, events: Events | None = None
+    run: Run, *, part: Part = "test", images: str | Images | None = None, events: Events | None = None
 ) -> dict[str, Any]:
     """Choose the operating point on validation and measure the best weights on test, or on validation alone.
 
@@ -81,7 +81,7 @@ def evaluate(
     return summary
 
 
-def measure_again(run: Run, *, images: str | Path | None = None, events: Events | None = None) -> bool:
+def measure_again(run: Run, *, images: str | Images | None = None, events: Events | None = None) -> bool:
     """Measure a run whose metrics are of another precision or runtime than its recipe asks for, on the same part.
 
     Args:
@@ -105,7 +105,7 @@ def measure_again(run: Run, *, images: str | Path | None = None, events: Events 
 
 
 def _what_it_costs(
-    run: Run, exported: Exported, catalogue: pd.DataFrame, where: Path, events: Events
+    run: Run, exported: Exported, catalogue: pd.DataFrame, where: Images, events: Events
 ) -> dict[str, Any]:
     """Compare the precision that is served with float32 on validation; raise if it loses too much."""
     name, limit = run.recipe.package.precision, run.recipe.package.precision_limit
@@ -124,7 +124,7 @@ def _what_it_costs(
     return {**facts, "calibrated_on": exported.calibrated_on}
 
 
-def _complete_baselines(run: Run, catalogue: pd.DataFrame, images: str | Path | None, events: Events) -> None:
+def _complete_baselines(run: Run, catalogue: pd.DataFrame, images: str | Images | None, events: Events) -> None:
     """Let the cheap models say something of the test samples, too, where the training had left these alone."""
     known = evaluation.read_baselines(run.folder)
     tested = catalogue.loc[catalogue["split"] == "test", "sample_id"]

@@ -14,6 +14,7 @@ from medloom import data
 from medloom.data import PixelStore, Prepared
 from medloom.data.describe import Preview
 from medloom.data.layouts import natural_key
+from medloom.data.opening import Images
 from medloom.data.splits import UNKNOWN, Before
 from medloom.errors import RecipeError, UserError
 from medloom.events import Events, FileMade, StageBegun, StageEnded, Warned
@@ -38,7 +39,7 @@ __all__ = ["prepare"]
 _BESIDE = ".medloom-prepared-"
 
 
-def prepare(run: Run, images: Path, *, workers: int | None = None, events: Events | None = None) -> Prepared:
+def prepare(run: Run, images: Images, *, workers: int | None = None, events: Events | None = None) -> Prepared:
     """Check, split and store the images; write ``catalogue.csv``, ``prepare.json`` and the data report.
 
     Everything is written beside and takes its place at the end, so if it fails the run is as it was.
@@ -76,7 +77,7 @@ def prepare(run: Run, images: Path, *, workers: int | None = None, events: Event
     return prepared
 
 
-def _prepared(run: Run, folder: Path, images: Path, workers: int | None, events: Events) -> Prepared:
+def _prepared(run: Run, folder: Path, images: Images, workers: int | None, events: Events) -> Prepared:
     """Prepare a run into another folder than its own."""
     with data.open_source(images) as source:
         prepared = data.prepare(

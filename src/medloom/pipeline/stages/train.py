@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from medloom import data, evaluation, training
+from medloom.data.opening import Images
 from medloom.events import Events, StageBegun, StageEnded
 from medloom.pipeline.forecast import foreseen_micro_batch
 from medloom.pipeline.identity import begin_training, check_trained, is_trained
@@ -24,7 +24,7 @@ __all__ = ["reason_of", "train"]
 def train(
     run: Run,
     *,
-    images: str | Path | None = None,
+    images: str | Images | None = None,
     teachers: Teachers | None = None,
     baselines: Literal["test", "validation", "none"] = "test",
     validates: bool = True,

@@ -113,7 +113,8 @@ class DataConfig(Config):
     """Where the images are and how they are laid out."""
 
     path: str | None = None
-    """Folder or zip with the images; `--data` overrides it. Empty: Kaggle when credentials exist, else phantoms."""
+    """Folder or zip with the images, or `s3://bucket/folder/`; `--data` overrides it. Empty: Kaggle when credentials
+    exist, else phantoms."""
     kaggle: str | None = None
     """Kaggle data set as `owner/name`."""
     layout: str
