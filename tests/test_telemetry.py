@@ -50,6 +50,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "compare": ("tiny", "alone"),
     "package": ("runs/alone",),
     "report": ("runs/alone",),
+    "review": ("tiny", "--server", "http://127.0.0.1:9", "--limit", "1"),
     "track": ("runs/alone",),
     "ui": (),
     "verify": (BUNDLE,),
@@ -81,6 +82,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 AWS = ("status", "logs", "pull", "list", "delete")
 CODES = {
     "pipeline": 2,
+    "review": 1,
     "data get": 2,
     "inspect": 3,
     "ui": 2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from medloom.errors import MedloomError, ServerError, UserError
@@ -13,7 +14,7 @@ from medloom.wording import one_line
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-__all__ = ["code_of", "is_absent", "is_denied", "plainly", "says_yes"]
+__all__ = ["code_of", "is_absent", "is_busy", "is_denied", "plainly", "says_yes"]
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _WRONG = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -21,6 +22,7 @@ _WRONG |= {"AuthFailure", "IncompleteSignature", "InvalidToken", "MissingAuthent
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "AuthorizationError"}
 _BUSY = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
 _BUSY |= {"ServiceUnavailable", "InternalFailure", "InternalServerError", "500", "503", "ThrottledException"}
+_BUSY |= {"ModelNotReadyException", "InternalDependencyException", "ServiceUnavailableException"}
 _FULL = {"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"}
 _TAKEN = {"ResourceInUse", "ResourceInUseException", "ConflictException"}
 _ELSEWHERE = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
@@ -29,6 +31,10 @@ _ABSENT |= {"NoSuchEntity"}
 
 _YES = ("true", "1", "yes")
 
+_INVALID = {"ValidationException", "ValidationError"}
+"""What SageMaker also says of something that does not exist."""
+
+_LATER = HTTPStatus.TOO_MANY_REQUESTS
 _NO_AWS = "what answered is not AWS; is there a proxy in between? Try again later"
 _LOG_IN = "log in again (aws sso login, or new keys in the environment), then give the same command"
 
@@ -74,11 +80,7 @@ def code_of(error: ClientError) -> str:
 
 def is_absent(error: ClientError) -> bool:
     """Whether AWS says that something does not exist; SageMaker calls that a validation."""
-    said = error.response.get("Error", {})
-    absent = ("could not find", "does not exist", "not found")
-    return code_of(error) in _ABSENT or (
-        code_of(error) == "ValidationException" and any(word in str(said.get("Message", "")).lower() for word in absent)
-    )
+    return _says_absent(code_of(error), str(error.response.get("Error", {}).get("Message", "")))
 
 
 def says_yes(environment: Mapping[str, str], name: str) -> bool:
@@ -86,9 +88,20 @@ def says_yes(environment: Mapping[str, str], name: str) -> bool:
     return environment.get(name, "").strip().lower() in _YES
 
 
+def is_busy(error: ClientError) -> bool:
+    """Whether another time may do."""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return code_of(error) in _BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == _LATER
+
+
 def is_denied(error: ClientError) -> bool:
     """Whether AWS says that who asks may not."""
     return code_of(error) in _DENIED
+
+
+def _says_absent(code: str, message: str) -> bool:
+    absent = ("could not find", "does not exist", "not found")
+    return code in _ABSENT or (code in _INVALID and any(word in message.lower() for word in absent))
 
 
 def _refused(doing: str, said: Mapping[str, Any], operation: str, rights: str, region: str) -> MedloomError:
@@ -107,6 +120,7 @@ def _refused(doing: str, said: Mapping[str, Any], operation: str, rights: str, r
         (_ELSEWHERE, UserError, f"{start}: the bucket is in another region; name that one with {region}"),
         (_ABSENT, UserError, f"{start}: {reason or 'there is no such thing'}; look at its name and the region"),
     )
+    code = "404" if _says_absent(code, reason) else code
     kind, said_so = next(
         ((kind, text) for codes, kind, text in words if code in codes), (UserError, f"{start}: {reason}")
     )

@@ -4,12 +4,8 @@ import asyncio
 import json
 
 import boto3
-import httpx
 import numpy as np
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
 
 from medloom.cli.main import main
 from medloom.client import AsyncClient, Client, Retries
@@ -18,33 +14,19 @@ from medloom.errors import DecodeError, InputError, ServerError, UserError
 from medloom.imaging import encode_png
 from medloom.inference.answers.masks import mask_png
 from medloom.serving import Model, Models, Service, create_app
+from support.sagemaker_runtime import aws_refuses, sagemaker_runtime
 from support.served import served_at
 
-
-def _runtime(app, seen):
-    """SageMaker's runtime: hands bodies on to the container, and wraps what that refuses (`ModelError`)."""
-
-    async def invoke(request):
-        seen.append(dict(request.headers))
-        handed = {name: request.headers[name] for name in ("content-type", "accept")}
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://container") as container:
-            answer = await container.post("/invocations", content=await request.body(), headers=handed)
-        if answer.status_code < 400:
-            return Response(answer.content, 200, {"Content-Type": answer.headers["content-type"]})
-        wrapped = {"OriginalStatusCode": answer.status_code, "OriginalMessage": answer.text, "Message": "container"}
-        return Response(json.dumps(wrapped), 424, {"x-amzn-errortype": "ModelError"}, "application/json")
-
-    async def throttled(request):
-        seen.append(dict(request.headers))
-        said = {"Message": "Rate exceeded"}
-        return Response(json.dumps(said), 429, {"x-amzn-errortype": "ThrottlingException", "Retry-After": "0"})
-
-    return Starlette(
-        routes=[
-            Route("/endpoints/brain/invocations", invoke, methods=["POST"]),
-            Route("/endpoints/busy/invocations", throttled, methods=["POST"]),
-        ]
-    )
+GONE = "The security token included in the request is expired"
+REFUSED = {
+    "busy": lambda number: aws_refuses(429, "ThrottlingException", "Rate exceeded", Retry_After="0"),
+    "slow": lambda number: aws_refuses(400, "ThrottlingException", "Rate exceeded") if number < 3 else None,
+    "starting": lambda number: aws_refuses(429, "ModelNotReadyException", "not yet") if number < 2 else None,
+    "down": lambda number: aws_refuses(503, "ServiceUnavailable", "later") if number < 2 else None,
+    "expired": lambda number: aws_refuses(403, "ExpiredTokenException", GONE),
+    "denied": lambda number: aws_refuses(403, "AccessDeniedException", "is not authorized to perform"),
+    "gone": lambda number: aws_refuses(400, "ValidationError", "Endpoint gone of account 123456789012 not found."),
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +43,7 @@ def seen(monkeypatch, served, predictor):
     boto3.DEFAULT_SESSION = None
     found = []
     models = Models([Model("masks", predictor, served["masks"][1])])
-    with Service(models) as service, served_at(_runtime(create_app(service), found)) as address:
+    with Service(models) as service, served_at(sagemaker_runtime(create_app(service), found, REFUSED)) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", f"http://{address}")
         yield found
 
@@ -121,10 +103,33 @@ def test_what_the_container_refuses_is_the_error_that_the_bundle_raises(seen, pr
 def test_an_endpoint_that_throttles_is_asked_again_and_then_named(seen):
     with (
         Client("sagemaker://busy", retries=Retries(times=2)) as client,
-        pytest.raises(ServerError, match=r"the endpoint busy refused it .429.: AWS says ThrottlingException"),
+        pytest.raises(ServerError, match=r"the endpoint busy .*it is busy and was asked several times"),
     ):
         client.predict(BRIGHT)
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(("name", "times"), [("slow", 3), ("starting", 2), ("down", 2)])
+def test_what_another_time_mends_is_asked_again(seen, predictor, name, times):
+    with Client(f"sagemaker://{name}") as client:
+        assert client.predict(BRIGHT).plain() == predictor.predict(BRIGHT).plain()
+    assert len(seen) == times
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("expired", "the credentials for AWS have expired; log in again"),
+        ("denied", "Who asks, or the role, may not; it needs sagemaker:InvokeEndpoint"),
+        ("gone", "Endpoint gone of account 123456789012 not found.; look at its name and the region"),
+    ],
+)
+def test_what_aws_refuses_for_good_is_said_plainly_and_asked_once(seen, name, said):
+    with Client(f"sagemaker://{name}") as client, pytest.raises(UserError) as found:
+        client.predict(BRIGHT)
+    assert said in str(found.value)
+    assert str(found.value).startswith(f"the endpoint {name} cannot be asked")
+    assert len(seen) == 1
 
 
 def test_what_an_endpoint_cannot_do_is_said_before_it_is_asked(seen):
@@ -148,12 +153,12 @@ def test_without_a_region_it_is_said_what_to_set(monkeypatch, tmp_path):
         Client("sagemaker://brain")
 
 
-def test_without_credentials_it_is_no_answer(monkeypatch, tmp_path):
+def test_without_credentials_it_is_said_what_to_set(monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with Client("sagemaker://brain") as client, pytest.raises(ServerError, match="NoCredentialsError"):
+    with Client("sagemaker://brain") as client, pytest.raises(UserError, match="there are no credentials"):
         client.predict(BRIGHT)

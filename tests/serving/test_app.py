@@ -64,6 +64,7 @@ def test_every_format_is_answered_with_the_predictors_own_mask(client, served, k
     assert answer["area_px"] == expected.area_px > 0
     assert answer["operating_point"] == {"threshold": 0.5, "min_region_px": 4}
     target = {"kind": "masks", "names": ["class0", "class1"], "values": [0, 1]}
+    assert len(answer["model"].pop("digest")) == 64
     assert answer["model"] == {"name": "tiny", "phantom": True, "target": target}
     assert answer["classes"] == ["class0", "class1"]
     assert 0.5 < answer["probability"] <= 1.0

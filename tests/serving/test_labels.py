@@ -58,6 +58,7 @@ def test_an_image_alone_is_answered_with_the_predictors_own_probabilities(client
     assert answer["decision"] == expected.decision[0]
     assert answer["operating_point"] == {"thresholds": [0.5]}
     target = {"kind": "binary", "names": ["benign", "malignant"]}
+    assert len(answer["model"].pop("digest")) == 64
     assert answer["model"] == {"name": "tiny-labels", "phantom": True, "target": target}
 
 

@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "pipeline": "Do what an event of a serverless pipeline says.",
     "drift": "Say whether images are like those a model learned from.",
     "explain": "Show what speaks for answers, and whether to rely on that.",
+    "review": "Send a run's patients to its deployed model; compare.",
     "track": "Send trackers what they lack of a run.",
     "ui": "Open MLflow's pages on the tracked runs.",
     "serve": "Answer HTTP requests with a bundle.",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medloom.inference.metadata import Metadata
     from medloom.inference.writers import Outcome
 
-__all__ = ["There", "check_options", "there"]
+__all__ = ["There", "check_options", "client_of", "there"]
 
 _SAGEMAKER = "sagemaker://"
 
@@ -111,14 +111,19 @@ def there(
     sagemaker = server.startswith(_SAGEMAKER)
     if sagemaker and metadata:
         raise UserError("an endpoint of SageMaker does not say which metadata its model takes; leave --metadata out")
-    with _client(server, token_file, model) as client:
+    with client_of(server, token_file, model) as client:
         facts = Facts() if sagemaker else facts_of(client, model)
         if facts.target is not None:
             check_forms(forms, facts.target)
         yield There(client, facts, tuple(dict.fromkeys(forms)))
 
 
-def _client(server: str, token_file: Path | None, model: str | None) -> Client:
+def client_of(server: str, token_file: Path | None, model: str | None) -> Client:
+    """Return a client of a server or an endpoint.
+
+    Raises:
+        UserError: If the address is none, or the file is not there or has no use there.
+    """
     from medloom.client import Client
 
     if token_file is not None and server.startswith(_SAGEMAKER):

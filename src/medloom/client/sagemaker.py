@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from medloom.aws import code_of, is_busy, plainly
 from medloom.client.wire import NoAnswer, Request, Response
-from medloom.errors import UserError
+from medloom.errors import MedloomError, UserError
 from medloom.extras import require
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 __all__ = ["MOST_BYTES", "SCHEME", "AsyncSageMaker", "SageMaker"]
 
 SCHEME = "sagemaker://"
+
+_PROBLEM = "application/problem+json"
 
 MOST_BYTES = 6_291_456
 """Largest body that a real-time endpoint takes (botocore 1.44's model of the service: 6 MiB)."""
@@ -64,15 +71,38 @@ class SageMaker:
             )
             return Response(200, {"content-type": found["ContentType"]}, found["Body"].read())
         except self._failures.ClientError as error:
-            return _refused(error.response)
+            return self._refused(error)
         except (self._failures.EndpointConnectionError, self._failures.ConnectionClosedError):
             return NoAnswer("the connection was refused or ended", again=True)
-        except self._failures.BotoCoreError as error:
+        except self._failures.HTTPClientError as error:
             return NoAnswer(type(error).__name__, again=False)
+        except self._failures.BotoCoreError as error:
+            return self._said(error)
 
     def close(self) -> None:
         """End the connections."""
         self._runtime.close()
+
+    def _refused(self, error: ClientError) -> Response:
+        """What the container answered, which AWS wraps; what another time may mend; else an error that says it."""
+        said = dict(error.response)
+        if "OriginalStatusCode" in said:
+            content = str(said.get("OriginalMessage", "")).encode()
+            kind = _PROBLEM if content.startswith(b"{") else "text/plain"
+            return Response(int(said["OriginalStatusCode"]), {"content-type": kind}, content)
+        if not is_busy(error):
+            return self._said(error)
+        try:
+            return self._said(error)
+        except MedloomError as plain:
+            headers = said.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            return _problem(HTTPStatus.TOO_MANY_REQUESTS, code_of(error), str(plain), headers)
+
+    def _said(self, error: Exception) -> NoReturn:
+        """Say an error of boto3's in plain words."""
+        with plainly(f"{self.name} cannot be asked", rights="; it needs sagemaker:InvokeEndpoint"):
+            raise error
+        raise AssertionError  # unreachable: the block raises
 
 
 class AsyncSageMaker:
@@ -93,17 +123,6 @@ class AsyncSageMaker:
         self._waiting.close()
 
 
-def _refused(said: dict[str, Any]) -> Response:
-    """What the container answered, which AWS wraps; or what AWS itself did."""
-    if "OriginalStatusCode" in said:
-        content = str(said.get("OriginalMessage", "")).encode()
-        kind = "application/problem+json" if content.startswith(b"{") else "text/plain"
-        return Response(int(said["OriginalStatusCode"]), {"content-type": kind}, content)
-    meta, error = said.get("ResponseMetadata", {}), said.get("Error", {})
-    status, code = int(meta.get("HTTPStatusCode", 500)), str(error.get("Code", "refused"))
-    return _problem(status, code, f"AWS says {code}: {error.get('Message', 'no reason')}", meta.get("HTTPHeaders", {}))
-
-
 def _problem(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
     content = json.dumps({"code": code, "message": message}).encode()
-    return Response(status, {**(headers or {}), "content-type": "application/problem+json"}, content)
+    return Response(status, {**(headers or {}), "content-type": _PROBLEM}, content)

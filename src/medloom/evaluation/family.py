@@ -16,6 +16,7 @@ from medloom.evaluation.metrics import Metric
 from medloom.evaluation.parts import Part
 from medloom.evaluation.quality import Rated
 from medloom.evaluation.reading import Reading
+from medloom.inference import Prediction
 from medloom.recipe import Recipe
 from medloom.targets import Target
 
@@ -181,6 +182,14 @@ class Family(Protocol):
             table: The per-case table.
             heatmap: Shows where a network looked; None for no heat maps.
             part: What is measured.
+        """
+
+    def differing(self, one: Prediction, other: Prediction) -> int:
+        """Return in how much of what is decided two answers to one image differ: pixels, or decisions.
+
+        Args:
+            one: An answer.
+            other: Another one, of the same shape.
         """
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:

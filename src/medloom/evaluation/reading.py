@@ -18,7 +18,7 @@ from medloom.data.context import Surroundings, rows_beside
 from medloom.data.kinds import truth_of
 from medloom.errors import DataError, InputError
 from medloom.imaging import Image
-from medloom.inference import Predictor, Prepared
+from medloom.inference import Prediction, Predictor, Prepared
 from medloom.inference.stacks import Surrounded
 from medloom.recipe import Recipe
 
@@ -51,11 +51,13 @@ class Answer:
         row: Its row of the catalogue.
         prepared: The image, with its encoded metadata.
         output: (K, h, w) or (K,) float32, on the network's grid.
+        told: What a model elsewhere answered, in the geometry of the image; ``output`` is then of it, and no network's.
     """
 
     row: Row
     prepared: Prepared
     output: Floats32
+    told: Prediction | None = None
 
 
 @dataclass(frozen=True, eq=False)

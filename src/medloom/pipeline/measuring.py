@@ -24,6 +24,7 @@ __all__ = [
     "BEST_WEIGHTS",
     "Measured",
     "current_summary",
+    "drawn_over",
     "measured_with",
     "newest_measured",
     "note_opening",
@@ -74,6 +75,12 @@ def measured_with(run: Run) -> dict[str, Any]:
         "precision": plain["package"]["precision"],
         "evaluate": settings,
     }
+
+
+def drawn_over(run: Run) -> str:
+    """Return what intervals are over; a run that was prepared by an earlier version does not say who is known."""
+    source = run.facts("prepare.json", "prepare").get("patient_source", {})
+    return "patients" if source.get("status") == "known" else "images"
 
 
 def note_opening(run: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medloom.errors import UserError
 
-__all__ = ["DISTILLED", "EXPLANATION", "FOUND", "OF_A_RUN", "RUNS", "run_folder"]
+__all__ = ["DISTILLED", "EXPLANATION", "FOUND", "OF_A_RUN", "REVIEW", "RUNS", "run_folder"]
 
 RUNS = Path("runs")
 """Where runs are kept unless someone says otherwise."""
@@ -20,6 +20,9 @@ DISTILLED = "distilled"
 
 EXPLANATION = "explanation"
 """Folder with explanations of answers, in a run or beside a bundle."""
+
+REVIEW = "review"
+"""Folder in a run with what its deployed model answered, a folder for each endpoint."""
 
 OF_A_RUN = (
     "*.html",
@@ -54,6 +57,7 @@ OF_A_RUN = (
     "recipe.yaml",
     "report.ipynb",
     "report.pdf",
+    REVIEW,
     "run.json",
     "sagemaker.json",
     "seed-*",

@@ -178,7 +178,8 @@ def encode_prediction(prediction: Prediction | VolumeAnswer, manifest: Manifest,
 
 def _model(manifest: Manifest) -> dict[str, Any]:
     """Which model gave an answer, and what it predicts, so that an answer explains itself."""
-    return {"name": manifest.name, "phantom": manifest.phantom, "target": manifest.target.plain()}
+    which = {"name": manifest.name, "phantom": manifest.phantom, "digest": manifest.algorithm.identity}
+    return {**which, "target": manifest.target.plain()}
 
 
 def _no_form(name: str) -> str:

@@ -24,7 +24,12 @@ def describe(predictor: Predictor, manifest: Manifest, max_body_bytes: int) -> d
         max_body_bytes: Largest body that is taken.
     """
     return {
-        "model": {"name": manifest.name, "phantom": manifest.phantom, "medloom": manifest.medloom},
+        "model": {
+            "name": manifest.name,
+            "phantom": manifest.phantom,
+            "digest": manifest.algorithm.identity,
+            "medloom": manifest.medloom,
+        },
         "target": predictor.target.plain(),
         "operating_point": predictor.point.plain(),
         "views": predictor.views,

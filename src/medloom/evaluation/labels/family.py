@@ -30,7 +30,8 @@ from medloom.evaluation.reading import Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.tables import GROUP_PREFIX, UNCALIBRATED
 from medloom.evaluation.text import sentence_case
-from medloom.inference import point_from_plain
+from medloom.inference import Prediction, point_from_plain
+from medloom.inference.answers.labels import LabelPrediction
 from medloom.recipe import LabelsRecipe, Recipe
 
 __all__ = ["Labels"]
@@ -198,6 +199,10 @@ class Labels(Measured, ABC):
         items = draw_items(chosen, reading.samples(known), heatmap)
         group = Group("worst", self.title, SHOWN, items)
         return Gallery([group], self.gallery_note(part), heatmaps=_LOOKS.format(shown=self.heat_shows))
+
+    def differing(self, one: Prediction, other: Prediction) -> int:
+        """Return 1 where the decisions differ, else 0."""
+        return int(LabelPrediction.of(one).decision != LabelPrediction.of(other).decision)
 
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the mean of the folds' thresholds."""

@@ -32,7 +32,7 @@ from medloom.evaluation.quality import Rated
 from medloom.evaluation.reading import Answer, Reading, counted_by
 from medloom.evaluation.summary import summary_of
 from medloom.evaluation.text import sentence_case
-from medloom.inference import MaskPoint, MaskPrediction, Predictor, Prepared, point_from_plain
+from medloom.inference import MaskPoint, MaskPrediction, Prediction, Predictor, Prepared, point_from_plain
 from medloom.recipe import MasksRecipe, Recipe
 from medloom.recipe.kinds.masks import MasksEvaluate
 from medloom.targets import Target
@@ -217,6 +217,10 @@ class Masks:
         name = self.target.names[asked] if len(self.target.foreground) > 1 else ""
         return Drawn(picture, draw_case(case, prepared.pixels, channel, restored), asked, name, scale)
 
+    def differing(self, one: Prediction, other: Prediction) -> int:
+        """Return how many pixels of the mask differ."""
+        return int(np.count_nonzero(MaskPrediction.of(one).mask != MaskPrediction.of(other).mask))
+
     def combine(self, summaries: Sequence[Mapping[str, Any]]) -> Choice:
         """Return the middle threshold and the middle smallest region of the folds."""
         middle = _middle([MaskPoint.of(point_from_plain(one["operating_point"], self.target)) for one in summaries])
@@ -323,7 +327,7 @@ def _case(answer: Answer, truth: NDArray[np.uint8], predictor: Predictor) -> Cas
     if predictor.calibration is not None:
         output = predictor.calibrated(answer.output[None])[0]
         further = gaps(_seen(answer, truth, predictor), answer.output, output)
-    prediction = MaskPrediction.of(predictor.finish(output, answer.prepared))
+    prediction = MaskPrediction.of(answer.told or predictor.finish(output, answer.prepared))
     return Case(
         sample_id=answer.row["sample_id"],
         patient_id=answer.row["patient_id"],

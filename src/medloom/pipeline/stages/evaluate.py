@@ -11,7 +11,7 @@ from medloom.events import Events, FileMade, Noted, StageBegun, StageEnded
 from medloom.pipeline.graph import Exported, export
 from medloom.pipeline.identity import check_trained
 from medloom.pipeline.kept import kept_choice
-from medloom.pipeline.measuring import measured_with, newest_measured, note_opening
+from medloom.pipeline.measuring import drawn_over, measured_with, newest_measured, note_opening
 from medloom.pipeline.metadata import read_encoding
 from medloom.pipeline.places import find_images, find_store, in_use
 from medloom.pipeline.runs import Run, refuse_members
@@ -69,7 +69,7 @@ def evaluate(
             exported.predictor,
             run.folder,
             part=part,
-            over=_over(run),
+            over=drawn_over(run),
             measured_with=measured_with(run),
             heatmap=network.heatmap,
             choice=choice,
@@ -118,7 +118,7 @@ def _what_it_costs(
             baselines=evaluation.read_baselines(run.folder),
             catalogue=catalogue,
         )
-        found = evaluation.measure_loss(reading, exported.exact, exported.predictor, over=_over(run))
+        found = evaluation.measure_loss(reading, exported.exact, exported.predictor, over=drawn_over(run))
     evaluation.check_loss(found, name, limit)
     facts = {"name": name, "computed": exported.computed, **found, "limit": limit}
     return {**facts, "calibrated_on": exported.calibrated_on}
@@ -130,9 +130,3 @@ def _complete_baselines(run: Run, catalogue: pd.DataFrame, images: str | Images 
     tested = catalogue.loc[catalogue["split"] == "test", "sample_id"]
     if known is not None and not tested.isin(known["sample_id"]).all():
         evaluation.write_baselines(run.recipe, catalogue, find_store(run, images, events=events), run.folder)
-
-
-def _over(run: Run) -> str:
-    """What intervals are over; a run that was prepared by an earlier version does not say that patients are known."""
-    source = run.facts("prepare.json", "prepare").get("patient_source", {})
-    return "patients" if source.get("status") == "known" else "images"

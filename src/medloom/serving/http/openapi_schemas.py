@@ -136,7 +136,9 @@ SCHEMAS: Mapping[str, Json] = {
         hint={**_TEXT, "description": "What to do about it."},
         accepted={**_list(_TEXT), "description": "Media types that would do."},
     ),
-    "Model": _object(("name", "phantom", "target"), name=_TEXT, phantom=_YES, target=_ref("Target")),
+    "Model": _object(
+        ("name", "phantom", "digest", "target"), name=_TEXT, phantom=_YES, digest=_TEXT, target=_ref("Target")
+    ),
     "Target": _object(("kind", "names"), kind=_TEXT, names=_list(_TEXT), values=_list(_WHOLE)),
     "Prediction": {
         "anyOf": [_ref(name) for name in ("Mask", "MaskVolume", "Labels", "Numbers", "LabelVolume", "Several")]
