@@ -38,6 +38,7 @@ __all__ = [
     "SubnetOption",
     "TagOption",
     "agreed",
+    "bundle_name",
     "check_machines",
     "environment",
     "known_job",
@@ -262,8 +263,13 @@ def model_uri(given: str, name: str | None, place: Place) -> Model:
     file = bundle_of(Path(given))
     if not file.is_file():
         raise UserError(f"{given}: expected a bundle, model.tar.gz, or a run that has one")
-    named = name or (file.parent.name if file.name == "model.tar.gz" else file.name.partition(".")[0])
+    named = name or bundle_name(file)
     return Model(named, bundle_uri(place, file, named), file)
+
+
+def bundle_name(file: Path) -> str:
+    """Return what people call a bundle: as its run, else as its file."""
+    return file.absolute().parent.name if file.name == "model.tar.gz" else file.name.partition(".")[0]
 
 
 def send_model(account: Account, place: Place, model: Model) -> None:

@@ -6,16 +6,14 @@ the policies here.
 
 from __future__ import annotations
 
-import contextlib
 import json
 
-import moto.settings
 import pytest
-from moto.iam.access_control import IAMRequestBase
 
 from medloom.backends.sagemaker.policy import Scope, policy
 from medloom.cli.main import main
 from support.aws import ACCOUNT, BUCKET, IMAGE, REGION, ROLE
+from support.aws_rights import only_with
 from support.bundles import write_tiny_bundle
 
 SCOPE = Scope(REGION, ACCOUNT, BUCKET, "medloom", ROLE)
@@ -28,21 +26,6 @@ def as_moto_reads_it(document):
         one.pop("Condition", None)
         one["Resource"] = [name if name.startswith("arn:aws:s3") else "*" for name in one["Resource"]]
     return {**document, "Statement": statements}
-
-
-@contextlib.contextmanager
-def only_with(aws, monkeypatch, document):
-    """Ask as a user who may do what a policy says, and nothing else."""
-    iam = aws.client("iam")
-    iam.create_user(UserName="someone")
-    iam.put_user_policy(UserName="someone", PolicyName="only", PolicyDocument=json.dumps(document))
-    key = iam.create_access_key(UserName="someone")["AccessKey"]
-    with monkeypatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-        patch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-        patch.setattr(IAMRequestBase, "check_signature", lambda self: None)  # moto cannot read all of boto3's
-        patch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0.0)  # from now on moto looks at rights
-        yield
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ __all__ = [
     "Wanted",
     "bucket_region",
     "check_region",
+    "default_bucket",
     "find_bucket",
     "find_place",
     "place_without_account",
@@ -149,7 +150,7 @@ def find_bucket(account: Account, named: str | None, said: Callable[[str], objec
 def place_without_account(wanted: Wanted, said: Callable[[str], object]) -> Place:
     """Return a place for requests that are only printed: what nobody knows is written with the account 000000000000."""
     region = wanted.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or "eu-west-1"
-    bucket = wanted.bucket or _default_bucket(region, _NOBODY)
+    bucket = wanted.bucket or default_bucket(region, _NOBODY)
     role = wanted.role or os.environ.get(ROLE) or f"arn:aws:iam::{_NOBODY}:role/medloom"
     role = role if role.startswith("arn:") else f"arn:aws:iam::{_NOBODY}:role/{role}"
     if _NOBODY in f"{bucket} {role}" or wanted.region is None:
@@ -192,13 +193,14 @@ def bucket_region(account: Account, bucket: str) -> str:
     return str({None: "us-east-1", "EU": "eu-west-1"}.get(found, found))
 
 
-def _default_bucket(region: str, number: str) -> str:
+def default_bucket(region: str, number: str) -> str:
+    """Return the bucket that SageMaker's own tools make in each region of an account."""
     return f"sagemaker-{region}-{number}"
 
 
 def _found_bucket(account: Account, said: Callable[[str], object]) -> str:
     """The bucket that SageMaker's own tools make in each region."""
-    name = _default_bucket(account.region, account.number())
+    name = default_bucket(account.region, account.number())
     said(f"bucket: {name}, the usual one of this region; --bucket names another")
     return name
 

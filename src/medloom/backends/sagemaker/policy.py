@@ -27,6 +27,35 @@ _LIST = (
 )
 _DESCRIBE = ("sagemaker:DescribeTrainingJob", "sagemaker:DescribeTransformJob", "sagemaker:DescribeEndpoint")
 _SCALER = "sagemaker.application-autoscaling.amazonaws.com"
+_OF_A_FUNCTION = {
+    "cloudformation:{region}:{number}:stack/medloom-*/*": (
+        *("CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "DescribeStackEvents"),
+        *("DescribeStacks", "DeleteStack"),
+    ),
+    "lambda:{region}:{number}:function:medloom-*": (
+        *("CreateFunction", "GetFunction", "DeleteFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration"),
+        *("PutFunctionConcurrency", "DeleteFunctionConcurrency", "TagResource", "ListTags", "GetFunctionConfiguration"),
+        *("CreateFunctionUrlConfig", "GetFunctionUrlConfig", "UpdateFunctionUrlConfig", "DeleteFunctionUrlConfig"),
+        *("AddPermission", "RemovePermission", "GetPolicy"),
+    ),
+    "lambda:{region}:{number}:event-source-mapping:*": (
+        *("CreateEventSourceMapping", "GetEventSourceMapping", "UpdateEventSourceMapping", "DeleteEventSourceMapping"),
+    ),
+    "iam::{number}:role/medloom-*": (
+        *("CreateRole", "GetRole", "DeleteRole", "TagRole", "GetRolePolicy", "PutRolePolicy", "DeleteRolePolicy"),
+    ),
+    "logs:{region}:{number}:log-group:/aws/lambda/medloom-*": (
+        *("CreateLogGroup", "DeleteLogGroup", "DescribeLogGroups", "PutRetentionPolicy", "TagResource"),
+    ),
+    "sqs:{region}:{number}:medloom-*": (
+        *("CreateQueue", "DeleteQueue", "GetQueueAttributes", "SetQueueAttributes", "TagQueue"),
+    ),
+    "events:{region}:{number}:rule/medloom-*": (
+        *("PutRule", "DescribeRule", "DeleteRule", "PutTargets", "RemoveTargets"),
+    ),
+}
+"""What deploying a function asks of each service, on which things."""
+
 _OURS_ALONE = {"Null": {"aws:ResourceTag/medloom": "false"}}
 _JOBS = ("training-job/*",)
 _MODELS = ("model/*", "endpoint/*", "endpoint-config/*")
@@ -180,6 +209,28 @@ def _delete(scope: Scope) -> _Statements:
     ]
 
 
+def _lambda(scope: Scope) -> _Statements:
+    """What ``medloom lambda`` asks for itself, and what CloudFormation does in the name of who asks."""
+    made = [
+        _allow(
+            [f"{what.partition(':')[0]}:{action}" for action in actions],
+            f"arn:aws:{what.format(region=scope.region, number=scope.number)}",
+        )
+        for what, actions in _OF_A_FUNCTION.items()
+    ]
+    return [
+        *made,
+        _allow(["cloudformation:DescribeStacks"], "*"),  # a list of all has no resource
+        _allow(
+            ["iam:PassRole"],
+            f"arn:aws:iam::{scope.number}:role/medloom-*",
+            StringEquals={"iam:PassedToService": "lambda.amazonaws.com"},
+        ),
+        _allow(["s3:GetBucketNotification", "s3:PutBucketNotification"], scope.the_bucket),
+        *_files(scope, writes=True),
+    ]
+
+
 def _doctor(scope: Scope) -> _Statements:
     return [
         _allow(["s3:GetBucketLocation", "s3:GetBucketPublicAccessBlock"], scope.the_bucket),
@@ -218,6 +269,7 @@ VERBS = {
     "pull": _pull,
     "list": _status,
     "delete": _delete,
+    "lambda": _lambda,
     "doctor": _doctor,
     "role": _role,
     "scheduler": _scheduler,
