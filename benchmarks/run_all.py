@@ -33,7 +33,7 @@ BENCHMARKS = {
     "batch": "Bulk prediction against the network alone, and a listing of very many files",
     "serving": "The server beside its network alone and beside others",
     "attacks": "What the server answers while it is attacked",
-    "image": "The serving image: size, contents, first answer",
+    "image": "Container images: size, contents, first answer",
     "soak": "What the server holds on to after many requests",
 }
 
