@@ -119,14 +119,14 @@ def test_an_image_is_pushed_to_a_registry_and_comes_back(tmp_path, monkeypatch, 
     process = subprocess.Popen(
         ["docker-registry", "serve", str(tmp_path / "registry.yml")], stderr=subprocess.PIPE, text=True
     )
+    next(line for line in process.stderr if "listening on" in line)
+    draining = threading.Thread(target=process.stderr.read)
+    draining.start()
     try:
-        for line in process.stderr:
-            if "listening on" in line:
-                break
-        threading.Thread(target=process.stderr.read, daemon=True).start()
         built("serve", f"{at}/lab/serve:1", bundle, "--push", f"{at}/lab/serve:1")
         assert f"pushed {at}/lab/serve:1" in capfd.readouterr().err
-        there = json.loads(output_of("skopeo", "inspect", "--config", f"docker://{at}/lab/serve:1"))
+        look = ["skopeo", "inspect", "--tls-verify=false", "--config", "--raw"]
+        there = json.loads(output_of(*look, f"docker://{at}/lab/serve:1"))
         assert there["config"]["Entrypoint"] == ["python3", "-m", "medloom.container"]
         assert there["config"]["Healthcheck"]["Test"][0] == "CMD"
         assert there["config"]["User"] == "10001:10001"
@@ -136,3 +136,5 @@ def test_an_image_is_pushed_to_a_registry_and_comes_back(tmp_path, monkeypatch, 
         subprocess.run(["buildah", "rmi", f"{at}/lab/serve:1"], capture_output=True, check=False)
         process.kill()
         process.wait()
+        draining.join()
+        process.stderr.close()
