@@ -414,6 +414,11 @@ ELSEWHERE = {
     "split.keep": "pipeline/test_no_leak.py",
     "train.clip": "training/test_train.py",
     "train.micro_batch": "training/test_micro.py",
+    "train.strategy": "training/test_average.py",
+    **{
+        f"train.average.{key}": "training/test_average.py"
+        for key in ("workers", "of", "every", "quorum", "lease", "attempts")
+    },
     "train.checkpoint_minutes": "training/test_resume.py",
     "tracking.pictures": "tracking/test_reading.py",
     "diagnose.action": "training/test_diagnosis_run.py",

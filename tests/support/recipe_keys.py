@@ -27,6 +27,7 @@ UNTUNED: list[dict[str, object]] = [
     {"model.name": "perceptron", "model.dropout": 0.0},
     {"model.encoder": "resnet18"},  # masks alone have it, and here a plain U-Net
 ]
+AVERAGED: dict[str, object] = {"train.strategy": "average"}
 CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "target.columns": (["grade"], {}, [{"data.layout": "folder-classes"}]),
     "data.image": ("pictures/{sample}.png", {"data.layout": "array"}, [{}]),
@@ -128,6 +129,13 @@ CASES: dict[str, tuple[object, dict[str, object], list[dict[str, object]]]] = {
     "model.head_epochs": (2, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}, {"model.unfreeze_every": 1}]),
     "model.freeze_statistics": (True, LABELS_ALONE, [*UNTUNED, {"model.tune": "head"}]),
     "model.table_width": (8, {"model.name": "perceptron"}, [{}]),
+    "train.micro_batch": (2, {}, [AVERAGED]),
+    "train.compile": (True, {}, [AVERAGED]),
+    **{
+        f"train.average.{key}": (value, AVERAGED, [{}])
+        for key, value in (("workers", 3), ("of", "weights"), ("quorum", 0.9), ("lease", 60), ("attempts", 5))
+    },
+    "train.average.every": (4, {**AVERAGED, "train.average.of": "weights"}, [{}, AVERAGED]),
     "train.optimizer.momentum": (0.5, {"train.optimizer.name": "sgd"}, [{}]),
     "train.schedule.warmup": (0.25, {"train.schedule.name": "cosine"}, [{"train.schedule.name": "none"}]),
     "train.schedule.factor": (0.25, {"train.schedule.name": "plateau"}, [{}]),

@@ -234,6 +234,24 @@ def test_sigterm_saves_a_run_on_labels_which_continues_to_the_same_bits(
     assert_same(outcome(tmp_path), expected)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "average"),
+    [
+        ([*STEP, 5, "after"], {}),
+        ([*RENAME, 9, "before"], {}),
+        ([*STEP, 5, "before"], {"of": "weights", "every": 2}),
+    ],
+    ids=["gradients", "gradients-in-a-write", "weights"],
+)
+def test_a_killed_coordinator_of_workers_continues_to_the_same_bits(run, reference, tmp_path, fault, average):
+    train = {"strategy": "average", "average": average, **EVERY_STEP}
+    expected = outcome(reference(**train))
+    assert run(tmp_path, [*fault, "SIGKILL"], **train) == -signal.SIGKILL
+    finish(run, tmp_path, **train)
+    assert_same(outcome(tmp_path), expected)
+
+
 def test_a_finished_run_is_extended_to_more_epochs_as_if_it_had_been_longer(run, reference, tmp_path):
     steady = {"schedule": {"name": "none"}}
     expected = outcome(reference(epochs=5, **steady))

@@ -55,8 +55,14 @@ class _ImageLoss(nn.Module):
             known = ~targets.isnan()
             # A number in the place of NaN: a gradient that is multiplied by zero would still be NaN.
             values = self._each(logits.float(), torch.where(known, targets, 0.0).float())
-            known = known.all(1) if known.dim() > values.dim() else known
+            known = _told(known, values)
             return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+
+    def counted(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return of how many known labels ``forward`` is the mean; shapes as there."""
+        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+            known = ~targets.isnan()
+            return _told(known, self._each(logits.float(), torch.where(known, targets, 0.0).float())).sum()
 
     def _width(self, logits: Tensor) -> int:
         """T, the numbers in the targets of an image."""
@@ -69,6 +75,11 @@ class _ImageLoss(nn.Module):
     def _each(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each image, and of each of its labels, before the mean."""
         raise NotImplementedError
+
+
+def _told(known: Tensor, values: Tensor) -> Tensor:
+    """Which losses count: an image has one loss for all that is known of it, or one for each of its labels."""
+    return known.all(1) if known.dim() > values.dim() else known
 
 
 class EntropyLoss(_ImageLoss):

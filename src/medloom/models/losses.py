@@ -32,6 +32,7 @@ __all__ = [
     "Weight",
     "build_mask_loss",
     "compound",
+    "counted",
     "dice",
     "dice_ce",
     "dice_focal",
@@ -104,6 +105,11 @@ class KnownPixels(nn.Module):
         values = [self._of_known(*part) for part in parts if (part[1] != IGNORED).any()]
         # Of nothing, the sum is 0 and has a gradient, which is 0 as well.
         return torch.stack(values).mean() if values else logits[:0].float().sum()
+
+    def counted(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return of how many images ``forward`` is the mean; where it is of all pixels together, how many those are."""
+        known = target != IGNORED
+        return known.flatten(1).any(1).sum() if self.each else known.sum()
 
     def _of_known(self, logits: Tensor, target: Tensor) -> Tensor:
         known = target != IGNORED
@@ -195,6 +201,24 @@ class EveryScale(nn.Module):
         weights = [0.5**scale for scale in range(logits.shape[1])]
         values = [weight * self.loss(one, target) for weight, one in zip(weights, logits.unbind(1), strict=True)]
         return torch.stack(values).sum() / sum(weights)
+
+
+def counted(loss: nn.Module, logits: Tensor, target: Tensor) -> float:
+    """Return of how many a loss is the mean: images, unless it says that it counts something else.
+
+    Two batches together have the mean of their losses, each counted by this number, if the loss is such a mean at all.
+
+    Args:
+        loss: For masks or labels.
+        logits: What it was given.
+        target: The truth with it.
+    """
+    inner = loss.loss if isinstance(loss, EveryScale) else loss
+    own = getattr(inner, "counted", None)
+    if own is None:
+        return float(len(target))
+    scales = isinstance(loss, EveryScale) and logits.dim() > target.dim() + 1
+    return float(own(logits[:, 0] if scales else logits, target))
 
 
 def sums_in(loss: nn.Module) -> list[CompoundLoss]:

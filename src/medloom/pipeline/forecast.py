@@ -182,7 +182,8 @@ def foresee(
     """Return the forecast as ``forecast`` does, without saying or writing it."""
     from medloom.training.pace import measure_pace  # brings torch
 
-    if run.recipe.train.devices > 1 or is_trained(run.folder):
+    alone = run.recipe.train.devices == 1 and run.recipe.train.strategy == "single"
+    if not alone or is_trained(run.folder):
         return None
     catalogue = data.read_catalogue(run.folder / "catalogue.csv")
     store: PixelStore = find_store(run, images, events=events or Events())

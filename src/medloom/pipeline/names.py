@@ -57,6 +57,7 @@ OF_A_RUN = (
     "recipe.yaml",
     "report.ipynb",
     "report.pdf",
+    "rounds",
     REVIEW,
     "run.json",
     "sagemaker.json",

@@ -170,6 +170,11 @@ def _check_budget(run: Run, jobs: int | None, ends_s: float | None) -> None:
         raise UserError(
             "--budget: with --jobs it is not foreseen how long several trainings take; leave out one of the two"
         )
+    if ends_s is not None and run.recipe.train.strategy == "average":
+        raise UserError(
+            "--budget: how fast workers train together is not measured, so it is not known what fits; set "
+            "train.strategy=single, or leave --budget out and set train.epochs"
+        )
     if ends_s is not None and run.recipe.train.devices > 1:
         raise UserError(
             "--budget: how fast several processes train together is not measured, so it is not known what fits; set "

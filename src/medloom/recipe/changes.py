@@ -18,6 +18,8 @@ MAY_CHANGE = (
     "tracking.",
     "train.epochs",
     "train.micro_batch",
+    "train.average.lease",
+    "train.average.attempts",
     "train.device",
     "train.checkpoint_minutes",
     "train.profile",

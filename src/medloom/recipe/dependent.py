@@ -156,6 +156,7 @@ _SCALES = Only("model.name", tuple(name for name, entry in NETWORKS.items() if "
 _BLOCKS = Unless("model.name", ("perceptron",))
 _TRAINED = Unless("model.tune", ("head",))
 _WATCHED = Unless("diagnose.rules", ("none",))
+_AVERAGED = Only("train.strategy", ("average",))
 _DRAWN = Only("split.file", (None,))
 _SHARES = Only("split.folds", (None,))
 _PUBLISHED = Either(
@@ -231,6 +232,9 @@ ONLY: dict[str, tuple[Condition, ...]] = {
     "model.head_epochs": (_IMAGES, _BLOCKS, _BUILT_IN, _TRAINED, Only("model.unfreeze_every", (None,))),
     "model.freeze_statistics": (_IMAGES, _BLOCKS, _BUILT_IN, _TRAINED),
     "model.table_width": (Either(Only("model.metadata", ("fused", "only")), Only("model.name", ("perceptron",))),),
+    **{f"train.{key}": (Only("train.strategy", ("single",)),) for key in ("micro_batch", "compile")},
+    **{f"train.average.{key}": (_AVERAGED,) for key in ("workers", "of", "quorum", "lease", "attempts")},
+    "train.average.every": (_AVERAGED, Only("train.average.of", ("weights",))),
     "train.optimizer.momentum": (Only("train.optimizer.name", ("sgd",)),),
     "train.schedule.warmup": (Only("train.schedule.name", ("cosine",)),),
     "train.schedule.factor": (Only("train.schedule.name", ("plateau",)),),

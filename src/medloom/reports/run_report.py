@@ -23,6 +23,7 @@ from medloom.evaluation.parts import (
 )
 from medloom.evaluation.text import number, precision_texts
 from medloom.files import read_json
+from medloom.reports.averaged import averaged_rows, averaged_warnings
 from medloom.reports.demographics import demographic_table
 from medloom.reports.diagnosis import diagnosed
 from medloom.reports.explanation import explanation_context
@@ -265,6 +266,7 @@ def _warnings(
         warnings.append(note)
     if training and not training.get("finished", True):
         warnings.append(f"Training was stopped after {counted(training['epochs'], 'epoch')} and can be continued.")
+    warnings += averaged_warnings(training)
     if summary:
         warnings += _evaluation_warnings(summary, section)
     return warnings + list(prepared.get("warnings", []))
@@ -284,7 +286,7 @@ def _training_table(training: Facts) -> Facts:
     further = {"Distilled": training["distilled"]} if "distilled" in training else {}
     members = training.get("folds") or training.get("seeds") or [training]
     columns = [_training_rows(one) for one in (*members, *further.values())]
-    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    rows = [[name, *(column.get(name, "–") for column in columns)] for name in columns[0]]
     names = [f"Seed {one['seed']}" if "seed" in one else f"Fold {at}" for at, one in enumerate(members, start=1)]
     return {"head": ["Training", *([*names, *further] if len(columns) > 1 else [""])], "rows": rows}
 
@@ -298,6 +300,7 @@ def _training_rows(training: Facts) -> dict[str, str]:
         f"Best {training.get('monitor', 'metric')} on validation": number(training.get("best_metric")),
         "Device and precision": f"{training.get('device', '–')}, {training.get('precision', '–')}",
         "Images in a step": _step_text(training),
+        **averaged_rows(training),
         "Time": "–" if seconds is None else f"{seconds / 60:,.1f} min",
         "Training images a second": number(rate, 1),
         "Peak memory": megabytes(training.get("peak_rss_bytes")),

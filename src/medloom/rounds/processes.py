@@ -60,7 +60,8 @@ class Processes:
         preload: Sequence[str] = (),
     ) -> None:
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        if preload:
+            self._context.set_forkserver_preload(list(preload))
         self._count, self._arguments = count, (store, make, tuple(given))
         self._workers: list[_Worker] = []
         self._waiting: deque[Order] = deque()

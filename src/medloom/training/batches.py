@@ -23,7 +23,17 @@ from medloom.data.context import gathered
 from medloom.memory import is_out_of_memory
 from medloom.training.samples import Samples
 
-__all__ = ["Batch", "DevicePixels", "HostPixels", "Loader", "Pixels", "PlacedPixels", "Shard", "place_samples"]
+__all__ = [
+    "Batch",
+    "DevicePixels",
+    "HostPixels",
+    "Loader",
+    "NoPixels",
+    "Pixels",
+    "PlacedPixels",
+    "Shard",
+    "place_samples",
+]
 
 Rows = NDArray[np.int64]
 Parts = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -89,6 +99,17 @@ class Pixels(Protocol):
     def take(self, rows: Rows) -> Parts:
         """Return images, truth, table, offset and scale of some rows, on the device."""
         ...
+
+
+class NoPixels:
+    """For a process that only says which rows a batch has; others read them."""
+
+    ahead = False
+
+    def take(self, rows: Rows) -> Parts:
+        """Return nothing for each row."""
+        nothing = torch.empty((len(rows), 0))
+        return nothing, nothing, nothing, nothing, nothing
 
 
 class HostPixels:

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 
 from medloom.errors import DataError
-from medloom.training.batches import Batch, Loader, PlacedPixels, Rows, Shard, place_samples
+from medloom.training.batches import Batch, Loader, NoPixels, Pixels, PlacedPixels, Rows, Shard, place_samples
 from medloom.training.samples import Samples
 from medloom.training.seeds import epoch_order
 
@@ -29,6 +29,9 @@ class StoreData(LightningDataModule):
         seed: Of the order.
         positive_share: Share of the drawn training samples that are positive, or None to draw as the data are.
         validates: Whether there must be validation samples.
+        steps_in_batch: Steps of the optimiser that are taken with a training batch, which holds so many times as many
+            images: workers take these steps by themselves.
+        reads: Whether the pixels of training batches are read; workers read their own.
 
     Raises:
         DataError: If there is nothing to train or validate on, or nothing to draw a share from.
@@ -45,12 +48,16 @@ class StoreData(LightningDataModule):
         seed: int = 0,
         positive_share: float | None = None,
         validates: bool = True,
+        steps_in_batch: int = 1,
+        reads: bool = True,
     ) -> None:
         super().__init__()
         self.samples = samples
         self.train_rows = train_rows
         self.validation_rows = validation_rows
-        self.batch_size = batch_size
+        self.step_size = batch_size
+        self.batch_size = batch_size * steps_in_batch
+        self.reads = reads
         self.validation_batch_size = validation_batch_size or batch_size
         self.seed = seed
         self.positive_share = positive_share
@@ -64,6 +71,11 @@ class StoreData(LightningDataModule):
         """Number of batches of an epoch."""
         return -(-len(self.train_rows) // self.batch_size)
 
+    @property
+    def optimizer_steps(self) -> int:
+        """Number of steps that an optimiser takes in an epoch."""
+        return -(-len(self.train_rows) // self.step_size)
+
     def setup(self, stage: str) -> None:
         """Put the pixels where the device reads them best."""
         if self._pixels is None:
@@ -75,7 +87,8 @@ class StoreData(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Return the training batches, from wherever the run stands in its epoch."""
-        return self._loader(self._training_plan, len(self.train_rows), self._position, self.batch_size)
+        count, size = len(self.train_rows), self.batch_size
+        return self._loader(self._training_plan, count, self._position, size, None if self.reads else NoPixels())
 
     def val_dataloader(self) -> Loader:
         """Return the validation batches, always in the same order."""
@@ -94,12 +107,17 @@ class StoreData(LightningDataModule):
         return Batch(*self._pixels.take(rows), rows, picks, len(rows))
 
     def _loader(
-        self, plan: Callable[[int], Rows], count: int, position: Callable[[], tuple[int, int]], batch_size: int
+        self,
+        plan: Callable[[int], Rows],
+        count: int,
+        position: Callable[[], tuple[int, int]],
+        batch_size: int,
+        pixels: Pixels | None = None,
     ) -> Loader:
         if self._pixels is None:
             raise RuntimeError("setup() comes before the loaders")
         shard = Shard(self._run.global_rank, self._run.world_size)
-        return Loader(self._pixels, plan, count, batch_size, shard, position)
+        return Loader(pixels or self._pixels, plan, count, batch_size, shard, position)
 
     @property
     def _device(self) -> torch.device:

@@ -53,7 +53,7 @@ from medloom.training.tasks import Truth
 if TYPE_CHECKING:
     from medloom.data.store import PixelStore
 
-__all__ = ["Job", "build_data", "build_module", "build_trainer", "fit", "within_memory"]
+__all__ = ["Job", "build", "build_data", "build_module", "build_trainer", "fit", "within_memory"]
 
 _OVER_BATCHES = (
     "train.devices: the loss {name} is over the batch as a whole, and each of the {devices} processes takes it over "
@@ -103,8 +103,14 @@ class Job:
         return self.recipe.train.devices
 
 
-def build_data(job: Job, store: PixelStore) -> StoreData:
+def build_data(job: Job, store: PixelStore, *, steps_in_batch: int = 1, reads: bool = True) -> StoreData:
     """Put the pixels beside what is to be learned from them.
+
+    Args:
+        job: What to do.
+        store: The pixels.
+        steps_in_batch: As for ``StoreData``.
+        reads: As for ``StoreData``.
 
     Raises:
         DataError: If the samples do not suffice for what the recipe asks.
@@ -119,6 +125,8 @@ def build_data(job: Job, store: PixelStore) -> StoreData:
         seed=config.seed,
         positive_share=kind.positive_share(job.recipe),
         validates=job.validates,
+        steps_in_batch=steps_in_batch,
+        reads=reads,
     )
     if job.validates:
         kind.check(data.samples, job.validation_rows, config.monitor)
@@ -132,6 +140,7 @@ def build_module(
     *,
     compiled: bool = False,
     teachers: Teachers | None = None,
+    make: Callable[..., TaskModule] = TaskModule,
 ) -> TaskModule:
     """Build what is trained, with fresh weights that follow from the recipe's seed.
 
@@ -141,6 +150,7 @@ def build_module(
         precision: Of the network's arithmetic.
         compiled: Whether the network is compiled.
         teachers: Networks whose answers are learned in the place of the truth.
+        make: Takes what ``TaskModule`` takes.
     """
     kind, model, config = KINDS[recipe.target.kind], models.KINDS[recipe.target.kind], recipe.train
     torch.manual_seed(config.seed)
@@ -154,13 +164,13 @@ def build_module(
     if teachers is not None:
         task = DistilledTask(task, teachers.ensemble(), teachers.metadata)
         loss = DistilledLoss(model.build_soft_loss(recipe, truth, teachers.temperature), loss)
-    module = TaskModule(
+    module = make(
         network,
         loss,
         task,
         kind.augment(recipe),
         make_optimizer=_optimizer(config, precision),
-        schedule=_schedule(config, data.steps_per_epoch),
+        schedule=_schedule(config, data.optimizer_steps),
         averaging=_averaging(config, network),
         steps_per_epoch=data.steps_per_epoch,
         batch_size=config.images_per_step,
@@ -213,7 +223,20 @@ def _averaging(config: TrainConfig, network: Network) -> Averaging | None:
     return Averaging(network, decay=None, first_epoch=int(config.swa_start * config.epochs))
 
 
-def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener: Listener) -> None:
+def build(job: Job, store: PixelStore, listener: Listener) -> tuple[StoreData, TaskModule]:
+    """Build everything that one process trains by itself, or as one of those that share each batch."""
+    data = build_data(job, store)
+    return data, build_module(job.recipe, data, job.precision, compiled=job.compiled, teachers=job.teachers)
+
+
+def fit(
+    job: Job,
+    store: PixelStore,
+    ledger: Ledger,
+    stop: StopRequest,
+    listener: Listener,
+    build: Callable[[Job, PixelStore, Listener], tuple[StoreData, TaskModule]] = build,
+) -> None:
     """Let Lightning train, without touching the caller's random numbers.
 
     Args:
@@ -222,6 +245,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
         ledger: The history so far.
         stop: Whether someone asked the run to stop.
         listener: Who is told of batches and epochs, and may ask the run to stop.
+        build: Makes what is trained and what it is trained on.
 
     Raises:
         Interrupted: If the run was asked to stop; it has written its checkpoint.
@@ -229,9 +253,8 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
     """
     config = job.recipe.train
     keep_freed_memory()
-    data = build_data(job, store)
     with quiet_lightning(), torch.random.fork_rng(), within_memory(job):
-        module = build_module(job.recipe, data, job.precision, compiled=job.compiled, teachers=job.teachers)
+        data, module = build(job, store, listener)
         if module.network.origin is not None:
             listener(Noted(f"the network {module.network.origin.text()}"))
         module.micro.tell = lambda text: listener(Warned(text))
@@ -243,7 +266,7 @@ def fit(job: Job, store: PixelStore, ledger: Ledger, stop: StopRequest, listener
         if job.devices > 1 and _is_over_batches(module.loss):
             listener(Warned(_OVER_BATCHES.format(name=job.recipe.loss.name, devices=job.devices)))
         diagnosis = build_diagnosis(
-            job.recipe, job.run_dir, module, data, store.sample_ids, stop, listener, compiled=job.compiled
+            job.recipe, job.run_dir, module, data, store.sample_ids, stop, listener, seen=module.sees_activations
         )
         profile = build_profile(job.recipe, job.run_dir, listener, goes_on=job.resume is not None)
         keeper = Keeper(

@@ -19,6 +19,7 @@ from medloom.files import write_json
 from medloom.memory import is_out_of_memory, peak_rss_bytes
 from medloom.recipe import Recipe
 from medloom.signals import StopRequest
+from medloom.training.average.fit import fit_by_workers
 from medloom.training.checkpoint import clean_up, newest_checkpoint
 from medloom.training.distillation import Teachers
 from medloom.training.fit import Job, fit
@@ -143,7 +144,7 @@ def plan_job(
         identity=dict(identity or {}),
         device=device,
         precision=choose_precision(recipe.train.precision, device),
-        compiled=choose_compiling(recipe.train.compile, device, pixels),
+        compiled=recipe.train.strategy == "single" and choose_compiling(recipe.train.compile, device, pixels),
         resume=resume,
         truth=KINDS[recipe.target.kind].read_truth(catalogue, tables),
         context=rows_beside(catalogue, store.rows, store.images.shape[0], recipe.data.context),
@@ -163,7 +164,12 @@ def _fit_guarded(job: Job, store: PixelStore, ledger: Ledger, listener: Listener
             fit_in_processes(job, store.path, ledger, listener)
         else:
             with StopRequest() as stop:
-                fit(job, store, ledger, stop, listener)
+                (fit_by_workers if _is_by_workers(job) else fit)(job, store, ledger, stop, listener)
+
+
+def _is_by_workers(job: Job) -> bool:
+    """Whether workers train; a network that learns from others' answers is trained in one process."""
+    return job.recipe.train.strategy == "average" and job.teachers is None
 
 
 @contextlib.contextmanager
@@ -217,8 +223,18 @@ def _conclude(job: Job) -> TrainResult:
     )
     network = {"parameters": saved["parameters"], "weights": saved.get("weights")}  # an earlier version said no more
     found = {key: newest[1]["module"].get(key) for key in ("micro_batch", "validation_micro_batch")}
-    write_json(job.run_dir / "training.json", {**_facts(job, ledger, result), **network, **found})
+    facts = {**_facts(job, ledger, result), **network, **found, **_average_facts(job, newest[1]["module"])}
+    write_json(job.run_dir / "training.json", facts)
     return result
+
+
+def _average_facts(job: Job, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What happened in the rounds of workers; nothing where there were none."""
+    if "average" not in saved:
+        return {}
+    config = job.recipe.train.average
+    asked = {key: getattr(config, key) for key in ("workers", "of", "every", "quorum")}
+    return {"average": {**asked, **saved["average"]}}
 
 
 def _facts(job: Job, ledger: Ledger, result: TrainResult) -> dict[str, Any]:

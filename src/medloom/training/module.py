@@ -112,6 +112,8 @@ class TaskModule(LightningModule):
         self._train_sums = torch.zeros(2, dtype=torch.float64)
         self._step_loss = torch.zeros(())
         self._rows: Rows = np.zeros(0, np.int64)
+        self.sees_activations = not compiled
+        """Whether images go through the parts of this network in a training step, one by one."""
         if compiled:
             network.compile()
 
@@ -200,11 +202,15 @@ class TaskModule(LightningModule):
         if optimizer_closure is not None:
             optimizer_closure = partial(self.micro.tried, optimizer_closure, partial(self._begin_again, optimizer))
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.on_stepped()
         self._train_sums = self._train_sums.to(self.device)
         self._train_sums[0] += self._step_loss.double() * self.part.owned
         self._train_sums[1] += self.part.owned
         if self.averaging is not None:
             self.averaging.after_step(self.network, epoch, ends_epoch=batch_idx + 1 == self.steps_per_epoch)
+
+    def on_stepped(self) -> None:
+        """Called when the optimiser has stepped, before the weights are taken into the average."""
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums of a validation pass, whose loss is weighed as that of its epoch's training."""

@@ -38,6 +38,8 @@ _NOT_SEARCHED = {
     "train.seeds": "each setting is trained once; --confirm measures what the seed does",
     "train.device": "it has no part in the score",
     "train.devices": "it has no part in the score",
+    "train.strategy": "it has no part in the score",
+    "train.average": "it has no part in the score",
     "train.checkpoint_minutes": "it has no part in the score",
 }
 """Keys and sections that no study searches, and why."""

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue, model_validator
 from medloom.recipe.sections.base import Bool, Config, Positive, Probability, Seed, Switch, as_word
 
 __all__ = [
+    "AverageConfig",
     "EarlyStoppingConfig",
     "LossConfig",
     "ModelConfig",
@@ -101,6 +102,26 @@ class EarlyStoppingConfig(Config):
     """Smallest change that counts as improvement."""
 
 
+class AverageConfig(Config):
+    """How workers that keep nothing share the training (`train.strategy: average`)."""
+
+    workers: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Into how many shards each batch is cut, each for one worker; here that many processes of this machine."""
+    of: Literal["gradients", "weights"] = "gradients"
+    """What is averaged, by the number of samples. `gradients`: one optimiser takes one step with their mean, which is
+    the step on the whole batch with every optimiser. `weights`: each worker takes its steps itself and the weights and
+    the optimiser's state are averaged, which is the same for `sgd` alone."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """Steps that each worker takes before the weights are averaged; more than 1 is not the same as larger batches."""
+    quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a batch's images with which a step goes on once the others are late or failed too often; below 1, the
+    step is that of the images that are there, and which steps that were is kept in `training.json`."""
+    lease: Positive = 300.0
+    """Seconds after which a shard that has not come back is given to another worker."""
+    attempts: Annotated[int, Field(ge=1, le=99)] = 3
+    """How often a shard is tried before the training ends with the reason of the last failure."""
+
+
 class TrainConfig(Config):
     """The loop."""
 
@@ -140,6 +161,10 @@ class TrainConfig(Config):
     before a batch normalisation. Only dropout and the noise of `augment` are drawn anew in each, and `mixup`
     and `cutmix` mix images of one process. A loss over the batch
     as a whole (`batch: true` of the Dice losses) is taken over each share of it, and the run warns of that."""
+    strategy: Literal["single", "average"] = "single"
+    """`average` trains by workers that keep nothing: each gets the weights and a shard of the batch, and the training
+    goes on when all shards are there. It is for machines that come and go; `devices` is faster on one that stays."""
+    average: AverageConfig = AverageConfig()
     compile: Switch = "auto"
     """Compile the network with `torch.compile`. `auto` does on a CPU where there is a C++ compiler and the run is long
     enough to win back the minute that compiling takes."""
@@ -166,6 +191,18 @@ class TrainConfig(Config):
         """How many images fit is measured in one process."""
         if self.batch_size == "auto" and self.devices > 1:
             raise ValueError("batch_size: expected a number with several train.devices")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_in_one_way(self) -> Self:
+        """Workers share a batch in the place of devices, and no process sees all of it."""
+        if self.strategy == "average":
+            if self.devices > 1:
+                raise ValueError("devices: expected 1 with train.strategy=average, whose workers are average.workers")
+            if self.batch_size == "auto":
+                raise ValueError("batch_size: expected a number with train.strategy=average")
+            if self.precision == "fp16":
+                raise ValueError("precision: expected auto, 32 or bf16 with train.strategy=average")
         return self
 
     @property

@@ -57,7 +57,7 @@ def build_diagnosis(
     stop: StopRequest,
     listener: Listener,
     *,
-    compiled: bool = False,
+    seen: bool = True,
 ) -> Diagnosis | None:
     """Return what watches a training, or None where nobody is to.
 
@@ -69,7 +69,7 @@ def build_diagnosis(
         sample_ids: Sample of each row of the store.
         stop: Asked where a finding is to end the training.
         listener: Who is told of findings.
-        compiled: Whether the network is compiled; then activations are not seen.
+        seen: Whether activations can be looked at, as ``TaskModule.sees_activations`` says.
 
     Raises:
         UserError: If a hook cannot be loaded.
@@ -79,7 +79,7 @@ def build_diagnosis(
     if not rules:
         return None
     validated = [sample_ids[row] for row in data.validation_rows]
-    sampler = Sampler(module.network, hooked=not compiled)
+    sampler = Sampler(module.network, hooked=seen)
     return Diagnosis(recipe, run_dir, module, sampler, rules, hooks, validated, stop, listener)
 
 

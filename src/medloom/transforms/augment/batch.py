@@ -231,7 +231,10 @@ def _add_noise(images: Tensor, scale: Tensor, params: AugmentParameters, grey: T
     if len(chosen) == 0:
         return images
     generator = torch.Generator(images.device).manual_seed(params.noise_seed)
-    noise = torch.randn((len(chosen), *images.shape[1:]), generator=generator, device=images.device)
+    places = params.noise_places
+    count = len(chosen) if places is None else params.noise_count
+    noise = torch.randn((count, *images.shape[1:]), generator=generator, device=images.device)
+    noise = noise if places is None else noise[places.to(images.device)]
     if grey is not None:
         unit = (scale / scale[:, :1].clamp_min(_TINY))[chosen][:, :, None, None]
         noise = torch.where(grey[chosen][:, None, None, None], noise[:, :1] * unit, noise)

@@ -46,6 +46,9 @@ class AugmentParameters:
         elastic: Displacements ``(N, 2, rows, columns)`` of a coarse grid, x first, in output coordinates.
         levels: Of each step on grey levels, in their order; None for one that is off.
         mixing: ``(N, 6)``: shares and rectangles, see ``medloom.transforms.augment.mixing``.
+        noise_places: Of the images here with noise, which they are among ``noise_count`` with noise of a whole batch,
+            of which these are a part; None where these are all.
+        noise_count: See there.
     """
 
     theta: Tensor
@@ -56,6 +59,19 @@ class AugmentParameters:
     elastic: Drawn | None = None
     levels: tuple[Drawn | None, ...] = ()
     mixing: Drawn | None = None
+    noise_places: Tensor | None = None
+    noise_count: int = 0
+
+    def part(self, picks: Tensor) -> Self:
+        """Keep what was drawn for some images, which then get the noise that they would get among all of them.
+
+        Args:
+            picks: Their positions ``(M,)``.
+        """
+        noisy = self.noise_std != 0
+        places = (noisy.cumsum(0) - 1)[picks][noisy[picks]]
+        chosen = self.select(picks, rank=0)
+        return dataclasses.replace(chosen, noise_places=places, noise_count=int(noisy.sum()))
 
     def select(self, picks: Tensor, rank: int) -> Self:
         """Keep what was drawn for some images; each process draws noise of its own.
