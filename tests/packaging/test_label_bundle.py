@@ -251,15 +251,16 @@ def test_the_four_functions_answer_an_image_and_an_image_with_metadata(entry, fo
 
 
 def test_the_four_functions_refuse_as_the_server_does(entry, folder):
-    model = entry.model_fn(str(folder))
-    with pytest.raises(Problem, match="not sound JSON"):
-        entry.predict_fn(entry.input_fn(b"{", "application/json"), model)
     wrong = json.dumps({"image": base64.b64encode(IMAGE).decode(), "metadata": {"weight": 1}}).encode()
-    with pytest.raises(InputError, match="age, sex"):
-        entry.predict_fn(entry.input_fn(wrong, "application/json"), model)
-    answer = entry.predict_fn(entry.input_fn(IMAGE, "application/x-npy"), model)
-    with pytest.raises(medloom.errors.UserError, match="takes none of application/json"):
-        entry.output_fn(answer, "image/png")
+    asked = [
+        (b"{", "application/json", "application/json", "not sound JSON"),
+        (wrong, "application/json", "application/json", "age, sex"),
+        (b"age,sex", "text/csv", "application/json", "text/csv is not taken"),
+        (IMAGE, "application/x-npy", "image/png", "takes none of application/json"),
+    ]
+    for body, kind, accept, said in asked:
+        with pytest.raises(Problem, match=said):
+            _ask_as_the_toolkit(entry, folder, body, kind, accept)
 
 
 def test_a_classifier_predicts_without_torch(bundle_path, modules_after):

@@ -28,7 +28,7 @@ from medloom.serving.problems import Problem, of_decode_error, of_input_error
 from medloom.serving.requests import ImageRequest, page_of, predict_whole
 from medloom.serving.room import Room
 
-__all__ = ["Batched", "Work", "chosen_form"]
+__all__ = ["Batched", "Work", "chosen_form", "refusing"]
 
 Floats32 = NDArray[np.float32]
 Found = TypeVar("Found", Image, Volume, Volume | None, Sources | None)
@@ -125,15 +125,10 @@ class Work:
         """
         self.admission.check()
         try:
-            prediction = self.prediction = self._predicted(accept)
-            with self.admission.timed("encode", without=("decode",)):
-                return encode_answer(accept, self._made(prediction))
-        except DecodeError as error:
-            raise of_decode_error(error, self.asked.content_type) from error
-        except InputError as error:
-            raise of_input_error(error) from error
-        except NotAcceptableError as error:
-            raise Problem(406, "not_acceptable", str(error), accepted=error.forms) from error
+            with refusing(self.asked):
+                prediction = self.prediction = self._predicted(accept)
+                with self.admission.timed("encode", without=("decode",)):
+                    return encode_answer(accept, self._made(prediction))
         finally:
             self._room.leave(self._held_bytes)
 
@@ -210,6 +205,19 @@ class _Deadline:
             message = f"of {slices} slices {done} were predicted within {self._limit_s:g} s"
             hint = "Send fewer slices in one request, or single ones with page=, or use medloom predict."
             raise Problem(413, "too_slow", message, hint)
+
+
+@contextmanager
+def refusing(asked: ImageRequest) -> Iterator[None]:
+    """Say as a `Problem` what keeps a request from being answered in the block."""
+    try:
+        yield
+    except DecodeError as error:
+        raise of_decode_error(error, asked.content_type) from error
+    except InputError as error:
+        raise of_input_error(error) from error
+    except NotAcceptableError as error:
+        raise Problem(406, "not_acceptable", str(error), accepted=error.forms) from error
 
 
 def chosen_form(accept: str, forms: tuple[str, ...]) -> str:

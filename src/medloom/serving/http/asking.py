@@ -18,7 +18,7 @@ from medloom.serving.problems import JSON, MULTIPART, Problem
 from medloom.serving.requests import ImageRequest
 from medloom.serving.service import Answer, Service, chosen_form
 
-__all__ = ["answer_all", "ask", "asked_page"]
+__all__ = ["answer_all", "ask", "asked_page", "entry_of", "list_of"]
 
 
 async def ask(request: Request, body: bytes, declared: str, admission: Admission) -> Asked:
@@ -58,13 +58,23 @@ async def answer_all(service: Service, asked: Asked, *, model: str, accept: str,
     chosen_form(accept, (JSON,))
     with service.gate.working(admission):
         found = await asyncio.gather(*(_answer(service, one, model, admission) for one in asked.images))
-    entries = [one.content if isinstance(one, Answer) else _entry(one) for one in found]
+    entries = [one.content if isinstance(one, Answer) else entry_of(one) for one in found]
     headers = next((dict(one.headers) for one in found if isinstance(one, Answer)), {})
     headers.pop("Server-Timing", None)  # several are at work at the same time, and this is of the first alone
-    return Response(b'{"answers": [' + b", ".join(entries) + b"]}", headers=headers, media_type=JSON)
+    return Response(list_of(entries), headers=headers, media_type=JSON)
 
 
-def _entry(problem: Problem) -> bytes:
+def list_of(entries: Sequence[bytes]) -> bytes:
+    """Return the answer to several images: one list in JSON.
+
+    Args:
+        entries: JSON for each image, in order.
+    """
+    return b'{"answers": [' + b", ".join(entries) + b"]}"
+
+
+def entry_of(problem: Problem) -> bytes:
+    """Return what stands in such a list in the place of an answer."""
     return bytes(problem.answer({"error": problem.plain()}).body)
 
 

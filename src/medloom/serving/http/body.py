@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -11,7 +11,7 @@ from medloom.serving.admission import Admission, Limits
 from medloom.serving.media_types import not_taken, plain_type
 from medloom.serving.problems import ACCEPTED, Problem
 
-__all__ = ["declared_type", "read_body"]
+__all__ = ["accepted_type", "declared_type", "read_body"]
 
 _PIECE_BYTES = 2**18
 
@@ -30,8 +30,20 @@ def declared_type(request: Request, accepted: Collection[str] = ACCEPTED) -> str
     if encoding != "identity":
         message = not_taken("Content-Encoding", encoding)
         raise Problem(415, "unsupported_encoding", message, "Send the image as it is.", close=True)
-    values = request.headers.getlist("content-type")
-    media_type = plain_type(values[0]) if len(values) == 1 else ""
+    return accepted_type(request.headers.getlist("content-type"), accepted)
+
+
+def accepted_type(headers: Sequence[str], accepted: Collection[str] = ACCEPTED) -> str:
+    """Return the media type that a body is said to have; see ``plain_type``.
+
+    Args:
+        headers: Every ``Content-Type`` that came with it.
+        accepted: Media types that may come.
+
+    Raises:
+        Problem: 415 for another one, for none, or for several.
+    """
+    media_type = plain_type(headers[0]) if len(headers) == 1 else ""
     if media_type not in accepted:
         came = not_taken("Content-Type", media_type) if media_type else "there is no single Content-Type"
         hint = f"Send an image as {', '.join(accepted)}."
