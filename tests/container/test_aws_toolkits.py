@@ -5,6 +5,7 @@ They live in an environment of their own, made on first use, to which Medloom is
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -15,11 +16,13 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import socket
 
 import numpy as np
+import psutil
 import pytest
 
 from container.conftest import write_pictures
@@ -42,15 +45,16 @@ sys.path.insert(0, str(model / "code"))
 from mms.context import Context, RequestProcessor
 from sagemaker_inference.default_handler_service import DefaultHandlerService
 service = DefaultHandlerService()
+context = Context("model", str(model), {}, 1, None, "1.0")  # one for all requests, as in a worker
+said = []
 for number, (kind, accept) in enumerate(json.loads((asked / "requests.json").read_text())):
-    context = Context("model", str(model), {}, 1, None, "1.0")
     context.request_processor = [RequestProcessor({"Content-Type": kind, "Accept": accept})]
     service.initialize(context)
     body = bytearray((asked / f"{number}.bin").read_bytes())
     (answer,) = service.handle([{"body": body}], context)
-    status = context.get_response_status(0) if hasattr(context, "get_response_status") else (200, "")
-    said = answer.encode() if isinstance(answer, str) else bytes(answer)
-    (answers / f"{number}.bin").write_bytes(said)
+    said.append((context.get_response_status(0)[0] or 200, context.get_response_content_type(0)))
+    (answers / f"{number}.bin").write_bytes(answer.encode() if isinstance(answer, str) else bytes(answer))
+(answers / "said.json").write_text(json.dumps(said))
 """
 
 SCRIPT = "import sys\nfrom medloom.container.training import train\nsys.exit(train(sys.argv[1:]))\n"
@@ -76,23 +80,46 @@ def model(tmp_path_factory):
 
 
 def requests():
-    """Bodies with their types, each as image bytes and as JSON text, and the forms that are asked for."""
-    import base64
-
+    """Types, forms that are asked for, and bodies: images as bytes and as JSON text, and what gets a refusal."""
     rng = np.random.default_rng(0)
     png = encode_png(rng.integers(0, 255, (40, 48, 3), np.uint8))
     text = json.dumps({"image": base64.b64encode(png).decode()}).encode()
-    return [
+    several = json.dumps({"images": [{"image": base64.b64encode(one).decode()} for one in (png, png[:200])]}).encode()
+    good = [
         (kind, accept, body) for kind, body in (("image/png", png), ("application/json", text)) for accept in ACCEPTS
     ]
+    bad = [
+        ("image/png", png[:200]),
+        ("image/png", bomb(png)),
+        ("application/json", b"{"),
+        ("text/csv", b"age,sex\n70,m"),
+    ]
+    refused = [(kind, "application/json", body) for kind, body in (*bad, ("image/png", b"no image"))]
+    return [
+        *good,
+        ("application/json", "application/json", several),
+        *refused,
+        ("image/png", "text/html", png),
+        good[0],
+    ]
+
+
+def bomb(png):
+    """A PNG that says it has 400 million pixels."""
+    head = png[:16] + (20000).to_bytes(4, "big") * 2 + png[24:29]
+    return head + zlib.crc32(head[12:]).to_bytes(4, "big") + png[33:]
 
 
 def ask(port, kind, accept, body, path="/invocations"):
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", body, {"Content-Type": kind, "Accept": accept}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return answer.headers["Content-Type"], answer.read()
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.status, refused.headers["Content-Type"], refused.read()
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +138,9 @@ def test_the_handler_of_the_inference_toolkit_answers_as_the_server_does(toolkit
     command = [str(toolkits / "python"), "-c", HANDLED, str(model), str(tmp_path), str(tmp_path / "answers")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    answers = [(tmp_path / "answers" / f"{number}.bin").read_bytes() for number in range(len(asked))]
-    assert answers == [body for _, body in ours]
+    said = json.loads((tmp_path / "answers" / "said.json").read_text())
+    bodies = [(tmp_path / "answers" / f"{number}.bin").read_bytes() for number in range(len(asked))]
+    assert [(*one, body) for one, body in zip(said, bodies, strict=True)] == ours
 
 
 def free_port():
@@ -167,12 +195,20 @@ def wait_for(url, process, log):
 @pytest.mark.skipif(shutil.which("java") is None, reason="AWS's model server needs Java: apt-get install default-jre")
 def test_awss_model_server_answers_as_ours_does(toolkits, model, ours, tmp_path):
     with model_server(toolkits, tmp_path, {"SAGEMAKER_BASE_DIR": str(model.parent)}) as port:
-        answers = [ask(port, *one) for one in requests()]
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            ask(port, "image/png", "application/json", b"no image")
-        refused.value.close()
-    assert [body for _, body in answers] == [body for _, body in ours]
-    assert refused.value.code >= 400
+        assert [ask(port, *one) for one in requests()] == ours
+        workers, fences = processes("model_service_worker"), processes("medloom.imaging.fence.host")
+        assert workers
+        assert fences
+        for fence in fences:  # what decodes are other processes, and their end is not that of the worker
+            with suppress(psutil.NoSuchProcess):
+                fence.kill()
+        assert ask(port, *requests()[0]) == ours[0]
+        assert processes("model_service_worker") == workers
+
+
+def processes(name):
+    """The processes below this one that run a module or script of a name."""
+    return [one for one in psutil.Process().children(recursive=True) if any(name in word for word in one.cmdline())]
 
 
 def scripted(job, **hyperparameters):

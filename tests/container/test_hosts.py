@@ -95,3 +95,32 @@ def test_hosts_do_not_wait_for_a_first_one_that_fails(hosts):
     assert 0 not in codes, "\n".join(said)
     assert hosts[0].failure.startswith("train.epochs: expected a whole number")
     assert "the first host ended before this one" in hosts[1].failure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("several", [{"split.folds": "2"}, {"train.seeds": "2"}], ids=["folds", "seeds"])
+def test_two_hosts_train_folds_and_seeds_one_after_another_as_one_host_does(hosts, several):
+    first, second = hosts
+    for job in hosts:
+        job.asks(**{"evaluate.bootstrap": "5", "epochs": "1", **several})
+    codes, said = run(hosts)
+    assert codes == [0, 0], "\n".join(said)
+    assert (first.base / "model" / "bundle.json").is_file()
+    assert not any((second.base / "model").iterdir())
+    together = member_losses(first)
+    assert len(together) == 2
+    first.write("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1"]})
+    for folder in ("checkpoints", "model", "output"):
+        shutil.rmtree(first.base / folder)
+    assert run([first])[0] == [0]
+    assert together == pytest.approx(member_losses(first), abs=1e-4)
+
+
+def member_losses(job):
+    """The losses of each fold or seed, by its folder."""
+    files = sorted((job.base / "output" / "data").glob("*/metrics.jsonl"))
+    return {
+        f"{file.parent.name} {number}": json.loads(line)["train_loss"]
+        for file in files
+        for number, line in enumerate(file.read_text().splitlines())
+    }

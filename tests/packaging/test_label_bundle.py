@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import medloom
-from medloom.errors import BundleError, DecodeError, InputError, UserError, VerifyError
+from medloom.errors import BundleError, InputError, VerifyError
 from medloom.inference import LabelPoint
 from medloom.packaging import read_bundle, verify
 from medloom.serving.problems import Problem
@@ -192,7 +192,7 @@ def _call(function, *arguments, context):
 
 def test_in_a_batch_transform_awss_server_is_answered_why_an_image_was_refused(folder, entry, monkeypatch):
     asked = (entry, folder, b"no image", "application/octet-stream")
-    with pytest.raises(DecodeError):
+    with pytest.raises(Problem, match="none of dicom"):
         _ask_as_the_toolkit(*asked)
     monkeypatch.setenv("SAGEMAKER_BATCH", "True")
     content, kind = _ask_as_the_toolkit(*asked)
@@ -207,7 +207,7 @@ def test_in_a_batch_transform_awss_server_is_answered_why_an_image_was_refused(f
     assert json.loads(content)["code"] == "bad_json"
     content, kind = _ask_as_the_toolkit(entry, folder, IMAGE, "application/x-npy")
     assert "refused" not in json.loads(content)
-    with pytest.raises(UserError, match="Accept"):
+    with pytest.raises(Problem, match="Accept"):
         _ask_as_the_toolkit(entry, folder, IMAGE, "application/x-npy", "text/html")
 
 

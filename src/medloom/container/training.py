@@ -120,17 +120,18 @@ def _take_part(job: TrainingJob) -> None:
     if not is_in_group():
         _train(job)
         return
-    from medloom.training.group import release  # brings torch
+    from medloom.training.group import membership, release  # brings torch
 
-    if os.environ["RANK"] == "0":
-        _train(job)
-        release()
-    else:
-        _follow(job)
+    with membership():
+        if os.environ["RANK"] == "0":
+            _train(job)
+            release()
+        else:
+            _follow(job)
 
 
 def _follow(job: TrainingJob) -> None:
-    """Take part in the training of the first process; what is written here is thrown away."""
+    """Take part in the trainings of the first process; what is written here is thrown away."""
     from medloom.training.group import follow  # brings torch
 
     scratch, beside = TemporaryFolder("medloom-channels-"), TemporaryFolder("medloom-follows-")
@@ -163,8 +164,11 @@ def _work(job: TrainingJob, asked: Asked, folder: Path, images: Images) -> _Work
     if devices > 1 and (recipe.train.devices == 1 or is_in_group()):
         changes["train.devices"] = devices
         said -= {"train.devices"} if is_in_group() else set()
-    if is_in_group() and (recipe.split.folds is not None or recipe.train.seeds > 1):
-        raise UserError("split.folds and train.seeds: several hosts share one training; give a job of one host")
+    if is_in_group() and recipe.package.serve == "distilled":
+        raise UserError(
+            "package.serve=distilled: what the folds answer is learned on one host; leave it out, or give a job of one "
+            "host"
+        )
     changes = {key: value for key, value in changes.items() if key not in said}
     return _Work(with_values(recipe, changes) if changes else recipe, images, folder, found)
 
@@ -190,7 +194,10 @@ def _run(work: _Work, model: Path) -> None:
         with pipeline.started_run(work.recipe, work.folder, images=work.images.path, events=events) as begun:
             if work.found is not None:
                 write_text(work.folder / FOUND, work.found)
-            result = pipeline.finished_result(*begun, events=events) or pipeline.run_stages(*begun, events=events)
+            jobs = 1 if is_in_group() else None  # several hosts share each training, one after another
+            result = pipeline.finished_result(*begun, events=events) or pipeline.run_stages(
+                *begun, jobs=jobs, events=events
+            )
     if result.stopped is not None:
         say(_STOPPED)
         return

@@ -1,13 +1,15 @@
 """Processes on several hosts that share each batch, as ``torchrun`` starts them.
 
-The first of them does the whole work of a run; the others wait for its training, are told all that they need for it,
-and take part in it alone. They write nothing that is kept.
+The first of them does the whole work of a run; the others wait for its trainings, one for each fold or seed, are told
+all that they need for each, and take part in these alone. They write nothing that is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -26,13 +28,10 @@ from medloom.training.fit import Job, fit
 from medloom.training.keeper import Interrupted
 from medloom.training.ledger import Ledger
 
-__all__ = ["fit_in_group", "follow", "release"]
+__all__ = ["backend", "fit_in_group", "follow", "membership", "release"]
 
 _TOLD = ("recipe.yaml", "catalogue.csv", "prepare.json", "table.json")
 """Files of a run by which another host makes the same pixel store from its own copy of the images."""
-
-_met: list[bool] = []
-"""Whether this process has been in the group."""
 
 _LONGEST = timedelta(days=7)
 """The others wait while the first one prepares."""
@@ -49,54 +48,45 @@ def fit_in_group(job: Job, store: PixelStore, ledger: Ledger, listener: Listener
     """
     files = {name: path.read_bytes() for name in _TOLD if (path := job.run_dir / name).is_file()}
     checkpoint = None if job.resume is None else job.resume.read_bytes()
-    told = {"job": replace(job, resume=None), "ledger": ledger.state(), "files": files, "checkpoint": checkpoint}
-    with _joined():
-        _met.append(True)
-        _broadcast(told)
-        with StopRequest() as stop:
-            fit(job, store, ledger, stop, listener)
-        _part()
+    _join()
+    _broadcast({"job": replace(job, resume=None), "ledger": ledger.state(), "files": files, "checkpoint": checkpoint})
+    with StopRequest() as stop:
+        fit(job, store, ledger, stop, listener)
 
 
 def release() -> None:
-    """Let those go that wait for a training that did not come, because it was done before."""
-    if not _met:
-        with _joined():
-            _broadcast(None)
+    """Let the others go: there is no further training."""
+    _join()
+    _broadcast(None)
+    torch.distributed.barrier()  # one that ends while others still send may end them
 
 
 def follow(scratch: Path, open_store: Callable[[Path], PixelStore]) -> None:
-    """Wait for the training of the first process and take part in it.
+    """Take part in the trainings of the first process, until it lets this one go.
 
     Args:
-        scratch: An empty folder, which becomes a run directory as far as the training needs one.
-        open_store: Makes the pixel store of the run directory there.
+        scratch: An empty folder, in which each training gets one that is a run directory as far as it needs one.
+        open_store: Makes the pixel store of such a run directory.
 
     Raises:
         TrainingError: If the first process ended before.
     """
-    with _followed(), _joined():
-        told = _broadcast(None)
+    for number in itertools.count():
+        with _followed():
+            _join()
+            told = _broadcast(None)
         if told is None:
-            return
-        for name, content in told["files"].items():
-            write_bytes(scratch / name, content)
-        if told["checkpoint"] is not None:
-            write_bytes(scratch / LAST, told["checkpoint"])
-        resume = None if told["checkpoint"] is None else scratch / LAST
-        job: Job = replace(told["job"], run_dir=scratch, resume=resume)
-        with StopRequest() as stop, contextlib.suppress(Interrupted):
-            fit(job, open_store(scratch), Ledger.from_state(told["ledger"]), stop, lambda event: None)
-            _part()
+            break
+        folder = scratch / str(number)
+        folder.mkdir()
+        _take_part(told, folder, open_store)
+        shutil.rmtree(folder)
+    torch.distributed.barrier()
 
 
 @contextlib.contextmanager
-def _joined() -> Iterator[None]:
-    """Be one of the group: what ``torchrun`` says in the environment tells which."""
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group(backend, timeout=_LONGEST)
+def membership() -> Iterator[None]:
+    """Leave the group at the end of the block, if it was joined in it; what waits for this process then ends, too."""
     try:
         yield
     finally:
@@ -104,19 +94,42 @@ def _joined() -> Iterator[None]:
             torch.distributed.destroy_process_group()
 
 
+def _take_part(told: dict[str, Any], folder: Path, open_store: Callable[[Path], PixelStore]) -> None:
+    for name, content in told["files"].items():
+        write_bytes(folder / name, content)
+    resume = None if told["checkpoint"] is None else folder / LAST
+    if resume is not None:
+        write_bytes(resume, told["checkpoint"])
+    job: Job = replace(told["job"], run_dir=folder, resume=resume)
+    with StopRequest() as stop, contextlib.suppress(Interrupted):
+        fit(job, open_store(folder), Ledger.from_state(told["ledger"]), stop, lambda event: None)
+
+
+def _join() -> None:
+    """Become one of the group, once: what ``torchrun`` says in the environment tells which."""
+    if torch.distributed.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group(backend(cuda=torch.cuda.is_available()), timeout=_LONGEST)
+
+
+def backend(*, cuda: bool) -> str:
+    """Return what the processes talk by: NCCL between GPUs; gloo for all else, such as what the others are told.
+
+    Args:
+        cuda: Whether there are GPUs.
+    """
+    return "cpu:gloo,cuda:nccl" if cuda else "gloo"
+
+
 @contextlib.contextmanager
 def _followed() -> Iterator[None]:
-    """Say what it means when the others are gone."""
+    """Say what it means when the first process is gone while this one waits for it."""
     try:
         yield
-    except torch.distributed.DistError as error:
+    except RuntimeError as error:
         raise TrainingError("the first host ended before this one; its log says why") from error
-
-
-def _part() -> None:
-    """Leave only when all are done: one that ends while others still send may end them."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
 
 
 def _broadcast(told: dict[str, Any] | None) -> Any:  # noqa: ANN401 - what the first process says

@@ -125,7 +125,7 @@ def _hashed(wheel: Path) -> str:
 
 def _containerfile(plan: ImagePlan) -> str:
     text = (_FILES / f"Containerfile.{plan.kind}").read_text(encoding="utf-8")
-    command = ["--help"]
+    command = ["train"] if plan.kind == "train" else ["--help"]  # AWS's SDK names no command in its local mode
     if plan.bundle is not None:
         command = ["serve", _MODEL, "--host", "0.0.0.0", "--port", "8080"]  # noqa: S104 - the container's own
         command += [] if plan.runtime == "onnx" else ["--runtime", plan.runtime]
