@@ -116,4 +116,4 @@ def test_an_answer_that_lambda_would_not_take_is_refused(function):
 
 def test_an_event_that_is_no_request_is_an_error_of_the_function(function):
     with pytest.raises(UserError, match="no request of a function URL"):
-        function.answer({"Records": [{"eventSource": "aws:s3"}]})
+        function.answer({"Records": [{"eventSource": "aws:kinesis"}]})

@@ -26,6 +26,7 @@ from medloom.wording import nearest
 __all__ = [
     "NotAcceptableError",
     "accept_for",
+    "apart",
     "check_accept",
     "encode_answer",
     "encode_prediction",
@@ -235,3 +236,25 @@ def joined(parts: dict[str, bytes]) -> tuple[bytes, str]:
         body += (_LINE.join(head) + 2 * _LINE).encode() + content + _LINE.encode()
     body += f"--{boundary}--{_LINE}".encode()
     return bytes(body), f"{MULTIPART}; boundary={boundary}"
+
+
+def apart(content: bytes, form: str) -> dict[str, bytes]:
+    """Take apart what ``joined`` put together.
+
+    Args:
+        content: The parts.
+        form: The media type that came with them.
+
+    Example:
+        >>> apart(*joined({"json": b"{}", "png": b"--"}))
+        {'json': b'{}', 'png': b'--'}
+    """
+    boundary = f"--{form.partition('boundary=')[2]}".encode()
+    parts, at = dict[str, bytes](), 0
+    while content.startswith(boundary + _LINE.encode(), at):
+        end = content.index(2 * _LINE.encode(), at)
+        head = content[at:end].decode()
+        start, size = end + 2 * len(_LINE), int(head.partition("Content-Length: ")[2])
+        parts[head.partition('name="')[2].partition('"')[0]] = content[start : start + size]
+        at = start + size + len(_LINE)
+    return parts

@@ -35,18 +35,20 @@ PROBLEMS: Mapping[int, tuple[str, ...]] = {
     405: ("method_not_allowed",),
     406: ("not_acceptable",),
     408: ("too_slow",),
-    409: ("already_loaded",),
+    409: ("already_loaded", "in_output", "object_archived"),
+    410: ("object_gone",),
     411: ("length_required",),
+    412: ("object_replaced",),
     413: ("answer_too_large", "too_large", "too_slow"),
     415: ("mismatch", "unsupported", "unsupported_encoding", "unsupported_type"),
-    422: ("corrupt", "truncated", "wrong_input", "not_fetched"),
+    422: ("bad_metadata", "corrupt", "metadata_missing", "truncated", "wrong_input", "not_fetched"),
     429: ("too_many",),
     431: ("headers_too_large",),
     500: ("internal",),
     503: ("going_down", "overloaded", "too_late"),
     507: ("no_memory",),
 }
-"""Every code of a problem, by its status."""
+"""Every code of a problem, by its status; some come in records of objects that a function on Lambda refused."""
 
 REQUEST_ID: Mapping[str, Json] = {
     "X-Request-Id": {

@@ -10,6 +10,9 @@ os.environ.setdefault("MEDLOOM_BUNDLE", str(Path(__file__).resolve().parent / "m
 os.environ.setdefault("MEDLOOM_CACHE", "/tmp/medloom")
 os.environ["HOME"] = "/tmp"
 
+from medloom.container.lambda_ import function
 from medloom.container.lambda_ import handler as lambda_handler
 
 __all__ = ["lambda_handler"]
+
+function()  # before the first event: what is wrong with the bundle or the settings is an error of the start

@@ -1,4 +1,4 @@
-"""AWS Lambda: requests of function URLs and of API Gateway, answered by the application of ``medloom serve``.
+"""Requests of function URLs and of API Gateway, answered by the application of ``medloom serve``.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html and
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
@@ -10,82 +10,57 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any
 from urllib.parse import unquote, urlencode
 
 from starlette.types import Message
 
-from medloom.errors import UserError
-from medloom.serving.admission import Limits
 from medloom.serving.http.app import create_app
+from medloom.serving.lambda_.context import MOST_BYTES
 from medloom.serving.problems import Problem
 from medloom.serving.service import Service
 
-__all__ = ["LIMITS", "Context", "Function"]
+__all__ = ["Requests", "is_request"]
 
-_MOST_BYTES = 6 * 2**20
-"""Largest event and largest answer of Lambda."""
-
-_LONGEST_S = 900.0
 _MARGIN_S = 1.0
 """What is left for saying that there was not time enough."""
 
 _ENVELOPE_BYTES = 2**14
 """What an answer takes beside its body."""
 
-LIMITS = Limits(max_body_bytes=_MOST_BYTES, timeout_s=_LONGEST_S, volume_timeout_s=_LONGEST_S)
-"""What a client may ask for; Lambda itself ends what takes longer than the function may."""
-
 _TEXTS = ("application/json", "application/problem+json", "text/")
 
 
-class Context(Protocol):
-    """What Lambda says of an invocation."""
+def is_request(event: object) -> bool:
+    """Whether an event is a request, of format 2.0 or 1.0."""
+    about = event.get("requestContext") if isinstance(event, Mapping) else None
+    if not isinstance(event, Mapping) or not isinstance(about, Mapping):
+        return False
+    return isinstance(about.get("http"), Mapping) or "httpMethod" in event
 
-    def get_remaining_time_in_millis(self) -> int:
-        """Return how long the function may still work."""
 
-
-class Function:
-    """Answers the events of one function; close it, or use it in a ``with`` block.
+class Requests:
+    """Answers requests.
 
     Args:
-        service: What answers; its limits should be `LIMITS`, and its images decoded behind a fence.
-
-    Example:
-        >>> function = Function(Service.of(predictor, manifest, LIMITS))  # doctest: +SKIP
-        >>> function.answer(event, context)["statusCode"]  # doctest: +SKIP
-        200
+        service: What answers.
+        runner: Its event loop.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, runner: asyncio.Runner) -> None:
         self._app = create_app(service)
-        self._runner = asyncio.Runner()
+        self._runner = runner
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End its event loop."""
-        self._runner.close()
-
-    def answer(self, event: Mapping[str, Any], context: Context | None = None) -> dict[str, Any]:
+    def answer(self, event: Mapping[str, Any], left_s: float) -> dict[str, Any]:
         """Answer a request.
 
         Args:
-            event: As a function URL, an HTTP API (formats 2.0 and 1.0) or a REST API hands it over.
-            context: Of the invocation; a client that does not say how long it waits waits as long as it has left.
+            event: For which ``is_request`` holds.
+            left_s: Seconds of the invocation; a client that does not say how long it waits waits as long.
 
         Returns:
             ``statusCode``, ``headers``, ``body`` and ``isBase64Encoded``.
-
-        Raises:
-            UserError: If the event is no such request, so that nobody takes it for done.
         """
-        left_s = _LONGEST_S if context is None else min(_LONGEST_S, context.get_remaining_time_in_millis() / 1000)
         scope = _scope(event, max(0.1, left_s - _MARGIN_S))
         try:
             body = _body(event)
@@ -115,13 +90,8 @@ def _scope(event: Mapping[str, Any], left_s: float) -> dict[str, Any]:
 
     Source: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
     """
-    about = event.get("requestContext")
-    http = about.get("http") if isinstance(about, Mapping) else None
-    if not isinstance(about, Mapping) or (http is None and "httpMethod" not in event):
-        raise UserError(
-            "the event is no request of a function URL or of API Gateway, which has requestContext.http or httpMethod; "
-            "connect the function to one of these"
-        )
+    about = event["requestContext"]
+    http = about.get("http")
     path = str(event["rawPath"] if http else event["path"])
     stage = about.get("stage")
     if http and stage and path.startswith(f"/{stage}/"):
@@ -179,7 +149,7 @@ def _plain(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> dict
         said[name] = f"{said[name]}, {text}" if name in said else text
     is_text = said.get("content-type", "").startswith(_TEXTS) and "content-encoding" not in said
     shown = body.decode() if is_text else base64.b64encode(body).decode()
-    if len(shown.encode()) > _MOST_BYTES - _ENVELOPE_BYTES:
+    if len(shown.encode()) > MOST_BYTES - _ENVELOPE_BYTES:
         hint = "Ask for another form by Accept, such as image/png, or send fewer slices."
         problem = Problem(413, "answer_too_large", "the answer is larger than the 6 MB that Lambda hands on", hint)
         refused = problem.response()
