@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import subprocess
 import urllib.request
@@ -16,8 +17,10 @@ import tifffile
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from support.aws import BUCKET, REGION, opened_aws
 from support.bundles import write_tiny_bundle
 from support.containers import LOCKED_UP, NO_NETWORK, RUN, built, inside, name_of, needs_tools, output_of, running
+from support.lambda_events import from_s3, s3_record
 from support.lambda_runtime import runtime_api
 
 pytestmark = [pytest.mark.slow]
@@ -122,6 +125,27 @@ def test_the_image_answers_events_of_lambda(image):
     ((kind, said),) = api.answers
     assert (kind, said["statusCode"]) == ("response", 200), said
     assert json.loads(said["body"])["height"] == 40
+
+
+def test_the_image_answers_objects_of_a_bucket_for_lambda(image):
+    """AWS's client is in it, without the services that nobody asks."""
+    with opened_aws() as aws:
+        put = aws.client("s3").put_object(Bucket=BUCKET, Key="in/a 1.tif", Body=_tiff())
+        event = from_s3(s3_record("in/a 1.tif", bucket=BUCKET, etag=put["ETag"].strip('"'), size=len(_tiff())))
+        settings = {
+            "MEDLOOM_OUTPUT": f"s3://{BUCKET}/out/",
+            **{name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
+            "AWS_DEFAULT_REGION": REGION,
+        }
+        with runtime_api([event]) as api:
+            options = [*NETWORK, "--user", "993:990", "--env", f"AWS_LAMBDA_RUNTIME_API={api.address}"]
+            options += [f"--env={name}={value}" for name, value in settings.items()]
+            with running(name_of("lambda"), image, "lambda", options=options) as process:
+                assert api.done.wait(120), process.stdout.read()
+        assert [kind for kind, _ in api.answers] == ["response"], api.answers
+        (found,) = aws.objects("out/json/")
+        stored = aws.client("s3").get_object(Bucket=BUCKET, Key=found)["Body"].read()
+    assert json.loads(stored)["height"] == 40
 
 
 def test_what_was_left_out_is_not_missed(image):

@@ -61,7 +61,8 @@ def test_locks_hold_the_versions_of_the_constraints_and_a_hash_for_each():
 def test_the_lock_of_serving_holds_everything_that_serving_installs_and_nothing_else():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted, todo = set(), [*extras["dependencies"]]
-    todo += [*extras["optional-dependencies"]["serve"], *extras["optional-dependencies"]["lambda"]]
+    for extra in ("serve", "lambda", "aws"):
+        todo += extras["optional-dependencies"][extra]
     while todo:
         requirement = Requirement(todo.pop())
         name = canonicalize_name(requirement.name)

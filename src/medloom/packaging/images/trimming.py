@@ -20,6 +20,8 @@ LEFT_OUT: dict[str, str] = {
     "*/*/tests": "the same, of their parts",
     "pydicom/data/test_files": "example images",
     "bin": "commands of packages",
+    "boto3/data": "objects in the place of requests, which nothing here uses",
+    "boto3/examples": "examples",
     "PIL/_avif*": "AVIF, which no medical image comes as",
     "PIL/_imagingft*": "draws letters",
     "pillow.libs/libavif*": "the library of AVIF",
@@ -50,6 +52,9 @@ _CODECS = (
 )
 """Of imagecodecs: TIFF's compressions, those of DICOM, and PNG; and what all its codecs import."""
 
+_SERVICES = ("s3", "signin", "sso", "sso-oidc", "sts")
+"""Services of AWS that are asked: objects, and what gives the rights to read them."""
+
 _INDENTED = ("highdicom/_standard/module_attribute_map.json",)
 """Large tables that are a third smaller without their indentation."""
 
@@ -69,6 +74,8 @@ def trim(packages: Path) -> int:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in list(_unused_codecs(packages)):
         path.unlink()
+    for path in list(_unused_services(packages)):
+        shutil.rmtree(path)
     for path in packages.rglob("*.so*"):
         write_bytes(path, without_sections(path.read_bytes()))  # beside it: this process has loaded some of them
     for name in _INDENTED:
@@ -80,6 +87,11 @@ def trim(packages: Path) -> int:
 def size_of(folder: Path) -> int:
     """Return how many bytes the files of a folder hold."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _unused_services(packages: Path) -> Iterator[Path]:
+    """Descriptions of AWS's services that are not asked."""
+    yield from (one for one in packages.glob("botocore/data/*") if one.is_dir() and one.name not in _SERVICES)
 
 
 def _unused_codecs(packages: Path) -> Iterator[Path]:
