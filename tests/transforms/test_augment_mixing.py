@@ -83,4 +83,4 @@ def test_what_a_process_mixes_is_drawn_for_the_whole_batch():
     whole = Augment.of(section).sample(9, 2, (16, 16), generator(3))
     again = Augment.of(section).sample(9, 2, (16, 16), generator(3))
     picks = torch.arange(1, 9, 2)
-    assert torch.equal(whole.select(picks, 1).mixing.values, again.mixing.values[picks])
+    assert torch.equal(whole.part(picks).mixing.values, again.mixing.values[picks])

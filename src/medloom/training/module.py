@@ -270,7 +270,7 @@ class TaskModule(LightningModule):
         params = self.augment.sample(len(batch.rows), batch.images.shape[1], size, generator)
         if self.trainer.world_size == 1:
             return params
-        return params.select(torch.from_numpy(batch.picks), self.global_rank)
+        return params.part(torch.from_numpy(batch.picks))
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:

@@ -70,26 +70,17 @@ class AugmentParameters:
         """
         noisy = self.noise_std != 0
         places = (noisy.cumsum(0) - 1)[picks][noisy[picks]]
-        chosen = self.select(picks, rank=0)
-        return dataclasses.replace(chosen, noise_places=places, noise_count=int(noisy.sum()))
-
-    def select(self, picks: Tensor, rank: int) -> Self:
-        """Keep what was drawn for some images; each process draws noise of its own.
-
-        Args:
-            picks: Their positions ``(M,)``.
-            rank: Number of the process.
-        """
         return dataclasses.replace(
             self,
             theta=self.theta[picks],
             gain=self.gain[picks],
             shift=self.shift[picks],
             noise_std=self.noise_std[picks],
-            noise_seed=self.noise_seed + rank,
             elastic=self.elastic and self.elastic[picks],
             levels=tuple(drawn and drawn[picks] for drawn in self.levels),
             mixing=self.mixing and self.mixing[picks],
+            noise_places=places,
+            noise_count=int(noisy.sum()),
         )
 
 
