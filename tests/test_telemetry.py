@@ -73,6 +73,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "sagemaker tune": ("brain-mri-small", "--data", "images", "--image", "medloom-train", "--dry-run"),
     "sagemaker deploy": (BUNDLE, "--image", "medloom-serve", "--dry-run"),
     "sagemaker transform": (BUNDLE, "images", "-o", "there", "--image", "medloom-serve", "--dry-run"),
+    "sagemaker batch": (BUNDLE, "images", "-o", "answers", "--image", "medloom-train", "--dry-run"),
     "sagemaker status": ("tiny",),
     "sagemaker logs": ("tiny",),
     "sagemaker pull": ("tiny",),

@@ -306,6 +306,7 @@ BACKENDS: dict[str, Entry] = {
                 "run": "sagemaker train",
                 "train": "sagemaker train",
                 "tune": "sagemaker tune",
+                "batch": "sagemaker batch",
             },
         },
     ),

@@ -43,6 +43,7 @@ class FakeAws:
         self.on_transform = lambda name: None
         self.on_stop = None
         self.environments = {}
+        self.printed = {}
 
     def client(self, service, region=REGION, **more):
         return boto3.client(service, region_name=region, endpoint_url=self.url, **more)
@@ -76,6 +77,7 @@ class FakeAws:
         job.final_metric_data_list = values
 
     def prints(self, name, lines, host="algo-1", group="/aws/sagemaker/TrainingJobs"):
+        self.printed.setdefault(name, []).extend(lines)
         logs, stream = self.client("logs"), f"{name}/{host}-1700000000"
         with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
             logs.create_log_group(logGroupName=group)

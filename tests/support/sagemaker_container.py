@@ -68,7 +68,8 @@ class Machine:
     def run(self, name, base):
         environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "TRAINING_JOB_NAME": name}
         environment["MEDLOOM_CACHE"] = str(base / "cache")
-        program = [sys.executable, "-m", "medloom.container", "train"]
+        given = self.aws.job(name).algorithm_specification.get("ContainerArguments") or ["train"]
+        program = [sys.executable, "-m", "medloom.container", *(word.replace("/opt/ml", str(base)) for word in given)]
         process = subprocess.Popen(
             program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -20,7 +20,7 @@ from medloom.wording import nearest
 if TYPE_CHECKING:
     pass
 
-__all__ = ["BackendOption", "OnOption", "done_elsewhere"]
+__all__ = ["BackendOption", "OnOption", "done_elsewhere", "given_options"]
 
 HERE = "local"
 
@@ -67,15 +67,19 @@ def done_elsewhere(
         UserError: If there is no such back end, it has no such command, or an option has no meaning there.
     """
     check_name("back end", backend, BACKENDS)
-    verb = str(context.info_name)
     if backend != HERE:
-        _do(context, verb, backend, on or (), instead or {}, behind)
+        _do(context, str(context.info_name), backend, on or (), instead or {}, behind)
         return True
     if on:
         raise UserError(f"--on {on[0]}: says how another back end does it; name one: --backend sagemaker")
     if dry_run:
-        _print_request(context, verb)
+        _print_request(context, str(context.info_name))
     return dry_run
+
+
+def given_options(context: typer.Context) -> list[str]:
+    """Return the long names of the options that the user has given."""
+    return [_long(param) for param in _given(context) if param.param_type_name == "option"]
 
 
 def _print_request(context: typer.Context, verb: str) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medloom.cli.backend_option import BackendOption, OnOption, done_elsewhere
 from medloom.cli.display import progress
-from medloom.cli.options import FormOption, JsonOption, StrictOption, form_files
+from medloom.cli.options import DryRunOption, FormOption, JsonOption, StrictOption, form_files
 from medloom.cli.output import ExitCode, print_result, say, warn
 from medloom.cli.output import table as table_of
 from medloom.cli.pace import PaceDisplay
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from medloom.serving.batch import Listing, Outcome
     from medloom.serving.batch.labelled import Labels
 
-__all__ = ["command"]
+__all__ = ["command", "report"]
 
 _Measured = tuple[Mapping[str, Any], Path]
 """A summary of metrics, and the page of the report."""
@@ -137,7 +138,11 @@ def command(
     allow_url_host: AllowUrlHostOption = None,
     allow_url_network: AllowUrlNetworkOption = None,
     strict: StrictOption = False,
+    backend: BackendOption = "local",
+    on: OnOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
+    context: typer.Context = None,  # type: ignore[assignment]  # Typer hands it over
 ) -> None:
     """Predict any number of files; a batch that was stopped goes on where it was.
 
@@ -157,7 +162,13 @@ def command(
 
     --labels measures the answers when all are there, as medloom evaluate --labels does: evaluation/ has metrics with
     intervals, a table of the cases and a report. What has no label or no prediction is left out and counted.
+
+    With --backend sagemaker one folder or zip is predicted in a job there; see medloom sagemaker batch.
     """
+    from medloom.cli.sagemaker_batch import BEHIND
+
+    if done_elsewhere(context, backend, on, dry_run=dry_run, behind=BEHIND):
+        return
     from medloom.serving.batch import Batch, run_batch
 
     if series is not None and page is not None:
@@ -190,7 +201,7 @@ def command(
     if not made.finished:
         say(f"{made.done:,} inputs are done and kept; the same command goes on with the others")
         raise _STOPPED.get(stop.reason or "", KeyboardInterrupt)
-    _report(made, output, _measured(output, predictor, truth), phantom=phantom, as_json=as_json)
+    report(made, output, _measured(output, predictor, truth), phantom=phantom, as_json=as_json)
 
 
 def _opened(
@@ -303,7 +314,16 @@ def _measured(output: Path, predictor: Predictor, labels: Labels | None) -> _Mea
     return summary, page
 
 
-def _report(made: Outcome, output: Path, measured: _Measured | None, *, phantom: bool, as_json: bool) -> None:
+def report(made: Outcome, output: Path, measured: _Measured | None, *, phantom: bool, as_json: bool) -> None:
+    """Say what a batch has made, and end with exit code 3 if some inputs have no prediction.
+
+    Args:
+        made: What it has made.
+        output: Its folder.
+        measured: What its answers are worth, where that was measured.
+        phantom: Whether the model learned from phantoms.
+        as_json: Whether the result is printed as JSON.
+    """
     from medloom.inference.writers import TABLE
 
     result, table = made.result, output / TABLE

@@ -60,6 +60,7 @@ COMMANDS: dict[str, str] = {
     "sagemaker tune": "Search settings with trials there; the study is here.",
     "sagemaker deploy": "Put a bundle behind an endpoint, also for a while.",
     "sagemaker transform": "Predict a folder of images in a job there.",
+    "sagemaker batch": "Predict any number of files there with medloom batch.",
     "sagemaker status": "Say how the training of a run stands there.",
     "sagemaker logs": "Print what the training of a run printed there.",
     "sagemaker pull": "Bring a run back as an ordinary run directory.",

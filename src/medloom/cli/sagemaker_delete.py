@@ -33,13 +33,13 @@ def command(
     """
     from medloom.backends.sagemaker import Account
     from medloom.backends.sagemaker.account import find_bucket
-    from medloom.backends.sagemaker.inventory import OF_A_NAME, delete_objects, delete_thing, list_ours
+    from medloom.backends.sagemaker.inventory import JOBS, OF_A_NAME, delete_objects, delete_thing, list_ours
     from medloom.backends.sagemaker.names import aws_name
 
     if (name is None) == (not everything):
         raise UserError("expected the NAME of what is to be deleted, as medloom sagemaker list calls it, or --all")
     account = Account(region)
-    things = [one for one in list_ours(account, run=name) if one.bills or one.kind not in ("training", "transform")]
+    things = [one for one in list_ours(account, run=name) if one.bills or one.kind not in JOBS]
     if not things and not files:
         raise UserError(f"there is nothing of {name or 'Medloom'} to delete in {account.region}")
     say(table([(one.kind, one.name, one.state) for one in things]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,29 +29,44 @@ class Told:
     text: str
 
 
-def followed(account: Account, job: str, kind: str = "training", timeout_s: float | None = None) -> Told:
+def followed(
+    account: Account, job: str, kind: str = "training", timeout_s: float | None = None, done: Collection[int] = (0,)
+) -> Told:
     """Print the lines of a job until it has ended, or so many seconds have passed.
+
+    Args:
+        account: The account.
+        job: Its name.
+        kind: What it is.
+        timeout_s: Longest time to follow it.
+        done: Exit codes of its command with which it has done its work.
 
     Raises:
         MedloomError: If it failed; the message is what the container said.
     """
     from medloom.backends.sagemaker.jobs import follow
+    from medloom.backends.sagemaker.tuner import follow_search
 
     def changed(facts: JobFacts) -> None:
         say(f"sagemaker: {facts.said}")
 
+    if kind == "tuning":
+        return told(follow_search(account, job, say))
     facts = follow(account, job, say, kind=kind, changed=changed, timeout_s=timeout_s)
-    if facts.status.code:
+    if facts.status.code is not None and facts.status.code not in done:
         raise MedloomError(f"the job {job} failed there: {one_line(facts.reason, 1100) or 'without a reason'}")
     return told(facts)
 
 
 def told(facts: JobFacts) -> Told:
     """Return what is said of a job."""
+    from medloom.backends.sagemaker.tuner import counted
+
     rows = [("job", facts.name), ("state", f"{facts.status.state}, as SageMaker says {facts.said}")]
     end = facts.ended or datetime.now(UTC)
     seconds = None if facts.begun is None else max(0.0, (end - facts.begun).total_seconds())
     rows += [] if seconds is None else [("time", duration_text(seconds))]
+    rows += [("search", counted(facts))] if facts.kind == "tuning" else []
     rows += [] if facts.billed_s is None else [("billed", duration_text(facts.billed_s))]
     rows += [] if facts.best is None else [("best so far", f"{facts.best:.4f}")]
     rows += [("machine kept", facts.warm)] if facts.warm else []

@@ -23,7 +23,8 @@ def command(
     from medloom.backends.sagemaker.jobs import Lines
     from medloom.backends.sagemaker.jobs import follow as follow_job
 
-    account, _, job = known_job(run, runs, wanted(region, None, None, ""))
+    known = known_job(run, runs, wanted(region, None, None, ""))
+    account, job = known.account, known.training()
     if follow:
         follow_job(account, job, lambda line: print(line, flush=True))
         return

@@ -16,7 +16,6 @@ from medloom.errors import UserError
 
 if TYPE_CHECKING:
     from medloom.backends.sagemaker import Account, Call, Estimate, Place, Wanted
-    from medloom.backends.sagemaker.note import Note
     from medloom.recipe import Recipe
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "InstancesOption",
     "IsolatedOption",
     "KmsOption",
+    "KnownJob",
     "MachinesOption",
     "MaxCostOption",
     "Model",
@@ -211,11 +211,36 @@ def stamp(now: datetime | None = None) -> str:
     return (now or datetime.now(UTC)).strftime("%y%m%d-%H%M%S")
 
 
-def known_job(run: str, runs: Path, asked: Wanted) -> tuple[Account, Note | None, str]:
-    """Return the account, what the run directory remembers, and the name of a run's training job.
+@dataclass(frozen=True)
+class KnownJob:
+    """The job of a run.
 
     Args:
-        run: Name of a run, or its folder.
+        account: The account that it is in.
+        name: Its name.
+        kind: ``training``, or ``tuning`` of a search.
+    """
+
+    account: Account
+    name: str
+    kind: str
+
+    def training(self) -> str:
+        """Return the name of a training.
+
+        Raises:
+            UserError: If it is a search, which has several.
+        """
+        if self.kind != "training":
+            raise UserError(f"{self.name} is a search with trainings of its own; medloom sagemaker list names them")
+        return self.name
+
+
+def known_job(run: str, runs: Path, asked: Wanted) -> KnownJob:
+    """Return the job of a run or a search: as its folder remembers, else by its tags.
+
+    Args:
+        run: Name of a run or of a search, or its folder.
         runs: Folder that holds the runs.
         asked: What the options say; the region of the note is taken where they say none.
     """
@@ -226,7 +251,7 @@ def known_job(run: str, runs: Path, asked: Wanted) -> tuple[Account, Note | None
 
     note = Note.read(run_folder(run, runs))
     account = Account(asked.region or (note.region if note else None))
-    return account, note, note.job if note else find_job(account, Path(run).name)
+    return KnownJob(account, *((note.job, note.kind) if note else find_job(account, Path(run).name)))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def command(
         str,
         typer.Argument(
             metavar="VERB",
-            help="train, tune, deploy, transform, status, logs, pull, list, delete, doctor; role, scheduler.",
+            help="train, tune, batch, deploy, transform, status, logs, pull, list, delete, doctor; role, scheduler.",
         ),
     ],
     bucket: Annotated[str, typer.Option("--bucket", metavar="NAME", help="The bucket.")] = "*",

@@ -21,7 +21,8 @@ def command(
     """
     from medloom.backends.sagemaker.jobs import job_facts
 
-    account, _, job = known_job(run, runs, wanted(region, None, None, ""))
+    known = known_job(run, runs, wanted(region, None, None, ""))
+    account, job = known.account, known.training()
     facts = job_facts(account, job)
     brought = pulled(account, facts.plain["CheckpointConfig"]["S3Uri"], run_folder(run, runs))
     folder = brought.folder

@@ -22,15 +22,15 @@ def command(
     region: RegionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how the training of a run stands there; works also on another laptop, by the name of the run.
+    """Say how the training of a run, or a search, stands there; works also on another laptop, by its name.
 
     A training that was stopped goes on where it was with the same medloom sagemaker train.
     """
     from medloom.backends.sagemaker.jobs import job_facts, stop_job
 
-    account, _, job = known_job(run, runs, wanted(region, None, None, ""))
+    job = known_job(run, runs, wanted(region, None, None, ""))
     if stop:
-        stop_job(account, job)
-        say(f"asked to stop: {job}")
-    found = followed(account, job) if wait else told(job_facts(account, job))
+        stop_job(job.account, job.name, job.kind)
+        say(f"asked to stop: {job.name}")
+    found = followed(job.account, job.name, job.kind) if wait else told(job_facts(job.account, job.name, job.kind))
     print_result(found.value, found.text, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,12 +40,20 @@ from medloom.cli.texts import STOPPED
 from medloom.cli.tune import closing
 from medloom.errors import UserError
 from medloom.extras import require
+from medloom.registry import check_name
+from medloom.signals import Terminated
 
 if TYPE_CHECKING:
-    from medloom.backends.sagemaker import Place, Training
-    from medloom.recipe import Recipe
+    from medloom.backends.sagemaker import Account, Place, Training
+    from medloom.data.opening import Images
+    from medloom.events import Events
+    from medloom.tuning.plan import Study
+    from medloom.tuning.study import Elsewhere
+    from medloom.tuning.worker import Limits
 
 __all__ = ["command"]
+
+_TUNERS = ("optuna", "amt")
 
 
 def command(
@@ -58,6 +67,16 @@ def command(
     study: Annotated[
         str | None, typer.Option("--study", metavar="NAME|PATH", help="Name of the study, or its folder with a slash.")
     ] = None,
+    tuner: Annotated[
+        str, typer.Option("--tuner", metavar="optuna|amt", help="Who chooses: Optuna here, or SageMaker's own tuner.")
+    ] = "optuna",
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience", metavar="N", min=3, help="With amt: end after N trials in a row that are no better."
+        ),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="With amt: do not wait for the end.")] = False,
     overrides: SetOption = None,
     studies: Annotated[Path, typer.Option("--studies", metavar="DIR", help="Folder that holds the studies.")] = Path(
         "studies"
@@ -91,12 +110,19 @@ def command(
     Settings are chosen, trials given up and the best model packaged here, as of a study that runs here; every trial is
     a training job there. So a study may be begun there and go on here. The laptop may be closed: the same command
     follows the jobs that go on. An interrupt stops them, having saved.
+
+    With --tuner amt SageMaker's own tuner (Automatic Model Tuning) chooses, there, as far as it knows what the recipe
+    asks for; what it found becomes trials of the same study.
     """
+    check_name("tuner", tuner, _TUNERS)
+    if tuner != "amt" and (patience or detach):
+        raise UserError("--patience and --detach: of a search that goes on without this machine: --tuner amt")
     require("torch", "train")
     require("optuna", "tune")
     from medloom import pipeline, tuning
     from medloom.backends.sagemaker import Training, check, estimate, training_call
     from medloom.backends.sagemaker.upload import data_uri
+    from medloom.tuning.plan import Study
 
     loaded = pipeline.loaded_recipe(recipe, overrides or ())
     check_machines(machines, loaded)
@@ -124,12 +150,18 @@ def command(
     if not agreed(cost, max_cost, yes=yes, dry_run=dry_run, question=question):
         return
     if account is None:
-        _print_first(loaded, tuning.study_folder(study or loaded.name, studies), like, place, trials)
+        planned = Study.begun(tuning.study_folder(study or loaded.name, studies), loaded)
+        if tuner == "amt":
+            _print_search(planned, like, place, trials, jobs, patience)
+        else:
+            _print_first(planned, like, place, trials)
         return
-    from medloom.tuning.sagemaker import SageMakerTrials, work_there
-
     send_images(account, place, images)
-    there = SageMakerTrials(account, place, like, stamp)
+    elsewhere = (
+        _searched_there(account, place, replace(like, stamp=stamp()), jobs, patience, detach=detach)
+        if tuner == "amt"
+        else _tried_there(account, place, like, jobs)
+    )
     with Display() as display:
         found = tuning.tune(
             recipe,
@@ -138,25 +170,60 @@ def command(
             data=images,
             settings=overrides or (),
             studies=studies,
-            elsewhere=lambda begun, where, limits, events: work_there(begun, where, limits, jobs, there, events),
+            elsewhere=elsewhere,
             on_event=display,
         )
     if found.stopped is not None:
-        say(STOPPED)
+        say(STOPPED if tuner != "amt" else f"{found.stopped}; the same command follows it, and goes on")
         return
     print_result(found.plain(), closing(found), as_json=as_json)
 
 
-def _print_first(recipe: Recipe, folder: Path, like: Training, place: Place, trials: int) -> None:
+def _tried_there(account: Account, place: Place, like: Training, jobs: int) -> Elsewhere:
+    """Settings are chosen here, and each trial is a job there."""
+    from medloom.tuning.sagemaker import SageMakerTrials, work_there
+
+    there = SageMakerTrials(account, place, like, stamp)
+    return lambda study, where, limits, events: work_there(study, where, limits, jobs, there, events)
+
+
+def _searched_there(
+    account: Account, place: Place, like: Training, jobs: int, patience: int | None, *, detach: bool
+) -> Elsewhere:
+    """Settings are chosen there, too; who stops following is told that the search goes on."""
+    from medloom.tuning.amt import AmtSearch
+
+    search = AmtSearch(account, place, like, jobs, patience, detach)
+
+    def searched(study: Study, where: Images, limits: Limits, events: Events) -> str | None:
+        try:
+            return search(study, where, limits, events)
+        except (KeyboardInterrupt, Terminated):
+            say(
+                f"the search goes on there and costs money; to stop it: medloom sagemaker status {study.folder}/ --stop"
+            )
+            raise
+
+    return searched
+
+
+def _print_search(study: Study, like: Training, place: Place, trials: int, jobs: int, patience: int | None) -> None:
+    """Print the request of a search by SageMaker's own tuner."""
+    from medloom.backends.sagemaker.tuner import search_call
+    from medloom.tuning.amt import search_of
+
+    search, _ = search_of(study, like, place, trials, jobs, patience)
+    print_calls([search_call(search, place)], {"images": like.channels["training"], "trials": trials})
+
+
+def _print_first(study: Study, like: Training, place: Place, trials: int) -> None:
     """Print the request of the first trial: of the recipe as it is, or where the space lacks that, of an example."""
     from medloom.backends.sagemaker import training_call
-    from medloom.tuning.plan import Study
     from medloom.tuning.sagemaker import trial_name, trial_training
     from medloom.tuning.storage import first_settings
 
-    study = Study.begun(folder, recipe)
     laid = first_settings(study)
     values = laid[0] if laid else study.space.chosen(lambda _, parameter: parameter.extremes[0])
     say(f"trials: {trials}, each with such a request; this is {'the first' if laid else 'an example of one'}")
-    first, _ = trial_training(like, study.space.recipe_of(values), trial_name(folder.name, 0), place, "0000")
+    first, _ = trial_training(like, study.space.recipe_of(values), trial_name(study.folder.name, 0), place, "0000")
     print_calls([training_call(first, place)], {"images": like.channels["training"], "trials": trials, "first": values})

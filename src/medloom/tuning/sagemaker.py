@@ -29,22 +29,23 @@ from medloom.data.opening import Images
 from medloom.errors import MedloomError, ServerError, TrainingError, UserError
 from medloom.events import Events, Noted
 from medloom.files import TemporaryFolder, read_json
-from medloom.recipe import Recipe
+from medloom.recipe import Recipe, load_recipe, with_values
 from medloom.recipe.loading import written_values
 from medloom.tuning.plan import Study
 from medloom.tuning.shared import trial_run
+from medloom.tuning.space import Values
 from medloom.tuning.trial import Outcome, PlaceError, Report, facts_of_trained
 from medloom.tuning.worker import Limits, work
 from medloom.wording import one_line
 
-__all__ = ["SageMakerTrials", "trial_name", "trial_training", "work_there"]
+__all__ = ["FROM_THERE", "SageMakerTrials", "fetch_trained", "trial_name", "trial_training", "work_there"]
 
-_PREPARED = "prepare.json"
+_PREPARED, _RECIPE = "prepare.json", "recipe.yaml"
 _WRONG_INPUT = 2
 
 _BEST = re.compile(r"(?:^|[ ;])epoch=(\d+);.*?(?:^|[ ;])best=([0-9eE+.-]+);")
 
-_FROM_THERE = (
+FROM_THERE = (
     "checkpoints",
     "metrics.jsonl",
     "training.json",
@@ -178,18 +179,7 @@ class SageMakerTrials:
         return Outcome("complete", float(found["best_metric"]), {**facts_of_trained([found]), "job": note.job})
 
     def _fetch(self, note: Note, folder: Path) -> None:
-        """Bring back what the training wrote, and see that it saw the study's own patients."""
-        beside = TemporaryFolder(".medloom-trial-", folder.parent)
-        try:
-            pull_run(
-                self.account, self.place.run_uri(note.run, "checkpoints"), beside.path, only=(*_FROM_THERE, _PREPARED)
-            )
-            _check_split(beside.path, folder)
-            for name in _FROM_THERE:
-                if (beside.path / name).exists():
-                    _replace(beside.path / name, folder / name)
-        finally:
-            beside.remove()
+        fetch_trained(self.account, self.place.run_uri(note.run, "checkpoints"), folder)
 
 
 @dataclass
@@ -229,6 +219,40 @@ def work_there(
             trials.stop()
             raise
     return next((reason for reason in stopped if reason), None)
+
+
+def fetch_trained(
+    account: Account, uri: str, folder: Path, names: Sequence[str] = FROM_THERE, values: Values | None = None
+) -> None:
+    """Bring back what the training of a trial wrote, and see that it saw the study's own patients.
+
+    Args:
+        account: The account.
+        uri: Where its run is.
+        folder: Of the trial.
+        names: What is brought.
+        values: Settings that it should have had, where something else than the study handed them to it.
+
+    Raises:
+        UserError: If it divided the images otherwise, or had other settings.
+    """
+    beside = TemporaryFolder(".medloom-trial-", folder.parent)
+    try:
+        pull_run(account, uri, beside.path, only=(*names, _PREPARED, _RECIPE))
+        _check_split(beside.path, folder)
+        _check_settings(beside.path, values or {})
+        for name in names:
+            if (beside.path / name).exists():
+                _replace(beside.path / name, folder / name)
+    finally:
+        beside.remove()
+
+
+def _check_settings(there: Path, values: Values) -> None:
+    """Refuse what was trained with other settings than it is taken for."""
+    recipe = load_recipe(there / _RECIPE)
+    if with_values(recipe, values) != recipe:
+        raise UserError("the job trained with other settings than were chosen; is the image of another version?")
 
 
 def _check_split(there: Path, here: Path) -> None:

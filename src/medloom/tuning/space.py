@@ -160,6 +160,10 @@ class Space:
             found.setdefault(yaml_text(values), values)
         return list(found.values())
 
+    def points(self, key: str, points: int) -> list[Any]:
+        """Return the values of one key in a grid: so many of a range, every one of a range with a step."""
+        return _points(self.parameters[key], points)
+
     def _alone(self) -> Iterator[Values]:
         """Each value with the first of all other keys, and with what it depends on."""
         for searched, parameter in self.parameters.items():

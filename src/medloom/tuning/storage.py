@@ -37,6 +37,7 @@ __all__ = [
     "counted_trials",
     "find_lost",
     "first_settings",
+    "labelled",
     "lay_down",
     "lose",
     "next_trial",
@@ -92,7 +93,7 @@ def lay_down(study: Study, storage: optuna.Study) -> None:
         return
     with quiet():
         for values in first_settings(study):
-            storage.enqueue_trial(_labelled(values))
+            storage.enqueue_trial(labelled(values))
 
 
 def first_settings(study: Study) -> list[Values]:
@@ -202,7 +203,8 @@ def _has_locks(folder: Path) -> bool:
         return is_held(folder / ".medloom-probe.json")
 
 
-def _labelled(values: Values) -> dict[str, Any]:
+def labelled(values: Values) -> dict[str, Any]:
+    """Return values as Optuna keeps them."""
     return {key: label_of(value) for key, value in values.items()}
 
 

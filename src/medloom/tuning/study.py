@@ -30,7 +30,7 @@ from medloom.tuning.shared import prepare_study
 from medloom.tuning.storage import lay_down, opened
 from medloom.tuning.worker import Limits, work
 
-__all__ = ["StudyResult", "begun_study", "finished_study", "loaded_recipe", "tune", "work_on"]
+__all__ = ["Elsewhere", "StudyResult", "begun_study", "finished_study", "loaded_recipe", "tune", "work_on"]
 
 _FAST = ("train.epochs=2",)
 """Beside the preset ``quick``."""

@@ -13,19 +13,10 @@ import pytest
 from medloom.backends.sagemaker.policy import Scope, policy
 from medloom.cli.main import main
 from support.aws import ACCOUNT, BUCKET, IMAGE, REGION, ROLE
-from support.aws_rights import only_with
+from support.aws_rights import as_moto_reads_it, only_with
 from support.bundles import write_tiny_bundle
 
 SCOPE = Scope(REGION, ACCOUNT, BUCKET, "medloom", ROLE)
-
-
-def as_moto_reads_it(document):
-    """The policy with what moto can tell apart."""
-    statements = [dict(one) for one in document["Statement"]]
-    for one in statements:
-        one.pop("Condition", None)
-        one["Resource"] = [name if name.startswith("arn:aws:s3") else "*" for name in one["Resource"]]
-    return {**document, "Statement": statements}
 
 
 @pytest.fixture
@@ -71,6 +62,15 @@ def test_a_command_needs_no_more_than_its_policy(aws, here, capsys, monkeypatch,
     with only_with(aws, monkeypatch, as_moto_reads_it(policy(verb, SCOPE))):
         code = main(["sagemaker", *USES[verb]])
     assert code == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_batch_needs_no_more_than_its_policy(aws, here, capsys, monkeypatch):
+    aws.on_begin = lambda name: aws.ends(name, "Failed", "AlgorithmError: of its own, exit code: 2")
+    arguments = ("brain/model.tar.gz", "images", "-o", "answers", "--image", IMAGE, "--yes")
+    with only_with(aws, monkeypatch, as_moto_reads_it(policy("batch", SCOPE))):
+        assert main(["sagemaker", "batch", *arguments]) == 1
+    assert "failed there: AlgorithmError: of its own" in capsys.readouterr().err
 
 
 NEEDED = {

@@ -7,7 +7,7 @@ user did not name, ``prices`` estimates, ``policy`` says which rights are needed
 from __future__ import annotations
 
 from medloom.backends.sagemaker.account import Account, Wanted, find_place, place_without_account
-from medloom.backends.sagemaker.backend import SageMakerBackend
+from medloom.backends.sagemaker.backend import SageMakerBackend, job_call
 from medloom.backends.sagemaker.calls import Call, check, plain_calls, problems
 from medloom.backends.sagemaker.hosting import (
     Deployment,
@@ -38,6 +38,7 @@ __all__ = [
     "deployment_calls",
     "estimate",
     "find_place",
+    "job_call",
     "place_without_account",
     "plain_calls",
     "policy",

@@ -20,7 +20,7 @@ from medloom.backends.sagemaker.training import Training, training_call
 from medloom.errors import UserError
 from medloom.jobs import Job
 
-__all__ = ["SageMakerBackend"]
+__all__ = ["SageMakerBackend", "job_call"]
 
 _FRESH_S = 2.0
 """So long what SageMaker said of a job is taken for what it says now: it refuses who asks too often."""
@@ -69,7 +69,12 @@ class SageMakerBackend:
     def request(self, job: Job) -> dict[str, Any]:
         """Return the request of a training job whose container runs the command; nothing is sent."""
         about = {"backend": self.name, "name": job.name, "command": list(job.command)}
-        return {**about, "inputs": list(job.inputs), "outputs": list(job.outputs), **self._call(job, "").plain()}
+        return {
+            **about,
+            "inputs": list(job.inputs),
+            "outputs": list(job.outputs),
+            **job_call(job, self._like, self._place, "").plain(),
+        }
 
     def submit(self, job: Job) -> str:
         """Begin a job; SageMaker lets it wait for machines.
@@ -80,7 +85,7 @@ class SageMakerBackend:
         here = [uri for uri in (*job.inputs, *job.outputs) if not uri.startswith("s3://")]
         if here:
             raise UserError(f"{job.name}: {here[0]} is on this machine; expected s3://, where SageMaker can reach it")
-        call = self._call(job, self._stamp())
+        call = job_call(job, self._like, self._place, self._stamp())
         self._account.send(call, f"{job.name} cannot begin")
         handle = str(call.parameters["TrainingJobName"])
         self._known[handle] = _Known(Lines(self._account, handle))
@@ -130,16 +135,23 @@ class SageMakerBackend:
             )
         return self._known[handle]
 
-    def _call(self, job: Job, stamp: str) -> Call:
-        channels = {f"input-{number}": uri for number, uri in enumerate(job.inputs)}
-        cores = {} if job.resources.cores is None else {"OMP_NUM_THREADS": str(job.resources.cores)}
-        environment = {**cores, **job.environment}
-        training = replace(
-            self._like, run=job.name, settings={}, channels=channels, environment=environment, stamp=stamp
-        )
-        call = training_call(training, self._place)
-        body = {key: value for key, value in call.parameters.items() if value not in ([], {})}
-        body["AlgorithmSpecification"] = {**body["AlgorithmSpecification"], "ContainerArguments": list(job.command)}
-        if job.outputs:
-            body["CheckpointConfig"] = {**body["CheckpointConfig"], "S3Uri": job.outputs[0]}
-        return Call(call.service, call.operation, body)
+
+def job_call(job: Job, like: Training, place: Place, stamp: str) -> Call:
+    """Return the request of a training job whose container runs a command; the same job gives the same.
+
+    Args:
+        job: Its inputs become channels, ``input-0`` and so on, and what it writes its checkpoints.
+        like: Image, machine and longest time.
+        place: Where.
+        stamp: What tells it from others of its name.
+    """
+    channels = {f"input-{number}": uri for number, uri in enumerate(job.inputs)}
+    cores = {} if job.resources.cores is None else {"OMP_NUM_THREADS": str(job.resources.cores)}
+    environment = {**like.environment, **cores, **job.environment}
+    training = replace(like, run=job.name, settings={}, channels=channels, environment=environment, stamp=stamp)
+    call = training_call(training, place)
+    body = {key: value for key, value in call.parameters.items() if value not in ([], {})}
+    body["AlgorithmSpecification"] = {**body["AlgorithmSpecification"], "ContainerArguments": list(job.command)}
+    if job.outputs:
+        body["CheckpointConfig"] = {**body["CheckpointConfig"], "S3Uri": job.outputs[0]}
+    return Call(call.service, call.operation, body)

@@ -14,7 +14,7 @@ from medloom.backends.sagemaker.names import OURS, RUN_TAG, tags_of
 from medloom.errors import UserError
 from medloom.extras import require
 
-__all__ = ["OF_A_NAME", "Thing", "delete_objects", "delete_thing", "list_ours", "running_training"]
+__all__ = ["JOBS", "OF_A_NAME", "Thing", "delete_objects", "delete_thing", "list_ours", "running_training"]
 
 _AGAIN = 1000
 
@@ -50,6 +50,13 @@ _KINDS = {
         frozenset({"InService", "Creating", "Updating", "SystemUpdating", "RollingBack"}),
     ),
     "endpoint-config": _Listing("EndpointConfig", "list_endpoint_configs", "EndpointConfigs", "DeleteEndpointConfig"),
+    "tuning": _Listing(
+        "HyperParameterTuningJob",
+        "list_hyper_parameter_tuning_jobs",
+        "HyperParameterTuningJobSummaries",
+        "StopHyperParameterTuningJob",
+        frozenset({"InProgress", "Stopping"}),
+    ),
     "training": _Listing(
         "TrainingJob",
         "list_training_jobs",
@@ -68,7 +75,8 @@ _KINDS = {
 }
 """Kinds of things, those that cost most first: in this order they are ended."""
 
-_JOBS = ("training", "transform")
+JOBS = ("tuning", "training", "transform")
+"""Kinds that end by themselves and are not deleted, only stopped; a search before the trainings that it begins."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Thing:
     """Something of ours in the account.
 
     Args:
-        kind: ``endpoint``, ``endpoint-config``, ``model``, ``training`` or ``transform``.
+        kind: ``endpoint``, ``endpoint-config``, ``model``, ``tuning``, ``training`` or ``transform``.
         name: Its name there.
         run: What people call what it belongs to.
         state: In SageMaker's words; empty for what has none.
@@ -136,7 +144,7 @@ def _listed(account: Account, kind: str, *, running: bool) -> Iterator[Mapping[s
     of = _KINDS[kind]
     if running and not of.bills:
         return
-    more = {"StatusEquals": "InProgress"} if running and kind in _JOBS else {}
+    more = {"StatusEquals": "InProgress"} if running and kind in JOBS else {}
     for one in account.pages("sagemaker", of.operation, of.member, f"{kind}s cannot be listed", **more):
         if not running or one.get(f"{of.noun}Status") in of.bills:
             yield one
@@ -154,7 +162,7 @@ def delete_thing(account: Account, thing: Thing) -> bool:
         UserError: If AWS refuses.
     """
     of = _KINDS[thing.kind]
-    if thing.kind in _JOBS and not thing.bills:
+    if thing.kind in JOBS and not thing.bills:
         return False
     if thing.kind == "endpoint":
         _delete_schedule(account, thing.name)

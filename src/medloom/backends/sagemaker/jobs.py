@@ -25,6 +25,8 @@ _STATES = {
     "Completed": State.DONE,
     "Stopped": State.CANCELLED,
     "Failed": State.FAILED,
+    "Deleting": State.CANCELLED,
+    "DeleteFailed": State.CANCELLED,
 }
 _WAITING = {"Starting", "Pending", "LaunchingMLInstances", "PreparingTrainingStack"}
 
@@ -44,13 +46,17 @@ class JobKind:
 
     Args:
         noun: As in ``DescribeTrainingJob``.
-        group: Its group of logs.
+        group: Its group of logs; empty for what prints nothing by itself.
         resource: As in its ARN.
+        listing: boto3's name of the list of them.
+        longest: Longest name.
     """
 
     noun: str
     group: str
     resource: str
+    listing: str
+    longest: int = 63
 
     @property
     def name(self) -> str:
@@ -59,8 +65,11 @@ class JobKind:
 
 
 KINDS = {
-    "training": JobKind("TrainingJob", "/aws/sagemaker/TrainingJobs", "training-job"),
-    "transform": JobKind("TransformJob", "/aws/sagemaker/TransformJobs", "transform-job"),
+    "training": JobKind("TrainingJob", "/aws/sagemaker/TrainingJobs", "training-job", "list_training_jobs"),
+    "transform": JobKind("TransformJob", "/aws/sagemaker/TransformJobs", "transform-job", "list_transform_jobs"),
+    "tuning": JobKind(
+        "HyperParameterTuningJob", "", "hyper-parameter-tuning-job", "list_hyper_parameter_tuning_jobs", 32
+    ),
 }
 """The kinds of jobs."""
 
@@ -71,7 +80,7 @@ class JobFacts:
 
     Args:
         name: Its name.
-        kind: ``training`` or ``transform``.
+        kind: A name in ``KINDS``.
         status: Where it stands, in Medloom's words.
         said: The same in SageMaker's, such as ``Downloading``.
         reason: Why it failed.
@@ -116,8 +125,9 @@ def job_facts(account: Account, name: str, kind: str = "training") -> JobFacts:
         Status(state, code),
         second or said,
         str(found.get("FailureReason", "")),
-        found.get("TrainingStartTime") or found.get("TransformStartTime"),
-        found.get("TrainingEndTime") or found.get("TransformEndTime"),
+        _first(found, "TrainingStartTime", "TransformStartTime")
+        or (found["CreationTime"] if kind == "tuning" else None),
+        _first(found, "TrainingEndTime", "TransformEndTime", "HyperParameterTuningEndTime"),
         found.get("BillableTimeInSeconds"),
         _best(found),
         str(found.get("WarmPoolStatus", {}).get("Status", "")),
@@ -133,8 +143,15 @@ def _code(found: Mapping[str, Any]) -> int:
     return code if code <= _SIGNALS else _SIGNALS - code
 
 
+def _first(found: Mapping[str, Any], *names: str) -> datetime | None:
+    """The time of the kind of job that it is."""
+    return next((found[name] for name in names if found.get(name)), None)
+
+
 def _best(found: Mapping[str, Any]) -> float | None:
-    values = {one["MetricName"]: one["Value"] for one in found.get("FinalMetricDataList", [])}
+    of_search = found.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric")
+    said = [*found.get("FinalMetricDataList", []), *([of_search] if of_search else [])]
+    values = {one["MetricName"]: one["Value"] for one in said}
     return values.get("medloom:best")
 
 
@@ -145,25 +162,27 @@ def stop_job(account: Account, name: str, kind: str = "training") -> None:
         account.send(Call("sagemaker", f"Stop{of.noun}", {of.name: name}), f"the job {name} cannot be stopped")
 
 
-def find_job(account: Account, run: str) -> str:
-    """Return the newest training job of a run, by its tags, where nothing on this machine remembers it.
+def find_job(account: Account, run: str) -> tuple[str, str]:
+    """Return the newest job of a run or a search and its kind, by its tags, where nothing on this machine remembers it.
 
     Raises:
         UserError: If there is none.
     """
-    head = aws_name(run).rpartition("-")[0][:40]
-    jobs = account.pages(
-        "sagemaker",
-        "list_training_jobs",
-        "TrainingJobSummaries",
-        f"the jobs of {run} cannot be listed",
-        NameContains=head,
-        SortBy="CreationTime",
-        SortOrder="Descending",
-    )
-    for job in jobs:
-        if _tags(account, job["TrainingJobArn"]).get(RUN_TAG) == run:
-            return str(job["TrainingJobName"])
+    for kind in ("tuning", "training"):  # the trainings of a search have its tags, too
+        of = KINDS[kind]
+        head = aws_name(run, most=of.longest).rpartition("-")[0][:40]
+        jobs = account.pages(
+            "sagemaker",
+            of.listing,
+            f"{of.noun}Summaries",
+            f"the jobs of {run} cannot be listed",
+            NameContains=head,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+        )
+        for job in jobs:
+            if _tags(account, job[f"{of.noun}Arn"]).get(RUN_TAG) == run:
+                return str(job[of.name]), kind
     raise UserError(
         f"no training of the run {run} is known in {account.region}; medloom sagemaker list shows what there is"
     )

@@ -19,12 +19,13 @@ class Note:
     """Where the job of a run is. The rest is in the account.
 
     Args:
-        job: Name of the training job.
+        job: Name of the job.
         region: Its region.
         bucket: The bucket.
         prefix: Key in it below which everything lies.
         run: Name of the run there.
         begun: When it was sent, in UTC.
+        kind: ``training``, or ``tuning`` of a search.
     """
 
     job: str
@@ -33,6 +34,7 @@ class Note:
     prefix: str
     run: str
     begun: str
+    kind: str = "training"
 
     def save(self, folder: Path) -> None:
         """Write it into a run directory, which is made if it is not there."""

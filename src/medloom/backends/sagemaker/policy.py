@@ -19,13 +19,19 @@ _WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 _LOGS = ("logs:DescribeLogStreams", "logs:GetLogEvents")
 _LIST = (
     "sagemaker:ListTrainingJobs",
+    "sagemaker:ListHyperParameterTuningJobs",
     "sagemaker:ListTransformJobs",
     "sagemaker:ListEndpoints",
     "sagemaker:ListEndpointConfigs",
     "sagemaker:ListModels",
     "sagemaker:ListTags",
 )
-_DESCRIBE = ("sagemaker:DescribeTrainingJob", "sagemaker:DescribeTransformJob", "sagemaker:DescribeEndpoint")
+_DESCRIBE = (
+    "sagemaker:DescribeTrainingJob",
+    "sagemaker:DescribeHyperParameterTuningJob",
+    "sagemaker:DescribeTransformJob",
+    "sagemaker:DescribeEndpoint",
+)
 _SCALER = "sagemaker.application-autoscaling.amazonaws.com"
 _OF_A_FUNCTION = {
     "cloudformation:{region}:{number}:stack/medloom-*/*": (
@@ -58,6 +64,7 @@ _OF_A_FUNCTION = {
 
 _OURS_ALONE = {"Null": {"aws:ResourceTag/medloom": "false"}}
 _JOBS = ("training-job/*",)
+_SEARCHES = ("hyper-parameter-tuning-job/*",)
 _MODELS = ("model/*", "endpoint/*", "endpoint-config/*")
 _TRANSFORMS = ("model/*", "transform-job/*")
 
@@ -139,6 +146,17 @@ def _train(scope: Scope) -> _Statements:
     ]
 
 
+def _tune(scope: Scope) -> _Statements:
+    """What ``train`` needs, for each trial is a training; and a search of SageMaker's own tuner."""
+    made = ["CreateHyperParameterTuningJob", "StopHyperParameterTuningJob", "AddTags"]
+    listed = ["sagemaker:ListTrainingJobsForHyperParameterTuningJob"]
+    return [
+        *_train(scope),
+        _allow([f"sagemaker:{one}" for one in made], scope.made(*_SEARCHES)),
+        _allow(listed, scope.made(*_SEARCHES)),
+    ]
+
+
 def _hosts(scope: Scope) -> _Statements:
     return [_finds(scope), _passes(scope), *_files(scope, writes=True), *_status(scope)]
 
@@ -177,7 +195,7 @@ def _transform(scope: Scope) -> _Statements:
 
 def _status(scope: Scope) -> _Statements:
     return [
-        _allow(_DESCRIBE, scope.made("training-job/*", "transform-job/*", "endpoint/*")),
+        _allow(_DESCRIBE, scope.made("training-job/*", "transform-job/*", "endpoint/*", *_SEARCHES)),
         *_list(scope),
         *_logs(scope),
     ]
@@ -198,8 +216,9 @@ def _pull(scope: Scope) -> _Statements:
 
 
 def _delete(scope: Scope) -> _Statements:
-    ends = ["DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel", "StopTrainingJob", "StopTransformJob"]
-    things = scope.made(*_MODELS, "training-job/*", "transform-job/*")
+    stops = ["StopTrainingJob", "StopTransformJob", "StopHyperParameterTuningJob"]
+    ends = ["DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel", *stops]
+    things = scope.made(*_MODELS, "training-job/*", "transform-job/*", *_SEARCHES)
     schedules = f"arn:aws:scheduler:{scope.region}:{scope.number}:schedule/default/*"
     return [
         _allow([f"sagemaker:{one}" for one in ends], things, **_OURS_ALONE),
@@ -261,7 +280,8 @@ def _scheduler(scope: Scope) -> _Statements:
 
 VERBS = {
     "train": _train,
-    "tune": _train,
+    "batch": _train,
+    "tune": _tune,
     "deploy": _deploy,
     "transform": _transform,
     "status": _status,
