@@ -1,8 +1,9 @@
 """AWS on loopback: moto's server, and what it lacks.
 
 moto ends a job the moment it begins, and answers ``StopTrainingJob``, ``StopTransformJob`` and ``UpdateEndpoint`` with
-an error of its own. Here jobs go on until the test says how they end, and these three do what AWS does. Every request
-comes from boto3, so botocore's model has read it before.
+an error of its own. Here jobs go on until the test says how they end, and these three do what AWS does. moto takes
+nearly every request; here what comes to SageMaker is refused where AWS's model of it, or its documentation, says so
+(``support.aws_refusals``), and is kept for the test to look at.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from moto.moto_api._internal import moto_api_backend
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import ThreadedMotoServer
+
+from support.aws_refusals import refusal
 
 __all__ = ["ACCOUNT", "BUCKET", "IMAGE", "REGION", "ROLE", "FakeAws", "opened_aws"]
 
@@ -42,8 +46,12 @@ class FakeAws:
         self.on_begin = lambda name: None
         self.on_transform = lambda name: None
         self.on_stop = None
+        self.on_endpoint = None
+        self.invoked = None
         self.environments = {}
         self.printed = {}
+        self.requests = []
+        self.faults = {}
 
     def client(self, service, region=REGION, **more):
         return boto3.client(service, region_name=region, endpoint_url=self.url, **more)
@@ -93,15 +101,34 @@ class FakeAws:
             key = f"{prefix}/{path.relative_to(folder).as_posix()}"
             self.client("s3").put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
+    def reads(self, uri, path):
+        """Bring an object to where a container has it."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.client("s3").download_file(bucket, key, str(path))
+
     def objects(self, prefix=""):
         pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return {one["Key"]: one["Size"] for page in pages for one in page.get("Contents", [])}
 
 
+def _strictly(aws, original):
+    """Keep a request, and refuse what AWS would refuse, or what the test says: its next answer to such requests."""
+
+    def call_action(self):
+        action, given = self._get_action(), json.loads(self.body or "{}")
+        aws.requests.append((action, given))
+        fault = next(aws.faults.get(action, iter(())), None) or refusal(self.sagemaker_backend, action, given)
+        if fault is None:
+            return original(self)
+        code, message = fault
+        return 400, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps({"__type": code, "message": message})
+
+    return call_action
+
+
 def _begun(aws, original):
     def create(self, **given):
-        if given["training_job_name"] in self.training_jobs:
-            raise ValidationError(message="Training job names must be unique within an AWS account and region")
         job = original(self, **given)
         aws.goes_on(job.training_job_name, "Starting")
         aws.on_begin(job.training_job_name)
@@ -148,13 +175,45 @@ def _stop_transform_job(self):
     return EmptyResult()
 
 
-def _update_endpoint(self):
+def _endpoint_of(self):
     name = self._get_param("EndpointName")
     endpoint = self.sagemaker_backend.endpoints.get(name)
     if endpoint is None:
         raise ValidationError(message=f"Could not find endpoint {name!r}.")
-    endpoint.endpoint_config_name = self._get_param("EndpointConfigName")
-    return ActionResult({"EndpointArn": endpoint.arn})
+    return endpoint
+
+
+def _updating(aws):
+    def update(self):
+        endpoint = _endpoint_of(self)
+        endpoint.endpoint_config_name = self._get_param("EndpointConfigName")
+        if aws.on_endpoint is not None:
+            endpoint.endpoint_status = "Updating"
+            aws.on_endpoint(endpoint)
+        return ActionResult({"EndpointArn": endpoint.arn})
+
+    return update
+
+
+def _served(aws, original):
+    def create(self, *words, **given):
+        endpoint = original(self, *words, **given)
+        if aws.on_endpoint is not None:
+            endpoint.endpoint_status = "Creating"
+            aws.on_endpoint(endpoint)
+        return endpoint
+
+    return create
+
+
+def _invoking(aws, original):
+    def invoke(self):
+        if aws.invoked is not None:
+            return aws.invoked(self)
+        self.body = self.body.decode(errors="replace")
+        return original(self)
+
+    return invoke
 
 
 @contextlib.contextmanager
@@ -175,9 +234,15 @@ def opened_aws():
     transform = SageMakerModelBackend.create_transform_job
     patch.setattr(SageMakerModelBackend, "create_transform_job", _transforming(aws, transform))
     patch.setattr(SageMakerResponse, "create_training_job", _asked(aws, SageMakerResponse.create_training_job))
-    patch.setattr(SageMakerResponse, "stop_training_job", _stopping(aws), raising=False)
-    for function in (_stop_transform_job, _update_endpoint):
-        patch.setattr(SageMakerResponse, function.__name__.removeprefix("_"), function, raising=False)
+    made = SageMakerModelBackend.create_endpoint
+    patch.setattr(SageMakerModelBackend, "create_endpoint", _served(aws, made))
+    patch.setattr(SageMakerResponse, "call_action", _strictly(aws, SageMakerResponse.call_action))
+    invoke = SageMakerRuntimeResponse.invoke_endpoint
+    patch.setattr(SageMakerRuntimeResponse, "invoke_endpoint", _invoking(aws, invoke))
+    patch.setattr(SageMakerRuntimeResponse, "use_raw_body", True)  # moto takes a body for text
+    lacking = {"stop_training_job": _stopping(aws), "stop_transform_job": _stop_transform_job}
+    for name, function in {**lacking, "update_endpoint": _updating(aws)}.items():
+        patch.setattr(SageMakerResponse, name, function, raising=False)
     try:
         set_up(aws)
         yield aws
@@ -199,7 +264,9 @@ _ENVIRONMENT = {
 def set_up(aws):
     """Empty the account, and make its bucket and its role."""
     moto_api_backend.reset()
-    aws.on_begin, aws.on_stop = lambda name: None, None
+    aws.on_begin, aws.on_stop, aws.on_endpoint, aws.invoked = lambda name: None, None, None, None
+    aws.requests.clear()
+    aws.faults.clear()
     aws.on_transform = lambda name: None
     aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     document = json.dumps({"Version": "2012-10-17", "Statement": [_TRUST]})

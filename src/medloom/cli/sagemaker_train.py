@@ -226,7 +226,7 @@ def _end(account: Account, place: Place, run: str, job: str, folder: Path, *, de
         return
     try:
         facts = followed(account, job)
-    except (KeyboardInterrupt, Terminated, ServerError):
+    except (KeyboardInterrupt, Terminated, ServerError, UserError):  # such as credentials that have expired
         say(f"{job} goes on there and costs money; to stop it: medloom sagemaker status {folder} --stop")
         raise
     brought = pulled(account, place.run_uri(run, "checkpoints"), folder)

@@ -72,7 +72,9 @@ def test_an_endpoint_gets_another_model_and_the_former_one_goes(aws, here, capsy
     assert after[1] != before[1]
 
 
-def test_an_endpoint_for_two_hours_is_ended_by_the_account(aws, here, capsys):
+def test_an_endpoint_for_two_hours_is_ended_by_the_account(aws, here, capsys, monkeypatch):
+    stamps = iter(("1", "2"))
+    monkeypatch.setattr("medloom.cli.sagemaker_deploy.stamp", lambda: next(stamps))
     about = datetime.now(UTC) + timedelta(hours=2)
     arguments = ("--for", "2h", "--scheduler-role", SCHEDULER)
     found, text = said(capsys, "sagemaker", "deploy", "brain/model.tar.gz", *arguments, *COMMON)

@@ -25,6 +25,7 @@ __all__ = [
     "Transform",
     "deletion_call",
     "deployment_calls",
+    "scaled",
     "scaling_calls",
     "transform_calls",
 ]
@@ -217,6 +218,15 @@ def _capture(deployment: Deployment, place: Place) -> dict[str, Any]:
     }
 
 
+def scaled(endpoint: str) -> dict[str, str]:
+    """Return what Application Auto Scaling calls the machines of an endpoint."""
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{endpoint}/variant/{_VARIANT}",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+
+
 def scaling_calls(deployment: Deployment, place: Place) -> Sequence[Call]:
     """Return what lets an endpoint grow with its requests and shrink again; nothing where it is not to.
 
@@ -224,11 +234,7 @@ def scaling_calls(deployment: Deployment, place: Place) -> Sequence[Call]:
     """
     if deployment.most is None:
         return []
-    of = {
-        "ServiceNamespace": "sagemaker",
-        "ResourceId": f"endpoint/{deployment.endpoint}/variant/{_VARIANT}",
-        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-    }
+    of = scaled(deployment.endpoint)
     bounds = {"MinCapacity": deployment.count, "MaxCapacity": deployment.most}
     aim = {
         "TargetValue": float(deployment.per_minute),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from medloom.backends.sagemaker.account import Account
 from medloom.backends.sagemaker.calls import Call
 from medloom.backends.sagemaker.faults import code_of, is_absent, plainly
+from medloom.backends.sagemaker.hosting import scaled
 from medloom.backends.sagemaker.names import OURS, RUN_TAG, tags_of
 from medloom.errors import UserError
 from medloom.extras import require
@@ -166,6 +168,7 @@ def delete_thing(account: Account, thing: Thing) -> bool:
         return False
     if thing.kind == "endpoint":
         _delete_schedule(account, thing.name)
+        _delete_scaling(account, thing.name)
     call = Call("sagemaker", of.end, {f"{of.noun}Name": thing.name})
     account.send(call, f"{thing.kind} {thing.name} cannot be deleted")
     return True
@@ -173,10 +176,22 @@ def delete_thing(account: Account, thing: Thing) -> bool:
 
 def _delete_schedule(account: Account, name: str) -> None:
     """Delete what would have deleted an endpoint later; there may be none, or nobody may ask."""
-    try:
+    with _unless_absent():
         account.client("scheduler").delete_schedule(Name=name)
+
+
+def _delete_scaling(account: Account, name: str) -> None:
+    """Delete what lets an endpoint grow, with its alarms: it would stay when the endpoint is gone."""
+    with _unless_absent("ObjectNotFoundException", "ValidationException"):  # most endpoints have none
+        account.client("application-autoscaling").deregister_scalable_target(**scaled(name))
+
+
+@contextmanager
+def _unless_absent(*codes: str) -> Iterator[None]:
+    try:
+        yield
     except require("botocore.exceptions", "aws").ClientError as error:
-        if not is_absent(error) and code_of(error) not in ("AccessDenied", "AccessDeniedException"):
+        if not is_absent(error) and code_of(error) not in ("AccessDenied", "AccessDeniedException", *codes):
             raise
 
 

@@ -223,6 +223,7 @@ def _delete(scope: Scope) -> _Statements:
     return [
         _allow([f"sagemaker:{one}" for one in ends], things, **_OURS_ALONE),
         _allow(["scheduler:DeleteSchedule"], schedules),
+        _allow(["application-autoscaling:DeregisterScalableTarget"], "*"),
         *_files(scope, writes=True),
         *_status(scope),
     ]

@@ -32,6 +32,7 @@ DATA, INPUTS = "data", "inputs"
 
 _AT_ONCE = 8
 _PART = 16 * 2**20
+_SUM = "sha256"
 _OLD = 1000
 """So many objects are removed by one request."""
 
@@ -149,15 +150,23 @@ class _Upload:
 
     def _file(self, name: str, there: int | None) -> bool:
         """Send a file unless it is there as it is here."""
+        is_sent = False
         with self._opened(name) as file:
             now = [file.seek(0, os.SEEK_END), _sha256(file)]
-            if there == now[0] and self.known.get(name) == now:
-                return False
-            file.seek(0)
-            key, protected = f"{self.folder}{name}", _protected(self.place)
-            self.s3.upload_fileobj(file, self.place.bucket, key, ExtraArgs=protected, Config=_transfer())
+            if there != now[0] or (self.known.get(name) != now and self._sum_there(name) != now[1]):
+                file.seek(0)
+                protected = {**_protected(self.place), "Metadata": {_SUM: now[1]}}
+                self.s3.upload_fileobj(
+                    file, self.place.bucket, f"{self.folder}{name}", ExtraArgs=protected, Config=_transfer()
+                )
+                is_sent = True
         self.known[name] = now
-        return True
+        return is_sent
+
+    def _sum_there(self, name: str) -> str:
+        """What an object says of itself, which the list does not know where an upload was broken off."""
+        found = self.s3.head_object(Bucket=self.place.bucket, Key=f"{self.folder}{name}")
+        return str(found["Metadata"].get(_SUM))
 
     def _opened(self, name: str) -> BufferedReader | BytesIO:
         """A file of the folder as it is, however large; one of a zip from memory."""
