@@ -162,15 +162,15 @@ def place_for(asked: Wanted, *, dry_run: bool) -> tuple[Account | None, Place]:
 
 
 def check_machines(machines: int, recipe: Recipe) -> None:
-    """Refuse several machines for what their container would refuse: a recipe with several trainings.
+    """Refuse several machines for what their container would refuse.
 
     Raises:
-        UserError: If the recipe has folds or seeds.
+        UserError: If the recipe has a network learn from those of its folds.
     """
-    if machines > 1 and (recipe.split.folds is not None or recipe.train.seeds > 1):
+    if machines > 1 and recipe.package.serve == "distilled":
         raise UserError(
-            f"--machines {machines}: several machines share one training, and the recipe has several (split.folds or "
-            "train.seeds); leave out --machines, or those"
+            f"--machines {machines}: with package.serve=distilled one network learns from the others on one machine; "
+            "leave out --machines, or choose another package.serve"
         )
 
 

@@ -128,7 +128,7 @@ def test_several_machines_share_one_training_and_all_of_them_cost(here, capsys):
     assert "4 x ml.g5.xlarge: at most 6.28 USD" in captured.err
 
 
-@pytest.mark.parametrize("setting", ["split.folds=3", "train.seeds=2"])
-def test_several_machines_do_not_share_several_trainings(here, capsys, setting):
-    said = refused(capsys, "sagemaker", "train", *COMMON, "--machines", "2", "--set", setting)
-    assert "several machines share one training" in said
+def test_several_machines_distil_no_network(here, capsys):
+    settings = ("--set", "split.folds=2", "--set", "package.serve=distilled")
+    said = refused(capsys, "sagemaker", "train", *COMMON, "--machines", "2", *settings)
+    assert "--machines 2: with package.serve=distilled one network learns from the others" in said

@@ -118,8 +118,11 @@ def trained_with_a_spot_stop(aws, here, capsys):
     return here / "elsewhere/brain"
 
 
-def deployed_asked_and_deleted(aws, here, capsys, bundle):
-    """Put a bundle behind an endpoint, see that it answers there as here, byte for byte, and delete everything."""
+def deployed_asked_and_deleted(aws, here, capsys, bundle, run=None):
+    """Put a bundle behind an endpoint, see that it answers there as here, byte for byte, and delete everything.
+
+    The patients of a run, where there is one, are reviewed through the endpoint.
+    """
     images = sorted(path for path in (here / "images").rglob("*.tif") if "_mask" not in path.name)[:5]
     with Endpoints(aws, here / "endpoints") as endpoints:
         arguments = ("--name", "brain", "--image", IMAGE, "--yes", "--for", "2h", "--scheduler-role", ROLE, "--most", 2)
@@ -129,6 +132,8 @@ def deployed_asked_and_deleted(aws, here, capsys, bundle):
         assert main(["predict", "--server", f"sagemaker://{name}", *map(str, images), "-o", "there"]) == 0
         assert same_files(here / "local", here / "there") > len(images)
         answers_as_the_bundle_does(aws, name, images[0], here / "local")
+        if run is not None:
+            assert main(["review", str(run), "--endpoint", name, "--data", "images"]) == 0
         predicted_in_a_job(aws, here, bundle, images)
         capsys.readouterr()
         sagemaker("list", "--running", "--json")
@@ -162,7 +167,7 @@ def test_the_whole_way_from_images_in_a_bucket_to_an_endpoint_and_nothing_left(a
     run = trained_with_a_spot_stop(aws, here, capsys)
     assert main(["verify", f"{run}/model.tar.gz"]) == 0
     assert main(["evaluate", str(run), "--data", "images"]) == 0
-    deployed_asked_and_deleted(aws, here, capsys, run / "model.tar.gz")
+    deployed_asked_and_deleted(aws, here, capsys, run / "model.tar.gz", run)
     asked = {action for action, _ in aws.requests}
     assert asked >= {"CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "DeleteEndpoint"}
 
@@ -177,3 +182,29 @@ def answers_as_the_bundle_does(aws, name, image, local):
     with Client(f"sagemaker://{name}") as client:
         found = client.predict(image)
     assert mask_png(found) == mask.read_bytes()
+
+
+@pytest.mark.slow
+def test_photographs_with_metadata_go_the_same_way(aws, here, capsys):
+    phantom = ("--recipe", "melanoma", "--patients", "24", "--size", "48", "--set", "data.phantom.prevalence=0.4")
+    assert main(["data", "phantom", "skin", *phantom]) == 0
+    machine = Machine(aws, here / "opt")
+    aws.on_begin = machine.begin
+    small = (
+        "preprocess.size=[32,32]",
+        "preprocess.crop=null",
+        "model.name=resnet18",
+        "train.epochs=1",
+        "evaluate.bootstrap=5",
+        "train.compile=false",
+    )
+    settings = [word for setting in small for word in ("--set", setting)]
+    sagemaker("train", "melanoma", "--data", "skin", "--run", "skin", "--image", IMAGE, "--yes", *settings)
+    machine.join()
+    bundle = here / "runs/skin/model.tar.gz"
+    with Endpoints(aws, here / "endpoints") as endpoints:
+        sagemaker("deploy", bundle, "--name", "skin", "--image", IMAGE, "--yes")
+        (name,) = endpoints.containers
+        assert main(["review", "skin", "--endpoint", name, "--data", "skin", "--split", "test"]) == 0
+        sagemaker("delete", "--all", "--files", "--yes")
+    assert left(aws) == []
