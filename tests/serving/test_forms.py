@@ -159,8 +159,9 @@ def test_the_overlay_is_what_medloom_predict_draws(client, image, served_grey):
 
 def test_a_host_of_the_four_functions_answers_with_the_same_segmentation(client, image, served_grey):
     from medloom.packaging.code import inference
+    from medloom.serving.models import Model
 
-    result = inference.predict_fn(inference.input_fn(image, "application/dicom"), served_grey)
+    result = inference.predict_fn(inference.input_fn(image, "application/dicom"), Model("grey", *served_grey))
     content, kind = inference.output_fn(result, "application/dicom; form=seg")
     assert (content, kind) == (_post(client, image, query="?form=seg").content, DICOM)
 

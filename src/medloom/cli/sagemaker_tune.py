@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from medloom.data.opening import Images
     from medloom.events import Events
     from medloom.tuning.plan import Study
-    from medloom.tuning.study import Elsewhere
+    from medloom.tuning.study import Elsewhere, StudyResult
     from medloom.tuning.worker import Limits
 
 __all__ = ["command"]
@@ -114,11 +114,7 @@ def command(
     With --tuner amt SageMaker's own tuner (Automatic Model Tuning) chooses, there, as far as it knows what the recipe
     asks for; what it found becomes trials of the same study.
     """
-    check_name("tuner", tuner, _TUNERS)
-    if tuner != "amt" and (patience or detach):
-        raise UserError("--patience and --detach: of a search that goes on without this machine: --tuner amt")
-    require("torch", "train")
-    require("optuna", "tune")
+    _check(tuner, searches=bool(patience or detach))
     from medloom import pipeline, tuning
     from medloom.backends.sagemaker import Training, check, estimate, training_call
     from medloom.backends.sagemaker.upload import data_uri
@@ -126,9 +122,7 @@ def command(
 
     loaded = pipeline.loaded_recipe(recipe, overrides or ())
     check_machines(machines, loaded)
-    images = Path(data or loaded.data.path or "").expanduser()
-    if not (data or loaded.data.path) or not images.exists():
-        raise UserError("say where the images are, on this machine: --data PATH; the study needs them, too")
+    images = _images(data or loaded.data.path)
     asked = wanted(region, bucket, role, prefix, kms_key, subnet, security_group, tag, isolated=isolated)
     account, place = place_for(asked, dry_run=dry_run)
     like = Training(
@@ -151,17 +145,12 @@ def command(
         return
     if account is None:
         planned = Study.begun(tuning.study_folder(study or loaded.name, studies), loaded)
-        if tuner == "amt":
-            _print_search(planned, like, place, trials, jobs, patience)
-        else:
-            _print_first(planned, like, place, trials)
+        _print_plan(planned, like, place, trials, jobs, patience, tuner)
         return
     send_images(account, place, images)
-    elsewhere = (
-        _searched_there(account, place, replace(like, stamp=stamp()), jobs, patience, detach=detach)
-        if tuner == "amt"
-        else _tried_there(account, place, like, jobs)
-    )
+    there = _tried_there(account, place, like, jobs)
+    if tuner == "amt":
+        there = _searched_there(account, place, replace(like, stamp=stamp()), jobs, patience, detach=detach)
     with Display() as display:
         found = tuning.tune(
             recipe,
@@ -170,13 +159,10 @@ def command(
             data=images,
             settings=overrides or (),
             studies=studies,
-            elsewhere=elsewhere,
+            elsewhere=there,
             on_event=display,
         )
-    if found.stopped is not None:
-        say(STOPPED if tuner != "amt" else f"{found.stopped}; the same command follows it, and goes on")
-        return
-    print_result(found.plain(), closing(found), as_json=as_json)
+    _say_end(found, tuner, as_json=as_json)
 
 
 def _tried_there(account: Account, place: Place, like: Training, jobs: int) -> Elsewhere:
@@ -205,6 +191,41 @@ def _searched_there(
             raise
 
     return searched
+
+
+def _say_end(found: StudyResult, tuner: str, *, as_json: bool) -> None:
+    """Say what a study came to."""
+    if found.stopped is None:
+        print_result(found.plain(), closing(found), as_json=as_json)
+    else:
+        say(STOPPED if tuner != "amt" else f"{found.stopped}; the same command follows it, and goes on")
+
+
+def _check(tuner: str, *, searches: bool) -> None:
+    """Raise if there is no such tuner, what only SageMaker's does is asked of another, or a study cannot be here."""
+    check_name("tuner", tuner, _TUNERS)
+    if tuner != "amt" and searches:
+        raise UserError("--patience and --detach: of a search that goes on without this machine: --tuner amt")
+    require("torch", "train")
+    require("optuna", "tune")
+
+
+def _images(named: str | None) -> Path:
+    """Where the images are on this machine."""
+    path = Path(named or "").expanduser()
+    if not named or not path.exists():
+        raise UserError("say where the images are, on this machine: --data PATH; the study needs them, too")
+    return path
+
+
+def _print_plan(
+    study: Study, like: Training, place: Place, trials: int, jobs: int, patience: int | None, tuner: str
+) -> None:
+    """Print what a study would ask for first."""
+    if tuner == "amt":
+        _print_search(study, like, place, trials, jobs, patience)
+    else:
+        _print_first(study, like, place, trials)
 
 
 def _print_search(study: Study, like: Training, place: Place, trials: int, jobs: int, patience: int | None) -> None:
