@@ -14,6 +14,7 @@ from medloom.files import write_bytes
 from medloom.imaging import encode_png
 from medloom.recipe import parse_recipe
 from medloom.tuning import Limits, begun_study, work
+from support.aws import opened_aws, set_up
 
 SPACE = {
     "train.optimizer.lr": {"log_uniform": [1e-4, 1e-1]},
@@ -86,3 +87,19 @@ def trials_of(pictures, recipe_of, place):
         return folder
 
     return trials
+
+
+@pytest.fixture(scope="module")
+def opened():
+    """AWS on loopback, for all tests of a module."""
+    with opened_aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(opened, monkeypatch):
+    """An account with a bucket and a role and nothing else; jobs are looked at after a short pause."""
+    monkeypatch.setattr("medloom.backends.sagemaker.jobs._POLL_S", 0.1)
+    monkeypatch.setattr("medloom.backends.sagemaker.jobs._LONGEST_POLL_S", 0.2)
+    set_up(opened)
+    return opened

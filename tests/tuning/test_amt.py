@@ -22,7 +22,7 @@ from support.aws import ACCOUNT, BUCKET, IMAGE, REGION, ROLE
 from support.aws_rights import as_moto_reads_it, only_with
 from support.tuner import Tuner
 from tuning.conftest import recipe_text
-from tuning.test_sagemaker import Container, aws, opened  # noqa: F401 - fixtures
+from tuning.test_sagemaker import Container
 
 LIKE = Training("pictures", IMAGE, {}, {"training": f"s3://{BUCKET}/medloom/data/pictures"})
 PLACE = Place(REGION, BUCKET, ROLE)
@@ -166,7 +166,7 @@ CHOSEN = [
 
 
 @pytest.fixture
-def container(aws, tmp_path, pictures, monkeypatch):  # noqa: F811 - the fixture
+def container(aws, tmp_path, pictures, monkeypatch):
     monkeypatch.setattr("medloom.backends.sagemaker.tuner._POLL_S", 0.1)
     made = Trial(aws, tmp_path / "opt", pictures)
     aws.on_begin = made.begin
@@ -181,7 +181,7 @@ def asked(pictures, place):
     return (*arguments, "--tuner", "amt", "--yes", "--json")
 
 
-def test_a_search_there_becomes_a_study_with_its_best_model(container, aws, asked, place, monkeypatch, capsys):  # noqa: F811
+def test_a_search_there_becomes_a_study_with_its_best_model(container, aws, asked, place, monkeypatch, capsys):
     tuner = Tuner(aws, monkeypatch, CHOSEN)
     assert main([*asked, "--trials", "2"]) == 0, capsys.readouterr().err
     captured = capsys.readouterr()
@@ -210,7 +210,7 @@ def test_a_search_there_becomes_a_study_with_its_best_model(container, aws, aske
     assert len([trial for trial in storage.trials if trial.state.name == "COMPLETE"]) == 3
 
 
-def test_the_laptop_may_be_closed_while_the_tuner_searches(container, aws, asked, place, monkeypatch, capsys):  # noqa: F811
+def test_the_laptop_may_be_closed_while_the_tuner_searches(container, aws, asked, place, monkeypatch, capsys):
     tuner = Tuner(aws, monkeypatch, CHOSEN[:1])
     tuner.hold = True
     assert main([*asked, "--trials", "1", "--detach"]) == 0
@@ -228,7 +228,7 @@ def test_the_laptop_may_be_closed_while_the_tuner_searches(container, aws, asked
     assert "is a search with trainings of its own" in capsys.readouterr().err
 
 
-def test_a_search_is_stopped_from_any_laptop_and_deleted_with_the_rest(aws, asked, monkeypatch, capsys):  # noqa: F811
+def test_a_search_is_stopped_from_any_laptop_and_deleted_with_the_rest(aws, asked, monkeypatch, capsys):
     tuner = Tuner(aws, monkeypatch, [])
     tuner.hold = True
     assert main([*asked, "--trials", "1", "--detach"]) == 0
@@ -241,7 +241,7 @@ def test_a_search_is_stopped_from_any_laptop_and_deleted_with_the_rest(aws, aske
     assert json.loads(capsys.readouterr().out)["state"] == "cancelled"
 
 
-def test_a_training_that_fails_there_is_a_trial_that_failed(aws, asked, monkeypatch, capsys):  # noqa: F811
+def test_a_training_that_fails_there_is_a_trial_that_failed(aws, asked, monkeypatch, capsys):
     monkeypatch.setattr("medloom.backends.sagemaker.tuner._POLL_S", 0.1)
     aws.on_begin = lambda name: aws.ends(name, "Failed", "AlgorithmError: out of memory, exit code: 1")
     tuner = Tuner(aws, monkeypatch, CHOSEN[:1])
@@ -253,7 +253,7 @@ def test_a_training_that_fails_there_is_a_trial_that_failed(aws, asked, monkeypa
 
 
 @pytest.mark.slow
-def test_a_search_needs_no_more_than_the_rights_of_tune(container, aws, asked, monkeypatch, capsys):  # noqa: F811
+def test_a_search_needs_no_more_than_the_rights_of_tune(container, aws, asked, monkeypatch, capsys):
     tuner = Tuner(aws, monkeypatch, CHOSEN[:1])
     tuner.hold = True
     document = policy("tune", Scope(REGION, ACCOUNT, BUCKET, "medloom", ROLE))

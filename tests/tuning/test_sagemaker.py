@@ -17,22 +17,8 @@ from medloom.events import EpochEnded, Events
 from medloom.files import read_json
 from medloom.tuning import Limits, Study, begun_study
 from medloom.tuning.sagemaker import SageMakerTrials, _Scores, work_there
-from support.aws import BUCKET, IMAGE, REGION, ROLE, opened_aws, set_up
+from support.aws import BUCKET, IMAGE, REGION, ROLE
 from tuning.conftest import recipe_text
-
-
-@pytest.fixture(scope="module")
-def opened():
-    with opened_aws() as aws:
-        yield aws
-
-
-@pytest.fixture
-def aws(opened, monkeypatch):
-    monkeypatch.setattr("medloom.backends.sagemaker.jobs._POLL_S", 0.1)
-    monkeypatch.setattr("medloom.backends.sagemaker.jobs._LONGEST_POLL_S", 0.2)
-    set_up(opened)
-    return opened
 
 
 class Container:
